@@ -1,0 +1,47 @@
+# make demo: the main job on real footage · make test · make lint · make bench
+# Each makes .venv by itself where it is missing. PYTHON picks the interpreter to make it with.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint bench test-kill clean
+
+demo: $(VENV)/demo | java
+	$(BIN)/python -m jobs.demo
+
+test: $(VENV)/dev | java
+	$(BIN)/pytest -m "not kill"
+
+test-kill: $(VENV)/dev | java
+	$(BIN)/pytest -m kill
+
+lint: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/dev
+	$(BIN)/pytest tests/bench -s
+
+# One environment; each marker file stands for an extra that has been installed into it.
+$(VENV)/made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  || { echo "Reelmill needs Python 3.11 or newer: install it, or name it with make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/demo: $(VENV)/made pyproject.toml
+	$(BIN)/pip install --quiet --editable '.[demo]'
+	touch $@
+
+$(VENV)/dev: $(VENV)/made pyproject.toml
+	$(BIN)/pip install --quiet --editable '.[dev,demo]'
+	touch $@
+
+.PHONY: java
+java:
+	@$(BIN)/python -m jobs.java
+
+clean:
+	rm -rf $(VENV) .demo build dist *.egg-info

@@ -1,0 +1,27 @@
+"""clips: one row an mp4 file cut from a video."""
+
+import pyarrow as pa
+
+from schemas.table import FINGERPRINT, RUN_ID, column, table
+
+TABLE = table(
+    "clips",
+    ("clip_id",),
+    "One row an mp4 file cut from a video.",
+    column("clip_id", pa.string(), "row of spans", nullable=False),
+    column("video_id", pa.string(), "row of videos", nullable=False),
+    column("uri", pa.string(), "where the mp4 lies", nullable=False),
+    column("num_bytes", pa.int64(), "size of the mp4"),
+    column("sha256", pa.string(), "of the mp4"),
+    column("width", pa.int32(), "pixels, upright"),
+    column("height", pa.int32(), "pixels, upright"),
+    column("framerate", pa.float64(), "average frames a second"),
+    column("num_frames", pa.int64(), "frames written"),
+    column("duration_s", pa.float64(), "seconds"),
+    column("video_codec", pa.string(), "of the mp4"),
+    column("encoder", pa.string(), "encoder, or copy"),
+    column("audio_codec", pa.string(), "of the mp4, NULL without audio"),
+    column("exact", pa.bool_(), "cut on the asked frame; false where a stream copy began at an earlier key frame"),
+    FINGERPRINT,
+    RUN_ID,
+)

@@ -1,0 +1,18 @@
+"""embeddings: one unit vector a clip and model."""
+
+import pyarrow as pa
+
+from schemas.table import FINGERPRINT, FLOATS, RUN_ID, column, table
+
+TABLE = table(
+    "embeddings",
+    ("clip_id", "model"),
+    "One unit vector a clip and model.",
+    column("clip_id", pa.string(), "row of clips", nullable=False),
+    column("model", pa.string(), "what made the vector; descriptor is classical, not semantic", nullable=False),
+    column("dim", pa.int32(), "length of the vector", nullable=False),
+    column("num_frames", pa.int32(), "frames that went in"),
+    column("vector", FLOATS, "unit length", nullable=False),
+    FINGERPRINT,
+    RUN_ID,
+)

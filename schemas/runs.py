@@ -1,0 +1,25 @@
+"""runs: one row a stage of a run."""
+
+import pyarrow as pa
+
+from schemas.table import FINGERPRINT, RUN_ID, column, table
+
+TABLE = table(
+    "runs",
+    ("run_id", "stage"),
+    "One row a stage of a run.",
+    column("stage", pa.string(), "the job", nullable=False),
+    column("started_at", pa.timestamp("us", tz="UTC"), "when"),
+    column("ended_at", pa.timestamp("us", tz="UTC"), "when"),
+    column("num_in", pa.int64(), "inputs that were pending"),
+    column("num_out", pa.int64(), "rows written"),
+    column("num_failed", pa.int64(), "rows written to failures"),
+    column("cpu_s", pa.float64(), "CPU seconds in the decoding processes"),
+    column("gpu_s", pa.float64(), "GPU seconds, NULL without one"),
+    column("bytes_in", pa.int64(), "bytes of media that went in"),
+    column("bytes_out", pa.int64(), "bytes of media written"),
+    column("versions", pa.map_(pa.string(), pa.string()), "of this code and the libraries that shape its results"),
+    column("conf", pa.string(), "the settings, as JSON"),
+    FINGERPRINT,
+    RUN_ID,
+)

@@ -1,0 +1,41 @@
+"""A declaration of columns -> a Table: the only truth about what a Delta table holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table's name, the columns that identify a row, a sentence on it, and its columns with their comments."""
+
+    name: str
+    key: tuple[str, ...]
+    about: str
+    schema: pa.Schema
+
+
+def column(name: str, type_: pa.DataType, comment: str, *, nullable: bool = True) -> pa.Field:
+    """A column with its comment, which names the unit where there is one."""
+    return pa.field(name, type_, nullable=nullable, metadata={"comment": comment})
+
+
+def table(name: str, key: tuple[str, ...], about: str, *columns: pa.Field) -> Table:
+    """A table from its columns.
+
+    Raises:
+        ValueError: a key column is not among the columns.
+    """
+    missing = set(key) - {c.name for c in columns}
+    if missing:
+        raise ValueError(f"table {name}: key columns {sorted(missing)} are not declared")
+    return Table(name, key, about, pa.schema(columns))
+
+
+# The columns that every table written by a stage ends with: which settings made a row, and in which run.
+FINGERPRINT = column("fingerprint", pa.string(), "hash of the settings and code version that made the row", nullable=False)
+RUN_ID = column("run_id", pa.string(), "the run that wrote the row: a row of `runs`", nullable=False)
+STRINGS = pa.list_(pa.string())
+FLOATS = pa.list_(pa.float32())

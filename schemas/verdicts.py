@@ -1,0 +1,17 @@
+"""verdicts: kept or not, and every reason, one row a clip."""
+
+import pyarrow as pa
+
+from schemas.table import FINGERPRINT, RUN_ID, STRINGS, column, table
+
+TABLE = table(
+    "verdicts",
+    ("clip_id",),
+    "Kept or not, and every reason, one row a clip.",
+    column("clip_id", pa.string(), "row of clips", nullable=False),
+    column("video_id", pa.string(), "row of videos", nullable=False),
+    column("kept", pa.bool_(), "no reason speaks against it", nullable=False),
+    column("reasons", STRINGS, "codes of the gates it failed, empty if kept", nullable=False),
+    FINGERPRINT,
+    RUN_ID,
+)

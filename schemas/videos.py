@@ -1,0 +1,32 @@
+"""videos: one row a source file that could be probed."""
+
+import pyarrow as pa
+
+from schemas.table import FINGERPRINT, RUN_ID, column, table
+
+TABLE = table(
+    "videos",
+    ("video_id",),
+    "One row a source file that could be probed.",
+    column("video_id", pa.string(), "uuid5 of the uri and a hash of the content", nullable=False),
+    column("uri", pa.string(), "where the file lies", nullable=False),
+    column("source_version", pa.string(), "size and time of change (or etag) when it was ingested", nullable=False),
+    column("content_tag", pa.string(), "size and a hash of head and tail: equal for equal bytes anywhere"),
+    column("size", pa.int64(), "bytes"),
+    column("container", pa.string(), "demuxer that reads it"),
+    column("width", pa.int32(), "pixels, before rotation"),
+    column("height", pa.int32(), "pixels, before rotation"),
+    column("framerate", pa.float64(), "average frames a second"),
+    column("num_frames", pa.int64(), "as the container states, else duration x framerate"),
+    column("duration_s", pa.float64(), "seconds from the first shown frame"),
+    column("start_time_s", pa.float64(), "time of the first shown frame on the container's clock, seconds"),
+    column("video_codec", pa.string(), "decoder name"),
+    column("pixel_format", pa.string(), "as coded"),
+    column("audio_codec", pa.string(), "of the first audio stream, NULL without one"),
+    column("bit_rate_k", pa.int64(), "kbit a second of the video stream, else of the container"),
+    column("rotation", pa.int32(), "degrees counter-clockwise that a player turns it by: 0, 90, 180, 270"),
+    column("is_vfr", pa.bool_(), "the first packets are unevenly spaced: a variable frame rate"),
+    column("attributes", pa.map_(pa.string(), pa.string()), "the manifest's other columns"),
+    FINGERPRINT,
+    RUN_ID,
+)
