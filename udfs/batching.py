@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 
@@ -16,10 +17,20 @@ from udfs.media import Limits
 
 Row = dict[str, Any]
 Work = Callable[[Row], list[Row]]
+Rows = Callable[[Iterator[pd.DataFrame]], Iterator[pd.DataFrame]]
+
+
+class Counter(Protocol):
+    """What can be added to: an accumulator of Spark's."""
+
+    def add(self, term: int) -> None:
+        """Count so many more."""
+
 
 # Beside a table's own columns a batch carries these; the driver takes them off again (jobs/stage.py).
 FAILURE = ("failed_key", "failed_code", "failed_message")
 COST = "cpu_s"
+PIECE = 200  # inputs whose rows are handed on together: an Arrow batch of 10,000 may stand for hours of work
 
 
 @dataclass(frozen=True)
@@ -32,21 +43,45 @@ class Env:
     sources: source.Params = field(default_factory=source.Params)
 
 
-def each(batches: Iterable[pd.DataFrame], work: Work, *, key: str, columns: list[str], limits: Limits) -> Iterator[pd.DataFrame]:
-    """Call `work` in the sandbox for every row, and give its rows in the order of `columns`.
+def each(
+    batches: Iterable[pd.DataFrame], work: Work, *, key: str, columns: list[str], limits: Limits, isolated: bool = True
+) -> Iterator[pd.DataFrame]:
+    """Call `work` for every row, in the sandbox if `isolated`, and give its rows in the order of `columns`, with its fingerprint.
 
-    A MediaError becomes one row that holds nothing but the failure of that input, named by its column `key`.
+    A MediaError becomes one row that holds nothing but the failure of that input, named by its column `key`. Work that opens
+    no file may do without the sandbox.
     """
     for batch in batches:
-        done = [result for row in _records(batch) for result in _outcome(row, work, key, limits)]
-        yield pd.DataFrame(done, columns=[*columns, *FAILURE, COST])
+        for start in range(0, len(batch), PIECE):
+            piece = _records(batch.iloc[start : start + PIECE])
+            done = [
+                result | {"fingerprint": row.get("fingerprint")}
+                for row in piece
+                for result in _outcome(row, work, key, limits, isolated)
+            ]
+            # As objects: a column with a NULL would else turn whole numbers into floats.
+            yield pd.DataFrame(done, columns=[*columns, "fingerprint", *FAILURE, COST], dtype=object)
 
 
-def _outcome(row: Row, work: Work, key: str, limits: Limits) -> list[Row]:
+def counted(batches: Iterator[pd.DataFrame], rows: Rows, done: Counter) -> Iterator[pd.DataFrame]:
+    """What `rows` makes of the batches, telling a counter of every input that it took."""
+
+    def told() -> Iterator[pd.DataFrame]:
+        for batch in batches:
+            yield batch
+            done.add(len(batch))
+
+    return rows(told())
+
+
+def _outcome(row: Row, work: Work, key: str, limits: Limits, isolated: bool) -> list[Row]:
     timeout_s = limits.timeout_s + limits.timeout_per_s * float(row.get("duration_s") or 0.0)
     started = time.monotonic()
     try:
-        results, cpu_s = sandbox.call(measured, work, row, timeout_s=timeout_s, memory_mb=limits.memory_mb)
+        if isolated:
+            results, cpu_s = sandbox.call(measured, work, row, timeout_s=timeout_s, memory_mb=limits.memory_mb)
+        else:
+            results, cpu_s = measured(work, row)
     except MediaError as e:
         spent = time.monotonic() - started  # the child that could have told its CPU seconds may be gone
         return [dict(zip(FAILURE, (row[key], e.code, e.message), strict=True)) | {COST: spent}]
@@ -62,4 +97,8 @@ def measured(work: Work, row: Row) -> tuple[list[Row], float]:
 
 
 def _records(batch: pd.DataFrame) -> list[Row]:
-    return [{str(name): value for name, value in record.items()} for record in batch.to_dict("records")]
+    return [{str(name): _known(value) for name, value in record.items()} for record in batch.to_dict("records")]
+
+
+def _known(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value  # pandas' NULL of a number

@@ -8,64 +8,29 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import islice, pairwise
-from typing import Annotated, Any
+from typing import Any
 
 import av
 import av.error
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass as validated
 
 from udfs.errors import MediaError
+from udfs.limits import Limits as Limits
+from udfs.limits import Tally as Tally
+from udfs.refusal import refusal
 
 # ffconcat and HLS playlists open other files, even from under an .mp4 name: only these demuxers may run.
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,live_flv,asf,ogg"
 PROTOCOLS = "file"
-PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"v=0", b"[playlist]", b"<?xml", b"<MPD")
-BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"styp")
-MAGIC = (b"\x1aE\xdf\xa3", b"RIFF", b"OggS", b"FLV", b"0&\xb2u", b"\x00\x00\x01\xba", b"G@")
 BOUNDARY_TOLERANCE_S = 0.001  # Matroska rounds its times to ms: a frame this close to a boundary lies on it
+MAX_ERRORS = 1000  # packets refused, before a file is given up
 SPACING_SAMPLE = 300  # packets looked at to tell a variable frame rate
 SPACING_SLACK = 0.1  # of the median spacing
-
-
-@validated(frozen=True, config=ConfigDict(extra="forbid"))
-class Limits:
-    """[limits]: what one input may cost before it becomes a row of `failures`."""
-
-    max_pixels: Annotated[int, Field(gt=0, description="width x height of a frame")] = 7680 * 4320
-    max_duration_s: Annotated[float, Field(gt=0)] = 24 * 3600.0
-    max_frames: Annotated[int, Field(gt=0)] = 10_000_000
-    max_corrupt_share: Annotated[float, Field(ge=0, le=1, description="of a clip's frames")] = 0.05
-    memory_mb: Annotated[int, Field(ge=256, description="address space of the decoding process")] = 4096
-    timeout_s: Annotated[float, Field(gt=0, description="for one input")] = 120.0
-    timeout_per_s: Annotated[float, Field(ge=0, description="more for each second of video in it")] = 30.0
-    decode_threads: Annotated[int, Field(ge=1, le=64)] = 1
-
-
-@dataclass
-class Tally:
-    """What a decode met: frames shown, frames flagged corrupt, packets refused."""
-
-    frames: int = 0
-    corrupt: int = 0
-    errors: int = 0
-
-    def check(self, expected: int, limits: Limits) -> None:
-        """Raise what the counts amount to.
-
-        Raises:
-            MediaError: CORRUPT if no frame came or too many were damaged, PARTIAL if the end is missing.
-        """
-        if self.frames == 0:
-            raise MediaError("CORRUPT", "no frame could be decoded")
-        damaged = self.corrupt + self.errors
-        if damaged > limits.max_corrupt_share * (self.frames + self.errors):
-            raise MediaError("CORRUPT", f"{damaged} of {self.frames + self.errors} frames are damaged")
-        if self.frames < (1 - limits.max_corrupt_share) * expected - 1:
-            raise MediaError("PARTIAL", f"{self.frames} of {expected} frames could be decoded")
+# How far before the wanted time a seek aims, one try after the other: without an index (MPEG-TS, FLV) it may land behind it.
+SEEK_BACK_S = (0.0, 2.0, 15.0, 60.0)
 
 
 @dataclass
@@ -75,6 +40,7 @@ class Video:
     container: InputContainer
     stream: VideoStream
     tally: Tally = field(default_factory=Tally)
+    first_s: float | None = None  # when the first frame is shown, once it has been decoded
 
     @property
     def framerate(self) -> Fraction:
@@ -92,7 +58,9 @@ class Video:
 
     @property
     def start_s(self) -> float:
-        """The time of the first frame on the container's own clock."""
+        """The time of the first shown frame on the container's own clock; until one is decoded, what the header says."""
+        if self.first_s is not None:
+            return self.first_s
         if self.stream.start_time is None or self.stream.time_base is None:
             return 0.0
         return float(self.stream.start_time * self.stream.time_base)
@@ -109,7 +77,7 @@ def open_video(path: str, limits: Limits) -> Iterator[Video]:
     try:
         container = av.open(path, container_options=options)
     except (av.error.FFmpegError, ValueError) as e:
-        raise _refusal(path, e) from e
+        raise refusal(path, e) from e
     with container:
         stream = _video_stream(container)
         _check_size(stream, limits)
@@ -123,23 +91,27 @@ def open_video(path: str, limits: Limits) -> Iterator[Video]:
 def frames(video: Video, start_s: float = 0.0, end_s: float = math.inf) -> Iterator[tuple[float, VideoFrame]]:
     """Decode the frames shown in [start_s, end_s), each with its time in seconds after the first shown frame.
 
-    Damaged packets are passed over and counted in `video.tally`. Times rise strictly: a missing or backward time stamp is
-    replaced by one frame after the last.
+    Damaged packets are passed over and counted in `video.tally`. Times rise strictly: where the file's are missing or jump
+    back, a frame follows the last one by the frame rate.
     """
     step = float(1 / video.framerate)
-    if start_s > 0:
-        _seek(video, start_s - step)
     last = -math.inf
-    for frame in _decoded(video):
-        shown = frame.time - video.start_s if frame.time is not None else -math.inf
-        at = shown if shown > last else (0.0 if last == -math.inf else last + step)
-        last = at
+    for frame in _decoded_from(video, start_s - step):
+        last = at = _risen(None if frame.time is None else frame.time - video.start_s, last, step)
         if at >= end_s - BOUNDARY_TOLERANCE_S:
             return
         if at >= start_s - BOUNDARY_TOLERANCE_S:
             video.tally.frames += 1
             video.tally.corrupt += frame.is_corrupt
             yield max(at, 0.0), frame
+
+
+def _risen(shown_s: float | None, last_s: float, step_s: float) -> float:
+    if last_s == -math.inf:
+        return shown_s or 0.0
+    if shown_s is None or shown_s < last_s - 1.5 * step_s:
+        return last_s + step_s
+    return max(shown_s, last_s + step_s / 8)  # two frames of one time: the next ones are right again
 
 
 def probe(path: str, limits: Limits) -> dict[str, Any]:
@@ -177,30 +149,65 @@ def probe(path: str, limits: Limits) -> dict[str, Any]:
         return facts | {"rotation": int(first[1].rotation) % 360}
 
 
+def _decoded_from(video: Video, at_s: float) -> Iterator[VideoFrame]:
+    """The frames from a key frame at or before a time, or from the first where no seek leads there."""
+    if video.first_s is not None:
+        _seek(video, -math.inf)
+    decoded = _decoded(video)
+    first = next(decoded, None)
+    if video.first_s is None and first is not None:  # not the header's start: AVI has none, and it may tell of another stream
+        video.first_s = video.start_s if first.time is None else first.time
+    errors = video.tally.errors
+    for back_s in (*SEEK_BACK_S, math.inf) if at_s > 0 and first is not None else ():
+        if back_s == math.inf and first is None:
+            break  # not a frame in the minute before: the file ends earlier
+        _seek(video, at_s - back_s)
+        video.tally.errors, decoded = errors, _decoded(video)
+        first = next(decoded, None)
+        if first is not None and first.time is not None and first.time - video.start_s <= at_s + BOUNDARY_TOLERANCE_S:
+            break
+    if first is not None:
+        yield first
+        yield from decoded
+
+
 def _decoded(video: Video) -> Iterator[VideoFrame]:
-    packets = video.container.demux(video.stream)
-    while True:
+    for packet in _packets(video):
+        if packet is not None and packet.has_sidedata("encryption_info"):
+            raise MediaError("UNSUPPORTED", "encrypted")
         try:
-            packet = next(packets, None)
-            if packet is None:
-                return
-            yield from packet.decode()
-        except av.error.MemoryError as e:
-            raise MediaError("OOM", "the decoder ran out of memory") from e
+            yield from video.stream.decode(packet)
         except av.error.EOFError:
             return
+        except av.error.MemoryError as e:
+            raise MediaError("OOM", "the decoder ran out of memory") from e
         except av.error.FFmpegError as e:
             video.tally.errors += 1
-            if video.tally.errors > 1000:
-                raise MediaError("CORRUPT", f"over 1000 packets could not be decoded: {e.strerror}") from e
+            if video.tally.errors > MAX_ERRORS:
+                raise MediaError("CORRUPT", f"over {MAX_ERRORS} packets could not be decoded: {e.strerror}") from e
+
+
+def _packets(video: Video) -> Iterator[Packet[VideoStream] | None]:
+    """The packets, and None at the end or where the file cannot be read on: the decoder then gives what it holds back."""
+    try:
+        for packet in video.container.demux(video.stream):
+            if packet.size:  # demux ends with an empty one
+                yield packet
+    except av.error.MemoryError as e:
+        raise MediaError("OOM", "a packet asks for more memory than the limit") from e
+    except av.error.FFmpegError:
+        video.tally.errors += 1
+    yield None
 
 
 def _seek(video: Video, at_s: float) -> None:
+    """Move to a key frame before a time after the first shown frame, or to the beginning."""
     base = video.stream.time_base
-    if base is None:
-        return
     try:
-        video.container.seek(int(max(0.0, at_s + video.start_s) / base), stream=video.stream, backward=True)
+        if base is None or at_s <= 0:
+            video.container.seek(0)
+        else:
+            video.container.seek(int((at_s + video.start_s) / base), stream=video.stream, backward=True)
     except av.error.FFmpegError:
         video.container.seek(0)  # no index: decode from the start
 
@@ -235,15 +242,3 @@ def _is_vfr(video: Video) -> bool:
 def _bit_rate_k(video: Video) -> int | None:
     rate = video.stream.codec_context.bit_rate or video.container.bit_rate
     return rate // 1000 if rate else None
-
-
-def _refusal(path: str, error: Exception) -> MediaError:
-    with open(path, "rb") as f:
-        head = f.read(512)
-    if any(head.lstrip().startswith(mark) for mark in PLAYLISTS):
-        return MediaError("DENIED", "a playlist, which would open other files")
-    if isinstance(error, av.error.MemoryError):
-        return MediaError("OOM", "the header asks for more memory than the limit")
-    if head[4:8] in BOXES or head.startswith(MAGIC):
-        return MediaError("CORRUPT", f"a video container that does not open: {getattr(error, 'strerror', error)}")
-    return MediaError("UNSUPPORTED", "not a video container")

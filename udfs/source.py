@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 import uuid
 from typing import Annotated
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -15,23 +16,17 @@ from pydantic.dataclasses import dataclass
 from udfs.errors import MediaError
 
 SAMPLE_BYTES = 1 << 16  # of the head and of the tail, hashed into the content tag
-VIDEO_SUFFIXES = (
-    ".mp4",
-    ".mov",
-    ".avi",
-    ".mkv",
-    ".webm",
-    ".m4v",
-    ".mpg",
-    ".mpeg",
-    ".ts",
-    ".mts",
-    ".m2ts",
-    ".wmv",
-    ".flv",
-    ".ogv",
-    ".3gp",
+SCHEME = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)(,[^:/]*)?:(?P<slashes>//)?", re.IGNORECASE)
+# What FFmpeg would open, were it asked to: other machines, pipes, pieces and strings of files.
+PROTOCOLS = re.compile(
+    "async|bluray|cache|concatf?|crypto|data|fd|ffrtmp.*|ftp|gophers?|hls|httpproxy|icecast|ip[fn]s|md5|mms[ht]|pipe|prompeg|rtmp.*|"
+    "rtp|rtsp|sctp|sftp|smb|srtp?|subfile|tcp|tee|tls|udp|udplite|unix|zmq"
 )
+# fmt: off
+VIDEO_SUFFIXES = (
+    ".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".ogv", ".3gp",
+)
+# fmt: on
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -45,17 +40,31 @@ def local_path(uri: str) -> str:
     """The absolute path a uri names; percent escapes count only behind `file://`.
 
     Raises:
-        MediaError: UNSUPPORTED for another scheme, DENIED for a file of another host.
+        MediaError: DENIED for a protocol that only FFmpeg knows or a file of another host, UNSUPPORTED for another scheme.
     """
-    scheme, found, _ = uri.partition("://")
-    if not found:
+    scheme, rest = _address(uri)
+    if not scheme:
         return os.path.abspath(uri)
-    if scheme.lower() != "file":
+    if PROTOCOLS.fullmatch(scheme):
+        raise MediaError("DENIED", f"{scheme}: addresses are never opened")
+    if scheme != "file":
         raise MediaError("UNSUPPORTED", f"no reader for {scheme}:// addresses")
-    parts = urlsplit(uri)
-    if parts.netloc not in ("", "localhost"):
-        raise MediaError("DENIED", f"a file of another host: {parts.netloc}")
-    return os.path.abspath(unquote(uri.partition("://")[2].removeprefix(parts.netloc)))
+    host, slash, path = rest.partition("/")
+    if host not in ("", "localhost"):
+        raise MediaError("DENIED", f"a file of another host: {host}")
+    return os.path.abspath(unquote(slash + path, errors="surrogateescape"))
+
+
+def absolute(uri: str) -> str:
+    """The uri that means the same in every process: of a path the absolute one, or file:// where its bytes are no UTF-8."""
+    if _address(uri)[0]:
+        return uri
+    path = os.path.abspath(uri)
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return f"file://{quote(path.encode(errors='surrogateescape'))}"
+    return path
 
 
 def checked_path(uri: str, params: Params) -> str:
@@ -65,12 +74,14 @@ def checked_path(uri: str, params: Params) -> str:
         MediaError: DENIED, NOT_FOUND, EMPTY or UNSUPPORTED.
     """
     path = local_path(uri)
+    if "\0" in path:
+        raise MediaError("NOT_FOUND", "a NUL in the name")
     if params.roots and not _inside(path, params.roots):
         raise MediaError("DENIED", "outside sources.roots")
     try:
         info = os.stat(path)
-    except (OSError, ValueError) as e:  # ValueError: a NUL in the name
-        raise MediaError("NOT_FOUND", getattr(e, "strerror", None) or str(e)) from e
+    except OSError as e:
+        raise MediaError("NOT_FOUND", e.strerror or str(e)) from e
     if not stat.S_ISREG(info.st_mode):  # a FIFO would block for ever, /dev/zero would never end
         raise MediaError("NOT_FOUND", "not a regular file")
     if not os.access(path, os.R_OK):
@@ -116,3 +127,12 @@ def video_id(uri: str, tag: str) -> str:
 def _inside(path: str, roots: tuple[str, ...]) -> bool:
     real = os.path.realpath(path)
     return any(os.path.commonpath([real, os.path.realpath(root)]) == os.path.realpath(root) for root in roots)
+
+
+def _address(uri: str) -> tuple[str, str]:
+    """The scheme, empty for a path, and what follows it; other colons are part of a name."""
+    found = SCHEME.match(uri)
+    scheme = found["scheme"].lower() if found else ""
+    if found and (found["slashes"] or scheme == "file" or PROTOCOLS.fullmatch(scheme)):
+        return scheme, uri[found.end() :]
+    return "", uri

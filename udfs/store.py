@@ -6,9 +6,12 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from udfs.source import local_path
+
+
+ASIDE = ".writing"  # folder of the media root for files that are not complete yet; a killed run leaves them there
 
 
 def media_uri(root: str, kind: str, key: str, fingerprint: str, suffix: str) -> str:
@@ -18,19 +21,21 @@ def media_uri(root: str, kind: str, key: str, fingerprint: str, suffix: str) -> 
 
 @contextmanager
 def writing(uri: str) -> Iterator[str]:
-    """A path beside the target to write to; it takes the target's name when the block ends well, else it is removed."""
+    """A local path to write to; the file takes its place at a `media_uri` when the block ends well, else it is removed."""
     target = local_path(uri)
     folder, name = os.path.split(target)
+    root = os.path.dirname(os.path.dirname(folder))  # so that the last step is a rename within one file system
     os.makedirs(folder, exist_ok=True)
+    os.makedirs(os.path.join(root, ASIDE), exist_ok=True)
     # The suffix stays last: muxers choose the format by it.
-    handle, aside = tempfile.mkstemp(dir=folder, prefix=".writing-", suffix=os.path.splitext(name)[1])
+    handle, aside = tempfile.mkstemp(dir=os.path.join(root, ASIDE), suffix=os.path.splitext(name)[1])
     os.close(handle)
     try:
         yield aside
         os.chmod(aside, 0o644)  # mkstemp's 0600 would lock readers out
         os.replace(aside, target)
     finally:
-        if os.path.exists(aside):
+        with suppress(FileNotFoundError):
             os.unlink(aside)
 
 

@@ -1,0 +1,120 @@
+"""A command line -> one job's run and an exit status: 0 done, 1 the run broke, 2 wrong usage or settings."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+from jobs.settings import Settings, SettingsError, load
+from udfs.errors import CODES
+
+JOBS = {
+    "curate": "the whole chain: manifest to curated clips",
+    "ingest": "manifest -> videos",
+    "split": "videos -> spans",
+    "clip": "spans -> clips and their mp4 files",
+    "analyze": "clips -> signals, proxies, previews",
+    "embed": "clips -> embeddings",
+    "dedup": "embeddings -> centroids, duplicates",
+    "filter": "scores and duplicates -> verdicts",
+    "sql": "a query over the tables and views -> its answer",
+}
+log = logging.getLogger("reelmill")
+
+
+class UsageError(Exception):
+    """The command line cannot be carried out as written; its text is one line."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one job; what is wrong with its settings or its input is said before Spark starts."""
+    options = _parser().parse_args(argv)
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    log.setLevel(logging.INFO)
+    try:
+        settings = load(options.conf, options.set)
+        options.output = _output(options.output)
+        return _run(options, settings)
+    except (SettingsError, UsageError) as e:
+        print(f"reelmill: {e}", file=sys.stderr)
+        return 2
+
+
+def script(job: str) -> None:
+    """Run as `python -m jobs.<job>` or `spark-submit jobs/<job>.py`; a clean end must not look like an exit to Databricks."""
+    status = main([job, *sys.argv[1:]])
+    if status:
+        sys.exit(status)
+
+
+def _run(options: argparse.Namespace, settings: Settings) -> int:
+    # Here and not above: a wrong setting is told in a fraction of a second, and Spark takes longer to import.
+    job = importlib.import_module(f"jobs.{options.job}")
+    if hasattr(job, "check"):
+        job.check(options, settings)
+    from jobs.run import OutputBusyError, Run, locked
+    from jobs.session import SessionError, connect
+
+    reads_only = options.job == "sql"
+    try:
+        with nullcontext() if reads_only else locked(options.output):
+            spark = connect(settings.spark, verbose=options.verbose)
+            live = sys.stderr.isatty() and not options.verbose
+            retry = None if reads_only or options.retry_failed is None else tuple(filter(None, [options.retry_failed]))
+            counts = job.run(Run(spark, options.output, settings, retry, live), options)
+    except (OutputBusyError, SessionError) as e:
+        print(f"reelmill: {e}", file=sys.stderr)
+        return 1
+    if counts is not None:
+        log.info("%s", counts)
+    return 0
+
+
+def _output(name: str) -> str:
+    scheme, found, _ = name.partition("://")
+    if found and scheme != "file":
+        raise UsageError(f"--output {name}: no writer for {scheme}://, give a local folder")
+    path = os.path.abspath(name.removeprefix("file://"))
+    if os.path.exists(path) and not os.path.isdir(path):
+        raise UsageError(f"--output {name}: is a file, not a folder")
+    return path
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="reelmill", description="Piles of video in, training-ready clips out.")
+    jobs = parser.add_subparsers(dest="job", required=True, metavar="JOB")
+    for name, about in JOBS.items():
+        job = jobs.add_parser(name, help=about, description=about)
+        job.add_argument("--output", required=True, metavar="O", help="folder: O/tables and O/media")
+        job.add_argument("--conf", action="append", default=[], metavar="F", help="TOML file of settings; later ones win")
+        job.add_argument("--set", action="append", default=[], metavar="S.K=V", help="one setting; wins over files")
+        job.add_argument("--verbose", action="store_true", help="show what Spark itself logs")
+        if name == "sql":
+            job.add_argument("query")
+            continue
+        job.add_argument(
+            "--retry-failed",
+            nargs="?",
+            const="",
+            default=None,
+            metavar="CODE",
+            choices=["", *CODES],
+            help="try failed inputs again",
+        )
+        if name in ("curate", "ingest"):
+            job.add_argument(
+                "--manifest", required=True, metavar="M", help="folder, glob, video, or JSON/JSONL/CSV/Parquet/Delta"
+            )
+            job.add_argument("--limit", type=_positive, metavar="N", help="take only the first N of the manifest")
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)

@@ -1,0 +1,78 @@
+"""clip: spans, videos -> clips"""
+
+from __future__ import annotations
+
+import argparse
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs import cli
+from jobs.history import Counts
+from jobs.run import Run
+from jobs.settings import Settings, SettingsError
+from jobs.stage import Stage, run_alone
+from udfs import clip, encode
+
+SPAN = ("clip_id", "start_s", "end_s", "start_frame", "end_frame")
+VIDEO = (
+    "video_id",
+    "uri",
+    "source_version",
+    "size",
+    "width",
+    "height",
+    "framerate",
+    "bit_rate_k",
+    "audio_codec",
+    "rotation",
+    "is_vfr",
+    "start_time_s",
+)
+
+
+def check(options: argparse.Namespace, settings: Settings) -> None:
+    """Encode a frame: a codec's name says nothing of whether it opens on this machine."""
+    try:
+        encode.check_encoder(settings.clip)
+    except encode.EncoderError as e:
+        raise SettingsError(f"clip.encoder: {e}") from e
+
+
+def _spans(run: Run) -> DataFrame:
+    return (
+        run.current("spans").select("video_id", *SPAN).join(run.tables.read("videos").select(*VIDEO), on="video_id", how="inner")
+    )
+
+
+def _units(spans: DataFrame, settings: Settings) -> DataFrame:
+    """Spans that begin in the same stretch of a video are cut in one decoding pass; a film is many such units."""
+    stretch = F.floor(F.col("start_s") / settings.clip.max_unit_s)
+    return (
+        spans.groupBy(*VIDEO, "fingerprint", stretch.alias("stretch"))
+        .agg(
+            F.array_sort(F.collect_list(F.struct("start_s", *(c for c in SPAN if c != "start_s")))).alias("spans"),
+            (F.max("end_s") - F.min("start_s")).alias("duration_s"),
+        )
+        .drop("stretch")
+    )
+
+
+STAGE = Stage(
+    "clip",
+    table="clips",
+    key="clip_id",
+    source=_spans,
+    units=_units,
+    rows=clip.rows,
+    params=lambda settings: settings.clip,
+)
+
+
+def run(run: Run, options: argparse.Namespace) -> Counts:
+    """Cut every span that has no clip by these settings."""
+    return run_alone(run, STAGE)
+
+
+if __name__ == "__main__":
+    cli.script("clip")

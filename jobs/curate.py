@@ -1,0 +1,69 @@
+"""curate: the whole chain, manifest -> videos, spans, clips, signals, embeddings, centroids, duplicates, verdicts"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import reduce
+
+from pyspark.sql import functions as F
+
+from jobs import analyze, cli, clip, dedup, embed, filter, ingest, split, stage, views
+from jobs.history import Counts
+from jobs.run import Run
+from jobs.settings import Settings
+from jobs.sql import text
+from udfs import waves
+
+log = logging.getLogger("reelmill")
+
+CUTTING = (split.STAGE, clip.STAGE, analyze.STAGE)  # one wave after the other, on CPUs
+MODELS = (embed.STAGE,)  # of a wave, while the next one is being cut
+FUNNEL = "SELECT * FROM funnel"
+
+
+def check(options: argparse.Namespace, settings: Settings) -> None:
+    """What the jobs of the chain check."""
+    ingest.check(options, settings)
+    clip.check(options, settings)
+
+
+def run(run: Run, options: argparse.Namespace) -> Counts:
+    """Ingest what is new, carry all that is pending through the stages in waves, then dedup and filter what there is."""
+    counts = ingest.run(run, options)
+    counts += _waves(run)
+    counts += dedup.run(run, options)
+    counts += filter.run(run, options)
+    views.register(run)
+    log.info("%s", text(run.spark.sql(FUNNEL)))
+    return counts
+
+
+def _waves(run: Run) -> Counts:
+    total = _num_waves(run)
+    with ThreadPoolExecutor(1) as models:
+        later: list[Future[Counts]] = []
+        cut = Counts()
+        for wave in range(total):
+            cut = reduce(Counts.__add__, (stage.run_wave(run, step, wave, total) for step in CUTTING), cut)
+            later.append(models.submit(_models, run, wave, total))
+        return reduce(Counts.__add__, (done.result() for done in later), cut)
+
+
+def _models(run: Run, wave: int, total: int) -> Counts:
+    return reduce(Counts.__add__, (stage.run_wave(run, step, wave, total) for step in MODELS), Counts())
+
+
+def _num_waves(run: Run) -> int:
+    """Waves enough for the videos that have anything left to do in any stage."""
+    todo = [stage.pending(run, step).select("video_id") for step in (*CUTTING, *MODELS)]
+    videos = run.tables.read("videos").select("video_id", "duration_s")
+    left = videos.join(reduce(lambda a, b: a.union(b), todo), on="video_id", how="left_semi")
+    size = left.agg(F.count("*").alias("n"), F.coalesce(F.sum("duration_s"), F.lit(0.0)).alias("s")).first()
+    assert size is not None
+    return waves.num_waves(size["n"], size["s"], run.settings.curate)
+
+
+if __name__ == "__main__":
+    cli.script("curate")

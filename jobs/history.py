@@ -1,0 +1,121 @@
+"""What a stage did -> rows of `runs` and `failures`, and the counts that the last line tells."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from pydantic import TypeAdapter
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs.run import Run
+from jobs.tables import struct_type
+from schemas import TABLES
+from udfs.batching import COST, FAILURE
+
+DISTRIBUTIONS = ("reelmill", "pyspark", "delta-spark", "av", "scenedetect-headless", "numpy", "imagehash")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Inputs, rows written, and failures by code, of a stage or of a whole run."""
+
+    num_in: int = 0
+    num_out: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(self.num_in + other.num_in, self.num_out + other.num_out, self.failed + other.failed)
+
+    def __str__(self) -> str:
+        if not self:
+            return "nothing to do: 0 decoded, 0 rows written"
+        codes = ", ".join(f"{code} {count}" for code, count in sorted(self.failed.items()))
+        number = self.failed.total()
+        failures = f"{number} failure{'s' * (number != 1)} ({codes})" if codes else "no failures"
+        return f"done: {self.num_in} inputs, {self.num_out} rows written, {failures}"
+
+    def __bool__(self) -> bool:
+        return bool(self.num_in or self.num_out)
+
+
+def now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+def record(run: Run, stage: str, done: DataFrame, *, num_in: int, num_out: int, started: datetime) -> Counts:
+    """Write a stage's failures and its row of `runs`."""
+    failed = done.where(F.col(FAILURE[0]).isNotNull()).select(
+        F.col(FAILURE[0]).alias("key"), F.col(FAILURE[1]).alias("code"), F.col(FAILURE[2]).alias("message"), "fingerprint"
+    )
+    codes = Counter({row["code"]: row["count"] for row in failed.groupBy("code").count().collect()})
+    if codes:
+        run.tables.append("failures", _failures(run, stage, failed))
+    sums = _sums(done)
+    note(run, stage, started, num_in=num_in, num_out=num_out, num_failed=codes.total(), **sums)
+    return Counts(num_in, num_out, codes)
+
+
+def note(run: Run, stage: str, started: datetime, **facts: Any) -> None:
+    """Add a row to `runs`."""
+    row = {
+        "stage": stage,
+        "started_at": started,
+        "ended_at": now(),
+        "versions": _versions(),
+        "conf": TypeAdapter(dict).dump_json(asdict(run.settings)).decode(),
+        "fingerprint": run.fingerprint(stage),
+        "run_id": run.run_id,
+    } | facts
+    schema = struct_type(TABLES["runs"].schema)
+    run.tables.append("runs", run.spark.createDataFrame([tuple(row.get(name) for name in schema.names)], schema))
+
+
+def note_settings(run: Run, stage: str) -> Counts:
+    """Where nothing was pending: a row in `runs` only if these settings are not the ones that counted last."""
+    runs = run.tables.read("runs").where(F.col("stage") == stage)
+    last = runs.agg(F.max_by("fingerprint", "started_at").alias("fingerprint")).first()
+    if last is not None and last["fingerprint"] not in (None, run.fingerprint(stage)):
+        note(run, stage, now(), num_in=0, num_out=0, num_failed=0)
+    return Counts()
+
+
+def _failures(run: Run, stage: str, failed: DataFrame) -> DataFrame:
+    before = (
+        run.tables.read("failures")
+        .where(F.col("stage") == stage)
+        .groupBy("key", "fingerprint")
+        .agg(F.max("attempts").alias("tried"))
+    )
+    return failed.join(before, on=["key", "fingerprint"], how="left").select(
+        "key",
+        F.lit(stage).alias("stage"),
+        "code",
+        "message",
+        (F.coalesce("tried", F.lit(0)) + 1).cast("int").alias("attempts"),
+        F.current_timestamp().alias("failed_at"),
+        "fingerprint",
+        F.lit(run.run_id).alias("run_id"),
+    )
+
+
+def _sums(done: DataFrame) -> dict[str, Any]:
+    written = F.sum("num_bytes") if "num_bytes" in done.columns else F.lit(None).cast("bigint")
+    row = done.agg(F.coalesce(F.sum(COST), F.lit(0.0)).alias("cpu_s"), written.alias("bytes_out")).first()
+    assert row is not None
+    return row.asDict()
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in DISTRIBUTIONS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # run from a checkout or a zip
+            found[name] = "not installed"
+    return found

@@ -1,0 +1,33 @@
+"""The machine's Java -> nothing, or one line that says which to install."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+SUPPORTED = (17, 21)  # what Spark 4.0 runs on
+ADVICE = (
+    "Spark needs a JDK 17: install one (Debian: apt-get install openjdk-17-jdk-headless) and set JAVA_HOME if it is not on PATH"
+)
+
+
+def problem() -> str | None:
+    """What is wrong with the Java that Spark would start, in one line; None if it will do."""
+    home = os.environ.get("JAVA_HOME")
+    program = os.path.join(home, "bin", "java") if home else shutil.which("java")
+    if program is None or not os.access(program, os.X_OK):
+        return f"no Java found{f' in JAVA_HOME={home}' if home else ''}. {ADVICE}"
+    said = subprocess.run([program, "-version"], capture_output=True, text=True, check=False).stderr
+    found = re.search(r'version "(?:1\.)?(\d+)', said)
+    if found is None:
+        return f"{program} -version says nothing of use. {ADVICE}"
+    if int(found[1]) not in SUPPORTED:
+        return f"{program} is Java {found[1]}. {ADVICE}"
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(problem())

@@ -1,0 +1,98 @@
+"""What all jobs of one run share: the session, the output's tables and media, the settings, and which rows count."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TextIO
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from jobs.fingerprints import fingerprint
+from jobs.settings import Settings
+from jobs.tables import Tables
+from udfs.batching import Env
+from udfs.store import ASIDE
+
+# Which stage fills a table, and the table whose current rows its rows belong to.
+BELONGS = {
+    "spans": ("split", "videos", "video_id"),
+    "clips": ("clip", "spans", "clip_id"),
+    "signals": ("analyze", "clips", "clip_id"),
+    "embeddings": ("embed", "clips", "clip_id"),
+}
+
+
+class OutputBusyError(Exception):
+    """Another run is at work on the same output."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run over one output. `retry` names the failure codes to try again, None for none, empty for all."""
+
+    spark: SparkSession
+    output: str
+    settings: Settings
+    retry: tuple[str, ...] | None = None
+    live: bool = False
+    recorded: Mapping[str, str] | None = None  # fingerprints to go by instead of those of the settings
+    run_id: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}")
+
+    @property
+    def tables(self) -> Tables:
+        """The output's tables."""
+        return Tables(self.spark, f"{self.output}/tables")
+
+    def fingerprint(self, stage: str) -> str:
+        """Of a stage, with these settings."""
+        if self.recorded is not None:
+            return self.recorded.get(stage, "never run")
+        return fingerprint(stage, self.settings)
+
+    def env(self, stage: str) -> Env:
+        """What the stage's work needs on the executors beside its own settings."""
+        return Env(f"{self.output}/media", self.fingerprint(stage), self.settings.limits, self.settings.sources)
+
+    def current(self, name: str) -> DataFrame:
+        """The rows of a table that these settings made, and whose upstream rows still count."""
+        rows = self.tables.read(name)
+        if name not in BELONGS:
+            return rows
+        stage, upstream, key = BELONGS[name]
+        mine = rows.where(F.col("fingerprint") == self.fingerprint(stage))
+        if upstream == "videos":  # never superseded
+            return mine
+        return mine.join(self.current(upstream).select(key), on=key, how="left_semi")
+
+
+@contextmanager
+def locked(output: str) -> Iterator[None]:
+    """Hold a local output for one run at a time; the lock goes with the process, however it ends.
+
+    Raises:
+        OutputBusyError: another run holds it.
+    """
+    os.makedirs(output, exist_ok=True)
+    with open(os.path.join(output, ".lock"), "a+", encoding="utf-8") as lock:
+        _hold(lock, output)
+        shutil.rmtree(os.path.join(output, "media", ASIDE), ignore_errors=True)  # what a killed run was writing
+        yield
+
+
+def _hold(lock: TextIO, output: str) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as e:
+        lock.seek(0)
+        raise OutputBusyError(f"{output} is in use by another run (process {lock.read().strip() or 'unknown'})") from e
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()

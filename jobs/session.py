@@ -1,0 +1,122 @@
+"""Spark's own settings -> a Spark session with Delta; the only file that knows how either is configured."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from jobs import java
+
+DELTA = "io.delta.sql.DeltaSparkSessionExtension"
+PACKAGES = ("jobs", "udfs", "schemas", "conf")
+EVERYWHERE = {
+    "spark.sql.extensions": DELTA,
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.scheduler.mode": "FAIR",  # waves overlap
+    "spark.task.maxFailures": "4",
+}
+# On one machine: no web page, no 200 partitions for a handful of rows, no second opinion of the host's name.
+LOCAL = {
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.memory": "2g",
+    "spark.sql.shuffle.partitions": "2",
+    "spark.databricks.delta.snapshotPartitions": "1",
+    "spark.databricks.delta.merge.materializeSource": "none",  # what is merged is cached already
+}
+
+
+class SessionError(Exception):
+    """Spark cannot be started as asked; its text is one line."""
+
+
+def connect(extra: dict[str, str], *, verbose: bool) -> SparkSession:
+    """The session that is there (Databricks, a notebook, a test), else a new one: spark-submit's master, or local[*].
+
+    Raises:
+        SessionError: no usable Java, or no Delta on the class path.
+    """
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        return active
+    submitted = "PYSPARK_GATEWAY_PORT" in os.environ
+    builder = SparkSession.builder.appName("reelmill")
+    for key, value in (EVERYWHERE if submitted else EVERYWHERE | _standalone()).items():
+        builder = builder.config(key, value)
+    for key, value in extra.items():
+        builder = builder.config(key, value)
+    if not submitted and (trouble := java.problem()):
+        raise SessionError(trouble)
+    with _jvm_log(quiet=not verbose and not submitted) as log:
+        spark = _start(builder, log)
+    spark.sparkContext.setLogLevel("WARN" if verbose else "ERROR")
+    _ship_code(spark)
+    return spark
+
+
+def _start(builder: SparkSession.Builder, log: str | None) -> SparkSession:
+    try:
+        spark = builder.getOrCreate()
+    except (Py4JError, PySparkException, RuntimeError) as e:
+        where = f"; Spark's log is {log}" if log else ""
+        raise SessionError(f"Spark did not start: {str(e).splitlines()[0]}{where}") from e
+    if not spark.sparkContext._jvm.org.apache.spark.util.Utils.classIsLoadable(DELTA):  # type: ignore[union-attr]
+        raise SessionError(f"Delta Lake is not on Spark's class path: add --packages {delta_package()}")
+    return spark
+
+
+def _standalone() -> dict[str, str]:
+    """What a session needs that no spark-submit has prepared."""
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # else workers start another python
+    os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
+    return LOCAL | {"spark.master": "local[*]", "spark.jars.packages": delta_package()}
+
+
+def delta_package() -> str:
+    """The Maven coordinate that goes with the installed delta-spark."""
+    return f"io.delta:delta-spark_2.13:{version('delta-spark')}"
+
+
+@contextmanager
+def _jvm_log(*, quiet: bool) -> Iterator[str | None]:
+    """While the JVM starts, its standard error is a file: Ivy's and Spark's chatter goes there for as long as it lives."""
+    if not quiet:
+        yield None
+        return
+    path = os.path.join(tempfile.gettempdir(), f"reelmill-spark-{os.getpid()}.log")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(path, "ab") as log:
+        os.dup2(log.fileno(), 2)
+    try:
+        yield path
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _ship_code(spark: SparkSession) -> None:
+    """From a checkout, send the packages to the workers; an installed wheel or --py-files is there already."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / "pyproject.toml").exists():
+        return
+    folder = Path(tempfile.mkdtemp(prefix="reelmill-"))
+    for package in PACKAGES:
+        shutil.copytree(root / package, folder / "code" / package, ignore=shutil.ignore_patterns("__pycache__"))
+    spark.sparkContext.addPyFile(shutil.make_archive(str(folder / "reelmill"), "zip", folder / "code"))
+    shutil.rmtree(folder / "code")

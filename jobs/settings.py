@@ -1,0 +1,114 @@
+"""conf files and --set overrides -> Settings: each stage's Params, checked on the driver before Spark starts."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from udfs import analyze, clip, dedup, embed, filter, media, motion, phash, preview, proxy, quality, source, split, waves, windows
+
+
+class SettingsError(Exception):
+    """A setting that cannot be used; its text is one line that names it."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One field a section of a conf file; `spark` holds Spark's own keys as they are."""
+
+    sources: source.Params = field(default_factory=source.Params)
+    limits: media.Limits = field(default_factory=media.Limits)
+    curate: waves.Params = field(default_factory=waves.Params)
+    split: split.Params = field(default_factory=split.Params)
+    clip: clip.Params = field(default_factory=clip.Params)
+    analyze: analyze.Params = field(default_factory=analyze.Params)
+    motion: motion.Params = field(default_factory=motion.Params)
+    quality: quality.Params = field(default_factory=quality.Params)
+    phash: phash.Params = field(default_factory=phash.Params)
+    proxy: proxy.Params = field(default_factory=proxy.Params)
+    preview: preview.Params = field(default_factory=preview.Params)
+    windows: windows.Params = field(default_factory=windows.Params)
+    embed: embed.Params = field(default_factory=embed.Params)
+    dedup: dedup.Params = field(default_factory=dedup.Params)
+    filter: filter.Params = field(default_factory=filter.Params)
+    spark: dict[str, str] = field(default_factory=dict)
+
+
+SECTIONS: dict[str, Any] = {f.name: f.default_factory for f in fields(Settings) if f.name != "spark"}
+
+
+def load(conf_files: list[str], overrides: list[str]) -> Settings:
+    """The defaults, then the files in order, then the overrides (`section.key=value`, the value in TOML or a bare word).
+
+    Raises:
+        SettingsError: a file that cannot be read, an unknown name, or a value out of bounds.
+    """
+    given: dict[str, dict[str, Any]] = {}
+    for name in conf_files:
+        for section, values in _read(name).items():
+            _merge(given, section, values, name)
+    for override in overrides:
+        section, key, value = _parse(override)
+        _merge(given, section, {key: value}, "--set")
+    spark = {key: _spark_text(value) for key, value in given.pop("spark", {}).items()}
+    return Settings(**{section: _build(section, values) for section, values in given.items()}, spark=spark)
+
+
+def names() -> list[str]:
+    """Every setting there is, as `section.key`."""
+    return [f"{section}.{f.name}" for section, params in SECTIONS.items() for f in fields(params)]
+
+
+def _read(name: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(Path(name).read_text(encoding="utf-8"))
+    except OSError as e:
+        raise SettingsError(f"--conf {name}: {e.strerror}") from e
+    except ValueError as e:  # not TOML, or not UTF-8
+        raise SettingsError(f"--conf {name}: {e}") from e
+
+
+def _parse(override: str) -> tuple[str, str, Any]:
+    name, equals, text = override.partition("=")
+    section, dot, key = name.strip().partition(".")
+    if not (equals and dot and key):
+        raise SettingsError(f"--set {override}: write it as section.key=value")
+    try:
+        return section, key, tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return section, key, text.strip()
+
+
+def _merge(given: dict[str, dict[str, Any]], section: str, values: Any, where: str) -> None:
+    if section != "spark" and section not in SECTIONS:
+        raise SettingsError(f"{where}: no section [{section}]{_nearest(section, [*SECTIONS, 'spark'])}")
+    if not isinstance(values, dict):
+        raise SettingsError(f"{where}: {section} is a section: write [{section}] and its keys below")
+    for key in values:
+        if section != "spark" and f"{section}.{key}" not in names():
+            raise SettingsError(f"{where}: no setting {section}.{key}{_nearest(f'{section}.{key}', names())}")
+    given.setdefault(section, {}).update(values)
+
+
+def _build(section: str, values: dict[str, Any]) -> Any:
+    try:
+        return TypeAdapter(SECTIONS[section]).validate_python(values)
+    except ValidationError as e:
+        first = e.errors()[0]
+        name = ".".join([section, *(str(part) for part in first["loc"])])
+        got = f", got {first['input']!r}" if first["loc"] else ""
+        raise SettingsError(f"{name}: {first['msg'].removeprefix('Value error, ')}{got}") from e
+
+
+def _spark_text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""

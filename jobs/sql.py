@@ -1,0 +1,60 @@
+"""sql: every table and view -> the answer to a query"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import replace
+
+import pandas as pd
+from pyspark.errors import AnalysisException, ParseException
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs import cli, views
+from jobs.run import Run
+from jobs.settings import Settings
+
+SHOWN = 1000  # rows
+
+
+def check(options: argparse.Namespace, settings: Settings) -> None:
+    """Refuse an output that holds no tables."""
+    if not os.path.isdir(f"{options.output}/tables"):
+        raise cli.UsageError(f"--output {options.output}: no tables here")
+
+
+def run(run: Run, options: argparse.Namespace) -> None:
+    """Print the answer to a query over the tables and views, as the last run's settings left them."""
+    views.register(replace(run, recorded=recorded(run)))
+    try:
+        answer = run.spark.sql(options.query)
+    except (ParseException, AnalysisException) as e:
+        raise cli.UsageError(str(e).splitlines()[0]) from e
+    print(text(answer), file=sys.stdout)
+
+
+def recorded(run: Run) -> dict[str, str]:
+    """Each stage's fingerprint as it last ran here."""
+    last = run.tables.read("runs").groupBy("stage").agg(F.max_by("fingerprint", "started_at").alias("fingerprint"))
+    return {row["stage"]: row["fingerprint"] for row in last.collect()}
+
+
+def text(answer: DataFrame) -> str:
+    """An answer as a plain table, at most SHOWN rows of it; control characters from captions or titles are escaped."""
+    rows = [[_cell(value) for value in row] for row in answer.take(SHOWN + 1)]
+    table = pd.DataFrame(rows[:SHOWN], columns=answer.columns)
+    if table.empty:
+        return "  ".join(answer.columns) + "\n(no rows)"
+    more = f"\n(more than {SHOWN} rows: add a LIMIT or read the tables)" if len(rows) > SHOWN else ""
+    return table.to_string(index=False, max_colwidth=80) + more
+
+
+def _cell(value: object) -> str:
+    shown = f"{value:.6g}" if isinstance(value, float) else "NULL" if value is None else str(value)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+
+
+if __name__ == "__main__":
+    cli.script("sql")

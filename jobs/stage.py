@@ -1,0 +1,124 @@
+"""A stage's declaration -> its pending inputs mapped to rows, appended once, with failures and the run recorded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pandas as pd
+from pyspark.sql import Column, DataFrame, Row
+from pyspark.sql import functions as F
+from pyspark.sql.types import DoubleType, StringType, StructType
+
+from jobs import history
+from jobs.progress import Progress
+from jobs.run import Run
+from jobs.settings import Settings
+from jobs.tables import struct_type
+from schemas import TABLES
+from udfs import batching, waves
+
+log = logging.getLogger("reelmill")
+
+Rows = Callable[..., Iterator[pd.DataFrame]]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One edge of the flow: what goes in, the function that does the work, and the table that comes out."""
+
+    name: str  # as in conf, failures and runs
+    table: str
+    key: str  # the column that names an input, there also in the table
+    source: Callable[[Run], DataFrame]  # every input that counts, pending or not
+    rows: Rows  # of udfs: (batches, params, env) -> batches
+    params: Callable[[Settings], Any]
+    wave: str = "video_id"  # the column by which inputs are dealt to waves
+    units: Callable[[DataFrame, Settings], DataFrame] | None = None  # inputs -> rows of work, where they differ
+    upsert: bool = False  # the newest row of a key wins
+
+
+def pending(run: Run, stage: Stage) -> DataFrame:
+    """The stage's inputs without a row or a failure by these settings."""
+    inputs = stage.source(run)
+    if "fingerprint" not in inputs.columns:
+        inputs = inputs.withColumn("fingerprint", F.lit(run.fingerprint(stage.name)))
+    keys = [stage.key, "fingerprint"]
+    done = run.tables.read(stage.table).select(keys)
+    failed = run.tables.read("failures").where(F.col("stage") == stage.name)
+    if run.retry is not None:
+        failed = failed.where(~F.col("code").isin(*run.retry)) if run.retry else failed.limit(0)
+    over = done.union(failed.select(F.col("key").alias(stage.key), "fingerprint"))
+    return inputs.join(over, on=keys, how="left_anti")
+
+
+def in_wave(column: str, wave: int, num_waves: int) -> Column:
+    """Whether a row belongs to a wave: by a hash of the video, so that all stages agree without a list."""
+    return F.pmod(F.xxhash64(column), F.lit(num_waves)) == wave
+
+
+def run_alone(run: Run, stage: Stage) -> history.Counts:
+    """Everything pending of one stage, wave after wave."""
+    todo = pending(run, stage)
+    duration = F.sum("duration_s") if "duration_s" in todo.columns else F.lit(0.0)
+    size = todo.agg(F.countDistinct(stage.wave).alias("n"), F.coalesce(duration, F.lit(0.0)).alias("s")).first()
+    assert size is not None
+    total = waves.num_waves(size["n"], size["s"], run.settings.curate)
+    counts = history.Counts()
+    for wave in range(total):
+        counts += run_wave(run, stage, wave, total)
+    return counts or history.note_settings(run, stage.name)
+
+
+def run_wave(run: Run, stage: Stage, wave: int, num_waves: int) -> history.Counts:
+    """What is pending of one wave: one Spark job, then one commit a table."""
+    started = history.now()
+    todo = pending(run, stage).where(in_wave(stage.wave, wave, num_waves))
+    work = stage.units(todo, run.settings) if stage.units else todo
+    items = work.collect()
+    if not items:
+        return history.Counts()
+    rows = partial(stage.rows, params=stage.params(run.settings), env=run.env(stage.name))
+    with Progress(run, stage.name, items) as progress:
+        counted = partial(batching.counted, rows=rows, done=progress.done)
+        done = _spread(run, items, work.schema).mapInPandas(counted, _envelope(stage)).persist()
+        try:
+            return _write(run, stage, done, items, started)
+        finally:
+            done.unpersist()
+
+
+def _spread(run: Run, items: list[Row], schema: StructType) -> DataFrame:
+    """The inputs as a frame whose partitions are tasks of even cost, dearest first."""
+    costs = [float(getattr(item, "duration_s", None) or 1.0) for item in items]
+    context = run.spark.sparkContext
+    tasks = waves.pack(costs, waves.num_tasks(costs, context.defaultParallelism, run.settings.curate))
+    dealt = context.parallelize([[items[i] for i in task] for task in tasks], len(tasks))
+    return run.spark.createDataFrame(dealt.flatMap(lambda task: task), schema, verifySchema=False)
+
+
+def columns(table: str) -> list[str]:
+    """A table's columns that its stage computes."""
+    return [name for name in TABLES[table].schema.names if name not in ("fingerprint", "run_id")]
+
+
+def _envelope(stage: Stage) -> StructType:
+    declared = struct_type(TABLES[stage.table].schema)
+    fields = [StructType().add(f.name, f.dataType).fields[0] for f in declared if f.name in columns(stage.table)]
+    envelope = StructType(fields).add("fingerprint", StringType())
+    for name in batching.FAILURE:
+        envelope = envelope.add(name, StringType())
+    return envelope.add(batching.COST, DoubleType())
+
+
+def _write(run: Run, stage: Stage, done: DataFrame, items: list[Row], started: Any) -> history.Counts:
+    ok = F.col(batching.FAILURE[0]).isNull()
+    written = run.tables.append(
+        stage.table,
+        done.where(ok).select(*columns(stage.table), "fingerprint").withColumn("run_id", F.lit(run.run_id)),
+        upsert=stage.upsert,
+    )
+    return history.record(run, stage.name, done, num_in=len(items), num_out=written, started=started)

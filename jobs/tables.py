@@ -1,0 +1,119 @@
+"""Rows -> Delta tables under one folder, each row once; the only file that knows how a row gets there."""
+
+from __future__ import annotations
+
+import re
+
+import pyarrow as pa
+from delta.tables import DeltaMergeBuilder, DeltaTable
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_type
+from pyspark.sql.types import StructField, StructType
+
+from schemas import TABLES
+from schemas.table import Table
+
+COMMIT_ATTEMPTS = 5
+OVERTAKEN = re.compile("DELTA_(CONCURRENT|METADATA_CHANGED|PROTOCOL_CHANGED)")  # by another writer's commit
+
+
+def struct_type(schema: pa.Schema) -> StructType:
+    """A declaration's columns as Spark has them, comments included."""
+    return StructType(
+        [
+            StructField(
+                f.name, from_arrow_type(f.type), f.nullable, {"comment": (f.metadata or {}).get(b"comment", b"").decode()}
+            )
+            for f in schema
+        ]
+    )
+
+
+class Tables:
+    """The tables under a folder, by name."""
+
+    def __init__(self, spark: SparkSession, root: str) -> None:
+        self.spark = spark
+        self.root = root
+        self._made: set[str] = set()
+
+    def path(self, name: str) -> str:
+        """Where a table lies."""
+        return f"{self.root}/{TABLES[name].name}"
+
+    def exists(self, name: str) -> bool:
+        """Whether the table has been made."""
+        if name not in self._made and DeltaTable.isDeltaTable(self.spark, self.path(name)):
+            self._made.add(name)
+        return name in self._made
+
+    def read(self, name: str) -> DataFrame:
+        """All rows of a table; none if it was never written."""
+        if self.exists(name):
+            return self.spark.read.format("delta").load(self.path(name))
+        return self.spark.createDataFrame([], struct_type(TABLES[name].schema))
+
+    def append(self, name: str, rows: DataFrame, *, upsert: bool = False) -> int:
+        """Add the rows whose key and fingerprint are not there yet; how many were added.
+
+        With `upsert` the key alone counts, and the newest row of a key wins. The rows are looked at twice, so they must be
+        cached or cheap. A concurrent writer of the same table makes the commit start over with that writer's rows in sight:
+        no row can be added twice.
+        """
+        keys = [*TABLES[name].key] if upsert else [*TABLES[name].key, "fingerprint"]
+        merge = self._merge(name, rows.dropDuplicates(keys), keys)
+        if upsert:
+            merge = merge.whenMatchedUpdateAll()
+        return _committed(merge.whenNotMatchedInsertAll(), "num_affected_rows")
+
+    def replace(self, name: str, rows: DataFrame) -> None:
+        """Make the table hold these rows and no others, in one commit."""
+        columns = self._table(name).toDF().columns
+        rows.select(*columns).write.format("delta").mode("overwrite").save(self.path(name))
+
+    def change(self, name: str, rows: DataFrame) -> int:
+        """Make the table hold these rows and no others, touching only those that differ in more than `run_id`.
+
+        Returns how many were added, changed or removed; where there are none, nothing is written.
+        """
+        keys = [*TABLES[name].key]
+        differs = " OR ".join(f"NOT (old.{c} <=> new.{c})" for c in rows.columns if c not in (*keys, "run_id"))
+        same = " AND ".join(f"old.{k} = new.{k}" for k in keys)
+        pairs = self.read(name).alias("old").join(rows.alias("new"), on=F.expr(same), how="full_outer")
+        if pairs.where(f"old.{keys[0]} IS NULL OR new.{keys[0]} IS NULL OR {differs}").isEmpty():
+            return 0
+        merge = self._merge(name, rows, keys).whenMatchedUpdateAll(condition=differs).whenNotMatchedInsertAll()
+        return _committed(merge.whenNotMatchedBySourceDelete(), "num_affected_rows")
+
+    def _merge(self, name: str, rows: DataFrame, keys: list[str]) -> DeltaMergeBuilder:
+        return self._table(name).alias("old").merge(rows.alias("new"), " AND ".join(f"old.{k} = new.{k}" for k in keys))
+
+    def _table(self, name: str) -> DeltaTable:
+        if not self.exists(name):
+            _create(self.spark, TABLES[name], self.path(name))
+            self._made.add(name)
+        return DeltaTable.forPath(self.spark, self.path(name))
+
+
+def _create(spark: SparkSession, table: Table, path: str) -> None:
+    (
+        DeltaTable.createIfNotExists(spark)
+        .location(path)
+        .comment(table.about)
+        .addColumns(struct_type(table.schema))
+        .property("delta.enableDeletionVectors", "false")  # so that every reader of Delta can read it
+        .execute()
+    )
+
+
+def _committed(merge: DeltaMergeBuilder, metric: str) -> int:
+    for _ in range(COMMIT_ATTEMPTS - 1):
+        try:
+            return int(merge.execute().first()[metric])
+        except (PySparkException, Py4JJavaError) as e:  # which of them depends on the thread
+            if not OVERTAKEN.search(str(e)):
+                raise
+    return int(merge.execute().first()[metric])

@@ -1,0 +1,70 @@
+"""The tables of an output -> temporary SQL views: each table by its name, `current_*`, `curated`, `clip_stats`, `funnel`."""
+
+from __future__ import annotations
+
+from jobs.run import BELONGS, Run
+from schemas import TABLES
+
+CURATED = """
+SELECT c.clip_id, c.video_id, v.uri AS video_uri, s.start_s, s.end_s, s.start_frame, s.end_frame, s.method,
+       c.uri, c.sha256, c.num_bytes, c.width, c.height, c.framerate, c.num_frames, c.duration_s, c.video_codec, c.audio_codec,
+       g.motion_score_global_mean, g.motion_score_per_patch_min_256, g.motion_source,
+       g.blackness, g.freeze, g.blur, g.letterbox, g.phash, g.proxy_uri, g.previews,
+       a.aesthetic_score, e.model AS embedding_model, e.vector AS embedding, d.cluster_id, t.captions, v.attributes
+FROM verdicts k
+JOIN current_clips c ON c.clip_id = k.clip_id
+JOIN current_spans s ON s.clip_id = k.clip_id
+JOIN videos v ON v.video_id = c.video_id
+LEFT JOIN current_signals g ON g.clip_id = k.clip_id
+LEFT JOIN (SELECT clip_id, min(score_min) AS aesthetic_score FROM aesthetics GROUP BY clip_id) a ON a.clip_id = k.clip_id
+LEFT JOIN current_embeddings e ON e.clip_id = k.clip_id
+LEFT JOIN duplicates d ON d.clip_id = k.clip_id
+LEFT JOIN (SELECT clip_id, collect_list(struct(start_frame, end_frame, model, caption)) AS captions
+           FROM captions GROUP BY clip_id) t ON t.clip_id = k.clip_id
+WHERE k.kept
+"""
+
+# The fields of NeMo Curator's ClipStats, a row a video and run that cut its clips.
+CLIP_STATS = """
+SELECT c.video_id, c.run_id,
+       count_if(exists(k.reasons, r -> r LIKE 'motion%')) AS num_filtered_by_motion,
+       count_if(exists(k.reasons, r -> r LIKE 'aesthetic%')) AS num_filtered_by_aesthetic,
+       count_if(k.kept) AS num_passed,
+       count_if(c.encoder <> 'copy') AS num_transcoded,
+       count(e.clip_id) AS num_with_embeddings,
+       count(t.clip_id) AS num_with_caption,
+       count_if(size(g.previews) > 0) AS num_with_webp,
+       sum(c.duration_s) AS total_clip_duration,
+       max(c.duration_s) AS max_clip_duration
+FROM current_clips c
+LEFT JOIN verdicts k ON k.clip_id = c.clip_id
+LEFT JOIN current_signals g ON g.clip_id = c.clip_id
+LEFT JOIN (SELECT DISTINCT clip_id FROM current_embeddings) e ON e.clip_id = c.clip_id
+LEFT JOIN (SELECT DISTINCT clip_id FROM captions) t ON t.clip_id = c.clip_id
+GROUP BY c.video_id, c.run_id
+"""
+
+FUNNEL = """
+SELECT step, count, hours FROM (
+SELECT 1 AS n, 'videos' AS step, count(*) AS count, sum(duration_s) / 3600 AS hours FROM videos
+UNION ALL SELECT 2, 'spans', count(*), sum(end_s - start_s) / 3600 FROM current_spans
+UNION ALL SELECT 3, 'clips', count(*), sum(duration_s) / 3600 FROM current_clips
+UNION ALL SELECT 4, 'clips with signals', count(*), sum(c.duration_s) / 3600
+  FROM current_clips c LEFT SEMI JOIN current_signals g ON g.clip_id = c.clip_id
+UNION ALL SELECT 5, 'clips with an embedding', count(*), sum(c.duration_s) / 3600
+  FROM current_clips c LEFT SEMI JOIN current_embeddings e ON e.clip_id = c.clip_id
+UNION ALL SELECT 6, 'clips kept', count(*), sum(duration_s) / 3600 FROM curated
+) ORDER BY n
+"""
+
+VIEWS = {"curated": CURATED, "clip_stats": CLIP_STATS, "funnel": FUNNEL}
+
+
+def register(run: Run) -> None:
+    """Make the views of this output in the run's session; they cost nothing until they are asked."""
+    for name in TABLES:
+        run.tables.read(name).createOrReplaceTempView(name)
+    for name in BELONGS:
+        run.current(name).createOrReplaceTempView(f"current_{name}")
+    for name, query in VIEWS.items():
+        run.spark.sql(query).createOrReplaceTempView(name)

@@ -1,0 +1,25 @@
+"""captions: one description a window of a clip, model and prompt."""
+
+import pyarrow as pa
+
+from schemas.table import FINGERPRINT, RUN_ID, STRINGS, column, table
+
+TABLE = table(
+    "captions",
+    ("clip_id", "start_frame", "model", "prompt"),
+    "One description a window of a clip, model and prompt.",
+    column("clip_id", pa.string(), "row of clips", nullable=False),
+    column("start_frame", pa.int64(), "first frame of the window", nullable=False),
+    column("end_frame", pa.int64(), "last frame of the window, inclusive"),
+    column("model", pa.string(), "what wrote it", nullable=False),
+    column("prompt", pa.string(), "prompt variant or a hash of the prompt", nullable=False),
+    column("caption", pa.string(), "the description"),
+    column("stage2_caption", pa.string(), "the same, refined by the model; NULL if not asked"),
+    column("tokens_in", pa.int32(), "tokens read"),
+    column("tokens_out", pa.int32(), "tokens written"),
+    column("seconds", pa.float64(), "time the model took, its share of the batch"),
+    column("finish_reason", pa.string(), "stop or length"),
+    column("checks", STRINGS, "what looks wrong with the text, empty if nothing"),
+    FINGERPRINT,
+    RUN_ID,
+)

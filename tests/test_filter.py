@@ -1,0 +1,61 @@
+"""filter: the published thresholds stand ready, all gates but duplicates are off, and the SQL names what failed."""
+
+import pytest
+from pyspark.sql import SparkSession
+
+from udfs.filter import Params, gates, reasons_sql, signal_gates
+
+SCORED = (
+    "SELECT 640 AS width, 360 AS height, CAST({motion} AS double) AS motion_score_global_mean, "
+    "0.5D AS motion_score_per_patch_min_256, 0.9D AS blackness, 0.0D AS freeze, 100.0D AS blur, "
+    "array(0, 45, 640, 270) AS letterbox, CAST(NULL AS double) AS aesthetic_score, {of} AS duplicate_of"
+)
+
+
+def reasons(spark: SparkSession, params: Params, motion: str = "0.5", of: str = "NULL") -> list[str]:
+    """The reasons that the SQL finds for one clip."""
+    row = spark.sql(f"SELECT {reasons_sql(gates(params), params)} AS r FROM ({SCORED.format(motion=motion, of=of)})").first()
+    assert row is not None
+    return list(row["r"])
+
+
+def test_only_duplicates_are_dropped_by_default() -> None:
+    assert gates(Params()) == []
+    assert Params().duplicates
+
+
+def test_thresholds_are_the_published_ones() -> None:
+    assert Params().motion_global_mean_threshold == 0.00098
+    assert Params().motion_per_patch_min_256_threshold == 0.000001
+    assert Params().aesthetic_threshold == 3.5
+
+
+def test_dear_stages_do_not_wait_for_other_dear_stages() -> None:
+    every = Params(motion=True, aesthetic=True, black=True, frozen=True, blurred=True, letterboxed=True)
+    assert {g.reason for g in gates(every)} - {g.reason for g in signal_gates(every)} == {"aesthetic_low"}
+
+
+@pytest.mark.spark
+def test_a_clip_keeps_every_reason_that_speaks_against_it(spark: SparkSession) -> None:
+    assert reasons(spark, Params(motion=True, black=True), motion="0.0001", of="'x'") == [
+        "motion_global_mean_low",
+        "black",
+        "duplicate",
+    ]
+
+
+@pytest.mark.spark
+def test_nothing_speaks_against_a_clip_when_no_gate_is_on(spark: SparkSession) -> None:
+    assert reasons(spark, Params(duplicates=False), motion="0", of="'x'") == []
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize(("unscored", "expected"), [("keep", []), ("drop", ["motion_score_global_mean_missing"])])
+def test_a_missing_score_is_no_bad_score(spark: SparkSession, unscored: str, expected: list[str]) -> None:
+    assert reasons(spark, Params(motion=True, unscored=unscored), motion="NULL") == expected  # type: ignore[arg-type]
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize(("threshold", "expected"), [(0.7, []), (0.8, ["letterboxed"])])
+def test_bars_are_measured_by_the_share_of_the_picture(spark: SparkSession, threshold: float, expected: list[str]) -> None:
+    assert reasons(spark, Params(letterboxed=True, picture_share_threshold=threshold)) == expected

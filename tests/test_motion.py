@@ -1,0 +1,152 @@
+"""motion: scores equal a slow dense computation, rise with speed, and agree between vectors and pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+
+from tests import clips
+from tests.footage import write_numbered
+from udfs import flow, motion
+from udfs.batching import Row
+
+SIZE = (320, 264)
+B_FRAMES = {"bframes": "3", "b-adapt": "0", "x264-params": "weightp=0"}
+
+
+def scores(path: Path, **params: object) -> Row:
+    return clips.watched(path, motion.Observer(motion.Params(**params), clips.row(path), clips.env(path.parent)))  # type: ignore[arg-type]
+
+
+class Dense:
+    """Every vector painted pixel by pixel onto a full-size picture of the flow, one after the other."""
+
+    def __init__(self) -> None:
+        self.lengths: list[NDArray[np.float64]] = []
+        self.two_way = 0
+
+    def see(self, at_s: float, frame: VideoFrame) -> None:
+        found = frame.side_data.get("MOTION_VECTORS")
+        if found is None:
+            return
+        painted = np.zeros((frame.height, frame.width, 2))
+        for v in found.to_ndarray():
+            w, h = int(v["w"]), int(v["h"])
+            x, y = int(v["dst_x"]) - w // 2, int(v["dst_y"]) - h // 2
+            moved = np.array([v["motion_x"], v["motion_y"]]) / v["motion_scale"]
+            painted[max(y, 0) : y + h, max(x, 0) : x + w] = moved
+            self.two_way += v["source"] > 0
+        self.lengths.append(np.linalg.norm(painted, axis=2) / (frame.width + frame.height))
+
+    def result(self) -> Row:
+        mean = np.mean(self.lengths, axis=0)
+        height, width = mean.shape
+        xs, ys = ([*range(0, 256 * max(1, round(side / 256)), 256), side] for side in (width, height))
+        patches = [mean[a:b, c:d].mean() for a, b in zip(ys, ys[1:], strict=False) for c, d in zip(xs, xs[1:], strict=False)]
+        return {"global": mean.mean(), "least": min(patches), "patches": len(patches)}
+
+
+@pytest.mark.parametrize(("size", "patches"), [((320, 264), 1), ((650, 390), 6), ((332, 262), 1), ((100, 60), 1)])
+def test_block_sums_equal_a_dense_flow(tmp_path: Path, size: tuple[int, int], patches: int) -> None:
+    path = clips.write(tmp_path / "pan.mp4", clips.panned(size, 10, 5), **B_FRAMES)
+    slow = clips.watched(path, Dense())
+    fast = scores(path, fps=30)
+    assert slow["patches"] == patches
+    assert fast["motion_score_global_mean"] == pytest.approx(slow["global"], rel=1e-6)
+    assert fast["motion_score_per_patch_min_256"] == pytest.approx(slow["least"], rel=1e-6)
+
+
+def test_block_sums_equal_a_dense_flow_with_b_frames(tmp_path: Path) -> None:
+    path = write_numbered(tmp_path / "box.mp4", 20, size=(640, 480))
+    dense = Dense()
+    slow = clips.watched(path, dense)
+    fast = scores(path, fps=30)
+    assert dense.two_way > 0
+    assert 0 < fast["motion_score_per_patch_min_256"] < fast["motion_score_global_mean"]
+    assert fast["motion_score_global_mean"] == pytest.approx(slow["global"], rel=1e-6)
+    assert fast["motion_score_per_patch_min_256"] == pytest.approx(slow["least"], rel=1e-6)
+
+
+@pytest.mark.parametrize(("codec", "source"), [("libx264", "vectors"), ("mpeg4", "vectors"), ("libx265", "frames")])
+def test_a_pan_scores_its_own_speed(tmp_path: Path, codec: str, source: str) -> None:
+    options = {"x264-params": "bframes=0:ref=1"} if codec == "libx264" else {}
+    path = clips.write(tmp_path / "pan.mp4", clips.panned(SIZE, 12, 4), codec=codec, **options)
+    found = scores(path, fps=30)
+    assert found["motion_source"] == source
+    assert found["motion_score_global_mean"] * sum(SIZE) == pytest.approx(4, rel=0.15)
+
+
+@pytest.mark.parametrize("codec", ["libx265", "libvpx-vp9", "libsvtav1"])
+def test_without_vectors_the_score_rises_with_speed(tmp_path: Path, codec: str) -> None:
+    speeds = [0, 1, 3, 6]
+    paths = [clips.write(tmp_path / f"{px}.mp4", clips.panned(SIZE, 8, px), codec=codec) for px in speeds]
+    found = [scores(path)["motion_score_global_mean"] * sum(SIZE) for path in paths]
+    assert found == sorted(found)
+    assert found[0] < 0.05
+    assert found[1:] == pytest.approx(speeds[1:], rel=0.25)
+
+
+def test_a_still_scene_scores_nothing(tmp_path: Path) -> None:
+    path = clips.write(tmp_path / "still.mp4", [clips.texture(SIZE)] * 30)
+    assert scores(path)["motion_score_global_mean"] < 1e-5
+
+
+def test_the_whole_clip_counts_not_its_first_half(tmp_path: Path) -> None:
+    still, moving = [clips.texture(SIZE)] * 60, clips.panned(SIZE, 30, 6)
+    late = scores(clips.write(tmp_path / "late.mp4", still + moving, fps=10), fps=2)
+    assert late["motion_score_global_mean"] * sum(SIZE) > 1
+    assert scores(tmp_path / "late.mp4", parity=True)["motion_score_global_mean"] < late["motion_score_global_mean"]
+
+
+def test_the_least_patch_sees_the_still_side(tmp_path: Path) -> None:
+    still = clips.texture((256, 256))
+    path = clips.write(tmp_path / "half.mp4", [np.hstack([still, moving]) for moving in clips.panned((256, 256), 10, 5)])
+    found = scores(path, fps=30)
+    assert found["motion_score_per_patch_min_256"] < 0.1 * found["motion_score_global_mean"]
+
+
+def test_key_frames_only_falls_back_to_pictures(tmp_path: Path) -> None:
+    path = clips.write(tmp_path / "intra.mp4", clips.panned(SIZE, 8, 4), g="1")
+    found = scores(path)
+    assert found["motion_source"] == "frames"
+    assert found["motion_score_global_mean"] * sum(SIZE) == pytest.approx(4, rel=0.2)
+
+
+def test_key_frames_on_the_sampled_times_do_not_hide_the_motion(tmp_path: Path) -> None:
+    path = clips.write(tmp_path / "gop.mp4", clips.panned(SIZE, 30, 4), g="15")
+    assert scores(path, fps=2)["motion_source"] == "vectors"
+
+
+def test_one_frame_is_too_short(tmp_path: Path) -> None:
+    path = clips.write(tmp_path / "one.mp4", [clips.texture(SIZE)])
+    assert scores(path) == {
+        "motion_score_global_mean": None,
+        "motion_score_per_patch_min_256": None,
+        "motion_source": "too_short",
+    }
+
+
+def test_parity_refuses_what_nemo_curator_refuses(tmp_path: Path) -> None:
+    small = clips.write(tmp_path / "small.mp4", clips.panned((320, 240), 8, 2))
+    assert scores(small, parity=True)["motion_source"] == "too_small"
+    hevc = clips.write(tmp_path / "hevc.mp4", clips.panned(SIZE, 8, 2), codec="libx265")
+    assert scores(hevc, parity=True)["motion_source"] == "no_vectors"
+
+
+def test_parity_takes_every_nth_frame_up_to_a_count(tmp_path: Path) -> None:
+    path = clips.write(tmp_path / "pan.mp4", clips.panned(SIZE, 45, 2), fps=2)
+    observer = motion.Observer(motion.Params(fps=1, parity=True), clips.row(path), clips.env(tmp_path))
+    clips.watched(path, observer)
+    assert observer.vectors.count == 11  # 22 whole seconds, half of them, one frame a second; frame 0 has no vectors
+
+
+def test_the_parity_patch_reads_four_pixels_only() -> None:
+    cells = np.zeros((32, 64))
+    cells[15:17, 15:17] = 5
+    cells[:, 32:] = 9
+    assert flow.centre_min(cells, (512, 256)) == pytest.approx(5 / 768)
+    assert flow.patch_min(cells, (512, 256)) == pytest.approx(5 * 4 / 32**2 / 768)

@@ -1,0 +1,101 @@
+"""settings: files and overrides become checked Params; a wrong one is a line that names the right one."""
+
+import tomllib
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from jobs.fingerprints import RECIPES, fingerprint
+from jobs.settings import SECTIONS, Settings, SettingsError, load, names
+
+
+def test_without_anything_the_defaults_hold() -> None:
+    assert load([], []) == Settings()
+
+
+def test_a_later_file_wins_and_an_override_wins_over_files(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.toml", tmp_path / "b.toml"
+    first.write_text("[motion]\nfps = 3\n[clip]\ncrf = 18\n")
+    second.write_text("[motion]\nfps = 4\n")
+    settings = load([str(first), str(second)], ["clip.crf=30"])
+    assert (settings.motion.fps, settings.clip.crf) == (4, 30)
+
+
+def test_a_bare_word_is_text() -> None:
+    assert load([], ["split.method=content"]).split.method == "content"
+
+
+def test_spark_keys_pass_through_as_text() -> None:
+    assert load([], ["spark.spark.sql.shuffle.partitions=8", "spark.spark.ui.enabled=true"]).spark == {
+        "spark.sql.shuffle.partitions": "8",
+        "spark.ui.enabled": "true",
+    }
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("motion.fsp=1", "--set: no setting motion.fsp; did you mean motion.fps?"),
+        ("moton.fps=1", "--set: no section [moton]; did you mean motion?"),
+        ("motion", "--set motion: write it as section.key=value"),
+        ("motion.fps=-1", "motion.fps: Input should be greater than"),
+        ("clip.encoder=x265", "clip.encoder: Input should be"),
+        ("split.clip_stride_s=0", "split.clip_stride_s: "),
+        ("split.clip_stride_s=20", "split: clip_stride_s 20.0 is over clip_len_s 10.0"),
+        ("split.min_clip_length_s=11", "split: min_clip_length_s 11.0 is over clip_len_s 10.0"),
+        ("split.clip_len_s=nan", "split.clip_len_s: "),
+    ],
+)
+def test_a_wrong_setting_is_one_line(override: str, said: str) -> None:
+    with pytest.raises(SettingsError) as e:
+        load([], [override])
+    assert str(e.value).startswith(said)
+    assert "\n" not in str(e.value)
+
+
+def test_a_file_that_is_not_there_or_no_toml_is_named(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.toml"
+    bad.write_text("[motion\n")
+    for name in (str(bad), str(tmp_path / "none.toml")):
+        with pytest.raises(SettingsError, match=name):
+            load([name], [])
+
+
+def test_local_toml_holds_every_setting_with_its_default() -> None:
+    given = tomllib.loads(Path("conf/local.toml").read_text(encoding="utf-8"))
+    spark = given.pop("spark")
+    assert load(["conf/local.toml"], []) == Settings(spark=spark)
+    optional = {"split.clip_stride_s"}  # TOML has no null
+    assert {f"{section}.{key}" for section, keys in given.items() for key in keys} == set(names()) - optional
+
+
+@pytest.mark.parametrize("stage", RECIPES)
+def test_a_fingerprint_depends_on_its_own_sections_only(stage: str) -> None:
+    def sections(stage: str) -> set[str]:
+        own = set(RECIPES[stage].sections)
+        return own.union(*(sections(other) for other in RECIPES[stage].upstream))
+
+    changed = {
+        "split": "split.clip_len_s=5",
+        "clip": "clip.crf=30",
+        "motion": "motion.fps=1",
+        "proxy": "proxy.fps=2",
+        "embed": "embed.num_frames=4",
+        "dedup": "dedup.eps=0.2",
+        "filter": "filter.motion=true",
+        "limits": "limits.memory_mb=512",
+    }
+    for section, override in changed.items():
+        differs = fingerprint(stage, load([], [override])) != fingerprint(stage, Settings())
+        assert differs == (section in sections(stage)), (stage, section)
+
+
+def test_every_section_of_every_recipe_exists() -> None:
+    assert {section for recipe in RECIPES.values() for section in recipe.sections} <= set(SECTIONS)
+
+
+def test_settings_survive_the_trip_to_a_worker() -> None:
+    import pickle
+
+    assert asdict(pickle.loads(pickle.dumps(Settings()))) == asdict(Settings())

@@ -1,0 +1,122 @@
+"""analyze: clips -> one row of signals each, from one decode."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Annotated
+
+import pandas as pd
+from av.codec.context import Flags2
+from av.video.frame import VideoFrame
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from schemas.signals import TABLE
+from udfs import batching, media, motion, phash, preview, proxy, quality, source, windows
+from udfs.batching import Env, Row
+from udfs.errors import MediaError
+
+COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
+# Each sees every frame, in order, and gives its columns at the end; none knows of another. `warnings` is a column of all.
+Observer = motion.Observer | quality.Observer | phash.Observer | proxy.Observer | preview.Observer
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Params:
+    """[analyze]: what is measured; the columns of the rest stay NULL."""
+
+    motion: Annotated[bool, Field(description="motion scores, from the coded motion vectors")] = True
+    quality: Annotated[bool, Field(description="blackness, freeze, blur, letterbox")] = True
+    phash: Annotated[bool, Field(description="perceptual hashes")] = True
+    proxy: Annotated[bool, Field(description="the small rendition that models read")] = True
+    preview: Annotated[bool, Field(description="an animated WebP a window")] = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """The sections that shape a row of signals."""
+
+    analyze: Params = dataclasses.field(default_factory=Params)
+    motion: motion.Params = dataclasses.field(default_factory=motion.Params)
+    quality: quality.Params = dataclasses.field(default_factory=quality.Params)
+    phash: phash.Params = dataclasses.field(default_factory=phash.Params)
+    proxy: proxy.Params = dataclasses.field(default_factory=proxy.Params)
+    preview: preview.Params = dataclasses.field(default_factory=preview.Params)
+    windows: windows.Params = dataclasses.field(default_factory=windows.Params)
+
+    @classmethod
+    def of(cls, sections: object) -> Settings:
+        """These sections out of an object that has them all; one that it lacks keeps its defaults."""
+        return cls(**{f.name: getattr(sections, f.name) for f in dataclasses.fields(cls) if hasattr(sections, f.name)})
+
+
+def rows(batches: Iterable[pd.DataFrame], params: Settings, env: Env) -> Iterator[pd.DataFrame]:
+    """Batches of clips to batches of signals, one row a clip."""
+    work = partial(measure, params=params, env=env)
+    return batching.each(batches, work, key="clip_id", columns=COLUMNS, limits=env.limits)
+
+
+def measure(row: Row, params: Settings, env: Env) -> list[Row]:
+    """Decode a clip once and show every frame to every observer.
+
+    An observer's MediaError costs its columns and becomes a warning; no file is written unless the clip decodes to its end.
+
+    Raises:
+        MediaError: the clip is not there, damaged or incomplete, or its frames change their size.
+    """
+    path = source.checked_path(row["uri"], source.Params())
+    observers, warnings = watching(row, params, env), list[str]()
+    with media.open_video(path, env.limits) as video:
+        if params.analyze.motion:
+            video.stream.codec_context.flags2 |= Flags2.export_mvs  # before the first frame is decoded
+        for at_s, frame in _of_one_size(media.frames(video)):
+            _show(observers, at_s, frame, warnings)
+        video.tally.check(row["num_frames"], env.limits)
+    unscored = {} if params.analyze.motion else {"motion_source": "off"}
+    return [dict.fromkeys(COLUMNS) | {"clip_id": row["clip_id"]} | unscored | _results(observers, warnings)]
+
+
+def watching(row: Row, params: Settings, env: Env) -> dict[str, Observer]:
+    """The observers that are on, by the name of their section."""
+    on, p = params.analyze, params
+    every: dict[str, Observer | None] = {
+        "motion": motion.Observer(p.motion, row, env) if on.motion else None,
+        "quality": quality.Observer(p.quality, row, env) if on.quality else None,
+        "phash": phash.Observer(p.phash, row, env) if on.phash else None,
+        "proxy": proxy.Observer(p.proxy, row, env) if on.proxy else None,
+        "preview": preview.Observer(p.preview, row, env, p.windows) if on.preview else None,
+    }
+    return {name: observer for name, observer in every.items() if observer}
+
+
+def _show(observers: dict[str, Observer], at_s: float, frame: VideoFrame, warnings: list[str]) -> None:
+    for name, observer in list(observers.items()):
+        try:
+            observer.see(at_s, frame)
+        except MediaError as e:
+            warnings.append(f"{name}: {e}")
+            del observers[name]
+
+
+def _results(observers: dict[str, Observer], warnings: list[str]) -> Row:
+    found: Row = {}
+    for name, observer in observers.items():
+        try:
+            columns = observer.result()
+        except MediaError as e:
+            warnings.append(f"{name}: {e}")
+            continue
+        warnings.extend(columns.pop("warnings", []))
+        found |= columns
+    return found | {"warnings": warnings}
+
+
+def _of_one_size(frames: Iterator[tuple[float, VideoFrame]]) -> Iterator[tuple[float, VideoFrame]]:
+    size: tuple[int, int] | None = None
+    for at_s, frame in frames:
+        size = size or (frame.width, frame.height)
+        if (frame.width, frame.height) != size:
+            raise MediaError("UNSUPPORTED", f"frames of {size} pixels turn to {(frame.width, frame.height)} at {at_s:.3f} s")
+        yield at_s, frame

@@ -1,0 +1,68 @@
+"""Calls that arrive on a pipe -> their answers, under limits: the program that sandbox.py starts as its child."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pickle
+import resource
+import signal
+import sys
+import traceback
+from multiprocessing.connection import Connection
+
+PR_SET_PDEATHSIG = 1
+
+
+def _confine(memory_mb: int, parent: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C belongs to the driver
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # whatever it is busy with
+    if os.getppid() != parent:
+        sys.exit("the parent is gone")
+    limit = memory_mb << 20
+    # Not RLIMIT_AS: threads reserve address space by the 64 MiB that they never touch.
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _serve(pipe: Connection) -> None:
+    pipe.send((None, None))
+    while True:
+        try:
+            message = pipe.recv_bytes()
+        except EOFError:
+            return
+        pipe.send_bytes(_answered(message))
+
+
+def _answered(message: bytes) -> bytes:
+    try:
+        function, args = pickle.loads(message)
+        return pickle.dumps((function(*args), None))
+    except Exception as e:  # noqa: BLE001 - nothing ends here: the parent raises it again
+        e.add_note(f"in the decoding process:\n{traceback.format_exc()}")
+        return _portable(e)
+
+
+def _portable(error: Exception) -> bytes:
+    """The exception as bytes; one that does not survive pickling is named in a RuntimeError."""
+    try:
+        answer = pickle.dumps((None, error))
+        pickle.loads(answer)
+    except Exception:  # noqa: BLE001 - pickling runs the exception's own code, which may raise anything
+        named = RuntimeError(f"{type(error).__name__}: {error}")
+        named.__notes__ = error.__notes__
+        return pickle.dumps((None, named))
+    return answer
+
+
+def main(fd: int, memory_mb: int, parent: int) -> None:
+    """Answer calls until the pipe is closed."""
+    _confine(memory_mb, parent)
+    with Connection(fd) as pipe:
+        _serve(pipe)
+
+
+if __name__ == "__main__":
+    main(*(int(argument) for argument in sys.argv[1:]))

@@ -1,0 +1,78 @@
+"""filter: scores of a clip -> SQL that names every gate it fails; the only place with thresholds."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Params:
+    """[filter]: a gate is off until it is turned on; its threshold stands ready with the published value."""
+
+    unscored: Annotated[Literal["keep", "drop"], Field(description="clips without the score a gate needs")] = "keep"
+    duplicates: Annotated[bool, Field(description="drop clips that another one stands for")] = True
+    motion: Annotated[bool, Field(description="drop clips that hardly move")] = False
+    motion_global_mean_threshold: Annotated[float, Field(ge=0)] = 0.00098
+    motion_per_patch_min_256_threshold: Annotated[float, Field(ge=0)] = 0.000001
+    aesthetic: Annotated[bool, Field(description="drop clips of low aesthetic score")] = False
+    aesthetic_threshold: Annotated[float, Field(ge=0, le=10)] = 3.5
+    black: Annotated[bool, Field(description="drop clips that are mostly black")] = False
+    blackness_threshold: Annotated[float, Field(ge=0, le=1, description="share of frames")] = 0.5
+    frozen: Annotated[bool, Field(description="drop clips that mostly stand still")] = False
+    freeze_threshold: Annotated[float, Field(ge=0, le=1, description="share of frames")] = 0.9
+    blurred: Annotated[bool, Field(description="drop clips without detail")] = False
+    blur_threshold: Annotated[float, Field(ge=0, description="variance of the Laplacian")] = 20.0
+    letterboxed: Annotated[bool, Field(description="drop clips with wide black bars")] = False
+    picture_share_threshold: Annotated[float, Field(ge=0, le=1, description="picture inside the bars, of the frame")] = 0.7
+
+
+class Gate(NamedTuple):
+    """A reason code, the column whose absence makes a clip unscored, and the condition that fails it."""
+
+    reason: str
+    score: str
+    fails: str
+
+
+def signal_gates(params: Params) -> list[Gate]:
+    """The gates that are on and need only `signals`: what dear stages may ask before they start."""
+    p = params
+    share = "(letterbox[2] * letterbox[3]) / (width * height)"
+    every = [
+        (p.motion, "motion_global_mean_low", "motion_score_global_mean", "{} < " + _number(p.motion_global_mean_threshold)),
+        (
+            p.motion,
+            "motion_patch_min_low",
+            "motion_score_per_patch_min_256",
+            "{} < " + _number(p.motion_per_patch_min_256_threshold),
+        ),
+        (p.black, "black", "blackness", "{} > " + _number(p.blackness_threshold)),
+        (p.frozen, "frozen", "freeze", "{} > " + _number(p.freeze_threshold)),
+        (p.blurred, "blurred", "blur", "{} < " + _number(p.blur_threshold)),
+        (p.letterboxed, "letterboxed", "letterbox", share + " < " + _number(p.picture_share_threshold)),
+    ]
+    return [Gate(reason, score, fails.format(score)) for on, reason, score, fails in every if on]
+
+
+def gates(params: Params) -> list[Gate]:
+    """All gates that are on, in the order in which their reasons are listed."""
+    p = params
+    aesthetic = Gate("aesthetic_low", "aesthetic_score", f"aesthetic_score < {_number(p.aesthetic_threshold)}")
+    return [*signal_gates(p), *([aesthetic] if p.aesthetic else [])]
+
+
+def reasons_sql(gates: list[Gate], params: Params) -> str:
+    """A SQL expression: the array of reason codes of a row that has the gates' columns."""
+    cases = [f"CASE WHEN {g.fails} THEN '{g.reason}' END" for g in gates]
+    if params.unscored == "drop":
+        cases += [f"CASE WHEN {g.score} IS NULL THEN '{g.score}_missing' END" for g in gates]
+    if params.duplicates:
+        cases.append("CASE WHEN duplicate_of IS NOT NULL THEN 'duplicate' END")
+    return f"filter(array({', '.join(cases)}), reason -> reason IS NOT NULL)" if cases else "cast(array() AS array<string>)"
+
+
+def _number(value: float) -> str:
+    return f"{value!r}D"

@@ -1,0 +1,67 @@
+"""proxy: a clip's frames -> a small mp4 of some of them that costs little to decode: what the models read."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Annotated
+
+from av.video.frame import VideoFrame
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from udfs import store
+from udfs.batching import Env, Row
+from udfs.rendition import Rendition
+from udfs.sampling import Sampler, bounded
+
+TIME_BASE = Fraction(1, 90_000)  # divides the usual frame rates
+# fastdecode leaves out CABAC and the deblocking filter, zerolatency B-frames and look-ahead.
+X264 = {"preset": "veryfast", "tune": "fastdecode,zerolatency"}
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Params:
+    """[proxy]"""
+
+    use: Annotated[bool, Field(description="models read the proxy; false: the clip itself")] = True
+    fps: Annotated[float, Field(gt=0, le=1000, description="frames kept a second")] = 4.0
+    max_side_px: Annotated[int, Field(ge=16, le=8192, description="longer side; never scaled up")] = 512
+    crf: Annotated[int, Field(ge=0, le=51, description="x264's rate factor: higher is smaller and worse")] = 20
+    gop: Annotated[int, Field(ge=1, le=1000, description="frames from one key frame to the next")] = 4
+
+
+class Observer:
+    """Encodes the first frame of each stretch at its own time."""
+
+    def __init__(self, params: Params, clip: Row, env: Env) -> None:
+        self.params = params
+        self.duration_s = float(clip["duration_s"])
+        self.uri = store.media_uri(env.media_root, "proxies", clip["clip_id"], env.fingerprint, ".mp4")
+        self.sampler = Sampler(params.fps)
+        self.rendition: Rendition | None = None
+
+    def see(self, at_s: float, frame: VideoFrame) -> None:
+        """Scale and encode a sampled frame; how a player turns it is left to the player.
+
+        Raises:
+            MediaError: UNSUPPORTED if x264 refuses it.
+        """
+        if not self.sampler.takes(at_s):
+            return
+        width, height = bounded((frame.width, frame.height), self.params.max_side_px, multiple=2)
+        small = frame.reformat(width=width, height=height, format="yuv420p", interpolation="AREA")
+        if self.rendition is None:
+            options = X264 | {"crf": str(self.params.crf), "g": str(self.params.gop)}
+            self.rendition = Rendition("mp4", "libx264", small, TIME_BASE, options)
+            if frame.rotation:
+                self.rendition.stream.set_display_rotation(frame.rotation)
+        self.rendition.add(at_s, small)
+
+    def result(self) -> Row:
+        """Finish the file and put it in its place."""
+        if self.rendition is None:
+            return {"proxy_uri": None, "proxy_num_frames": None}
+        content = self.rendition.close(self.duration_s)
+        with store.writing(self.uri) as path, open(path, "wb") as f:
+            f.write(content)
+        return {"proxy_uri": self.uri, "proxy_num_frames": self.rendition.count}

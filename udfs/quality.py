@@ -1,0 +1,83 @@
+"""quality: a clip's frames -> blackness, freeze, blur and the box that black bars leave."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from av.video.frame import VideoFrame
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from udfs.batching import Env, Row
+from udfs.sampling import Luma, Sampler, luma
+
+CELL_PX = 16  # side of the cells compared by `freeze`: their means keep movement and lose the noise of coding
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Params:
+    """[quality]; the black values are those of FFmpeg's blackdetect."""
+
+    fps: Annotated[float, Field(gt=0, le=1000, description="frames looked at a second")] = 2.0
+    black_level: Annotated[float, Field(ge=0, le=1, description="a pixel at or under this luma, 0-1, is black")] = 0.1
+    black_share: Annotated[float, Field(gt=0, le=1, description="of a frame's (row's, column's) pixels make it black")] = 0.98
+    freeze_tolerance: Annotated[float, Field(ge=0, le=1, description="luma, 0-1, by which a still cell may differ")] = 0.008
+
+
+class Observer:
+    """Judges each sampled frame at its full size."""
+
+    def __init__(self, params: Params, clip: Row, env: Env) -> None:
+        self.params = params
+        self.sampler = Sampler(params.fps)
+        self.black: list[bool] = []
+        self.frozen: list[bool] = []
+        self.sharpness: list[float] = []
+        self.rows: npt.NDArray[np.bool_] | None = None  # that ever showed something
+        self.columns: npt.NDArray[np.bool_] | None = None
+        self.cells: npt.NDArray[np.float32] | None = None
+
+    def see(self, at_s: float, frame: VideoFrame) -> None:
+        """Look at the first frame of each stretch."""
+        if not self.sampler.takes(at_s):
+            return
+        picture = luma(frame)
+        lit = picture > 255 * self.params.black_level
+        self.black.append(bool(1 - lit.mean() >= self.params.black_share))
+        rows, columns = (1 - lit.mean(axis=axis) < self.params.black_share for axis in (1, 0))
+        self.rows = rows if self.rows is None else self.rows | rows
+        self.columns = columns if self.columns is None else self.columns | columns
+        self.sharpness.append(sharpness(picture))
+        cells = _cells(picture)
+        if self.cells is not None:
+            self.frozen.append(bool(np.abs(cells - self.cells).max() <= 255 * self.params.freeze_tolerance))
+        self.cells = cells
+
+    def result(self) -> Row:
+        """The four columns; freeze is NULL for a single sampled frame, letterbox for a clip that is all black."""
+        return {
+            "blackness": float(np.mean(self.black)),
+            "freeze": float(np.mean(self.frozen)) if self.frozen else None,
+            "blur": float(np.median(self.sharpness)),
+            "letterbox": self._letterbox(),
+        }
+
+    def _letterbox(self) -> list[int] | None:
+        rows, columns = np.flatnonzero(np.array(self.rows)), np.flatnonzero(np.array(self.columns))
+        if not rows.size or not columns.size:
+            return None
+        x, y = int(columns[0]), int(rows[0])
+        return [x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y]
+
+
+def sharpness(picture: Luma) -> float:
+    """The variance of the Laplacian of luma (Pech-Pacheco et al., 2000): it rises with detail, noise and frame size."""
+    return float(cv2.Laplacian(picture, cv2.CV_32F).var(dtype=np.float64))
+
+
+def _cells(picture: Luma) -> npt.NDArray[np.float32]:
+    size = max(1, picture.shape[1] // CELL_PX), max(1, picture.shape[0] // CELL_PX)
+    return np.asarray(cv2.resize(picture.astype(np.float32), size, interpolation=cv2.INTER_AREA), dtype=np.float32)

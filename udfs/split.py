@@ -1,0 +1,122 @@
+"""split: videos -> spans."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import count, pairwise, takewhile
+from typing import Annotated, Any, Literal
+
+import pandas as pd
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from udfs import batching, media, source
+from udfs.batching import Env, Row
+from udfs.errors import MediaError
+
+Span = tuple[float, float]  # start and end in seconds after the first shown frame, [start, end)
+Seconds = Annotated[float, Field(ge=0.1, le=86_400, allow_inf_nan=False)]
+
+COLUMNS = ["clip_id", "video_id", "start_s", "end_s", "start_frame", "end_frame", "method"]
+ROUNDING_S = 1e-6  # a span that misses the least length by less was meant to have it
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Params:
+    """[split]: by the clock (the first four), or at the cuts that the picture shows (the rest)."""
+
+    method: Literal["fixed_stride", "content"] = "fixed_stride"
+    limit_clips: Annotated[int, Field(ge=0, description="spans a video at most; 0: no limit")] = 0
+    clip_len_s: Seconds = 10.0
+    clip_stride_s: Annotated[Seconds | None, Field(description="start to start; as clip_len_s if not given")] = None
+    min_clip_length_s: Seconds = 2.0
+    adaptive_threshold: Annotated[float, Field(gt=1, le=255, description="a frame's change, over its neighbours'")] = 3.0
+    min_content_val: Annotated[float, Field(ge=0, le=255, description="least change of a cut, mean of hue, sat, val")] = 15.0
+    window_width: Annotated[int, Field(ge=1, le=100, description="neighbours on each side, frames")] = 2
+    min_length_s: Seconds = 2.0
+    max_length_s: Seconds = 10.0
+    max_length_mode: Annotated[Literal["stride", "truncate"], Field(description="of a longer scene: all or its start")] = "stride"
+    crop_s: Annotated[float, Field(ge=0, le=60, description="taken off both ends of a scene")] = 0.5
+    entire_scene_as_clip: Annotated[bool, Field(description="a video without cuts is one scene, not none")] = True
+
+    def __post_init__(self) -> None:
+        if self.clip_stride_s is not None and self.clip_stride_s > self.clip_len_s:
+            raise ValueError(f"clip_stride_s {self.clip_stride_s} is over clip_len_s {self.clip_len_s}: spans would leave gaps")
+        if self.min_clip_length_s > self.clip_len_s:
+            raise ValueError(f"min_clip_length_s {self.min_clip_length_s} is over clip_len_s {self.clip_len_s}: no span is left")
+        if self.min_length_s > self.max_length_s:
+            raise ValueError(f"min_length_s {self.min_length_s} is over max_length_s {self.max_length_s}: no span is left")
+
+
+def fixed_stride(num_frames: int, framerate: float, params: Params) -> list[Span]:
+    """Spans of clip_len_s, one every clip_stride_s; the last may be shorter, down to min_clip_length_s."""
+    stride_s = params.clip_stride_s or params.clip_len_s
+    return _strided(0.0, num_frames / framerate, params.clip_len_s, stride_s, params.min_clip_length_s)
+
+
+def scene_spans(cuts_s: list[float], end_s: float, params: Params) -> list[Span]:
+    """Spans of the scenes between the cuts, none longer than max_length_s or shorter than min_length_s."""
+    if not cuts_s and not params.entire_scene_as_clip:
+        return []
+    found = []
+    for start, end in pairwise([0.0, *cuts_s, end_s]):
+        # The crop comes first: it is for the fades at real cuts, and striding makes more edges.
+        inner = _strided(
+            start + params.crop_s, end - params.crop_s, params.max_length_s, params.max_length_s, params.min_length_s
+        )
+        found += inner if params.max_length_mode == "stride" else inner[:1]
+    return found
+
+
+def spans(row: Row, params: Params, env: Env) -> list[Row]:
+    """The rows of spans of one row of videos.
+
+    Raises:
+        MediaError: TOO_SHORT if there is no span; with `content` also what opening and decoding the file may raise.
+    """
+    if params.method == "fixed_stride":
+        found = fixed_stride(row["num_frames"], row["framerate"], params)
+    else:
+        found = _content(row, params, env)
+    # By their frames: two spans of the same frames would be one clip.
+    rows = {(r["start_frame"], r["end_frame"]): r for r in (_row(row, span, params.method) for span in found)}
+    kept = [r for (first, after), r in rows.items() if first < after]
+    if not kept:
+        raise MediaError("TOO_SHORT", f"no clip in {row['duration_s']:.2f} s of video")
+    return kept[: params.limit_clips or None]
+
+
+def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env) -> Iterator[pd.DataFrame]:
+    """Batches of videos -> batches of spans."""
+    work = partial(spans, params=params, env=env)
+    isolated = params.method != "fixed_stride"  # arithmetic needs no child
+    return batching.each(batches, work, key="video_id", columns=COLUMNS, limits=env.limits, isolated=isolated)
+
+
+def frame_at(time_s: float, framerate: float) -> int:
+    """The first frame that `media.frames` shows at or after a time, if frames come evenly."""
+    return max(0, math.ceil((time_s - media.BOUNDARY_TOLERANCE_S) * framerate))
+
+
+def _strided(start_s: float, end_s: float, length_s: float, stride_s: float, least_s: float) -> list[Span]:
+    starts = takewhile(lambda start: start < end_s, (start_s + k * stride_s for k in count()))
+    every = ((start, min(start + length_s, end_s)) for start in starts)
+    return [(start, end) for start, end in every if end - start >= least_s - ROUNDING_S]
+
+
+def _content(row: Row, params: Params, env: Env) -> list[Span]:
+    from udfs import scenes  # half a second of imports, which fixed_stride need not pay
+
+    detector = scenes.adaptive(params.adaptive_threshold, params.min_content_val, params.window_width)
+    path = source.unchanged_path(row["uri"], row["source_version"], env.sources)
+    with media.open_video(path, env.limits) as video:
+        return scene_spans(*scenes.cuts(video, detector), params)
+
+
+def _row(video: Row, span: Span, method: str) -> dict[str, Any]:
+    start_frame, end_frame = (frame_at(at, video["framerate"]) for at in span)
+    clip_id = uuid.uuid5(uuid.UUID(video["video_id"]), f"{start_frame}_{end_frame}")
+    return dict(zip(COLUMNS, (str(clip_id), video["video_id"], *span, start_frame, end_frame, method), strict=True))

@@ -1,0 +1,46 @@
+"""waves: how many inputs are carried through all stages together, and how work is spread over tasks."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Params:
+    """[curate]"""
+
+    wave_videos: Annotated[int, Field(ge=1, description="videos carried through all stages together")] = 1000
+    wave_hours: Annotated[float, Field(gt=0, description="of video in them, at most about")] = 500.0
+    task_cost_s: Annotated[float, Field(gt=0, description="seconds of video that one task gets, about")] = 300.0
+
+
+def num_waves(num_videos: int, duration_s: float, params: Params) -> int:
+    """Waves of about `wave_videos` videos and at most about `wave_hours` of them; none for nothing."""
+    return max(math.ceil(num_videos / params.wave_videos), math.ceil(duration_s / 3600 / params.wave_hours))
+
+
+def num_tasks(costs: Sequence[float], slots: int, params: Params) -> int:
+    """Enough tasks to keep every slot busy and each task short, never more than there are inputs."""
+    wanted = max(4 * slots, math.ceil(sum(costs) / params.task_cost_s))
+    return max(1, min(len(costs), wanted))
+
+
+def pack(costs: Sequence[float], num_tasks: int) -> list[list[int]]:
+    """The indices of the inputs, packed into tasks of even cost, dearest task first.
+
+    Longest processing time first: the dearest input left goes to the cheapest task so far; at most 4/3 of the best
+    possible makespan (Graham, 1969). No task is empty while there are at least as many inputs as tasks.
+    """
+    tasks: list[list[int]] = [[] for _ in range(num_tasks)]
+    heap = [(0.0, 0, task) for task in range(num_tasks)]
+    for index in sorted(range(len(costs)), key=lambda i: (-costs[i], i)):
+        load, count, task = heapq.heappop(heap)
+        tasks[task].append(index)
+        heapq.heappush(heap, (load + costs[index], count + 1, task))
+    return sorted((t for t in tasks if t), key=lambda t: -sum(costs[i] for i in t))
