@@ -50,4 +50,3 @@ class Progress:
             line = bars.add_task(f"{self.stage:<8}", total=self.total)
             while not self._ended.wait(POLL_S):
                 bars.update(line, completed=self.done.value)
-

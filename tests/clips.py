@@ -34,13 +34,15 @@ def env(folder: Path) -> Env:
     return Env(media_root=str(folder / "media"), fingerprint="0123456789abcdef")
 
 
-def write(path: Path, pictures: Iterable[Picture], fps: int = 30, codec: str = "libx264", **options: str) -> Path:
+def write(
+    path: Path, pictures: Iterable[Picture], fps: int = 30, codec: str = "libx264", pix_fmt: str = "yuv420p", **options: str
+) -> Path:
     """Encode pictures of one size, one after the other."""
     with av.open(str(path), "w") as out:
         stream = cast(VideoStream, out.add_stream(codec, rate=fps, options=options))
         for number, picture in enumerate(pictures):
             if number == 0:
-                stream.height, stream.width, stream.pix_fmt = *picture.shape[:2], "yuv420p"
+                stream.height, stream.width, stream.pix_fmt = *picture.shape[:2], pix_fmt
                 stream.thread_count = 1
             frame = VideoFrame.from_ndarray(picture, format="rgb24")
             frame.pts, frame.time_base = number, Fraction(1, fps)

@@ -15,7 +15,7 @@ from udfs import flow, motion
 from udfs.batching import Row
 
 SIZE = (320, 264)
-B_FRAMES = {"bframes": "3", "b-adapt": "0", "x264-params": "weightp=0"}
+B_FRAMES = {"x264-params": "bframes=3:b-adapt=0:b-pyramid=none"}
 
 
 def scores(path: Path, **params: object) -> Row:

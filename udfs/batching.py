@@ -51,6 +51,7 @@ def each(
     A MediaError becomes one row that holds nothing but the failure of that input, named by its column `key`. Work that opens
     no file may do without the sandbox.
     """
+    names = [*columns, "fingerprint", *FAILURE, COST]
     for batch in batches:
         for start in range(0, len(batch), PIECE):
             piece = _records(batch.iloc[start : start + PIECE])
@@ -59,8 +60,8 @@ def each(
                 for row in piece
                 for result in _outcome(row, work, key, limits, isolated)
             ]
-            # As objects: a column with a NULL would else turn whole numbers into floats.
-            yield pd.DataFrame(done, columns=[*columns, "fingerprint", *FAILURE, COST], dtype=object)
+            # As objects, and None where a column is missing: a NaN would turn whole numbers into floats, and is no map or list.
+            yield pd.DataFrame([[r.get(name) for name in names] for r in done], columns=names, dtype=object)
 
 
 def counted(batches: Iterator[pd.DataFrame], rows: Rows, done: Counter) -> Iterator[pd.DataFrame]:

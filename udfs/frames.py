@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from itertools import chain, pairwise
+
 import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
@@ -16,38 +20,42 @@ Times = npt.NDArray[np.float64]  # seconds after the first shown frame
 def even(path: str, num_frames: int, size: tuple[int, int], limits: media.Limits) -> tuple[Times, Pictures]:
     """The frames on screen at the middles of `num_frames` equal parts of the clip, upright, scaled to `size` (width, height).
 
-    The aspect is not kept. A clip with fewer frames than asked for shows some of them again.
+    The aspect is not kept. A clip with fewer frames than asked for shows some of them again. The times are the frames' own.
 
     Raises:
         MediaError: what `media.open_video` raises; CORRUPT or PARTIAL if too little of the clip decodes.
     """
+    times, pictures = list[float](), list[Pictures]()
     with media.open_video(path, limits) as video:
-        shown = media.frames(video)
-        before = next(shown, None)
-        if before is None:
-            raise MediaError("CORRUPT", "no frame could be decoded")
+        if video.duration_s <= 0:
+            raise MediaError("CORRUPT", "the container states no duration")
         wanted = middles(video.duration_s, num_frames)
-        times, pictures = [], []
-        for after in shown:
-            while len(times) < num_frames and after[0] > wanted[len(times)] + media.BOUNDARY_TOLERANCE_S:
-                times.append(before[0])
-                pictures.append(picture(before[1], size))
-            before = after
-        while len(times) < num_frames:
-            times.append(before[0])
-            pictures.append(picture(before[1], size))
+        for at_s, gone_s, frame in _on_screen(media.frames(video)):
+            repeats = int(np.searchsorted(wanted, gone_s - media.BOUNDARY_TOLERANCE_S)) - len(times)
+            if repeats > 0:
+                times += [at_s] * repeats
+                pictures += [picture(frame, size)] * repeats
         video.tally.check(video.stream.frames, limits)
     return np.array(times), np.stack(pictures)
 
 
 def middles(duration_s: float, parts: int) -> Times:
     """The middle of each of so many equal parts, in seconds: the last lies half a part before the end."""
-    return (np.arange(parts) + 0.5) * (duration_s / parts)
+    parts_at: Times = np.arange(parts, dtype=np.float64)
+    return (parts_at + 0.5) * (duration_s / parts)
 
 
 def picture(frame: VideoFrame, size: tuple[int, int]) -> Pictures:
-    """A frame as a player shows it: turned upright, RGB, scaled to `size` (width, height)."""
+    """A frame as a player shows it, height x width x 3: turned upright, RGB, scaled to `size` (width, height)."""
     turns = round(frame.rotation / 90) % 4
     width, height = size if turns % 2 == 0 else size[::-1]
     pixels = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="AREA")
     return np.ascontiguousarray(np.rot90(pixels, turns))
+
+
+def _on_screen(shown: Iterator[tuple[float, VideoFrame]]) -> Iterator[tuple[float, float, VideoFrame]]:
+    """Each frame with the times at which it comes and goes; the last one stays."""
+    end: list[tuple[float, VideoFrame | None]] = [(math.inf, None)]
+    for (at_s, frame), (gone_s, _) in pairwise(chain(shown, end)):
+        assert frame is not None
+        yield at_s, gone_s, frame

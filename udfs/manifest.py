@@ -99,4 +99,5 @@ def _listed(manifest: str, path: str) -> list[str]:
     for i, uri in enumerate(uris):
         if not isinstance(uri, str) or not uri or LONE_SURROGATE.search(uri):
             raise ManifestError(f"{manifest}: entry {i} of the list is no uri: {json.dumps(uri)[:80]}")
-    return list(uris)
+    # A relative path is meant from the list's own folder, wherever the job was started.
+    return [source.absolute(uri, os.path.dirname(path)) for uri in uris]

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import islice, pairwise
-from typing import Any
+from typing import Any, cast
 
 import av
 import av.error
@@ -75,7 +75,7 @@ def open_video(path: str, limits: Limits) -> Iterator[Video]:
     """
     options = {"format_whitelist": FORMATS, "protocol_whitelist": PROTOCOLS}
     try:
-        container = av.open(path, container_options=options)
+        container = av.open(path, container_options=options, metadata_errors="replace")
     except (av.error.FFmpegError, ValueError) as e:
         raise refusal(path, e) from e
     with container:
@@ -134,7 +134,6 @@ def probe(path: str, limits: Limits) -> dict[str, Any]:
             "framerate": fps,
             "num_frames": num_frames,
             "duration_s": video.duration_s,
-            "start_time_s": video.start_s,
             "video_codec": stream.codec_context.name,
             "pixel_format": stream.codec_context.pix_fmt,
             "audio_codec": audio.codec_context.name if audio else None,
@@ -146,7 +145,7 @@ def probe(path: str, limits: Limits) -> dict[str, Any]:
         first = next(frames(video), None)
         if first is None:
             raise MediaError("CORRUPT", "no frame could be decoded")
-        return facts | {"rotation": int(first[1].rotation) % 360}
+        return facts | {"rotation": int(first[1].rotation) % 360, "start_time_s": video.start_s}
 
 
 def _decoded_from(video: Video, at_s: float) -> Iterator[VideoFrame]:
@@ -173,10 +172,10 @@ def _decoded_from(video: Video, at_s: float) -> Iterator[VideoFrame]:
 
 def _decoded(video: Video) -> Iterator[VideoFrame]:
     for packet in _packets(video):
-        if packet is not None and packet.has_sidedata("encryption_info"):
+        if packet.has_sidedata("encryption_info"):
             raise MediaError("UNSUPPORTED", "encrypted")
         try:
-            yield from video.stream.decode(packet)
+            yield from packet.decode()
         except av.error.EOFError:
             return
         except av.error.MemoryError as e:
@@ -187,17 +186,17 @@ def _decoded(video: Video) -> Iterator[VideoFrame]:
                 raise MediaError("CORRUPT", f"over {MAX_ERRORS} packets could not be decoded: {e.strerror}") from e
 
 
-def _packets(video: Video) -> Iterator[Packet[VideoStream] | None]:
-    """The packets, and None at the end or where the file cannot be read on: the decoder then gives what it holds back."""
+def _packets(video: Video) -> Iterator[Packet[VideoStream]]:
+    """The packets, and an empty one at the end or where the file cannot be read on: the decoder then gives what it holds."""
     try:
-        for packet in video.container.demux(video.stream):
-            if packet.size:  # demux ends with an empty one
-                yield packet
+        yield from video.container.demux(video.stream)
     except av.error.MemoryError as e:
         raise MediaError("OOM", "a packet asks for more memory than the limit") from e
     except av.error.FFmpegError:
         video.tally.errors += 1
-    yield None
+        last = cast("Packet[VideoStream]", Packet())
+        last.stream, last.time_base = video.stream, video.stream.time_base or last.time_base
+        yield last
 
 
 def _seek(video: Video, at_s: float) -> None:

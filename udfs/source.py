@@ -55,11 +55,11 @@ def local_path(uri: str) -> str:
     return os.path.abspath(unquote(slash + path, errors="surrogateescape"))
 
 
-def absolute(uri: str) -> str:
+def absolute(uri: str, folder: str = "") -> str:
     """The uri that means the same in every process: of a path the absolute one, or file:// where its bytes are no UTF-8."""
     if _address(uri)[0]:
         return uri
-    path = os.path.abspath(uri)
+    path = os.path.abspath(os.path.join(folder, uri))
     try:
         path.encode()
     except UnicodeEncodeError:
