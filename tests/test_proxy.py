@@ -53,7 +53,8 @@ def test_it_lasts_as_long_as_the_clip(tmp_path: Path, num_frames: int, fps: int 
 
 
 @pytest.mark.parametrize(
-    ("size", "expected"), [((1280, 720), (512, 288)), ((320, 240), (320, 240)), ((270, 600), (230, 512)), ((322, 182), (322, 182))]
+    ("size", "expected"),
+    [((1280, 720), (512, 288)), ((320, 240), (320, 240)), ((270, 600), (230, 512)), ((322, 182), (322, 182))],
 )
 def test_the_longer_side_is_bounded_and_nothing_is_scaled_up(
     tmp_path: Path, size: tuple[int, int], expected: tuple[int, int]
@@ -86,7 +87,7 @@ def test_a_turned_clip_has_a_turned_proxy(tmp_path: Path) -> None:
 @pytest.mark.parametrize("full_range", [False, True])
 def test_its_colours_are_those_of_the_clip(tmp_path: Path, space: Colorspace, full_range: bool) -> None:
     tags = {"colorspace": "bt709" if space == Colorspace.ITU709 else "smpte170m"}
-    path = write_numbered(tmp_path / "n.mp4", 4, size=(640, 480), full_range=full_range, options=tags)
+    path = write_numbered(tmp_path / "n.mp4", 4, fps=4, size=(640, 480), full_range=full_range, options=tags)
     small = made(path, crf=10)
     (_, theirs), (_, ours) = (frames.even(str(p), 1, (64, 48), Limits()) for p in (path, small))
     assert np.abs(theirs[0].astype(int) - ours[0].astype(int)).mean() < 2

@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 
-from tests.faults.builders import write_flat
-from tests.footage import write_numbered
+from tests.faults.builders import join, write_flat, write_scenes
 from udfs import ingest, media, scenes, split
 from udfs.batching import Env
 from udfs.split import Params
 
 ENV = Env(media_root="unused", fingerprint="0" * 16)
-SMALL = (160, 120)
+
+
+def at_25_fps(num_frames: int) -> list[float]:
+    return [k / 25 for k in range(num_frames)]
 
 
 def cuts_of(path: Path) -> tuple[list[float], float]:
@@ -29,56 +31,52 @@ def spans_of(path: Path, **settings: Any) -> list[tuple[float, float]]:
 
 
 def test_cuts_are_found_to_the_frame(tmp_path: Path) -> None:
-    path = write_numbered(tmp_path / "v.mp4", 150, 25, SMALL, cuts=[40, 90])
-    assert cuts_of(path) == ([40 / 25, 90 / 25], 150 / 25)
+    path = write_scenes(tmp_path / "v.mp4", at_25_fps(150), cuts=[40, 90])
+    found, end_s = cuts_of(path)
+    assert found == [40 / 25, 90 / 25]
+    assert end_s == pytest.approx(150 / 25, abs=0.001)
 
 
-def test_cuts_of_uneven_frames_are_told_by_their_times(tmp_path: Path) -> None:
+def test_13_cuts_of_uneven_frames_are_told_by_their_times(tmp_path: Path) -> None:
     times = [k / 30 for k in range(60)] + [2 + k / 10 for k in range(40)]
-    found, _ = cuts_of(write_numbered(tmp_path / "v.mp4", size=SMALL, times_s=times, cuts=[80]))
+    found, _ = cuts_of(write_scenes(tmp_path / "v.mp4", times, cuts=[80]))
     assert found == pytest.approx([4.0], abs=0.001)
 
 
-def test_cuts_count_from_the_first_frame_not_from_the_clock(tmp_path: Path) -> None:
-    path = write_numbered(tmp_path / "v.mkv", size=SMALL, times_s=[5 + k / 30 for k in range(90)], cuts=[45])
-    assert cuts_of(path)[0] == pytest.approx([1.5], abs=0.001)
+def test_14_cuts_count_from_the_first_frame_not_from_the_clock(tmp_path: Path) -> None:
+    path = write_scenes(tmp_path / "v.mkv", [5 + at for at in at_25_fps(90)], cuts=[45])
+    assert cuts_of(path)[0] == pytest.approx([1.8], abs=0.001)
 
 
 def test_two_cuts_close_together_are_both_found(tmp_path: Path) -> None:
-    assert cuts_of(write_numbered(tmp_path / "v.mp4", 90, 30, SMALL, cuts=[40, 48]))[0] == [40 / 30, 48 / 30]
+    assert cuts_of(write_scenes(tmp_path / "v.mp4", at_25_fps(90), cuts=[40, 48]))[0] == [1.6, 1.92]
 
 
-def test_a_change_of_size_on_the_way_is_looked_at_in_one_size(tmp_path: Path) -> None:
-    parts = [write_numbered(tmp_path / f"{w}.ts", 40, 30, (w, 120), cuts=[c]) for w, c in ((160, 99), (200, 0))]
-    joined = tmp_path / "v.ts"
-    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
-    found, end_s = cuts_of(joined)
-    assert (len(found), round(end_s * 30)) == (1, 80)
+def test_18_a_change_of_size_on_the_way_is_looked_at_in_one_size(tmp_path: Path) -> None:
+    parts = [write_scenes(tmp_path / f"{w}.ts", at_25_fps(40), [c], (w, 120)) for w, c in ((160, 99), (200, 0))]
+    found, end_s = cuts_of(join(tmp_path / "v.ts", *parts))
+    assert len(found) == 1
+    assert end_s == pytest.approx(80 / 25, abs=0.1)
 
 
 def test_26_black_video_is_one_scene(tmp_path: Path) -> None:
-    assert cuts_of(write_flat(tmp_path / "v.mp4", SMALL, "libx264", "yuv420p", num_frames=30))[0] == []
+    assert cuts_of(write_flat(tmp_path / "v.mp4", (160, 120), "libx264", "yuv420p", num_frames=30))[0] == []
 
 
 def test_spans_are_the_scenes_without_their_edges(tmp_path: Path) -> None:
-    path = write_numbered(tmp_path / "v.mp4", 200, 25, SMALL, cuts=[100])
-    assert spans_of(path) == [(0.5, 3.5), (4.5, 7.5)]
+    first, second = spans_of(write_scenes(tmp_path / "v.mp4", at_25_fps(200), cuts=[100]))
+    assert first == (0.5, 3.5)
+    assert second == pytest.approx((4.5, 7.5), abs=0.001)
 
 
-def test_no_span_holds_a_cut(tmp_path: Path) -> None:
-    path = write_numbered(tmp_path / "v.mp4", 240, 30, SMALL, cuts=[70, 130])
+def test_no_span_holds_a_cut_or_overlaps_another(tmp_path: Path) -> None:
+    path = write_scenes(tmp_path / "v.mp4", at_25_fps(240), cuts=[70, 130])
     spans = spans_of(path, min_length_s=0.5, max_length_s=1, crop_s=0)
-    assert not any(start < cut < end for start, end in spans for cut in (70 / 30, 130 / 30))
+    assert len(spans) == 3 + 2 + 4
+    assert not any(start < cut < end for start, end in spans for cut in (70 / 25, 130 / 25))
     assert all(end <= start for (_, end), (start, _) in pairwise(spans))
 
 
 def test_limit_clips_caps_scenes_too(tmp_path: Path) -> None:
-    path = write_numbered(tmp_path / "v.mp4", 200, 25, SMALL, cuts=[100])
-    assert len(spans_of(path, limit_clips=1)) == 1
-
-
-def test_the_fixture_of_one_video_gives_the_same_ids_again(tmp_path: Path) -> None:
-    path = write_numbered(tmp_path / "v.mp4", 200, 25, SMALL, cuts=[100])
-    row = ingest.facts({"uri": str(path), "attributes": None}, ENV)[0]
-    ids = [[s["clip_id"] for s in split.spans(row, Params(method="content"), ENV)] for _ in range(2)]
-    assert ids[0] == ids[1]
+    path = write_scenes(tmp_path / "v.mp4", at_25_fps(200), cuts=[100])
+    assert spans_of(path, limit_clips=1) == [(0.5, 3.5)]

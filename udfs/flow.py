@@ -40,9 +40,10 @@ def from_vectors(vectors: npt.NDArray[Any], size: Size) -> Cells:
 
 
 def from_pictures(before: Luma, after: Luma, size: Size) -> Cells:
-    """The dense optical flow (DIS) between two frames that were scaled down alike, in pixels of the whole frame."""
+    """The dense optical flow (DIS) between two frames that were scaled alike, in pixels of the whole frame."""
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(before, after, np.empty(0))
-    moved = np.hypot(flow[..., 0], flow[..., 1]).astype(np.float64) * (size[0] / before.shape[1])
+    across, down = flow[..., 0] * (size[0] / before.shape[1]), flow[..., 1] * (size[1] / before.shape[0])
+    moved = np.hypot(across, down).astype(np.float64)
     columns, rows = (math.ceil(side / CELL_PX) for side in size)
     return np.asarray(cv2.resize(moved, (columns, rows), interpolation=cv2.INTER_LINEAR), dtype=np.float64)
 

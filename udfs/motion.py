@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from udfs import flow
 from udfs.batching import Env, Row
-from udfs.sampling import Luma, Sampler, luma
+from udfs.sampling import Luma, Sampler, bounded, coded_luma
 
 # NeMo Curator's decoder (1.4.0), for parity.
 PARITY_RATIO = 0.5  # of the clip's whole seconds: only its first half is looked at
@@ -71,7 +71,7 @@ class Observer:
         wanted = self.compared.takes(at_s)
         if not wanted and self.before is None:
             return
-        now = luma(frame, self.params.estimate_side_px)
+        now = coded_luma(frame, bounded(self.size, self.params.estimate_side_px, multiple=16))  # DIS takes no side under 12
         if self.before is not None:
             cv2.setNumThreads(1)  # a task has one core
             self.pictures.add(flow.from_pictures(self.before, now, self.size))

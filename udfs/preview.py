@@ -53,7 +53,7 @@ class Observer:
             pixels = VideoFrame.from_ndarray(picture(frame, self._size(frame)), format="rgb24")
             small = pixels.reformat(format="bgra" if self.params.compression_level == 0 else "yuv420p")
             if self.rendition is None:
-                self.rendition = Rendition("webp", "libwebp", small, TIME_BASE, self._options())
+                self.rendition = Rendition(("webp", "libwebp"), small, TIME_BASE, self._options())
             self.rendition.add(at_s - self.start_s, small)
 
     def result(self) -> Row:
@@ -80,7 +80,7 @@ class Observer:
 
     def _options(self) -> dict[str, str]:
         effort = {"lossless": "0", "compression_level": str(self.params.compression_level)}
-        return (effort if self.params.compression_level else LOSSLESS) | {"quality": str(self.params.quality)}
+        return (effort if self.params.compression_level else LOSSLESS) | {"quality": str(self.params.quality), "loop": "0"}
 
     def _size(self, frame: VideoFrame) -> tuple[int, int]:
         """Width and height of the preview, as the clip is shown."""

@@ -15,8 +15,8 @@ from udfs.rendition import Rendition
 from udfs.sampling import Sampler, bounded
 
 TIME_BASE = Fraction(1, 90_000)  # divides the usual frame rates
-# fastdecode leaves out CABAC and the deblocking filter, zerolatency B-frames and look-ahead.
-X264 = {"preset": "veryfast", "tune": "fastdecode,zerolatency"}
+# fastdecode leaves out CABAC and the deblocking filter, zerolatency B-frames and look-ahead; key frames come by count alone.
+X264 = {"preset": "veryfast", "tune": "fastdecode,zerolatency", "sc_threshold": "0"}
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -52,7 +52,7 @@ class Observer:
         small = frame.reformat(width=width, height=height, format="yuv420p", interpolation="AREA")
         if self.rendition is None:
             options = X264 | {"crf": str(self.params.crf), "g": str(self.params.gop)}
-            self.rendition = Rendition("mp4", "libx264", small, TIME_BASE, options)
+            self.rendition = Rendition(("mp4", "libx264"), small, TIME_BASE, options)
             if frame.rotation:
                 self.rendition.stream.set_display_rotation(frame.rotation)
         self.rendition.add(at_s, small)

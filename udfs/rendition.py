@@ -18,12 +18,15 @@ from udfs.errors import MediaError
 class Rendition:
     """One video stream that is being encoded; bytes rather than a file, since the clip may yet prove damaged."""
 
-    def __init__(self, container: str, codec: str, like: VideoFrame, time_base: Fraction, options: dict[str, str]) -> None:
-        """Of the size, pixel format and colour of the frame `like`; `time_base` is the unit of its times, in seconds."""
+    def __init__(self, kind: tuple[str, str], like: VideoFrame, time_base: Fraction, options: dict[str, str]) -> None:
+        """Of the size, pixel format and colour of the frame `like`.
+
+        `kind` is the container and the codec, `time_base` the unit of its times in seconds; `options` go to both.
+        """
         self.file = io.BytesIO()
         self.time_base = time_base
-        self.out = av.open(self.file, "w", format=container)
-        self.stream = cast(VideoStream, self.out.add_stream(codec, options=options))
+        self.out = av.open(self.file, "w", format=kind[0], container_options=options)
+        self.stream = cast(VideoStream, self.out.add_stream(kind[1], options=options))
         self.stream.width, self.stream.height, self.stream.pix_fmt = like.width, like.height, like.format.name
         context = self.stream.codec_context
         context.time_base, context.thread_count = time_base, 1

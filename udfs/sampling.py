@@ -27,15 +27,18 @@ class Sampler:
         return taken
 
 
-def luma(frame: VideoFrame, max_side_px: int | None = None) -> Luma:
-    """The brightness of a frame as a player shows it: upright, full range, no side over `max_side_px`."""
-    width, height = bounded((frame.width, frame.height), max_side_px)
-    gray = frame.to_ndarray(format="gray", width=width, height=height, interpolation="AREA")
-    return np.ascontiguousarray(np.rot90(gray, round(frame.rotation / 90) % 4))
+def luma(frame: VideoFrame) -> Luma:
+    """The brightness of a frame as a player shows it: upright, full range."""
+    return np.ascontiguousarray(np.rot90(coded_luma(frame, (frame.width, frame.height)), round(frame.rotation / 90) % 4))
 
 
-def bounded(size: tuple[int, int], max_side_px: int | None, multiple: int = 1) -> tuple[int, int]:
-    """A size of the same shape with no side over `max_side_px`, rounded to a multiple of pixels; never scaled up."""
-    scale = min(1.0, max_side_px / max(size)) if max_side_px else 1.0
+def coded_luma(frame: VideoFrame, size: tuple[int, int]) -> Luma:
+    """The brightness of a frame as it was coded, which may not be upright, scaled to width x height."""
+    return np.asarray(frame.to_ndarray(format="gray", width=size[0], height=size[1], interpolation="AREA"), dtype=np.uint8)
+
+
+def bounded(size: tuple[int, int], max_side_px: int, multiple: int) -> tuple[int, int]:
+    """A size of the same shape with no side over `max_side_px`, each rounded to a multiple of so many pixels; never scaled up."""
+    scale = min(1.0, max_side_px / max(size))
     width, height = (max(multiple, round(side * scale / multiple) * multiple) for side in size)
     return width, height

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import chain, repeat
 from pathlib import Path
@@ -17,6 +17,8 @@ from av.packet import Packet
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
+
+from tests.footage import draw
 
 CONTAINERS_OF_BOXES = (b"moov", b"trak", b"mdia", b"minf", b"dinf", b"stbl", b"edts")
 
@@ -66,12 +68,14 @@ def remux(source: Path, path: Path, options: dict[str, str], times: int = 1) -> 
         video = given.streams.video[0]
         copy = out.add_stream_from_template(video)
         packets = [p for p in given.demux(video) if p.pts is not None]
-        assert video.duration and video.time_base
+        base, duration = video.time_base, video.duration
+        assert base is not None
+        assert duration is not None
         for lap in range(times):
             for packet in packets:
                 again = Packet(bytes(packet))
-                again.time_base, again.stream, again.is_keyframe = video.time_base, copy, packet.is_keyframe
-                again.pts, again.dts = (t + lap * video.duration for t in (packet.pts or 0, packet.dts or 0))
+                again.time_base, again.stream, again.is_keyframe = base, copy, packet.is_keyframe
+                again.pts, again.dts = (t + lap * duration for t in (packet.pts or 0, packet.dts or 0))
                 out.mux(again)
     return path
 
@@ -105,6 +109,22 @@ def write_flat(path: Path, size: tuple[int, int], codec: str, pix_fmt: str, num_
         frame = VideoFrame.from_ndarray(np.full(size[::-1], grey, np.uint8), format="gray").reformat(format=pix_fmt)
         for k, _ in enumerate(repeat(None, num_frames)):
             frame.pts, frame.time_base = k, Fraction(1, 10)
+            out.mux(video.encode(frame))
+        out.mux(video.encode(None))
+    return path
+
+
+def write_scenes(path: Path, times_s: Sequence[float], cuts: Sequence[int], size: tuple[int, int] = (160, 120)) -> Path:
+    """Drifting colours, shown at these times, that are others from each frame of `cuts` on."""
+    base = Fraction(1, 90_000)
+    with av.open(str(path), "w") as out:
+        video = out.add_stream("libx264", rate=30, options={"preset": "ultrafast"})
+        assert isinstance(video, VideoStream)
+        video.width, video.height, video.codec_context.time_base = *size, base
+        for k, at in enumerate(times_s):
+            lower_half = draw(k, (size[0], 2 * size[1]), cuts=cuts)[size[1] :]  # the upper one blinks
+            frame = VideoFrame.from_ndarray(np.ascontiguousarray(lower_half), format="rgb24")
+            frame.pts, frame.time_base = round(at / base), base
             out.mux(video.encode(frame))
         out.mux(video.encode(None))
     return path

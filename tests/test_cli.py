@@ -1,0 +1,86 @@
+"""cli: wrong usage is one line and status 2, before Spark starts; a busy output is refused; jobs run as scripts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jobs import cli
+from jobs.run import OutputBusyError, locked
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["split", "--output", "{out}", "--set", "split.clip_len=3"],
+            "no setting split.clip_len; did you mean split.clip_len_s?",
+        ),
+        (["clip", "--output", "s3://bucket/x"], "no writer for s3://"),
+        (["ingest", "--output", "{out}", "--manifest", "{out}/none"], "no such file"),
+        (["ingest", "--output", "{out}", "--manifest", "{out}"], "no video there"),
+        (["sql", "--output", "{out}", "select 1"], "no tables here"),
+        (["clip", "--output", "{out}", "--set", "clip.encoder=h264_nvenc"], "clip.encoder: "),
+    ],
+)
+def test_a_wrong_command_is_one_line_and_starts_no_spark(
+    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JAVA_HOME", "/nowhere")  # Spark could not start
+    assert cli.main([argument.format(out=tmp_path) for argument in arguments]) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [[], ["curat"], ["split"], ["ingest", "--output", "o", "--manifest", "m", "--limit", "0"]])
+def test_a_command_that_is_none_has_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as e:
+        cli.main(arguments)
+    assert e.value.code == 2
+    assert "usage: reelmill" in capsys.readouterr().err
+
+
+def test_an_output_takes_one_run_at_a_time(tmp_path: Path) -> None:
+    with locked(str(tmp_path)), pytest.raises(OutputBusyError, match="in use by another run"), locked(str(tmp_path)):
+        pass
+
+
+def test_the_lock_goes_with_the_run(tmp_path: Path) -> None:
+    for _ in range(2):
+        with locked(str(tmp_path)):
+            assert (tmp_path / ".lock").exists()
+
+
+def test_what_a_killed_run_was_writing_is_cleared(tmp_path: Path) -> None:
+    (tmp_path / "media" / ".writing").mkdir(parents=True)
+    (tmp_path / "media" / ".writing" / "half.mp4").write_bytes(b"half")
+    with locked(str(tmp_path)):
+        assert not (tmp_path / "media" / ".writing").exists()
+
+
+@pytest.mark.parametrize("java", ["", "/nowhere"])
+def test_a_missing_java_is_one_line_that_says_what_to_install(java: str, tmp_path: Path) -> None:
+    env = {"PATH": str(tmp_path)} | ({"JAVA_HOME": java} if java else {})
+    told = subprocess.run([sys.executable, "-m", "jobs.java"], env=env, capture_output=True, text=True, check=False)
+    assert told.returncode == 1
+    assert "install one (Debian: apt-get install openjdk-17-jdk-headless)" in told.stderr
+    assert told.stderr.count("\n") == 1
+
+
+def test_a_java_too_old_is_named(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    java = tmp_path / "bin" / "java"
+    java.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\"' >&2\n")
+    java.chmod(0o755)
+    told = subprocess.run(
+        [sys.executable, "-m", "jobs.java"],
+        env={"JAVA_HOME": str(tmp_path), "PATH": "/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "is Java 11. Spark needs a JDK 17" in told.stderr

@@ -1,0 +1,188 @@
+"""curate: a folder of videos becomes tables and files; again, it costs nothing; changed, only what follows."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import av
+import pytest
+from PIL import Image
+from pyspark.sql import SparkSession
+
+from jobs import cli
+from tests.footage import numbers, write_numbered
+from tests.outputs import files, table, tables, versions
+
+pytestmark = pytest.mark.spark
+SPLIT = ["--set", "split.clip_len_s=2", "--set", "split.min_clip_length_s=1"]
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five seconds, three seconds, half a second, and a file that is no video."""
+    folder = tmp_path_factory.mktemp("videos")
+    write_numbered(folder / "long.mp4", 150, audio="aac")
+    write_numbered(folder / "other.mkv", 90, codec="mpeg4", first=500)
+    write_numbered(folder / "short.mp4", 15, first=900)
+    (folder / "text.mp4").write_text("no video at all")
+    return folder
+
+
+def curate(manifest: Path, output: Path, *options: str) -> int:
+    """The exit status of a run."""
+    return cli.main(["curate", "--manifest", str(manifest), "--output", str(output), *SPLIT, *options])
+
+
+@pytest.fixture(scope="module")
+def done(spark: SparkSession, manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An output that one run has filled."""
+    output = tmp_path_factory.mktemp("output")
+    assert curate(manifest, output) == 0
+    return output
+
+
+@pytest.fixture
+def copy(done: Path, tmp_path: Path) -> Path:
+    """The same output, to be changed. Media rows go on naming the first one's files."""
+    return Path(shutil.copytree(done, tmp_path / "output"))
+
+
+def test_every_stage_has_a_row_for_every_clip(done: Path) -> None:
+    counts = {
+        name: len(table(done, name)) for name in ("videos", "spans", "clips", "signals", "embeddings", "duplicates", "verdicts")
+    }
+    assert counts == {"videos": 3, "spans": 5, "clips": 5, "signals": 5, "embeddings": 5, "duplicates": 5, "verdicts": 5}
+
+
+def test_what_could_not_be_used_is_a_row(done: Path) -> None:
+    failures = {(row["stage"], row["code"]): row["key"] for row in table(done, "failures")}
+    assert failures.keys() == {("ingest", "UNSUPPORTED"), ("split", "TOO_SHORT")}
+    assert failures["ingest", "UNSUPPORTED"].endswith("text.mp4")
+
+
+def test_each_clip_holds_the_frames_of_its_span(done: Path) -> None:
+    first = {row["video_id"]: 500 if row["uri"].endswith("mkv") else 0 for row in table(done, "videos")}
+    paths = {row["clip_id"]: row["uri"] for row in table(done, "clips")}
+    for span in table(done, "spans"):
+        offset = first[span["video_id"]]
+        assert numbers(paths[span["clip_id"]]) == list(range(offset + span["start_frame"], offset + span["end_frame"]))
+
+
+def test_proxies_and_previews_open(done: Path) -> None:
+    for row in table(done, "signals"):
+        with av.open(row["proxy_uri"]) as proxy:
+            assert sum(1 for _ in proxy.decode(video=0)) == row["proxy_num_frames"]
+        for preview in row["previews"]:
+            assert Image.open(preview["uri"]).format == "WEBP"
+
+
+def test_every_file_belongs_to_a_row(done: Path) -> None:
+    named = [row["uri"] for row in table(done, "clips")]
+    named += [row["proxy_uri"] for row in table(done, "signals")]
+    named += [preview["uri"] for row in table(done, "signals") for preview in row["previews"]]
+    assert sorted(named) == sorted(str(done / name) for name in files(done))
+
+
+def test_a_run_is_recorded_stage_by_stage(done: Path) -> None:
+    runs = {row["stage"]: row for row in table(done, "runs")}
+    assert list(runs) and runs.keys() == {"ingest", "split", "clip", "analyze", "embed", "dedup", "filter"}
+    assert (runs["clip"]["num_out"], runs["split"]["num_failed"]) == (5, 1)
+    assert runs["clip"]["cpu_s"] > 0
+    assert runs["clip"]["bytes_out"] == sum(row["num_bytes"] for row in table(done, "clips"))
+
+
+def test_again_it_writes_nothing_and_says_so(
+    spark: SparkSession, manifest: Path, done: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before, media = versions(done), files(done)
+    assert curate(manifest, done) == 0
+    assert (versions(done), files(done)) == (before, media)
+    assert "nothing to do: 0 decoded, 0 rows written" in caplog.text
+
+
+def test_a_new_threshold_costs_no_decode(spark: SparkSession, manifest: Path, copy: Path) -> None:
+    before = versions(copy)
+    assert curate(manifest, copy, "--set", "filter.motion=true", "--set", "filter.motion_global_mean_threshold=1") == 0
+    after = versions(copy)
+    assert {name for name in after if after[name] != before[name]} == {"verdicts", "runs"}
+    reasons = Counter(reason for row in table(copy, "verdicts") for reason in row["reasons"])
+    assert reasons["motion_global_mean_low"] == 5
+
+
+def test_a_new_preview_setting_leaves_cut_clips_and_embeddings_alone(spark: SparkSession, manifest: Path, copy: Path) -> None:
+    before = versions(copy)
+    assert curate(manifest, copy, "--set", "preview.quality=20") == 0
+    after = versions(copy)
+    assert {name for name in ("spans", "clips", "signals", "embeddings") if after[name] != before[name]} == {"signals"}
+    assert len(table(copy, "signals")) == 10
+
+
+def test_settings_that_come_back_find_their_rows_again(spark: SparkSession, manifest: Path, copy: Path) -> None:
+    assert curate(manifest, copy, "--set", "split.min_clip_length_s=1.5") == 0
+    assert len(table(copy, "verdicts")) == 4
+    assert curate(manifest, copy) == 0
+    assert len(table(copy, "verdicts")) == 5
+    assert len(table(copy, "clips")) == 5
+
+
+def test_a_grown_folder_costs_only_what_is_new(spark: SparkSession, manifest: Path, copy: Path, tmp_path: Path) -> None:
+    grown = Path(shutil.copytree(manifest, tmp_path / "videos"))
+    write_numbered(grown / "new.mp4", 45, first=2000)
+    before = tables(copy)
+    assert curate(grown / "new.mp4", copy) == 0
+    assert len(table(copy, "videos")) == 4
+    assert set(before["signals"]) < set(tables(copy)["signals"])
+
+
+def test_failed_inputs_are_tried_again_when_asked(spark: SparkSession, manifest: Path, copy: Path) -> None:
+    assert curate(manifest, copy, "--retry-failed", "UNSUPPORTED") == 0
+    tried = {(row["code"], row["attempts"]) for row in table(copy, "failures")}
+    assert tried == {("UNSUPPORTED", 1), ("UNSUPPORTED", 2), ("TOO_SHORT", 1)}
+
+
+def test_waves_of_one_video_give_the_same_rows(spark: SparkSession, manifest: Path, done: Path, tmp_path: Path) -> None:
+    assert curate(manifest, tmp_path / "output", "--set", "curate.wave_videos=1") == 0
+    assert tables(tmp_path / "output") == tables(done)
+    assert files(tmp_path / "output") == files(done)
+
+
+def test_sql_answers_over_tables_and_views(spark: SparkSession, done: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for query in (
+        "select reasons, count(*) as n from verdicts group by 1",
+        "select count(*) as n from curated where size(previews) > 0",
+        "select sum(num_transcoded) as n from clip_stats",
+    ):
+        assert cli.main(["sql", "--output", str(done), query]) == 0
+        assert "5" in capsys.readouterr().out
+
+
+def test_a_query_that_is_none_is_a_wrong_usage(spark: SparkSession, done: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["sql", "--output", str(done), "select nothing from nowhere"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_clip_stats_count_as_nemo_curator_does(spark: SparkSession, done: Path) -> None:
+    from dataclasses import replace
+
+    from jobs import sql, views
+    from jobs.run import Run
+    from jobs.settings import Settings
+
+    run = Run(spark, str(done), Settings())
+    views.register(replace(run, recorded=sql.recorded(run)))
+    stats = {row["num_passed"]: row.asDict() for row in spark.sql("select * from clip_stats").collect()}
+    assert stats[3] | {"video_id": "", "run_id": ""} == {
+        "video_id": "",
+        "run_id": "",
+        "num_filtered_by_motion": 0,
+        "num_filtered_by_aesthetic": 0,
+        "num_passed": 3,
+        "num_transcoded": 3,
+        "num_with_embeddings": 3,
+        "num_with_caption": 0,
+        "num_with_webp": 3,
+        "total_clip_duration": pytest.approx(5.0, abs=0.01),
+        "max_clip_duration": pytest.approx(2.0, abs=0.01),
+    }

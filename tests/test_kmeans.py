@@ -1,0 +1,81 @@
+"""Unit vectors in fixed steps, starting centres and nearest centres."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from udfs.kmeans import Floats, fixed, nearest, starts, unit
+
+ROWS = arrays.arrays(np.float32, st.tuples(st.integers(1, 12), st.integers(1, 8)), elements=st.floats(-1e30, 1e30, width=32))
+
+
+@given(ROWS)
+def test_rows_get_length_one_and_rows_of_zeros_stay(rows: Floats) -> None:
+    lengths = np.linalg.norm(unit(rows), axis=1)
+    assert np.all((np.abs(lengths - 1) < 1e-6) | (lengths == 0))
+    assert np.array_equal(lengths == 0, ~rows.any(axis=1))
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 600))
+def test_dot_products_are_the_same_in_any_order(seed: int, dim: int) -> None:
+    random = np.random.default_rng(seed)
+    rows, order = unit(random.normal(size=(3, dim))), random.permutation(dim)
+    assert np.array_equal(rows @ rows.T, rows[:, order] @ rows[:, order].T)
+    assert np.array_equal((rows @ rows.T)[:1, 1], [sum(float(x) * float(y) for x, y in zip(rows[0], rows[1], strict=True))])
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_sums_are_the_same_in_any_order(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    rows = unit(random.normal(size=(200, 5)))
+    assert np.array_equal(rows.sum(axis=0), random.permutation(rows).sum(axis=0))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite_are_refused(bad: float) -> None:
+    with pytest.raises(ValueError, match=r"rows \[1\]"):
+        unit([[1.0, 2.0], [bad, 0.0]])
+
+
+def test_starts_are_different_rows() -> None:
+    rows = unit(np.random.default_rng(0).normal(size=(50, 4)))
+    chosen = starts(rows, 10, seed=42)
+    assert len(np.unique(chosen, axis=0)) == 10
+    assert all((rows == row).all(axis=1).any() for row in chosen)
+
+
+def test_starts_are_no_more_than_the_rows_that_differ() -> None:
+    rows = unit([[1, 0], [0, 1], [1, 0], [2, 0], [0, 1]])
+    assert sorted(starts(rows, 4, seed=1).tolist()) == [[0, 1], [1, 0]]
+
+
+def test_starts_cover_far_groups() -> None:
+    random = np.random.default_rng(0)
+    groups = np.repeat(np.eye(4), 100, axis=0) + random.normal(size=(400, 4)) * 0.01
+    labels = starts(unit(random.permutation(groups)), 4, seed=7).argmax(axis=1)
+    assert sorted(labels.tolist()) == [0, 1, 2, 3]
+
+
+def test_the_first_of_equally_near_centres_is_taken() -> None:
+    label, distance = nearest(unit([[1.0, 1.0]]), np.array([[0.0, 1.0], [1.0, 0.0]]))
+    assert label.tolist() == [0]
+    assert distance == pytest.approx([1 - np.sqrt(0.5)])
+
+
+def test_the_distance_to_a_centre_without_direction_is_one() -> None:
+    assert nearest(unit([[3.0, 4.0]]), np.zeros((1, 2)))[1].tolist() == [1.0]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 5))
+def test_nearest_agrees_with_euclid_and_ignores_the_batch(seed: int, clusters: int) -> None:
+    random = np.random.default_rng(seed)
+    rows, centres = unit(random.normal(size=(20, 6))), random.normal(size=(clusters, 6)) / 3
+    label, distance = nearest(rows, centres)
+    apart = np.linalg.norm(rows[:, None] - fixed(centres)[None], axis=2)
+    assert np.array_equal(label, apart.argmin(axis=1))
+    one_by_one = [nearest(rows[i : i + 1], centres) for i in range(len(rows))]
+    assert np.array_equal(distance, np.concatenate([d for _, d in one_by_one]))

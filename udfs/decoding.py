@@ -1,0 +1,157 @@
+"""An open video and a stretch of time -> its frames, each with the time it is shown at."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import cast
+
+import av
+import av.error
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from udfs.errors import MediaError
+from udfs.limits import Tally
+
+BOUNDARY_TOLERANCE_S = 0.001  # Matroska rounds its times to ms: a frame this close to a boundary lies on it
+MAX_ERRORS = 1000  # packets refused, before a file is given up
+# How far before the wanted time a seek aims, one try after the other: without an index (MPEG-TS, FLV) it may land behind it.
+SEEK_BACK_S = (0.0, 2.0, 15.0, 60.0)
+
+
+@dataclass
+class Video:
+    """An open container with the one video stream that counts, and the tally of what was decoded from it."""
+
+    container: InputContainer
+    stream: VideoStream
+    tally: Tally = field(default_factory=Tally)
+    zero_s: float | None = None  # the time stamp of the first shown frame, once it has been decoded
+
+    @property
+    def framerate(self) -> Fraction:
+        """Frames a second; 25 where the container does not say."""
+        return self.stream.average_rate or self.stream.guessed_rate or Fraction(25)
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the first shown frame to the end of the last, as the container states them; 0 if it does not."""
+        if self.stream.duration is not None and self.stream.time_base is not None:
+            return float(self.stream.duration * self.stream.time_base)
+        if self.container.duration is None:
+            return 0.0
+        return max(0.0, self.container.duration / av.time_base - self.start_s)
+
+    @property
+    def start_s(self) -> float:
+        """The time of the first shown frame on the container's own clock; until one is decoded, what the header says."""
+        if self.zero_s is not None and not self.shows_by_decode_time:
+            return self.zero_s
+        if self.stream.start_time is None or self.stream.time_base is None:
+            return 0.0
+        return float(self.stream.start_time * self.stream.time_base)
+
+    @property
+    def shows_by_decode_time(self) -> bool:
+        """Whether the container holds no time of showing, so that what FFmpeg guesses is wrong around B-frames."""
+        return self.container.format.name == "avi"
+
+    def shown_s(self, frame: VideoFrame) -> float | None:
+        """When a frame is shown, in seconds after the first one; None if its time stamp is missing."""
+        stamp, base = frame.dts if self.shows_by_decode_time else frame.pts, self.stream.time_base
+        return None if stamp is None or base is None else float(stamp * base) - (self.zero_s or 0.0)
+
+
+def frames(video: Video, start_s: float = 0.0, end_s: float = math.inf) -> Iterator[tuple[float, VideoFrame]]:
+    """Decode the frames shown in [start_s, end_s), each with its time in seconds after the first shown frame.
+
+    Damaged packets are passed over and counted in `video.tally`. Times rise strictly: where the file's are missing or jump
+    back, a frame follows the last one by the frame rate.
+    """
+    step = float(1 / video.framerate)
+    last = -math.inf
+    for frame in _decoded_from(video, start_s - step):
+        last = at = _risen(video.shown_s(frame), last, step)
+        if at >= end_s - BOUNDARY_TOLERANCE_S:
+            return
+        if at >= start_s - BOUNDARY_TOLERANCE_S:
+            video.tally.frames += 1
+            video.tally.corrupt += frame.is_corrupt
+            yield max(at, 0.0), frame
+
+
+def _risen(shown_s: float | None, last_s: float, step_s: float) -> float:
+    if last_s == -math.inf:
+        return shown_s or 0.0
+    if shown_s is None or shown_s < last_s - 1.5 * step_s:
+        return last_s + step_s
+    return max(shown_s, last_s + step_s / 8)  # two frames of one time: the next ones are right again
+
+
+def _decoded_from(video: Video, at_s: float) -> Iterator[VideoFrame]:
+    """The frames from a key frame at or before a time, or from the first where no seek leads there."""
+    if video.zero_s is not None:
+        _seek(video, 0.0)
+    decoded = _decoded(video)
+    first = next(decoded, None)
+    if video.zero_s is None and first is not None:  # the header's start is not asked: it may be of another stream
+        video.zero_s = video.shown_s(first) or 0.0
+    errors = video.tally.errors
+    for back_s in (*SEEK_BACK_S, math.inf) if at_s > 0 and first is not None else ():
+        if back_s == math.inf and first is None:
+            break  # not a frame in the minute before: the file ends earlier
+        _seek(video, at_s - back_s)
+        video.tally.errors, decoded = errors, _decoded(video)
+        first = next(decoded, None)
+        shown_s = video.shown_s(first) if first is not None else None
+        if shown_s is not None and shown_s <= at_s + BOUNDARY_TOLERANCE_S:
+            break
+    if first is not None:
+        yield first
+        yield from decoded
+
+
+def _decoded(video: Video) -> Iterator[VideoFrame]:
+    for packet in packets(video):
+        if packet.has_sidedata("encryption_info"):
+            raise MediaError("UNSUPPORTED", "encrypted")
+        try:
+            yield from packet.decode()
+        except av.error.EOFError:
+            return
+        except av.error.MemoryError as e:
+            raise MediaError("OOM", "the decoder ran out of memory") from e
+        except av.error.FFmpegError as e:
+            video.tally.errors += 1
+            if video.tally.errors > MAX_ERRORS:
+                raise MediaError("CORRUPT", f"over {MAX_ERRORS} packets could not be decoded: {e.strerror}") from e
+
+
+def packets(video: Video) -> Iterator[Packet[VideoStream]]:
+    """The packets, and an empty one at the end or where the file cannot be read on: the decoder then gives what it holds."""
+    try:
+        yield from video.container.demux(video.stream)
+    except av.error.MemoryError as e:
+        raise MediaError("OOM", "a packet asks for more memory than the limit") from e
+    except av.error.FFmpegError:
+        video.tally.errors += 1
+        last = cast("Packet[VideoStream]", Packet())
+        last.stream, last.time_base = video.stream, video.stream.time_base or last.time_base
+        yield last
+
+
+def _seek(video: Video, at_s: float) -> None:
+    """Move to a key frame before a time after the first shown frame, or to the beginning."""
+    base = video.stream.time_base
+    try:
+        if base is None or at_s <= 0:
+            video.container.seek(0)
+        else:
+            video.container.seek(int((at_s + video.start_s) / base), stream=video.stream, backward=True)
+    except av.error.FFmpegError:
+        video.container.seek(0)  # no index: decode from the start
