@@ -21,6 +21,7 @@ from udfs.kmeans import Floats, nearest, starts, unit
 ENGINE = "mllib"
 SAMPLED = 10_000  # vectors at least that the starting centres are chosen from
 SAMPLED_PER_CLUSTER = 5
+ZERO_GROUPS = 1000
 
 
 def fit_predict(embeddings: DataFrame, params: dedup.Params) -> tuple[Floats, DataFrame]:
@@ -56,13 +57,11 @@ def fit(embeddings: DataFrame, params: dedup.Params) -> Floats:
 def duplicates(assigned: DataFrame, params: dedup.Params) -> DataFrame:
     """Rows of `duplicates` without fingerprint and run_id, from what `fit_predict` gave and the columns `params.rank` names."""
     columns = ["clip_id", "vector", "cluster_id", "distance_to_centroid", *ranking.columns(params.rank)]
-    declared = struct_type(TABLE.schema)
-    schema = StructType([field for field in declared.fields if field.name in dedup.COLUMNS])
-    placed = assigned.select(*columns).where(F.col("cluster_id").isNotNull())
-    found = placed.groupBy("cluster_id").applyInPandas(lambda clips: dedup.cluster_rows(clips, params), schema)
-    alone = assigned.where(F.col("cluster_id").isNull())
-    nulls = [F.lit(None).cast(schema[name].dataType).alias(name) for name in dedup.COLUMNS[1:-1]]
-    return found.unionByName(alone.select("clip_id", *nulls, F.lit("semantic").alias("method")))
+    schema = StructType([field for field in struct_type(TABLE.schema).fields if field.name in dedup.COLUMNS])
+    # Vectors of zeros have no cluster and no duplicates: dealt into small groups, none has to hold them all.
+    dealt = -1 - F.pmod(F.xxhash64("clip_id"), F.lit(ZERO_GROUPS))
+    groups = assigned.select(*columns).groupBy(F.coalesce(F.col("cluster_id"), dealt))
+    return groups.applyInPandas(partial(dedup.cluster_rows, params=params), schema)
 
 
 def _has_direction() -> Column:

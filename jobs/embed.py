@@ -25,7 +25,8 @@ def _passing(run: Run) -> DataFrame:
         "clip_id", "video_id", "uri", "num_bytes", "width", "height", "framerate", "num_frames", "duration_s"
     )
     passing = clips.join(signals, on="clip_id", how="inner").where(F.size(reasons) == 0)
-    return passing.select(*clips.columns, "proxy_uri")
+    proxy = F.col("proxy_uri") if run.settings.proxy.use else F.lit(None).cast("string")
+    return passing.select(*clips.columns, proxy.alias("proxy_uri"))
 
 
 STAGE = Stage(

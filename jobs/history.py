@@ -43,22 +43,49 @@ class Counts:
         return bool(self.num_in or self.num_out)
 
 
+@dataclass(frozen=True)
+class Tally:
+    """Rows and failures that a stage's work gave, before any is written, and what it cost."""
+
+    num_ok: int
+    failed: Counter[str]
+    cpu_s: float
+    bytes_out: int
+
+
 def now() -> datetime:
     """The time, in UTC."""
     return datetime.now(UTC)
 
 
-def record(run: Run, stage: str, done: DataFrame, *, num_in: int, num_out: int, started: datetime) -> Counts:
+def record(run: Run, stage: str, done: DataFrame, tally: Tally, *, num_in: int, num_out: int, started: datetime) -> Counts:
     """Write a stage's failures and its row of `runs`."""
-    failed = done.where(F.col(FAILURE[0]).isNotNull()).select(
-        F.col(FAILURE[0]).alias("key"), F.col(FAILURE[1]).alias("code"), F.col(FAILURE[2]).alias("message"), "fingerprint"
+    if tally.failed:
+        failed = done.where(F.col(FAILURE[0]).isNotNull())
+        run.tables.add("failures", _failures(run, stage, failed))
+    note(
+        run,
+        stage,
+        started,
+        num_in=num_in,
+        num_out=num_out,
+        num_failed=tally.failed.total(),
+        cpu_s=tally.cpu_s,
+        bytes_out=tally.bytes_out,
     )
-    codes = Counter({row["code"]: row["count"] for row in failed.groupBy("code").count().collect()})
-    if codes:
-        run.tables.append("failures", _failures(run, stage, failed))
-    sums = _sums(done)
-    note(run, stage, started, num_in=num_in, num_out=num_out, num_failed=codes.total(), **sums)
-    return Counts(num_in, num_out, codes)
+    return Counts(num_in, num_out, tally.failed)
+
+
+def tally(done: DataFrame) -> Tally:
+    """What came of a stage's work, in one pass over it."""
+    size = F.sum("num_bytes") if "num_bytes" in done.columns else F.lit(None).cast("bigint")
+    sums = done.groupBy(FAILURE[1]).agg(F.count("*").alias("n"), F.sum(COST).alias("cpu_s"), size.alias("bytes_out")).collect()
+    return Tally(
+        num_ok=sum(row["n"] for row in sums if row[0] is None),
+        failed=Counter({row[0]: row["n"] for row in sums if row[0] is not None}),
+        cpu_s=sum(row["cpu_s"] for row in sums),
+        bytes_out=sum(row["bytes_out"] or 0 for row in sums),
+    )
 
 
 def note(run: Run, stage: str, started: datetime, **facts: Any) -> None:
@@ -73,7 +100,7 @@ def note(run: Run, stage: str, started: datetime, **facts: Any) -> None:
         "run_id": run.run_id,
     } | facts
     schema = struct_type(TABLES["runs"].schema)
-    run.tables.append("runs", run.spark.createDataFrame([tuple(row.get(name) for name in schema.names)], schema))
+    run.tables.add("runs", run.spark.createDataFrame([tuple(row.get(name) for name in schema.names)], schema))
 
 
 def note_settings(run: Run, stage: str) -> Counts:
@@ -92,7 +119,10 @@ def _failures(run: Run, stage: str, failed: DataFrame) -> DataFrame:
         .groupBy("key", "fingerprint")
         .agg(F.max("attempts").alias("tried"))
     )
-    return failed.join(before, on=["key", "fingerprint"], how="left").select(
+    keyed = failed.select(
+        F.col(FAILURE[0]).alias("key"), F.col(FAILURE[1]).alias("code"), F.col(FAILURE[2]).alias("message"), "fingerprint"
+    )
+    return keyed.join(before, on=["key", "fingerprint"], how="left").select(
         "key",
         F.lit(stage).alias("stage"),
         "code",
@@ -102,13 +132,6 @@ def _failures(run: Run, stage: str, failed: DataFrame) -> DataFrame:
         "fingerprint",
         F.lit(run.run_id).alias("run_id"),
     )
-
-
-def _sums(done: DataFrame) -> dict[str, Any]:
-    written = F.sum("num_bytes") if "num_bytes" in done.columns else F.lit(None).cast("bigint")
-    row = done.agg(F.coalesce(F.sum(COST), F.lit(0.0)).alias("cpu_s"), written.alias("bytes_out")).first()
-    assert row is not None
-    return row.asDict()
 
 
 def _versions() -> dict[str, str]:

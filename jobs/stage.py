@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -114,11 +115,9 @@ def _envelope(stage: Stage) -> StructType:
     return envelope.add(batching.COST, DoubleType())
 
 
-def _write(run: Run, stage: Stage, done: DataFrame, items: list[Row], started: Any) -> history.Counts:
-    ok = F.col(batching.FAILURE[0]).isNull()
-    written = run.tables.append(
-        stage.table,
-        done.where(ok).select(*columns(stage.table), "fingerprint").withColumn("run_id", F.lit(run.run_id)),
-        upsert=stage.upsert,
-    )
-    return history.record(run, stage.name, done, num_in=len(items), num_out=written, started=started)
+def _write(run: Run, stage: Stage, done: DataFrame, items: list[Row], started: datetime) -> history.Counts:
+    tally, written = history.tally(done), 0
+    if tally.num_ok:
+        ok = done.where(F.col(batching.FAILURE[0]).isNull()).select(*columns(stage.table), "fingerprint")
+        written = run.tables.append(stage.table, ok.withColumn("run_id", F.lit(run.run_id)), upsert=stage.upsert)
+    return history.record(run, stage.name, done, tally, num_in=len(items), num_out=written, started=started)

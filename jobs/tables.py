@@ -69,6 +69,11 @@ class Tables:
             merge = merge.whenMatchedUpdateAll()
         return _committed(merge.whenNotMatchedInsertAll(), "num_affected_rows")
 
+    def add(self, name: str, rows: DataFrame) -> None:
+        """Add rows whose key holds the run's own id, so that they cannot be there yet."""
+        self._table(name)
+        rows.write.format("delta").mode("append").save(self.path(name))
+
     def replace(self, name: str, rows: DataFrame) -> None:
         """Make the table hold these rows and no others, in one commit."""
         columns = self._table(name).toDF().columns

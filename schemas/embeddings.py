@@ -12,7 +12,7 @@ TABLE = table(
     column("model", pa.string(), "what made the vector; descriptor is classical, not semantic", nullable=False),
     column("dim", pa.int32(), "length of the vector", nullable=False),
     column("num_frames", pa.int32(), "frames that went in"),
-    column("vector", FLOATS, "unit length", nullable=False),
+    column("vector", FLOATS, "unit length, or zeros for a clip that shows nothing", nullable=False),
     FINGERPRINT,
     RUN_ID,
 )

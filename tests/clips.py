@@ -35,11 +35,16 @@ def env(folder: Path) -> Env:
 
 
 def write(
-    path: Path, pictures: Iterable[Picture], fps: int = 30, codec: str = "libx264", pix_fmt: str = "yuv420p", **options: str
+    path: Path,
+    pictures: Iterable[Picture],
+    fps: int = 30,
+    codec: str = "libx264",
+    pix_fmt: str = "yuv420p",
+    options: dict[str, str] | None = None,
 ) -> Path:
     """Encode pictures of one size, one after the other."""
     with av.open(str(path), "w") as out:
-        stream = cast(VideoStream, out.add_stream(codec, rate=fps, options=options))
+        stream = cast(VideoStream, out.add_stream(codec, rate=fps, options=options or {}))
         for number, picture in enumerate(pictures):
             if number == 0:
                 stream.height, stream.width, stream.pix_fmt = *picture.shape[:2], pix_fmt

@@ -20,7 +20,7 @@ def frame(spark: SparkSession, vectors: object, seed: int | None = None, partiti
     rows = np.array(vectors, float).tolist()
     clips = [(f"{i:03d}", row, float(i)) for i, row in enumerate(rows)]
     if seed is not None:
-        np.random.default_rng(seed).shuffle(clips)  # type: ignore[arg-type]
+        np.random.default_rng(seed).shuffle(clips)
     return spark.createDataFrame(spark.sparkContext.parallelize(clips, partitions), COLUMNS)
 
 
@@ -85,6 +85,13 @@ def test_zeros_lie_in_no_cluster(spark: SparkSession) -> None:
     assert rows["cluster_id"].isna().tolist() == [True, False, True, False]
     assert rows["duplicate_of"].tolist() == [None, None, None, "001"]
     assert rows["method"].tolist() == ["semantic"] * 4
+
+
+def test_what_is_not_known_is_null_not_nan(spark: SparkSession) -> None:
+    _, assigned = clusters.fit_predict(frame(spark, [[0, 0], [1, 0]]), dedup.Params())
+    zero, first = clusters.duplicates(assigned, dedup.Params()).orderBy("clip_id").collect()
+    assert zero[1:] == (None, None, None, None, "semantic")
+    assert first[1:] == (0, 0.0, None, None, "semantic")
 
 
 def test_nothing_but_zeros_is_kept(spark: SparkSession) -> None:

@@ -13,7 +13,7 @@ from tests.footage import write_numbered
 from udfs import descriptor, embed, frames
 from udfs.batching import COST, FAILURE, Env, Row
 from udfs.errors import MediaError
-from udfs.media import Limits
+from udfs.limits import Limits
 
 ENV = Env(media_root="unused", fingerprint="f" * 16)
 
@@ -44,7 +44,7 @@ def test_the_proxy_is_read_where_there_is_one(tmp_path: Path) -> None:
 
 
 def test_the_clip_is_read_where_the_proxy_is_not_wanted(tmp_path: Path) -> None:
-    path, params = write_numbered(tmp_path / "a.mp4"), embed.Params(use_proxy=False)
+    path, params = write_numbered(tmp_path / "a.mp4"), embed.Params()
     with_proxy = embed.vector(clip(path, tmp_path / "missing.mp4"), params, ENV)
     assert with_proxy == embed.vector(clip(path), params, ENV)
 
@@ -81,7 +81,7 @@ def test_a_batch_holds_the_tables_columns_and_a_failure_where_a_clip_is_broken(t
     broken.write_bytes(b"\0\0\0\x18ftypmp42" + bytes(100))
     rows = [clip(write_numbered(tmp_path / "a.mp4")), clip(broken)]
     [done] = embed.rows([pd.DataFrame(rows)], embed.Params(), ENV)
-    assert list(done) == [*embed.COLUMNS, *FAILURE, COST]
+    assert list(done) == [*embed.COLUMNS, "fingerprint", *FAILURE, COST]
     assert done["clip_id"].tolist()[0] == "a"
     assert done["failed_key"].tolist()[1] == "broken"
     assert done["failed_code"].tolist()[1] == "CORRUPT"

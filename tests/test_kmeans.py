@@ -10,7 +10,9 @@ from hypothesis.extra import numpy as arrays
 
 from udfs.kmeans import Floats, fixed, nearest, starts, unit
 
-ROWS = arrays.arrays(np.float32, st.tuples(st.integers(1, 12), st.integers(1, 8)), elements=st.floats(-1e30, 1e30, width=32))
+ROWS = arrays.arrays(
+    np.float32, st.tuples(st.integers(1, 12), st.integers(1, 8)), elements=st.floats(-(2.0**100), 2.0**100, width=32)
+)
 
 
 @given(ROWS)

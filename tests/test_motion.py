@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -46,13 +47,13 @@ class Dense:
         mean = np.mean(self.lengths, axis=0)
         height, width = mean.shape
         xs, ys = ([*range(0, 256 * max(1, round(side / 256)), 256), side] for side in (width, height))
-        patches = [mean[a:b, c:d].mean() for a, b in zip(ys, ys[1:], strict=False) for c, d in zip(xs, xs[1:], strict=False)]
+        patches = [mean[a:b, c:d].mean() for a, b in pairwise(ys) for c, d in pairwise(xs)]
         return {"global": mean.mean(), "least": min(patches), "patches": len(patches)}
 
 
 @pytest.mark.parametrize(("size", "patches"), [((320, 264), 1), ((650, 390), 6), ((332, 262), 1), ((100, 60), 1)])
 def test_block_sums_equal_a_dense_flow(tmp_path: Path, size: tuple[int, int], patches: int) -> None:
-    path = clips.write(tmp_path / "pan.mp4", clips.panned(size, 10, 5), **B_FRAMES)
+    path = clips.write(tmp_path / "pan.mp4", clips.panned(size, 10, 5), options=B_FRAMES)
     slow = clips.watched(path, Dense())
     fast = scores(path, fps=30)
     assert slow["patches"] == patches
@@ -74,7 +75,7 @@ def test_block_sums_equal_a_dense_flow_with_b_frames(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("codec", "source"), [("libx264", "vectors"), ("mpeg4", "vectors"), ("libx265", "frames")])
 def test_a_pan_scores_its_own_speed(tmp_path: Path, codec: str, source: str) -> None:
     options = {"x264-params": "bframes=0:ref=1"} if codec == "libx264" else {}
-    path = clips.write(tmp_path / "pan.mp4", clips.panned(SIZE, 12, 4), codec=codec, **options)
+    path = clips.write(tmp_path / "pan.mp4", clips.panned(SIZE, 12, 4), codec=codec, options=options)
     found = scores(path, fps=30)
     assert found["motion_source"] == source
     assert found["motion_score_global_mean"] * sum(SIZE) == pytest.approx(4, rel=0.15)
@@ -88,6 +89,19 @@ def test_without_vectors_the_score_rises_with_speed(tmp_path: Path, codec: str) 
     assert found == sorted(found)
     assert found[0] < 0.05
     assert found[1:] == pytest.approx(speeds[1:], rel=0.25)
+
+
+@pytest.mark.parametrize("size", [(1000, 30), (30, 1000), (2, 2), (64, 16), (4000, 48)])
+def test_pictures_of_any_shape_give_a_finite_score(tmp_path: Path, size: tuple[int, int]) -> None:
+    path = clips.write(tmp_path / "thin.avi", clips.panned(size, 6, 2), codec="ffv1")
+    found = scores(path, fps=10)
+    assert found["motion_source"] == "frames"
+    assert 0 <= found["motion_score_global_mean"] < 1
+
+
+def test_a_turned_clip_without_vectors_scores_too(tmp_path: Path) -> None:
+    path = write_numbered(tmp_path / "phone.mp4", 8, codec="libx265", rotation=90)
+    assert scores(path)["motion_score_global_mean"] > 0
 
 
 def test_a_still_scene_scores_nothing(tmp_path: Path) -> None:
@@ -110,14 +124,14 @@ def test_the_least_patch_sees_the_still_side(tmp_path: Path) -> None:
 
 
 def test_key_frames_only_falls_back_to_pictures(tmp_path: Path) -> None:
-    path = clips.write(tmp_path / "intra.mp4", clips.panned(SIZE, 8, 4), g="1")
+    path = clips.write(tmp_path / "intra.mp4", clips.panned(SIZE, 8, 4), options={"g": "1"})
     found = scores(path)
     assert found["motion_source"] == "frames"
     assert found["motion_score_global_mean"] * sum(SIZE) == pytest.approx(4, rel=0.2)
 
 
 def test_key_frames_on_the_sampled_times_do_not_hide_the_motion(tmp_path: Path) -> None:
-    path = clips.write(tmp_path / "gop.mp4", clips.panned(SIZE, 30, 4), g="15")
+    path = clips.write(tmp_path / "gop.mp4", clips.panned(SIZE, 30, 4), options={"g": "15"})
     assert scores(path, fps=2)["motion_source"] == "vectors"
 
 

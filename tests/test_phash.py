@@ -50,9 +50,9 @@ def test_the_tail_counts(tmp_path: Path) -> None:
 
 
 def test_a_smaller_worse_copy_hashes_alike_and_another_scene_does_not(tmp_path: Path) -> None:
-    good = clips.write(tmp_path / "good.mp4", [SCENES[2]] * 20, crf="15")
+    good = clips.write(tmp_path / "good.mp4", [SCENES[2]] * 20, options={"crf": "15"})
     small = Image.fromarray(SCENES[2]).resize((176, 132))
-    bad = clips.write(tmp_path / "bad.mp4", [np.asarray(small)] * 20, crf="35")
+    bad = clips.write(tmp_path / "bad.mp4", [np.asarray(small)] * 20, options={"crf": "35"})
     other = clips.write(tmp_path / "other.mp4", [SCENES[3]] * 20)
     assert max(apart(x, y) for x, y in zip(hashes(good), hashes(bad), strict=True)) <= 6
     assert min(apart(x, y) for x, y in zip(hashes(good), hashes(other), strict=True)) > 16

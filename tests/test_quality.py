@@ -56,7 +56,7 @@ def test_a_dark_scene_is_not_black(tmp_path: Path) -> None:
 @pytest.mark.parametrize("crf", ["18", "28"])
 @pytest.mark.parametrize("spread", [0, 6])
 def test_a_still_scene_is_frozen_under_noise_and_coding(tmp_path: Path, crf: str, spread: int) -> None:
-    path = clips.write(tmp_path / "still.mp4", noise(30, spread), crf=crf, g="10")
+    path = clips.write(tmp_path / "still.mp4", noise(30, spread), options={"crf": crf, "g": "10"})
     assert scores(path)["freeze"] == 1.0
 
 
@@ -82,7 +82,10 @@ def test_a_single_frame_has_none_before_it(tmp_path: Path) -> None:
 def test_blur_lowers_the_score(tmp_path: Path) -> None:
     sharp = clips.panned(SIZE, 10, 2)
     soft = [np.asarray(cv2.GaussianBlur(picture, (0, 0), 4), np.uint8) for picture in sharp]
-    pair = [scores(clips.write(tmp_path / f"{k}.mp4", pictures, crf="15"))["blur"] for k, pictures in enumerate((sharp, soft))]
+    pair = [
+        scores(clips.write(tmp_path / f"{k}.mp4", pictures, options={"crf": "15"}))["blur"]
+        for k, pictures in enumerate((sharp, soft))
+    ]
     assert pair[1] < pair[0] / 4
 
 

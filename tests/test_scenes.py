@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.faults.builders import join, write_flat, write_scenes
+from tests.faults.builders import join
+from tests.faults.writers import write_flat, write_scenes
 from udfs import ingest, media, scenes, split
 from udfs.batching import Env
 from udfs.split import Params

@@ -44,12 +44,20 @@ class Env:
 
 
 def each(
-    batches: Iterable[pd.DataFrame], work: Work, *, key: str, columns: list[str], limits: Limits, isolated: bool = True
+    batches: Iterable[pd.DataFrame],
+    work: Work,
+    *,
+    key: str,
+    columns: list[str],
+    limits: Limits,
+    isolated: bool = True,
+    parts: Work | None = None,
 ) -> Iterator[pd.DataFrame]:
     """Call `work` for every row, in the sandbox if `isolated`, and give its rows in the order of `columns`, with its fingerprint.
 
     A MediaError becomes one row that holds nothing but the failure of that input, named by its column `key`. Work that opens
-    no file may do without the sandbox.
+    no file may do without the sandbox. `parts` splits a row that stands for several inputs into rows of one input each: if
+    such a row fails, its parts are done one by one, so that only the guilty one fails.
     """
     names = [*columns, "fingerprint", *FAILURE, COST]
     for batch in batches:
@@ -58,7 +66,7 @@ def each(
             done = [
                 result | {"fingerprint": row.get("fingerprint")}
                 for row in piece
-                for result in _outcome(row, work, key, limits, isolated)
+                for result in _outcome(row, work, key, limits, isolated, parts)
             ]
             # As objects, and None where a column is missing: a NaN would turn whole numbers into floats, and is no map or list.
             yield pd.DataFrame([[r.get(name) for name in names] for r in done], columns=names, dtype=object)
@@ -75,7 +83,12 @@ def counted(batches: Iterator[pd.DataFrame], rows: Rows, done: Counter) -> Itera
     return rows(told())
 
 
-def _outcome(row: Row, work: Work, key: str, limits: Limits, isolated: bool) -> list[Row]:
+def failure(key: str, error: MediaError) -> Row:
+    """The row of an input that failed."""
+    return dict(zip(FAILURE, (key, error.code, error.message), strict=True))
+
+
+def _outcome(row: Row, work: Work, key: str, limits: Limits, isolated: bool, parts: Work | None) -> list[Row]:
     timeout_s = limits.timeout_s + limits.timeout_per_s * float(row.get("duration_s") or 0.0)
     started = time.monotonic()
     try:
@@ -85,7 +98,12 @@ def _outcome(row: Row, work: Work, key: str, limits: Limits, isolated: bool) -> 
             results, cpu_s = measured(work, row)
     except MediaError as e:
         spent = time.monotonic() - started  # the child that could have told its CPU seconds may be gone
-        return [dict(zip(FAILURE, (row[key], e.code, e.message), strict=True)) | {COST: spent}]
+        split = parts(row) if parts else [row]
+        if len(split) == 1:
+            return [failure(split[0][key], e) | {COST: spent}]
+        results = [result for part in split for result in _outcome(part, work, key, limits, isolated, parts)]
+        results[0][COST] += spent
+        return results
     return [result | {COST: cpu_s / len(results)} for result in results]
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import chain
 from typing import cast
 
 import av
@@ -90,30 +92,44 @@ def _risen(shown_s: float | None, last_s: float, step_s: float) -> float:
         return shown_s or 0.0
     if shown_s is None or shown_s < last_s - 1.5 * step_s:
         return last_s + step_s
-    return max(shown_s, last_s + step_s / 8)  # two frames of one time: the next ones are right again
+    return shown_s if shown_s > last_s else last_s + step_s / 8  # two frames of one time: the next ones are right again
 
 
 def _decoded_from(video: Video, at_s: float) -> Iterator[VideoFrame]:
     """The frames from a key frame at or before a time, or from the first where no seek leads there."""
     if video.zero_s is not None:
-        _seek(video, 0.0)
+        _rewind(video)
     decoded = _decoded(video)
     first = next(decoded, None)
-    if video.zero_s is None and first is not None:  # the header's start is not asked: it may be of another stream
+    if first is None:
+        return
+    if video.zero_s is None:  # the header's start is not asked: it may be of another stream
         video.zero_s = video.shown_s(first) or 0.0
-    errors = video.tally.errors
-    for back_s in (*SEEK_BACK_S, math.inf) if at_s > 0 and first is not None else ():
-        if back_s == math.inf and first is None:
-            break  # not a frame in the minute before: the file ends earlier
-        _seek(video, at_s - back_s)
-        video.tally.errors, decoded = errors, _decoded(video)
-        first = next(decoded, None)
-        shown_s = video.shown_s(first) if first is not None else None
-        if shown_s is not None and shown_s <= at_s + BOUNDARY_TOLERANCE_S:
-            break
-    if first is not None:
+    if at_s > 0:
+        decoded = _sought(video, at_s, chain([first], decoded))
+    else:
         yield first
-        yield from decoded
+    yield from decoded
+
+
+def _sought(video: Video, at_s: float, from_first: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
+    """The frames from one shown no later than a time; `from_first` if the file knows no seek."""
+    errors, moved, first = video.tally.errors, False, None
+    for back_s in SEEK_BACK_S:
+        if not _seek(video, at_s - back_s):
+            continue
+        moved, video.tally.errors, decoded = True, errors, _decoded(video)
+        first = next(decoded, None)
+        shown_s = None if first is None else video.shown_s(first)
+        if first is not None and shown_s is not None and shown_s <= at_s + BOUNDARY_TOLERANCE_S:
+            return chain([first], decoded)
+    if not moved:
+        return from_first
+    if first is None:
+        return iter(())  # not a frame in the minute before: the file ends earlier
+    _rewind(video)
+    video.tally.errors = errors
+    return _decoded(video)
 
 
 def _decoded(video: Video) -> Iterator[VideoFrame]:
@@ -135,7 +151,10 @@ def _decoded(video: Video) -> Iterator[VideoFrame]:
 def packets(video: Video) -> Iterator[Packet[VideoStream]]:
     """The packets, and an empty one at the end or where the file cannot be read on: the decoder then gives what it holds."""
     try:
-        yield from video.container.demux(video.stream)
+        while True:
+            with suppress(IndexError):  # PyAV's answer to another stream that begins midway: go on behind its first packet
+                yield from video.container.demux(video.stream)
+                return
     except av.error.MemoryError as e:
         raise MediaError("OOM", "a packet asks for more memory than the limit") from e
     except av.error.FFmpegError:
@@ -145,8 +164,8 @@ def packets(video: Video) -> Iterator[Packet[VideoStream]]:
         yield last
 
 
-def _seek(video: Video, at_s: float) -> None:
-    """Move to a key frame before a time after the first shown frame, or to the beginning."""
+def _seek(video: Video, at_s: float) -> bool:
+    """Move to a key frame before a time after the first shown frame, or to the beginning; whether that was possible."""
     base = video.stream.time_base
     try:
         if base is None or at_s <= 0:
@@ -154,4 +173,10 @@ def _seek(video: Video, at_s: float) -> None:
         else:
             video.container.seek(int((at_s + video.start_s) / base), stream=video.stream, backward=True)
     except av.error.FFmpegError:
-        video.container.seek(0)  # no index: decode from the start
+        return False
+    return True
+
+
+def _rewind(video: Video) -> None:
+    if not _seek(video, 0.0):
+        raise MediaError("CORRUPT", "the container cannot be read a second time from its beginning")

@@ -30,7 +30,6 @@ class Params:
         "descriptor"
     )
     num_frames: Annotated[int, Field(ge=1, le=256, description="sampled evenly over the whole clip")] = 16
-    use_proxy: Annotated[bool, Field(description="read the proxy where there is one; false: the clip itself")] = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,14 +47,13 @@ def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env) -> Iterator[
 
 
 def vector(row: Row, params: Params, env: Env) -> list[Row]:
-    """The embedding of one clip.
+    """The embedding of one clip, from its proxy if the row names one.
 
     Raises:
         MediaError: the file is not there, damaged or incomplete.
     """
     model = load(params, "cpu")
-    uri = row.get("proxy_uri") if params.use_proxy else None
-    path = source.checked_path(uri or row["uri"], source.Params())
+    path = source.checked_path(row.get("proxy_uri") or row["uri"], source.Params())
     times, pictures = frames.even(path, params.num_frames, model.size, env.limits)
     found = embed(model, [pictures])[0]
     return [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Annotated
 
-import cv2
 from av.video.frame import VideoFrame
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -14,6 +13,7 @@ from udfs import flow
 from udfs.batching import Env, Row
 from udfs.sampling import Luma, Sampler, bounded, coded_luma
 
+ESTIMATE_MIN_SIDE_PX = 64  # OpenCV's DIS refuses sides under 12, gives NaN or dies under 32
 # NeMo Curator's decoder (1.4.0), for parity.
 PARITY_RATIO = 0.5  # of the clip's whole seconds: only its first half is looked at
 PARITY_MIN_FRAMES = 10
@@ -71,9 +71,9 @@ class Observer:
         wanted = self.compared.takes(at_s)
         if not wanted and self.before is None:
             return
-        now = coded_luma(frame, bounded(self.size, self.params.estimate_side_px, multiple=16))  # DIS takes no side under 12
+        width, height = bounded(self.size, self.params.estimate_side_px, multiple=16)
+        now = coded_luma(frame, (max(width, ESTIMATE_MIN_SIDE_PX), max(height, ESTIMATE_MIN_SIDE_PX)))
         if self.before is not None:
-            cv2.setNumThreads(1)  # a task has one core
             self.pictures.add(flow.from_pictures(self.before, now, self.size))
         self.before = now if wanted else None
 

@@ -33,6 +33,7 @@ class Observer:
     def __init__(self, params: Params, clip: Row, env: Env) -> None:
         self.params = params
         self.sampler = Sampler(params.fps)
+        self.allowed = 1 - params.black_share + 1e-9  # share of pixels that are lit although all of them count as black
         self.black: list[bool] = []
         self.frozen: list[bool] = []
         self.sharpness: list[float] = []
@@ -45,9 +46,10 @@ class Observer:
         if not self.sampler.takes(at_s):
             return
         picture = luma(frame)
-        lit = picture > 255 * self.params.black_level
-        self.black.append(bool(1 - lit.mean() >= self.params.black_share))
-        rows, columns = (1 - lit.mean(axis=axis) < self.params.black_share for axis in (1, 0))
+        lit = (picture > int(255 * self.params.black_level)).view(np.uint8)
+        rows, columns = (cv2.reduce(lit, dim, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel() for dim in (1, 0))
+        self.black.append(bool(rows.sum() <= self.allowed * lit.size))
+        rows, columns = rows > self.allowed * lit.shape[1], columns > self.allowed * lit.shape[0]
         self.rows = rows if self.rows is None else self.rows | rows
         self.columns = columns if self.columns is None else self.columns | columns
         self.sharpness.append(sharpness(picture))
@@ -75,7 +77,8 @@ class Observer:
 
 def sharpness(picture: Luma) -> float:
     """The variance of the Laplacian of luma (Pech-Pacheco et al., 2000): it rises with detail, noise and frame size."""
-    return float(cv2.Laplacian(picture, cv2.CV_32F).var(dtype=np.float64))
+    _, deviation = cv2.meanStdDev(cv2.Laplacian(picture, cv2.CV_16S))
+    return float(deviation[0, 0]) ** 2
 
 
 def _cells(picture: Luma) -> npt.NDArray[np.float32]:

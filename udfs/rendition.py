@@ -21,11 +21,12 @@ class Rendition:
     def __init__(self, kind: tuple[str, str], like: VideoFrame, time_base: Fraction, options: dict[str, str]) -> None:
         """Of the size, pixel format and colour of the frame `like`.
 
-        `kind` is the container and the codec, `time_base` the unit of its times in seconds; `options` go to both.
+        `kind` is the container and the codec, `time_base` the unit of its times in seconds; `options` go to both. No version or
+        date is written: equal frames give equal bytes.
         """
         self.file = io.BytesIO()
         self.time_base = time_base
-        self.out = av.open(self.file, "w", format=kind[0], container_options=options)
+        self.out = av.open(self.file, "w", format=kind[0], container_options=options | {"fflags": "+bitexact"})
         self.stream = cast(VideoStream, self.out.add_stream(kind[1], options=options))
         self.stream.width, self.stream.height, self.stream.pix_fmt = like.width, like.height, like.format.name
         context = self.stream.codec_context

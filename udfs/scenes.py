@@ -7,6 +7,7 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from scenedetect import FrameTimecode
 from scenedetect.common import Timecode
 from scenedetect.detectors import AdaptiveDetector
@@ -24,12 +25,12 @@ def cuts(video: media.Video, detector: AdaptiveDetector) -> tuple[list[float], f
     Raises:
         MediaError: CORRUPT if no frame decodes. What decodes of a damaged file is cut as if it were all.
     """
-    size = _small(video.stream.width, video.stream.height)
+    scaler, size = VideoReformatter(), _small(video.stream.width, video.stream.height)
     found: list[float] = []
     last_s = -1.0
     for last_s, frame in media.frames(video):
         at = FrameTimecode(Timecode(round(last_s / TICK), TICK), fps=video.framerate)
-        found += [float(cut.seconds) for cut in detector.process_frame(at, _picture(frame, size))]
+        found += [float(cut.seconds) for cut in detector.process_frame(at, _picture(frame, size, scaler))]
     if last_s < 0:
         raise MediaError("CORRUPT", "no frame could be decoded")
     return found, last_s + float(1 / video.framerate)
@@ -47,5 +48,7 @@ def _small(width: int, height: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _picture(frame: VideoFrame, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    return frame.to_ndarray(format="bgr24", width=size[0], height=size[1], interpolation="BILINEAR").astype(np.uint8, copy=False)
+def _picture(frame: VideoFrame, size: tuple[int, int], scaler: VideoReformatter) -> npt.NDArray[np.uint8]:
+    # PyAV's own default starts a thread a core, anew for every frame: 2.5 times the CPU time on two cores.
+    small = scaler.reformat(frame, *size, format="bgr24", interpolation="BILINEAR", threads=1)
+    return small.to_ndarray().astype(np.uint8, copy=False)

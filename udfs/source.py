@@ -85,7 +85,7 @@ def checked_path(uri: str, params: Params) -> str:
     if not stat.S_ISREG(info.st_mode):  # a FIFO would block for ever, /dev/zero would never end
         raise MediaError("NOT_FOUND", "not a regular file")
     if not os.access(path, os.R_OK):
-        raise MediaError("DENIED", "may not be read")
+        raise MediaError("NOT_FOUND", "may not be read")
     if info.st_size == 0:
         raise MediaError("EMPTY", "no bytes")
     return path

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import av.error
 from av.filter.graph import Graph
+from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
@@ -71,7 +72,7 @@ def _graph(size: tuple[int, int], steps: tuple[str, ...]) -> Graph | None:
     if not steps:
         return None
     graph = Graph()
-    nodes = [graph.add_buffer(width=size[0], height=size[1], format="yuv420p", time_base=Fraction(1, 1000))]
+    nodes = [graph.add_buffer(width=size[0], height=size[1], format=VideoFormat("yuv420p"), time_base=Fraction(1, 1000))]
     for step in steps:
         name, _, arguments = step.partition("=")
         nodes.append(graph.add(name, arguments))

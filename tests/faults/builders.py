@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import random
 import struct
-from collections.abc import Iterator, Sequence
-from fractions import Fraction
-from itertools import chain, repeat
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import av
-import numpy as np
-from av.audio.frame import AudioFrame
-from av.audio.stream import AudioStream
 from av.packet import Packet
-from av.stream import Disposition
-from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
-
-from tests.footage import draw
 
 CONTAINERS_OF_BOXES = (b"moov", b"trak", b"mdia", b"minf", b"dinf", b"stbl", b"edts")
 
@@ -80,53 +71,18 @@ def remux(source: Path, path: Path, options: dict[str, str], times: int = 1) -> 
     return path
 
 
-def write_sound(path: Path, cover: bool = False) -> Path:
-    """A second of noise in aac, with a picture attached as cover art if asked for."""
-    with av.open(str(path), "w") as out:
-        audio = out.add_stream("aac", rate=48_000, layout="mono")
-        assert isinstance(audio, AudioStream)
-        if cover:
-            art = out.add_stream("mjpeg", rate=1)
-            assert isinstance(art, VideoStream)
-            art.width, art.height, art.pix_fmt, art.disposition = 64, 64, "yuvj420p", Disposition.attached_pic
-            out.mux(art.encode(VideoFrame.from_ndarray(np.full((64, 64, 3), 99, np.uint8), format="rgb24")))
-            out.mux(art.encode(None))
-        noise = np.random.default_rng(0).integers(-9000, 9000, (1, 47 * 1024), dtype=np.int16)
-        for start in range(0, noise.shape[1], 1024):
-            frame = AudioFrame.from_ndarray(noise[:, start : start + 1024].copy(), format="s16", layout="mono")
-            frame.sample_rate, frame.pts, frame.time_base = 48_000, start, Fraction(1, 48_000)
-            out.mux(audio.encode(frame))
-        out.mux(audio.encode(None))
-    return path
-
-
-def write_flat(path: Path, size: tuple[int, int], codec: str, pix_fmt: str, num_frames: int = 3, grey: int = 16) -> Path:
-    """Frames of one grey."""
-    with av.open(str(path), "w") as out:
-        video = out.add_stream(codec, rate=10)
-        assert isinstance(video, VideoStream)
-        video.width, video.height, video.pix_fmt = *size, pix_fmt
-        frame = VideoFrame.from_ndarray(np.full(size[::-1], grey, np.uint8), format="gray").reformat(format=pix_fmt)
-        for k, _ in enumerate(repeat(None, num_frames)):
-            frame.pts, frame.time_base = k, Fraction(1, 10)
-            out.mux(video.encode(frame))
-        out.mux(video.encode(None))
-    return path
-
-
-def write_scenes(path: Path, times_s: Sequence[float], cuts: Sequence[int], size: tuple[int, int] = (160, 120)) -> Path:
-    """Drifting colours, shown at these times, that are others from each frame of `cuts` on."""
-    base = Fraction(1, 90_000)
-    with av.open(str(path), "w") as out:
-        video = out.add_stream("libx264", rate=30, options={"preset": "ultrafast"})
-        assert isinstance(video, VideoStream)
-        video.width, video.height, video.codec_context.time_base = *size, base
-        for k, at in enumerate(times_s):
-            lower_half = draw(k, (size[0], 2 * size[1]), cuts=cuts)[size[1] :]  # the upper one blinks
-            frame = VideoFrame.from_ndarray(np.ascontiguousarray(lower_half), format="rgb24")
-            frame.pts, frame.time_base = round(at / base), base
-            out.mux(video.encode(frame))
-        out.mux(video.encode(None))
+def point_elsewhere(source: Path, path: Path, other: Path) -> Path:
+    """An mp4, index at its end, whose first data reference names another file."""
+    data = bytearray(source.read_bytes())
+    begin, end = box(bytes(data), b"dref")
+    where = struct.pack(">HH", 2, len(str(other))) + str(other).encode() + bytes(len(str(other)) % 2)
+    record = bytes(10 + 28 + 12 + 64 + 16) + struct.pack(">hh", -1, -1) + bytes(16) + where + struct.pack(">hh", -1, 0)
+    alias = struct.pack(">I4sI", 12 + len(record), b"alis", 0) + record
+    grown = len(alias) - (end - begin - 8)
+    for _, inside, after in [b for b in boxes(bytes(data)) if b[1] <= begin and b[2] >= end]:
+        struct.pack_into(">I", data, inside - 8, after - inside + 8 + grown)
+    data[begin + 8 : end] = alias
+    path.write_bytes(data)
     return path
 
 

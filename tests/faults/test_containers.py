@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import builders
+from tests.faults import builders, writers
 from tests.faults.looking import SMALL, code_of, decoded, look
 from tests.footage import write_numbered
 from udfs import sandbox
@@ -80,7 +80,7 @@ def test_07_bits_flipped_in_the_index_never_crash_or_hang(good: Path, tmp_path: 
     moov = builders.box(good.read_bytes(), b"moov")
     before = sandbox.call(os.getpid, timeout_s=20, memory_mb=1024)
     codes = {code_of(builders.flip_bits(good, tmp_path / "v.mp4", moov, 1 + seed % 8, seed)) for seed in range(200)}
-    assert codes <= {None, "CORRUPT", "UNSUPPORTED", "NO_VIDEO", "TOO_SHORT", "TOO_LARGE"}
+    assert codes <= {None, "CORRUPT", "UNSUPPORTED", "NO_VIDEO", "TOO_SHORT", "TOO_LARGE", "OOM"}
     assert sandbox.call(os.getpid, timeout_s=20, memory_mb=1024) == before
 
 
@@ -94,7 +94,7 @@ def test_08_a_tail_of_zeros_is_damage(good: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "cover"), [("v.mp4", False), ("v.m4a", False), ("v.mp4", True)])
 def test_09_10_sound_alone_or_with_a_cover_is_no_video(tmp_path: Path, name: str, cover: bool) -> None:
-    assert code_of(builders.write_sound(tmp_path / name, cover)) == "NO_VIDEO"
+    assert code_of(writers.write_sound(tmp_path / name, cover)) == "NO_VIDEO"
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi", ".ts"])
@@ -103,7 +103,7 @@ def test_12_a_single_frame_is_too_short(tmp_path: Path, suffix: str) -> None:
 
 
 def test_20_a_frame_of_8192_squared_is_too_large_before_it_is_decoded(tmp_path: Path) -> None:
-    path = builders.write_flat(tmp_path / "v.mov", (8192, 8192), "png", "gray", num_frames=2)
+    path = writers.write_flat(tmp_path / "v.mov", (8192, 8192), "png", "gray", num_frames=2)
     assert path.stat().st_size < 300_000
     assert code_of(path, memory_mb=300) == "TOO_LARGE"
 

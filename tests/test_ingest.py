@@ -1,0 +1,64 @@
+"""ingest: each uri becomes a row of videos or a failure under its own name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from schemas.videos import TABLE
+from tests.footage import write_numbered
+from udfs import ingest, source
+from udfs.batching import COST, FAILURE, Env
+
+ENV = Env(media_root="unused", fingerprint="0" * 16)
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A second of video."""
+    return write_numbered(tmp_path_factory.mktemp("good") / "good.mp4", 30, 30, (160, 120))
+
+
+def facts(uri: Path | str, attributes: Any = None) -> dict[str, Any]:
+    (row,) = ingest.facts({"uri": str(uri), "attributes": attributes}, ENV)
+    return row
+
+
+def test_facts_are_a_row_of_videos(good: Path) -> None:
+    row = facts(good) | {"fingerprint": "f", "run_id": "r"}
+    assert pa.Table.from_pylist([row], schema=TABLE.schema).to_pylist() == [row]
+
+
+def test_facts_tell_where_the_file_is_and_which_it_is(good: Path) -> None:
+    row, tag = facts(good), source.content_tag(str(good))
+    assert (row["uri"], row["size"], row["content_tag"]) == (str(good), good.stat().st_size, tag)
+    assert (row["source_version"], row["video_id"]) == (source.version(str(good)), source.video_id(str(good), tag))
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (None, None),
+        ({}, {}),
+        ({"title": "a", "take": 3, "note": None}, {"title": "a", "take": "3", "note": None}),
+        ([("title", "a")], {"title": "a"}),
+        (np.array([("title", "a")], dtype=object), {"title": "a"}),
+    ],
+)
+def test_attributes_travel_as_text(good: Path, given: Any, kept: Any) -> None:
+    assert facts(good, given)["attributes"] == kept
+
+
+def test_a_batch_holds_videos_and_failures_by_uri(good: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    uris = [str(good), str(tmp_path / "bad.mp4"), str(tmp_path / "gone.mp4")]
+    (batch,) = ingest.rows([pd.DataFrame({"uri": uris, "attributes": None})], None, ENV)
+    assert batch.columns.tolist() == [*ingest.COLUMNS, "fingerprint", *FAILURE, COST]
+    assert batch["num_frames"].tolist() == [30, None, None]
+    assert batch["failed_key"].tolist() == [None, *uris[1:]]
+    assert batch["failed_code"].tolist() == [None, "UNSUPPORTED", "NOT_FOUND"]

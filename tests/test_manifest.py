@@ -1,0 +1,89 @@
+"""manifest: folders, globs, lists and videos name their files in a fixed order, or say why not."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from udfs.manifest import ManifestError, kind, listing
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Videos at three depths, in no order, among other files."""
+    for name in ("b.mp4", "a/c.MKV", "a/b/d.webm", "notes.txt", "a/e.mp4.part"):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    return tmp_path / "in"
+
+
+def test_a_folder_names_its_videos_at_every_depth(folder: Path) -> None:
+    assert listing(str(folder)) == [str(folder / name) for name in ("a/b/d.webm", "a/c.MKV", "b.mp4")]
+
+
+def test_a_glob_names_what_matches(folder: Path) -> None:
+    assert listing(f"{folder}/**/*.[mw]*") == [str(folder / name) for name in ("a/b/d.webm", "a/e.mp4.part", "b.mp4")]
+
+
+def test_a_video_names_itself(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    assert listing("b.mp4") == listing(f"file://{folder}/b.mp4") == [str(folder / "b.mp4")]
+
+
+def test_a_name_that_looks_like_a_glob_is_still_a_name(tmp_path: Path) -> None:
+    (tmp_path / "take[1].mp4").write_bytes(b"x")
+    assert listing(str(tmp_path / "take[1].mp4")) == [str(tmp_path / "take[1].mp4")]
+
+
+def test_a_list_names_its_uris_once_in_its_order(tmp_path: Path) -> None:
+    path = tmp_path / "list.json"
+    path.write_text("\ufeff" + json.dumps(["/z.mp4", "rel.mp4", "/a.mp4", "/z.mp4", "s3://b/k.mp4"]), encoding="utf-8")
+    assert listing(str(path)) == ["/z.mp4", str(tmp_path / "rel.mp4"), "/a.mp4", "s3://b/k.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[", "Expecting value"),
+        ('["/a.mp4", 3]', "entry 1 of the list is no uri: 3"),
+        ('["/a.mp4", ""]', 'entry 1 of the list is no uri: ""'),
+        ('["\\ud800.mp4"]', "entry 0 of the list is no uri"),
+        ("[]", "no video there"),
+    ],
+)
+def test_48_a_broken_list_is_refused_in_one_line(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "list.json").write_text(content)
+    with pytest.raises(ManifestError, match=message) as raised:
+        listing(str(tmp_path / "list.json"))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["gone", "gone/*.mp4", "empty", "notes.txt"])
+def test_48_a_manifest_of_nothing_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_bytes(b"x")
+    with pytest.raises(ManifestError, match=name.replace("*", r"\*")):
+        listing(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("m.jsonl", "jsonl"), ("m.ndjson", "jsonl"), ("m.CSV", "csv"), ("m.parquet", "parquet"), ("m.json", "jsonl")],
+)
+def test_tables_are_told_by_their_suffix(tmp_path: Path, name: str, expected: str) -> None:
+    (tmp_path / name).write_text('{"uri": "/a.mp4"}\n')
+    assert kind(str(tmp_path / name)) == expected
+
+
+def test_a_folder_with_a_delta_log_is_a_table(tmp_path: Path) -> None:
+    os.makedirs(tmp_path / "table" / "_delta_log")
+    assert kind(str(tmp_path / "table")) == "delta"
+
+
+def test_a_folder_elsewhere_is_refused() -> None:
+    with pytest.raises(ManifestError, match="folders must be local"):
+        listing("s3://bucket/videos/")

@@ -1,0 +1,72 @@
+"""README.md: its commands, tables and tree are those of the repository."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from jobs import cli, views
+from jobs.settings import load
+from schemas import TABLES
+from udfs.errors import CODES
+
+README = Path("README.md").read_text(encoding="utf-8")
+COMMANDS = [
+    line.removeprefix(".venv/bin/").removeprefix("reelmill ")
+    for line in re.findall(r"^\.venv/bin/reelmill .*$", README, flags=re.MULTILINE)
+]
+
+
+def rows(heading: str) -> list[list[str]]:
+    """The cells of the first table behind a heading."""
+    text = README.partition(heading)[2]
+    lines = re.search(r"(?:^\|.*\n)+", text, flags=re.MULTILINE)
+    assert lines is not None
+    return [[cell.strip() for cell in line.strip("|\n").split("|")] for line in lines[0].splitlines()[2:]]
+
+
+def test_the_table_list_is_the_schemas() -> None:
+    declared = [[t.name, ", ".join(t.key), t.about] for t in TABLES.values()]
+    assert rows("## Tables") == declared
+
+
+def test_the_job_list_is_the_command_lines() -> None:
+    assert rows("Every step of the chain") == [[name, about] for name, about in cli.JOBS.items()]
+
+
+def test_the_failure_codes_are_the_codes() -> None:
+    assert [code for code, _ in rows("### Failure codes")] == list(CODES)
+
+
+def test_every_view_is_named() -> None:
+    assert all(f"`{view}`" in README for view in views.VIEWS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_reelmill_command_parses(command: str) -> None:
+    assert cli._parser().parse_args(shlex.split(command)).job in cli.JOBS
+
+
+def test_every_make_target_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", Path("Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    assert set(re.findall(r"`?make ([a-z-]+)", README)) <= targets
+
+
+def test_the_settings_shown_are_settings(tmp_path: Path) -> None:
+    shown = re.search(r"```toml\n(.*?)```", README, flags=re.DOTALL)
+    assert shown is not None
+    (tmp_path / "shown.toml").write_text(shown[1], encoding="utf-8")
+    assert load([str(tmp_path / "shown.toml")], []).filter.motion
+
+
+def test_the_tree_names_every_file_and_no_other() -> None:
+    tree = README.partition("## The tree")[2].partition("```")[2].partition("```")[0]
+    folders = re.split(r"^(\w+)/", tree, flags=re.MULTILINE)[1:]
+    for folder, text in zip(folders[::2], folders[1::2], strict=True):
+        if folder in ("jobs", "udfs"):
+            named = set(re.findall(r"\b\w+\.py\b", text))
+            assert named == {path.name for path in Path(folder).glob("*.py")} - {"__init__.py"}
+        assert Path(folder).is_dir()

@@ -1,0 +1,143 @@
+"""sandbox: one child serves many calls, and whatever befalls it befalls it alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from pyspark.sql import SparkSession
+
+from tests.faults import hooks
+from udfs import sandbox
+from udfs.errors import MediaError
+
+
+def call(function: Callable[..., Any], *args: Any, timeout_s: float = 30, memory_mb: int = 512) -> Any:
+    return sandbox.call(function, *args, timeout_s=timeout_s, memory_mb=memory_mb)
+
+
+def test_the_child_is_kept_from_call_to_call() -> None:
+    assert call(os.getpid) == call(os.getpid) != os.getpid()
+
+
+def test_the_child_is_replaced_after_so_many_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    sandbox.stop()
+    monkeypatch.setattr(sandbox, "RECYCLE_AFTER", 3)
+    pids = [call(os.getpid) for _ in range(7)]
+    assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [3, 3, 1]
+
+
+def test_another_memory_limit_needs_another_child() -> None:
+    assert call(os.getpid, memory_mb=512) != call(os.getpid, memory_mb=600)
+
+
+def test_31_a_crash_is_named_and_the_next_call_is_served() -> None:
+    with pytest.raises(MediaError, match="CRASH: the decoding process died: SIGSEGV"):
+        call(hooks.die, signal.SIGSEGV)
+    assert call(abs, -1) == 1
+
+
+def test_32_a_hang_that_holds_the_gil_is_ended_in_time() -> None:
+    before, started = call(os.getpid), time.monotonic()
+    with pytest.raises(MediaError, match="TIMEOUT: not done after 1 s"):
+        call(hooks.hold_the_gil, timeout_s=1)
+    assert time.monotonic() - started < 3
+    assert not Path(f"/proc/{before}").exists()
+    assert call(os.getpid) != before
+
+
+def test_33_memory_over_the_limit_is_oom() -> None:
+    with pytest.raises(MediaError, match="OOM: more than 512 MB"):
+        call(hooks.allocate, 600)
+    assert call(hooks.allocate, 300) == 300 << 20
+
+
+def test_33_the_kernels_memory_killer_is_oom() -> None:
+    with pytest.raises(MediaError, match="OOM"):
+        call(hooks.die, signal.SIGKILL)
+
+
+def test_a_child_that_died_idle_is_no_fault_of_the_next_call() -> None:
+    before = call(os.getpid)
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: ") Z " in Path(f"/proc/{before}/stat").read_text())
+    assert call(abs, -1) == 1
+
+
+def test_a_bug_stays_loud_and_tells_where_it_was() -> None:
+    with pytest.raises(KeyError, match="no such column") as raised:
+        call(hooks.stumble)
+    assert "in stumble" in raised.value.__notes__[0]
+
+
+def test_a_bug_that_cannot_be_sent_is_named() -> None:
+    with pytest.raises(RuntimeError, match="Unportable") as raised:
+        call(hooks.raise_unportable)
+    assert "in raise_unportable" in raised.value.__notes__[0]
+
+
+def test_a_refusal_keeps_its_code() -> None:
+    with pytest.raises(MediaError) as raised:
+        call(hooks.refuse)
+    assert (raised.value.code, raised.value.message) == ("CORRUPT", "as ordered")
+
+
+def test_every_thread_has_its_own_child() -> None:
+    pids: list[int] = []
+    threads = [threading.Thread(target=lambda: pids.append(call(os.getpid))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({*pids, call(os.getpid)}) == 3
+
+
+def test_what_a_child_prints_is_kept_out_of_stdout(capfd: pytest.CaptureFixture[str]) -> None:
+    sandbox.stop()  # a child started now writes to what is captured
+    call(hooks.say, "noise")
+    sandbox.stop()
+    assert "noise" not in capfd.readouterr().out
+
+
+def test_no_child_outlives_a_killed_parent(tmp_path: Path) -> None:
+    script = (
+        "from udfs import sandbox; from tests.faults import hooks; import sys; "
+        "sandbox.call(hooks.tell_and_sleep, sys.argv[1], timeout_s=60, memory_mb=512)"
+    )
+    told = tmp_path / "pid"
+    parent = subprocess.Popen([sys.executable, "-c", script, str(told)], cwd=Path(__file__).parents[1])
+    wait_for(lambda: told.exists() and told.read_text() != "")
+    parent.kill()
+    parent.wait()
+    child = Path("/proc") / told.read_text()
+    wait_for(lambda: not child.exists() or ") Z " in (child / "stat").read_text())
+
+
+def test_the_childs_main_is_not_the_parents() -> None:
+    assert not {"pytest", "pyspark"} & set(call(hooks.modules))
+
+
+@pytest.mark.spark
+def test_in_a_spark_worker_the_child_imports_no_pyspark(spark: SparkSession) -> None:
+    def rows(batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        for batch in batches:
+            yield pd.DataFrame({"loaded": hooks.has_pyspark(batch)})
+
+    loaded = spark.range(2, numPartitions=1).mapInPandas(rows, "loaded boolean").collect()
+    assert [row["loaded"] for row in loaded] == [False, False]
+
+
+def wait_for(condition: Callable[[], bool], at_most_s: float = 20) -> None:
+    deadline = time.monotonic() + at_most_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)

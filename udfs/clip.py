@@ -1,0 +1,137 @@
+"""clip: spans of a video -> mp4 files and their rows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from functools import partial
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any, Literal
+
+import av.error
+import pandas as pd
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from schemas.clips import TABLE
+from udfs import batching, encoding, media, mux, source, store, streamcopy, transcode
+from udfs.audio import Stretch
+from udfs.batching import Env, Row
+from udfs.errors import MediaError
+from udfs.limits import Tally
+from udfs.media import Video
+from udfs.source import local_path
+
+COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Params(encoding.Params):
+    """[clip]"""
+
+    mode: Annotated[Literal["transcode", "copy"], Field(description="copy: no decoding, clips begin at key frames")] = "transcode"
+    copy_if_exact: Annotated[bool, Field(description="transcode only what a copy cannot cut on the asked frames")] = False
+    copy_reach_s: Annotated[float, Field(ge=0, le=600, description="seconds before its start that a copy may begin")] = 10.0
+    use_input_bit_rate: Annotated[bool, Field(description="the source's bit rate in place of crf")] = False
+    audio: Annotated[Literal["keep", "drop"], Field(description="keep: copied where mp4 may hold it, else AAC")] = "keep"
+    max_unit_s: Annotated[float, Field(gt=0, description="seconds of video cut in one decoding pass")] = 300.0
+
+
+def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env) -> Iterator[pd.DataFrame]:
+    """Batches of units (a video and some of its spans) to batches of clips; failures are named by clip_id."""
+    work = partial(cut, params=params, env=env)
+    return batching.each(batches, work, key="clip_id", columns=COLUMNS, limits=env.limits, parts=alone)
+
+
+def alone(unit: Row) -> list[Row]:
+    """One unit for each span of a unit."""
+    spans = [{"clip_id": s["clip_id"], "duration_s": s["end_s"] - s["start_s"], "spans": [s]} for s in unit["spans"]]
+    return [unit | span for span in spans]
+
+
+def cut(row: Row, params: Params, env: Env) -> list[Row]:
+    """Write the clips of one unit; the row of a span that failed holds its failure instead.
+
+    Raises:
+        MediaError: the video cannot be used at all.
+    """
+    path = source.unchanged_path(row["uri"], row["source_version"], env.sources)
+    spans = sorted(row["spans"], key=lambda span: (span["start_s"], span["end_s"]))
+    done = []
+    if params.mode == "copy" or params.copy_if_exact:
+        done = [found for span in spans if (found := _copied(path, span, row, params, env)) is not None]
+    over = {done_row.get("clip_id") or done_row[batching.FAILURE[0]] for done_row in done}
+    left = [span for span in spans if span["clip_id"] not in over]
+    return done + (_transcoded(path, left, row, params, env) if left else [])
+
+
+def _transcoded(path: str, spans: list[Row], row: Row, params: Params, env: Env) -> list[Row]:
+    aside = os.path.join(local_path(env.media_root), store.ASIDE)  # where what a killed run leaves is swept up
+    os.makedirs(aside, exist_ok=True)
+    bit_rate_k = row.get("bit_rate_k") if params.use_input_bit_rate else None
+    with media.open_video(path, env.limits) as video, TemporaryDirectory(dir=aside) as folder:
+        takes = [transcode.Take(span, f"{folder}/{n}.mp4", params, bit_rate_k) for n, span in enumerate(spans)]
+        return [_finished(take, path, video, row, params, env) for take in transcode.taken(takes, video)]
+
+
+def _finished(take: transcode.Take, path: str, video: Video, row: Row, params: Params, env: Env) -> Row:
+    try:
+        if row.get("is_vfr") and take.tally == Tally():
+            raise MediaError("TOO_SHORT", "no frame is shown in this span")
+        if take.error is None:
+            take.tally.check(_expected(take.span, row), env.limits)
+        first_s = take.finish()
+    except MediaError as e:
+        take.abandon()
+        return batching.failure(take.span["clip_id"], e)
+    sound = _sound(path, video, first_s, take.span["end_s"], params)
+    done = _placed(take.span, row, mux.whole(take.path, env.limits), sound, env)
+    os.unlink(take.path)
+    return done | {"encoder": params.encoder, "exact": True}
+
+
+def _copied(path: str, span: Row, row: Row, params: Params, env: Env) -> Row | None:
+    """The row of a span that is cut without decoding; None if it has to be transcoded."""
+    falls_back = params.copy_if_exact  # to transcoding
+    try:
+        with media.open_video(path, env.limits) as video:
+            found = streamcopy.find(video, span["start_s"], span["end_s"], params.copy_reach_s)
+            streamcopy.check(found, _expected(span, row), env.limits)
+            sound = _sound(path, video, found.start_s, found.end_s, params)
+    except MediaError as e:
+        return None if falls_back else batching.failure(span["clip_id"], e)
+    if falls_back and not found.exact:
+        return None
+    picture = streamcopy.picture(path, found, span["start_s"], params.copy_reach_s, env.limits)
+    try:
+        done = _placed(span, row, picture, sound, env) | {"encoder": "copy", "exact": found.exact}
+    except (av.error.FFmpegError, ValueError) as e:
+        if isinstance(e, OSError | MemoryError):
+            raise
+        return None if falls_back else batching.failure(span["clip_id"], MediaError("UNSUPPORTED", f"mp4 takes no copy: {e}"))
+    if (row.get("rotation") or 0) % 180:
+        done |= {"width": done["height"], "height": done["width"]}
+    return done
+
+
+def _placed(span: Row, row: Row, picture: mux.Picture, sound: mux.Sound | None, env: Env) -> Row:
+    """Write the mp4 to its place in the store, and tell what it holds."""
+    uri = store.media_uri(env.media_root, "clips", span["clip_id"], env.fingerprint, ".mp4")
+    with store.writing(uri) as path:
+        mux.write(path, picture, sound, env.limits)
+        held: dict[str, Any] = mux.facts(path, env.limits)
+        held |= {"num_bytes": os.path.getsize(path), "sha256": store.sha256(path)}
+    return {"clip_id": span["clip_id"], "video_id": row["video_id"], "uri": uri} | held
+
+
+def _sound(path: str, video: Video, start_s: float, end_s: float, params: Params) -> mux.Sound | None:
+    if params.audio == "drop":
+        return None
+    return mux.Sound(path, Stretch(video.start_s + start_s, video.start_s + end_s))
+
+
+def _expected(span: Row, row: Row) -> int:
+    """How many frames a span ought to have; of a variable frame rate nobody knows."""
+    if row.get("is_vfr") or span.get("end_frame") is None or span.get("start_frame") is None:
+        return 0
+    return int(span["end_frame"]) - int(span["start_frame"])

@@ -1,0 +1,91 @@
+"""A picture stream, encoded or copied, and a stretch of sound -> a finished mp4."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import av.error
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from udfs import audio, encode, media
+from udfs.media import Limits
+
+# What to take the picture from, opened anew at each call: a stream as template, and its packets from time 0 on.
+Picture = Callable[[], AbstractContextManager[tuple[VideoStream, "Iterator[Packet[VideoStream]]"]]]
+
+
+@dataclass(frozen=True)
+class Sound:
+    """Where the sound comes from."""
+
+    path: str
+    stretch: audio.Stretch
+
+
+def write(target: str, picture: Picture, sound: Sound | None, limits: Limits) -> None:
+    """Write the mp4; sound that cannot be read or held is left out.
+
+    Raises:
+        FFmpegError: it cannot be written without sound either.
+    """
+    if sound is not None:
+        try:
+            return _write(target, picture, sound, limits)
+        except av.error.FFmpegError:
+            pass
+    return _write(target, picture, None, limits)
+
+
+def facts(path: str, limits: Limits) -> dict[str, Any]:
+    """What a finished mp4 holds, as its header says."""
+    with media.open_video(path, limits) as video:
+        sound = next(iter(video.container.streams.audio), None)
+        return {
+            "width": video.stream.width,
+            "height": video.stream.height,
+            "framerate": video.stream.frames / video.duration_s if video.duration_s else None,
+            "num_frames": video.stream.frames,
+            "duration_s": video.duration_s,
+            "video_codec": video.stream.codec_context.codec.canonical_name,
+            "audio_codec": sound.codec_context.codec.canonical_name if sound else None,
+        }
+
+
+def whole(path: str, limits: Limits) -> Picture:
+    """The picture of an mp4, all of it."""
+
+    @contextmanager
+    def opened() -> Iterator[tuple[VideoStream, Iterator[Packet[VideoStream]]]]:
+        with media.open_video(path, limits) as video:
+            yield video.stream, (packet for packet in video.container.demux(video.stream) if packet.size)
+
+    return opened
+
+
+def _write(target: str, picture: Picture, sound: Sound | None, limits: Limits) -> None:
+    with ExitStack() as opened:
+        template, packets = opened.enter_context(picture())
+        out = opened.enter_context(encode.create(target))
+        stream = out.add_stream_from_template(template, opaque=True)  # by codec: there may be no encoder of the decoder's name
+        stream.time_base = template.time_base
+        tracks: list[Iterable[Packet[Any]]] = [_onto(packets, stream)]
+        if sound is not None:
+            source = opened.enter_context(media.open_video(sound.path, limits))
+            tracks.append(audio.packets(source, sound.stretch, out) or ())
+        for packet in heapq.merge(*tracks, key=_decode_time):
+            out.mux(packet)
+
+
+def _onto(packets: Iterator[Packet[VideoStream]], stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+    for packet in packets:
+        packet.stream = stream
+        yield packet
+
+
+def _decode_time(packet: Packet[Any]) -> float:
+    return float((packet.dts or 0) * packet.time_base)

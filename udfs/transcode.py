@@ -1,0 +1,103 @@
+"""An open video and some of its spans -> the picture of each span, encoded in one decoding pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import av.error
+from av.video.frame import VideoFrame
+
+from udfs import encode, media
+from udfs.encoding import Params
+from udfs.errors import MediaError
+from udfs.limits import Tally
+from udfs.media import BOUNDARY_TOLERANCE_S, Video
+
+
+@dataclass
+class Take:
+    """One span while frames go to it: what the decoder met in it, and its encoder."""
+
+    span: dict[str, Any]
+    path: str  # of its picture
+    params: Params
+    bit_rate_k: int | None = None
+    tally: Tally = field(default_factory=Tally)
+    writer: encode.Writer | None = None
+    error: MediaError | None = None
+
+    def add(self, at_s: float, frame: VideoFrame, video: Video) -> None:
+        """Take a frame; one that cannot be encoded fails this span alone."""
+        self.tally.frames += 1
+        self.tally.corrupt += frame.is_corrupt
+        if self.error is not None:
+            return
+        try:
+            if self.writer is None:
+                self.writer = encode.Writer(self.path, self.params, frame, video.framerate, self.bit_rate_k)
+            self.writer.add(at_s, frame)
+        except av.error.FFmpegError as e:
+            self.error = self._refused(e)
+        except MediaError as e:
+            self.error = e
+
+    def finish(self) -> float:
+        """Finish the picture, and tell when its first frame is shown in the video.
+
+        Raises:
+            MediaError: the span has failed, or had no frame.
+        """
+        if self.error is not None or self.writer is None:
+            self.abandon()
+            raise self.error or MediaError("CORRUPT", "no frame could be decoded")
+        try:
+            self.writer.close(self.span["end_s"])
+        except av.error.FFmpegError as e:
+            raise self._refused(e) from e
+        return self.writer.first_s
+
+    def abandon(self) -> None:
+        """Let go of the picture."""
+        if self.writer is not None:
+            self.writer.abandon()
+
+    def _refused(self, error: av.error.FFmpegError) -> MediaError:
+        if isinstance(error, OSError | MemoryError):  # a full disk is not the picture's fault
+            raise error
+        encode.check_encoder(self.params)  # loud, if the encoder refuses everything
+        return MediaError("UNSUPPORTED", f"{self.params.encoder} refuses the frames: {error.strerror}")
+
+
+def taken(takes: list[Take], video: Video) -> Iterator[Take]:
+    """Decode once and give each frame to all spans that it belongs to; a span comes out when its last frame has come.
+
+    The takes must be sorted by the start of their span; spans may overlap.
+    """
+    waiting, rolling = takes[::-1], list[Take]()
+    errors = video.tally.errors
+    start_s, end_s = takes[0].span["start_s"], max(take.span["end_s"] for take in takes)
+    try:
+        for at_s, frame in media.frames(video, start_s, end_s):
+            reached_s = at_s + BOUNDARY_TOLERANCE_S
+            while waiting and waiting[-1].span["start_s"] <= reached_s:
+                rolling.append(waiting.pop())
+            _blame(rolling, video.tally.errors - errors)
+            errors = video.tally.errors
+            over = [take for take in rolling if take.span["end_s"] <= reached_s]
+            rolling = [take for take in rolling if take.span["end_s"] > reached_s]
+            yield from over
+            for take in rolling:
+                take.add(at_s, frame, video)
+    except MediaError as e:  # the decoder gave up: what is over by then is good
+        for take in (*rolling, *waiting):
+            take.error = take.error or e
+    _blame(rolling, video.tally.errors - errors)
+    yield from (*rolling, *waiting[::-1])
+
+
+def _blame(takes: list[Take], errors: int) -> None:
+    """Packets that were refused count for every span that was open then."""
+    for take in takes:
+        take.tally.errors += errors
