@@ -22,7 +22,7 @@ lint: $(VENV)/dev
 	$(BIN)/mypy
 
 bench: $(VENV)/dev
-	$(BIN)/pytest tests/bench -s
+	$(BIN)/pytest -s -o python_files='bench_*.py' tests/bench
 
 # One environment; each marker file stands for an extra that has been installed into it.
 $(VENV)/made:

@@ -45,7 +45,7 @@ def _identity(embeddings: DataFrame) -> tuple[int, str]:
 def _ranked(run: Run, embeddings: DataFrame) -> DataFrame:
     """The vectors with the columns that decide who is kept."""
     wanted = ranking.columns(run.settings.dedup.rank)
-    return embeddings.select("clip_id", "vector").join(run.current("clips").select("clip_id", *wanted), on="clip_id", how="left")
+    return embeddings.select("clip_id", "vector").join(run.made("clips").select("clip_id", *wanted), on="clip_id", how="left")
 
 
 def _centroids(run: Run, centres: Floats, assigned: DataFrame, inputs: str) -> DataFrame:

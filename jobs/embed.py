@@ -20,7 +20,7 @@ def _passing(run: Run) -> DataFrame:
     """The clips that pass the gates that are on, as far as their signals can tell."""
     params = replace(run.settings.filter, duplicates=False)
     reasons = F.expr(reasons_sql(signal_gates(params), params))
-    signals = run.current("signals").drop("fingerprint", "run_id")
+    signals = run.made("signals").drop("fingerprint", "run_id")
     clips = run.current("clips").select(
         "clip_id", "video_id", "uri", "num_bytes", "width", "height", "framerate", "num_frames", "duration_s"
     )

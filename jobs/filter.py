@@ -1,4 +1,4 @@
-"""filter: spans, clips, signals, aesthetics, duplicates -> verdicts"""
+"""filter: clips, signals, aesthetics, duplicates -> verdicts"""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def judged(run: Run) -> DataFrame:
     """A verdict on every clip that counts: SQL only, so that a new threshold costs no decode."""
     params = run.settings.filter
     clips = run.current("clips").select("clip_id", "video_id", "width", "height")
-    signals = run.current("signals").drop("fingerprint", "run_id")
+    signals = run.made("signals").drop("fingerprint", "run_id")
     aesthetics = run.tables.read("aesthetics").select("clip_id", F.col("score_min").alias("aesthetic_score"))
     duplicates = run.tables.read("duplicates").select("clip_id", "duplicate_of")
     scored = clips

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -21,12 +21,19 @@ from jobs.tables import Tables
 from udfs.batching import Env
 from udfs.store import ASIDE
 
-# Which stage fills a table, and the table whose current rows its rows belong to.
+
+class Owner(NamedTuple):
+    """The stage that fills a table, and the table of clips whose current rows its rows belong to."""
+
+    stage: str
+    upstream: str | None  # None: videos, which are never superseded
+
+
 BELONGS = {
-    "spans": ("split", "videos", "video_id"),
-    "clips": ("clip", "spans", "clip_id"),
-    "signals": ("analyze", "clips", "clip_id"),
-    "embeddings": ("embed", "clips", "clip_id"),
+    "spans": Owner("split", None),
+    "clips": Owner("clip", "spans"),
+    "signals": Owner("analyze", "clips"),
+    "embeddings": Owner("embed", "clips"),
 }
 
 
@@ -61,16 +68,19 @@ class Run:
         """What the stage's work needs on the executors beside its own settings."""
         return Env(f"{self.output}/media", self.fingerprint(stage), self.settings.limits, self.settings.sources)
 
-    def current(self, name: str) -> DataFrame:
-        """The rows of a table that these settings made, and whose upstream rows still count."""
+    def made(self, name: str) -> DataFrame:
+        """The rows of a table that these settings made."""
         rows = self.tables.read(name)
         if name not in BELONGS:
             return rows
-        stage, upstream, key = BELONGS[name]
-        mine = rows.where(F.col("fingerprint") == self.fingerprint(stage))
-        if upstream == "videos":  # never superseded
-            return mine
-        return mine.join(self.current(upstream).select(key), on=key, how="left_semi")
+        return rows.where(F.col("fingerprint") == self.fingerprint(BELONGS[name].stage))
+
+    def current(self, name: str) -> DataFrame:
+        """The rows of a table that these settings made, and whose upstream rows still count."""
+        upstream = BELONGS[name].upstream if name in BELONGS else None
+        if upstream is None:
+            return self.made(name)
+        return self.made(name).join(self.current(upstream).select("clip_id"), on="clip_id", how="left_semi")
 
 
 @contextmanager

@@ -34,9 +34,12 @@ LOCAL = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.memory": "2g",
-    # The JVM plans and moves few rows; Python does the work. Without its second compiler a run of 4 videos starts 30 s
-    # sooner on 2 busy cores (49 s -> 20 s from start to the third commit).
+    # The JVM plans and moves few rows; Python does the work. Compiling code, re-planning and skipping files by their
+    # statistics cost more than they bring: without, start to third commit 49 s -> 20 s on 2 busy cores.
     "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.adaptive.enabled": "false",
+    "spark.databricks.delta.stats.skipping": "false",
     "spark.sql.shuffle.partitions": "2",
     "spark.databricks.delta.snapshotPartitions": "1",
     "spark.databricks.delta.merge.materializeSource": "none",  # what is merged is cached already
@@ -114,12 +117,14 @@ def _jvm_log(*, quiet: bool) -> Iterator[str | None]:
 
 
 def _ship_code(spark: SparkSession) -> None:
-    """From a checkout, send the packages to the workers; an installed wheel or --py-files is there already."""
+    """From a checkout, let the workers find the packages; an installed wheel or --py-files is there already."""
     root = Path(__file__).resolve().parent.parent
     if not (root / "pyproject.toml").exists():
         return
-    folder = Path(tempfile.mkdtemp(prefix="reelmill-"))
-    for package in PACKAGES:
-        shutil.copytree(root / package, folder / "code" / package, ignore=shutil.ignore_patterns("__pycache__"))
-    spark.sparkContext.addPyFile(shutil.make_archive(str(folder / "reelmill"), "zip", folder / "code"))
-    shutil.rmtree(folder / "code")
+    if str(spark.sparkContext.master).startswith("local"):
+        spark.sparkContext.environment["PYTHONPATH"] = str(root)  # not as a zip, whose modules are compiled anew each time
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for package in PACKAGES:
+            shutil.copytree(root / package, f"{folder}/code/{package}", ignore=shutil.ignore_patterns("__pycache__"))
+        spark.sparkContext.addPyFile(shutil.make_archive(f"{folder}/reelmill", "zip", f"{folder}/code"))

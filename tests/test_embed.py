@@ -43,10 +43,11 @@ def test_the_proxy_is_read_where_there_is_one(tmp_path: Path) -> None:
     assert embed.vector(whole, embed.Params(), ENV)[0]["vector"] == embed.vector(clip(proxy), embed.Params(), ENV)[0]["vector"]
 
 
-def test_the_clip_is_read_where_the_proxy_is_not_wanted(tmp_path: Path) -> None:
-    path, params = write_numbered(tmp_path / "a.mp4"), embed.Params()
-    with_proxy = embed.vector(clip(path, tmp_path / "missing.mp4"), params, ENV)
-    assert with_proxy == embed.vector(clip(path), params, ENV)
+def test_the_clip_is_read_where_no_proxy_is_named(tmp_path: Path) -> None:
+    path, other = write_numbered(tmp_path / "a.mp4"), write_numbered(tmp_path / "b.mp4", first=700)
+    without, elsewhere = (embed.vector(clip(p), embed.Params(), ENV)[0]["vector"] for p in (path, other))
+    assert len(without) == 256
+    assert without != elsewhere
 
 
 def test_a_proxy_that_is_gone_is_not_silently_replaced_by_the_clip(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ class Limits:
     max_duration_s: Annotated[float, Field(gt=0)] = 24 * 3600.0
     max_frames: Annotated[int, Field(gt=0)] = 10_000_000
     max_corrupt_share: Annotated[float, Field(ge=0, le=1, description="of a clip's frames")] = 0.05
-    memory_mb: Annotated[int, Field(ge=256, description="address space of the decoding process")] = 4096
+    memory_mb: Annotated[int, Field(ge=256, description="data that the decoding process may hold")] = 4096
     timeout_s: Annotated[float, Field(gt=0, description="for one input")] = 120.0
     timeout_per_s: Annotated[float, Field(ge=0, description="more for each second of video in it")] = 30.0
     decode_threads: Annotated[int, Field(ge=1, le=64)] = 1

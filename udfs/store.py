@@ -10,7 +10,6 @@ from contextlib import contextmanager, suppress
 
 from udfs.source import local_path
 
-
 ASIDE = ".writing"  # folder of the media root for files that are not complete yet; a killed run leaves them there
 
 
