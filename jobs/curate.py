@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import reduce
 
@@ -15,8 +14,6 @@ from jobs.run import Run
 from jobs.settings import Settings
 from jobs.sql import text
 from udfs import waves
-
-log = logging.getLogger("reelmill")
 
 CUTTING = (split.STAGE, clip.STAGE, analyze.STAGE)  # one wave after the other, on CPUs
 MODELS = (embed.STAGE,)  # of a wave, while the next one is being cut
@@ -36,7 +33,7 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
     counts += dedup.run(run, options)
     counts += filter.run(run, options)
     views.register(run)
-    log.info("%s", text(run.spark.sql(FUNNEL)))
+    print(text(run.spark.sql(FUNNEL)), flush=True)
     return counts
 
 

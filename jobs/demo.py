@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -55,13 +56,15 @@ REELS = {
         Shot("bikes.mp4", 0.0, 0.0, 0.7),
     ),
 }
-COPY = ("again.mp4", Shot("bikes.mp4"), (416, 234), 34)  # one shot of park.mp4, smaller and coarser
+COPY = ("again.mp4", Shot("bigbuckbunny.mp4"), (416, 234), 34)  # one shot of park.mp4, smaller and coarser
+FILE = "regexp_extract(v.uri, '[^/]+$', 0)"
 QUERIES = (
     "SELECT reasons, count(*) AS clips, round(sum(duration_s), 1) AS seconds FROM verdicts JOIN clips USING (clip_id) GROUP BY 1",
-    "SELECT d.clip_id, d.duplicate_of, round(d.similarity, 3) AS similarity, v.uri FROM duplicates d "
-    "JOIN clips c USING (clip_id) JOIN videos v USING (video_id) WHERE d.duplicate_of IS NOT NULL",
-    "SELECT clip_id, round(duration_s, 1) AS seconds, round(motion_score_global_mean, 5) AS motion, uri FROM curated "
-    "ORDER BY motion_score_global_mean DESC LIMIT 5",
+    f"SELECT left(d.clip_id, 8) AS clip, {FILE} AS of, left(d.duplicate_of, 8) AS is_a_copy_of, round(d.similarity, 3) AS cosine "
+    "FROM duplicates d JOIN clips c USING (clip_id) JOIN videos v USING (video_id) WHERE d.duplicate_of IS NOT NULL",
+    f"SELECT left(c.clip_id, 8) AS clip, {FILE} AS of, round(c.duration_s, 1) AS seconds, "
+    "round(motion_score_global_mean, 5) AS motion, size(previews) AS previews "
+    "FROM curated c JOIN videos v USING (video_id) ORDER BY motion DESC LIMIT 5",
 )
 
 
@@ -69,7 +72,9 @@ def main() -> int:
     """Build the reels where they are missing, curate them, and ask."""
     reels = build(HOME / "reels")
     output = str(HOME / "output")
-    curate = ["curate", "--manifest", str(reels), "--output", output, "--set", "split.method=content"]
+    shutil.rmtree(output, ignore_errors=True)  # else there would be nothing left to do
+    split = ["--set", "split.method=content", "--set", "split.min_length_s=1"]
+    curate = ["curate", "--manifest", str(reels), "--output", output, *split]
     for command in (curate, *(["sql", "--output", output, query] for query in QUERIES)):
         print(f"\n$ reelmill {' '.join(c if c.isidentifier() or c.startswith('-') else repr(c) for c in command)}", flush=True)
         if status := cli.main(command):

@@ -36,7 +36,7 @@ LOCAL = {
     "spark.driver.memory": "2g",
     # The JVM plans and moves few rows; Python does the work. Compiling code, re-planning and skipping files by their
     # statistics cost more than they bring: without, start to third commit 49 s -> 20 s on 2 busy cores.
-    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC",
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.adaptive.enabled": "false",
     "spark.databricks.delta.stats.skipping": "false",

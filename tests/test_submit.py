@@ -1,0 +1,62 @@
+"""spark-submit runs a job from a checkout, from an installed wheel and with --py-files, where nothing else knows the code."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import site
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.footage import write_numbered
+from tests.outputs import table
+
+pytestmark = pytest.mark.spark
+ROOT = Path(__file__).resolve().parent.parent
+# The bare interpreter with the venv's libraries: on PYTHONPATH their .pth files do not count, so no editable install.
+BARE = str(Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}")
+LIBRARIES = site.getsitepackages()[0]
+
+
+def submit(tmp_path: Path, script: Path, *options: str, path: str = "") -> None:
+    """Ingest one video by spark-submit, and look whether it is there."""
+    video = write_numbered(tmp_path / "video.mp4", 30)
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [path, LIBRARIES])), "PYSPARK_PYTHON": BARE}
+    command = [f"{LIBRARIES}/pyspark/bin/spark-submit", "--properties-file", f"{ROOT}/conf/spark/local.conf", *options]
+    arguments = [str(script), "--manifest", str(video), "--output", str(tmp_path / "output")]
+    told = subprocess.run([*command, *arguments], env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
+    assert "done: 1 inputs, 1 rows written, no failures" in told.stderr
+    assert [row["uri"] for row in table(tmp_path / "output", "videos")] == [str(video)]
+
+
+def test_without_any_of_it_there_is_nothing_to_import() -> None:
+    env = {"PYTHONPATH": LIBRARIES, "PATH": os.environ["PATH"]}
+    told = subprocess.run([BARE, "-c", "import udfs"], env=env, cwd="/", capture_output=True, text=True, check=False)
+    assert "No module named 'udfs'" in told.stderr
+
+
+def test_from_a_checkout(tmp_path: Path) -> None:
+    submit(tmp_path, ROOT / "jobs" / "ingest.py")
+
+
+def test_from_an_installed_wheel(tmp_path: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "--quiet"]
+    source = Path(shutil.copytree(ROOT, tmp_path / "source", ignore=shutil.ignore_patterns(".*", "build", "tests", "*.egg-info")))
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", str(tmp_path), str(source)], check=True)
+    wheel = next(tmp_path.glob("*.whl"))
+    subprocess.run([*pip, "install", "--no-deps", "--target", str(tmp_path / "site"), str(wheel)], check=True)
+    shutil.rmtree(source)
+    submit(tmp_path, tmp_path / "site" / "jobs" / "ingest.py", path=str(tmp_path / "site"))
+
+
+def test_with_py_files(tmp_path: Path) -> None:
+    for package in ("jobs", "udfs", "schemas", "conf"):
+        shutil.copytree(ROOT / package, tmp_path / "code" / package, ignore=shutil.ignore_patterns("__pycache__"))
+    code = shutil.make_archive(str(tmp_path / "reelmill"), "zip", tmp_path / "code")
+    script = Path(shutil.copy(ROOT / "jobs" / "ingest.py", tmp_path / "ingest.py"))
+    shutil.rmtree(tmp_path / "code")
+    submit(tmp_path, script, "--py-files", code)
