@@ -64,7 +64,7 @@ class Tables:
         no row can be added twice.
         """
         keys = [*TABLES[name].key] if upsert else [*TABLES[name].key, "fingerprint"]
-        merge = self._merge(name, rows, keys)
+        merge = self._merge(name, rows.dropDuplicates(keys), keys)
         if upsert:
             merge = merge.whenMatchedUpdateAll()
         return _committed(merge.whenNotMatchedInsertAll(), "num_affected_rows")
