@@ -20,6 +20,7 @@ VIDEO = (
     "uri",
     "source_version",
     "size",
+    "video_s",
     "width",
     "height",
     "framerate",
@@ -40,9 +41,8 @@ def check(options: argparse.Namespace, settings: Settings) -> None:
 
 
 def _spans(run: Run) -> DataFrame:
-    return (
-        run.current("spans").select("video_id", *SPAN).join(run.tables.read("videos").select(*VIDEO), on="video_id", how="inner")
-    )
+    videos = run.tables.read("videos").withColumnRenamed("duration_s", "video_s").select(*VIDEO)
+    return run.current("spans").select("video_id", *SPAN).join(videos, on="video_id", how="inner")
 
 
 def _units(spans: DataFrame, settings: Settings) -> DataFrame:
@@ -54,7 +54,8 @@ def _units(spans: DataFrame, settings: Settings) -> DataFrame:
             F.array_sort(F.collect_list(F.struct("start_s", *(c for c in SPAN if c != "start_s")))).alias("spans"),
             (F.max("end_s") - F.min("start_s")).alias("duration_s"),
         )
-        .drop("stretch")
+        .withColumn("num_bytes", (F.col("size") * F.col("duration_s") / F.col("video_s")).cast("bigint"))
+        .drop("stretch", "size", "video_s")
     )
 
 

@@ -8,7 +8,7 @@ from functools import reduce
 
 from pyspark.sql import functions as F
 
-from jobs import analyze, cli, clip, dedup, embed, filter, ingest, split, stage, views
+from jobs import analyze, cli, clip, dedup, embed, filter, history, ingest, split, stage, views
 from jobs.history import Counts
 from jobs.run import Run
 from jobs.settings import Settings
@@ -30,6 +30,8 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
     """Ingest what is new, carry all that is pending through the stages in waves, then dedup and filter what there is."""
     counts = ingest.run(run, options)
     counts += _waves(run)
+    for step in (*CUTTING, *MODELS):
+        history.note_settings(run, step.name)
     counts += dedup.run(run, options)
     counts += filter.run(run, options)
     views.register(run)
@@ -49,6 +51,7 @@ def _waves(run: Run) -> Counts:
 
 
 def _models(run: Run, wave: int, total: int) -> Counts:
+    run.spark.sparkContext.setLocalProperty("spark.scheduler.pool", "models")  # a fair share beside the next wave's cutting
     return reduce(Counts.__add__, (stage.run_wave(run, step, wave, total) for step in MODELS), Counts())
 
 

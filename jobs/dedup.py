@@ -30,7 +30,7 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
     run.tables.replace("duplicates", found.withColumns({"fingerprint": F.lit(fingerprint), "run_id": F.lit(run.run_id)}))
     # Last, and with the hash of what went in: a run killed before this line does it all again.
     run.tables.replace("centroids", _centroids(run, centres, assigned, inputs))
-    history.note(run, "dedup", started, num_in=total, num_out=total, num_failed=0)
+    history.note(run, "dedup", {"started_at": started, "num_in": total, "num_out": total, "num_failed": 0})
     run.spark.catalog.clearCache()
     return Counts(total, total)
 

@@ -44,7 +44,7 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
         verdicts.unpersist()
     if not changed:
         return history.note_settings(run, "filter")
-    history.note(run, "filter", started, num_in=total, num_out=changed, num_failed=0)
+    history.note(run, "filter", {"started_at": started, "num_in": total, "num_out": changed, "num_failed": 0})
     return Counts(total, changed)
 
 

@@ -58,22 +58,13 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def record(run: Run, stage: str, done: DataFrame, tally: Tally, *, num_in: int, num_out: int, started: datetime) -> Counts:
-    """Write a stage's failures and its row of `runs`."""
+def record(run: Run, stage: str, done: DataFrame, tally: Tally, facts: dict[str, Any]) -> Counts:
+    """Write a stage's failures and its row of `runs`, to which `facts` adds what the work itself does not tell."""
     if tally.failed:
-        failed = done.where(F.col(FAILURE[0]).isNotNull())
-        run.tables.add("failures", _failures(run, stage, failed))
-    note(
-        run,
-        stage,
-        started,
-        num_in=num_in,
-        num_out=num_out,
-        num_failed=tally.failed.total(),
-        cpu_s=tally.cpu_s,
-        bytes_out=tally.bytes_out,
-    )
-    return Counts(num_in, num_out, tally.failed)
+        run.tables.add("failures", _failures(run, stage, done.where(F.col(FAILURE[0]).isNotNull())))
+    costs = {"num_failed": tally.failed.total(), "cpu_s": tally.cpu_s, "bytes_out": tally.bytes_out}
+    note(run, stage, facts | costs)
+    return Counts(facts["num_in"], facts["num_out"], tally.failed)
 
 
 def tally(done: DataFrame) -> Tally:
@@ -88,11 +79,11 @@ def tally(done: DataFrame) -> Tally:
     )
 
 
-def note(run: Run, stage: str, started: datetime, **facts: Any) -> None:
-    """Add a row to `runs`."""
+def note(run: Run, stage: str, facts: dict[str, Any]) -> None:
+    """Add a row to `runs`; of a stage that was not timed, the time it is now."""
     row = {
         "stage": stage,
-        "started_at": started,
+        "started_at": now(),
         "ended_at": now(),
         "versions": _versions(),
         "conf": TypeAdapter(dict).dump_json(asdict(run.settings)).decode(),
@@ -108,7 +99,7 @@ def note_settings(run: Run, stage: str) -> Counts:
     runs = run.tables.read("runs").where(F.col("stage") == stage)
     last = runs.agg(F.max_by("fingerprint", "started_at").alias("fingerprint")).first()
     if last is not None and last["fingerprint"] not in (None, run.fingerprint(stage)):
-        note(run, stage, now(), num_in=0, num_out=0, num_failed=0)
+        note(run, stage, {"num_in": 0, "num_out": 0, "num_failed": 0})
     return Counts()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -54,9 +55,9 @@ def _read(spark: SparkSession, manifest: str, reader: str) -> DataFrame:
         rows = loader.load(os.path.abspath(manifest))
         if "uri" not in rows.columns:
             raise UsageError(f"--manifest {manifest}: no column uri, only {', '.join(rows.columns) or 'none'}")
-        uri = F.trim(F.col("uri").cast("string"))
-        missing = rows.where(uri.isNull() | (uri == "")).count()
-    except PySparkException as e:
+        uri = F.col("uri").cast("string")
+        missing = rows.where(uri.isNull() | (F.trim(uri) == "")).count()
+    except (PySparkException, Py4JJavaError) as e:
         raise UsageError(f"--manifest {manifest}: {_first_line(e)}") from e
     if missing:
         raise UsageError(f"--manifest {manifest}: {missing} rows without a uri")
@@ -80,7 +81,7 @@ def _text(field: StructField) -> Column:
     return F.to_json(value) if nested else value.cast("string")
 
 
-def _first_line(error: PySparkException) -> str:
+def _first_line(error: Exception) -> str:
     """What Spark has to say, down to the cause: a malformed row is reported inside a failed task."""
     lines = [line.strip() for line in str(error).splitlines() if "MALFORMED" in line or "Malformed" in line]
     return (lines or str(error).splitlines())[0][:300]

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import NamedTuple, TextIO
 
 from pyspark.sql import DataFrame, SparkSession
@@ -53,7 +54,7 @@ class Run:
     recorded: Mapping[str, str] | None = None  # fingerprints to go by instead of those of the settings
     run_id: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}")
 
-    @property
+    @cached_property
     def tables(self) -> Tables:
         """The output's tables."""
         return Tables(self.spark, f"{self.output}/tables")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
+from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 
 from jobs import java
@@ -70,6 +71,8 @@ def connect(extra: dict[str, str], *, verbose: bool) -> SparkSession:
     with _jvm_log(quiet=not verbose and not submitted) as log:
         spark = _start(builder, log)
     spark.sparkContext.setLogLevel("WARN" if verbose else "ERROR")
+    for name in () if verbose else ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+        PySparkLogger.getLogger(name).setLevel("CRITICAL")  # an error is raised: not also printed as JSON
     _ship_code(spark)
     return spark
 

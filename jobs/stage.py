@@ -120,4 +120,10 @@ def _write(run: Run, stage: Stage, done: DataFrame, items: list[Row], started: d
     if tally.num_ok:
         ok = done.where(F.col(batching.FAILURE[0]).isNull()).select(*columns(stage.table), "fingerprint")
         written = run.tables.append(stage.table, ok.withColumn("run_id", F.lit(run.run_id)), upsert=stage.upsert)
-    return history.record(run, stage.name, done, tally, num_in=len(items), num_out=written, started=started)
+    facts = {"started_at": started, "num_in": len(items), "num_out": written, "bytes_in": sum(map(_size, items))}
+    return history.record(run, stage.name, done, tally, facts)
+
+
+def _size(item: Row) -> int:
+    """Bytes of media behind an input, as far as its row tells."""
+    return getattr(item, "num_bytes", None) or getattr(item, "size", None) or 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import TypeVar
 
 import pyarrow as pa
 from delta.tables import DeltaMergeBuilder, DeltaTable
@@ -16,6 +18,7 @@ from pyspark.sql.types import StructField, StructType
 from schemas import TABLES
 from schemas.table import Table
 
+T = TypeVar("T")
 COMMIT_ATTEMPTS = 5
 OVERTAKEN = re.compile("DELTA_(CONCURRENT|METADATA_CHANGED|PROTOCOL_CHANGED)")  # by another writer's commit
 
@@ -104,21 +107,26 @@ class Tables:
 
 
 def _create(spark: SparkSession, table: Table, path: str) -> None:
-    (
+    builder = (
         DeltaTable.createIfNotExists(spark)
         .location(path)
         .comment(table.about)
         .addColumns(struct_type(table.schema))
         .property("delta.enableDeletionVectors", "false")  # so that every reader of Delta can read it
-        .execute()
     )
+    _unless_overtaken(builder.execute)
 
 
 def _committed(merge: DeltaMergeBuilder, metric: str) -> int:
+    return int(_unless_overtaken(merge.execute).first()[metric])
+
+
+def _unless_overtaken(commit: Callable[[], T]) -> T:
+    """Do it again where another writer's commit came in between."""
     for _ in range(COMMIT_ATTEMPTS - 1):
         try:
-            return int(merge.execute().first()[metric])
+            return commit()
         except (PySparkException, Py4JJavaError) as e:  # which of them depends on the thread
             if not OVERTAKEN.search(str(e)):
                 raise
-    return int(merge.execute().first()[metric])
+    return commit()
