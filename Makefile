@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench test-kill clean
+.PHONY: demo test lint bench test-kill tiny-models clean
 
 demo: $(VENV)/demo | java
 	$(BIN)/python -m jobs.demo
@@ -20,6 +20,10 @@ lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Tiny random models of the real classes: what conf/tiny.toml runs every model stage with, on any CPU.
+tiny-models: $(VENV)/dev
+	$(BIN)/python -m tests.tiny .models
 
 bench: $(VENV)/dev
 	$(BIN)/pytest -s -o python_files='bench_*.py' tests/bench
@@ -36,7 +40,7 @@ $(VENV)/demo: $(VENV)/made pyproject.toml
 	touch $@
 
 $(VENV)/dev: $(VENV)/made pyproject.toml
-	$(BIN)/pip install --quiet --editable '.[dev,demo]'
+	$(BIN)/pip install --quiet --editable '.[dev,demo,models]'
 	touch $@
 
 .PHONY: java

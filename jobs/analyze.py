@@ -7,8 +7,9 @@ import argparse
 from jobs import cli
 from jobs.history import Counts
 from jobs.run import Run
+from jobs.settings import Settings, SettingsError
 from jobs.stage import Stage, run_alone
-from udfs import analyze
+from udfs import analyze, nvidia
 
 STAGE = Stage(
     "analyze",
@@ -16,8 +17,16 @@ STAGE = Stage(
     key="clip_id",
     source=lambda run: run.current("clips").drop("fingerprint", "run_id", "sha256"),
     rows=analyze.rows,
+    resources=lambda s: nvidia.taken(s.analyze.resources, s.analyze.hwaccel == "cuda"),
     params=lambda s: analyze.Settings(s.analyze, s.motion, s.quality, s.phash, s.proxy, s.preview, s.windows),
 )
+
+
+def check(options: argparse.Namespace, settings: Settings) -> None:
+    """Refuse what would leave every clip without a motion score."""
+    wanted = settings.analyze
+    if wanted.motion and wanted.hwaccel == "cuda" and settings.motion.parity:
+        raise SettingsError("motion.parity: it scores motion vectors, which analyze.hwaccel = 'cuda' does not give")
 
 
 def run(run: Run, options: argparse.Namespace) -> Counts:

@@ -19,10 +19,17 @@ JOBS = {
     "split": "videos -> spans",
     "clip": "spans -> clips and their mp4 files",
     "analyze": "clips -> signals, proxies, previews",
+    "aesthetic": "clips -> aesthetics",
     "embed": "clips -> embeddings",
     "dedup": "embeddings -> centroids, duplicates",
     "filter": "scores and duplicates -> verdicts",
+    "caption": "kept clips -> captions, one a window",
+    "enhance": "captions -> the same, rewritten",
+    "align": "captions and embeddings -> how well they agree",
+    "export": "kept clips or videos -> pictures of their frames, in a folder each",
+    "search": "a text or a clip -> the clips most like it",
     "sql": "a query over the tables and views -> its answer",
+    "models": "the models that stages can use: which are here; fetch and check them",
 }
 log = logging.getLogger("reelmill")
 
@@ -38,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     log.setLevel(logging.INFO)
     try:
         settings = load(options.conf, options.set)
+        if options.job == "models":
+            return int(importlib.import_module("jobs.models").without_spark(options, settings))
         options.output = _output(options.output)
         return _run(options, settings)
     except (SettingsError, UsageError) as e:
@@ -60,7 +69,7 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
     from jobs.run import OutputBusyError, Run, locked
     from jobs.session import SessionError, connect
 
-    reads_only = options.job == "sql"
+    reads_only = options.job in ("search", "sql")
     try:
         with nullcontext() if reads_only else locked(options.output):
             spark = connect(settings.spark, verbose=options.verbose)
@@ -90,12 +99,18 @@ def _parser() -> argparse.ArgumentParser:
     jobs = parser.add_subparsers(dest="job", required=True, metavar="JOB")
     for name, about in JOBS.items():
         job = jobs.add_parser(name, help=about, description=about)
-        job.add_argument("--output", required=True, metavar="O", help="folder: O/tables and O/media")
         job.add_argument("--conf", action="append", default=[], metavar="F", help="TOML file of settings; later ones win")
         job.add_argument("--set", action="append", default=[], metavar="S.K=V", help="one setting; wins over files")
+        if name == "models":
+            _fetch(job)
+            continue
+        job.add_argument("--output", required=True, metavar="O", help="folder: O/tables and O/media")
         job.add_argument("--verbose", action="store_true", help="show what Spark itself logs")
         if name == "sql":
             job.add_argument("query")
+            continue
+        if name == "search":
+            _ask(job)
             continue
         job.add_argument(
             "--retry-failed",
@@ -106,12 +121,31 @@ def _parser() -> argparse.ArgumentParser:
             choices=["", *CODES],
             help="try failed inputs again",
         )
+        if name == "export":
+            job.add_argument("--format", required=True, choices=["frames"], help="frames: pictures, by the settings of [export]")
+            job.add_argument("--to", required=True, metavar="FOLDER", help="where to: FOLDER/<clip_id>/1fps/000000_0.000s.jpg")
         if name in ("curate", "ingest"):
             job.add_argument(
                 "--manifest", required=True, metavar="M", help="folder, glob, video, or JSON/JSONL/CSV/Parquet/Delta"
             )
             job.add_argument("--limit", type=_positive, metavar="N", help="take only the first N of the manifest")
     return parser
+
+
+def _ask(job: argparse.ArgumentParser) -> None:
+    like = job.add_mutually_exclusive_group(required=True)
+    like.add_argument("--text", metavar="T", help="what the clips are to show, in words")
+    like.add_argument("--clip", metavar="ID", help="a clip_id: more like this one")
+    job.add_argument("--top", type=_positive, default=20, metavar="N", help="answers at most")
+    job.add_argument("--all", action="store_true", help="among all clips, not only those that were kept")
+    job.add_argument("--json", action="store_true", help="a line of JSON a clip")
+
+
+def _fetch(job: argparse.ArgumentParser) -> None:
+    what = job.add_mutually_exclusive_group()
+    what.add_argument("--fetch", nargs="+", metavar="NAME", help="download these: a known name, or org/name@commit")
+    what.add_argument("--check", action="store_true", help="read what was fetched again and compare it with its hashes")
+    job.add_argument("--dir", metavar="D", help="folder of the models; wins over models.dir")
 
 
 def _positive(text: str) -> int:

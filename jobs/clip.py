@@ -12,7 +12,7 @@ from jobs.history import Counts
 from jobs.run import Run
 from jobs.settings import Settings, SettingsError
 from jobs.stage import Stage, run_alone
-from udfs import clip, encode
+from udfs import clip, encode, encoding, nvidia
 
 SPAN = ("clip_id", "start_s", "end_s", "start_frame", "end_frame")
 VIDEO = (
@@ -33,9 +33,17 @@ VIDEO = (
 
 
 def check(options: argparse.Namespace, settings: Settings) -> None:
-    """Encode a frame: a codec's name says nothing of whether it opens on this machine."""
+    """Encode a frame: a codec's name says nothing of whether it opens on this machine.
+
+    NVENC is tried by the workers, who may be the only ones with a GPU; what takes its place must work everywhere.
+    """
+    wanted: encoding.Params = settings.clip
+    if wanted.encoder == encoding.NVENC:
+        if not wanted.fallback:
+            return
+        wanted = encoding.fallback(wanted)
     try:
-        encode.check_encoder(settings.clip)
+        encode.check_encoder(wanted)
     except encode.EncoderError as e:
         raise SettingsError(f"clip.encoder: {e}") from e
 
@@ -67,6 +75,7 @@ STAGE = Stage(
     units=_units,
     rows=clip.rows,
     params=lambda settings: settings.clip,
+    resources=lambda settings: nvidia.taken(settings.clip.resources, settings.clip.on_gpu),
 )
 
 

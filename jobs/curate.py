@@ -1,42 +1,72 @@
-"""curate: the whole chain, manifest -> videos, spans, clips, signals, embeddings, centroids, duplicates, verdicts"""
+"""curate: the whole chain, manifest -> videos, spans, clips, signals, embeddings, duplicates, verdicts, captions, ..."""
 
 from __future__ import annotations
 
 import argparse
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import reduce
+from types import ModuleType
 
 from pyspark.sql import functions as F
 
-from jobs import analyze, cli, clip, dedup, embed, filter, history, ingest, split, stage, views
+from jobs import (
+    aesthetic,
+    align,
+    analyze,
+    caption,
+    cli,
+    clip,
+    dedup,
+    embed,
+    enhance,
+    filter,
+    history,
+    ingest,
+    split,
+    stage,
+    views,
+)
 from jobs.history import Counts
 from jobs.run import Run
 from jobs.settings import Settings
 from jobs.sql import text
 from udfs import waves
 
-CUTTING = (split.STAGE, clip.STAGE, analyze.STAGE)  # one wave after the other, on CPUs
-MODELS = (embed.STAGE,)  # of a wave, while the next one is being cut
+CUTTING = (split.STAGE, clip.STAGE, analyze.STAGE)  # one wave after the other
 FUNNEL = "SELECT * FROM funnel"
 
 
 def check(options: argparse.Namespace, settings: Settings) -> None:
     """What the jobs of the chain check."""
-    ingest.check(options, settings)
-    clip.check(options, settings)
+    described = [job for on, job in _describing(settings) if on]
+    for job in (ingest, split, clip, analyze, *([aesthetic] if settings.curate.aesthetic else []), embed, *described):
+        job.check(options, settings)
 
 
 def run(run: Run, options: argparse.Namespace) -> Counts:
-    """Ingest what is new, carry all that is pending through the stages in waves, then dedup and filter what there is."""
+    """Ingest what is new, carry all that is pending through the stages in waves, dedup and filter, then describe what is kept."""
     counts = ingest.run(run, options)
     counts += _waves(run)
-    for step in (*CUTTING, *MODELS):
+    for step in (*CUTTING, *_models(run)):
         history.note_settings(run, step.name)
     counts += dedup.run(run, options)
     counts += filter.run(run, options)
+    for on, job in _describing(run.settings):
+        counts += job.run(run, options) if on else Counts()
     views.register(run)
     print(text(run.spark.sql(FUNNEL)), flush=True)
     return counts
+
+
+def _describing(settings: Settings) -> tuple[tuple[bool, ModuleType], ...]:
+    """The jobs that describe what is kept, in their order, and whether they are wanted."""
+    wanted = settings.curate
+    return (wanted.caption, caption), (wanted.align, align), (wanted.enhance, enhance)
+
+
+def _models(run: Run) -> tuple[stage.Stage, ...]:
+    """What asks models about the clips of a wave, while the next one is being cut."""
+    return (aesthetic.STAGE, embed.STAGE) if run.settings.curate.aesthetic else (embed.STAGE,)
 
 
 def _waves(run: Run) -> Counts:
@@ -46,18 +76,18 @@ def _waves(run: Run) -> Counts:
         cut = Counts()
         for wave in range(total):
             cut = reduce(Counts.__add__, (stage.run_wave(run, step, wave, total) for step in CUTTING), cut)
-            later.append(models.submit(_models, run, wave, total))
+            later.append(models.submit(_asked, run, wave, total))
         return reduce(Counts.__add__, (done.result() for done in later), cut)
 
 
-def _models(run: Run, wave: int, total: int) -> Counts:
+def _asked(run: Run, wave: int, total: int) -> Counts:
     run.spark.sparkContext.setLocalProperty("spark.scheduler.pool", "models")  # a fair share beside the next wave's cutting
-    return reduce(Counts.__add__, (stage.run_wave(run, step, wave, total) for step in MODELS), Counts())
+    return reduce(Counts.__add__, (stage.run_wave(run, step, wave, total) for step in _models(run)), Counts())
 
 
 def _num_waves(run: Run) -> int:
     """Waves enough for the videos that have anything left to do in any stage."""
-    todo = [stage.pending(run, step).select("video_id") for step in (*CUTTING, *MODELS)]
+    todo = [stage.pending(run, step).select("video_id") for step in (*CUTTING, *_models(run))]
     videos = run.tables.read("videos").select("video_id", "duration_s")
     left = videos.join(reduce(lambda a, b: a.union(b), todo), on="video_id", how="left_semi")
     size = left.agg(F.count("*").alias("n"), F.coalesce(F.sum("duration_s"), F.lit(0.0)).alias("s")).first()

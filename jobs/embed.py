@@ -3,40 +3,40 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from jobs import cli
 from jobs.history import Counts
+from jobs.passing import passing
 from jobs.run import Run
+from jobs.settings import Settings, SettingsError
 from jobs.stage import Stage, run_alone
 from udfs import embed
-from udfs.filter import reasons_sql, signal_gates
+from udfs.checkpoints import MissingModelError
 
 
-def _passing(run: Run) -> DataFrame:
-    """The clips that pass the gates that are on, as far as their signals can tell."""
-    params = replace(run.settings.filter, duplicates=False)
-    reasons = F.expr(reasons_sql(signal_gates(params), params))
-    signals = run.made("signals").drop("fingerprint", "run_id")
-    clips = run.current("clips").select(
-        "clip_id", "video_id", "uri", "num_bytes", "width", "height", "framerate", "num_frames", "duration_s"
-    )
-    passing = clips.join(signals, on="clip_id", how="inner").where(F.size(reasons) == 0)
-    proxy = F.col("proxy_uri") if run.settings.proxy.use else F.lit(None).cast("string")
-    return passing.select(*clips.columns, proxy.alias("proxy_uri"))
+def _inputs(run: Run) -> DataFrame:
+    return passing(run.current("clips"), run.made("signals"), run.settings)
 
 
 STAGE = Stage(
     "embed",
     table="embeddings",
     key="clip_id",
-    source=_passing,
+    source=_inputs,
     rows=embed.rows,
     params=lambda settings: settings.embed,
+    resources=lambda settings: settings.embed.resources,
 )
+
+
+def check(options: argparse.Namespace, settings: Settings) -> None:
+    """Refuse a model that is not there, may not run, or cannot do what is asked of it."""
+    try:
+        embed.check(settings.embed, settings.models)
+    except MissingModelError as e:
+        raise SettingsError(f"embed.model: {e}") from e
 
 
 def run(run: Run, options: argparse.Namespace) -> Counts:

@@ -18,7 +18,8 @@ def judged(run: Run) -> DataFrame:
     params = run.settings.filter
     clips = run.current("clips").select("clip_id", "video_id", "width", "height")
     signals = run.made("signals").drop("fingerprint", "run_id")
-    aesthetics = run.tables.read("aesthetics").select("clip_id", F.col("score_min").alias("aesthetic_score"))
+    aesthetic_score = F.col(f"score_{params.aesthetic_reduction}").alias("aesthetic_score")
+    aesthetics = run.made("aesthetics").select("clip_id", aesthetic_score)
     duplicates = run.tables.read("duplicates").select("clip_id", "duplicate_of")
     scored = clips
     for scores in (signals, aesthetics, duplicates):

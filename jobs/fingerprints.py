@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass
+from operator import attrgetter
+from typing import Any
 
 from pydantic import TypeAdapter
 
 from jobs.settings import Settings
+from udfs import checkpoints
+from udfs.resources import EFFORT
 
 
 @dataclass(frozen=True)
@@ -17,6 +21,7 @@ class Recipe:
     version: int
     sections: tuple[str, ...] = ()
     upstream: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()  # settings that name a model, as section.key: another revision gives other rows
 
 
 RECIPES: dict[str, Recipe] = {
@@ -26,10 +31,22 @@ RECIPES: dict[str, Recipe] = {
     "clip": Recipe(1, ("clip",)),
     "analyze": Recipe(1, ("analyze", "motion", "quality", "phash", "proxy", "preview", "windows"), ("clip",)),
     # Not all of analyze: a new motion setting must not cost an embedding.
-    "embed": Recipe(1, ("embed", "proxy"), ("clip",)),
+    "aesthetic": Recipe(1, ("aesthetic", "proxy"), ("clip",), models=("aesthetic.model", "aesthetic.head")),
+    "embed": Recipe(1, ("embed", "proxy"), ("clip",), models=("embed.model",)),
     "dedup": Recipe(1, ("dedup",), ("embed",)),
-    "filter": Recipe(1, ("filter",), ("analyze", "dedup")),
+    "filter": Recipe(1, ("filter",), ("analyze", "aesthetic", "dedup")),
+    # Not filter: which clips are described does not change what is said of them.
+    "caption": Recipe(1, ("caption", "windows", "proxy"), ("clip",), models=("caption.speech.model",)),
+    "enhance": Recipe(1, ("enhance",), ("caption",), models=("enhance.speech.model",)),
+    "align": Recipe(1, (), ("caption", "embed")),
+    "export": Recipe(1, ("export",)),
 }
+
+
+def _that_count(params: Any) -> dict[str, Any]:
+    """The settings of a section without those that only change what the work costs."""
+    effort = {name for name, info in params.__pydantic_fields__.items() if info.json_schema_extra == EFFORT}
+    return {name: value for name, value in asdict(params).items() if name not in effort}
 
 
 def fingerprint(stage: str, settings: Settings) -> str:
@@ -37,7 +54,9 @@ def fingerprint(stage: str, settings: Settings) -> str:
     recipe = RECIPES[stage]
     digest = hashlib.blake2b(f"{stage} {recipe.version}".encode(), digest_size=8)
     for section in recipe.sections:
-        digest.update(TypeAdapter(dict).dump_json({section: asdict(getattr(settings, section))}))
+        digest.update(TypeAdapter(dict).dump_json({section: _that_count(getattr(settings, section))}))
+    for name in recipe.models:
+        digest.update(checkpoints.identity(attrgetter(name)(settings)).encode())
     for other in recipe.upstream:
         digest.update(fingerprint(other, settings).encode())
     return digest.hexdigest()

@@ -15,9 +15,19 @@ from pyspark.sql import functions as F
 from jobs.run import Run
 from jobs.tables import struct_type
 from schemas import TABLES
-from udfs.batching import COST, FAILURE
+from udfs.batching import COST, FAILURE, GPU_COST
 
-DISTRIBUTIONS = ("reelmill", "pyspark", "delta-spark", "av", "scenedetect-headless", "numpy", "imagehash")
+DISTRIBUTIONS = (
+    "reelmill",
+    "pyspark",
+    "delta-spark",
+    "av",
+    "scenedetect-headless",
+    "numpy",
+    "imagehash",
+    "torch",
+    "transformers",
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,7 @@ class Tally:
     num_ok: int
     failed: Counter[str]
     cpu_s: float
+    gpu_s: float | None  # None where no model was asked
     bytes_out: int
 
 
@@ -62,7 +73,12 @@ def record(run: Run, stage: str, done: DataFrame, tally: Tally, facts: dict[str,
     """Write a stage's failures and its row of `runs`, to which `facts` adds what the work itself does not tell."""
     if tally.failed:
         run.tables.add("failures", _failures(run, stage, done.where(F.col(FAILURE[0]).isNotNull())))
-    costs = {"num_failed": tally.failed.total(), "cpu_s": tally.cpu_s, "bytes_out": tally.bytes_out}
+    costs = {
+        "num_failed": tally.failed.total(),
+        "cpu_s": tally.cpu_s,
+        "gpu_s": tally.gpu_s,
+        "bytes_out": tally.bytes_out,
+    }
     note(run, stage, facts | costs)
     return Counts(facts["num_in"], facts["num_out"], tally.failed)
 
@@ -70,11 +86,14 @@ def record(run: Run, stage: str, done: DataFrame, tally: Tally, facts: dict[str,
 def tally(done: DataFrame) -> Tally:
     """What came of a stage's work, in one pass over it."""
     size = F.sum("num_bytes") if "num_bytes" in done.columns else F.lit(None).cast("bigint")
-    sums = done.groupBy(FAILURE[1]).agg(F.count("*").alias("n"), F.sum(COST).alias("cpu_s"), size.alias("bytes_out")).collect()
+    spent = (F.sum(COST).alias("cpu_s"), F.sum(GPU_COST).alias("gpu_s"))
+    sums = done.groupBy(FAILURE[1]).agg(F.count("*").alias("n"), *spent, size.alias("bytes_out")).collect()
+    models = [row["gpu_s"] for row in sums if row["gpu_s"] is not None]
     return Tally(
         num_ok=sum(row["n"] for row in sums if row[0] is None),
         failed=Counter({row[0]: row["n"] for row in sums if row[0] is not None}),
         cpu_s=sum(row["cpu_s"] for row in sums),
+        gpu_s=sum(models) if models else None,
         bytes_out=sum(row["bytes_out"] or 0 for row in sums),
     )
 

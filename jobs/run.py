@@ -18,7 +18,8 @@ from pyspark.sql import functions as F
 
 from jobs.fingerprints import fingerprint
 from jobs.settings import Settings
-from jobs.tables import Tables
+from jobs.tables import LANDING, Tables
+from udfs import checkpoints
 from udfs.batching import Env
 from udfs.store import ASIDE
 
@@ -34,7 +35,11 @@ BELONGS = {
     "spans": Owner("split", None),
     "clips": Owner("clip", "spans"),
     "signals": Owner("analyze", "clips"),
+    "aesthetics": Owner("aesthetic", "clips"),
     "embeddings": Owner("embed", "clips"),
+    "captions": Owner("caption", "clips"),
+    "enhanced": Owner("enhance", "captions"),
+    "alignments": Owner("align", "captions"),
 }
 
 
@@ -67,7 +72,8 @@ class Run:
 
     def env(self, stage: str) -> Env:
         """What the stage's work needs on the executors beside its own settings."""
-        return Env(f"{self.output}/media", self.fingerprint(stage), self.settings.limits, self.settings.sources)
+        s = self.settings
+        return Env(f"{self.output}/media", self.fingerprint(stage), s.limits, s.sources, checkpoints.absolute(s.models))
 
     def made(self, name: str) -> DataFrame:
         """The rows of a table that these settings made."""
@@ -94,7 +100,8 @@ def locked(output: str) -> Iterator[None]:
     os.makedirs(output, exist_ok=True)
     with open(os.path.join(output, ".lock"), "a+", encoding="utf-8") as lock:
         _hold(lock, output)
-        shutil.rmtree(os.path.join(output, "media", ASIDE), ignore_errors=True)  # what a killed run was writing
+        for left in (f"media/{ASIDE}", f"tables/{LANDING}"):  # by a killed run
+            shutil.rmtree(os.path.join(output, left), ignore_errors=True)
         yield
 
 

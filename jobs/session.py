@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -11,6 +13,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
+import pyspark
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.logger import PySparkLogger
@@ -62,9 +65,7 @@ def connect(extra: dict[str, str], *, verbose: bool) -> SparkSession:
         return active
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     builder = SparkSession.builder.appName("reelmill")
-    for key, value in (EVERYWHERE if submitted else EVERYWHERE | _standalone()).items():
-        builder = builder.config(key, value)
-    for key, value in extra.items():
+    for key, value in ((EVERYWHERE if submitted else EVERYWHERE | _standalone()) | extra).items():
         builder = builder.config(key, value)
     if not submitted and (trouble := java.problem()):
         raise SessionError(trouble)
@@ -92,6 +93,9 @@ def _standalone() -> dict[str, str]:
     """What a session needs that no spark-submit has prepared."""
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # else workers start another python
     os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
+    # local-cluster starts its executors by these.
+    os.environ.setdefault("SPARK_HOME", os.path.dirname(pyspark.__file__))
+    os.environ.setdefault("SPARK_SCALA_VERSION", "2.13")
     return LOCAL | {"spark.master": "local[*]", "spark.jars.packages": delta_package()}
 
 
@@ -124,10 +128,11 @@ def _ship_code(spark: SparkSession) -> None:
     root = Path(__file__).resolve().parent.parent
     if not (root / "pyproject.toml").exists():
         return
-    if str(spark.sparkContext.master).startswith("local"):
+    if re.fullmatch(r"local(\[.*\])?", str(spark.sparkContext.master)):  # and not local-cluster
         spark.sparkContext.environment["PYTHONPATH"] = str(root)  # not as a zip, whose modules are compiled anew each time
         return
-    with tempfile.TemporaryDirectory() as folder:
-        for package in PACKAGES:
-            shutil.copytree(root / package, f"{folder}/code/{package}", ignore=shutil.ignore_patterns("__pycache__"))
-        spark.sparkContext.addPyFile(shutil.make_archive(f"{folder}/reelmill", "zip", f"{folder}/code"))
+    folder = tempfile.mkdtemp(prefix="reelmill-code-")  # executors that start later fetch it then
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for package in PACKAGES:
+        shutil.copytree(root / package, f"{folder}/code/{package}", ignore=shutil.ignore_patterns("__pycache__"))
+    spark.sparkContext.addPyFile(shutil.make_archive(f"{folder}/reelmill", "zip", f"{folder}/code"))

@@ -3,14 +3,35 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from udfs import analyze, clip, dedup, embed, filter, media, motion, phash, preview, proxy, quality, source, split, waves, windows
+from udfs import (
+    aesthetic,
+    analyze,
+    caption,
+    checkpoints,
+    clip,
+    dedup,
+    embed,
+    enhance,
+    export,
+    filter,
+    media,
+    motion,
+    phash,
+    preview,
+    proxy,
+    quality,
+    source,
+    split,
+    waves,
+    windows,
+)
 
 
 class SettingsError(Exception):
@@ -23,6 +44,7 @@ class Settings:
 
     sources: source.Params = field(default_factory=source.Params)
     limits: media.Limits = field(default_factory=media.Limits)
+    models: checkpoints.Params = field(default_factory=checkpoints.Params)
     curate: waves.Params = field(default_factory=waves.Params)
     split: split.Params = field(default_factory=split.Params)
     clip: clip.Params = field(default_factory=clip.Params)
@@ -33,9 +55,13 @@ class Settings:
     proxy: proxy.Params = field(default_factory=proxy.Params)
     preview: preview.Params = field(default_factory=preview.Params)
     windows: windows.Params = field(default_factory=windows.Params)
+    aesthetic: aesthetic.Params = field(default_factory=aesthetic.Params)
     embed: embed.Params = field(default_factory=embed.Params)
     dedup: dedup.Params = field(default_factory=dedup.Params)
     filter: filter.Params = field(default_factory=filter.Params)
+    caption: caption.Params = field(default_factory=caption.Params)
+    enhance: enhance.Params = field(default_factory=enhance.Params)
+    export: export.Params = field(default_factory=export.Params)
     spark: dict[str, str] = field(default_factory=dict)
 
 
@@ -53,15 +79,22 @@ def load(conf_files: list[str], overrides: list[str]) -> Settings:
         for section, values in _read(name).items():
             _merge(given, section, values, name)
     for override in overrides:
-        section, key, value = _parse(override)
-        _merge(given, section, {key: value}, "--set")
+        section, values = _parse(override)
+        _merge(given, section, values, "--set")
     spark = {key: _spark_text(value) for key, value in given.pop("spark", {}).items()}
     return Settings(**{section: _build(section, values) for section, values in given.items()}, spark=spark)
 
 
 def names() -> list[str]:
-    """Every setting there is, as `section.key`."""
-    return [f"{section}.{f.name}" for section, params in SECTIONS.items() for f in fields(params)]
+    """Every setting there is, as `section.key`, or `section.resources.key`."""
+    return [name for section, params in SECTIONS.items() for name in _names(section, params)]
+
+
+def _names(section: str, params: Any) -> list[str]:
+    found = []
+    for name, value in ((f"{section}.{f.name}", getattr(params(), f.name)) for f in fields(params)):
+        found += _names(name, type(value)) if is_dataclass(value) else [name]
+    return found
 
 
 def _read(name: str) -> dict[str, Any]:
@@ -73,15 +106,17 @@ def _read(name: str) -> dict[str, Any]:
         raise SettingsError(f"--conf {name}: {e}") from e
 
 
-def _parse(override: str) -> tuple[str, str, Any]:
+def _parse(override: str) -> tuple[str, dict[str, Any]]:
     name, equals, text = override.partition("=")
     section, dot, key = name.strip().partition(".")
     if not (equals and dot and key):
         raise SettingsError(f"--set {override}: write it as section.key=value")
     try:
-        return section, key, tomllib.loads(f"value = {text}")["value"]
+        value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        return section, key, text.strip()
+        value = text.strip()
+    inner, dot, key_there = key.partition(".")
+    return section, {inner: {key_there: value}} if dot and section != "spark" else {key: value}
 
 
 def _merge(given: dict[str, dict[str, Any]], section: str, values: Any, where: str) -> None:
@@ -89,10 +124,20 @@ def _merge(given: dict[str, dict[str, Any]], section: str, values: Any, where: s
         raise SettingsError(f"{where}: no section [{section}]{_nearest(section, [*SECTIONS, 'spark'])}")
     if not isinstance(values, dict):
         raise SettingsError(f"{where}: {section} is a section: write [{section}] and its keys below")
-    for key in values:
-        if section != "spark" and f"{section}.{key}" not in names():
-            raise SettingsError(f"{where}: no setting {section}.{key}{_nearest(f'{section}.{key}', names())}")
-    given.setdefault(section, {}).update(values)
+    for name in _flat(section, values):
+        if section != "spark" and name not in names():
+            raise SettingsError(f"{where}: no setting {name}{_nearest(name, names())}")
+    there = given.setdefault(section, {})
+    for key, value in values.items():
+        there[key] = there.get(key, {}) | value if isinstance(value, dict) else value
+
+
+def _flat(section: str, values: dict[str, Any]) -> list[str]:
+    found = []
+    for key, value in values.items():
+        name = f"{section}.{key}"
+        found += _flat(name, value) if isinstance(value, dict) else [name]
+    return found
 
 
 def _build(section: str, values: dict[str, Any]) -> Any:

@@ -7,8 +7,11 @@ import argparse
 from jobs import cli
 from jobs.history import Counts
 from jobs.run import Run
+from jobs.settings import Settings, SettingsError
 from jobs.stage import Stage, run_alone
 from udfs import split
+from udfs.checkpoints import MissingModelError
+from udfs.resources import Resources
 
 STAGE = Stage(
     "split",
@@ -17,7 +20,20 @@ STAGE = Stage(
     source=lambda run: run.current("videos").drop("attributes", "fingerprint", "run_id"),
     rows=split.rows,
     params=lambda settings: settings.split,
+    resources=lambda settings: settings.split.resources if settings.split.method == "transnetv2" else Resources(),
 )
+
+
+def check(options: argparse.Namespace, settings: Settings) -> None:
+    """Refuse a method whose package is not installed."""
+    if settings.split.method != "transnetv2":
+        return
+    from udfs import transnet
+
+    try:
+        transnet.weights()
+    except MissingModelError as e:
+        raise SettingsError(f"split.method: {e}") from e
 
 
 def run(run: Run, options: argparse.Namespace) -> Counts:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -14,13 +14,15 @@ from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 from pyspark.sql.types import DoubleType, StringType, StructType
 
-from jobs import history
+from jobs import history, resources
 from jobs.progress import Progress
 from jobs.run import Run
 from jobs.settings import Settings
 from jobs.tables import struct_type
 from schemas import TABLES
 from udfs import batching, waves
+from udfs.batching import Env
+from udfs.resources import Resources
 
 log = logging.getLogger("reelmill")
 
@@ -40,6 +42,7 @@ class Stage:
     wave: str = "video_id"  # the column by which inputs are dealt to waves
     units: Callable[[DataFrame, Settings], DataFrame] | None = None  # inputs -> rows of work, where they differ
     upsert: bool = False  # the newest row of a key wins
+    resources: Callable[[Settings], Resources] = lambda settings: Resources()  # what a task takes
 
 
 def pending(run: Run, stage: Stage) -> DataFrame:
@@ -82,21 +85,36 @@ def run_wave(run: Run, stage: Stage, wave: int, num_waves: int) -> history.Count
     items = work.collect()
     if not items:
         return history.Counts()
-    rows = partial(stage.rows, params=stage.params(run.settings), env=run.env(stage.name))
-    with Progress(run, stage.name, items) as progress:
+    rows = partial(_rows, stage.rows, stage.params(run.settings), run.env(stage.name))
+    with Progress(run, stage.name, items) as progress, run.tables.landing(f"{run.run_id}-{stage.name}-{wave}") as land:
         counted = partial(batching.counted, rows=rows, done=progress.done)
-        done = _spread(run, items, work.schema).mapInPandas(counted, _envelope(stage)).persist()
-        try:
-            return _write(run, stage, done, items, started)
-        finally:
-            done.unpersist()
+        done = land(_mapped(run, stage, spread(run, stage.resources(run.settings), items, work.schema), counted))
+        return _write(run, stage, done, items, started)
 
 
-def _spread(run: Run, items: list[Row], schema: StructType) -> DataFrame:
+def _rows(rows: Rows, params: Any, env: Env, batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """On the executor, where alone the task is known."""
+    return rows(batches, params=params, env=replace(env, task=resources.task()))
+
+
+def _mapped(run: Run, stage: Stage, inputs: DataFrame, rows: batching.Rows) -> DataFrame:
+    """The stage's work on its inputs, scheduled as its resources ask.
+
+    The inputs come from the driver, so that nothing else runs in the Spark stage that has the profile.
+    """
+    wanted, context = stage.resources(run.settings), run.spark.sparkContext
+    choice = resources.choose(resources.facts(context), wanted)
+    resources.log_choice(stage.name, wanted, choice)
+    with resources.own_workers(context, wanted):
+        return inputs.mapInPandas(rows, envelope(_declared(stage)), profile=choice.profile)
+
+
+def spread(run: Run, wanted: Resources, items: list[Row], schema: StructType) -> DataFrame:
     """The inputs as a frame whose partitions are tasks of even cost, dearest first."""
     costs = [float(getattr(item, "duration_s", None) or 1.0) for item in items]
     context = run.spark.sparkContext
-    tasks = waves.pack(costs, waves.num_tasks(costs, context.defaultParallelism, run.settings.curate))
+    slots = resources.num_slots(context, wanted)
+    tasks = waves.pack(costs, waves.num_tasks(costs, slots, run.settings.curate))
     dealt = context.parallelize([[items[i] for i in task] for task in tasks], len(tasks))
     return run.spark.createDataFrame(dealt.flatMap(lambda task: task), schema, verifySchema=False)
 
@@ -106,13 +124,17 @@ def columns(table: str) -> list[str]:
     return [name for name in TABLES[table].schema.names if name not in ("fingerprint", "run_id")]
 
 
-def _envelope(stage: Stage) -> StructType:
+def _declared(stage: Stage) -> StructType:
     declared = struct_type(TABLES[stage.table].schema)
-    fields = [StructType().add(f.name, f.dataType).fields[0] for f in declared if f.name in columns(stage.table)]
-    envelope = StructType(fields).add("fingerprint", StringType())
-    for name in batching.FAILURE:
-        envelope = envelope.add(name, StringType())
-    return envelope.add(batching.COST, DoubleType())
+    return StructType([StructType().add(f.name, f.dataType).fields[0] for f in declared if f.name in columns(stage.table)])
+
+
+def envelope(results: StructType) -> StructType:
+    """The columns of a stage's results, and those that `batching` adds to them."""
+    whole = StructType([*results.fields])
+    for name in ("fingerprint", *batching.FAILURE):
+        whole = whole.add(name, StringType())
+    return whole.add(batching.COST, DoubleType()).add(batching.GPU_COST, DoubleType())
 
 
 def _write(run: Run, stage: Stage, done: DataFrame, items: list[Row], started: datetime) -> history.Counts:

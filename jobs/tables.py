@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import pyarrow as pa
 from delta.tables import DeltaMergeBuilder, DeltaTable
@@ -19,6 +20,7 @@ from schemas import TABLES
 from schemas.table import Table
 
 T = TypeVar("T")
+LANDING = ".landing"  # folder of rows on their way into a table; a killed run leaves some there
 COMMIT_ATTEMPTS = 5
 OVERTAKEN = re.compile("DELTA_(CONCURRENT|METADATA_CHANGED|PROTOCOL_CHANGED)")  # by another writer's commit
 
@@ -96,6 +98,24 @@ class Tables:
         merge = self._merge(name, rows, keys).whenMatchedUpdateAll(condition=differs).whenNotMatchedInsertAll()
         return _committed(merge.whenNotMatchedBySourceDelete(), "num_affected_rows")
 
+    @contextmanager
+    def landing(self, name: str) -> Iterator[Callable[[DataFrame], DataFrame]]:
+        """A function that computes rows once and gives them back as stored ones, which are removed when the block ends.
+
+        Not `persist`: what reads cached rows runs with the profile of the stage that made them, and an executor that is lost
+        takes its part of them along, which for a model's work means the GPU again.
+        """
+        path = f"{self.root}/{LANDING}/{name}"
+
+        def land(rows: DataFrame) -> DataFrame:
+            rows.write.parquet(path)
+            return self.spark.read.schema(rows.schema).parquet(path)
+
+        try:
+            yield land
+        finally:
+            remove(self.spark, path)
+
     def _merge(self, name: str, rows: DataFrame, keys: list[str]) -> DeltaMergeBuilder:
         return self._table(name).alias("old").merge(rows.alias("new"), " AND ".join(f"old.{k} = new.{k}" for k in keys))
 
@@ -104,6 +124,13 @@ class Tables:
             _create(self.spark, TABLES[name], self.path(name))
             self._made.add(name)
         return DeltaTable.forPath(self.spark, self.path(name))
+
+
+def remove(spark: SparkSession, path: str) -> None:
+    """Delete a folder, wherever Spark can reach it; nothing if it is not there."""
+    jvm: Any = spark.sparkContext._jvm
+    folder = jvm.org.apache.hadoop.fs.Path(path)
+    folder.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration()).delete(folder, True)
 
 
 def _create(spark: SparkSession, table: Table, path: str) -> None:

@@ -16,11 +16,15 @@ JOIN current_clips c ON c.clip_id = k.clip_id
 JOIN current_spans s ON s.clip_id = k.clip_id
 JOIN videos v ON v.video_id = c.video_id
 LEFT JOIN current_signals g ON g.clip_id = k.clip_id
-LEFT JOIN (SELECT clip_id, min(score_min) AS aesthetic_score FROM aesthetics GROUP BY clip_id) a ON a.clip_id = k.clip_id
+LEFT JOIN (SELECT clip_id, score_{reduction} AS aesthetic_score FROM current_aesthetics) a ON a.clip_id = k.clip_id
 LEFT JOIN current_embeddings e ON e.clip_id = k.clip_id
 LEFT JOIN duplicates d ON d.clip_id = k.clip_id
-LEFT JOIN (SELECT clip_id, collect_list(struct(start_frame, end_frame, model, caption)) AS captions
-           FROM captions GROUP BY clip_id) t ON t.clip_id = k.clip_id
+LEFT JOIN (SELECT p.clip_id, array_sort(collect_list(struct(p.start_frame, p.end_frame, p.model, p.prompt, p.caption,
+                                                            p.stage2_caption, n.enhanced_caption, p.checks,
+                                                            g.alignment))) AS captions
+           FROM current_captions p LEFT JOIN current_enhanced n ON n.clip_id = p.clip_id AND n.start_frame = p.start_frame
+                                   LEFT JOIN current_alignments g ON g.clip_id = p.clip_id AND g.start_frame = p.start_frame
+           GROUP BY p.clip_id) t ON t.clip_id = k.clip_id
 WHERE k.kept
 """
 
@@ -40,7 +44,7 @@ FROM current_clips c
 LEFT JOIN verdicts k ON k.clip_id = c.clip_id
 LEFT JOIN current_signals g ON g.clip_id = c.clip_id
 LEFT JOIN (SELECT DISTINCT clip_id FROM current_embeddings) e ON e.clip_id = c.clip_id
-LEFT JOIN (SELECT DISTINCT clip_id FROM captions) t ON t.clip_id = c.clip_id
+LEFT JOIN (SELECT DISTINCT clip_id FROM current_captions) t ON t.clip_id = c.clip_id
 GROUP BY c.video_id, c.run_id
 """
 
@@ -54,6 +58,7 @@ UNION ALL SELECT 4, 'clips with signals', count(*), sum(c.duration_s) / 3600
 UNION ALL SELECT 5, 'clips with an embedding', count(*), sum(c.duration_s) / 3600
   FROM current_clips c LEFT SEMI JOIN current_embeddings e ON e.clip_id = c.clip_id
 UNION ALL SELECT 6, 'clips kept', count(*), sum(duration_s) / 3600 FROM curated
+UNION ALL SELECT 7, 'clips with captions', count(*), sum(duration_s) / 3600 FROM curated WHERE captions IS NOT NULL
 ) ORDER BY n
 """
 
@@ -67,4 +72,5 @@ def register(run: Run) -> None:
     for name in BELONGS:
         run.current(name).createOrReplaceTempView(f"current_{name}")
     for name, query in VIEWS.items():
+        query = query.replace("{reduction}", run.settings.filter.aesthetic_reduction)
         run.spark.sql(query).createOrReplaceTempView(name)

@@ -2,11 +2,13 @@
 
 from schemas import (
     aesthetics,
+    alignments,
     captions,
     centroids,
     clips,
     duplicates,
     embeddings,
+    enhanced,
     failures,
     runs,
     signals,
@@ -29,6 +31,8 @@ TABLES: dict[str, Table] = {
         duplicates,
         verdicts,
         captions,
+        enhanced,
+        alignments,
         failures,
         runs,
     )

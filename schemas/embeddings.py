@@ -13,6 +13,12 @@ TABLE = table(
     column("dim", pa.int32(), "length of the vector", nullable=False),
     column("num_frames", pa.int32(), "frames that went in"),
     column("vector", FLOATS, "unit length, or zeros for a clip that shows nothing", nullable=False),
+    column(
+        "text_scores",
+        pa.map_(pa.string(), pa.float32()),
+        "how much each of embed.texts_to_verify says, in all 1",
+    ),
+    column("text_match", pa.string(), "the text that says most"),
     FINGERPRINT,
     RUN_ID,
 )

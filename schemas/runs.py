@@ -15,7 +15,7 @@ TABLE = table(
     column("num_out", pa.int64(), "rows written"),
     column("num_failed", pa.int64(), "rows written to failures"),
     column("cpu_s", pa.float64(), "CPU seconds in the decoding processes"),
-    column("gpu_s", pa.float64(), "GPU seconds, NULL without one"),
+    column("gpu_s", pa.float64(), "seconds in which models were at work, NULL without one"),
     column("bytes_in", pa.int64(), "bytes of media that went in"),
     column("bytes_out", pa.int64(), "bytes of media written"),
     column("versions", pa.map_(pa.string(), pa.string()), "of this code and the libraries that shape its results"),

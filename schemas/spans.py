@@ -14,7 +14,7 @@ TABLE = table(
     column("end_s", pa.float64(), "seconds after the first shown frame, exclusive", nullable=False),
     column("start_frame", pa.int64(), "first frame, by the average frame rate"),
     column("end_frame", pa.int64(), "frame after the last, by the average frame rate"),
-    column("method", pa.string(), "fixed_stride or content"),
+    column("method", pa.string(), "fixed_stride, content or transnetv2"),
     FINGERPRINT,
     RUN_ID,
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from av.codec.hwaccel import HWAccel
 
 from schemas.signals import TABLE
 from tests import clips
@@ -57,9 +58,9 @@ def test_the_clip_is_opened_once(path: Path, monkeypatch: pytest.MonkeyPatch) ->
     opened, open_video = [], media.open_video
 
     @contextmanager
-    def counted(name: str, limits: Limits) -> Iterator[media.Video]:
+    def counted(name: str, limits: Limits, accel: HWAccel | None) -> Iterator[media.Video]:
         opened.append(name)
-        with open_video(name, limits) as video:
+        with open_video(name, limits, accel) as video:
             yield video
 
     row = clips.row(path)
@@ -154,7 +155,7 @@ def test_rows_give_one_row_a_clip_and_a_failure_for_a_bad_one(path: Path) -> Non
     bad.write_bytes(path.read_bytes()[:3000])
     batch = pd.DataFrame([clips.row(path), clips.row(path) | {"clip_id": "bad", "uri": str(bad)}])
     (out,) = analyze.rows([batch], Settings(), clips.env(path.parent))
-    assert list(out.columns) == [*analyze.COLUMNS, "fingerprint", *batching.FAILURE, batching.COST]
+    assert list(out.columns) == [*analyze.COLUMNS, "fingerprint", *batching.FAILURE, batching.COST, batching.GPU_COST]
     assert out["clip_id"].tolist() == ["c1ip", None]
     assert out["failed_key"].tolist() == [None, "bad"]
     assert out["failed_code"].tolist()[1] == "CORRUPT"

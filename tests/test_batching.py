@@ -10,7 +10,7 @@ import pytest
 
 from tests.faults import hooks
 from udfs import batching
-from udfs.batching import COST, FAILURE, PIECE
+from udfs.batching import COST, FAILURE, GPU_COST, PIECE
 from udfs.media import Limits
 
 LIMITS = Limits(timeout_s=2, memory_mb=512)
@@ -54,7 +54,7 @@ def test_a_batch_has_the_columns_in_order_and_none_where_nothing_is_known() -> N
     (frame,) = batching.each(
         [pd.DataFrame({"n": ["1"], "fingerprint": ["f"]})], hooks.double, key="n", columns=["other", "doubled"], limits=LIMITS
     )
-    assert frame.columns.tolist() == ["other", "doubled", "fingerprint", *FAILURE, COST]
+    assert frame.columns.tolist() == ["other", "doubled", "fingerprint", *FAILURE, COST, GPU_COST]
     assert frame.iloc[0].drop(COST).tolist() == [None, 2, "f", None, None, None]
 
 

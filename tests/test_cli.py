@@ -23,7 +23,8 @@ from jobs.run import OutputBusyError, locked
         (["ingest", "--output", "{out}", "--manifest", "{out}/none"], "no such file"),
         (["ingest", "--output", "{out}", "--manifest", "{out}"], "no video there"),
         (["sql", "--output", "{out}", "select 1"], "no tables here"),
-        (["clip", "--output", "{out}", "--set", "clip.encoder=h264_nvenc"], "clip.encoder: "),
+        (["clip", "--output", "{out}", "--set", "clip.encoder=libopenh264", "--set", "clip.ffmpeg=/nowhere"], "clip.encoder: "),
+        (["clip", "--output", "{out}", "--set", "clip.encoder=h264_nvenc", "--set", "clip.preset=slow"], "clip: preset slow: "),
     ],
 )
 def test_a_wrong_command_is_one_line_and_starts_no_spark(

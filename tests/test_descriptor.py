@@ -13,7 +13,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from udfs import descriptor
-from udfs.frames import Pictures, even
+from udfs.frames import Pictures, even, exactly
 from udfs.limits import Limits
 
 Clip = list[Pictures]
@@ -61,7 +61,7 @@ def described(
             frame = VideoFrame.from_ndarray(part, format="rgb24")
             out.mux(stream.encode(frame.reformat(width=stream.width, height=stream.height, format="yuv420p")))
         out.mux(stream.encode(None))
-    return descriptor.describe(even(str(path), 16, descriptor.SIZE, Limits())[1])
+    return descriptor.describe(even(str(path), 16, exactly(*descriptor.SIZE), Limits())[1])
 
 
 @pytest.mark.parametrize("copy", COPIES)

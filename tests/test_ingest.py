@@ -13,7 +13,7 @@ import pytest
 from schemas.videos import TABLE
 from tests.footage import write_numbered
 from udfs import ingest, source
-from udfs.batching import COST, FAILURE, Env
+from udfs.batching import COST, FAILURE, GPU_COST, Env
 
 ENV = Env(media_root="unused", fingerprint="0" * 16)
 
@@ -58,7 +58,7 @@ def test_a_batch_holds_videos_and_failures_by_uri(good: Path, tmp_path: Path) ->
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     uris = [str(good), str(tmp_path / "bad.mp4"), str(tmp_path / "gone.mp4")]
     (batch,) = ingest.rows([pd.DataFrame({"uri": uris, "attributes": None})], None, ENV)
-    assert batch.columns.tolist() == [*ingest.COLUMNS, "fingerprint", *FAILURE, COST]
+    assert batch.columns.tolist() == [*ingest.COLUMNS, "fingerprint", *FAILURE, COST, GPU_COST]
     assert batch["num_frames"].tolist() == [30, None, None]
     assert batch["failed_key"].tolist() == [None, *uris[1:]]
     assert batch["failed_code"].tolist() == [None, "UNSUPPORTED", "NOT_FOUND"]

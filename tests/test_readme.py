@@ -47,7 +47,7 @@ def test_every_view_is_named() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_reelmill_command_parses(command: str) -> None:
-    assert cli._parser().parse_args(shlex.split(command)).job in cli.JOBS
+    assert cli._parser().parse_args(shlex.split(command, comments=True)).job in cli.JOBS
 
 
 def test_every_make_target_exists() -> None:
@@ -56,10 +56,11 @@ def test_every_make_target_exists() -> None:
 
 
 def test_the_settings_shown_are_settings(tmp_path: Path) -> None:
-    shown = re.search(r"```toml\n(.*?)```", README, flags=re.DOTALL)
-    assert shown is not None
-    (tmp_path / "shown.toml").write_text(shown[1], encoding="utf-8")
-    assert load([str(tmp_path / "shown.toml")], []).filter.motion
+    shown = re.findall(r"```toml\n(.*?)```", README, flags=re.DOTALL)
+    (tmp_path / "shown.toml").write_text("\n".join(shown), encoding="utf-8")
+    settings = load([str(tmp_path / "shown.toml")], [])
+    assert settings.filter.motion
+    assert settings.embed.resources.gpus == 0.25
 
 
 def test_the_tree_names_every_file_and_no_other() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jobs.fingerprints import RECIPES, fingerprint
-from jobs.settings import SECTIONS, Settings, SettingsError, load, names
+from jobs.settings import SECTIONS, Settings, SettingsError, _flat, load, names
 
 
 def test_without_anything_the_defaults_hold() -> None:
@@ -66,8 +66,16 @@ def test_local_toml_holds_every_setting_with_its_default() -> None:
     given = tomllib.loads(Path("conf/local.toml").read_text(encoding="utf-8"))
     spark = given.pop("spark")
     assert load(["conf/local.toml"], []) == Settings(spark=spark)
-    optional = {"split.clip_stride_s", "clip.crf"}  # TOML has no null
-    assert {f"{section}.{key}" for section, keys in given.items() for key in keys} == set(names()) - optional
+    optional = {"split.clip_stride_s", "clip.crf", "embed.num_frames"}  # TOML has no null
+    optional |= {name for name in names() if ".resources.executor_" in name}
+    assert {name for section, keys in given.items() for name in _flat(section, keys)} == set(names()) - optional
+
+
+@pytest.mark.parametrize("name", ["conf/gpu.toml", "conf/tiny.toml"])
+def test_the_other_files_name_only_settings_that_there_are(name: str) -> None:
+    settings = load([name], [])
+    assert settings.curate.caption
+    assert settings.embed.model != Settings().embed.model
 
 
 @pytest.mark.parametrize("stage", RECIPES)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.footage import read_number, write_numbered
 from udfs import ingest, media, split
-from udfs.batching import COST, FAILURE, Env
+from udfs.batching import COST, FAILURE, GPU_COST, Env
 from udfs.errors import MediaError
 from udfs.split import Params, fixed_stride, frame_at, scene_spans
 
@@ -165,7 +165,7 @@ def test_25_settings_that_make_no_sense_are_refused(settings: dict[str, Any], me
 def test_batches_hold_the_columns_of_spans_and_failures_in_place(tmp_path: Path) -> None:
     rows = [video_row(write_numbered(tmp_path / f"{n}.mp4", n, size=SMALL)) for n in (20, 90)]
     (batch,) = split.rows([pd.DataFrame(rows)], Params(), ENV)
-    assert batch.columns.tolist() == [*split.COLUMNS, "fingerprint", *FAILURE, COST]
+    assert batch.columns.tolist() == [*split.COLUMNS, "fingerprint", *FAILURE, COST, GPU_COST]
     assert batch["failed_code"].tolist() == ["TOO_SHORT", None]
     assert batch["failed_key"].tolist() == [rows[0]["video_id"], None]
     assert batch["end_frame"].tolist() == [None, 90]

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Annotated
 
 import cv2
 import pandas as pd
 from av.codec.context import Flags2, ThreadType
+from av.codec.hwaccel import HWAccel
 from av.video.frame import VideoFrame
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from schemas.signals import TABLE
-from udfs import batching, media, motion, phash, preview, proxy, quality, source, windows
+from udfs import batching, media, motion, nvidia, phash, preview, proxy, quality, sandbox, source, windows
 from udfs.batching import Env, Row
 from udfs.errors import MediaError
+from udfs.nvidia import Hwaccel
+from udfs.resources import EFFORT, Resources
 
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
 # Each sees every frame, in order, and gives its columns at the end; none knows of another. `warnings` is a column of all.
@@ -33,6 +37,12 @@ class Params:
     phash: Annotated[bool, Field(description="perceptual hashes")] = True
     proxy: Annotated[bool, Field(description="the small rendition that models read")] = True
     preview: Annotated[bool, Field(description="an animated WebP a window")] = True
+    hwaccel: Annotated[
+        Hwaccel, Field(description="cuda: NVDEC decodes what it can, and motion is scored from pictures: it gives no vectors")
+    ] = "none"
+    resources: Annotated[
+        Resources, Field(json_schema_extra=EFFORT, description="gpus 0: a third of one with hwaccel cuda; else none is taken")
+    ] = Resources()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,8 +60,11 @@ class Settings:
 
 def rows(batches: Iterable[pd.DataFrame], params: Settings, env: Env) -> Iterator[pd.DataFrame]:
     """Batches of clips to batches of signals, one row a clip."""
-    work = partial(measure, params=params, env=env)
-    return batching.each(batches, work, key="clip_id", columns=COLUMNS, limits=env.limits)
+    work, on_gpu = partial(measure, params=params, env=env), params.analyze.hwaccel == "cuda"
+    limits = env.limits.with_cuda() if on_gpu else env.limits
+    yield from batching.each(batches, work, key="clip_id", columns=COLUMNS, limits=limits)
+    if on_gpu:
+        sandbox.stop()  # what CUDA holds there, the models of the next stage may need
 
 
 def measure(row: Row, params: Settings, env: Env) -> list[Row]:
@@ -64,8 +77,15 @@ def measure(row: Row, params: Settings, env: Env) -> list[Row]:
     """
     path = source.checked_path(row["uri"], source.Params())
     cv2.setNumThreads(1)  # a task has one core
+    if params.analyze.hwaccel == "cuda" and (accel := nvidia.decoder(nvidia.index(env.task))):
+        with suppress(MediaError):  # it may be the card that failed, or a clip that only FFmpeg itself decodes
+            return _measured(path, row, params, env, accel)
+    return _measured(path, row, params, env, None)
+
+
+def _measured(path: str, row: Row, params: Settings, env: Env, accel: HWAccel | None) -> list[Row]:
     observers, warnings = watching(row, params, env), list[str]()
-    with media.open_video(path, env.limits) as video:
+    with media.open_video(path, env.limits, accel) as video:
         if params.analyze.motion:
             video.stream.codec_context.flags2 |= Flags2.export_mvs  # before the first frame is decoded
             # Frame threads drop vectors by chance, up to 5 % of them and others in every run (FFmpeg 8.1).

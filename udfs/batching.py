@@ -7,17 +7,19 @@ import resource
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import pandas as pd
 
-from udfs import sandbox, source
+from udfs import checkpoints, sandbox, source
+from udfs.device import Task
 from udfs.errors import MediaError
 from udfs.media import Limits
 
+T = TypeVar("T")
 Row = dict[str, Any]
 Work = Callable[[Row], list[Row]]
-Rows = Callable[[Iterator[pd.DataFrame]], Iterator[pd.DataFrame]]
+Rows = Callable[[Iterable[pd.DataFrame]], Iterator[pd.DataFrame]]
 
 
 class Counter(Protocol):
@@ -29,7 +31,7 @@ class Counter(Protocol):
 
 # Beside a table's own columns a batch carries these; the driver takes them off again (jobs/stage.py).
 FAILURE = ("failed_key", "failed_code", "failed_message")
-COST = "cpu_s"
+COST, GPU_COST = "cpu_s", "gpu_s"
 PIECE = 200  # inputs whose rows are handed on together: an Arrow batch of 10,000 may stand for hours of work
 
 
@@ -41,6 +43,8 @@ class Env:
     fingerprint: str  # of the stage, part of the names of the files it writes
     limits: Limits = field(default_factory=Limits)
     sources: source.Params = field(default_factory=source.Params)
+    models: checkpoints.Params = field(default_factory=checkpoints.Params)
+    task: Task = field(default_factory=Task)  # the one that runs; known on the executor only
 
 
 def each(
@@ -59,20 +63,25 @@ def each(
     no file may do without the sandbox. `parts` splits a row that stands for several inputs into rows of one input each: if
     such a row fails, its parts are done one by one, so that only the guilty one fails.
     """
-    names = [*columns, "fingerprint", *FAILURE, COST]
     for batch in batches:
         for start in range(0, len(batch), PIECE):
-            piece = _records(batch.iloc[start : start + PIECE])
+            piece = records(batch.iloc[start : start + PIECE])
             done = [
                 result | {"fingerprint": row.get("fingerprint")}
                 for row in piece
                 for result in _outcome(row, work, key, limits, isolated, parts)
             ]
-            # As objects, and None where a column is missing: a NaN would turn whole numbers into floats, and is no map or list.
-            yield pd.DataFrame([[r.get(name) for name in names] for r in done], columns=names, dtype=object)
+            yield frame(done, columns)
 
 
-def counted(batches: Iterator[pd.DataFrame], rows: Rows, done: Counter) -> Iterator[pd.DataFrame]:
+def frame(rows: list[Row], columns: list[str]) -> pd.DataFrame:
+    """Results as a batch, a column of None where they lack one."""
+    names = [*columns, "fingerprint", *FAILURE, COST, GPU_COST]
+    # As objects: a NaN would turn whole numbers into floats, and is no map or list.
+    return pd.DataFrame([[row.get(name) for name in names] for row in rows], columns=names, dtype=object)
+
+
+def counted(batches: Iterable[pd.DataFrame], rows: Rows, done: Counter) -> Iterator[pd.DataFrame]:
     """What `rows` makes of the batches, telling a counter of every input that it took."""
 
     def told() -> Iterator[pd.DataFrame]:
@@ -89,7 +98,7 @@ def failure(key: str, error: MediaError) -> Row:
 
 
 def _outcome(row: Row, work: Work, key: str, limits: Limits, isolated: bool, parts: Work | None) -> list[Row]:
-    timeout_s = limits.timeout_s + limits.timeout_per_s * float(row.get("duration_s") or 0.0)
+    timeout_s = timeout(row, limits)
     started = time.monotonic()
     try:
         if isolated:
@@ -107,15 +116,21 @@ def _outcome(row: Row, work: Work, key: str, limits: Limits, isolated: bool, par
     return [result | {COST: cpu_s / len(results)} for result in results]
 
 
-def measured(work: Work, row: Row) -> tuple[list[Row], float]:
-    """The rows of one input and the CPU seconds they took."""
+def timeout(row: Row, limits: Limits) -> float:
+    """Seconds that an input may take, by its length."""
+    return limits.timeout_s + limits.timeout_per_s * float(row.get("duration_s") or 0.0)
+
+
+def measured(work: Callable[..., T], *args: Any) -> tuple[T, float]:
+    """What a call returns, and the CPU seconds it took."""
     before = resource.getrusage(resource.RUSAGE_SELF)
-    rows = work(row)
+    result = work(*args)
     after = resource.getrusage(resource.RUSAGE_SELF)
-    return rows, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return result, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def _records(batch: pd.DataFrame) -> list[Row]:
+def records(batch: pd.DataFrame) -> list[Row]:
+    """The rows of a batch, NULL as None."""
     return [{str(name): _known(value) for name, value in record.items()} for record in batch.to_dict("records")]
 
 

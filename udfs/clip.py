@@ -10,16 +10,19 @@ from typing import Annotated, Any, Literal
 
 import av.error
 import pandas as pd
+from av.codec.hwaccel import HWAccel
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from schemas.clips import TABLE
-from udfs import batching, encoding, media, mux, source, store, streamcopy, transcode
+from udfs import batching, encode, encoding, media, mux, nvidia, sandbox, source, store, streamcopy, transcode
 from udfs.audio import Stretch
 from udfs.batching import Env, Row
 from udfs.errors import MediaError
 from udfs.limits import Tally
 from udfs.media import Video
+from udfs.nvidia import Hwaccel
+from udfs.resources import EFFORT, Resources
 from udfs.source import local_path
 
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
@@ -35,12 +38,25 @@ class Params(encoding.Params):
     use_input_bit_rate: Annotated[bool, Field(description="the source's bit rate in place of crf")] = False
     audio: Annotated[Literal["keep", "drop"], Field(description="keep: copied where mp4 may hold it, else AAC")] = "keep"
     max_unit_s: Annotated[float, Field(gt=0, description="seconds of video cut in one decoding pass")] = 300.0
+    hwaccel: Annotated[Hwaccel, Field(description="cuda: NVDEC decodes what it can, and may hide damage")] = "none"
+    resources: Annotated[
+        Resources,
+        Field(json_schema_extra=EFFORT, description="gpus 0: a third of one where h264_nvenc or NVDEC works; else none is taken"),
+    ] = Resources()
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU may encode or decode."""
+        return self.mode == "transcode" and (self.encoder == encoding.NVENC or self.hwaccel == "cuda")
 
 
 def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env) -> Iterator[pd.DataFrame]:
     """Batches of units (a video and some of its spans) to batches of clips; failures are named by clip_id."""
     work = partial(cut, params=params, env=env)
-    return batching.each(batches, work, key="clip_id", columns=COLUMNS, limits=env.limits, parts=alone)
+    limits = env.limits.with_cuda() if params.on_gpu else env.limits
+    yield from batching.each(batches, work, key="clip_id", columns=COLUMNS, limits=limits, parts=alone)
+    if params.on_gpu:
+        sandbox.stop()  # what CUDA holds there, the models of the next stage may need
 
 
 def alone(unit: Row) -> list[Row]:
@@ -66,11 +82,24 @@ def cut(row: Row, params: Params, env: Env) -> list[Row]:
 
 
 def _transcoded(path: str, spans: list[Row], row: Row, params: Params, env: Env) -> list[Row]:
+    accel = nvidia.decoder(nvidia.index(env.task)) if params.hwaccel == "cuda" else None
+    made = _recoded(path, spans, row, params, env, accel)
+    failed = {done[batching.FAILURE[0]] for done in made if batching.FAILURE[0] in done}
+    if accel is None or not failed:
+        return made
+    # It may be the card that failed, or a video that only FFmpeg itself decodes.
+    again = [span for span in spans if span["clip_id"] in failed]
+    return [done for done in made if done.get("clip_id")] + _recoded(path, again, row, params, env, None)
+
+
+def _recoded(path: str, spans: list[Row], row: Row, params: Params, env: Env, accel: HWAccel | None) -> list[Row]:
+    gpu = nvidia.index(env.task) if params.on_gpu else 0
+    encoder = encode.usable(params, gpu)
     aside = os.path.join(local_path(env.media_root), store.ASIDE)  # where what a killed run leaves is swept up
     os.makedirs(aside, exist_ok=True)
     bit_rate_k = row.get("bit_rate_k") if params.use_input_bit_rate else None
-    with media.open_video(path, env.limits) as video, TemporaryDirectory(dir=aside) as folder:
-        takes = [transcode.Take(span, f"{folder}/{n}.mp4", params, bit_rate_k) for n, span in enumerate(spans)]
+    with media.open_video(path, env.limits, accel) as video, TemporaryDirectory(dir=aside) as folder:
+        takes = [transcode.Take(span, f"{folder}/{n}.mp4", encoder, bit_rate_k, gpu) for n, span in enumerate(spans)]
         return [_finished(take, path, video, row, params, env) for take in transcode.taken(takes, video)]
 
 
@@ -87,7 +116,7 @@ def _finished(take: transcode.Take, path: str, video: Video, row: Row, params: P
     sound = _sound(path, video, first_s, take.span["end_s"], params)
     done = _placed(take.span, row, mux.whole(take.path, env.limits), sound, env)
     os.unlink(take.path)
-    return done | {"encoder": params.encoder, "exact": True}
+    return done | {"encoder": take.params.encoder, "exact": True}
 
 
 def _copied(path: str, span: Row, row: Row, params: Params, env: Env) -> Row | None:

@@ -82,9 +82,17 @@ def frames(video: Video, start_s: float = 0.0, end_s: float = math.inf) -> Itera
         if at >= end_s - BOUNDARY_TOLERANCE_S:
             return
         if at >= start_s - BOUNDARY_TOLERANCE_S:
+            _check_cropping(video, frame)
             video.tally.frames += 1
             video.tally.corrupt += frame.is_corrupt
             yield max(at, 0.0), frame
+
+
+def _check_cropping(video: Video, frame: VideoFrame) -> None:
+    """FFmpeg cuts a hidden left or upper edge off its own frames, but not off a GPU's."""
+    context = video.stream.codec_context
+    if context.is_hwaccel and (frame.width, frame.height) != (context.width, context.height):
+        raise MediaError("UNSUPPORTED", f"a frame of {frame.width}x{frame.height} that shows {context.width}x{context.height}")
 
 
 def _risen(shown_s: float | None, last_s: float, step_s: float) -> float:

@@ -2,77 +2,176 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache, partial
-from typing import Annotated, Literal
+from dataclasses import dataclass as plain
+from difflib import get_close_matches
+from functools import partial
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from schemas.embeddings import TABLE
-from udfs import batching, descriptor, frames, source
+from udfs import batching, checkpoints, descriptor, embedders, frames, source, texts
 from udfs.batching import Env, Row
-from udfs.frames import Pictures
+from udfs.checkpoints import MissingModelError
+from udfs.embedders import DESCRIPTOR, Dtype, Vectors
+from udfs.errors import MediaError
+from udfs.frames import Fit, Pictures, Times
+from udfs.inference import Call, infer
+from udfs.limits import Limits
+from udfs.resources import EFFORT, Resources
 
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
-Vectors = npt.NDArray[np.float32]  # clips x dim
+NUM_FRAMES = 16  # of the descriptor
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Params:
     """[embed]"""
 
-    model: Annotated[Literal["descriptor"], Field(description="classical and on the CPU: finds near-copies, not meanings")] = (
-        "descriptor"
-    )
-    num_frames: Annotated[int, Field(ge=1, le=256, description="sampled evenly over the whole clip")] = 16
+    model: Annotated[
+        str, Field(description="descriptor: classical, finds near-copies; one of embedders.NAMES, a folder, or org/name@commit")
+    ] = DESCRIPTOR
+    num_frames: Annotated[
+        int | None, Field(ge=1, le=256, description="a clip, evenly over all of it; by default what the model was made for")
+    ] = None
+    dtype: Annotated[Dtype, Field(description="of the weights; auto: float32 on a CPU, bfloat16 on a GPU")] = "auto"
+    texts_to_verify: Annotated[
+        tuple[str, ...], Field(description="how much each of these says of a clip is scored, the scores adding up to 1")
+    ] = ()
+    batch_size: Annotated[int, Field(ge=1, le=4096, json_schema_extra=EFFORT, description="clips that a model sees at once")] = 16
+    resources: Annotated[Resources, Field(json_schema_extra=EFFORT, description="what a task takes")] = Resources()
+
+    @field_validator("model")
+    @classmethod
+    def _known(cls, model: str) -> str:
+        known = (DESCRIPTOR, *embedders.NAMES)
+        if model in known or "/" in model or "@" in model:
+            return model
+        close = get_close_matches(model, known, n=1, cutoff=0.4)
+        raise ValueError(f"no embedder; did you mean {close[0]}?" if close else f"no embedder; known are {', '.join(known)}")
+
+    @field_validator("texts_to_verify")
+    @classmethod
+    def _distinct(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        if len({text.strip() for text in given} - {""}) < len(given):
+            raise ValueError("an empty text, or one twice")
+        return given
 
 
-@dataclasses.dataclass(frozen=True)
-class Model:
-    """A loaded model: the size of its pictures (width, height), and what it makes of a list of clips."""
+@plain(frozen=True)
+class Answer:
+    """What a model says of one clip."""
 
-    size: tuple[int, int]
-    encode: Callable[[Sequence[Pictures]], Vectors]
+    vector: npt.NDArray[np.float32]
+    dim: int  # of the model
+    num_frames: int  # distinct ones that it saw
+    read: Vectors | None  # the texts to verify
 
 
 def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env) -> Iterator[pd.DataFrame]:
     """Batches of clips to batches of embeddings, one row a clip."""
-    work = partial(vector, params=params, env=env)
-    return batching.each(batches, work, key="clip_id", columns=COLUMNS, limits=env.limits)
+    if params.model == DESCRIPTOR:
+        work = partial(described, params=params, env=env)
+        return batching.each(batches, work, key="clip_id", columns=COLUMNS, limits=env.limits)
+    folder = embedders.allowed(params.model, env.models)
+    wants = embedders.wants(folder, params.num_frames)
+    return infer(
+        batches,
+        prepare=partial(prepare, num_frames=wants.num_frames, fit=wants.fit, limits=env.limits),
+        load=partial(load, folder, params),
+        finish=partial(finish, params=params),
+        key="clip_id",
+        columns=COLUMNS,
+        env=env,
+        resources=params.resources,
+        batch_size=params.batch_size,
+    )
 
 
-def vector(row: Row, params: Params, env: Env) -> list[Row]:
-    """The embedding of one clip, from its proxy if the row names one.
+def check(params: Params, models: checkpoints.Params) -> None:
+    """What would stop a worker, found before Spark starts.
+
+    Raises:
+        MissingModelError: the model is not there, may not run, takes another number of frames, or cannot read texts.
+    """
+    reads = params.model != DESCRIPTOR
+    if reads:
+        checkpoints.check(params.model, models)
+        if checkpoints.is_local(params.model) or checkpoints.present(checkpoints.checkpoint(params.model), models):
+            reads = embedders.wants(checkpoints.folder(params.model, models), params.num_frames).text
+    if params.texts_to_verify and not reads:
+        raise MissingModelError(texts.cannot_read(params.model))
+
+
+def described(row: Row, params: Params, env: Env) -> list[Row]:
+    """The classical embedding of one clip, from its proxy if the row names one.
 
     Raises:
         MediaError: the file is not there, damaged or incomplete.
     """
-    model = load(params, "cpu")
-    path = source.checked_path(row.get("proxy_uri") or row["uri"], source.Params())
-    times, pictures = frames.even(path, params.num_frames, model.size, env.limits)
-    found = embed(model, [pictures])[0]
-    return [
-        {
-            "clip_id": row["clip_id"],
-            "model": params.model,
-            "dim": len(found),
-            "num_frames": len(np.unique(times)),
-            "vector": found.tolist(),
-        }
-    ]
+    times, pictures = look(_uri(row), params.num_frames or NUM_FRAMES, frames.exactly(*descriptor.SIZE), env.limits)
+    return [embedding(row, DESCRIPTOR, descriptor.describe(pictures), len(np.unique(times)))]
 
 
-@lru_cache(maxsize=1)
-def load(params: Params, device: str) -> Model:
-    """The model of the settings, once a process; the descriptor has no weights and knows no device."""
-    return Model(descriptor.SIZE, lambda clips: np.stack([descriptor.describe(pictures) for pictures in clips]))
+def prepare(row: Row, call: Call, num_frames: int, fit: Fit, limits: Limits) -> Iterator[tuple[int, Pictures]]:
+    """One clip's pictures, and how many of them differ in time, from its proxy if the row names one."""
+    times, pictures = call(look, _uri(row), num_frames, fit, limits)
+    yield len(np.unique(times)), pictures
 
 
-def embed(model: Model, clips: Sequence[Pictures]) -> Vectors:
-    """One vector of length 1 a clip, or of zeros for a clip that shows nothing."""
-    return model.encode(clips)
+def look(uri: str, num_frames: int, fit: Fit, limits: Limits) -> tuple[Times, Pictures]:
+    """A clip's pictures, spread over all of it; `call` runs it in the sandbox."""
+    return frames.even(source.checked_path(uri, source.Params()), num_frames, fit, limits)
+
+
+def load(folder: str, params: Params, device: str) -> Callable[[Sequence[tuple[int, Pictures]]], list[Answer]]:
+    """What answers for a batch of clips; the texts to verify are read here, once for all clips."""
+    model = embedders.load(folder, params, device)
+    read = model.encode_text(params.texts_to_verify) if params.texts_to_verify and model.encode_text else None
+
+    def answers(items: Sequence[tuple[int, Pictures]]) -> list[Answer]:
+        vectors = model.encode([pictures for _, pictures in items])
+        return [Answer(vector, model.dim, seen, read) for (seen, _), vector in zip(items, vectors, strict=True)]
+
+    return answers
+
+
+def finish(row: Row, answers: Sequence[Answer], params: Params) -> list[Row]:
+    """One clip's row.
+
+    Raises:
+        MediaError: BAD_OUTPUT.
+    """
+    (answer,) = answers
+    if answer.vector.shape != (answer.dim,):
+        raise MediaError("BAD_OUTPUT", f"a vector of {answer.vector.shape}, not of {answer.dim}")
+    if not np.isfinite(answer.vector).all() or not answer.vector.any():
+        raise MediaError("BAD_OUTPUT", "a vector of zeros, or with a number that is none")
+    row = embedding(row, params.model, answer.vector, answer.num_frames)
+    if answer.read is not None:
+        scores = texts.matches(answer.vector, answer.read)
+        row["text_scores"] = dict(zip(params.texts_to_verify, map(float, scores), strict=True))
+        row["text_match"] = params.texts_to_verify[int(scores.argmax())]
+    return [row]
+
+
+def embedding(row: Row, model: str, vector: npt.NDArray[np.float32], num_frames: int) -> Row:
+    """The row of a clip whose vector is known."""
+    return {
+        "clip_id": row["clip_id"],
+        "model": model,
+        "dim": len(vector),
+        "num_frames": num_frames,
+        "vector": vector.tolist(),
+        "text_scores": None,
+        "text_match": None,
+    }
+
+
+def _uri(row: Row) -> str:
+    return str(row.get("proxy_uri") or row["uri"])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from fractions import Fraction
+from functools import cache
 
 import av
 import av.error
@@ -16,7 +18,10 @@ from av.video.stream import VideoStream
 from udfs import encoding
 from udfs.encoding import EncoderError as EncoderError
 from udfs.encoding import Params
+from udfs.heard import heard, last
 from udfs.upright import Upright
+
+log = logging.getLogger("reelmill")
 
 GRID_S = 0.0015  # a time this close to a multiple of the frame's duration was rounded to ms by its container
 MIN_TICKS_HZ = 10_000  # resolution of the times in the file, at least
@@ -31,9 +36,11 @@ def create(path: str) -> OutputContainer:
 class Writer:
     """A silent mp4 that is being encoded, of the first frame's size and colour; its times begin at 0."""
 
-    def __init__(self, path: str, params: Params, first: VideoFrame, framerate: Fraction, bit_rate_k: int | None = None) -> None:
+    def __init__(
+        self, path: str, params: Params, first: VideoFrame, framerate: Fraction, bit_rate_k: int | None = None, gpu: int = 0
+    ) -> None:
         """Raises FFmpegError or ValueError if the encoder does not open."""
-        self.path, self.params, self.bit_rate_k = path, params, bit_rate_k
+        self.path, self.params, self.bit_rate_k, self.gpu = path, params, bit_rate_k, gpu
         self.upright = Upright(first)
         rate = framerate.limit_denominator(1001)
         self.step = -(-MIN_TICKS_HZ // rate.numerator) * rate.denominator  # ticks from frame to frame
@@ -93,7 +100,7 @@ class Writer:
         return f"{self.path}.lossless" if self._is_external else self.path
 
     def _stream(self, like: VideoFrame, rate: Fraction) -> VideoStream:
-        given = LOSSLESS if self._is_external else encoding.options(self.params, self.bit_rate_k)
+        given = LOSSLESS if self._is_external else encoding.options(self.params, self.bit_rate_k, self.gpu)
         name = "libx264" if self._is_external else self.params.encoder
         stream = self.out.add_stream(name, rate=rate, options=given)
         stream.width, stream.height, stream.pix_fmt = like.width, like.height, like.format.name
@@ -123,7 +130,26 @@ class Writer:
             self.last = packet
 
 
-def check_encoder(params: Params) -> None:
+@cache
+def usable(params: Params, gpu: int) -> Params:
+    """The params of an encoder that works in this process: NVENC if it codes a frame, tried once, else what takes its place.
+
+    Raises:
+        EncoderError: it does not, and nothing may take its place.
+    """
+    if params.encoder != encoding.NVENC:
+        return params
+    try:
+        check_encoder(params, gpu)
+    except EncoderError as e:
+        if not params.fallback:
+            raise
+        log.warning("%s; %s takes its place", e, params.fallback)
+        return encoding.fallback(params)
+    return params
+
+
+def check_encoder(params: Params, gpu: int = 0) -> None:
     """Encode a few frames: only that tells whether an encoder works here, its name in a list does not.
 
     Raises:
@@ -132,17 +158,17 @@ def check_encoder(params: Params) -> None:
     frame = VideoFrame(256, 256, "yuv420p")
     for plane in frame.planes:
         plane.update(bytes([128]) * plane.buffer_size)
-    with tempfile.TemporaryDirectory() as folder, av.logging.Capture() as logs:
-        level = av.logging.get_level()
-        av.logging.set_level(av.logging.ERROR)
+    with tempfile.TemporaryDirectory() as folder, heard() as logs:
         try:
-            writer = Writer(f"{folder}/check.mp4", params, frame, Fraction(30))
+            writer = Writer(f"{folder}/check.mp4", params, frame, Fraction(30), gpu=gpu)
             for k in range(3):
                 writer.add(k / 30, frame)
             writer.close(0.1)
         except (av.error.FFmpegError, ValueError) as e:
-            said = " ".join(str(logs[-1][2] if logs else e).split())
-            advice = f"check preset and crf, or use {encoding.ENCODERS}"
-            raise EncoderError(f"{params.encoder} does not work here ({said}): {advice}") from e
-        finally:
-            av.logging.set_level(level)
+            raise EncoderError(f"{params.encoder} does not work here ({last(logs, e)}): {_advice(params)}") from e
+
+
+def _advice(params: Params) -> str:
+    if params.encoder == encoding.NVENC:
+        return "it takes a GPU with NVENC, which A100, H100 and H200 lack; clip.fallback = 'libx264' does without"
+    return f"check preset and crf, or use {encoding.ENCODERS}"

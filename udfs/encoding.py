@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from dataclasses import dataclass as plain
-from dataclasses import field
+from dataclasses import field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,6 +14,9 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 ENCODERS = "libx264, libvpx-vp9, libsvtav1"  # what the av wheel brings for any machine
+NVENC = "h264_nvenc"
+NVENC_PRESETS = ("p1", "p2", "p3", "p4", "p5", "p6", "p7")
+NVENC_MAX_CQ = 51
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -30,6 +33,16 @@ class Params:
     ] = None
     encoder_threads: Annotated[int, Field(ge=1, le=64, description="threads a clip; tasks are the better parallelism")] = 1
     ffmpeg: Annotated[str, Field(description="the ffmpeg program for libopenh264; empty: the one on PATH")] = ""
+    fallback: Annotated[
+        Literal["libx264", ""], Field(description="what encodes where h264_nvenc does not work; empty: the task fails")
+    ] = "libx264"
+
+    def __post_init__(self) -> None:
+        # Nothing but a worker may have the card, and what its encoder refuses there would look like no card.
+        if self.encoder == NVENC and self.preset not in ("", *NVENC_PRESETS):
+            raise ValueError(f"preset {self.preset}: {NVENC} knows {', '.join(NVENC_PRESETS)}")
+        if self.encoder == NVENC and (self.crf or 0) > NVENC_MAX_CQ:
+            raise ValueError(f"crf {self.crf}: {NVENC} goes to {NVENC_MAX_CQ}")
 
 
 @plain(frozen=True)
@@ -61,10 +74,17 @@ class EncoderError(Exception):
     """An encoder that does not work on this machine; its text is one line that says what to do."""
 
 
-def options(params: Params, bit_rate_k: int | None) -> dict[str, str]:
+def fallback(params: Params) -> Params:
+    """The same for the encoder that takes over, if one may: the preset was the other one's, the quality is on the same scale."""
+    return replace(params, encoder=params.fallback or params.encoder, preset="")
+
+
+def options(params: Params, bit_rate_k: int | None, gpu: int = 0) -> dict[str, str]:
     """The encoder's own options: for a bit rate (kbit a second) if there is one, else for constant quality."""
     kind = KINDS[params.encoder]
     given = dict(kind.always)
+    if params.encoder == NVENC:
+        given["gpu"] = str(gpu)
     if preset := params.preset or kind.preset[1]:
         given[kind.preset[0]] = preset
     if params.encoder == "libx264":

@@ -14,10 +14,11 @@ Code = Literal[
     "TOO_LARGE",  # over a limit on pixels, frames, seconds or bytes
     "TIMEOUT",  # the decoder did not come back in time
     "CRASH",  # the decoder's process died
-    "OOM",  # the decoder's process hit its memory limit
+    "OOM",  # the decoder's process hit its memory limit, or one input is more than the GPU holds
     "NOT_FOUND",  # no such file, or one that may not be read
     "DENIED",  # outside the allowed roots, protocols or formats
     "CHANGED",  # the file is not the one that was ingested
+    "BAD_OUTPUT",  # a model's answer that cannot be used: NaN, a wrong shape, an empty text
 ]
 CODES: tuple[str, ...] = get_args(Code)
 

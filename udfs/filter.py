@@ -18,6 +18,7 @@ class Params:
     motion_global_mean_threshold: Annotated[float, Field(ge=0)] = 0.00098
     motion_per_patch_min_256_threshold: Annotated[float, Field(ge=0)] = 0.000001
     aesthetic: Annotated[bool, Field(description="drop clips of low aesthetic score")] = False
+    aesthetic_reduction: Annotated[Literal["min", "mean"], Field(description="of the frames' scores to the clip's")] = "min"
     aesthetic_threshold: Annotated[float, Field(ge=0, le=10)] = 3.5
     black: Annotated[bool, Field(description="drop clips that are mostly black")] = False
     blackness_threshold: Annotated[float, Field(ge=0, le=1, description="share of frames")] = 0.5

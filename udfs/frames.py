@@ -1,74 +1,156 @@
-"""A clip and a number of frames -> that many pictures, spread evenly from its beginning to its end."""
+"""A video and a number, times, rates or a place -> the pictures on screen then: upright, RGB, of the size that fits."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from itertools import chain, pairwise
+from array import array
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Literal
 
 import av.error
 import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 
-from udfs import media
-from udfs.limits import Limits
+from udfs import media, scaling
+from udfs.fits import Fit as Fit
+from udfs.fits import exactly as exactly
+from udfs.fits import pixels as pixels
+from udfs.fits import short_side as short_side
+from udfs.fits import target_res as target_res
+from udfs.limits import Limits, Tally
+from udfs.moments import Times as Times
+from udfs.moments import middles, nearest, on_screen
 
 Pictures = npt.NDArray[np.uint8]  # frames x height x width x 3, RGB
-Times = npt.NDArray[np.float64]  # seconds after the first shown frame
+Policy = Literal["first", "middle", "last"]
+
+BEHIND_ANY_S = 1e15
 
 
-def even(path: str, num_frames: int, size: tuple[int, int], limits: Limits) -> tuple[Times, Pictures]:
-    """The frames on screen at the middles of `num_frames` equal parts of the clip, upright, scaled to `size` (width, height).
+def even(path: str, num_frames: int, fit: Fit, limits: Limits) -> tuple[Times, Pictures]:
+    """The frames on screen at the middles of `num_frames` equal parts of the clip.
 
-    The aspect is not kept. A clip with fewer frames than asked for shows some of them again. The times are the frames' own.
+    A clip with fewer frames than asked for shows some of them again. The times are the frames' own. All of it is decoded.
 
     Raises:
         MediaError: what `media.open_video` raises; CORRUPT or PARTIAL if too little of the clip decodes.
     """
-    times, pictures = list[float](), list[Pictures]()
+    wanted = middles(_outline(path, limits)[1], num_frames)
     with media.open_video(path, limits) as video:
-        wanted = middles(_span_s(video), num_frames)
-    with media.open_video(path, limits) as video:  # anew: the packets looked at are spent
-        for at_s, gone_s, frame in _on_screen(media.frames(video)):
-            repeats = int(np.searchsorted(wanted, gone_s - media.BOUNDARY_TOLERANCE_S)) - len(times)
-            if repeats > 0:
-                times += [at_s] * repeats
-                pictures += [picture(frame, size)] * repeats
+        found = _painted(on_screen(media.frames(video), wanted), fit)
         video.tally.check(video.stream.frames, limits)
-    return np.array(times), np.stack(pictures)
+    return found
 
 
-def middles(duration_s: float, parts: int) -> Times:
-    """The middle of each of so many equal parts, in seconds: the last lies half a part before the end."""
-    parts_at: Times = np.arange(parts, dtype=np.float64)
-    return (parts_at + 0.5) * (duration_s / parts)
+def shown(path: str, at_s: Sequence[float], fit: Fit, limits: Limits) -> tuple[Times, Pictures]:
+    """The frames on screen at each of these rising times, of which there is one at least; past the end, the last frame.
+
+    The times are the frames' own. No more than the stretch from the first to the last of them is decoded.
+
+    Raises:
+        MediaError: as `even`.
+    """
+    starts, _ = _outline(path, limits, whole=True)
+    return _shown(path, np.asarray(at_s, np.float64), starts, fit, limits)
 
 
-def picture(frame: VideoFrame, size: tuple[int, int]) -> Pictures:
-    """A frame as a player shows it, height x width x 3: turned upright, RGB, scaled to `size` (width, height)."""
-    turns = round(frame.rotation / 90) % 4
-    width, height = size if turns % 2 == 0 else size[::-1]
-    pixels = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="AREA")
-    return np.ascontiguousarray(np.rot90(pixels, turns))
+def one(path: str, policy: Policy, fit: Fit, limits: Limits) -> tuple[Times, Pictures]:
+    """The first frame, the last, or the one on screen in the middle of the duration.
+
+    Raises:
+        MediaError: as `even`; of a damaged video whose first frame is good, that one is given.
+    """
+    if policy == "first":
+        return _shown(path, np.zeros(1), np.zeros(1), fit, limits)
+    starts, duration_s = _outline(path, limits, whole=True)
+    wanted = middles(duration_s, 1) if policy == "middle" else np.array([BEHIND_ANY_S])
+    return _shown(path, wanted, starts, fit, limits)
 
 
-def _span_s(video: media.Video) -> float:
-    """How long frames are shown, by the packets: headers of uneven frame rates may end early, of live streams say nothing."""
-    begins, ends = list[float](), list[float]()
-    try:
-        for packet in video.container.demux(video.stream):
-            if packet.pts is not None and packet.time_base is not None and not packet.is_discard:
-                begins.append(float(packet.pts * packet.time_base))
-                ends.append(float((packet.pts + (packet.duration or 0)) * packet.time_base))
-    except av.error.FFmpegError:
-        return video.duration_s  # the decode finds out what is wrong
-    return max(ends) - min(begins) if ends else video.duration_s
+def sequence(path: str, fps: Sequence[float], fit: Fit, limits: Limits) -> list[tuple[Times, Pictures]]:
+    """What `stream` gives, one pair a rate: for what fits into memory.
+
+    Raises:
+        MediaError: as `even`.
+    """
+    times, pictures = [list[float]() for _ in fps], [list[Pictures]() for _ in fps]
+    for rate, at_s, picture in stream(path, fps, fit, limits):
+        times[rate].append(at_s)
+        pictures[rate].append(picture)
+    return [(np.array(own), np.stack(seen)) for own, seen in zip(times, pictures, strict=True)]
 
 
-def _on_screen(shown: Iterator[tuple[float, VideoFrame]]) -> Iterator[tuple[float, float, VideoFrame]]:
-    """Each frame with the times at which it comes and goes; the last one stays."""
-    end: list[tuple[float, VideoFrame | None]] = [(math.inf, None)]
-    for (at_s, frame), (gone_s, _) in pairwise(chain(shown, end)):
-        assert frame is not None
-        yield at_s, gone_s, frame
+def stream(path: str, fps: Sequence[float], fit: Fit, limits: Limits) -> Iterator[tuple[int, float, Pictures]]:
+    """Samples of several rates from one decode, as they come: number of the rate, the frame's own time, picture.
+
+    A picture that is wanted more than once is the same array. Only at its end is it known whether the video is whole.
+
+    Raises:
+        MediaError: as `even`.
+    """
+    with media.open_video(path, limits) as video:
+        painter = _Painter(fit)
+        for rate, at_s, frame in nearest(media.frames(video), fps):
+            yield rate, at_s, painter.picture(frame)
+        video.tally.check(video.stream.frames, limits)
+
+
+class _Painter:
+    """Makes pictures of the frames of one video, all of the size that fits its first one."""
+
+    def __init__(self, fit: Fit) -> None:
+        self.fit, self.scaler = fit, VideoReformatter()
+        self.size: tuple[int, int] | None = None
+        self.last: tuple[VideoFrame, Pictures] | None = None
+
+    def picture(self, frame: VideoFrame) -> Pictures:
+        self.size = self.size or self.fit(*scaling.upright_size(frame))
+        if self.last is None or self.last[0] is not frame:
+            self.last = frame, scaling.upright(frame, self.size, self.scaler)
+        return self.last[1]
+
+
+def _painted(found: Iterator[tuple[float, VideoFrame]], fit: Fit) -> tuple[Times, Pictures]:
+    painter = _Painter(fit)
+    seen = [(at_s, painter.picture(frame)) for at_s, frame in found]
+    return np.array([at_s for at_s, _ in seen]), np.array([image for _, image in seen], dtype=np.uint8)
+
+
+def _shown(path: str, wanted: Times, starts: Times, fit: Fit, limits: Limits) -> tuple[Times, Pictures]:
+    """The frames on screen then, decoded from the last start no later than the first wanted time, else from the beginning."""
+    before = starts[starts <= wanted[0]]
+    for start_s in dict.fromkeys((float(before.max(initial=0.0)), 0.0)):
+        with media.open_video(path, limits) as video:
+            found = _painted(islice(on_screen(media.frames(video, start_s), wanted), len(wanted)), fit)
+            if len(found[0]) or start_s == 0.0:
+                video.tally.check(0, limits)
+                break
+    return found
+
+
+def _outline(path: str, limits: Limits, *, whole: bool = False) -> tuple[Times, float]:
+    """When each frame comes and when the last one goes, by the packets: headers of uneven frame rates may end early, of live
+    streams say nothing. Where the packets do not tell, a frame comes at 0.
+
+    With `whole`, packets that are missing or damaged are a MediaError, as frames are where all are decoded.
+    """
+    begins, end_s, tally = array("d"), -math.inf, Tally()  # of a day's video, floats of Python's would be 300 MB
+    with media.open_video(path, limits) as video:
+        duration_s = video.duration_s
+        try:
+            for packet in video.container.demux(video.stream):
+                tally.frames += packet.size > 0
+                tally.corrupt += packet.is_corrupt
+                if packet.pts is not None and packet.time_base is not None and not packet.is_discard:
+                    begins.append(float(packet.pts * packet.time_base))
+                    end_s = max(end_s, begins[-1] + float((packet.duration or 0) * packet.time_base))
+        except av.error.FFmpegError:  # the decode finds out what is wrong
+            del begins[:]
+        if whole:
+            tally.check(video.stream.frames, limits)
+        tells = bool(begins) and not video.shows_by_decode_time
+    starts = np.sort(np.array(begins)) - min(begins) if tells else np.zeros(1)
+    return starts, end_s - min(begins) if begins else duration_s

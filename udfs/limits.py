@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from pydantic import ConfigDict, Field
@@ -20,9 +20,18 @@ class Limits:
     max_frames: Annotated[int, Field(gt=0)] = 10_000_000
     max_corrupt_share: Annotated[float, Field(ge=0, le=1, description="of a clip's frames")] = 0.05
     memory_mb: Annotated[int, Field(ge=256, description="data that the decoding process may hold")] = 4096
+    cuda_memory_mb: Annotated[int, Field(ge=0, description="more of it where that process uses a GPU")] = 8192
     timeout_s: Annotated[float, Field(gt=0, description="for one input")] = 120.0
     timeout_per_s: Annotated[float, Field(ge=0, description="more for each second of video in it")] = 30.0
     decode_threads: Annotated[int, Field(ge=1, le=64)] = 1
+
+    def with_cuda(self) -> Limits:
+        """For work on a GPU.
+
+        What CUDA only reserves (no access), or shares with its driver, does not count as data. Its heaps, the stacks of its
+        threads and whatever else it maps writable for itself do, touched or not, and a limit that stops it looks like no GPU.
+        """
+        return replace(self, memory_mb=self.memory_mb + self.cuda_memory_mb)
 
 
 @dataclass

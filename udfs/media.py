@@ -11,6 +11,7 @@ import av
 import av.error
 from av.audio.codeccontext import AudioCodecContext
 from av.audio.stream import AudioStream
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
@@ -31,21 +32,19 @@ SPACING_SLACK = 0.1  # of the median spacing
 
 
 @contextmanager
-def open_video(path: str, limits: Limits) -> Iterator[Video]:
+def open_video(path: str, limits: Limits, accel: HWAccel | None = None) -> Iterator[Video]:
     """Open a file by the whitelists and find its video stream: the default one, else the first that is no cover art.
+
+    `accel` decodes it where it can; the frames come in the machine's memory all the same.
 
     Raises:
         MediaError: UNSUPPORTED, DENIED, CORRUPT, NO_VIDEO or TOO_LARGE, before any frame is decoded.
     """
-    options = {"format_whitelist": FORMATS, "protocol_whitelist": PROTOCOLS}
-    try:
-        container = av.open(path, container_options=options, metadata_errors="replace")
-    except (av.error.FFmpegError, ValueError) as e:
-        raise refusal(path, e) from e
-    with container:
+    with _opened(path, accel) as container:
         stream = _video_stream(container)
         _check_size(stream, limits)
-        stream.codec_context.thread_count = limits.decode_threads
+        # Each thread would take surfaces of NVDEC's, of which there are 32.
+        stream.codec_context.thread_count = 1 if accel else limits.decode_threads
         video = Video(container, stream)
         if video.duration_s > limits.max_duration_s:
             raise MediaError("TOO_LARGE", f"{video.duration_s:.0f} s of video, over {limits.max_duration_s:.0f}")
@@ -84,6 +83,16 @@ def probe(path: str, limits: Limits) -> dict[str, Any]:
         if first is None:
             raise MediaError("CORRUPT", "no frame could be decoded")
         return facts | {"rotation": int(first[1].rotation) % 360, "start_time_s": video.start_s}
+
+
+def _opened(path: str, accel: HWAccel | None) -> InputContainer:
+    options = {"format_whitelist": FORMATS, "protocol_whitelist": PROTOCOLS}
+    try:
+        return av.open(path, container_options=options, metadata_errors="replace", hwaccel=accel)
+    except (av.error.FFmpegError, ValueError) as e:
+        if accel is not None:  # the card may be full
+            return _opened(path, None)
+        raise refusal(path, e) from e
 
 
 def _video_stream(container: InputContainer) -> VideoStream:

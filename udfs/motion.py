@@ -6,6 +6,7 @@ import math
 from typing import Annotated
 
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
@@ -35,6 +36,7 @@ class Observer:
     def __init__(self, params: Params, clip: Row, env: Env) -> None:
         self.params = params
         self.chosen = _Parity(params.fps, clip) if params.parity else Sampler(params.fps)
+        self.scaler = VideoReformatter()
         self.vectors = _Mean()
         self.pictures = _Mean()
         self.compared = Sampler(params.fps)
@@ -72,7 +74,7 @@ class Observer:
         if not wanted and self.before is None:
             return
         width, height = bounded(self.size, self.params.estimate_side_px, multiple=16)
-        now = coded_luma(frame, (max(width, ESTIMATE_MIN_SIDE_PX), max(height, ESTIMATE_MIN_SIDE_PX)))
+        now = coded_luma(frame, (max(width, ESTIMATE_MIN_SIDE_PX), max(height, ESTIMATE_MIN_SIDE_PX)), self.scaler)
         if self.before is not None:
             self.pictures.add(flow.from_pictures(self.before, now, self.size))
         self.before = now if wanted else None

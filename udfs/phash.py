@@ -6,13 +6,14 @@ from typing import Annotated
 
 import imagehash
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from PIL import Image
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from udfs.batching import Env, Row
-from udfs.frames import middles
 from udfs.media import BOUNDARY_TOLERANCE_S
+from udfs.moments import middles
 from udfs.sampling import luma
 
 
@@ -29,21 +30,22 @@ class Observer:
     def __init__(self, params: Params, clip: Row, env: Env) -> None:
         self.wanted = [float(at_s) for at_s in middles(clip["duration_s"], params.num_frames)]
         self.before: VideoFrame | None = None
+        self.scaler = VideoReformatter()
         self.hashes: list[str] = []
 
     def see(self, at_s: float, frame: VideoFrame) -> None:
         """Once a frame is gone from the screen it is known which times it covered."""
         while self.before and len(self.hashes) < len(self.wanted) and self.wanted[len(self.hashes)] < at_s - BOUNDARY_TOLERANCE_S:
-            self.hashes.append(dct_hash(self.before))
+            self.hashes.append(dct_hash(self.before, self.scaler))
         self.before = frame
 
     def result(self) -> Row:
         """The hashes in time order."""
         while self.before and len(self.hashes) < len(self.wanted):
-            self.hashes.append(dct_hash(self.before))
+            self.hashes.append(dct_hash(self.before, self.scaler))
         return {"phash": self.hashes}
 
 
-def dct_hash(frame: VideoFrame) -> str:
+def dct_hash(frame: VideoFrame, scaler: VideoReformatter) -> str:
     """imagehash's 64-bit DCT hash of a frame's luma, 16 hex digits; a frame of one shade has no bit but the first."""
-    return str(imagehash.phash(Image.fromarray(luma(frame))))
+    return str(imagehash.phash(Image.fromarray(luma(frame, scaler))))

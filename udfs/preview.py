@@ -6,12 +6,12 @@ from fractions import Fraction
 from typing import Annotated
 
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from udfs import store, windows
+from udfs import scaling, store, windows
 from udfs.batching import Env, Row
-from udfs.frames import picture
 from udfs.rendition import Rendition
 from udfs.sampling import Sampler
 
@@ -37,6 +37,7 @@ class Observer:
         self.left = windows.windows(clip["num_frames"], cut or windows.Params())
         self.files: list[tuple[windows.Window, bytes]] = []
         self.number = -1
+        self.scaler, self.coder = VideoReformatter(), VideoReformatter()
         self.rendition: Rendition | None = None
         self._begin(0.0)
 
@@ -50,8 +51,10 @@ class Observer:
         if self.left and self.number > self.left[0].end_frame:
             self._end(at_s)
         if self.left and self.sampler.takes(at_s - self.start_s):
-            pixels = VideoFrame.from_ndarray(picture(frame, self._size(frame)), format="rgb24")
-            small = pixels.reformat(format="bgra" if self.params.compression_level == 0 else "yuv420p")
+            size = self._size(frame)
+            pixels = VideoFrame.from_ndarray(scaling.upright(frame, size, self.scaler), format="rgb24")
+            coded = "bgra" if self.params.compression_level == 0 else "yuv420p"
+            small = scaling.scaled(pixels, size, coded, self.coder, "BILINEAR")
             if self.rendition is None:
                 self.rendition = Rendition(("webp", "libwebp"), small, TIME_BASE, self._options())
             self.rendition.add(at_s - self.start_s, small)
@@ -84,8 +87,7 @@ class Observer:
 
     def _size(self, frame: VideoFrame) -> tuple[int, int]:
         """Width and height of the preview, as the clip is shown."""
-        turned = round(frame.rotation / 90) % 2 == 1
-        width, height = (frame.height, frame.width) if turned else (frame.width, frame.height)
+        width, height = scaling.upright_size(frame)
         scale = min(1.0, self.params.target_height / height)
         return max(1, round(width * scale)), max(1, round(height * scale))
 

@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import Annotated
 
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from udfs import store
 from udfs.batching import Env, Row
 from udfs.rendition import Rendition
 from udfs.sampling import Sampler, bounded
+from udfs.scaling import scaled
 
 TIME_BASE = Fraction(1, 90_000)  # divides the usual frame rates
 # fastdecode leaves out CABAC and the deblocking filter, zerolatency B-frames and look-ahead; key frames come by count alone.
@@ -38,6 +40,7 @@ class Observer:
         self.duration_s = float(clip["duration_s"])
         self.uri = store.media_uri(env.media_root, "proxies", clip["clip_id"], env.fingerprint, ".mp4")
         self.sampler = Sampler(params.fps)
+        self.scaler = VideoReformatter()
         self.rendition: Rendition | None = None
 
     def see(self, at_s: float, frame: VideoFrame) -> None:
@@ -48,8 +51,8 @@ class Observer:
         """
         if not self.sampler.takes(at_s):
             return
-        width, height = bounded((frame.width, frame.height), self.params.max_side_px, multiple=2)
-        small = frame.reformat(width=width, height=height, format="yuv420p", interpolation="AREA")
+        size = bounded((frame.width, frame.height), self.params.max_side_px, multiple=2)
+        small = scaled(frame, size, "yuv420p", self.scaler)
         if self.rendition is None:
             options = X264 | {"crf": str(self.params.crf), "g": str(self.params.gop)}
             self.rendition = Rendition(("mp4", "libx264"), small, TIME_BASE, options)

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
@@ -33,6 +34,7 @@ class Observer:
     def __init__(self, params: Params, clip: Row, env: Env) -> None:
         self.params = params
         self.sampler = Sampler(params.fps)
+        self.scaler = VideoReformatter()
         self.allowed = 1 - params.black_share + 1e-9  # share of pixels that are lit although all of them count as black
         self.black: list[bool] = []
         self.frozen: list[bool] = []
@@ -45,7 +47,7 @@ class Observer:
         """Look at the first frame of each stretch."""
         if not self.sampler.takes(at_s):
             return
-        picture = luma(frame)
+        picture = luma(frame, self.scaler)
         lit = (picture > int(255 * self.params.black_level)).view(np.uint8)
         rows, columns = (cv2.reduce(lit, dim, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel() for dim in (1, 0))
         self.black.append(bool(rows.sum() <= self.allowed * lit.size))

@@ -7,6 +7,9 @@ import math
 import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+
+from udfs import scaling
 
 Luma = npt.NDArray[np.uint8]  # height x width, 0 black to 255 white
 SLACK = 1e-3  # of a stretch: a frame this little before its beginning, by rounding, lies on it
@@ -27,14 +30,14 @@ class Sampler:
         return taken
 
 
-def luma(frame: VideoFrame) -> Luma:
+def luma(frame: VideoFrame, scaler: VideoReformatter) -> Luma:
     """The brightness of a frame as a player shows it: upright, full range."""
-    return np.ascontiguousarray(np.rot90(coded_luma(frame, (frame.width, frame.height)), round(frame.rotation / 90) % 4))
+    return np.ascontiguousarray(np.rot90(coded_luma(frame, (frame.width, frame.height), scaler), scaling.turns(frame)))
 
 
-def coded_luma(frame: VideoFrame, size: tuple[int, int]) -> Luma:
+def coded_luma(frame: VideoFrame, size: tuple[int, int], scaler: VideoReformatter) -> Luma:
     """The brightness of a frame as it was coded, which may not be upright, scaled to width x height."""
-    return np.asarray(frame.to_ndarray(format="gray", width=size[0], height=size[1], interpolation="AREA"), dtype=np.uint8)
+    return scaling.pixels(frame, size, "gray", scaler)
 
 
 def bounded(size: tuple[int, int], max_side_px: int, multiple: int) -> tuple[int, int]:

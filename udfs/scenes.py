@@ -12,7 +12,7 @@ from scenedetect import FrameTimecode
 from scenedetect.common import Timecode
 from scenedetect.detectors import AdaptiveDetector
 
-from udfs import media
+from udfs import media, scaling
 from udfs.errors import MediaError
 
 LONG_SIDE_PX = 256  # what the detector looks at; PySceneDetect's own command scales to it too
@@ -49,6 +49,4 @@ def _small(width: int, height: int) -> tuple[int, int]:
 
 
 def _picture(frame: VideoFrame, size: tuple[int, int], scaler: VideoReformatter) -> npt.NDArray[np.uint8]:
-    # PyAV's own default starts a thread a core, anew for every frame: 2.5 times the CPU time on two cores.
-    small = scaler.reformat(frame, *size, format="bgr24", interpolation="BILINEAR", threads=1)
-    return small.to_ndarray().astype(np.uint8, copy=False)
+    return scaling.pixels(frame, size, "bgr24", scaler, "BILINEAR")

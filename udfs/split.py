@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 from udfs import batching, media, source
 from udfs.batching import Env, Row
 from udfs.errors import MediaError
+from udfs.resources import EFFORT, Resources
 
 Span = tuple[float, float]  # start and end in seconds after the first shown frame, [start, end)
 Seconds = Annotated[float, Field(ge=0.1, le=86_400, allow_inf_nan=False)]
@@ -26,9 +27,12 @@ ROUNDING_S = 1e-6  # a span that misses the least length by less was meant to ha
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Params:
-    """[split]: by the clock (the first four), or at the cuts that the picture shows (the rest)."""
+    """[split]: by the clock, or at the cuts that the picture shows."""
 
-    method: Literal["fixed_stride", "content"] = "fixed_stride"
+    method: Annotated[
+        Literal["fixed_stride", "content", "transnetv2"],
+        Field(description="by the clock; at jumps of colour; at what a network takes for transitions"),
+    ] = "fixed_stride"
     limit_clips: Annotated[int, Field(ge=0, description="spans a video at most; 0: no limit")] = 0
     clip_len_s: Seconds = 10.0
     clip_stride_s: Annotated[Seconds | None, Field(description="start to start; as clip_len_s if not given")] = None
@@ -36,6 +40,11 @@ class Params:
     adaptive_threshold: Annotated[float, Field(gt=1, le=255, description="a frame's change, over its neighbours'")] = 3.0
     min_content_val: Annotated[float, Field(ge=0, le=255, description="least change of a cut, mean of hue, sat, val")] = 15.0
     window_width: Annotated[int, Field(ge=1, le=100, description="neighbours on each side, frames")] = 2
+    transnetv2_threshold: Annotated[float, Field(gt=0, lt=1, description="least probability of a transition")] = 0.4
+    batch_size: Annotated[
+        int, Field(ge=1, le=1024, description="windows of 100 frames that a GPU takes at once", json_schema_extra=EFFORT)
+    ] = 8
+    resources: Annotated[Resources, Field(description="what a task of transnetv2 takes", json_schema_extra=EFFORT)] = Resources()
     min_length_s: Seconds = 2.0
     max_length_s: Seconds = 10.0
     max_length_mode: Annotated[Literal["stride", "truncate"], Field(description="of a longer scene: all or its start")] = "stride"
@@ -59,10 +68,15 @@ def fixed_stride(num_frames: int, framerate: float, params: Params) -> list[Span
 
 def scene_spans(cuts_s: list[float], end_s: float, params: Params) -> list[Span]:
     """Spans of the scenes between the cuts, none longer than max_length_s or shorter than min_length_s."""
-    if not cuts_s and not params.entire_scene_as_clip:
+    return within(list(pairwise([0.0, *cuts_s, end_s])), end_s, params)
+
+
+def within(scenes: list[Span], end_s: float, params: Params) -> list[Span]:
+    """Spans of the scenes of a video that ends at `end_s`."""
+    if scenes == [(0.0, end_s)] and not params.entire_scene_as_clip:
         return []
     found = []
-    for start, end in pairwise([0.0, *cuts_s, end_s]):
+    for start, end in scenes:
         # The crop comes first: it is for the fades at real cuts, and striding makes more edges.
         inner = _strided(
             start + params.crop_s, end - params.crop_s, params.max_length_s, params.max_length_s, params.min_length_s
@@ -72,15 +86,22 @@ def scene_spans(cuts_s: list[float], end_s: float, params: Params) -> list[Span]
 
 
 def spans(row: Row, params: Params, env: Env) -> list[Row]:
-    """The rows of spans of one row of videos.
+    """The rows of spans of one row of videos, by a method that needs no model.
 
     Raises:
         MediaError: TOO_SHORT if there is no span; with `content` also what opening and decoding the file may raise.
     """
     if params.method == "fixed_stride":
-        found = fixed_stride(row["num_frames"], row["framerate"], params)
-    else:
-        found = _content(row, params, env)
+        return named(row, fixed_stride(row["num_frames"], row["framerate"], params), params)
+    return named(row, _content(row, params, env), params)
+
+
+def named(row: Row, found: list[Span], params: Params) -> list[Row]:
+    """The rows of the spans found in one row of videos.
+
+    Raises:
+        MediaError: TOO_SHORT if there is none.
+    """
     # By their frames: two spans of the same frames would be one clip.
     rows = {(r["start_frame"], r["end_frame"]): r for r in (_row(row, span, params.method) for span in found)}
     kept = [r for (first, after), r in rows.items() if first < after]
@@ -91,6 +112,10 @@ def spans(row: Row, params: Params, env: Env) -> list[Row]:
 
 def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env) -> Iterator[pd.DataFrame]:
     """Batches of videos -> batches of spans."""
+    if params.method == "transnetv2":
+        from udfs import shots  # with the way to models, which the other methods do without
+
+        return shots.rows(batches, params, env)
     work = partial(spans, params=params, env=env)
     isolated = params.method != "fixed_stride"  # arithmetic needs no child
     return batching.each(batches, work, key="video_id", columns=COLUMNS, limits=env.limits, isolated=isolated)

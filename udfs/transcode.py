@@ -10,7 +10,7 @@ import av.error
 from av.video.frame import VideoFrame
 
 from udfs import encode, media
-from udfs.encoding import Params
+from udfs.encoding import NVENC, Params, fallback
 from udfs.errors import MediaError
 from udfs.limits import Tally
 from udfs.media import BOUNDARY_TOLERANCE_S, Video
@@ -24,6 +24,7 @@ class Take:
     path: str  # of its picture
     params: Params
     bit_rate_k: int | None = None
+    gpu: int = 0
     tally: Tally = field(default_factory=Tally)
     writer: encode.Writer | None = None
     error: MediaError | None = None
@@ -36,7 +37,7 @@ class Take:
             return
         try:
             if self.writer is None:
-                self.writer = encode.Writer(self.path, self.params, frame, video.framerate, self.bit_rate_k)
+                self.writer = self._opened(frame, video)
             self.writer.add(at_s, frame)
         except av.error.FFmpegError as e:
             self.error = self._refused(e)
@@ -63,10 +64,23 @@ class Take:
         if self.writer is not None:
             self.writer.abandon()
 
+    def _opened(self, frame: VideoFrame, video: Video) -> encode.Writer:
+        try:
+            return self._writer(frame, video)
+        except av.error.FFmpegError:
+            if self.params.encoder != NVENC or not self.params.fallback:
+                raise
+        # NVENC takes no side over 4096 or under some 150 pixels, and of some cards only so many clips at once.
+        self.params = fallback(self.params)
+        return self._writer(frame, video)
+
+    def _writer(self, frame: VideoFrame, video: Video) -> encode.Writer:
+        return encode.Writer(self.path, self.params, frame, video.framerate, self.bit_rate_k, self.gpu)
+
     def _refused(self, error: av.error.FFmpegError) -> MediaError:
         if isinstance(error, OSError | MemoryError):  # a full disk is not the picture's fault
             raise error
-        encode.check_encoder(self.params)  # loud, if the encoder refuses everything
+        encode.check_encoder(self.params, self.gpu)  # loud, if the encoder refuses everything
         return MediaError("UNSUPPORTED", f"{self.params.encoder} refuses the frames: {error.strerror}")
 
 

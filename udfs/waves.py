@@ -15,6 +15,10 @@ from pydantic.dataclasses import dataclass
 class Params:
     """[curate]"""
 
+    aesthetic: Annotated[bool, Field(description="score clips with the model of [aesthetic]")] = False
+    caption: Annotated[bool, Field(description="describe the clips that are kept with the model of [caption]")] = False
+    align: Annotated[bool, Field(description="compare captions with their clips by the model of [embed]")] = False
+    enhance: Annotated[bool, Field(description="rewrite the captions with the model of [enhance]")] = False
     wave_videos: Annotated[int, Field(ge=1, description="videos carried through all stages together")] = 1000
     wave_hours: Annotated[float, Field(gt=0, description="of video in them, at most about")] = 500.0
     task_cost_s: Annotated[float, Field(gt=0, description="seconds of video that one task gets, about")] = 300.0

@@ -1,0 +1,162 @@
+"""A stage's [resources] and Spark's master -> a ResourceProfile, or none, and why: the one place that decides on scheduling."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+from pyspark import SparkContext, TaskContext
+from pyspark.resource import ExecutorResourceRequests, ResourceProfile, ResourceProfileBuilder, TaskResourceRequests
+
+from udfs.device import Task
+from udfs.resources import Resources
+
+log = logging.getLogger("reelmill")
+
+POOL = "REELMILL_WORKERS"  # a variable of the Python workers: those of one value are never used for a stage of another
+GPU = "gpu"
+_defining = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What scheduling goes by: Spark's master and its own settings."""
+
+    master: str
+    task_cpus: int
+    task_gpus: float
+    executor_cores: int
+    executor_gpus: int
+    executor_memory: str
+    overhead: str
+    script: str
+    vendor: str
+    dynamic: bool
+
+    @classmethod
+    def of(cls, master: str, conf: Mapping[str, str]) -> Facts:
+        """From a session's settings, with Spark's defaults."""
+        gpu = "spark.executor.resource.gpu"
+        return cls(
+            master=master,
+            task_cpus=int(conf.get("spark.task.cpus", 1)),
+            task_gpus=float(conf.get("spark.task.resource.gpu.amount", 0)),
+            executor_cores=int(conf.get("spark.executor.cores", 1)),
+            executor_gpus=int(conf.get(f"{gpu}.amount", 0)),
+            executor_memory=conf.get("spark.executor.memory", "1g"),
+            overhead=conf.get("spark.executor.memoryOverhead", ""),
+            script=conf.get(f"{gpu}.discoveryScript", ""),
+            vendor=conf.get(f"{gpu}.vendor", ""),
+            dynamic=conf.get("spark.dynamicAllocation.enabled", "false").lower() == "true",
+        )
+
+    @property
+    def cluster(self) -> str | None:
+        """The kind of cluster behind the master's address; None where it knows no profiles."""
+        if "DATABRICKS_RUNTIME_VERSION" in os.environ:
+            return "databricks"
+        if self.master.startswith(("spark://", "local-cluster")):
+            return "standalone"
+        if self.master == "yarn" or self.master.startswith("k8s://"):
+            return self.master.partition(":")[0]
+        return None
+
+    @property
+    def has_gpus(self) -> bool:
+        """Whether the executors have GPUs, or may be asked to have some."""
+        return self.executor_gpus > 0 or (self.dynamic and bool(self.script))
+
+
+class Choice(NamedTuple):
+    """How a stage is scheduled, and the reason in words."""
+
+    profile: ResourceProfile | None
+    why: str
+
+
+def choose(found: Facts, wanted: Resources) -> Choice:
+    """The profile for a stage's tasks: none where Spark's defaults are what is wanted, or where its master knows no profiles."""
+    if (wanted.cpus, wanted.gpus) == (found.task_cpus, found.task_gpus):
+        return Choice(None, "Spark's own amounts a task are those of the stage")
+    if found.cluster is None:
+        return Choice(None, f"{found.master} schedules by cores alone: tasks take turns on the GPUs")
+    if wanted.gpus and not found.has_gpus:
+        return Choice(None, "spark.executor.resource.gpu.amount is not set: the executors have no GPUs to give")
+    if found.dynamic and found.cluster != "databricks":
+        return Choice(_profile(wanted, _executor(wanted, found)), "dynamic allocation starts executors of the stage's own kind")
+    return Choice(_profile(wanted, None), "without dynamic allocation, a profile of tasks alone")
+
+
+def num_slots(context: SparkContext, wanted: Resources) -> int:
+    """How many tasks of a stage run at once, as far as it is known now."""
+    found = facts(context)
+    if not (wanted.gpus and found.executor_gpus):
+        return max(1, context.defaultParallelism // wanted.cpus)
+    executors = max(1, context.defaultParallelism // found.executor_cores)
+    return max(1, int(executors * found.executor_gpus / wanted.gpus))
+
+
+def log_choice(stage: str, wanted: Resources, choice: Choice) -> None:
+    """Say once a stage and process how it is scheduled."""
+    _said(f"{stage}: {wanted.cpus} cpus, {wanted.gpus:g} gpus a task; {'a' if choice.profile else 'no'} profile: {choice.why}")
+
+
+@cache
+def _said(line: str) -> None:
+    log.info("%s", line)
+
+
+@contextmanager
+def own_workers(context: SparkContext, wanted: Resources) -> Iterator[None]:
+    """What is defined within runs, on a cluster's GPUs, in Python workers kept for stages of the same share of a GPU.
+
+    Otherwise its tasks would be dealt to every idle worker of the CPU stages before it, and each would load a model.
+    """
+    with _defining:  # the variables are the whole session's, and waves overlap
+        if wanted.gpus and facts(context).cluster:
+            context.environment[POOL] = f"{wanted.gpus:g} gpus"
+        try:
+            yield
+        finally:
+            context.environment.pop(POOL, None)
+
+
+def task() -> Task:
+    """The task that runs in this Python worker; on an executor."""
+    context = TaskContext.get()
+    if context is None:
+        return Task()
+    given = context.resources().get(GPU)
+    return Task(context.partitionId(), tuple(given.addresses) if given else ())
+
+
+def facts(context: SparkContext) -> Facts:
+    """Of a running session."""
+    return Facts.of(str(context.master), dict(context.getConf().getAll()))
+
+
+def _profile(wanted: Resources, executor: ExecutorResourceRequests | None) -> ResourceProfile:
+    tasks = TaskResourceRequests().cpus(wanted.cpus)
+    if wanted.gpus:
+        tasks = tasks.resource(GPU, wanted.gpus)
+    builder = ResourceProfileBuilder().require(tasks)
+    return (builder.require(executor) if executor else builder).build
+
+
+def _executor(wanted: Resources, found: Facts) -> ExecutorResourceRequests:
+    """Like the session's executors, but with as many GPUs as this stage's tasks take; a CPU stage's have none."""
+    cores = wanted.executor_cores or max(found.executor_cores, wanted.cpus)
+    request = ExecutorResourceRequests().cores(cores).memory(wanted.executor_memory or found.executor_memory)
+    if found.overhead:
+        request = request.memoryOverhead(found.overhead)
+    if wanted.gpus:
+        amount = wanted.executor_gpus or max(found.executor_gpus, math.ceil(wanted.gpus))
+        request = request.resource(GPU, amount, found.script, found.vendor)
+    return request

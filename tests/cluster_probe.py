@@ -1,0 +1,65 @@
+"""A folder -> what Spark did with stages of models on two fake GPUs, as JSON: the program that test_cluster.py runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pyspark.sql import SparkSession
+
+from jobs import resources
+from jobs.session import connect
+from tests import fake_gpus, models
+from udfs.batching import Env
+from udfs.checkpoints import Params
+from udfs.resources import Resources
+
+FIELDS = "key string, pid long, gpu string, started double, ended double, began double"
+
+
+def work(batches: Iterable[pd.DataFrame], options: dict[str, Any]) -> Iterator[pd.DataFrame]:
+    """The stage of tests/models.py, on an executor."""
+    began = time.time()
+    env = Env("unused", "f" * 16, models=Params(device="cpu"), task=resources.task())
+    for batch in models.rows(batches, env, **options):
+        yield batch.assign(began=began)[[name.split()[0] for name in FIELDS.split(", ")]].astype({"pid": int})
+
+
+def stage(
+    spark: SparkSession, name: str, wanted: Resources, num_rows: int = 16, items: int = 1, **options: Any
+) -> dict[str, Any]:
+    """What a stage's tasks of one row each did, and when."""
+    choice = resources.choose(resources.facts(spark.sparkContext), wanted)
+    rows = [(f"{name}{k}", items, "f") for k in range(num_rows)]
+    inputs = spark.createDataFrame(
+        spark.sparkContext.parallelize(rows, num_rows), "key string, num_items int, fingerprint string"
+    )
+    with resources.own_workers(spark.sparkContext, wanted):
+        done = inputs.mapInPandas(partial(work, options=options | {"resources": wanted}), FIELDS, profile=choice.profile)
+    return {"why": choice.why, "tasks": [row.asDict() for row in done.collect()]}
+
+
+def main(folder: Path) -> None:
+    """Run the stages one after the other, and print what they did."""
+    spark = connect(fake_gpus.conf(folder), verbose=False)
+    stage(spark, "cpu", Resources(), num_rows=16, model={"seconds": 0.3})  # leaves more idle workers than there are GPUs
+    found = {}
+    for gpus in (0.25, 0.5, 1):
+        options: dict[str, Any] = {"model": {"seconds": 0.3, "log": f"{folder}/{gpus:g}.log"}}
+        stage(spark, "first", Resources(gpus=gpus), **options)  # while workers start one after the other
+        found[f"{gpus:g}"] = stage(spark, "then", Resources(gpus=gpus), **options)
+    both: dict[str, Any] = {"decode_s": 0.1, "batch_size": 1, "model": {"seconds": 0.1}}
+    stage(spark, "overlap", Resources(gpus=1), num_rows=6, **both)  # starts workers and decoding processes
+    found["overlap"] = stage(spark, "overlap", Resources(gpus=1), num_rows=2, items=40, **both)
+    print(json.dumps(found))
+    spark.stop()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

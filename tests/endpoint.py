@@ -1,0 +1,108 @@
+"""A script of answers -> a small HTTP server that speaks as an OpenAI endpoint does, and remembers what it was asked."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer: a status, what its headers say, and how long it takes."""
+
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    after_s: float = 0.0
+    text: str | None = "A boat."
+    finish_reason: str = "stop"
+
+
+@dataclass
+class Server:
+    """What was asked when, and how many at once at most."""
+
+    url: str
+    replies: list[Reply]
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    under_way: int = 0
+    most: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def begin(self, body: dict[str, Any], headers: dict[str, str]) -> Reply:
+        """Note a request; the reply it gets, the last one again and again. A prompt of `refuse` is refused."""
+        with self.lock:
+            self.asked.append(body)
+            self.headers.append(headers)
+            self.times.append(time.monotonic())
+            self.under_way += 1
+            self.most = max(self.most, self.under_way)
+            if "refuse" in json.dumps(body["messages"]):
+                return Reply(400)
+            return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+
+    def end(self) -> None:
+        """A request is answered."""
+        with self.lock:
+            self.under_way -= 1
+
+
+@contextmanager
+def serving(*replies: Reply) -> Iterator[Server]:
+    """A server on a free port of this machine for the length of the block."""
+    http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    http.daemon_threads = True
+    server = Server(f"http://127.0.0.1:{http.server_address[1]}/v1", list(replies))
+    http.server = server  # type: ignore[attr-defined]
+    thread = threading.Thread(target=http.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        http.shutdown()
+        http.server_close()
+        thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        server: Server = self.server.server  # type: ignore[attr-defined]
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        reply = server.begin(body, {name.lower(): value for name, value in self.headers.items()})
+        time.sleep(reply.after_s)
+        server.end()
+        content = json.dumps(
+            _completion(reply, body) if reply.status == 200 else {"error": {"message": f"status {reply.status}"}}
+        )
+        try:
+            self.send_response(reply.status)
+            for name, value in (
+                reply.headers | {"content-type": "application/json", "content-length": str(len(content))}
+            ).items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content.encode())
+        except BrokenPipeError:
+            pass  # who asked did not wait
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: the test tells what went wrong."""
+
+
+def _completion(reply: Reply, body: dict[str, Any]) -> dict[str, Any]:
+    message = {"role": "assistant", "content": reply.text}
+    return {
+        "id": "1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": body["model"],
+        "choices": [{"index": 0, "message": message, "finish_reason": reply.finish_reason}],
+        "usage": {"prompt_tokens": 11, "completion_tokens": 3, "total_tokens": 14},
+    }

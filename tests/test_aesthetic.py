@@ -1,0 +1,271 @@
+"""aesthetic: every frame gets the score that the library and the published head give it; a clip the lowest and the mean."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from pydantic import TypeAdapter, ValidationError
+from pyspark.sql import SparkSession
+from safetensors.torch import load_file, save_file
+from transformers import AutoModel, AutoProcessor
+
+from jobs.filter import judged
+from jobs.fingerprints import fingerprint
+from jobs.passing import passing
+from jobs.run import Run
+from jobs.settings import Settings, load
+from jobs.tables import struct_type
+from schemas import TABLES
+from tests import tiny
+from tests.footage import write_numbered
+from udfs import aesthetic, checkpoints
+from udfs.aesthetic import Params
+from udfs.batching import COST, FAILURE, GPU_COST, Env, Row
+from udfs.checkpoints import MissingModelError
+from udfs.errors import MediaError
+from udfs.frames import Pictures
+from udfs.limits import Limits
+
+ENV = Env(media_root="unused", fingerprint="f" * 16, models=checkpoints.Params(device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def params(tmp_path_factory: pytest.TempPathFactory) -> Params:
+    """The tiny CLIP and its head."""
+    root = tmp_path_factory.mktemp("models")
+    return Params(model=str(tiny.clip(root / "clip")), head=str(tiny.aesthetic_mlp(root / "head")), batch_size=5)
+
+
+def clip(path: Path, **more: Any) -> Row:
+    return {"clip_id": path.stem, "uri": str(path), "proxy_uri": None, "duration_s": 2.0, "fingerprint": "f" * 16} | more
+
+
+def scored(rows: list[Row], params: Params) -> pd.DataFrame:
+    """What the stage makes of some clips, by their ids; finished rows may overtake each other."""
+    done = pd.concat(list(aesthetic.rows([pd.DataFrame(rows)], params, ENV)))
+    return done.set_index(done["clip_id"].fillna(done["failed_key"]), drop=False)
+
+
+def published(pictures: Pictures, params: Params) -> list[float]:
+    """The same by the library's own processor and model, and the head as its authors wrote it."""
+    processor = AutoProcessor.from_pretrained(params.model, local_files_only=True)
+    model = AutoModel.from_pretrained(params.model, local_files_only=True)
+    sizes = [(32, 1024), (1024, 128), (128, 64), (64, 16), (16, 1)]
+    linear = [torch.nn.Linear(*size) for size in sizes]
+    mlp = torch.nn.Sequential(
+        linear[0], torch.nn.Dropout(0.2), linear[1], torch.nn.Dropout(0.2), linear[2], torch.nn.Dropout(0.1), *linear[3:]
+    ).eval()
+    weights = load_file(f"{params.head}/model.safetensors")
+    mlp.load_state_dict({name.removeprefix("layers."): value for name, value in weights.items()})
+    with torch.inference_mode():
+        pixels = processor(images=list(pictures), return_tensors="pt")["pixel_values"]
+        features = model.get_image_features(pixel_values=pixels).pooler_output
+        return [float(score) for score in mlp(features / features.norm(dim=-1, keepdim=True))[:, 0]]
+
+
+def test_a_clip_is_scored_as_the_library_scores_its_frames(tmp_path: Path, params: Params) -> None:
+    path = write_numbered(tmp_path / "a.mp4", cuts=[30])
+    row = scored([clip(path)], params).loc["a"]
+    frames = aesthetic.look(str(path), 1.0, Limits())
+    assert frames.shape[:2] == (3, 224)  # 2 s at 1 fps: the first, the middle and the last frame
+    assert row["frame_scores"] == pytest.approx(published(frames, params), abs=1e-4)
+    assert len(set(row["frame_scores"])) == 3
+    assert row["score_min"] == min(row["frame_scores"])
+    assert row["score_mean"] == pytest.approx(np.mean(row["frame_scores"]))
+    assert row["model"] == f"{params.model}+{params.head}"
+
+
+def test_batches_that_cross_clips_give_each_its_own_scores(tmp_path: Path, params: Params) -> None:
+    paths = [
+        write_numbered(tmp_path / f"{k}.mp4", first=k * 500, size=size) for k, size in enumerate([(320, 240), (240, 320)] * 2)
+    ]
+    together = scored([clip(path) for path in paths], params)
+    assert len(together) == 4
+    for path in paths:
+        alone = scored([clip(path)], params).loc[path.stem]
+        assert together.loc[path.stem]["frame_scores"] == pytest.approx(alone["frame_scores"], abs=1e-4)
+
+
+def test_the_proxy_is_read_where_there_is_one(tmp_path: Path, params: Params) -> None:
+    path, proxy = write_numbered(tmp_path / "a.mp4"), write_numbered(tmp_path / "p.mp4", first=900)
+    row = scored([clip(path, proxy_uri=str(proxy))], params).loc["a"]
+    assert row["frame_scores"] == pytest.approx(published(aesthetic.look(str(proxy), 1.0, Limits()), params), abs=1e-4)
+
+
+def test_the_rate_is_a_setting(tmp_path: Path, params: Params) -> None:
+    faster = Params(model=params.model, head=params.head, target_fps=4)
+    assert len(scored([clip(write_numbered(tmp_path / "a.mp4"))], faster).loc["a"]["frame_scores"]) == 9
+
+
+def test_a_batch_holds_the_tables_columns_and_a_broken_clip_fails_alone(tmp_path: Path, params: Params) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"\0\0\0\x18ftypmp42" + bytes(100))
+    done = scored([clip(broken), clip(write_numbered(tmp_path / "a.mp4"))], params)
+    assert list(done) == [*aesthetic.COLUMNS, "fingerprint", *FAILURE, COST, GPU_COST]
+    assert done.loc["broken"]["failed_code"] == "CORRUPT"
+    assert done.loc["broken"]["score_min"] is None
+    assert done.loc["a"]["failed_code"] is None
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_stays_near(dtype: Any, tmp_path: Path, params: Params) -> None:
+    frames = list(aesthetic.look(str(write_numbered(tmp_path / "a.mp4")), 1.0, Limits()))
+    exact, half = (aesthetic.load(params.model, params.head, kind, "cpu")(frames) for kind in ("float32", dtype))
+    assert np.concatenate(half) == pytest.approx(np.concatenate(exact), abs=0.5)
+    assert not np.array_equal(half, exact)
+
+
+def test_a_head_saved_by_torch_gives_the_same(tmp_path: Path, params: Params) -> None:
+    torch.save(load_file(f"{params.head}/model.safetensors"), tmp_path / "sac+logos+ava1-l14-linearMSE.pth")
+    frames = list(aesthetic.look(str(write_numbered(tmp_path / "a.mp4")), 1.0, Limits()))
+    one, other = (aesthetic.load(params.model, head, "float32", "cpu")(frames) for head in (params.head, str(tmp_path)))
+    assert np.array_equal(one, other)
+
+
+def test_weights_that_are_missing_are_not_made_up(tmp_path: Path, params: Params) -> None:
+    weights = load_file(tiny.clip(tmp_path) / "model.safetensors")
+    del weights["visual_projection.weight"]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(MissingModelError, match=r"holds only a part of a CLIP: no visual_projection\.weight"):
+        aesthetic.load(str(tmp_path), params.head, "float32", "cpu")
+
+
+def test_a_pickle_that_runs_code_is_refused(tmp_path: Path, params: Params) -> None:
+    torch.save({"layers.0.weight": partial(print, "code ran")}, tmp_path / "head.pth")
+    with pytest.raises(Exception, match="Weights only load failed"):
+        aesthetic.load(params.model, str(tmp_path), "float32", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        (lambda folder: tiny.aesthetic_mlp(folder, width=48), "is for vectors of 48, .* gives 32"),
+        (tiny.clip, "holds no linear layers"),
+        (lambda folder: folder.mkdir() or folder, "holds no weights"),
+    ],
+)
+def test_a_head_that_does_not_fit_is_named(head: Callable[[Path], Path], said: str, tmp_path: Path, params: Params) -> None:
+    with pytest.raises(MissingModelError, match=said):
+        aesthetic.load(params.model, str(head(tmp_path / "head")), "float32", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ([np.array([4.0]), np.array([np.nan])], "1 of 2 scores are no numbers"),
+        ([np.array([np.inf])], "1 of 1 scores are no numbers"),
+        ([np.array([4.0, 5.0])], "1 answers of shapes"),
+        ([np.array([4.0]), np.array(4.0)], "2 answers of shapes"),
+        ([], "0 answers of shapes"),
+    ],
+)
+def test_an_answer_that_is_no_score_fails_the_clip(answers: list[Any], said: str) -> None:
+    with pytest.raises(MediaError, match=said) as e:
+        aesthetic.finish({"clip_id": "a"}, answers, Params())
+    assert e.value.code == "BAD_OUTPUT"
+
+
+def test_a_model_with_broken_weights_fails_clips_and_no_task(tmp_path: Path, params: Params) -> None:
+    weights = load_file(f"{params.head}/model.safetensors")
+    weights["layers.7.bias"] = torch.tensor([float("nan")])
+    (tmp_path / "head").mkdir()
+    save_file(weights, tmp_path / "head" / "model.safetensors")
+    broken = Params(model=params.model, head=str(tmp_path / "head"))
+    assert scored([clip(write_numbered(tmp_path / "a.mp4"))], broken).loc["a"]["failed_code"] == "BAD_OUTPUT"
+
+
+def test_loading_and_scoring_opens_no_connection(params: Params) -> None:
+    code = f"""
+import sys, numpy as np
+def watch(event, args):
+    if event in ("socket.connect", "socket.getaddrinfo"):
+        raise SystemExit(f"{{event}} {{args}}")
+sys.addaudithook(watch)
+from udfs import aesthetic
+print(len(aesthetic.load({params.model!r}, {params.head!r}, "float32", "cpu")([np.zeros((224, 300, 3), np.uint8)])))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "1"), done.stderr
+
+
+def test_the_stage_is_imported_without_torch() -> None:
+    code = "import sys, udfs.aesthetic, jobs.settings; print({'torch', 'transformers'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_a_model_that_is_not_there_stops_the_driver() -> None:
+    with pytest.raises(MissingModelError, match="reelmill models --fetch aesthetic-mlp"):
+        aesthetic.check(Params(model="/tmp", head="aesthetic-mlp"), checkpoints.Params(dir="/nowhere"))
+
+
+def test_another_model_costs_new_scores_and_another_batch_size_does_not(params: Params, tmp_path: Path) -> None:
+    def by(*overrides: str) -> str:
+        return fingerprint("aesthetic", load([], list(overrides)))
+
+    assert by() == by("aesthetic.batch_size=8", "aesthetic.resources.gpus=0.25", "filter.aesthetic_threshold=5")
+    assert len({by(), by("aesthetic.target_fps=2"), by("aesthetic.dtype=bfloat16"), by(f"aesthetic.head={params.head}")}) == 4
+    moved = tiny.aesthetic_mlp(tmp_path / "head")
+    before = by(f"aesthetic.head={moved}")
+    checkpoints._digest.cache_clear()
+    tiny.aesthetic_mlp(moved, width=16)
+    assert by(f"aesthetic.head={moved}") != before
+
+
+@pytest.mark.spark
+def test_only_clips_that_pass_the_gates_so_far_are_asked_for(spark: SparkSession) -> None:
+    clips = spark.createDataFrame(
+        [(name, "v", f"/{name}.mp4", 1, 640, 360, 30.0, 60, 2.0) for name in "ab"],
+        "clip_id string, video_id string, uri string, num_bytes long, width int, height int, framerate double, num_frames long, "
+        "duration_s double",
+    )
+    signals = spark.createDataFrame(
+        [("a", 0.5, 0.5, "/pa.mp4", "f", "r"), ("b", 0.0, 0.0, "/pb.mp4", "f", "r")],
+        "clip_id string, motion_score_global_mean double, motion_score_per_patch_min_256 double, proxy_uri string, "
+        "fingerprint string, run_id string",
+    )
+    every = passing(clips, signals, Settings())
+    assert {(row["clip_id"], row["proxy_uri"]) for row in every.collect()} == {("a", "/pa.mp4"), ("b", "/pb.mp4")}
+    moving = passing(clips, signals, load([], ["filter.motion=true", "proxy.use=false"]))
+    assert [(row["clip_id"], row["proxy_uri"]) for row in moving.collect()] == [("a", None)]
+
+
+def put(run: Run, table: str, stage: str, **values: Any) -> None:
+    """A row that the run's own settings made, the columns not given empty."""
+    schema = TABLES[table].schema
+    zero: Row = {"string": "", "double": 0.0, "bool": False}
+    empty = {f.name: None if f.nullable else zero.get(str(f.type), 0) for f in schema}
+    made = {"fingerprint": run.fingerprint(stage), "run_id": run.run_id}
+    types = struct_type(schema)
+    run.tables.append(table, run.spark.createDataFrame([tuple((empty | made | values)[f] for f in types.names)], types))
+
+
+@pytest.mark.spark
+def test_filter_asks_for_the_lowest_or_the_mean_score_of_these_settings(spark: SparkSession, tmp_path: Path) -> None:
+    run = Run(spark, str(tmp_path), load([], ["filter.aesthetic=true"]))
+    for table, stage in (("spans", "split"), ("clips", "clip"), ("signals", "analyze")):
+        put(run, table, stage, clip_id="a", video_id="v")
+    put(run, "aesthetics", "aesthetic", clip_id="a", model="m", score_min=3.0, score_mean=4.0)
+    put(run, "aesthetics", "aesthetic", clip_id="a", model="m", score_min=9.0, score_mean=9.0, fingerprint="other settings")
+
+    def reasons(*overrides: str) -> list[list[str]]:
+        asked = Run(spark, str(tmp_path), load([], ["filter.aesthetic=true", *overrides]))
+        return [row["reasons"] for row in judged(asked).collect()]
+
+    assert reasons() == [["aesthetic_low"]]
+    assert reasons("filter.aesthetic_reduction=mean") == [[]]
+    assert reasons("filter.aesthetic_reduction=mean", "filter.aesthetic_threshold=4.5") == [["aesthetic_low"]]
+
+
+@pytest.mark.parametrize("settings", [{"target_fps": 0}, {"dtype": "int8"}, {"batch_size": 0}, {"reduction": "min"}])
+def test_settings_out_of_bounds_are_refused(settings: Row) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(Params).validate_python(settings)

@@ -1,0 +1,388 @@
+"""Clips to captions: which frames are shown, what is asked, what becomes of the answers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+from pyspark.sql import SparkSession
+
+from jobs import cli, views
+from jobs.run import Run
+from jobs.settings import load
+from tests import tiny
+from tests.footage import read_number, write_numbered
+from tests.outputs import table
+from udfs import caption, checkpoints, generation, prompts, windows
+from udfs.batching import COST, FAILURE, GPU_COST, Env, Row
+from udfs.caption import Params, Settings, Told
+from udfs.checkpoints import MissingModelError
+from udfs.errors import MediaError
+from udfs.generation import Answer, Endpoint, Request, Sampling
+from udfs.limits import Limits
+from udfs.resources import Resources
+from udfs.windows import Window
+
+ENV = Env(media_root="unused", fingerprint="f" * 16)
+HERE = checkpoints.Params()
+SHORT = windows.Params(window_size=32, remainder_threshold=16)
+WORDS = 6
+LONG_ENOUGH = st.integers(4, 3000)
+RATES = st.floats(1, 120)
+
+
+def clip(path: Path, num_frames: int = 60, proxy: Path | None = None) -> Row:
+    return {
+        "clip_id": path.stem,
+        "uri": str(path),
+        "proxy_uri": str(proxy) if proxy else None,
+        "duration_s": num_frames / 30,
+        "num_frames": num_frames,
+        "framerate": 30.0,
+    }
+
+
+def here(function: Callable[..., Any], *args: Any) -> Any:
+    """A call that stays in this process."""
+    return function(*args)
+
+
+def requests(row: Row, settings: Settings | None = None, step: int = 28) -> list[Request]:
+    return list(caption.prepare(row, here, settings or Settings(windows=SHORT), step, Limits()))
+
+
+def frames_of(request: Request) -> Any:
+    assert request.video is not None
+    return request.video
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a tiny model that sees."""
+    return str(tiny.qwen2_5_vl(tmp_path_factory.mktemp("models") / "qwen2.5"))
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a tiny model that reads only."""
+    return str(tiny.qwen_lm(tmp_path_factory.mktemp("models") / "qwen-lm"))
+
+
+def talking(model: str, **settings: Any) -> Params:
+    """Few words, and the same again."""
+    small: dict[str, Any] = {"max_output_tokens": WORDS, "sampling": Sampling(temperature=0), "max_frame_tokens": 32}
+    return Params(model_variant=model, min_frame_tokens=16, **(small | settings))
+
+
+@pytest.mark.parametrize(
+    ("total", "framerate", "fps", "expected"),
+    [
+        (256, 30.0, 2.0, 18),  # 17.07
+        (300, 30.0, 2.0, 20),
+        (60, 30.0, 2.0, 4),
+        (5, 30.0, 2.0, 4),
+        (4, 30.0, 2.0, 4),
+        (3, 30.0, 2.0, 2),
+        (1, 30.0, 2.0, 2),
+        (7, 5.0, 30.0, 6),
+        (256, 5.0, 2.0, 102),  # 102.4
+        (90_000, 30.0, 30.0, 768),
+    ],
+)
+def test_the_published_number_of_frames(total: int, framerate: float, fps: float, expected: int) -> None:
+    assert caption.num_frames(total, framerate, fps) == expected
+
+
+@given(LONG_ENOUGH, RATES, st.floats(0.01, 60))
+def test_the_number_of_frames_is_even_and_bounded(total: int, framerate: float, fps: float) -> None:
+    shown = caption.num_frames(total, framerate, fps)
+    assert shown % 2 == 0
+    assert 4 <= shown <= min(768, total)
+    wanted = total / framerate * fps
+    if 4 <= wanted <= min(768, total) - 1:
+        assert abs(shown - wanted) <= 1
+
+
+@given(st.integers(0, 3000), LONG_ENOUGH, RATES)
+def test_the_frames_shown_go_from_the_windows_first_to_its_last(start: int, total: int, framerate: float) -> None:
+    numbers = caption.frame_numbers(Window(start, start + total - 1), framerate, 2.0)
+    assert (numbers[0], numbers[-1]) == (start, start + total - 1)
+    gaps = np.diff(numbers)
+    assert gaps.min() > 0
+    assert gaps.max() - gaps.min() <= 1
+
+
+@given(LONG_ENOUGH, RATES, st.builds(windows.Params, window_size=st.integers(4, 300), remainder_threshold=st.integers(1, 300)))
+def test_the_windows_of_a_clip_show_its_tail_too(total: int, framerate: float, cut: windows.Params) -> None:
+    shown = [caption.frame_numbers(window, framerate, 2.0) for window in windows.windows(total, cut)]
+    assert shown[0][0] == 0
+    assert shown[-1][-1] == total - 1
+    for before, after in pairwise(shown):
+        assert after[0] == before[-1] + 1
+        assert len(after) >= 2
+
+
+@given(
+    st.integers(2, 384).map(lambda n: 2 * n),
+    st.sampled_from([28, 32]),
+    st.tuples(st.integers(64, 4000), st.integers(64, 4000)),
+    st.integers(1, 256),
+    st.integers(0, 2048),
+)
+def test_frames_stay_within_the_budget_of_a_frame_and_of_a_video(
+    shown: int, step: int, size: tuple[int, int], least: int, more: int
+) -> None:
+    assume(max(size) <= 4 * min(size))
+    params = Params(min_frame_tokens=least, max_frame_tokens=least + more, max_video_tokens=24576)
+    width, height = caption.budget(shown, step, params)(*size)
+    assert width % step == height % step == 0
+    tokens = width * height // step**2
+    assert tokens * shown / 2 <= 24576
+    if more >= 4 * least + 16:  # else there may be no such size
+        assert tokens <= least + more
+        assert tokens >= least or least > 2 * 24576 // shown // 4
+
+
+def test_each_window_shows_its_own_frames_of_the_clip(tmp_path: Path) -> None:
+    found = requests(clip(write_numbered(tmp_path / "a.mp4", 56), 56))
+    assert [[read_number(picture) for picture in frames_of(r).pictures] for r in found] == [[0, 10, 21, 31], [32, 40, 47, 55]]
+    assert [frames_of(r).frame_numbers for r in found] == [(0, 10, 21, 31), (0, 8, 15, 23)]
+    assert [(frames_of(r).framerate, frames_of(r).num_frames) for r in found] == [(30.0, 32), (30.0, 24)]
+    assert {r.prompt for r in found} == {prompts.CAPTIONS["default"]}
+
+
+def test_the_proxy_is_read_where_there_is_one(tmp_path: Path) -> None:
+    proxy = write_numbered(tmp_path / "p.mp4", 8, fps=4, first=500)  # two seconds in 8 frames
+    [request] = requests(clip(tmp_path / "gone.mp4", 60, proxy), Settings())
+    assert [read_number(picture) for picture in frames_of(request).pictures] == [500, 502, 505, 507]
+    assert frames_of(request).frame_numbers == (0, 20, 39, 59)
+
+
+def test_frames_come_in_the_models_steps_or_as_they_are(tmp_path: Path) -> None:
+    row = clip(write_numbered(tmp_path / "a.mp4", 20), 20)
+    few, own = Params(max_frame_tokens=12, min_frame_tokens=4), Params(model_does_preprocess=True)
+    wanted = [(Params(), 28), (Params(), 32), (few, 28), (own, 28)]
+    sizes = [frames_of(requests(row, Settings(params), step)[0]).pictures.shape for params, step in wanted]
+    assert sizes == [(4, 280, 392, 3), (4, 320, 448, 3), (4, 84, 112, 3), (4, 240, 320, 3)]
+
+
+def test_a_clip_too_short_for_a_window_is_a_failure(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match="TOO_SHORT: 3 frames"):
+        requests(clip(write_numbered(tmp_path / "a.mp4", 3), 3))
+
+
+def test_the_step_is_that_of_the_model(model: str, reader: str, tmp_path: Path) -> None:
+    assert caption.frame_step(Params(model_variant=model).speech, HERE) == 28
+    assert caption.frame_step(Params(model_variant=str(tiny.qwen3_vl(tmp_path / "qwen3"))).speech, HERE) == 32
+    assert caption.frame_step(Params(engine="openai", model_variant="talker").speech, HERE) == 28
+    with pytest.raises(MissingModelError, match="reads text only"):
+        caption.frame_step(Params(model_variant=reader).speech, HERE)
+
+
+def test_every_window_of_every_clip_becomes_a_row(model: str, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"\0\0\0\x18ftypmp42" + bytes(100))
+    settings = Settings(talking(model, caption_batch_size=4), SHORT)
+    clips = [clip(write_numbered(tmp_path / f"{k}.mp4", 56, first=300 * k), 56) for k in range(2)]
+    done = pd.concat(caption.rows([pd.DataFrame([*clips, clip(broken)])], settings, ENV))
+    assert list(done) == [*caption.COLUMNS, "fingerprint", *FAILURE, COST, GPU_COST]
+    assert done["failed_key"].dropna().tolist() == ["broken"]
+    good = done[done["failed_key"].isna()].sort_values(["clip_id", "start_frame"])
+    spans = good[["clip_id", "start_frame", "end_frame"]].to_records(index=False).tolist()
+    assert spans == [("0", 0, 31), ("0", 32, 55), ("1", 0, 31), ("1", 32, 55)]
+    engine = generation.load(settings.caption.speech, HERE, "cpu")
+    expected = engine.generate([request for row in clips for request in requests(row, settings)])
+    assert good["caption"].tolist() == [answer.text.strip() for answer in expected if isinstance(answer, Answer)]
+    assert set(good["tokens_out"]) == {WORDS}
+    assert {tuple(codes) for codes in good["checks"]} == {("truncated",)}
+    assert set(good["prompt"]) == {"default"}
+    assert set(good["model"]) == {f"qwen2.5@{checkpoints.identity(model)}"}
+
+
+def test_the_second_pass_reads_the_first_caption_and_sees_the_frames(model: str, tmp_path: Path) -> None:
+    params = talking(model, generate_stage2_caption=True)
+    engine = generation.load(params.speech, HERE, "cpu")
+    asked = requests(clip(write_numbered(tmp_path / "a.mp4", 56), 56), Settings(params, SHORT))
+    told = caption.describe(engine, params, asked)
+    for request, answer in zip(asked, told, strict=True):
+        assert isinstance(answer, Told)
+        again = Request(prompts.STAGE2.replace("{caption}", answer.first.text.strip()), request.video)
+        assert [answer.second] == engine.generate([again])
+        assert engine.generate([dataclasses.replace(again, video=asked[0].video)]) != engine.generate(
+            [dataclasses.replace(again, video=asked[1].video)]
+        )
+    assert len({(a.first.text, a.second and a.second.text) for a in told if isinstance(a, Told)}) == 2
+
+
+class Echo:
+    """An engine that repeats its prompt, says nothing to `silent` and refuses `refused`; it remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+
+    def generate(self, requests: Sequence[Request]) -> list[Answer | MediaError]:
+        """The prompts."""
+        self.asked.append([request.prompt for request in requests])
+        return [self._one(request.prompt) for request in requests]
+
+    def _one(self, prompt: str) -> Answer | MediaError:
+        if prompt == "refused":
+            return MediaError("BAD_OUTPUT", "as asked")
+        return Answer("" if prompt == "silent" else f"said: {prompt}", 3, 4, "stop")
+
+
+def test_only_what_was_said_is_asked_about_again() -> None:
+    engine, params = Echo(), Params(generate_stage2_caption=True, stage2_prompt_text="Mend {caption}!")
+    told = caption.describe(engine, params, [Request(text) for text in ("a", "silent", "refused", "b <|im_end|>")])
+    assert engine.asked[1] == ["Mend said: a!", "Mend said: b !"]
+    seconds = [answer.second.text if isinstance(answer, Told) and answer.second else None for answer in told]
+    assert seconds == ["said: Mend said: a!", None, None, "said: Mend said: b !"]
+    assert isinstance(told[2], MediaError)
+
+
+def test_without_a_second_stage_the_model_is_asked_once() -> None:
+    engine = Echo()
+    [told] = caption.describe(engine, Params(), [Request("a")])
+    assert engine.asked == [["a"]]
+    assert isinstance(told, Told)
+    assert told.second is None
+    assert told.seconds >= 0
+
+
+def finished(first: Answer, second: Answer | None = None, **params: Any) -> Row:
+    row = {"clip_id": "a", "num_frames": 60}
+    [made] = caption.finish(row, [Told(first, second, 0.5)], Settings(Params(**params)), "m@1")
+    return made
+
+
+def test_a_row_has_every_column_and_counts_both_stages() -> None:
+    row = finished(Answer(" A boat. ", 10, 3, "stop"), Answer("A red boat.", 20, 4, "length"), prompt_variant="av")
+    assert list(row) == caption.COLUMNS
+    assert (row["clip_id"], row["start_frame"], row["end_frame"], row["model"], row["prompt"]) == ("a", 0, 59, "m@1", "av")
+    assert (row["caption"], row["stage2_caption"]) == ("A boat.", "A red boat.")
+    assert (row["tokens_in"], row["tokens_out"], row["seconds"], row["finish_reason"]) == (30, 7, 0.5, "length")
+    assert row["checks"] == ["truncated"]
+
+
+def test_a_custom_prompt_is_named_and_asked(tmp_path: Path) -> None:
+    row = finished(Answer("A boat.", None, None, "stop"), prompt_text="What floats?")
+    assert row["prompt"] == prompts.name("default", "What floats?")
+    assert (row["tokens_in"], row["tokens_out"]) == (None, None)
+    [request] = requests(clip(write_numbered(tmp_path / "a.mp4", 20), 20), Settings(Params(prompt_text="What floats?")))
+    assert request.prompt == "What floats?"
+
+
+def test_what_looks_wrong_is_kept_with_its_codes() -> None:
+    row = finished(Answer("I'm sorry, I can't see it.", 1, 1, "stop"), Answer("对不起我看不到视频里的内容。", 1, 1, "stop"))
+    assert row["checks"] == ["refusal", "language"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("", None), ("...", None), ("<think>A boat?", None), ("A boat.", " ")]
+)  # fmt: skip
+def test_saying_nothing_is_a_failure(first: str, second: str | None) -> None:
+    again = None if second is None else Answer(second, 1, 1, "stop")
+    with pytest.raises(MediaError, match="BAD_OUTPUT: the model said nothing of frames 0 to 59"):
+        finished(Answer(first, 1, 1, "stop"), again)
+
+
+def test_thoughts_are_not_part_of_a_caption() -> None:
+    assert finished(Answer("<think>\nhm\n</think>\nA boat.", 1, 1, "stop"))["caption"] == "A boat."
+
+
+@pytest.mark.parametrize(
+    ("params", "line"),
+    [
+        (Params(fp8=True), "caption.fp8 needs caption.engine = vllm: transformers would"),
+        (Params(fp8=True, engine="openai"), "caption.fp8 needs caption.engine = vllm: how an endpoint"),
+        (Params(engine="openai"), "caption.engine = openai needs caption.endpoint.base_url"),
+        (Params(model_variant="qwem3"), "no model qwem3: did you mean qwen3"),
+        (Params(), "qwen2.5 .* fetch it with"),
+    ],
+)
+def test_what_cannot_run_is_said_in_one_line(params: Params, line: str, tmp_path: Path) -> None:
+    with pytest.raises(MissingModelError, match=rf"^{line}[^\n]*$"):
+        caption.check(params, checkpoints.Params(dir=str(tmp_path)))
+
+
+def test_vllm_needs_a_gpu(model: str) -> None:
+    with pytest.raises(MissingModelError, match=r"caption\.resources\.gpus=1"):
+        caption.check(Params(engine="vllm", model_variant=model), HERE)
+    caption.check(Params(engine="vllm", model_variant=model, resources=Resources(gpus=1)), HERE)
+    caption.check(Params(engine="openai", endpoint=Endpoint(base_url="https://host/v1")), HERE)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"model_variant": ""},
+        {"prompt_variant": "noir"},
+        {"prompt_text": "Describe <|video_pad|>"},
+        {"sampling_fps": 0},
+        {"preprocess_dtype": "int8"},
+        {"engine": "llama"},
+        {"caption_batch_size": 0},
+        {"sampling": {"temperature": -1}},
+        {"min_frame_tokens": 8, "max_frame_tokens": 4},
+        {"endpoint": {"base_url": "ftp://host"}},
+        {"endpoint": {"base_url": "http://user:key@host/v1"}},
+        {"verbose": True},
+    ],
+)
+def test_settings_out_of_bounds_are_refused(settings: Row) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(Params).validate_python(settings)
+
+
+def test_qwen_means_qwen2_5() -> None:
+    assert Params(model_variant="qwen").speech == Params(model_variant="qwen2.5").speech
+    assert Params(engine="openai", model_variant="qwen").speech.model == "qwen"
+
+
+@pytest.mark.spark
+def test_jobs_describe_what_was_kept_and_rewrite_it(spark: SparkSession, model: str, reader: str, tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    for name in ("one.mp4", "same.mp4"):
+        write_numbered(tmp_path / "videos" / name, 56)
+    output = tmp_path / "output"
+    common = ["windows.window_size=32", "windows.remainder_threshold=16", "split.min_clip_length_s=1"]
+    common += [f"embed.model={tiny.clip(tmp_path / 'clip')}"]
+    said = [f"caption.model_variant={model}", "caption.max_output_tokens=6", "caption.sampling.temperature=0"]
+    said += ["caption.min_frame_tokens=16", "caption.max_frame_tokens=32"]
+    rewritten = [f"enhance.model_variant={reader}", "enhance.max_output_tokens=6"]
+
+    def run(job: str, settings: list[str], *options: str) -> int:
+        return cli.main([job, "--output", str(output), *options, *(f"--set={setting}" for setting in settings)])
+
+    assert run("curate", common, "--manifest", str(tmp_path / "videos")) == 0
+    for _ in range(2):  # the second time there is nothing to do
+        assert run("caption", common + said) == 0
+        assert run("enhance", common + said + rewritten) == 0
+        assert run("align", common + said) == 0
+    [kept] = [row["clip_id"] for row in table(output, "verdicts") if row["kept"]]
+    captions, enhanced = table(output, "captions"), table(output, "enhanced")
+    assert sorted((row["clip_id"], row["start_frame"]) for row in captions) == [(kept, 0), (kept, 32)]
+    assert sorted((row["clip_id"], row["start_frame"]) for row in enhanced) == [(kept, 0), (kept, 32)]
+    runs = [row for row in table(output, "runs") if row["stage"] in ("caption", "enhance", "align")]
+    assert [(row["num_in"], row["num_out"]) for row in runs if row["num_in"]] == [(1, 2)] * 3
+    assert all(row["gpu_s"] > 0 for row in runs if row["num_in"])
+
+    views.register(Run(spark, str(output), load([], common + said + rewritten)))
+    [curated] = spark.table("curated").collect()
+    by_start = {row["start_frame"]: row for row in enhanced}
+    assert [c["start_frame"] for c in curated["captions"]] == [0, 32]
+    agreed = {row["start_frame"]: row["alignment"] for row in table(output, "alignments")}
+    assert [c["alignment"] for c in curated["captions"]] == [agreed[0], agreed[32]]
+    assert [c["enhanced_caption"] for c in curated["captions"]] == [by_start[k]["enhanced_caption"] for k in (0, 32)]
+    other = Run(spark, str(output), load([], ["caption.prompt_variant=av"]))
+    assert other.current("captions").isEmpty()  # of another prompt
+    assert other.current("enhanced").isEmpty()

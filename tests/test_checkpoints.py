@@ -1,0 +1,139 @@
+"""checkpoints: names become folders, or a line that says what to do."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from jobs import cli
+from tests import tiny
+from udfs import checkpoints
+from udfs.checkpoints import KNOWN, Checkpoint, MissingModelError, Params
+
+
+def put(params: Params, name: str) -> Path:
+    """A folder where the fetched model would be."""
+    folder = checkpoints.place(checkpoints.checkpoint(name), params)
+    folder.mkdir(parents=True)
+    (folder / checkpoints.INDEX).write_text("{}", encoding="utf-8")
+    return folder
+
+
+def test_every_known_model_is_pinned_to_a_whole_commit() -> None:
+    assert all(re.fullmatch("[0-9a-f]{40}", found.revision) for found in KNOWN.values())
+    assert len({(found.repo, found.revision) for found in KNOWN.values()}) == len(KNOWN)
+
+
+def test_only_cosmos_runs_code_of_its_own() -> None:
+    assert {name for name, found in KNOWN.items() if found.remote_code} == {f"cosmos-embed1-{px}p" for px in (224, 336, 448)}
+
+
+def test_a_fetched_model_lies_by_repository_and_commit(tmp_path: Path) -> None:
+    params = Params(dir=str(tmp_path))
+    folder = put(params, "clip")
+    assert folder == tmp_path / "openai--clip-vit-large-patch14" / KNOWN["clip"].revision
+    assert checkpoints.folder("clip", params) == str(folder)
+
+
+def test_another_commit_or_another_model_of_the_hub_can_be_named() -> None:
+    assert checkpoints.checkpoint("clip@abcdef0") == Checkpoint("openai/clip-vit-large-patch14", "abcdef0", "")
+    assert checkpoints.checkpoint("org/name@abcdef0") == Checkpoint("org/name", "abcdef0", "")
+    assert checkpoints.checkpoint("cosmos-embed1-224p@abcdef0").remote_code
+
+
+def test_the_path_of_a_folder_is_that_folder(tmp_path: Path) -> None:
+    assert checkpoints.folder(str(tiny.clip(tmp_path / "c")), Params()) == str(tmp_path / "c")
+    assert checkpoints.identity(str(tmp_path / "c")) == checkpoints.identity(str(tiny.clip(tmp_path / "d")))
+
+
+def test_the_identity_of_a_folder_changes_with_what_is_in_it(tmp_path: Path) -> None:
+    one, other = tiny.aesthetic_mlp(tmp_path / "a"), tiny.aesthetic_mlp(tmp_path / "b", width=16)
+    assert checkpoints.identity(str(one)) != checkpoints.identity(str(other))
+    assert checkpoints.identity("clip") == f"openai/clip-vit-large-patch14@{KNOWN['clip'].revision}"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("clp", "no model clp: did you mean clip?"),
+        ("qwen2.5-vl", "no model qwen2.5-vl: did you mean qwen2.5?"),
+        ("cosmos-embed1-224", "no model cosmos-embed1-224: did you mean cosmos-embed1-224p?"),
+        ("zzz", "no model zzz: known are clip, aesthetic-mlp"),
+        ("org/name", "no model org/name: no such folder; one of the hub is written org/name@commit"),
+        ("org/name@main", "no model org/name@main: no such folder"),
+        ("./none/there", "no model ./none/there: no such folder"),
+        (
+            "clip",
+            "clip (openai/clip-vit-large-patch14) is not in {dir}: fetch it with `reelmill models --fetch clip --dir {dir}`",
+        ),
+    ],
+)
+def test_a_model_that_is_not_there_is_a_line_that_says_what_to_do(name: str, said: str, tmp_path: Path) -> None:
+    for attempt in (checkpoints.check, checkpoints.folder):
+        with pytest.raises(MissingModelError) as e:
+            attempt(name, Params(dir=str(tmp_path)))
+        assert str(e.value).startswith(said.format(dir=tmp_path))
+        assert "\n" not in str(e.value)
+
+
+def test_a_folder_half_there_is_not_there(tmp_path: Path) -> None:
+    params = Params(dir=str(tmp_path))
+    (put(params, "clip") / checkpoints.INDEX).unlink()
+    with pytest.raises(MissingModelError, match="fetch it with"):
+        checkpoints.folder("clip", params)
+
+
+def test_where_workers_may_fetch_the_driver_lets_it_pass(tmp_path: Path) -> None:
+    checkpoints.check("clip", Params(dir=str(tmp_path), fetch_missing=True))
+
+
+def test_code_of_a_model_runs_only_where_the_settings_allow_it(tmp_path: Path) -> None:
+    params = Params(dir=str(tmp_path), remote_code=("other",))
+    put(params, "cosmos-embed1-224p")
+    cosmos = str(tiny.cosmos(tmp_path / "cosmos"))
+    for name in ("cosmos-embed1-224p", cosmos):
+        with pytest.raises(MissingModelError, match="runs Python code of its own: allow it with --set"):
+            checkpoints.check(name, params)
+        assert not checkpoints.trusted(name, params)
+        allowed = Params(dir=str(tmp_path), remote_code=(name,))
+        checkpoints.check(name, allowed)
+        assert checkpoints.trusted(name, allowed)
+
+
+def test_the_line_that_allows_code_is_a_setting_that_does(tmp_path: Path) -> None:
+    cosmos = str(tiny.cosmos(tmp_path / "cosmos"))
+    with pytest.raises(MissingModelError) as e:
+        checkpoints.check(cosmos, Params(remote_code=("other",)))
+    from jobs.settings import load
+
+    [setting] = re.findall(r"--set '(.*)'", str(e.value))
+    assert load([], [setting]).models.remote_code == ("other", cosmos)
+
+
+def test_workers_in_another_folder_find_the_same_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    sent = checkpoints.absolute(Params(dir="models", device="cpu"))
+    assert sent == Params(dir=str(tmp_path / "models"), device="cpu")
+
+
+def test_models_lists_what_is_known_and_what_is_here(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(Params(dir=str(tmp_path)), "siglip2")
+    assert cli.main(["models", "--set", f"models.dir={tmp_path}"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line[0] for line in lines] == list(KNOWN)
+    assert [line[0] for line in lines if line[1] == "present"] == ["siglip2"]
+
+
+def test_a_typo_in_what_to_fetch_is_a_line_and_fetches_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["models", "--fetch", "clip", "sigclip2", "--dir", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == "reelmill: no model sigclip2: did you mean siglip2?\n"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("settings", [{"device": "gpu"}, {"dir": ""}, {"revision": "x"}])
+def test_settings_out_of_bounds_are_refused(settings: dict[str, str]) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(Params).validate_python(settings)

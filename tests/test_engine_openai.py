@@ -1,0 +1,232 @@
+"""Requests to answers by an endpoint: a real `transformers serve`, and a server that fails as they do."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import openai
+import pytest
+
+from tests import tiny
+from tests.endpoint import Reply, serving
+from tests.footage import draw, read_number
+from udfs import engine_openai
+from udfs.checkpoints import MissingModelError
+from udfs.engine_openai import Engine
+from udfs.errors import MediaError
+from udfs.generation import Answer, Endpoint, Request, Sampling, Speech, Video
+
+BOAT = Request("A boat?")
+START_S = 180.0
+
+
+def engine(url: str, model: str = "talker", speech: dict[str, Any] | None = None, **at: Any) -> Engine:
+    settings: dict[str, Any] = {"max_output_tokens": 8} | (speech or {})
+    return engine_openai.load(Speech("openai", model, endpoint=Endpoint(base_url=url, **at), **settings))
+
+
+def video(first: int = 0) -> Video:
+    """Four numbered frames, half a second from one to the next."""
+    return Video(np.stack([draw(first + k, (320, 240)) for k in range(4)]), (0, 15, 30, 45), 30.0, 60)
+
+
+def test_an_answer_has_its_text_its_tokens_and_why_it_ended() -> None:
+    with serving(Reply(text="A boat on a lake", finish_reason="length")) as server:
+        assert engine(server.url).generate([BOAT]) == [Answer("A boat on a lake", 11, 3, "length")]
+    [asked] = server.asked
+    assert asked == {
+        "model": "talker",
+        "messages": [{"role": "user", "content": "A boat?"}],
+        "max_tokens": 8,
+        "temperature": 0.1,
+        "top_p": 0.001,
+        "seed": 0,
+    }
+
+
+def test_frames_travel_as_jpegs_in_their_order_with_their_times_before_them() -> None:
+    with serving(Reply()) as server:
+        engine(server.url).generate([Request("Describe this.", video(300))])
+    [message] = server.asked[0]["messages"]
+    kinds = [part["type"] for part in message["content"]]
+    assert kinds == ["text", *["image_url"] * 4, "text"]
+    assert "0.0, 0.5, 1.0, 1.5" in message["content"][0]["text"]
+    assert message["content"][-1]["text"] == "Describe this."
+    heads, bodies = zip(*(part["image_url"]["url"].split(",") for part in message["content"][1:5]), strict=True)
+    assert set(heads) == {"data:image/jpeg;base64"}
+    pictures = [cv2.imdecode(np.frombuffer(base64.b64decode(body), np.uint8), cv2.IMREAD_COLOR) for body in bodies]
+    assert all(picture is not None for picture in pictures)
+    rgb = [cv2.cvtColor(picture, cv2.COLOR_BGR2RGB).astype(np.uint8) for picture in pictures if picture is not None]
+    assert [read_number(picture) for picture in rgb] == [300, 301, 302, 303]
+    assert abs(rgb[0].astype(int) - video(300).pictures[0]).mean() < 4  # red is red
+
+
+def test_parameters_of_vllms_own_go_to_no_other_endpoint() -> None:
+    with serving(Reply()) as server:
+        engine(server.url, speech={"vllm_endpoint": True, "sampling": Sampling(repetition_penalty=1.2)}).generate([BOAT])
+    assert server.asked[0]["repetition_penalty"] == 1.2
+    assert server.asked[0]["chat_template_kwargs"] == {"enable_thinking": False}
+
+
+def test_too_many_requests_are_tried_again_when_the_server_says() -> None:
+    with serving(Reply(429, {"Retry-After": "2"}), Reply()) as server:
+        assert engine(server.url).generate([BOAT]) == [Answer("A boat.", 11, 3, "stop")]
+    assert len(server.times) == 2
+    assert server.times[1] - server.times[0] >= 2
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 503])
+def test_what_may_pass_is_tried_again(status: int) -> None:
+    with serving(Reply(status), Reply()) as server:
+        assert engine(server.url).generate([BOAT]) == [Answer("A boat.", 11, 3, "stop")]
+    assert len(server.asked) == 2
+
+
+def test_pauses_between_tries_grow() -> None:
+    with serving(Reply(500), Reply(500), Reply(500), Reply()) as server:
+        engine(server.url).generate([BOAT])
+    first, second, third = (b - a for a, b in pairwise(server.times))
+    assert first < second < third
+
+
+def test_one_that_does_not_come_back_is_asked_again() -> None:
+    with serving(Reply(after_s=3.0, text="late"), Reply()) as server:
+        assert engine(server.url, timeout_s=0.5).generate([BOAT]) == [Answer("A boat.", 11, 3, "stop")]
+
+
+def test_a_request_that_is_refused_fails_alone() -> None:
+    with serving(Reply()) as server:
+        good, bad = engine(server.url).generate([BOAT, Request("refuse")])
+    assert isinstance(good, Answer)
+    assert isinstance(bad, MediaError)
+    assert bad.code == "BAD_OUTPUT"
+    assert "400" in bad.message
+    assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_wrong_key_or_address_is_loud_at_once(status: int) -> None:
+    with serving(Reply(status)) as server, pytest.raises(openai.APIStatusError):
+        engine(server.url).generate([BOAT])
+    assert len(server.asked) == 1
+
+
+def test_an_endpoint_that_stays_broken_is_loud_after_all_tries() -> None:
+    with serving(Reply(500)) as server, pytest.raises(openai.InternalServerError):
+        engine(server.url, max_retries=2).generate([BOAT])
+    assert len(server.asked) == 3
+
+
+def test_an_endpoint_that_is_not_there_is_loud() -> None:
+    with pytest.raises(openai.APIConnectionError):
+        engine(f"http://127.0.0.1:{free_port()}/v1", max_retries=1).generate([BOAT])
+
+
+def test_no_more_than_so_many_are_asked_at_once_and_answers_keep_their_order() -> None:
+    replies = [Reply(after_s=0.3)]
+    with serving(*replies) as server:
+        got = engine(server.url, concurrency=2).generate([Request(f"A boat? {k}") for k in range(6)])
+    assert server.most == 2
+    assert len(got) == 6
+    with serving(Reply(after_s=0.6, text="first"), Reply(text="second")) as server:
+        client = engine(server.url)
+        slow_first = client.generate([BOAT]) + client.generate([BOAT])
+    assert [answer.text for answer in slow_first if isinstance(answer, Answer)] == ["first", "second"]
+
+
+def test_requests_a_minute_count_retries_too() -> None:
+    with serving(Reply(503), Reply()) as server:
+        engine(server.url, requests_per_minute=60).generate([Request(f"A boat? {k}") for k in range(3)])
+    assert len(server.times) == 4
+    gaps = [b - a for a, b in pairwise(sorted(server.times))]
+    assert min(gaps) > 0.8
+
+
+def test_the_key_comes_from_the_environment_of_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TALKER_KEY", "s3cret")
+    with serving(Reply()) as server:
+        asking = engine(server.url, api_key_env="TALKER_KEY")
+        asking.generate([BOAT])
+    assert server.headers[0]["authorization"] == "Bearer s3cret"
+    assert "s3cret" not in repr(asking.speech)
+
+
+def test_a_key_that_is_missing_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TALKER_KEY", raising=False)
+    with pytest.raises(MissingModelError, match=r"^the environment variable TALKER_KEY is not set on [^\n]+$"):
+        engine("http://127.0.0.1:1/v1", api_key_env="TALKER_KEY")
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """The address of a running `transformers serve` and the name of its tiny model, which sees."""
+    root = tmp_path_factory.mktemp("served")
+    folder, port = tiny.qwen2_5_vl(root / "qwen2.5"), free_port()
+    command = [
+        str(Path(sys.executable).parent / "transformers"),
+        "serve",
+        str(folder),
+        "--port",
+        str(port),
+        "--host",
+        "127.0.0.1",
+    ]
+    offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    with (root / "log").open("w") as log:
+        process = subprocess.Popen([*command, "--device", "cpu"], stdout=log, stderr=log, env=os.environ | offline)
+    try:
+        _await(f"http://127.0.0.1:{port}/health", process, root / "log")
+        yield f"http://127.0.0.1:{port}/v1", str(folder)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _await(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    until = time.monotonic() + START_S
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.5)
+    pytest.fail(f"transformers serve does not start: {log.read_text()[-2000:]}")
+
+
+def test_a_real_server_answers_to_the_frames_in_words(served: tuple[str, str]) -> None:
+    url, model = served
+    asking = engine(url, model)
+    first, other, again = asking.generate([Request("Describe this video.", video(at)) for at in (0, 700, 0)])
+    for answer in (first, other, again):
+        assert isinstance(answer, Answer)
+        assert len(re.findall(r"\w+", answer.text)) == answer.tokens_out == 8
+        assert answer.tokens_in is not None
+        assert answer.tokens_in > 40  # four pictures, of 4 tokens at least, and the texts
+        assert answer.finish_reason == "length"
+    assert first == again != other
+
+
+def test_a_real_server_answers_to_text(served: tuple[str, str]) -> None:
+    url, model = served
+    [answer] = engine(url, model).generate([BOAT])
+    assert isinstance(answer, Answer)
+    assert len(answer.text.split()) == 8

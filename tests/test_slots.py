@@ -1,0 +1,120 @@
+"""Places for models on a GPU, among processes that come, work, idle and die."""
+
+from __future__ import annotations
+
+import select
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from udfs.device import NoDeviceError, Task, device
+from udfs.slots import Slot
+
+# A process that takes a place, says so, works until it is told to idle, says when it gave the place up, and stays.
+HOLDER = """
+import sys
+from udfs.slots import Slot
+slot = Slot(sys.argv[1], int(sys.argv[2]), lambda: print("gave up", flush=True))
+with slot.busy:
+    print("holds", flush=True)
+    sys.stdin.readline()
+sys.stdin.readline()
+"""
+
+
+@contextmanager
+def holder(gpu: str, share: int) -> Iterator[subprocess.Popen[str]]:
+    pipe: Any = subprocess.PIPE
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, gpu, str(share)], stdin=pipe, stdout=pipe, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def idle(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+@pytest.fixture
+def gpu() -> str:
+    return f"test-{uuid.uuid4().hex}"
+
+
+def test_as_many_hold_a_place_as_may_share_the_gpu(gpu: str) -> None:
+    with holder(gpu, 2) as a, holder(gpu, 2) as b:
+        assert [said(a), said(b)] == ["holds", "holds"]
+        with holder(gpu, 2) as late:
+            assert late.stdout is not None
+            assert select.select([late.stdout], [], [], 1.5)[0] == []
+            a.kill()
+            assert said(late) == "holds"
+
+
+def test_who_waits_gets_the_place_of_one_that_idles(gpu: str) -> None:
+    with holder(gpu, 1) as first:
+        assert said(first) == "holds"
+        with holder(gpu, 1) as second:
+            time.sleep(0.5)
+            idle(first)
+            assert said(first) == "gave up"
+            assert said(second) == "holds"
+
+
+def test_one_that_works_is_let_alone(gpu: str) -> None:
+    with holder(gpu, 1) as first:
+        assert said(first) == "holds"
+        started = time.monotonic()
+        with holder(gpu, 1) as second:
+            time.sleep(1.0)
+            idle(first)
+            assert said(second) == "holds"
+            assert time.monotonic() - started >= 1.0
+
+
+def test_one_that_idles_keeps_its_place_while_nobody_wants_it(gpu: str) -> None:
+    gone: list[bool] = []
+    slot = Slot(gpu, 1, lambda: gone.append(True))
+    other = Slot(f"{gpu}-other", 1, lambda: None)
+    time.sleep(0.5)
+    assert slot.held
+    assert other.held
+    assert not gone
+
+
+def test_the_place_of_a_killed_process_is_free(gpu: str) -> None:
+    with holder(gpu, 1) as first:
+        assert said(first) == "holds"
+        first.kill()
+        first.wait()
+        with holder(gpu, 1) as second:
+            assert said(second) == "holds"
+
+
+def test_without_gpus_asked_for_the_device_is_the_cpu() -> None:
+    assert device(Task(), 0.0, "auto") == "cpu"
+    assert device(Task(gpus=("3",)), 1.0, "cpu") == "cpu"
+
+
+def test_a_gpu_that_is_not_there_is_loud() -> None:
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(NoDeviceError, match=r"sees no GPU, and the stage asks for 0\.25"):
+        device(Task(), 0.25, "auto")
+    with pytest.raises(NoDeviceError):
+        device(Task(gpus=("0",)), 1.0, "cuda")

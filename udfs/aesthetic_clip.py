@@ -1,0 +1,87 @@
+"""aesthetic_clip: the folders of a CLIP and of an aesthetic head -> scores of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import load_file
+from torch.nn import functional as F
+from transformers import AutoImageProcessor, CLIPVisionModelWithProjection
+from transformers.utils import logging
+
+from udfs.checkpoints import MissingModelError
+from udfs.frames import Pictures
+
+Layer = tuple[torch.Tensor, torch.Tensor]  # weight and bias
+Scores = npt.NDArray[np.float32]
+
+
+def load(folder: str, head_folder: str, dtype: str, device: str) -> Callable[[Sequence[Pictures]], list[Scores]]:
+    """A function of pictures, height x width x 3, to one array a picture of what the head says of it.
+
+    Raises:
+        MissingModelError: the head is none, or takes vectors of another length.
+    """
+    tower = _tower(folder, getattr(torch, dtype))
+    layers = [(weight.to(device), bias.to(device)) for weight, bias in head(head_folder)]
+    if layers[0][0].shape[1] != tower.config.projection_dim:
+        wants, gives = layers[0][0].shape[1], tower.config.projection_dim
+        raise MissingModelError(f"the head {head_folder} is for vectors of {wants}, {folder} gives {gives}")
+    processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+    return partial(_scored, tower.to(device).eval(), processor, layers)
+
+
+def _tower(folder: str, dtype: torch.dtype) -> Any:
+    """The part of a CLIP that sees.
+
+    Raises:
+        MissingModelError: the folder lacks some of its weights, which the library would make up.
+    """
+    logging.disable_progress_bar()  # a worker's log is no terminal
+    logging.set_verbosity_error()  # nor a place for the names of all weights of the part that reads
+    loaded: Any = CLIPVisionModelWithProjection.from_pretrained(
+        folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
+    )
+    tower, about = loaded
+    if about["missing_keys"]:
+        raise MissingModelError(f"{folder} holds only a part of a CLIP: no {sorted(about['missing_keys'])[0]}")
+    return tower
+
+
+def head(folder: str) -> list[Layer]:
+    """The linear layers in their order, in float32, from `layers.<number>.weight` and `.bias`; dropouts have numbers too.
+
+    Raises:
+        MissingModelError: the folder holds no such layers.
+    """
+    weights = _weights(Path(folder))
+    numbers = sorted(int(name.split(".")[1]) for name in weights if name.startswith("layers.") and name.endswith(".weight"))
+    if not numbers:
+        raise MissingModelError(f"{folder} holds no linear layers: no layers.0.weight")
+    return [(weights[f"layers.{n}.weight"].float(), weights[f"layers.{n}.bias"].float()) for n in numbers]
+
+
+def _weights(folder: Path) -> dict[str, torch.Tensor]:
+    safe, pickled = sorted(folder.glob("*.safetensors")), sorted([*folder.glob("*.pth"), *folder.glob("*.bin")])
+    if safe:
+        return load_file(safe[0])
+    if pickled:
+        weights: dict[str, torch.Tensor] = torch.load(pickled[0], map_location="cpu", weights_only=True)
+        return weights
+    raise MissingModelError(f"{folder} holds no weights")
+
+
+@torch.inference_mode()
+def _scored(tower: Any, processor: Any, layers: list[Layer], pictures: Sequence[Pictures]) -> list[Scores]:
+    images = [torch.from_numpy(picture).to(tower.device).permute(2, 0, 1) for picture in pictures]
+    pixels = processor(images=images, return_tensors="pt", device=tower.device)["pixel_values"]
+    values = F.normalize(tower(pixel_values=pixels.to(tower.dtype)).image_embeds.float(), dim=-1)
+    for weight, bias in layers:  # no activations between them
+        values = F.linear(values, weight, bias)
+    return list(values.cpu().numpy())

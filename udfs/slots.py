@@ -1,0 +1,89 @@
+"""A GPU and how many may share it -> a place there for one process's model, given up when idle and wanted by another.
+
+Spark keeps idle Python workers and deals tasks to any of them, so that each would in time hold a model of its own.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+POLL_S = 0.1
+
+
+class Slot:
+    """A place on a GPU, held as a locked file: the lock goes with the process, however it ends."""
+
+    def __init__(self, gpu: str, share: int, give_up: Callable[[], None]) -> None:
+        """Wait for one of the `share` places of a GPU; `give_up` frees the model, called while `busy` is held."""
+        self.gpu, self.share, self._give_up = gpu, share, give_up
+        self.busy = threading.Lock()  # held by the task that uses the model
+        place = self._free_place()
+        self._place: int | None = self._awaited_place() if place is None else place
+        threading.Thread(target=self._watch, daemon=True, name=f"slot of GPU {gpu}").start()
+
+    @property
+    def held(self) -> bool:
+        """Whether the place is still ours; ask with `busy` held."""
+        return self._place is not None
+
+    def release(self) -> None:
+        """Give the place up; with `busy` held."""
+        place, self._place = self._place, None
+        self._give_up()
+        if place is not None:
+            os.close(place)  # which unlocks it
+
+    def _free_place(self) -> int | None:
+        for number in range(self.share):
+            place = _open(f"gpu-{self.gpu}-{number}.held")
+            if _locked(place, fcntl.LOCK_EX):
+                return place
+            os.close(place)
+        return None
+
+    def _awaited_place(self) -> int:
+        wanted = _open(f"gpu-{self.gpu}.wanted")
+        fcntl.flock(wanted, fcntl.LOCK_EX)  # one waits in front of the others; idle holders see that somebody does
+        try:
+            while (place := self._free_place()) is None:
+                time.sleep(POLL_S)
+            return place
+        finally:
+            os.close(wanted)
+
+    def _watch(self) -> None:
+        while self._place is not None:
+            time.sleep(POLL_S)
+            if _is_wanted(self.gpu) and self.busy.acquire(blocking=False):
+                try:
+                    self.release()
+                finally:
+                    self.busy.release()
+
+
+def _is_wanted(gpu: str) -> bool:
+    wanted = _open(f"gpu-{gpu}.wanted")
+    try:
+        return not _locked(wanted, fcntl.LOCK_SH)  # shared, so that holders do not take each other for one who waits
+    finally:
+        os.close(wanted)
+
+
+def _open(name: str) -> int:
+    folder = Path(tempfile.gettempdir(), f"reelmill-slots-{os.getuid()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _locked(handle: int, how: int) -> bool:
+    try:
+        fcntl.flock(handle, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
