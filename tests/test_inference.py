@@ -111,10 +111,13 @@ def test_decoding_and_the_model_overlap() -> None:
     """12 items: 0.1 s each to decode on two threads, 0.1 s a pair in the model: 0.6 s each, not 1.2 s together."""
     options: dict[str, Any] = {"decode_s": 0.1, "batch_size": 2, "resources": Resources(cpus=2)}
     done(("warm", 2), ("up", 2), model={"seconds": 0.3}, **options)  # both threads' processes are started
-    started = time.monotonic()
-    done(*((f"r{k}", 4) for k in range(12)), model={"seconds": 0.1}, **options)
+    spent = []
+    for _ in range(3):  # the best of three: the machine may have other things to do
+        started = time.monotonic()
+        done(*((f"r{k}", 4) for k in range(12)), model={"seconds": 0.1}, **options)
+        spent.append(time.monotonic() - started)
     longer = 12 * 4 * 0.1 / 2
-    assert time.monotonic() - started <= 1.15 * longer
+    assert min(spent) <= 1.15 * longer
 
 
 def test_one_model_a_process_however_many_tasks(tmp_path: Path) -> None:

@@ -65,6 +65,22 @@ def test_as_many_hold_a_place_as_may_share_the_gpu(gpu: str) -> None:
             assert said(late) == "holds"
 
 
+def test_places_of_two_sizes_fill_one_gpu(gpu: str) -> None:
+    with holder(gpu, 4) as quarter:
+        assert said(quarter) == "holds"
+        with holder(gpu, 2) as half:
+            assert said(half) == "holds"
+            with holder(gpu, 1) as whole:
+                assert whole.stdout is not None
+                assert select.select([whole.stdout], [], [], 1.0)[0] == []
+                idle(quarter)
+                assert said(quarter) == "gave up"
+                assert select.select([whole.stdout], [], [], 1.0)[0] == []
+                idle(half)
+                assert said(half) == "gave up"
+                assert said(whole) == "holds"
+
+
 def test_who_waits_gets_the_place_of_one_that_idles(gpu: str) -> None:
     with holder(gpu, 1) as first:
         assert said(first) == "holds"

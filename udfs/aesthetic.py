@@ -31,8 +31,8 @@ Scores = npt.NDArray[np.float32]
 class Params:
     """[aesthetic]"""
 
-    model: Annotated[str, Field(min_length=1, description="a CLIP whose vectors of pictures the head was made for")] = "clip"
-    head: Annotated[str, Field(min_length=1, description="linear layers from such a vector to one score")] = "aesthetic-mlp"
+    model: Annotated[checkpoints.Name, Field(min_length=1, description="a CLIP whose vectors the head was made for")] = "clip"
+    head: Annotated[checkpoints.Name, Field(min_length=1, description="layers from such a vector to a score")] = "aesthetic-mlp"
     target_fps: Annotated[float, Field(gt=0, le=60, description="frames scored a second")] = 1.0
     # Half of the time in bfloat16, but its scores are not those that published thresholds were set by.
     dtype: Annotated[Dtype, Field(description="of CLIP's weights; the head always counts in float32")] = "float32"

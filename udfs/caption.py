@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Annotated
 
-import numpy as np
 import pandas as pd
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
 from schemas.captions import TABLE
-from udfs import captionchecks, checkpoints, frames, generation, prompts, source, windows
+from udfs import captionchecks, checkpoints, frames, generation, prompts, windowframes, windows
 from udfs.batching import Env, Row
 from udfs.checkpoints import MissingModelError
 from udfs.errors import MediaError
-from udfs.frames import Fit, Pictures
 from udfs.generation import Answer, Dtype, Endpoint, Engine, EngineName, Request, Sampling, Speech, Video
 from udfs.inference import Call, infer
 from udfs.limits import Limits
@@ -28,9 +26,6 @@ from udfs.windows import Window
 
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
 ALIASES = {"qwen": "qwen2.5"}
-MIN_FRAMES = 4
-MAX_FRAMES = 768
-TEMPORAL_PATCH = 2  # frames that become one step of tokens: their number is even
 ENDPOINT_STEP = 28  # pixels; an endpoint scales as it likes
 
 
@@ -64,6 +59,11 @@ class Params:
     endpoint: Annotated[Endpoint, Field(json_schema_extra=EFFORT, description="of engine = openai")] = Endpoint()
     resources: Annotated[Resources, Field(json_schema_extra=EFFORT, description="what a task takes")] = Resources()
 
+    @field_validator("model_variant")
+    @classmethod
+    def _where(cls, name: str, info: ValidationInfo) -> str:
+        return name if info.data.get("engine") == "openai" else checkpoints.resolved(name)
+
     @field_validator("prompt_text", "stage2_prompt_text")
     @classmethod
     def _plain(cls, text: str) -> str:
@@ -79,6 +79,11 @@ class Params:
     def prompt(self) -> str:
         """What the model is asked first."""
         return self.prompt_text or prompts.CAPTIONS[self.prompt_variant]
+
+    @property
+    def bounds(self) -> windowframes.Bounds:
+        """How large frames may be."""
+        return windowframes.Bounds(self.min_frame_tokens, self.max_frame_tokens, self.max_video_tokens)
 
     @property
     def speech(self) -> Speech:
@@ -175,38 +180,13 @@ def prepare(row: Row, call: Call, params: Settings, step: int, limits: Limits) -
         raise MediaError("TOO_SHORT", f"{row['num_frames']} frames: a window has {windows.MIN_FRAMES}")
     uri, framerate = str(row.get("proxy_uri") or row["uri"]), float(row["framerate"])
     for window in cut:
-        numbers = frame_numbers(window, framerate, params.caption.sampling_fps)
-        fit = frames.target_res(-1) if params.caption.model_does_preprocess else budget(len(numbers), step, params.caption)
-        pictures = call(look, uri, [number / framerate for number in numbers], fit, limits)
+        numbers = windowframes.frame_numbers(window, framerate, params.caption.sampling_fps)
+        budget = windowframes.budget(len(numbers), step, params.caption.bounds)
+        fit = frames.target_res(-1) if params.caption.model_does_preprocess else budget
+        pictures = call(windowframes.look, uri, [number / framerate for number in numbers], fit, limits)
         within = tuple(number - window.start_frame for number in numbers)
         video = Video(pictures, within, framerate, window.end_frame - window.start_frame + 1)
         yield Request(params.caption.prompt, video)
-
-
-def frame_numbers(window: Window, framerate: float, sampling_fps: float) -> list[int]:
-    """The frames of a window that are shown: an even number, evenly from its first to its last."""
-    start, end = window
-    shown = num_frames(end - start + 1, framerate, sampling_fps)
-    return [int(number) for number in np.linspace(start, end, shown).round()]
-
-
-def num_frames(total: int, framerate: float, sampling_fps: float) -> int:
-    """How many frames of `total` are shown: at least 4 and an even number, but no more than there are, one being shown twice."""
-    most = max(TEMPORAL_PATCH, min(MAX_FRAMES, total) // TEMPORAL_PATCH * TEMPORAL_PATCH)
-    wanted = min(max(total / framerate * sampling_fps, MIN_FRAMES), most)
-    return round(wanted / TEMPORAL_PATCH) * TEMPORAL_PATCH
-
-
-def budget(shown: int, step: int, params: Params) -> Fit:
-    """The size of so many frames: within the bounds of a frame, unless all together would be too much for a video."""
-    room = max(1, TEMPORAL_PATCH * params.max_video_tokens // shown)
-    least, most = min(params.min_frame_tokens, room // 4), min(params.max_frame_tokens, room)  # a quarter: `pixels` rounds up
-    return frames.pixels(least * step**2, most * step**2, step)
-
-
-def look(uri: str, at_s: Sequence[float], fit: Fit, limits: Limits) -> Pictures:
-    """A clip's pictures at these times; `call` runs it in the sandbox."""
-    return frames.shown(source.checked_path(uri, source.Params()), at_s, fit, limits)[1]
 
 
 def load(params: Params, speech: Speech, models: checkpoints.Params, device: str) -> Model:

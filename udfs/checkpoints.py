@@ -14,13 +14,26 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass as validated
 
 INDEX = ".reelmill.json"  # size and sha256 of each file, written last: a folder without it was not fetched whole
 NAMED = re.compile(r"(?P<model>[^@]+)@(?P<revision>[0-9a-f]{7,40})")  # any model of the hub, or another revision of a known one
 REPO = re.compile(r"[\w.-]+/[\w.-]+")
 SAMPLE_BYTES = 1 << 16  # of a file's head and tail, for the identity of a local folder
+
+
+def is_local(name: str) -> bool:
+    """Whether a name is the path of a folder."""
+    return os.sep in name and Path(name).expanduser().is_dir()
+
+
+def resolved(name: str) -> str:
+    """A name as a process in any folder reads it: the path of a local model made absolute."""
+    return os.path.abspath(os.path.expanduser(name)) if is_local(name) else name
+
+
+Name = Annotated[str, AfterValidator(resolved)]  # of a model in the settings
 
 
 @validated(frozen=True, config=ConfigDict(extra="forbid"))
@@ -30,7 +43,7 @@ class Params:
     dir: Annotated[str, Field(min_length=1, description="folder of fetched models, the same path on every worker")] = "models"
     device: Annotated[Literal["auto", "cpu", "cuda"], Field(description="auto: a GPU where a stage is given one")] = "auto"
     fetch_missing: Annotated[bool, Field(description="the first worker of a host that misses a model fetches it")] = False
-    remote_code: Annotated[tuple[str, ...], Field(description="models whose own Python code may run")] = ()
+    remote_code: Annotated[tuple[Name, ...], Field(description="models whose own Python code may run")] = ()
 
 
 @dataclass(frozen=True)
@@ -124,7 +137,7 @@ def folder(name: str, params: Params) -> str:
         MissingModelError: it is not there, and `fetch_missing` is off.
     """
     if is_local(name):
-        return os.path.abspath(os.path.expanduser(name))
+        return resolved(name)
     found = checkpoint(name)
     if not present(found, params):
         if not params.fetch_missing:
@@ -137,7 +150,7 @@ def folder(name: str, params: Params) -> str:
 
 def trusted(name: str, params: Params) -> bool:
     """Whether the model's own Python code may run: `trust_remote_code` for its loader."""
-    return name in params.remote_code
+    return resolved(name) in params.remote_code
 
 
 def check(name: str, params: Params) -> None:
@@ -161,17 +174,12 @@ def check(name: str, params: Params) -> None:
 def identity(name: str) -> str:
     """What a fingerprint says of a model: repository and revision, or of a local folder a hash of what is in it."""
     if is_local(name):
-        return _digest(os.path.abspath(os.path.expanduser(name)))
+        return _digest(resolved(name))
     try:
         found = checkpoint(name)
     except MissingModelError:
         return name  # `check` has refused it, or the stage that names it is off
     return f"{found.repo}@{found.revision}"
-
-
-def is_local(name: str) -> bool:
-    """Whether a name is the path of a folder."""
-    return os.sep in name and Path(name).expanduser().is_dir()
 
 
 def verify(path: Path) -> list[str]:

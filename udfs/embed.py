@@ -34,7 +34,8 @@ class Params:
     """[embed]"""
 
     model: Annotated[
-        str, Field(description="descriptor: classical, finds near-copies; one of embedders.NAMES, a folder, or org/name@commit")
+        checkpoints.Name,
+        Field(description="descriptor: classical, finds near-copies; one of embedders.NAMES, a folder, or org/name@commit"),
     ] = DESCRIPTOR
     num_frames: Annotated[
         int | None, Field(ge=1, le=256, description="a clip, evenly over all of it; by default what the model was made for")

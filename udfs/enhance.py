@@ -9,7 +9,7 @@ from functools import partial
 from typing import Annotated
 
 import pandas as pd
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
 from schemas.enhanced import TABLE
@@ -42,6 +42,11 @@ class Params:
     sampling: Annotated[Sampling, Field(description="how the next token is chosen")] = Sampling()
     endpoint: Annotated[Endpoint, Field(json_schema_extra=EFFORT, description="of engine = openai")] = Endpoint()
     resources: Annotated[Resources, Field(json_schema_extra=EFFORT, description="what a task takes")] = Resources()
+
+    @field_validator("model_variant")
+    @classmethod
+    def _where(cls, name: str, info: ValidationInfo) -> str:
+        return name if info.data.get("engine") == "openai" else checkpoints.resolved(name)
 
     @field_validator("prompt_text")
     @classmethod

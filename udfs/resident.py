@@ -49,11 +49,11 @@ def _slot(gpu: str, share: int) -> Slot:
             return slot
         slot.release()
         slot.busy.release()
-    slot = Slot(gpu, share, _drop)
+    slot = Slot(gpu, share, drop)
     slot.busy.acquire()
     while not slot.held:  # taken back between the two lines above
         slot.busy.release()
-        slot = Slot(gpu, share, _drop)
+        slot = Slot(gpu, share, drop)
         slot.busy.acquire()
     _held["slot"] = slot
     return slot
@@ -62,7 +62,7 @@ def _slot(gpu: str, share: int) -> Slot:
 def _model(load: Load, on: str, threads: int) -> Model:
     key = (*_identity(load), on)
     if _held.get("key") != key:
-        _drop()
+        drop()
         started = time.monotonic()
         _held["model"] = load(on)
         _held["key"] = key
@@ -80,7 +80,7 @@ def _identity(load: Load) -> tuple[Any, ...]:
     return (load,)
 
 
-def _drop() -> None:
+def drop() -> None:
     """Forget the model, and give its memory back to the GPU."""
     _held.pop("key", None)
     if _held.pop("model", None) is None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import struct
 import tempfile
 import threading
 import time
@@ -14,10 +15,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 POLL_S = 0.1
+# Bytes of a file that stand for a whole GPU, of which a place locks its part, so that places of different sizes know of each
+# other; a multiple of every number of tasks up to 10.
+WHOLE = 5040
 
 
 class Slot:
-    """A place on a GPU, held as a locked file: the lock goes with the process, however it ends."""
+    """A place on a GPU, held as a lock on a part of a file: the lock goes with the process, however it ends."""
 
     def __init__(self, gpu: str, share: int, give_up: Callable[[], None]) -> None:
         """Wait for one of the `share` places of a GPU; `give_up` frees the model, called while `busy` is held."""
@@ -40,11 +44,10 @@ class Slot:
             os.close(place)  # which unlocks it
 
     def _free_place(self) -> int | None:
-        for number in range(self.share):
-            place = _open(f"gpu-{self.gpu}-{number}.held")
-            if _locked(place, fcntl.LOCK_EX):
-                return place
-            os.close(place)
+        place, part = _open(f"gpu-{self.gpu}.held"), WHOLE // self.share
+        if any(_claimed(place, number * part, part) for number in range(self.share)):
+            return place
+        os.close(place)
         return None
 
     def _awaited_place(self) -> int:
@@ -79,6 +82,16 @@ def _open(name: str) -> int:
     folder = Path(tempfile.gettempdir(), f"reelmill-slots-{os.getuid()}")
     folder.mkdir(mode=0o700, exist_ok=True)
     return os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _claimed(handle: int, start: int, length: int) -> bool:
+    """Lock bytes of a file for this opening of it: POSIX's own locks would go with any other that the process closes."""
+    lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)  # struct flock of 64-bit Linux
+    try:
+        fcntl.fcntl(handle, fcntl.F_OFD_SETLK, lock)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _locked(handle: int, how: int) -> bool:
