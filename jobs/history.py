@@ -113,12 +113,13 @@ def note(run: Run, stage: str, facts: dict[str, Any]) -> None:
     run.tables.add("runs", run.spark.createDataFrame([tuple(row.get(name) for name in schema.names)], schema))
 
 
-def note_settings(run: Run, stage: str) -> Counts:
-    """Where nothing was pending: a row in `runs` only if these settings are not the ones that counted last."""
-    runs = run.tables.read("runs").where(F.col("stage") == stage)
-    last = runs.agg(F.max_by("fingerprint", "started_at").alias("fingerprint")).first()
-    if last is not None and last["fingerprint"] not in (None, run.fingerprint(stage)):
-        note(run, stage, {"num_in": 0, "num_out": 0, "num_failed": 0})
+def note_settings(run: Run, *stages: str) -> Counts:
+    """Where nothing was pending: a row in `runs` for each stage that these settings are not the last ones of."""
+    runs = run.tables.read("runs").where(F.col("stage").isin(*stages))
+    last = runs.groupBy("stage").agg(F.max_by("fingerprint", "started_at").alias("fingerprint")).collect()
+    for stage, fingerprint in last:
+        if fingerprint != run.fingerprint(stage):
+            note(run, stage, {"num_in": 0, "num_out": 0, "num_failed": 0})
     return Counts()
 
 
