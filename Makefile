@@ -5,13 +5,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench test-kill tiny-models clean
+.PHONY: demo test lint bench test-cluster test-kill tiny-models clean
 
 demo: $(VENV)/demo | java
 	$(BIN)/python -m jobs.demo
 
 test: $(VENV)/dev | java
-	$(BIN)/pytest -m "not kill"
+	$(BIN)/pytest -m "not kill and not cluster"
+
+# Says how many tasks shared each GPU, how often models were loaded, and how decoding and inference overlapped.
+test-cluster: $(VENV)/dev | java
+	$(BIN)/pytest -s -m cluster
 
 test-kill: $(VENV)/dev | java
 	$(BIN)/pytest -m kill

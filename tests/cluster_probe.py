@@ -21,6 +21,7 @@ from udfs.checkpoints import Params
 from udfs.resources import Resources
 
 FIELDS = "key string, pid long, gpu string, started double, ended double, began double"
+NUM_TASKS = 24  # three for each place where four share a GPU
 
 
 def work(batches: Iterable[pd.DataFrame], options: dict[str, Any]) -> Iterator[pd.DataFrame]:
@@ -53,7 +54,7 @@ def main(folder: Path) -> None:
     for gpus in (0.25, 0.5, 1):
         options: dict[str, Any] = {"model": {"seconds": 0.3, "log": f"{folder}/{gpus:g}.log"}}
         stage(spark, "first", Resources(gpus=gpus), **options)  # while workers start one after the other
-        found[f"{gpus:g}"] = stage(spark, "then", Resources(gpus=gpus), **options)
+        found[f"{gpus:g}"] = stage(spark, "then", Resources(gpus=gpus), num_rows=NUM_TASKS, **options)
     both: dict[str, Any] = {"decode_s": 0.1, "batch_size": 1, "model": {"seconds": 0.1}}
     stage(spark, "overlap", Resources(gpus=1), num_rows=6, **both)  # starts workers and decoding processes
     found["overlap"] = stage(spark, "overlap", Resources(gpus=1), num_rows=2, items=40, **both)

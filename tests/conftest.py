@@ -1,13 +1,16 @@
-"""The one Spark session that all tests share."""
+"""What many tests share: the one Spark session, and the output of one run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
 
+from jobs import cli
 from jobs.session import connect
+from tests.footage import write_numbered
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +19,15 @@ def spark() -> Iterator[SparkSession]:
     session = connect({"spark.master": "local[2]"}, verbose=False)
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="session")
+def curated(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An output with three clips of 60 frames, two of long.mp4 and one of other.mkv, all kept; who changes it takes a copy."""
+    folder, output = tmp_path_factory.mktemp("videos"), tmp_path_factory.mktemp("curated") / "output"
+    write_numbered(folder / "long.mp4", 120, cuts=(60,))
+    write_numbered(folder / "other.mkv", 60, codec="mpeg4", first=500)
+    options = ["split.clip_len_s=2", "split.min_clip_length_s=1", "filter.duplicates=false"]
+    overrides = [word for option in options for word in ("--set", option)]
+    assert cli.main(["curate", "--manifest", str(folder), "--output", str(output), *overrides]) == 0
+    return output

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from deltalake import DeltaTable
+from pyspark.sql import SparkSession
 
 from schemas import TABLES
 
@@ -25,6 +27,14 @@ def table(output: Path, name: str) -> list[dict[str, Any]]:
 def tables(output: Path) -> dict[str, list[str]]:
     """Every table but `runs`, as sorted lines without what differs from run to run; paths are relative to the output."""
     return {name: sorted(_line(output, row) for row in table(output, name)) for name in TABLES if name != "runs"}
+
+
+def keep_only(spark: SparkSession, output: Path, clip_ids: Collection[str]) -> None:
+    """Make the verdicts of an output say that these clips are kept and no others."""
+    path = str(output / "tables" / "verdicts")
+    verdicts = spark.read.format("delta").load(path)
+    kept = verdicts.withColumn("kept", verdicts["clip_id"].isin(*clip_ids))
+    kept.localCheckpoint().write.format("delta").mode("overwrite").save(path)
 
 
 def versions(output: Path) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from jobs.run import Run
 from jobs.settings import load
 from tests import tiny
 from tests.footage import read_number, write_numbered
-from tests.outputs import table
+from tests.outputs import keep_only, table
 from udfs import caption, checkpoints, generation, prompts, windows
 from udfs.batching import COST, FAILURE, GPU_COST, Env, Row
 from udfs.caption import Params, Settings, Told
@@ -276,26 +277,27 @@ def test_qwen_means_qwen2_5() -> None:
 
 
 @pytest.mark.spark
-def test_jobs_describe_what_was_kept_and_rewrite_it(spark: SparkSession, model: str, reader: str, tmp_path: Path) -> None:
-    (tmp_path / "videos").mkdir()
-    for name in ("one.mp4", "same.mp4"):
-        write_numbered(tmp_path / "videos" / name, 56)
-    output = tmp_path / "output"
-    common = ["windows.window_size=32", "windows.remainder_threshold=16", "split.min_clip_length_s=1"]
-    common += [f"embed.model={tiny.clip(tmp_path / 'clip')}"]
+def test_jobs_describe_what_was_kept_and_rewrite_it(
+    spark: SparkSession, curated: Path, model: str, reader: str, tmp_path: Path
+) -> None:
+    output = Path(shutil.copytree(curated, tmp_path / "output"))
+    common = ["windows.window_size=32", "windows.remainder_threshold=16", f"embed.model={tiny.clip(tmp_path / 'clip')}"]
+    common += ["split.clip_len_s=2", "split.min_clip_length_s=1", "filter.duplicates=false"]
     said = [f"caption.model_variant={model}", "caption.max_output_tokens=6", "caption.sampling.temperature=0"]
     said += ["caption.min_frame_tokens=16", "caption.max_frame_tokens=32"]
     rewritten = [f"enhance.model_variant={reader}", "enhance.max_output_tokens=6"]
 
-    def run(job: str, settings: list[str], *options: str) -> int:
-        return cli.main([job, "--output", str(output), *options, *(f"--set={setting}" for setting in settings)])
+    def run(job: str, settings: list[str]) -> int:
+        return cli.main([job, "--output", str(output), *(f"--set={setting}" for setting in settings)])
 
-    assert run("curate", common, "--manifest", str(tmp_path / "videos")) == 0
+    for job in ("analyze", "embed", "filter"):  # analyze: its previews are those of the windows
+        assert run(job, common) == 0
+    kept = min(row["clip_id"] for row in table(output, "verdicts"))
+    keep_only(spark, output, [kept])
     for _ in range(2):  # the second time there is nothing to do
         assert run("caption", common + said) == 0
         assert run("enhance", common + said + rewritten) == 0
         assert run("align", common + said) == 0
-    [kept] = [row["clip_id"] for row in table(output, "verdicts") if row["kept"]]
     captions, enhanced = table(output, "captions"), table(output, "enhanced")
     assert sorted((row["clip_id"], row["start_frame"]) for row in captions) == [(kept, 0), (kept, 32)]
     assert sorted((row["clip_id"], row["start_frame"]) for row in enhanced) == [(kept, 0), (kept, 32)]
@@ -304,12 +306,12 @@ def test_jobs_describe_what_was_kept_and_rewrite_it(spark: SparkSession, model: 
     assert all(row["gpu_s"] > 0 for row in runs if row["num_in"])
 
     views.register(Run(spark, str(output), load([], common + said + rewritten)))
-    [curated] = spark.table("curated").collect()
+    [seen] = spark.table("curated").collect()
     by_start = {row["start_frame"]: row for row in enhanced}
-    assert [c["start_frame"] for c in curated["captions"]] == [0, 32]
+    assert [c["start_frame"] for c in seen["captions"]] == [0, 32]
     agreed = {row["start_frame"]: row["alignment"] for row in table(output, "alignments")}
-    assert [c["alignment"] for c in curated["captions"]] == [agreed[0], agreed[32]]
-    assert [c["enhanced_caption"] for c in curated["captions"]] == [by_start[k]["enhanced_caption"] for k in (0, 32)]
+    assert [c["alignment"] for c in seen["captions"]] == [agreed[0], agreed[32]]
+    assert [c["enhanced_caption"] for c in seen["captions"]] == [by_start[k]["enhanced_caption"] for k in (0, 32)]
     other = Run(spark, str(output), load([], ["caption.prompt_variant=av"]))
     assert other.current("captions").isEmpty()  # of another prompt
     assert other.current("enhanced").isEmpty()

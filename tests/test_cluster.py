@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.spark
+from tests import cluster_probe
+
+pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,7 @@ def at_once(spans: list[tuple[float, float]]) -> int:
 @pytest.mark.parametrize(("gpus", "expected"), [("0.25", 4), ("0.5", 2), ("1", 1)])
 def test_as_many_tasks_share_a_gpu_as_the_stage_says(found: dict[str, Any], gpus: str, expected: int) -> None:
     tasks = found[gpus]["tasks"]
-    assert len(tasks) == 16
+    assert len(tasks) == cluster_probe.NUM_TASKS
     shared = {
         gpu: at_once([(task["started"], task["ended"]) for task in tasks if task["gpu"] == gpu])
         for gpu in {task["gpu"] for task in tasks}
@@ -55,7 +57,7 @@ def test_there_are_no_more_models_than_slots_and_each_is_loaded_once(
     """Although the stages before left idle workers, and models on the same GPUs."""
     lines = [line.split() for line in (folder / f"{gpus}.log").read_text(encoding="utf-8").splitlines()]
     loads = Counter(pid for what, pid, _ in lines if what == "load")
-    print(f"gpus = {gpus}: {loads.total()} models loaded by {len(loads)} workers for 32 tasks")
+    print(f"gpus = {gpus}: {loads.total()} models loaded by {len(loads)} workers for {16 + cluster_probe.NUM_TASKS} tasks")
     assert set(loads.values()) == {1}
     assert len(loads) <= slots
 

@@ -102,6 +102,7 @@ def test_curated_tells_all_of_a_clip(spark: SparkSession, local: Path, capsys: p
     assert capsys.readouterr().out.split() == ["n", str(len([r for r in table(local, "verdicts") if r["kept"]]))]
 
 
+@pytest.mark.cluster
 def test_a_cluster_with_gpus_gives_the_same_rows(local: Path, folder: Path) -> None:
     """In a process of its own, since another session is at work in this one."""
     options = [f"--set=spark.{key}={value}" for key, value in fake_gpus.conf(folder).items()]

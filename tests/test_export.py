@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
-from pyspark.sql import SparkSession
 
 from jobs import cli
 from tests.footage import read_number, write_numbered
@@ -151,14 +151,9 @@ def test_settings_that_make_no_sense_are_refused(params: dict[str, object], said
 
 
 @pytest.fixture(scope="module")
-def curated(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An output with three clips, two of the first video and one of the second."""
-    folder, output = tmp_path_factory.mktemp("videos"), tmp_path_factory.mktemp("output")
-    write_numbered(folder / "long.mp4", 120)
-    write_numbered(folder / "other.mkv", 60, codec="mpeg4", first=500)
-    split = ["--set", "split.clip_len_s=2", "--set", "split.min_clip_length_s=1"]
-    assert cli.main(["curate", "--manifest", str(folder), "--output", str(output), *split]) == 0
-    return output
+def output(curated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An output of this module's own; its tables name the clips of the other."""
+    return Path(shutil.copytree(curated, tmp_path_factory.mktemp("export") / "output"))
 
 
 def exported(output: Path, to: Path, *settings: str) -> int:
@@ -168,11 +163,11 @@ def exported(output: Path, to: Path, *settings: str) -> int:
 
 
 @pytest.mark.spark
-def test_every_kept_clip_has_its_folders(curated: Path, tmp_path: Path) -> None:
-    assert exported(curated, tmp_path, "export.fps=[1, 2]") == 0
-    starts = {row["clip_id"]: row["start_frame"] for row in table(curated, "spans")}
-    first = {row["video_id"]: 500 if row["uri"].endswith("mkv") else 0 for row in table(curated, "videos")}
-    starts = {row["clip_id"]: starts[row["clip_id"]] + first[row["video_id"]] for row in table(curated, "clips")}
+def test_every_kept_clip_has_its_folders(output: Path, tmp_path: Path) -> None:
+    assert exported(output, tmp_path, "export.fps=[1, 2]") == 0
+    starts = {row["clip_id"]: row["start_frame"] for row in table(output, "spans")}
+    first = {row["video_id"]: 500 if row["uri"].endswith("mkv") else 0 for row in table(output, "videos")}
+    starts = {row["clip_id"]: starts[row["clip_id"]] + first[row["video_id"]] for row in table(output, "clips")}
     assert sorted(starts.values()) == [0, 60, 500]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(starts)  # and nothing else is left behind
     for clip_id, start in starts.items():
@@ -182,60 +177,60 @@ def test_every_kept_clip_has_its_folders(curated: Path, tmp_path: Path) -> None:
 
 @pytest.mark.spark
 def test_again_it_costs_nothing_and_what_is_gone_is_made_again(
-    curated: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    output: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert exported(curated, tmp_path) == 0
-    before, runs = contents(tmp_path), len(table(curated, "runs"))
-    assert exported(curated, tmp_path) == 0
+    assert exported(output, tmp_path) == 0
+    before, runs = contents(tmp_path), len(table(output, "runs"))
+    assert exported(output, tmp_path) == 0
     assert "nothing to do" in caplog.text
-    assert (contents(tmp_path), len(table(curated, "runs"))) == (before, runs)
+    assert (contents(tmp_path), len(table(output, "runs"))) == (before, runs)
     gone = next(iter(tmp_path.iterdir())) / "1fps" / export.LIST
     gone.unlink()
-    assert exported(curated, tmp_path) == 0
+    assert exported(output, tmp_path) == 0
     assert {name: content for name, (_, content) in contents(tmp_path).items()} == {n: c for n, (_, c) in before.items()}
-    last = max((row for row in table(curated, "runs") if row["stage"] == "export"), key=lambda row: row["started_at"])
+    last = max((row for row in table(output, "runs") if row["stage"] == "export"), key=lambda row: row["started_at"])
     assert (last["num_in"], last["num_out"], last["num_failed"]) == (1, 1, 0)
     assert last["cpu_s"] > 0
 
 
 @pytest.mark.spark
-def test_a_condition_chooses_among_the_rows_of_the_view(curated: Path, tmp_path: Path) -> None:
-    assert exported(curated, tmp_path, "export.where=start_s >= 2", "export.policy=first") == 0
+def test_a_condition_chooses_among_the_rows_of_the_view(output: Path, tmp_path: Path) -> None:
+    assert exported(output, tmp_path, "export.where=start_s >= 2", "export.policy=first") == 0
     [folder] = tmp_path.iterdir()
     assert shown(folder / "first") == [60]
 
 
 @pytest.mark.spark
-def test_whole_videos_are_exported_by_their_own_ids(curated: Path, tmp_path: Path) -> None:
-    assert exported(curated, tmp_path, "export.what=videos", "export.encoding=png") == 0
-    ids = {Path(row["uri"]).name: row["video_id"] for row in table(curated, "videos")}
+def test_whole_videos_are_exported_by_their_own_ids(output: Path, tmp_path: Path) -> None:
+    assert exported(output, tmp_path, "export.what=videos", "export.encoding=png") == 0
+    ids = {Path(row["uri"]).name: row["video_id"] for row in table(output, "videos")}
     assert shown(tmp_path / ids["long.mp4"] / "1fps") == [0, 30, 60, 90, 119]
     assert shown(tmp_path / ids["other.mkv"] / "1fps") == [500, 530, 559]
 
 
 @pytest.mark.spark
-def test_a_clip_that_cannot_be_read_is_a_failure_and_its_siblings_go_on(curated: Path, tmp_path: Path) -> None:
-    hurt = next(row for row in table(curated, "clips") if row["num_frames"] == 60)
+def test_a_clip_that_cannot_be_read_is_a_failure_and_its_siblings_go_on(output: Path, tmp_path: Path) -> None:
+    hurt = next(row for row in table(output, "clips") if row["num_frames"] == 60)
     content = Path(hurt["uri"]).read_bytes()
     try:
         Path(hurt["uri"]).write_bytes(b"no video")
-        assert exported(curated, tmp_path, "export.what=clips", "export.policy=last") == 0
+        assert exported(output, tmp_path, "export.what=clips", "export.policy=last") == 0
         assert len(list(tmp_path.iterdir())) == 2
-        failed = [row for row in table(curated, "failures") if row["stage"] == "export"]
+        failed = [row for row in table(output, "failures") if row["stage"] == "export"]
         assert [(row["key"], row["code"], row["attempts"]) for row in failed] == [(hurt["clip_id"], "UNSUPPORTED", 1)]
         # Not tried again by the same settings, until that is asked for.
-        assert exported(curated, tmp_path, "export.what=clips", "export.policy=last") == 0
-        assert len([row for row in table(curated, "failures") if row["stage"] == "export"]) == 1
+        assert exported(output, tmp_path, "export.what=clips", "export.policy=last") == 0
+        assert len([row for row in table(output, "failures") if row["stage"] == "export"]) == 1
     finally:
         Path(hurt["uri"]).write_bytes(content)
     again = ["--retry-failed", "--set", "export.what=clips", "--set", "export.policy=last"]
-    assert cli.main(["export", "--format", "frames", "--output", str(curated), "--to", str(tmp_path), *again]) == 0
+    assert cli.main(["export", "--format", "frames", "--output", str(output), "--to", str(tmp_path), *again]) == 0
     assert len(list(tmp_path.iterdir())) == 3
 
 
 @pytest.mark.spark
-def test_a_wrong_condition_is_a_wrong_usage(curated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert exported(curated, tmp_path, "export.where=colour = 3") == 2
+def test_a_wrong_condition_is_a_wrong_usage(output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exported(output, tmp_path, "export.where=colour = 3") == 2
     assert capsys.readouterr().err.startswith("reelmill: export.where: [UNRESOLVED_COLUMN")
 
 

@@ -14,13 +14,12 @@ from pyspark.sql import SparkSession
 
 from jobs import cli
 from tests import tiny
-from tests.footage import write_numbered
-from tests.outputs import table, versions
+from tests.outputs import keep_only, table, versions
 from udfs import embed, embedders
 from udfs.nearest import nearest
 
 TEXT = "a red ball"
-SPLIT = ["--set", "split.clip_len_s=2", "--set", "split.min_clip_length_s=1"]
+SAME = ["split.clip_len_s=2", "split.min_clip_length_s=1", "filter.duplicates=false"]  # as the run before had them
 
 
 def batch(ids: str, vectors: list[list[float]]) -> pa.RecordBatch:
@@ -56,35 +55,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two videos of two clips each."""
-    folder = tmp_path_factory.mktemp("videos")
-    write_numbered(folder / "one.mp4", 120, cuts=(60,))
-    write_numbered(folder / "two.mp4", 120, first=500, cuts=(560,))
-    return folder
-
-
-def curate(manifest: Path, output: Path, *options: str) -> int:
-    return cli.main(["curate", "--manifest", str(manifest), "--output", str(output), *SPLIT, *options])
-
-
-@pytest.fixture(scope="module")
-def descriptor_output(spark: SparkSession, manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An output whose vectors are the descriptor's, nothing of it filtered out as a duplicate."""
-    output = tmp_path_factory.mktemp("descriptor") / "output"
-    assert curate(manifest, output, "--set", "filter.duplicates=false") == 0
-    return output
-
-
-@pytest.fixture(scope="module")
-def clip_output(
-    descriptor_output: Path, manifest: Path, models: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """The same, after a run with a tiny CLIP."""
-    output = Path(shutil.copytree(descriptor_output, tmp_path_factory.mktemp("clip") / "output"))
-    texts = '["a red ball", "snow"]'
-    options = [f"embed.model={models['clip']}", f"embed.texts_to_verify={texts}", "filter.duplicates=false"]
-    assert curate(manifest, output, *(word for option in options for word in ("--set", option))) == 0
+def clip_output(curated: Path, models: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An output with vectors of the descriptor, and after it of a tiny CLIP."""
+    output = Path(shutil.copytree(curated, tmp_path_factory.mktemp("clip") / "output"))
+    options = [f"embed.model={models['clip']}", 'embed.texts_to_verify=["a red ball", "snow"]', *SAME]
+    for job in ("embed", "dedup", "filter"):
+        assert cli.main([job, "--output", str(output), *(f"--set={option}" for option in options)]) == 0
     return output
 
 
@@ -138,17 +114,17 @@ def test_an_answer_says_where_the_clip_is(clip_output: Path, capsys: pytest.Capt
 @pytest.mark.spark
 def test_a_table_is_printed_for_people(clip_output: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
-    assert cli.main(["search", "--output", str(clip_output), "--text", TEXT, "--top", "3"]) == 0
+    assert cli.main(["search", "--output", str(clip_output), "--text", TEXT, "--top", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["similarity", "clip_id", "video_uri", "start_s", "end_s", "caption", "preview"]
-    assert len(lines) == 4
+    assert len(lines) == 3
 
 
 @pytest.mark.spark
-def test_more_like_a_clip_leaves_that_clip_out(descriptor_output: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    vectors = {row["clip_id"]: np.array(row["vector"]) for row in table(descriptor_output, "embeddings")}
+def test_more_like_a_clip_leaves_that_clip_out(curated: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    vectors = {row["clip_id"]: np.array(row["vector"]) for row in table(curated, "embeddings")}
     first = min(vectors)
-    answers = search(descriptor_output, capsys, "--clip", first)
+    answers = search(curated, capsys, "--clip", first)
     expected = {other: float(vectors[other] @ vectors[first]) for other in vectors if other != first}
     assert {row["clip_id"]: row["similarity"] for row in answers} == pytest.approx(expected, abs=1e-5)
 
@@ -159,13 +135,9 @@ def test_clips_that_were_not_kept_are_found_only_when_asked(
 ) -> None:
     output = Path(shutil.copytree(clip_output, tmp_path / "output"))
     kept = [row["clip_id"] for row in search(output, capsys, "--text", TEXT, "--top", "1")]
-    verdicts = spark.read.format("delta").load(str(output / "tables/verdicts"))
-    fewer = verdicts.where(~verdicts["clip_id"].isin(kept)).withColumn("kept", verdicts["clip_id"].isin([]))
-    fewer.unionByName(verdicts.where(verdicts["clip_id"].isin(kept))).write.format("delta").mode("overwrite").save(
-        str(output / "tables/verdicts")
-    )
+    keep_only(spark, output, kept)
     assert [row["clip_id"] for row in search(output, capsys, "--text", TEXT)] == kept
-    assert len(search(output, capsys, "--text", TEXT, "--all")) == 4
+    assert len(search(output, capsys, "--text", TEXT, "--all")) == 3
 
 
 @pytest.mark.spark
@@ -176,13 +148,11 @@ def test_a_search_writes_nothing(clip_output: Path, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.spark
-def test_what_cannot_be_searched_is_said_in_a_line(
-    descriptor_output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    line = refused(descriptor_output, capsys, "--text", TEXT)
+def test_what_cannot_be_searched_is_said_in_a_line(curated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = refused(curated, capsys, "--text", TEXT)
     assert "descriptor cannot read texts; these can: cosmos-embed1-224p" in line
-    assert "--clip nobody: is not here" in refused(descriptor_output, capsys, "--clip", "nobody")
-    assert "--text: says nothing" in refused(descriptor_output, capsys, "--text", " ")
+    assert "--clip nobody: is not here" in refused(curated, capsys, "--clip", "nobody")
+    assert "--text: says nothing" in refused(curated, capsys, "--text", " ")
     assert "no tables here" in refused(tmp_path, capsys, "--text", TEXT)
 
 
@@ -211,16 +181,16 @@ def test_vectors_of_two_models_lie_side_by_side_and_never_mix(
     clip_output: Path, models: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     widths = sorted((row["model"], row["dim"]) for row in table(clip_output, "embeddings"))
-    assert widths == sorted([(models["clip"], 32)] * 4 + [("descriptor", 256)] * 4)
+    assert widths == sorted([(models["clip"], 32)] * 3 + [("descriptor", 256)] * 3)
     assert {row["model"] for row in table(clip_output, "centroids")} == {models["clip"]}
-    assert len(table(clip_output, "duplicates")) == 4
+    assert len(table(clip_output, "duplicates")) == 3
     for query, answer in (
         (
             "select count(*) n, count(distinct clip_id) m, min(size(embedding)) d, max(size(embedding)) e from curated",
-            [4, 4, 32, 32],
+            [3, 3, 32, 32],
         ),
-        ("select count from funnel where step = 'clips with an embedding'", [4]),
-        ("select sum(num_with_embeddings) n from clip_stats", [4]),
+        ("select count from funnel where step = 'clips with an embedding'", [3]),
+        ("select sum(num_with_embeddings) n from clip_stats", [3]),
     ):
         capsys.readouterr()
         assert cli.main(["sql", "--output", str(clip_output), query]) == 0
@@ -229,10 +199,11 @@ def test_vectors_of_two_models_lie_side_by_side_and_never_mix(
 
 @pytest.mark.spark
 def test_the_model_of_the_last_run_is_searched(
-    clip_output: Path, manifest: Path, models: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    clip_output: Path, models: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = Path(shutil.copytree(clip_output, tmp_path / "output"))
-    assert cli.main(["embed", "--output", str(output), "--set", f"embed.model={models['siglip2']}", *SPLIT]) == 0
+    options = [f"embed.model={models['siglip2']}", *SAME]
+    assert cli.main(["embed", "--output", str(output), *(f"--set={option}" for option in options)]) == 0
     loaded = embedders.load(models["siglip2"], embed.Params(), "cpu")
     assert loaded.encode_text
     cosines = np.array([row["vector"] for row in made(output, models["siglip2"])]) @ loaded.encode_text([TEXT])[0]

@@ -14,7 +14,7 @@ import pytest
 from tests.footage import write_numbered
 from tests.outputs import table
 
-pytestmark = pytest.mark.spark
+pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).resolve().parent.parent
 # The bare interpreter with the venv's libraries: on PYTHONPATH their .pth files do not count, so no editable install.
 BARE = str(Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}")
