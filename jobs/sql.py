@@ -17,6 +17,7 @@ from jobs.run import Run
 from jobs.settings import Settings
 
 SHOWN = 1000  # rows
+WIDTH = 80  # characters of a cell; what has no blanks, such as a path, is shown whole
 
 
 def check(options: argparse.Namespace, settings: Settings) -> None:
@@ -48,12 +49,13 @@ def text(answer: DataFrame) -> str:
     if table.empty:
         return "  ".join(answer.columns) + "\n(no rows)"
     more = f"\n(more than {SHOWN} rows: add a LIMIT or read the tables)" if len(rows) > SHOWN else ""
-    return table.to_string(index=False, max_colwidth=80) + more
+    return table.to_string(index=False, max_colwidth=None) + more
 
 
 def _cell(value: object) -> str:
     shown = f"{value:.6g}" if isinstance(value, float) else "NULL" if value is None else str(value)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+    escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+    return f"{escaped[: WIDTH - 3]}..." if len(escaped) > WIDTH and " " in escaped else escaped
 
 
 if __name__ == "__main__":
