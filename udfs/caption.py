@@ -126,9 +126,7 @@ Model = Callable[[list[Request]], list[Told | MediaError]]
 def rows(batches: Iterable[pd.DataFrame], params: Settings, env: Env) -> Iterator[pd.DataFrame]:
     """Batches of clips to batches of captions, one row a window."""
     p = params.caption
-    speech = p.speech
-    if p.resources.gpus > 1:
-        speech = dataclasses.replace(speech, gpu_addresses=env.task.gpus)
+    speech = generation.on_task(p.speech, env.task)
     step = frame_step(speech, env.models)
     return infer(
         batches,

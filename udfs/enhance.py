@@ -88,9 +88,7 @@ Model = Callable[[list[Request]], list[Told | MediaError]]
 
 def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env) -> Iterator[pd.DataFrame]:
     """Batches of clips with their captions to batches of enhanced captions, one row a window."""
-    speech = params.speech
-    if params.resources.gpus > 1:
-        speech = dataclasses.replace(speech, gpu_addresses=env.task.gpus)
+    speech = generation.on_task(params.speech, env.task)
     return infer(
         batches,
         prepare=partial(prepare, params=params),

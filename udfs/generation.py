@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import ConfigDict, Field
@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass as validated
 
 from udfs import checkpoints
 from udfs.checkpoints import MissingModelError
+from udfs.device import Task
 from udfs.errors import MediaError
 from udfs.frames import Pictures
 
@@ -97,6 +98,11 @@ class Engine(Protocol):
     def generate(self, requests: Sequence[Request]) -> list[Answer | MediaError]:
         """An answer a request, in order; a MediaError stands for a request that the model refuses."""
         ...
+
+
+def on_task(speech: Speech, task: Task) -> Speech:
+    """The same with the addresses of a task's GPUs, where it has several."""
+    return replace(speech, gpu_addresses=task.gpus) if speech.gpus > 1 else speech
 
 
 def load(speech: Speech, models: checkpoints.Params, device: str) -> Engine:
