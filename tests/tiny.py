@@ -135,7 +135,7 @@ def qwen_lm(folder: Path) -> Path:
     tokenizer = _qwen_tokenizer()
     with _seeded():
         model = Qwen2ForCausalLM(Qwen2Config(**_qwen_text(tokenizer), **_ends(tokenizer)))
-    _speaks_words(model, tokenizer)
+    speaks_words(model, tokenizer)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -158,7 +158,7 @@ def qwen2_5_vl(folder: Path) -> Path:
     with _seeded():
         config = Qwen2_5_VLConfig(text_config=text, vision_config=vision, **_vision_ids(tokenizer))
         model = Qwen2_5_VLForConditionalGeneration(config)
-    _speaks_words(model, tokenizer)
+    speaks_words(model, tokenizer)
     pixels: Settings = {"patch_size": 14, "image_mean": MEAN, "image_std": STD, "size": _pixels(28)}
     images, videos = Qwen2VLImageProcessor(**pixels), Qwen2VLVideoProcessor(**pixels, max_frames=768)
     return _save(folder, model, Qwen2_5_VLProcessor(images, tokenizer, videos, chat_template=CHAT))
@@ -181,7 +181,7 @@ def qwen3_vl(folder: Path) -> Path:
     with _seeded():
         config = Qwen3VLConfig(text_config=text | _ends(tokenizer), vision_config=vision, **_vision_ids(tokenizer))
         model = Qwen3VLForConditionalGeneration(config)
-    _speaks_words(model, tokenizer)
+    speaks_words(model, tokenizer)
     pixels: Settings = {"patch_size": 16, "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": _pixels(32)}
     images, videos = Qwen2VLImageProcessor(**pixels), Qwen3VLVideoProcessor(**pixels)
     return _save(folder, model, Qwen3VLProcessor(images, tokenizer, videos, chat_template=CHAT))
@@ -289,13 +289,14 @@ def _vision_ids(tokenizer: Any) -> Settings:
     return {key: tokenizer.convert_tokens_to_ids(f"<|{name}|>") for key, name in names.items()}
 
 
-def _speaks_words(model: Any, tokenizer: Any) -> None:
+def speaks_words(model: Any, tokenizer: Any) -> None:
     """Give every token but whole words a logit of 0, which the best of the words always beats; decode greedily."""
     words = {f"Ġ{word}" for word in TEXT.split() if word.isalpha()}
     with torch.no_grad():
         for token, number in tokenizer.get_vocab().items():
             if token not in words:
                 model.lm_head.weight[number] = 0.0
+        model.lm_head.weight[len(tokenizer) :] = 0.0
     config = model.generation_config
     config.do_sample, config.eos_token_id = False, [tokenizer.convert_tokens_to_ids("<|im_end|>"), tokenizer.pad_token_id]
     config.pad_token_id = tokenizer.pad_token_id

@@ -20,7 +20,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText, CLIPImageProcessor, CLIPModel
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    CLIPImageProcessor,
+    CLIPModel,
+    CLIPProcessor,
+)
 
 from tests import reels, tiny
 from udfs import aesthetic, batching, caption, checkpoints, embed, engine_transformers, enhance, resident, towers, windows
@@ -85,7 +94,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> str:
     config.vision_config.update(VISION | {"image_size": 224, "projection_dim": WIDTH})
     config.projection_dim = WIDTH
     CLIPModel(config).save_pretrained(folder)
-    CLIPImageProcessor().save_pretrained(folder)
+    CLIPProcessor(CLIPImageProcessor(), AutoTokenizer.from_pretrained(folder)).save_pretrained(folder)
     return str(folder)
 
 
@@ -104,7 +113,7 @@ def talker(tmp_path_factory: pytest.TempPathFactory) -> str:
 def _saved(kind: Any, config: Any, folder: Path) -> str:
     with torch.device(DEVICE):
         model = kind.from_config(config, dtype=torch.bfloat16 if GPU else torch.float32)
-    model.generation_config.eos_token_id = None
+    tiny.speaks_words(model, AutoTokenizer.from_pretrained(folder))  # and never ends by itself
     model.save_pretrained(folder)
     return str(folder)
 
