@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from jobs import cli
 from jobs.history import Counts
+from jobs.passing import measured
 from jobs.run import Run
 from jobs.settings import Settings, SettingsError
 from jobs.stage import Stage, run_alone
@@ -21,15 +22,11 @@ log = logging.getLogger("reelmill")
 
 def _wanted(run: Run) -> DataFrame:
     """The clips that filter kept, or every clip; what a model has to say of the rest would be thrown away."""
-    clips = run.current("clips").select(
-        "clip_id", "video_id", "uri", "num_bytes", "width", "height", "framerate", "num_frames", "duration_s"
-    )
+    clips = run.current("clips")
     if run.settings.caption.only_kept:
         kept = run.tables.read("verdicts").where(F.col("kept")).select("clip_id")
         clips = clips.join(kept, on="clip_id", how="left_semi")
-    proxy = F.col("proxy_uri") if run.settings.proxy.use else F.lit(None).cast("string")
-    signals = run.made("signals").select("clip_id", proxy.alias("proxy_uri"))
-    return clips.join(signals, on="clip_id", how="inner")
+    return measured(clips, run.made("signals"), run.settings)
 
 
 STAGE = Stage(

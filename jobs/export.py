@@ -95,10 +95,7 @@ def _pending(run: Run) -> DataFrame:
         "duration_s",
         F.substring(F.md5(F.concat(F.lit(run.fingerprint("export")), version)), 1, 16).alias("fingerprint"),
     )
-    failed = run.tables.read("failures").where(F.col("stage") == "export")
-    if run.retry is not None:
-        failed = failed.where(~F.col("code").isin(*run.retry)) if run.retry else failed.limit(0)
-    return wanted.join(failed.select("key", "fingerprint"), on=["key", "fingerprint"], how="left_anti")
+    return wanted.join(stage.given_up(run, "export"), on=["key", "fingerprint"], how="left_anti")
 
 
 if __name__ == "__main__":

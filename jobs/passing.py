@@ -17,6 +17,18 @@ def passing(clips: DataFrame, signals: DataFrame, settings: Settings) -> DataFra
     """The clips that pass the gates that are on, as far as their signals can tell, and where a stage is to look for them."""
     params = replace(settings.filter, duplicates=False)
     reasons = F.expr(reasons_sql(signal_gates(params), params))
-    kept = clips.select(*READ).join(signals.drop("fingerprint", "run_id"), on="clip_id", how="inner").where(F.size(reasons) == 0)
+    return _read(_measured(clips, signals).where(F.size(reasons) == 0), settings)
+
+
+def measured(clips: DataFrame, signals: DataFrame, settings: Settings) -> DataFrame:
+    """The clips that have signals, whatever those tell, and where a stage is to look for them."""
+    return _read(_measured(clips, signals), settings)
+
+
+def _measured(clips: DataFrame, signals: DataFrame) -> DataFrame:
+    return clips.select(*READ).join(signals.drop("fingerprint", "run_id"), on="clip_id", how="inner")
+
+
+def _read(clips: DataFrame, settings: Settings) -> DataFrame:
     proxy = F.col("proxy_uri") if settings.proxy.use else F.lit(None).cast("string")
-    return kept.select(*READ, proxy.alias("proxy_uri"))
+    return clips.select(*READ, proxy.alias("proxy_uri"))

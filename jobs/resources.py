@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from pyspark import SparkContext, TaskContext
@@ -137,8 +137,9 @@ def task() -> Task:
     return Task(context.partitionId(), tuple(given.addresses) if given else ())
 
 
+@lru_cache(maxsize=1)
 def facts(context: SparkContext) -> Facts:
-    """Of a running session."""
+    """Of a running session, whose settings are fixed; asking the JVM for them takes 50 ms."""
     return Facts.of(str(context.master), dict(context.getConf().getAll()))
 
 

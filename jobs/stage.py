@@ -52,11 +52,16 @@ def pending(run: Run, stage: Stage) -> DataFrame:
         inputs = inputs.withColumn("fingerprint", F.lit(run.fingerprint(stage.name)))
     keys = [stage.key, "fingerprint"]
     done = run.tables.read(stage.table).select(keys)
-    failed = run.tables.read("failures").where(F.col("stage") == stage.name)
+    failed = given_up(run, stage.name).withColumnRenamed("key", stage.key)
+    return inputs.join(done.union(failed), on=keys, how="left_anti")
+
+
+def given_up(run: Run, stage: str) -> DataFrame:
+    """Key and fingerprint of the inputs that failed in a stage and are not to be tried again."""
+    failed = run.tables.read("failures").where(F.col("stage") == stage)
     if run.retry is not None:
         failed = failed.where(~F.col("code").isin(*run.retry)) if run.retry else failed.limit(0)
-    over = done.union(failed.select(F.col("key").alias(stage.key), "fingerprint"))
-    return inputs.join(over, on=keys, how="left_anti")
+    return failed.select("key", "fingerprint")
 
 
 def in_wave(column: str, wave: int, num_waves: int) -> Column:

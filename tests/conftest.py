@@ -11,6 +11,7 @@ from pyspark.sql import SparkSession
 from jobs import cli
 from jobs.session import connect
 from tests.footage import write_numbered
+from tests.outputs import CURATED
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +28,6 @@ def curated(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Pa
     folder, output = tmp_path_factory.mktemp("videos"), tmp_path_factory.mktemp("curated") / "output"
     write_numbered(folder / "long.mp4", 120, cuts=(60,))
     write_numbered(folder / "other.mkv", 60, codec="mpeg4", first=500)
-    options = ["split.clip_len_s=2", "split.min_clip_length_s=1", "filter.duplicates=false"]
-    overrides = [word for option in options for word in ("--set", option)]
+    overrides = [f"--set={option}" for option in CURATED]
     assert cli.main(["curate", "--manifest", str(folder), "--output", str(output), *overrides]) == 0
     return output

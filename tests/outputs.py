@@ -12,6 +12,8 @@ from pyspark.sql import SparkSession
 
 from schemas import TABLES
 
+# The settings of the output that tests share (conftest.py's `curated`), which a job needs to go on from it.
+CURATED = ["split.clip_len_s=2", "split.min_clip_length_s=1", "filter.duplicates=false"]
 # What differs from run to run by its nature: when, how long, and by which run.
 PASSING = {"run_id", "failed_at", "attempts", "started_at", "ended_at", "cpu_s", "source_version", "inputs"}
 

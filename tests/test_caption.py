@@ -19,7 +19,7 @@ from jobs.run import Run
 from jobs.settings import load
 from tests import tiny
 from tests.footage import read_number, write_numbered
-from tests.outputs import keep_only, table
+from tests.outputs import CURATED, keep_only, table
 from udfs import caption, checkpoints, generation, prompts, windows
 from udfs.batching import COST, FAILURE, GPU_COST, Env, Row
 from udfs.caption import Params, Settings, Told
@@ -282,7 +282,7 @@ def test_jobs_describe_what_was_kept_and_rewrite_it(
 ) -> None:
     output = Path(shutil.copytree(curated, tmp_path / "output"))
     common = ["windows.window_size=32", "windows.remainder_threshold=16", f"embed.model={tiny.clip(tmp_path / 'clip')}"]
-    common += ["split.clip_len_s=2", "split.min_clip_length_s=1", "filter.duplicates=false"]
+    common += CURATED
     said = [f"caption.model_variant={model}", "caption.max_output_tokens=6", "caption.sampling.temperature=0"]
     said += ["caption.min_frame_tokens=16", "caption.max_frame_tokens=32"]
     rewritten = [f"enhance.model_variant={reader}", "enhance.max_output_tokens=6"]

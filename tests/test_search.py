@@ -14,12 +14,11 @@ from pyspark.sql import SparkSession
 
 from jobs import cli
 from tests import tiny
-from tests.outputs import keep_only, table, versions
+from tests.outputs import CURATED, keep_only, table, versions
 from udfs import embed, embedders
 from udfs.nearest import nearest
 
 TEXT = "a red ball"
-SAME = ["split.clip_len_s=2", "split.min_clip_length_s=1", "filter.duplicates=false"]  # as the run before had them
 
 
 def batch(ids: str, vectors: list[list[float]]) -> pa.RecordBatch:
@@ -58,7 +57,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def clip_output(curated: Path, models: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An output with vectors of the descriptor, and after it of a tiny CLIP."""
     output = Path(shutil.copytree(curated, tmp_path_factory.mktemp("clip") / "output"))
-    options = [f"embed.model={models['clip']}", 'embed.texts_to_verify=["a red ball", "snow"]', *SAME]
+    options = [f"embed.model={models['clip']}", 'embed.texts_to_verify=["a red ball", "snow"]', *CURATED]
     for job in ("embed", "dedup", "filter"):
         assert cli.main([job, "--output", str(output), *(f"--set={option}" for option in options)]) == 0
     return output
@@ -202,7 +201,7 @@ def test_the_model_of_the_last_run_is_searched(
     clip_output: Path, models: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = Path(shutil.copytree(clip_output, tmp_path / "output"))
-    options = [f"embed.model={models['siglip2']}", *SAME]
+    options = [f"embed.model={models['siglip2']}", *CURATED]
     assert cli.main(["embed", "--output", str(output), *(f"--set={option}" for option in options)]) == 0
     loaded = embedders.load(models["siglip2"], embed.Params(), "cpu")
     assert loaded.encode_text

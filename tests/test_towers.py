@@ -321,8 +321,8 @@ def test_a_picture_model_takes_any_number_of_frames(folders: dict[str, str]) -> 
 @pytest.mark.parametrize("name", OWN_CODE)
 def test_own_code_is_refused_unless_it_is_named(folders: dict[str, str], name: str) -> None:
     with pytest.raises(MissingModelError, match=r"models\.remote_code"):
-        embedders.allowed(folders[name], checkpoints.Params())
-    assert embedders.allowed(folders[name], checkpoints.Params(remote_code=(folders[name],))) == folders[name]
+        checkpoints.allowed(folders[name], checkpoints.Params())
+    assert checkpoints.allowed(folders[name], checkpoints.Params(remote_code=(folders[name],))) == folders[name]
 
 
 @pytest.mark.parametrize("config", [None, "", "{}", '{"model_type": "bert"}'])

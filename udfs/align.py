@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 import numpy as np
@@ -12,7 +12,6 @@ from schemas.alignments import TABLE
 from udfs import checkpoints, embed, embedders, prompts, texts
 from udfs.batching import Env, Row
 from udfs.checkpoints import MissingModelError
-from udfs.embedders import Vectors
 from udfs.errors import MediaError
 from udfs.inference import Call, infer
 
@@ -25,7 +24,7 @@ def rows(batches: Iterable[pd.DataFrame], params: embed.Params, env: Env) -> Ite
     return infer(
         batches,
         prepare=prepare,
-        load=partial(load, params, env.models),
+        load=partial(texts.reader, params.model, params, env.models),
         finish=finish,
         key="clip_id",
         columns=COLUMNS,
@@ -43,8 +42,7 @@ def check(params: embed.Params, models: checkpoints.Params) -> None:
     """
     if params.model == embedders.DESCRIPTOR:
         raise MissingModelError(texts.cannot_read(params.model))
-    checkpoints.check(params.model, models)
-    if not embedders.wants(embedders.allowed(params.model, models), params.num_frames).text:
+    if not embedders.wants(checkpoints.allowed(params.model, models), params.num_frames).text:
         raise MissingModelError(texts.cannot_read(params.model))
 
 
@@ -52,18 +50,6 @@ def prepare(row: Row, call: Call) -> Iterator[str]:
     """The captions, the refined ones where there are any. Nothing is decoded, so `call` is not used."""
     for caption in row["captions"]:
         yield prompts.bare(caption["stage2_caption"] or caption["caption"])
-
-
-def load(params: embed.Params, models: checkpoints.Params, device: str) -> Callable[[Sequence[str]], Vectors]:
-    """The text side of the model of the embeddings.
-
-    Raises:
-        MissingModelError: it has none.
-    """
-    model = embedders.load(embedders.allowed(params.model, models), params, device)
-    if model.encode_text is None:
-        raise MissingModelError(texts.cannot_read(params.model))
-    return model.encode_text
 
 
 def finish(row: Row, answers: list[Vector]) -> list[Row]:

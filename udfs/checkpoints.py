@@ -171,6 +171,16 @@ def check(name: str, params: Params) -> None:
         raise MissingModelError(f"{name} runs Python code of its own: allow it with --set 'models.remote_code={allow}'")
 
 
+def allowed(name: str, params: Params) -> str:
+    """The folder of a model that `check` lets pass.
+
+    Raises:
+        MissingModelError: what `check` raises.
+    """
+    check(name, params)
+    return folder(name, params)
+
+
 def identity(name: str) -> str:
     """What a fingerprint says of a model: repository and revision, or of a local folder a hash of what is in it."""
     if is_local(name):

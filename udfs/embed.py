@@ -79,7 +79,7 @@ def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env) -> Iterator[
     if params.model == DESCRIPTOR:
         work = partial(described, params=params, env=env)
         return batching.each(batches, work, key="clip_id", columns=COLUMNS, limits=env.limits)
-    folder = embedders.allowed(params.model, env.models)
+    folder = checkpoints.allowed(params.model, env.models)
     wants = embedders.wants(folder, params.num_frames)
     return infer(
         batches,

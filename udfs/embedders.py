@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from udfs import checkpoints, frames
+from udfs import frames
 from udfs.checkpoints import MissingModelError
 from udfs.frames import Fit, Pictures
 
@@ -90,16 +90,6 @@ def load(folder: str, wish: Wish, device: str) -> Model:
     module = importlib.import_module(f"udfs.{LOADERS[configuration(folder)['model_type']]}")
     model: Model = module.load(folder, wish, device)
     return model
-
-
-def allowed(name: str, models: checkpoints.Params) -> str:
-    """The folder of a model whose own code, if it has any, may run.
-
-    Raises:
-        MissingModelError: it is not there, or `models.remote_code` does not name it.
-    """
-    checkpoints.check(name, models)
-    return checkpoints.folder(name, models)
 
 
 def configuration(folder: str) -> dict[str, Any]:

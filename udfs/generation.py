@@ -115,8 +115,7 @@ def load(speech: Speech, models: checkpoints.Params, device: str) -> Engine:
         from udfs import engine_openai
 
         return engine_openai.load(speech)
-    checkpoints.check(speech.model, models)
-    folder, remote_code = checkpoints.folder(speech.model, models), checkpoints.trusted(speech.model, models)
+    folder, remote_code = checkpoints.allowed(speech.model, models), checkpoints.trusted(speech.model, models)
     if speech.engine == "vllm":
         from udfs import engine_vllm
 

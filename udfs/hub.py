@@ -129,7 +129,7 @@ def _git_sha1(path: Path) -> str:
 
 
 def _index(files: list[File], folder: Path, found: Checkpoint) -> None:
-    facts = {f.name: {"size": f.size, "sha256": checkpoints.sha256(folder / f.name)} for f in files}
+    facts = {f.name: {"size": f.size, "sha256": f.sha256 or checkpoints.sha256(folder / f.name)} for f in files}
     index = {"repo": found.repo, "revision": found.revision, "files": facts}
     (folder / checkpoints.INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
 

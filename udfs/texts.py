@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -22,18 +24,27 @@ def matches(vector: Vector, texts: Vectors) -> Floats:
     return shares
 
 
-def read(text: str, name: str, wish: Wish, models: checkpoints.Params, device: str) -> Vector:
-    """The vector of one text, in the space of the named model's vectors of clips.
+def reader(name: str, wish: Wish, models: checkpoints.Params, device: str) -> Callable[[Sequence[str]], Vectors]:
+    """The text side of the named model, in the space of its vectors of clips.
 
     Raises:
         MissingModelError: the model is not there, may not run, or cannot read.
     """
     if name == DESCRIPTOR:
         raise MissingModelError(cannot_read(name))
-    model = embedders.load(embedders.allowed(name, models), wish, device)
+    model = embedders.load(checkpoints.allowed(name, models), wish, device)
     if model.encode_text is None:
         raise MissingModelError(cannot_read(name))
-    vector: Vector = model.encode_text([text])[0]
+    return model.encode_text
+
+
+def read(text: str, name: str, wish: Wish, models: checkpoints.Params, device: str) -> Vector:
+    """The vector of one text.
+
+    Raises:
+        MissingModelError: as `reader`.
+    """
+    vector: Vector = reader(name, wish, models, device)([text])[0]
     return vector
 
 
