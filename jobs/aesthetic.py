@@ -1,4 +1,4 @@
-"""aesthetic: clips, signals -> aesthetics"""
+"""aesthetic: clips, signals, copies -> aesthetics"""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from udfs.checkpoints import MissingModelError
 
 
 def _inputs(run: Run) -> DataFrame:
-    return passing(run.current("clips"), run.made("signals"), run.settings)
+    return passing(run.current("clips"), run.made("signals"), run.made("copies"), run.settings)
 
 
 STAGE = Stage(

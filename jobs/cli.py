@@ -19,6 +19,7 @@ JOBS = {
     "split": "videos -> spans",
     "clip": "spans -> clips and their mp4 files",
     "analyze": "clips -> signals, proxies, previews",
+    "copies": "hashes of clips -> copies, which no model is asked about",
     "aesthetic": "clips -> aesthetics",
     "embed": "clips -> embeddings",
     "dedup": "embeddings -> centroids, duplicates",

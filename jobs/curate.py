@@ -1,4 +1,4 @@
-"""curate: the whole chain, manifest -> videos, spans, clips, signals, embeddings, duplicates, verdicts, captions, ..."""
+"""curate: the whole chain, manifest -> videos, spans, clips, signals, copies, embeddings, duplicates, verdicts, captions, ..."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from jobs import (
     caption,
     cli,
     clip,
+    copies,
     dedup,
     embed,
     enhance,
@@ -39,14 +40,15 @@ FUNNEL = "SELECT * FROM funnel"
 def check(options: argparse.Namespace, settings: Settings) -> None:
     """What the jobs of the chain check."""
     described = [job for on, job in _describing(settings) if on]
-    for job in (ingest, split, clip, analyze, *([aesthetic] if settings.curate.aesthetic else []), embed, *described):
+    measured = [ingest, split, clip, analyze, *([copies] if settings.filter.duplicates else [])]
+    for job in (*measured, *([aesthetic] if settings.curate.aesthetic else []), embed, *described):
         job.check(options, settings)
 
 
 def run(run: Run, options: argparse.Namespace) -> Counts:
     """Ingest what is new, carry all that is pending through the stages in waves, dedup and filter, then describe what is kept."""
     counts = ingest.run(run, options)
-    counts += _waves(run)
+    counts += _waves(run, options)
     history.note_settings(run, *(step.name for step in (*CUTTING, *_models(run))))
     counts += dedup.run(run, options)
     counts += filter.run(run, options)
@@ -68,13 +70,15 @@ def _models(run: Run) -> tuple[stage.Stage, ...]:
     return (aesthetic.STAGE, embed.STAGE) if run.settings.curate.aesthetic else (embed.STAGE,)
 
 
-def _waves(run: Run) -> Counts:
+def _waves(run: Run, options: argparse.Namespace) -> Counts:
     total = _num_waves(run)
     with ThreadPoolExecutor(1) as models:
         later: list[Future[Counts]] = []
         cut = Counts()
         for wave in range(total):
             cut = reduce(Counts.__add__, (stage.run_wave(run, step, wave, total) for step in CUTTING), cut)
+            if run.settings.filter.duplicates:
+                cut += copies.run(run, options)  # no model is asked about a copy
             later.append(models.submit(_asked, run, wave, total))
         return reduce(Counts.__add__, (done.result() for done in later), cut)
 
@@ -87,6 +91,8 @@ def _asked(run: Run, wave: int, total: int) -> Counts:
 def _num_waves(run: Run) -> int:
     """Waves enough for the videos that have anything left to do in any stage."""
     todo = [stage.pending(run, step).select("video_id") for step in (*CUTTING, *_models(run))]
+    if run.settings.filter.duplicates:
+        todo.append(copies.pending(run).select("video_id"))
     videos = run.tables.read("videos").select("video_id", "duration_s")
     left = videos.join(reduce(lambda a, b: a.union(b), todo), on="video_id", how="left_semi")
     size = left.agg(F.count("*").alias("n"), F.coalesce(F.sum("duration_s"), F.lit(0.0)).alias("s")).first()

@@ -1,4 +1,4 @@
-"""embed: clips, signals -> embeddings"""
+"""embed: clips, signals, copies -> embeddings"""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from udfs.checkpoints import MissingModelError
 
 
 def _inputs(run: Run) -> DataFrame:
-    return passing(run.current("clips"), run.made("signals"), run.settings)
+    return passing(run.current("clips"), run.made("signals"), run.made("copies"), run.settings)
 
 
 STAGE = Stage(

@@ -30,6 +30,7 @@ RECIPES: dict[str, Recipe] = {
     # A clip's key is its span, so that a span found by other settings is not cut again.
     "clip": Recipe(1, ("clip",)),
     "analyze": Recipe(1, ("analyze", "motion", "quality", "phash", "proxy", "preview", "windows"), ("clip",)),
+    "copies": Recipe(1, ("copies",), ("analyze",)),
     # Not all of analyze: a new motion setting must not cost an embedding.
     "aesthetic": Recipe(1, ("aesthetic", "proxy"), ("clip",), models=("aesthetic.model", "aesthetic.head")),
     "embed": Recipe(1, ("embed", "proxy"), ("clip",), models=("embed.model",)),

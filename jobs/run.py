@@ -35,6 +35,7 @@ BELONGS = {
     "spans": Owner("split", None),
     "clips": Owner("clip", "spans"),
     "signals": Owner("analyze", "clips"),
+    "copies": Owner("copies", "clips"),
     "aesthetics": Owner("aesthetic", "clips"),
     "embeddings": Owner("embed", "clips"),
     "captions": Owner("caption", "clips"),

@@ -16,6 +16,7 @@ from udfs import (
     caption,
     checkpoints,
     clip,
+    copies,
     dedup,
     embed,
     enhance,
@@ -55,6 +56,7 @@ class Settings:
     proxy: proxy.Params = field(default_factory=proxy.Params)
     preview: preview.Params = field(default_factory=preview.Params)
     windows: windows.Params = field(default_factory=windows.Params)
+    copies: copies.Params = field(default_factory=copies.Params)
     aesthetic: aesthetic.Params = field(default_factory=aesthetic.Params)
     embed: embed.Params = field(default_factory=embed.Params)
     dedup: dedup.Params = field(default_factory=dedup.Params)

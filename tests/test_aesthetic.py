@@ -232,10 +232,15 @@ def test_only_clips_that_pass_the_gates_so_far_are_asked_for(spark: SparkSession
         "clip_id string, motion_score_global_mean double, motion_score_per_patch_min_256 double, proxy_uri string, "
         "fingerprint string, run_id string",
     )
-    every = passing(clips, signals, Settings())
+    none = spark.createDataFrame([], "clip_id string, copy_of string")
+    every = passing(clips, signals, none, Settings())
     assert {(row["clip_id"], row["proxy_uri"]) for row in every.collect()} == {("a", "/pa.mp4"), ("b", "/pb.mp4")}
-    moving = passing(clips, signals, load([], ["filter.motion=true", "proxy.use=false"]))
+    moving = passing(clips, signals, none, load([], ["filter.motion=true", "proxy.use=false"]))
     assert [(row["clip_id"], row["proxy_uri"]) for row in moving.collect()] == [("a", None)]
+    copies = spark.createDataFrame([("a", "b")], "clip_id string, copy_of string")
+    for options, asked in ([], "b"), (["filter.duplicates=false"], "ab"), (["filter.motion=true"], "a"):
+        found = passing(clips, signals, copies, load([], options)).collect()
+        assert "".join(sorted(row["clip_id"] for row in found)) == asked, options
 
 
 def put(run: Run, table: str, stage: str, **values: Any) -> None:

