@@ -67,14 +67,15 @@ def agreeing(firsts: DataFrame, params: Params) -> DataFrame:
 
 def _candidates(firsts: DataFrame, params: Params) -> DataFrame:
     """Pairs with a frame that agrees and has an equal band; of each bucket the first max_bucket clips are the elders of all."""
+    banded = _banded(firsts, params.bands)
     turn = F.row_number().over(Window.partitionBy("bucket").orderBy("place"))
-    dealt = _banded(firsts, params.bands).withColumn("turn", turn)
-    elders = dealt.where(F.col("turn") <= params.max_bucket).select(
-        "bucket", F.col("place").alias("elder"), F.col("hash").alias("elder_hash")
-    )
-    pairs = dealt.where("new").join(elders, on="bucket", how="inner").where(F.col("elder") < F.col("place"))
+    first = banded.withColumn("turn", turn).where(F.col("turn") <= params.max_bucket)
+    elders = first.select("bucket", F.col("place").alias("elder"), F.col("hash").alias("elder_hash"))
+    # Spark thinks of a file's size and not of its bands, and would send all of them to every executor.
+    pairs = banded.where("new").join(elders.hint("merge"), on="bucket", how="inner")
     apart = F.bit_count(F.col("hash").bitwiseXOR(F.col("elder_hash")))
-    return pairs.where(apart <= params.max_distance).select(F.col("place").alias("young"), "elder").distinct()
+    near = (apart <= params.max_distance) & (F.col("elder") < F.col("place"))
+    return pairs.where(near).select(F.col("place").alias("young"), "elder").distinct()
 
 
 def _banded(firsts: DataFrame, bands: int) -> DataFrame:

@@ -49,7 +49,8 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
     """Ingest what is new, carry all that is pending through the stages in waves, dedup and filter, then describe what is kept."""
     counts = ingest.run(run, options)
     counts += _waves(run, options)
-    history.note_settings(run, *(step.name for step in (*CUTTING, *_models(run))))
+    apart = ["copies"] if run.settings.filter.duplicates else []
+    history.note_settings(run, *(step.name for step in (*CUTTING, *_models(run))), *apart)
     counts += dedup.run(run, options)
     counts += filter.run(run, options)
     for on, job in _describing(run.settings):

@@ -10,8 +10,7 @@ import tempfile
 import time
 from importlib.metadata import distribution
 from pathlib import Path
-from resource import RUSAGE_CHILDREN, getrusage
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -96,18 +95,26 @@ def decode_seconds() -> dict[str, float]:
     return taken
 
 
+def _peak_gib(spark: SparkSession) -> float:
+    """The most memory that the JVM has held."""
+    jvm: Any = spark.sparkContext._gateway
+    status = Path(f"/proc/{jvm.proc.pid}/status").read_text(encoding="utf-8")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 2**20
+
+
 def main(num_clips: int) -> None:
     """Print a report."""
     with tempfile.TemporaryDirectory() as scratch:
         spark = connect({"spark.master": f"local[{CORES}]", "spark.local.dir": scratch}, verbose=False)
         report = hash_join(spark, num_clips)
+        peak_gib = _peak_gib(spark)
         spark.stop()
     found = f"{report.found:,} copies found; of {report.planted:,} planted ones {report.recall:.2%}"
     print(f"{num_clips:,} clips of {NUM_FRAMES} hashes on {CORES} cores: {report.seconds:.1f} s, {found}")
     for name, seconds in decode_seconds().items():
         whole = seconds * num_clips * DECODED / CORES
         print(f"decoding {DECODED:.0%} of them ({CLIP_S} s of {name}: {seconds:.2f} core s): {whole:.0f} s")
-    print(f"most memory of a child process, the JVM: {getrusage(RUSAGE_CHILDREN).ru_maxrss / 2**20:.2f} GiB")
+    print(f"most memory of the JVM: {peak_gib:.2f} GiB")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,238 @@
+"""copies: which clips are near-copies of another by their hashes, found by bands, and what is not done for them."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from pydantic import ValidationError
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from jobs import bands, cli, copies
+from jobs.fingerprints import fingerprint
+from jobs.run import Run
+from jobs.settings import load
+from jobs.tables import struct_type
+from schemas import TABLES
+from tests import clips, reels
+from tests.footage import write_numbered
+from tests.outputs import CURATED, table, versions
+from udfs import phash
+from udfs.copies import Pair, Params, rows, stand_ins
+
+Hashes = tuple[int | None, ...]  # of a clip; None says nothing
+Found = dict[int, tuple[int, int, float]]  # the place of a clip -> that of its stand-in, frames that agree, bits
+EXACT = Params(max_distance=2, min_agree=2, bands=4)  # more bands than bits may differ: the join misses nothing
+
+
+def compared(a: Hashes, b: Hashes, params: Params) -> tuple[int, float] | None:
+    """Frames that agree and their mean distance in bits, if enough do."""
+    both = [(x ^ y).bit_count() for x, y in zip(a, b, strict=False) if x is not None and y is not None]
+    near = [bits for bits in both if bits <= params.max_distance]
+    return (len(near), sum(near) / len(near)) if len(near) >= params.min_agree else None
+
+
+def expected(ranked: Sequence[Hashes], num_old: int, params: Params) -> Found:
+    """By comparing every clip with every kept elder: the rule itself. Clips of equal hashes go where the first of them goes."""
+    kept, found = list(range(num_old)), Found()
+    for place in range(num_old, len(ranked)):
+        first = ranked.index(ranked[place])
+        elders = [first] if first < place and first in kept else [elder for elder in kept if elder <= first]
+        seen = [(*agree, elder) for elder in elders if (agree := compared(ranked[place], ranked[elder], params))]
+        if seen:
+            num_agree, bits, elder = min(seen, key=lambda s: (-s[0], s[1], s[2]))
+            found[place] = elder, num_agree, bits
+        else:
+            kept.append(place)
+    return found
+
+
+def pairs(ranked: Sequence[Hashes], params: Params) -> list[Pair]:
+    """All that agree, in the order that `stand_ins` wants."""
+    found = [
+        Pair(young, elder, *agree)
+        for young in range(len(ranked))
+        for elder in range(young)
+        if (agree := compared(ranked[young], ranked[elder], params))
+    ]
+    return sorted(found, key=lambda p: (p.young, -p.num_agree, p.distance, p.elder))
+
+
+NEAR = st.lists(st.tuples(*[st.integers(0, 31)] * 3), max_size=14, unique=True)  # few bits: many of them agree
+
+
+@given(NEAR, st.integers(0, 3), st.integers(1, 3))
+def test_the_greedy_choice_is_the_rule(ranked: list[Hashes], max_distance: int, min_agree: int) -> None:
+    params = Params(max_distance=max_distance, min_agree=min_agree)
+    found = {p.young: (p.elder, p.num_agree, p.distance) for p in stand_ins(pairs(ranked, params), set())}
+    assert found == expected(ranked, 0, params)
+    assert not {elder for elder, _, _ in found.values()} & found.keys()  # who stands for another stands himself
+
+
+def test_no_pairs_drop_nothing() -> None:
+    assert list(stand_ins([], set())) == []
+    assert list(rows([])) == []
+
+
+def test_the_last_of_a_chain_is_kept_when_it_is_like_none_that_is_kept() -> None:
+    assert list(stand_ins([Pair(1, 0, 4, 2.0), Pair(2, 1, 4, 2.0)], set())) == [Pair(1, 0, 4, 2.0)]
+
+
+def test_the_nearest_kept_elder_stands_for_a_clip() -> None:
+    of_three = [Pair(1, 0, 3, 1.0), Pair(3, 1, 4, 0.0), Pair(3, 2, 3, 1.0), Pair(3, 0, 3, 2.0)]
+    assert list(stand_ins(of_three, set())) == [of_three[0], of_three[2]]  # 1 is nearer, but dropped itself
+
+
+def test_batches_break_anywhere() -> None:
+    every = pd.DataFrame([Pair(1, 0, 4, 2.0), Pair(2, 1, 4, 2.0), Pair(3, 2, 4, 1.0), Pair(3, 1, 4, 2.0)])
+    whole = [row for batch in rows([every]) for row in batch.itertuples(index=False, name=None)]
+    assert whole == [
+        row for batch in rows([every[:1], every[1:3], every[3:]]) for row in batch.itertuples(index=False, name=None)
+    ]
+    assert [row[:2] for row in whole] == [(1, 0), (3, 2)]
+
+
+@pytest.mark.parametrize("rank", ["hard", "random", "easy"])
+def test_a_ranking_by_vectors_is_refused_in_a_line(rank: str) -> None:
+    with pytest.raises(ValidationError, match="name columns of clips, such as 'height desc, num_bytes desc'"):
+        Params(rank=rank)
+
+
+def test_more_frames_than_there_are_cannot_agree(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_numbered(tmp_path / "a.mp4", 5)
+    for job in (["copies"], ["curate", "--manifest", str(tmp_path / "a.mp4")]):
+        assert cli.main([*job, "--output", str(tmp_path / "output"), "--set", "phash.num_frames=2"]) == 2
+        assert "copies.min_agree: 3 frames cannot agree where phash.num_frames = 2" in capsys.readouterr().err
+    assert not (tmp_path / "output").exists()
+
+
+def test_real_footage_made_smaller_is_a_copy_and_other_footage_is_not(tmp_path: Path) -> None:
+    shots = [reels.shot(number)[:50] for number in (0, 1, 2, 3)]
+    large = [hashed(clips.write(tmp_path / f"{i}.mp4", shot, fps=25)) for i, shot in enumerate(shots)]
+    small = [hashed(write_smaller(tmp_path / f"{i}-small.mp4", shot)) for i, shot in enumerate(shots)]
+    for i, a in enumerate(large):
+        assert [compared(a, b, Params()) is not None for b in small] == [i == j for j in range(len(shots))]
+        assert [compared(a, b, Params()) is not None for b in large] == [i == j for j in range(len(shots))]
+
+
+def hashed(path: Path) -> Hashes:
+    found = clips.watched(path, phash.Observer(phash.Params(), clips.row(path), clips.env(path.parent)))
+    return tuple(int(digits, 16) for digits in found["phash"])
+
+
+def write_smaller(path: Path, pictures: Iterable[clips.Picture]) -> Path:
+    """Encoded at 0.6 times the size, and worse."""
+    small = [np.asarray(Image.fromarray(picture).resize((192, 108))) for picture in pictures]
+    return clips.write(path, small, fps=25, options={"crf": "30"})
+
+
+BASE = "clip_id string, height int, phash array<string>, new boolean"
+
+
+def joined(spark: SparkSession, folder: Path, ranked: Sequence[Hashes], num_old: int, params: Params, seed: int) -> Found:
+    """What the join in Spark finds, the rows shuffled by a seed over as many partitions."""
+    digits = [[f"{h:016x}" if h is not None else "8000000000000000" for h in hashes] for hashes in ranked]
+    clips = [(f"{k:03d}", -(k // 2), digits[k], k >= num_old) for k in range(len(ranked))]  # of two as high, the clip_id decides
+    np.random.default_rng(seed).shuffle(clips)
+    hashes = bands.numbers(F.col("phash")).alias("hashes")
+    frame = spark.createDataFrame(spark.sparkContext.parallelize(clips, seed), BASE).select("clip_id", "height", "new", hashes)
+    bands.ranked(frame, {"height": False}).write.parquet(str(folder / str(seed)))
+    found = bands.stand_ins(spark.read.parquet(str(folder / str(seed))), params).collect()
+    return {int(row["clip_id"]): (int(row["copy_of"]), row["num_agree"], row["distance"]) for row in found}
+
+
+def crowd(num_clips: int) -> list[Hashes]:
+    """Clips of four hashes or three around a few, some the very same, some with frames that say nothing."""
+    dice = np.random.default_rng(11)
+    centres = dice.integers(0, 2**64, (5, 4), np.uint64)
+    crowd = list[Hashes]()
+    for _ in range(num_clips):
+        noise = [sum(1 << int(bit) for bit in set(dice.integers(0, 64, dice.integers(0, 3)))) for _ in range(4)]
+        hashes = [int(h) ^ bits for h, bits in zip(centres[dice.integers(5)], noise, strict=True)]
+        crowd.append(tuple(h if dice.random() > 0.2 else None for h in hashes)[: 4 - int(dice.random() < 0.2)])
+    return crowd + crowd[: num_clips // 4] + [(None,) * 4] * 3 + [()]
+
+
+@pytest.mark.spark
+def test_the_join_finds_what_comparing_all_finds_whatever_the_order_of_rows(spark: SparkSession, tmp_path: Path) -> None:
+    ranked = crowd(48)
+    found = expected(ranked, 8, EXACT)
+    assert 20 < len(found) < 52
+    assert len({elder for elder, _, _ in found.values()}) > 5
+    assert joined(spark, tmp_path, ranked, 8, EXACT, seed=1) == found
+    assert joined(spark, tmp_path, ranked, 8, EXACT, seed=5) == found
+
+
+@pytest.mark.spark
+def test_a_bucket_that_everybody_is_in_stays_small(spark: SparkSession) -> None:
+    card = 0x0123456789ABCDEF
+    same = spark.createDataFrame([(k, [card, k + 1]) for k in range(12)], "place bigint, hashes array<bigint>")
+    params = Params(min_agree=1, max_distance=0, max_bucket=2)
+    found = bands.agreeing(same.withColumn("new", F.lit(True)), params).collect()
+    assert {(row["young"], row["elder"]) for row in found} == {(1, 0), *((k, elder) for k in range(2, 12) for elder in (0, 1))}
+
+
+ONE, TWO = ("0123456789abcdef", "fedcba9876543210", "00ff00ff00ff00ff", "f0f0f0f00f0f0f0f"), ("5555aaaa3333cccc",) * 4
+NEAR_ONE, BLACK = (*ONE[:3], "0f0f0f0ff0f0f0f0"), ("8000000000000000",) * 4
+
+
+def arrive(run: Run, **clips: tuple[int, Sequence[str], float]) -> None:
+    """New clips, by name: height, hashes, share of black frames."""
+    for name, stage in (("spans", "split"), ("clips", "clip"), ("signals", "analyze")):
+        schema = struct_type(TABLES[name].schema)
+        rows = []
+        for clip_id, (height, hashes, blackness) in clips.items():
+            told = {"clip_id": clip_id, "video_id": "v", "height": height, "phash": list(hashes), "blackness": blackness}
+            told |= {"fingerprint": run.fingerprint(stage), "run_id": run.run_id}
+            rows.append(tuple(told.get(f.name, None if f.nullable else ZERO[f.dataType.simpleString()]) for f in schema))
+        run.tables.add(name, run.spark.createDataFrame(rows, schema))
+
+
+ZERO = {"string": "", "double": 0.0, "bigint": 0, "int": 0, "boolean": False}
+
+
+def stood_for(run: Run) -> dict[str, str | None]:
+    """The clips that have a row, and who stands for them, after the job has run; each has one row."""
+    copies.run(run, argparse.Namespace())
+    found = table(Path(run.output), "copies")
+    assert len({row["clip_id"] for row in found}) == len(found)
+    return {row["clip_id"]: row["copy_of"] for row in found}
+
+
+@pytest.mark.spark
+def test_survivors_of_earlier_nights_stay_as_long_as_they_count(spark: SparkSession, tmp_path: Path) -> None:
+    night = Run(spark, str(tmp_path), load([], []))
+    arrive(night, a=(480, ONE, 0.9), b=(360, NEAR_ONE, 0.0), c=(480, BLACK, 1.0), d=(720, BLACK, 1.0), e=(480, [], 0.0))
+    first = {"a": None, "b": "a", "c": None, "d": None, "e": None}
+    assert stood_for(night) == first
+    before = versions(tmp_path)
+    assert stood_for(night) == first
+    assert versions(tmp_path) == before
+    arrive(night, f=(1080, NEAR_ONE, 0.0), g=(480, TWO, 0.0), h=(720, TWO, 0.0))
+    assert stood_for(night) == first | {"f": "a", "g": "h", "h": None}
+    row = next(row for row in table(tmp_path, "copies") if row["clip_id"] == "f")
+    assert (row["num_agree"], row["distance"]) == (3, 0.0)
+    light = Run(spark, str(tmp_path), load([], ["filter.black=true"]))  # a, c and d are dropped: a stands for none
+    assert stood_for(light) == first | {"b": "f", "f": None, "g": "h", "h": None}
+
+
+@pytest.mark.spark
+def test_a_copy_is_not_embedded(curated: Path, tmp_path: Path) -> None:
+    output = Path(shutil.copytree(curated, tmp_path / "output"))
+    settings = [*CURATED, "copies.max_distance=31", "copies.min_agree=1", "filter.duplicates=true", "embed.num_frames=4"]
+    for job in ("copies", "embed"):
+        assert cli.main([job, "--output", str(output), *(f"--set={option}" for option in settings)]) == 0
+    found = {row["clip_id"]: row["copy_of"] for row in table(output, "copies")}
+    kept = {clip_id for clip_id, copy_of in found.items() if copy_of is None}
+    assert 0 < len(kept) < len(found) == 3
+    asked = fingerprint("embed", load([], settings))
+    assert {row["clip_id"] for row in table(output, "embeddings") if row["fingerprint"] == asked} == kept
