@@ -23,22 +23,22 @@ def check(options: argparse.Namespace, settings: Settings) -> None:
         raise SettingsError(f"copies.min_agree: {asked} frames cannot agree where phash.num_frames = {there}")
 
 
-def told(run: Run) -> DataFrame:
-    """The clips that pass the gates so far; `settled` if there is a row that still counts, with its `copy_of`.
+def compared(run: Run) -> DataFrame:
+    """The clips that pass the gates so far, each with its `copy_of`, or `new` if it has no row that counts.
 
     A row counts no more once the clip that stands in it is gone, was made by other settings, or fails a gate.
     """
-    clips = gated(run.current("clips"), run.made("signals"), run.settings)
-    rows = run.made("copies").select("clip_id", "copy_of").join(clips.select("clip_id"), on="clip_id", how="left_semi")
-    kept = rows.where(F.col("copy_of").isNull())
-    copies = rows.join(kept.select(F.col("clip_id").alias("copy_of")), on="copy_of", how="left_semi")
-    settled = kept.unionByName(copies).withColumn("settled", F.lit(True))
-    return clips.join(settled, on="clip_id", how="left")
+    rows = run.made("copies").select("clip_id", "copy_of", F.lit(True).alias("told"))
+    clips = gated(run.current("clips"), run.made("signals"), run.settings).join(rows, on="clip_id", how="left")
+    kept = F.col("told") & F.col("copy_of").isNull()
+    stands = clips.where(kept).select(F.col("clip_id").alias("copy_of"), F.lit(True).alias("stands"))
+    counts = F.coalesce(kept | F.col("stands"), F.lit(False))
+    return clips.join(stands, on="copy_of", how="left").withColumn("new", ~counts)
 
 
 def pending(run: Run) -> DataFrame:
     """The clips to be compared with those that are kept and with each other."""
-    return told(run).where(F.col("settled").isNull())
+    return compared(run).where("new")
 
 
 def run(run: Run, options: argparse.Namespace) -> Counts:
@@ -47,16 +47,11 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
     if pending(run).isEmpty():
         return history.note_settings(run, "copies")
     rank = ranking.columns(run.settings.copies.rank)
-    clips = (
-        told(run)
-        .where(F.col("copy_of").isNull())
-        .select("clip_id", *rank, F.col("settled").isNull().alias("new"), bands.numbers(F.col("phash")).alias("hashes"))
-    )
+    asked = compared(run).where(F.col("new") | F.col("copy_of").isNull())
+    clips = asked.select("clip_id", *rank, "new", bands.numbers(F.col("phash")).alias("hashes"))
     with run.tables.landing(f"{run.run_id}-ranked") as land, run.tables.landing(f"{run.run_id}-copies") as land_rows:
         ranked = land(bands.ranked(clips, rank))
-        rows = land_rows(_rows(run, ranked))
-        total = rows.count()
-        run.tables.append("copies", rows, upsert=True)  # a row that counts no more is replaced
+        total = run.tables.append("copies", land_rows(_rows(run, ranked)), upsert=True)  # rows that count no more are replaced
     history.note(run, "copies", {"started_at": started, "num_in": total, "num_out": total, "num_failed": 0})
     return Counts(total, total)
 

@@ -228,7 +228,14 @@ def test_survivors_of_earlier_nights_stay_as_long_as_they_count(spark: SparkSess
 @pytest.mark.spark
 def test_a_copy_is_not_embedded(curated: Path, tmp_path: Path) -> None:
     output = Path(shutil.copytree(curated, tmp_path / "output"))
-    settings = [*CURATED, "copies.max_distance=31", "copies.min_agree=1", "filter.duplicates=true", "embed.num_frames=4"]
+    settings = [
+        *CURATED,
+        "copies.max_distance=31",
+        "copies.min_agree=1",
+        "copies.bands=16",
+        "filter.duplicates=true",
+        "embed.num_frames=4",
+    ]
     for job in ("copies", "embed"):
         assert cli.main([job, "--output", str(output), *(f"--set={option}" for option in settings)]) == 0
     found = {row["clip_id"]: row["copy_of"] for row in table(output, "copies")}
