@@ -91,6 +91,7 @@ def test_no_job_bears_the_name_of_a_standard_module() -> None:
         ("split", "spans"),
         ("clip", "clips"),
         ("analyze", "signals"),
+        ("copies", "copies"),
         ("aesthetic", "aesthetics"),
         ("embed", "embeddings"),
         ("caption", "captions"),
