@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import time
@@ -35,6 +36,7 @@ class Report(NamedTuple):
     """What the join took and found."""
 
     seconds: float
+    core_seconds: float  # of the JVM: what a machine that is busy with something else does not change
     recall: float  # of the planted copies that differ in no more bits than the settings allow
     found: int
     planted: int
@@ -44,17 +46,19 @@ def hash_join(spark: SparkSession, num_clips: int = 250_000) -> Report:
     """Hashes from a file through the job's own join and back into one."""
     with tempfile.TemporaryDirectory() as folder:
         planted = _plant(Path(folder) / "hashes", num_clips)
-        params, begin = Params(), time.perf_counter()
+        params, begin, spent = Params(), time.perf_counter(), _core_seconds(spark)
         hashed = spark.read.parquet(f"{folder}/hashes").withColumns(
             {"hashes": bands.numbers(F.col("phash")), "new": F.lit(True), "num_bytes": F.lit(1)}
         )
         bands.ranked(hashed, ranking.columns(params.rank)).write.parquet(f"{folder}/ranked")
         ranked = spark.read.parquet(f"{folder}/ranked")
         bands.stand_ins(ranked, params).write.parquet(f"{folder}/found")
-        seconds = time.perf_counter() - begin
+        seconds, core_seconds = time.perf_counter() - begin, _core_seconds(spark) - spent
         found = spark.read.parquet(f"{folder}/found").toPandas()
     of = dict(zip(found["clip_id"], found["copy_of"], strict=True))
-    return Report(seconds, sum(of.get(young) == elder for young, elder in planted) / len(planted), len(of), len(planted))
+    return Report(
+        seconds, core_seconds, sum(of.get(young) == elder for young, elder in planted) / len(planted), len(of), len(planted)
+    )
 
 
 def _plant(folder: Path, num_clips: int) -> list[tuple[str, str]]:
@@ -97,9 +101,18 @@ def decode_seconds() -> dict[str, float]:
 
 def _peak_gib(spark: SparkSession) -> float:
     """The most memory that the JVM has held."""
-    jvm: Any = spark.sparkContext._gateway
-    status = Path(f"/proc/{jvm.proc.pid}/status").read_text(encoding="utf-8")
-    return int(status.partition("VmHWM:")[2].split()[0]) / 2**20
+    return int(_jvm(spark, "status").partition("VmHWM:")[2].split()[0]) / 2**20
+
+
+def _core_seconds(spark: SparkSession) -> float:
+    """What the JVM has taken of the cores so far."""
+    user, system = _jvm(spark, "stat").rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def _jvm(spark: SparkSession, name: str) -> str:
+    gateway: Any = spark.sparkContext._gateway
+    return Path(f"/proc/{gateway.proc.pid}/{name}").read_text(encoding="utf-8")
 
 
 def main(num_clips: int) -> None:
@@ -109,11 +122,12 @@ def main(num_clips: int) -> None:
         report = hash_join(spark, num_clips)
         peak_gib = _peak_gib(spark)
         spark.stop()
-    found = f"{report.found:,} copies found; of {report.planted:,} planted ones {report.recall:.2%}"
-    print(f"{num_clips:,} clips of {NUM_FRAMES} hashes on {CORES} cores: {report.seconds:.1f} s, {found}")
+    took = f"{report.seconds:.1f} s, {report.core_seconds:.0f} core s"
+    print(f"{num_clips:,} clips of {NUM_FRAMES} hashes on {CORES} cores: {took}; {report.found:,} copies found,")
+    print(f"{report.recall:.2%} of {report.planted:,} planted ones among them")
     for name, seconds in decode_seconds().items():
-        whole = seconds * num_clips * DECODED / CORES
-        print(f"decoding {DECODED:.0%} of them ({CLIP_S} s of {name}: {seconds:.2f} core s): {whole:.0f} s")
+        whole = seconds * num_clips * DECODED
+        print(f"decoding {DECODED:.0%} of them, each {CLIP_S} s of {name} ({seconds:.2f} core s): {whole:.0f} core s")
     print(f"most memory of the JVM: {peak_gib:.2f} GiB")
 
 
