@@ -1,17 +1,17 @@
-# make demo: the main job on real footage · make test · make lint · make bench
+# make demo: the main job on real footage · make test · make lint · make bench · make bench-dedup
 # Each makes .venv by itself where it is missing. PYTHON picks the interpreter to make it with.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench test-cluster test-kill tiny-models clean
+.PHONY: demo test lint bench bench-dedup test-cluster test-kill test-nights tiny-models clean
 
 demo: $(VENV)/demo | java
 	$(BIN)/python -m jobs.demo
 
 test: $(VENV)/dev | java
-	$(BIN)/pytest -m "not kill and not cluster"
+	$(BIN)/pytest -m "not kill and not cluster and not nights"
 
 # Says how many tasks shared each GPU, how often models were loaded, and how decoding and inference overlapped.
 test-cluster: $(VENV)/dev | java
@@ -19,6 +19,9 @@ test-cluster: $(VENV)/dev | java
 
 test-kill: $(VENV)/dev | java
 	$(BIN)/pytest -m kill
+
+test-nights: $(VENV)/dev | java
+	$(BIN)/pytest -m nights
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
@@ -29,8 +32,12 @@ lint: $(VENV)/dev
 tiny-models: $(VENV)/dev
 	$(BIN)/python -m tests.tiny .models
 
-bench: $(VENV)/dev
+bench: $(VENV)/bench | java
 	$(BIN)/pytest -s -o python_files='bench_*.py' tests/bench
+
+# Duplicates at scale: scikit-learn on the same cores, a night of 1 % new clips, and a million hashes beside decoding.
+bench-dedup: $(VENV)/bench | java
+	$(BIN)/pytest -s -o python_files='bench_dedup*.py' tests/bench
 
 # One environment; each marker file stands for an extra that has been installed into it.
 $(VENV)/made:
@@ -41,6 +48,10 @@ $(VENV)/made:
 
 $(VENV)/demo: $(VENV)/made pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[demo]'
+	touch $@
+
+$(VENV)/bench: $(VENV)/dev pyproject.toml
+	$(BIN)/pip install --quiet --editable '.[bench]'
 	touch $@
 
 $(VENV)/dev: $(VENV)/made pyproject.toml

@@ -22,7 +22,7 @@ JOBS = {
     "copies": "hashes of clips -> copies, which no model is asked about",
     "aesthetic": "clips -> aesthetics",
     "embed": "clips -> embeddings",
-    "dedup": "embeddings -> centroids, duplicates",
+    "dedup": "embeddings and copies -> centroids, assignments, duplicates",
     "filter": "scores and duplicates -> verdicts",
     "caption": "kept clips -> captions, one a window",
     "enhance": "captions -> the same, rewritten",
@@ -125,6 +125,8 @@ def _parser() -> argparse.ArgumentParser:
         if name == "export":
             job.add_argument("--format", required=True, choices=["frames"], help="frames: pictures, by the settings of [export]")
             job.add_argument("--to", required=True, metavar="FOLDER", help="where to: FOLDER/<clip_id>/1fps/000000_0.000s.jpg")
+        if name in ("curate", "dedup"):
+            job.add_argument("--refit", action="store_true", help="new centres, and every duplicate found anew")
         if name in ("curate", "ingest"):
             job.add_argument(
                 "--manifest", required=True, metavar="M", help="folder, glob, video, or JSON/JSONL/CSV/Parquet/Delta"

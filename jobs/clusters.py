@@ -1,88 +1,143 @@
-"""Embeddings -> MLlib k-means centres, each clip's nearest one, and within each cluster who stands for whom."""
+"""Vectors, each in its cluster -> the elder that each clip is linked to, among those of its night and of the nights before."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
+from itertools import islice, pairwise
+from typing import Any
 
 import numpy as np
-import pandas as pd
-from pyspark.mllib.clustering import KMeans, KMeansModel
-from pyspark.mllib.linalg import DenseVector
-from pyspark.sql import Column, DataFrame
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import DoubleType, IntegerType, StructType
+from pyspark.sql.pandas.types import from_arrow_schema
 
-from jobs.tables import struct_type
-from schemas.duplicates import TABLE
-from udfs import dedup, ranking
-from udfs.kmeans import Floats, nearest, starts, unit
+from jobs import resources
+from udfs import assign, dedup, stored
+from udfs.batching import Env
+from udfs.kmeans import Floats
+from udfs.ladder import fall_of
+from udfs.stored import Night
 
-ENGINE = "mllib"
-SAMPLED = 10_000  # vectors at least that the starting centres are chosen from
-SAMPLED_PER_CLUSTER = 5
-ZERO_GROUPS = 1000
+FEW = 32  # files, each of some clusters, however few the vectors
+PART_BYTES = 64 << 20  # of vectors in a file or task, where this makes more of them
+NIGHT_BYTES = 64 << 20  # of new vectors that are compared with the stored ones in one pass over these
+NEAR = "clip_id string, near array<struct<shelf:int,similarity:double,duplicate_of:string>>"
+RANGES = 100  # of cluster_id in a query; more would slow down its planning
+
+Work = Callable[..., Iterator[pa.RecordBatch]]
 
 
-def fit_predict(embeddings: DataFrame, params: dedup.Params) -> tuple[Floats, DataFrame]:
-    """Cluster the vectors of `embeddings` (clip_id, vector, any more columns).
+def assigned(embeddings: DataFrame, centres: Floats, params: dedup.Params) -> DataFrame:
+    """Rows of udfs/assign.py's ROWS from clip_id, vector, night and the columns that `params.rank` names."""
+    work = partial(assign.rows, centres=centres, params=params)
+    return embeddings.mapInArrow(work, from_arrow_schema(assign.ROWS))
 
-    Gives the centres, one row each, and the embeddings with cluster_id and distance_to_centroid (1 - cosine), both NULL for a
-    vector of zeros. The result is the same to the last bit for any order and partitioning of the rows: see udfs/kmeans.py on
-    sums, while the starting centres come from the vectors whose clip_ids have the least hashes.
+
+def num_parts(num_rows: int, centres: Floats, few: int = FEW) -> int:
+    """Into how many files or tasks so many vectors are dealt: no cluster is split."""
+    by_size = 4 * num_rows * centres.shape[1] // PART_BYTES
+    return max(1, min(len(centres), max(few, int(by_size))))
+
+
+def dealt(rows: DataFrame, num_clusters: int, parts: int, *order: str | Column) -> DataFrame:
+    """Rows of neighbouring clusters together, in their order; those in no cluster are in the first part."""
+    part = (F.coalesce(F.col("cluster_id"), F.lit(0)).cast("long") * parts / max(1, num_clusters)).cast("int")
+    keys = _keys(rows.sparkSession, parts)
+    placed = rows.withColumn("part", F.element_at(F.array(*map(F.lit, keys)), part + 1)).repartition(parts, "part")
+    return placed.drop("part").sortWithinPartitions("cluster_id", *order)
+
+
+def links(new: DataFrame, near: DataFrame | None, num_clusters: int, parts: int, params: dedup.Params, env: Env) -> DataFrame:
+    """What each of the new rows (of `assignments`) is linked to; `near` is what `nearest_stored` found for them."""
+    looks = new.select("*", F.lit(True).alias("home")).drop("probes")
+    if params.probe_clusters > 1:
+        visits = new.withColumn("cluster_id", F.explode("probes")).select("*", F.lit(False).alias("home")).drop("probes")
+        looks = looks.unionByName(visits)
+    looks = looks.where(F.col("cluster_id").isNotNull())
+    if near is None:
+        looks = looks.withColumn("near", F.lit(None).cast(NEAR.partition("near ")[2]))
+    else:
+        looks = looks.join(near, on="clip_id", how="left").withColumn("near", F.when(F.col("home"), F.col("near")))
+    columns = ("clip_id", "cluster_id", "home", "night", "distance_to_centroid", "vector", "near")
+    ordered = dealt(looks, num_clusters, parts, "night", "rank", "clip_id").select(*columns)
+    found = _mapped(ordered, dedup.rows, dedup.LINKS, params, env)
+    if params.probe_clusters == 1:
+        return found
+    best = F.max(F.struct("similarity", "duplicate_of"))
+    said = [F.max(name).alias(name) for name in ("cluster_id", "night", "distance_to_centroid")]
+    return found.groupBy("clip_id").agg(*said, best.alias("best")).select("*", "best.*").drop("best")
+
+
+_NEAR = "array<struct<shelf:int,similarity:double,duplicate_of:string>>"
+
+
+def nearest_stored(new: DataFrame, before: DataFrame, fallen: DataFrame, params: dedup.Params, env: Env) -> Iterator[DataFrame]:
+    """For the new rows, some at a time, clip_id and `near`: the nearest of those before them by the level at which these fall.
+
+    `before` are rows of `assignments`; only the files of clusters that new rows look into are read. `fallen` (clip_id,
+    similarity) names those that do not stand at every level; one of similarity 2 counts for nothing.
     """
-    centres = fit(embeddings.select("clip_id", "vector").where(_has_direction()), params)
-    schema = StructType([*embeddings.schema.fields]).add("cluster_id", IntegerType()).add("distance_to_centroid", DoubleType())
-    return centres, embeddings.mapInPandas(partial(_assigned, centres=centres), schema)
+    hashed = fallen.select(F.xxhash64("clip_id").alias("hash"), "similarity").orderBy("hash").toPandas()
+    hashes, fall = hashed["hash"].to_numpy(np.int64), fall_of(hashed["similarity"].to_numpy(float), params.levels)
+    looking = new.where(F.col("cluster_id").isNotNull()).orderBy("clip_id").select("clip_id", "cluster_id", "probes", "vector")
+    rows, count = looking.toLocalIterator(), _at_a_time(looking)
+    while some := list(islice(rows, count)):
+        lookers = _lookers(some)
+        vectors = np.stack([np.frombuffer(row["vector"], np.float32) for row in some])
+        night = Night([row["clip_id"] for row in some], vectors, lookers, hashes, fall)
+        there = before.where(_between(sorted(lookers))).select(
+            "clip_id", F.xxhash64("clip_id").alias("hash"), "cluster_id", "vector"
+        )
+        found = _mapped(there, partial(stored.rows, night=night), stored.NEAR, params, env)
+        best = found.groupBy("clip_id", "shelf").agg(F.max(F.struct("similarity", "duplicate_of")).alias("best"))
+        shelved = F.struct(
+            "shelf", F.col("best.similarity").alias("similarity"), F.col("best.duplicate_of").alias("duplicate_of")
+        )
+        yield best.groupBy("clip_id").agg(F.collect_list(shelved).alias("near"))
 
 
-def fit(embeddings: DataFrame, params: dedup.Params) -> Floats:
-    """The centres of k-means, clusters x dim: none without vectors, fewer than asked for where fewer vectors differ."""
-    num_rows = embeddings.count()
-    wanted = dedup.n_clusters(num_rows, params)
-    if wanted == 0:
-        return np.zeros((0, 0))
-    sample = embeddings.orderBy(F.xxhash64(F.lit(params.seed), "clip_id"), "clip_id")
-    sample = sample.limit(max(SAMPLED, SAMPLED_PER_CLUSTER * wanted))
-    first = starts(unit(np.stack([row["vector"] for row in sample.select("vector").collect()])), wanted, params.seed)
-    points = (
-        embeddings.select("vector").mapInPandas(_units, "vector array<double>").rdd.map(lambda row: DenseVector(row["vector"]))
-    )
-    model = KMeans.train(
-        points, len(first), maxIterations=params.max_iter, epsilon=params.tol, initialModel=KMeansModel(list(first))
-    )
-    return np.array(model.clusterCenters, np.float64)
+def _at_a_time(looking: DataFrame) -> int:
+    first = looking.first()
+    return max(1, NIGHT_BYTES // len(first["vector"])) if first else 1
 
 
-def duplicates(assigned: DataFrame, params: dedup.Params) -> DataFrame:
-    """Rows of `duplicates` without fingerprint and run_id, from what `fit_predict` gave and the columns `params.rank` names."""
-    columns = ["clip_id", "vector", "cluster_id", "distance_to_centroid", *ranking.columns(params.rank)]
-    schema = StructType([field for field in struct_type(TABLE.schema).fields if field.name in dedup.COLUMNS])
-    # Vectors of zeros have no cluster and no duplicates: dealt into small groups, none has to hold them all.
-    dealt = -1 - F.pmod(F.xxhash64("clip_id"), F.lit(ZERO_GROUPS))
-    groups = assigned.select(*columns).groupBy(F.coalesce(F.col("cluster_id"), dealt))
-    return groups.applyInPandas(partial(dedup.cluster_rows, params=params), schema)
+def _lookers(rows: list[Any]) -> dict[int, Any]:
+    found: dict[int, list[int]] = {}
+    for i, row in enumerate(rows):
+        for cluster in (row["cluster_id"], *row["probes"]):
+            found.setdefault(cluster, []).append(i)
+    return {cluster: np.array(rows) for cluster, rows in found.items()}
 
 
-def _has_direction() -> Column:
-    return F.exists("vector", lambda x: x != 0)
+def _between(clusters: list[int]) -> Column:
+    """Whether cluster_id is one of these, or lies in one of the narrowest gaps between them where there are very many."""
+    gaps = [i for i in range(1, len(clusters)) if clusters[i] - clusters[i - 1] > 1]
+    widest = sorted(gaps, key=lambda i: clusters[i - 1] - clusters[i])[: RANGES - 1]
+    wanted = F.lit(False)
+    for start, end in pairwise([0, *sorted(widest), len(clusters)]):
+        wanted = wanted | F.col("cluster_id").between(clusters[start], clusters[end - 1])
+    return wanted
 
 
-def _units(batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-    for batch in batches:
-        yield pd.DataFrame({"vector": list(unit(np.stack(batch["vector"].to_list())))})
+def _keys(spark: SparkSession, parts: int) -> list[int]:
+    """For each partition a number that Spark's hash sends there."""
+    ids = spark.range(32 * parts).select(F.col("id").cast("int").alias("id"))
+    where = {row["part"]: row["id"] for row in ids.select("id", F.pmod(F.hash("id"), F.lit(parts)).alias("part")).collect()}
+    return [where[part] for part in range(parts)]
 
 
-def _assigned(batches: Iterable[pd.DataFrame], centres: Floats) -> Iterator[pd.DataFrame]:
-    for batch in batches:
-        yield assign(batch, centres)
+def _mapped(rows: DataFrame, work: Work, schema: pa.Schema, params: dedup.Params, env: Env) -> DataFrame:
+    """The work on batches, scheduled as [dedup.resources] asks."""
+    context = rows.sparkSession.sparkContext
+    choice = resources.choose(resources.facts(context), params.resources)
+    resources.log_choice("dedup", params.resources, choice)
+    with resources.own_workers(context, params.resources):
+        bound = partial(_with_task, work=work, params=params, env=env)
+        return rows.mapInArrow(bound, from_arrow_schema(schema), profile=choice.profile)
 
 
-def assign(batch: pd.DataFrame, centres: Floats) -> pd.DataFrame:
-    """A batch with the cluster_id and distance_to_centroid of each vector, NULL for one of zeros."""
-    vectors = unit(np.stack(batch["vector"].to_list())) if len(batch) else np.zeros((0, centres.shape[1]))
-    known = vectors.any(axis=1)
-    label, distance = np.full(len(batch), None, object), np.full(len(batch), None, object)
-    if known.any():
-        label[known], distance[known] = nearest(vectors[known], centres)
-    return batch.assign(cluster_id=label, distance_to_centroid=distance)
+def _with_task(batches: Iterable[pa.RecordBatch], work: Work, params: dedup.Params, env: Env) -> Iterator[pa.RecordBatch]:
+    return work(batches, params=params, env=replace(env, task=resources.task()))

@@ -24,11 +24,11 @@ def check(options: argparse.Namespace, settings: Settings) -> None:
 
 
 def compared(run: Run) -> DataFrame:
-    """The clips that pass the gates so far, each with its `copy_of`, or `new` if it has no row that counts.
+    """The clips that pass the gates so far, each with its `copy_of` and `distance`, or `new` if it has no row that counts.
 
     A row counts no more once the clip that stands in it is gone, was made by other settings, or fails a gate.
     """
-    rows = run.made("copies").select("clip_id", "copy_of", F.lit(True).alias("told"))
+    rows = run.made("copies").select("clip_id", "copy_of", "distance", F.lit(True).alias("told"))
     clips = gated(run.current("clips"), run.made("signals"), run.settings).join(rows, on="clip_id", how="left")
     kept = F.col("told") & F.col("copy_of").isNull()
     stands = clips.where(kept).select(F.col("clip_id").alias("copy_of"), F.lit(True).alias("stands"))

@@ -41,7 +41,7 @@ def check(options: argparse.Namespace, settings: Settings) -> None:
     """What the jobs of the chain check."""
     described = [job for on, job in _describing(settings) if on]
     measured = [ingest, split, clip, analyze, *([copies] if settings.filter.duplicates else [])]
-    for job in (*measured, *([aesthetic] if settings.curate.aesthetic else []), embed, *described):
+    for job in (*measured, *([aesthetic] if settings.curate.aesthetic else []), embed, dedup, filter, *described):
         job.check(options, settings)
 
 

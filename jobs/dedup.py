@@ -1,60 +1,193 @@
-"""dedup: embeddings, clips -> centroids, duplicates"""
+"""dedup: embeddings, clips, signals, aesthetics, copies -> centroids, assignments, duplicates"""
 
 from __future__ import annotations
 
 import argparse
+import logging
+from contextlib import ExitStack
+from functools import partial, reduce
+from importlib.util import find_spec
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import cli, clusters, history
+from jobs import centres, cli, clusters, history, nights, resources, session
 from jobs.history import Counts
+from jobs.nights import Land, Model, Night
 from jobs.run import Run
+from jobs.settings import Settings, SettingsError
 from jobs.tables import struct_type
 from schemas import TABLES
 from udfs import ranking
-from udfs.kmeans import Floats
+
+log = logging.getLogger("reelmill")
+
+MANY = 10_000  # vectors
+
+
+def check(options: argparse.Namespace, settings: Settings) -> None:
+    """Refuse an engine that is not installed, or arithmetic that needs torch where that is not."""
+    centres.check(settings.dedup)
+    params = settings.dedup
+    if (params.resources.gpus or params.precision != "float32") and find_spec("torch") is None:
+        raise SettingsError("dedup: GPUs and a precision other than float32 need torch: pip install 'reelmill[models]'")
 
 
 def run(run: Run, options: argparse.Namespace) -> Counts:
-    """Cluster the vectors that count and find who stands for whom; the same vectors again cost nothing."""
-    started, fingerprint = history.now(), run.fingerprint("dedup")
-    embeddings = run.current("embeddings").where(F.col("model") == run.settings.embed.model)
-    total, inputs = _identity(embeddings)
-    fitted = run.tables.read("centroids").where(F.col("fingerprint") == fingerprint)
-    if not fitted.where(F.col("inputs") == inputs).isEmpty() or (total == 0 and run.tables.read("duplicates").isEmpty()):
-        return history.note_settings(run, "dedup")
-    centres, assigned = clusters.fit_predict(_ranked(run, embeddings).persist(), run.settings.dedup)
-    assigned = assigned.persist()
-    found = clusters.duplicates(assigned, run.settings.dedup)
-    run.tables.replace("duplicates", found.withColumns({"fingerprint": F.lit(fingerprint), "run_id": F.lit(run.run_id)}))
-    # Last, and with the hash of what went in: a run killed before this line does it all again.
-    run.tables.replace("centroids", _centroids(run, centres, assigned, inputs))
-    history.note(run, "dedup", {"started_at": started, "num_in": total, "num_out": total, "num_failed": 0})
-    run.spark.catalog.clearCache()
-    return Counts(total, total)
+    """Place what is new among its like; what was placed before stays, unless what it was linked to is gone."""
+    started, refit = history.now(), bool(options.refit)
+    with ExitStack() as stack:
+        land = partial(_land, run, stack)
+        stack.enter_context(session.made_for(run.spark, many=run.tables.read("embeddings").count() > MANY))
+        model = nights.model(run)
+        night = nights.night(run, model, land)
+        if not (night or refit):
+            return history.note_settings(run, "dedup")
+        if night.gone:
+            run.tables.drop("duplicates", nights.lost(run, model, night))
+        written = _place(run, _fitting(run, model, night, refit), night, land)
+    history.note(run, "dedup", {"started_at": started, "num_in": written, "num_out": written, "num_failed": 0})
+    return Counts(written, written)
 
 
-def _identity(embeddings: DataFrame) -> tuple[int, str]:
-    """How many vectors there are, and a hash of which: independent of their order."""
-    row = embeddings.agg(F.count("*").alias("n"), F.bit_xor(F.xxhash64("clip_id", "fingerprint")).alias("x")).first()
+def _fitting(run: Run, model: Model, night: Night, refit: bool) -> Model:
+    """Centres that fit, with every vector in `assignments`."""
+    if len(model.centres) and not refit:
+        _assign(run, model, night)
+        if not _worn(run, model):
+            return model
+    fitted = _fit(run, model, night)
+    _assign(run, fitted, night)
+    return fitted
+
+
+def _fit(run: Run, model: Model, night: Night) -> Model:
+    """New centres, in their table."""
+    params = run.settings.dedup
+    choice = centres.choose(run.spark, params)
+    found = centres.fit(_vectors(run, night.vector_ids), params, choice)
+    version = max(night.number, model.version + 1)
+    stamp = (choice.engine, run.fingerprint("dedup"), run.run_id)
+    rows = [(run.settings.embed.model, version, i, centre.tolist(), *stamp) for i, centre in enumerate(found)]
+    run.tables.add("centroids", run.spark.createDataFrame(rows, struct_type(TABLES["centroids"].schema)))
+    log.info("dedup: %d clusters fitted (version %d)", len(found), version)
+    return Model(version, found)
+
+
+def _assign(run: Run, model: Model, night: Night) -> None:
+    """Put the vectors that are not there yet into `assignments`; where a version begins, all."""
+    there = nights.made(run, "assignments", model.version)
+    anew = there.isEmpty()
+    if not night.gone:
+        there = there.where(F.col("night") == night.number)  # by a run that was killed
+    new = night.unplaced.join(there, on="clip_id", how="left_anti")
+    rows = clusters.assigned(_ranked(run, night, None if anew else new), model.centres, run.settings.dedup)
+    files = clusters.num_parts(night.total if anew else night.vectors, model.centres, clusters.FEW if anew else 1)
+    stamp = {"version": F.lit(model.version), "fingerprint": F.lit(run.fingerprint("dedup")), "run_id": F.lit(run.run_id)}
+    rows = clusters.dealt(rows.withColumns(stamp), len(model.centres), files)
+    if anew:
+        run.tables.replace("assignments", rows)
+    else:
+        run.tables.add("assignments", rows)
+
+
+def _vectors(run: Run, ids: DataFrame, *, few: bool = False) -> DataFrame:
+    """The vectors of these clips; of few, only the files are read that were written by the runs which made theirs."""
+    embeddings = run.made("embeddings").where(F.col("model") == run.settings.embed.model)
+    if few:
+        runs = embeddings.select("clip_id", "run_id").join(ids, on="clip_id", how="left_semi").select("run_id").distinct()
+        embeddings = embeddings.where(F.col("run_id").isin([row["run_id"] for row in runs.collect()]))
+    return embeddings.select("clip_id", "vector").join(ids, on="clip_id", how="left_semi")
+
+
+def _ranked(run: Run, night: Night, few: DataFrame | None) -> DataFrame:
+    """The vectors, or those of a few clips, with the columns that decide who is kept; those placed before keep their night."""
+    wanted = set(ranking.columns(run.settings.dedup.rank))
+    rows = _vectors(run, night.vector_ids if few is None else few, few=few is not None)
+    if wanted - {"aesthetic"}:
+        rows = rows.join(run.made("clips").select("clip_id", *(wanted - {"aesthetic"})), on="clip_id", how="left")
+    if "aesthetic" in wanted:
+        scores = run.made("aesthetics").select("clip_id", F.col("score_mean").alias("aesthetic"))
+        rows = rows.join(scores, on="clip_id", how="left")
+    if few is not None:
+        return rows.withColumn("night", F.lit(night.number))
+    before = run.tables.read("duplicates").where(F.col("fingerprint") == run.fingerprint("dedup")).select("clip_id", "night")
+    return rows.join(before, on="clip_id", how="left").withColumn("night", F.coalesce("night", F.lit(night.number)))
+
+
+def _worn(run: Run, model: Model) -> bool:
+    """Whether the centres no longer fit: there are many more vectors, or they lie much farther away."""
+    old = F.col("night") <= model.version
+    distance = F.col("distance_to_centroid")
+    row = (
+        nights.made(run, "assignments", model.version)
+        .agg(
+            F.try_divide(F.count("*"), F.count_if(old)).alias("growth"),
+            (F.avg(distance) / F.greatest(F.avg(F.when(old, distance)), F.lit(1e-6))).alias("drift"),
+        )
+        .first()
+    )
     assert row is not None
-    return row["n"], f"{row['n']}-{row['x'] or 0:x}"
+    growth, drift = row["growth"] or 1.0, row["drift"] or 1.0
+    worn = growth > run.settings.dedup.refit_growth or drift > run.settings.dedup.refit_drift
+    if worn:
+        log.info(
+            "dedup: %.2f times the vectors of the last fit, %.2f times as far from their centres: new centres", growth, drift
+        )
+    return worn
 
 
-def _ranked(run: Run, embeddings: DataFrame) -> DataFrame:
-    """The vectors with the columns that decide who is kept."""
-    wanted = ranking.columns(run.settings.dedup.rank)
-    return embeddings.select("clip_id", "vector").join(run.made("clips").select("clip_id", *wanted), on="clip_id", how="left")
+def _place(run: Run, model: Model, night: Night, land: Land) -> int:
+    """Link what has no place yet; how many rows were written."""
+    params, env = run.settings.dedup, run.env("dedup")
+    placed, assigned = nights.made(run, "duplicates", model.version), nights.made(run, "assignments", model.version)
+    anew = placed.isEmpty()
+    new = assigned if anew else land("new", _unplaced(assigned, night))
+    near = None if anew else _near(run, new, placed, assigned.where(F.col("night") < night.number), land)
+    tasks = 4 * resources.num_slots(run.spark.sparkContext, params.resources) if anew else 2
+    parts = clusters.num_parts(night.total if anew else night.vectors, model.centres, tasks)
+    found = clusters.links(new, near, len(model.centres), parts, params, env)
+    rows = land("links", _rows(run, found, new, placed, model, night))
+    count = rows.count()
+    if anew:
+        run.tables.replace("duplicates", rows)
+    else:
+        run.tables.append("duplicates", rows)
+    return count
 
 
-def _centroids(run: Run, centres: Floats, assigned: DataFrame, inputs: str) -> DataFrame:
-    """A row a cluster."""
-    sizes = {row["cluster_id"]: row["count"] for row in assigned.groupBy("cluster_id").count().collect()}
-    model = run.settings.embed.model
-    stamp = (clusters.ENGINE, inputs, run.fingerprint("dedup"), run.run_id)
-    rows = [(model, i, [float(x) for x in centre], sizes.get(i, 0), *stamp) for i, centre in enumerate(centres)]
-    return run.spark.createDataFrame(rows, struct_type(TABLES["centroids"].schema))
+def _unplaced(assigned: DataFrame, night: Night) -> DataFrame:
+    """Rows of `assignments` without a place: this night's, and those that fell because of what is gone."""
+    if not night.gone:
+        return assigned.where(F.col("night") == night.number)
+    return assigned.join(night.unplaced, on="clip_id", how="left_semi")
+
+
+def _near(run: Run, new: DataFrame, placed: DataFrame, before: DataFrame, land: Land) -> DataFrame:
+    """What `clusters.nearest_stored` finds for all the new rows."""
+    fallen = placed.where(nights.fallen(run)).select("clip_id", "similarity")
+    nobody = before.select("clip_id").join(placed, on="clip_id", how="left_anti").withColumn("similarity", F.lit(2.0))
+    found = clusters.nearest_stored(new, before, fallen.unionByName(nobody), run.settings.dedup, run.env("dedup"))
+    pieces = [land(f"near-{i}", piece) for i, piece in enumerate(found)]
+    return reduce(DataFrame.unionByName, pieces) if pieces else run.spark.createDataFrame([], clusters.NEAR)
+
+
+def _rows(run: Run, found: DataFrame, new: DataFrame, placed: DataFrame, model: Model, night: Night) -> DataFrame:
+    """Rows of `duplicates`: of the vectors, of those that are zeros, and of the clips that their hashes dropped."""
+    semantic = F.lit("semantic").alias("method")
+    zeros = new.where(F.col("cluster_id").isNull()).select("clip_id", "night", semantic)
+    dropped = night.wanted.where(F.col("duplicate_of").isNotNull()).join(placed, on="clip_id", how="left_anti")
+    copies = dropped.select("*", F.lit(night.number).alias("night"), F.lit("phash").alias("method"))
+    stamp = {"version": F.lit(model.version), "fingerprint": F.lit(run.fingerprint("dedup")), "run_id": F.lit(run.run_id)}
+    rows = found.select("*", semantic)
+    for others in (zeros, copies):
+        rows = rows.unionByName(others, allowMissingColumns=True)
+    return rows.withColumns(stamp).select(*TABLES["duplicates"].schema.names)
+
+
+def _land(run: Run, stack: ExitStack, name: str, rows: DataFrame) -> DataFrame:
+    """Rows computed once, for as long as the stack is open."""
+    return stack.enter_context(run.tables.landing(f"{run.run_id}-dedup-{name}"))(rows)
 
 
 if __name__ == "__main__":

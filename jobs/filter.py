@@ -10,7 +10,15 @@ from pyspark.sql import functions as F
 from jobs import cli, history
 from jobs.history import Counts
 from jobs.run import Run
-from udfs.filter import gates, reasons_sql
+from jobs.settings import Settings, SettingsError
+from udfs.filter import duplicate_sql, gates, reasons_sql
+
+
+def check(options: argparse.Namespace, settings: Settings) -> None:
+    """Refuse an eps at which dedup has not made sure that what stands for others is no duplicate itself."""
+    eps, last = settings.filter.duplicate_eps, max(settings.dedup.levels)
+    if settings.filter.duplicates and eps > last:
+        raise SettingsError(f"filter.duplicate_eps: {eps:g} is over the last of dedup.levels, {last:g}")
 
 
 def judged(run: Run) -> DataFrame:
@@ -20,19 +28,34 @@ def judged(run: Run) -> DataFrame:
     signals = run.made("signals").drop("fingerprint", "run_id")
     aesthetic_score = F.col(f"score_{params.aesthetic_reduction}").alias("aesthetic_score")
     aesthetics = run.made("aesthetics").select("clip_id", aesthetic_score)
-    duplicates = run.tables.read("duplicates").select("clip_id", "duplicate_of")
     scored = clips
-    for scores in (signals, aesthetics, duplicates):
+    for scores in (signals, aesthetics, _stood_for(run)):
         scored = scored.join(scores, on="clip_id", how="left")
     reasons = F.expr(reasons_sql(gates(params), params)).alias("reasons")
-    return scored.select("clip_id", "video_id", reasons).select(
+    return scored.select("clip_id", "video_id", reasons, "duplicate_of").select(
         "clip_id",
         "video_id",
         (F.size("reasons") == 0).alias("kept"),
         "reasons",
+        "duplicate_of",
         F.lit(run.fingerprint("filter")).alias("fingerprint"),
         F.lit(run.run_id).alias("run_id"),
     )
+
+
+def _stood_for(run: Run) -> DataFrame:
+    """The duplicates at this eps, each with the clip at the end of its links, which is none."""
+    found = run.tables.read("duplicates").where(duplicate_sql(run.settings.filter)).select("clip_id", "duplicate_of")
+    if not run.settings.filter.duplicates:
+        return found.limit(0)
+    while (
+        not (further := found.select(F.col("clip_id").alias("elder"), F.col("duplicate_of").alias("end")))
+        .join(found, on=F.col("elder") == F.col("duplicate_of"), how="inner")
+        .isEmpty()
+    ):  # each turn doubles the length of the links that are followed
+        ended = found.join(further, on=F.col("elder") == F.col("duplicate_of"), how="left")
+        found = ended.select("clip_id", F.coalesce("end", "duplicate_of").alias("duplicate_of")).localCheckpoint()
+    return found
 
 
 def run(run: Run, options: argparse.Namespace) -> Counts:

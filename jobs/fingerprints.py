@@ -34,7 +34,7 @@ RECIPES: dict[str, Recipe] = {
     # Not all of analyze: a new motion setting must not cost an embedding.
     "aesthetic": Recipe(1, ("aesthetic", "proxy"), ("clip",), models=("aesthetic.model", "aesthetic.head")),
     "embed": Recipe(1, ("embed", "proxy"), ("clip",), models=("embed.model",)),
-    "dedup": Recipe(1, ("dedup",), ("embed",)),
+    "dedup": Recipe(2, ("dedup",), ("embed",)),
     "filter": Recipe(1, ("filter",), ("analyze", "aesthetic", "dedup")),
     # Not filter: which clips are described does not change what is said of them.
     "caption": Recipe(1, ("caption", "windows", "proxy"), ("clip",), models=("caption.speech.model",)),

@@ -53,6 +53,15 @@ LOCAL = {
 }
 
 
+# What LOCAL turns off and a job wants for tables in which few files count, or for many rows with much in them.
+FILES = {"spark.databricks.delta.stats.skipping": "true"}
+ROWS = {
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "2048",
+    "spark.sql.codegen.wholeStage": "true",
+    "spark.sql.codegen.factoryMode": "FALLBACK",
+}
+
+
 class SessionError(Exception):
     """Spark cannot be started as asked; its text is one line."""
 
@@ -80,6 +89,20 @@ def connect(extra: dict[str, str], *, verbose: bool) -> SparkSession:
     _forget_jars(spark)
     _ship_code(spark)
     return spark
+
+
+@contextmanager
+def made_for(spark: SparkSession, *, many: bool) -> Iterator[None]:
+    """For a while, skip files by their statistics, and compile code if there are many rows."""
+    wanted = FILES | (ROWS if many else {})
+    before = {key: spark.conf.get(key, None) for key in wanted}
+    for key, value in wanted.items():
+        spark.conf.set(key, value)
+    try:
+        yield
+    finally:
+        for key, old in before.items():
+            spark.conf.unset(key) if old is None else spark.conf.set(key, old)
 
 
 def _start(builder: SparkSession.Builder, log: str | None) -> SparkSession:

@@ -98,6 +98,10 @@ class Tables:
         merge = self._merge(name, rows, keys).whenMatchedUpdateAll(condition=differs).whenNotMatchedInsertAll()
         return _committed(merge.whenNotMatchedBySourceDelete(), "num_affected_rows")
 
+    def drop(self, name: str, keys: DataFrame) -> None:
+        """Remove the rows of these keys."""
+        _unless_overtaken(self._merge(name, keys, [*keys.columns]).whenMatchedDelete().execute)
+
     @contextmanager
     def landing(self, name: str) -> Iterator[Callable[[DataFrame], DataFrame]]:
         """A function that computes rows once and gives them back as stored ones, which are removed when the block ends.
@@ -141,6 +145,8 @@ def _create(spark: SparkSession, table: Table, path: str) -> None:
         .addColumns(struct_type(table.schema))
         .property("delta.enableDeletionVectors", "false")  # so that every reader of Delta can read it
     )
+    if table.cluster_by:
+        builder = builder.clusterBy(table.cluster_by)
     _unless_overtaken(builder.execute)
 
 

@@ -1,4 +1,4 @@
-"""The tables of an output -> temporary SQL views: each table by its name, `current_*`, `curated`, `clip_stats`, `funnel`."""
+"""The tables of an output -> temporary SQL views: each table by its name, `current_*`, and those of VIEWS."""
 
 from __future__ import annotations
 
@@ -62,7 +62,55 @@ UNION ALL SELECT 7, 'clips with captions', count(*), sum(duration_s) / 3600 FROM
 ) ORDER BY n
 """
 
-VIEWS = {"curated": CURATED, "clip_stats": CLIP_STATS, "funnel": FUNNEL}
+# A row a clip that stands for others, which are its members; everything a page of them needs.
+DUPLICATE_GROUPS = """
+SELECT k.duplicate_of AS clip_id, s.video_uri, s.start_s, s.end_s, s.uri, s.preview,
+       count(*) AS num_duplicates, count(DISTINCT m.video_id) AS num_videos, sum(m.duration_s) AS duration_s,
+       array_sort(collect_list(struct(m.clip_id, m.video_uri, m.start_s, m.end_s, m.uri, m.preview,
+                                      d.method, d.similarity, d.duplicate_of))) AS members
+FROM verdicts k
+JOIN duplicates d ON d.clip_id = k.clip_id
+JOIN shown s ON s.clip_id = k.duplicate_of
+JOIN shown m ON m.clip_id = k.clip_id
+GROUP BY ALL
+"""
+
+# How alike the clips are to what they are linked to, in steps of 0.01, and how many of them are duplicates.
+SIMILARITY_HISTOGRAM = """
+SELECT d.method, floor(d.similarity * 100) / 100 AS similarity, count(*) AS num_clips, count(k.duplicate_of) AS num_duplicates
+FROM duplicates d JOIN verdicts k ON k.clip_id = d.clip_id
+WHERE d.similarity IS NOT NULL
+GROUP BY ALL
+ORDER BY ALL
+"""
+
+# Which videos share footage: a row for each two of them.
+SHARED_FOOTAGE = """
+SELECT m.video_uri, s.video_uri AS other_uri, count(*) AS num_clips, sum(m.duration_s) AS duration_s
+FROM verdicts k
+JOIN shown m ON m.clip_id = k.clip_id
+JOIN shown s ON s.clip_id = k.duplicate_of
+WHERE m.video_id <> s.video_id
+GROUP BY ALL
+"""
+
+SHOWN = """
+SELECT c.clip_id, c.video_id, v.uri AS video_uri, p.start_s, p.end_s, c.uri, c.duration_s, g.previews[0].uri AS preview
+FROM current_clips c
+JOIN current_spans p ON p.clip_id = c.clip_id
+JOIN videos v ON v.video_id = c.video_id
+LEFT JOIN current_signals g ON g.clip_id = c.clip_id
+"""
+
+VIEWS = {
+    "shown": SHOWN,
+    "duplicate_groups": DUPLICATE_GROUPS,
+    "similarity_histogram": SIMILARITY_HISTOGRAM,
+    "shared_footage": SHARED_FOOTAGE,
+    "curated": CURATED,
+    "clip_stats": CLIP_STATS,
+    "funnel": FUNNEL,
+}
 
 
 def register(run: Run) -> None:

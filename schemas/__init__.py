@@ -3,6 +3,7 @@
 from schemas import (
     aesthetics,
     alignments,
+    assignments,
     captions,
     centroids,
     clips,
@@ -30,6 +31,7 @@ TABLES: dict[str, Table] = {
         aesthetics,
         embeddings,
         centroids,
+        assignments,
         duplicates,
         verdicts,
         captions,

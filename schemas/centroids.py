@@ -1,19 +1,18 @@
-"""centroids: the fitted k-means model, one row a cluster."""
+"""centroids: the fitted k-means models, one row a cluster and version."""
 
 import pyarrow as pa
 
-from schemas.table import FINGERPRINT, FLOATS, RUN_ID, column, table
+from schemas.table import FINGERPRINT, RUN_ID, column, table
 
 TABLE = table(
     "centroids",
-    ("model", "cluster_id"),
-    "The fitted k-means model, one row a cluster.",
+    ("model", "version", "cluster_id"),
+    "The fitted k-means models, one row a cluster and version.",
     column("model", pa.string(), "embedding model the cluster lies in", nullable=False),
+    column("version", pa.int32(), "run of dedup that fitted it; the highest counts", nullable=False),
     column("cluster_id", pa.int32(), "0-based", nullable=False),
-    column("vector", FLOATS, "centre, not normalised", nullable=False),
-    column("num_clips", pa.int64(), "clips nearest to it"),
-    column("engine", pa.string(), "what fitted it"),
-    column("inputs", pa.string(), "hash of the embeddings it was fitted on"),
+    column("vector", pa.list_(pa.float64()), "centre, not normalised", nullable=False),
+    column("engine", pa.string(), "what fitted it: cuml or mllib"),
     FINGERPRINT,
     RUN_ID,
 )

@@ -1,4 +1,4 @@
-"""duplicates: where each embedded clip stands among its like, one row a clip."""
+"""duplicates: where each clip stands among its like, one row a clip."""
 
 import pyarrow as pa
 
@@ -7,13 +7,15 @@ from schemas.table import FINGERPRINT, RUN_ID, column, table
 TABLE = table(
     "duplicates",
     ("clip_id",),
-    "Where each embedded clip stands among its like, one row a clip.",
-    column("clip_id", pa.string(), "row of embeddings", nullable=False),
-    column("cluster_id", pa.int32(), "row of centroids; NULL for a zero vector, which is like nothing"),
+    "Where each clip stands among its like, one row a clip.",
+    column("clip_id", pa.string(), "row of clips", nullable=False),
+    column("method", pa.string(), "semantic: by vectors; phash: dropped by its hashes before it got any"),
+    column("duplicate_of", pa.string(), "the elder that it is linked to; a duplicate of it where similarity >= 1 - eps"),
+    column("similarity", pa.float64(), "to duplicate_of: cosine, for phash the share of equal bits; NULL without an elder"),
+    column("cluster_id", pa.int32(), "row of centroids; NULL for phash, and for a zero vector, which is like nothing"),
     column("distance_to_centroid", pa.float64(), "1 - cosine to the cluster's centre"),
-    column("duplicate_of", pa.string(), "the kept clip that stands for this one; NULL if this one is kept"),
-    column("similarity", pa.float64(), "cosine to duplicate_of; for a kept clip to its nearest kept elder, NULL if none"),
-    column("method", pa.string(), "semantic"),
+    column("version", pa.int32(), "version of the centroids", nullable=False),
+    column("night", pa.int32(), "run of dedup that took it up first, from 1", nullable=False),
     FINGERPRINT,
     RUN_ID,
 )

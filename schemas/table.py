@@ -15,6 +15,7 @@ class Table:
     key: tuple[str, ...]
     about: str
     schema: pa.Schema
+    cluster_by: str | None = None  # the column by which Delta is to lay out its files
 
 
 def column(name: str, type_: pa.DataType, comment: str, *, nullable: bool = True) -> pa.Field:
@@ -22,7 +23,7 @@ def column(name: str, type_: pa.DataType, comment: str, *, nullable: bool = True
     return pa.field(name, type_, nullable=nullable, metadata={"comment": comment})
 
 
-def table(name: str, key: tuple[str, ...], about: str, *columns: pa.Field) -> Table:
+def table(name: str, key: tuple[str, ...], about: str, *columns: pa.Field, cluster_by: str | None = None) -> Table:
     """A table from its columns.
 
     Raises:
@@ -31,7 +32,7 @@ def table(name: str, key: tuple[str, ...], about: str, *columns: pa.Field) -> Ta
     missing = set(key) - {c.name for c in columns}
     if missing:
         raise ValueError(f"table {name}: key columns {sorted(missing)} are not declared")
-    return Table(name, key, about, pa.schema(columns))
+    return Table(name, key, about, pa.schema(columns), cluster_by)
 
 
 # The columns that every table written by a stage ends with: which settings made a row, and in which run.

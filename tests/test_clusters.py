@@ -1,110 +1,155 @@
-"""Clusters and duplicates of vectors in Spark."""
+"""Vectors in Spark: dealt to clusters, linked within them and to those of nights before."""
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pytest
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from jobs import clusters
-from udfs import dedup
-from udfs.kmeans import Floats
+from tests.test_ladder import by_hand, clouds
+from udfs.batching import Env
+from udfs.dedup import Params
+from udfs.kmeans import ROUNDING, Floats
 
 pytestmark = pytest.mark.spark
-COLUMNS = "clip_id string, vector array<float>, duration_s double"
+ENV = Env("", "")
 
 
-def frame(spark: SparkSession, vectors: object, seed: int | None = None, partitions: int = 2) -> DataFrame:
-    """The vectors as embeddings of clips 000, 001, ..., shuffled if there is a seed."""
-    rows = np.array(vectors, float).tolist()
-    clips = [(f"{i:03d}", row, float(i)) for i, row in enumerate(rows)]
+def frame(spark: SparkSession, vectors: npt.ArrayLike, seed: int | None = None, partitions: int = 2) -> DataFrame:
+    """The vectors as embeddings of clips 000, 001, ..., of which the first are the longest, shuffled if there is a seed."""
+    clips = [(f"{i:03d}", row, -float(i), 1) for i, row in enumerate(np.asarray(vectors, float).tolist())]
     if seed is not None:
         np.random.default_rng(seed).shuffle(clips)
-    return spark.createDataFrame(spark.sparkContext.parallelize(clips, partitions), COLUMNS)
+    columns = "clip_id string, vector array<float>, duration_s double, night int"
+    return spark.createDataFrame(spark.sparkContext.parallelize(clips, partitions), columns)
 
 
-def found(embeddings: DataFrame, params: dedup.Params) -> tuple[Floats, pd.DataFrame]:
-    centres, assigned = clusters.fit_predict(embeddings, params)
-    rows = clusters.duplicates(assigned, params).toPandas()
-    return centres, rows.sort_values("clip_id", ignore_index=True)
+def linked(embeddings: DataFrame, centres: Floats, params: Params, parts: int = 2) -> pd.DataFrame:
+    assigned = clusters.assigned(embeddings, centres, params).localCheckpoint()
+    found = clusters.links(assigned, None, len(centres), parts, params, ENV).toPandas()
+    return found.sort_values("clip_id", ignore_index=True)
 
 
-def groups(num_rows: int) -> Floats:
-    """Four directions with a little noise, so that each holds many duplicates."""
-    random = np.random.default_rng(5)
-    noise: Floats = random.normal(size=(num_rows, 12)) * 0.08
-    return np.eye(4, 12)[random.integers(0, 4, num_rows)] + noise
+BY_ID = "duration_s desc"
 
 
-def test_clusters_and_duplicates_do_not_depend_on_order_or_partitions(spark: SparkSession) -> None:
-    params = dedup.Params(n_clusters=6, eps=0.05)
-    centres, rows = found(frame(spark, groups(200)), params)
-    again, shuffled = found(frame(spark, groups(200), seed=1, partitions=5), params)
-    assert np.array_equal(centres, again)
-    pd.testing.assert_frame_equal(rows, shuffled, check_exact=True)
-    assert 0 < rows["duplicate_of"].notna().sum() < 200
+def test_links_do_not_depend_on_order_or_partitions(spark: SparkSession) -> None:
+    rows, centres = clouds(3, 150), clouds(4, 5).astype(float)
+    params = Params(rank="hard", probe_clusters=3)
+    once = linked(frame(spark, rows), centres, params)
+    again = linked(frame(spark, rows, seed=1, partitions=5), centres, params, parts=5)
+    pd.testing.assert_frame_equal(once, again, check_exact=True)
+    assert 20 < (once["similarity"] >= 0.9).sum() < 150
 
 
-def test_centres_are_the_means_of_their_clusters(spark: SparkSession) -> None:
-    vectors = groups(120)
-    centres, rows = found(frame(spark, vectors), dedup.Params(n_clusters=4))
-    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    means = [unit[rows["cluster_id"] == k].mean(axis=0) for k in range(4)]
-    assert centres == pytest.approx(np.stack(means), abs=1e-5)
-    nearness = (unit * centres[rows["cluster_id"]]).sum(axis=1) / np.linalg.norm(centres, axis=1)[rows["cluster_id"]]
-    assert rows["distance_to_centroid"].to_numpy(float) == pytest.approx(1 - nearness, abs=1e-5)
+def test_each_cluster_is_linked_as_defined(spark: SparkSession) -> None:
+    rows, centres = clouds(3, 150), clouds(4, 4).astype(float)
+    found = linked(frame(spark, rows), centres, Params(rank=BY_ID, probe_clusters=1), parts=3)
+    assert found["cluster_id"].nunique() == 4
+    for _, cluster in found.groupby("cluster_id"):
+        similarity = by_hand(rows[cluster.index], Params().levels)[1]
+        assert np.allclose(cluster["similarity"], similarity, atol=1e-6, equal_nan=True)
 
 
-def test_no_vectors_give_no_clusters(spark: SparkSession) -> None:
-    centres, rows = found(frame(spark, np.zeros((0, 3))), dedup.Params())
-    assert (centres.shape, len(rows)) == ((0, 0), 0)
-
-
-def test_one_vector_is_kept(spark: SparkSession) -> None:
-    centres, rows = found(frame(spark, [[3, 4]]), dedup.Params(n_clusters=5))
-    assert centres.round(6).tolist() == [[0.6, 0.8]]
-    assert rows["duplicate_of"].tolist() == [None]
-
-
-def test_fewer_vectors_than_clusters_are_one_each(spark: SparkSession) -> None:
-    centres, rows = found(frame(spark, np.eye(3)), dedup.Params(n_clusters=10))
-    assert len(centres) == 3
-    assert sorted(rows["cluster_id"]) == [0, 1, 2]
-
-
-def test_of_equal_vectors_one_is_kept_wherever_they_lie(spark: SparkSession) -> None:
-    centres, rows = found(frame(spark, [[1, 2]] * 9, partitions=4), dedup.Params(n_clusters=3))
-    assert len(centres) == 1
-    assert rows["duplicate_of"].tolist() == [None, *["000"] * 8]
+def test_probes_find_what_lies_beyond_a_border(spark: SparkSession) -> None:
+    rows = clouds(5, 150)
+    centres = rows[:40].astype(float)  # so many that groups are torn apart
+    cosines = np.tril(rows.astype(float) @ rows.T.astype(float), k=-1)
+    alike = (cosines >= 0.9).any(axis=1)
+    recall = []
+    for probes in (1, 40):
+        found = linked(frame(spark, rows), centres, Params(rank=BY_ID, probe_clusters=probes))
+        dropped = found["similarity"].to_numpy(float) >= 0.9 - ROUNDING
+        assert not (dropped & ~alike).any()
+        recall.append(dropped.sum() / alike.sum())
+        targets = found["duplicate_of"].dropna()
+        assert (targets.astype(int) < targets.index).all()  # elders only: the links cannot run in a circle
+    assert recall[0] < 0.8 < recall[1]
 
 
 def test_zeros_lie_in_no_cluster(spark: SparkSession) -> None:
-    centres, rows = found(frame(spark, [[0, 0], [1, 0], [0, 0], [1, 0]]), dedup.Params())
-    assert centres.tolist() == [[1, 0]]
-    assert rows["cluster_id"].isna().tolist() == [True, False, True, False]
-    assert rows["duplicate_of"].tolist() == [None, None, None, "001"]
-    assert rows["method"].tolist() == ["semantic"] * 4
+    found = linked(frame(spark, np.array([[0, 0], [1, 0], [0, 0], [2, 0]])), np.array([[1.0, 0.0]]), Params())
+    assert found["clip_id"].tolist() == ["001", "003"]
+    assert found["duplicate_of"].tolist() == [None, "001"]
 
 
-def test_what_is_not_known_is_null_not_nan(spark: SparkSession) -> None:
-    _, assigned = clusters.fit_predict(frame(spark, [[0, 0], [1, 0]]), dedup.Params())
-    zero, first = clusters.duplicates(assigned, dedup.Params()).orderBy("clip_id").collect()
-    assert zero[1:] == (None, None, None, None, "semantic")
-    assert first[1:] == (0, 0.0, None, None, "semantic")
+def test_equal_vectors_are_linked_to_the_first(spark: SparkSession) -> None:
+    found = linked(frame(spark, np.array([[1, 2]] * 9), partitions=4), np.array([[0.4, 0.9]]), Params())
+    assert found["duplicate_of"].tolist() == [None, *["000"] * 8]
+    assert found["similarity"].tolist()[1:] == [pytest.approx(1)] * 8
 
 
-def test_nothing_but_zeros_is_kept(spark: SparkSession) -> None:
-    centres, rows = found(frame(spark, [[0, 0], [0, 0]]), dedup.Params())
-    assert len(centres) == 0
-    assert rows["duplicate_of"].isna().all()
+def test_what_is_stored_is_found_by_a_later_night(spark: SparkSession) -> None:
+    rows, centres = clouds(6, 160), clouds(7, 6).astype(float)
+    params = Params(rank=BY_ID, probe_clusters=6)
+    rows[120:] = rows[:40]
+    old, new = frame(spark, rows[:120]), frame(spark, rows).where("clip_id >= '120'").withColumn("night", F.lit(2))
+    before = clusters.assigned(old, centres, params).localCheckpoint()
+    placed = clusters.links(before, None, 6, 2, params, ENV).localCheckpoint()
+    night = clusters.assigned(new, centres, params).localCheckpoint()
+    (near,) = clusters.nearest_stored(night, before, placed.select("clip_id", "similarity"), params, ENV)
+    found = clusters.links(night, near, 6, 2, params, ENV).toPandas().sort_values("clip_id", ignore_index=True)
+    assert (found["similarity"].to_numpy(float) >= 0.99 - ROUNDING).all()
+    stands = set(placed.where(f"similarity is null or similarity < {0.99 - ROUNDING}").toPandas()["clip_id"])
+    for clip, elder in found[["clip_id", "duplicate_of"]].itertuples(index=False):
+        copy = f"{int(clip) - 120:03d}"
+        assert (elder == copy) if copy in stands else (elder in stands)
 
 
-def test_ranking_columns_reach_the_clusters(spark: SparkSession) -> None:
-    _, rows = found(frame(spark, [[1, 0]] * 3), dedup.Params(rank="duration_s desc"))
-    assert rows["duplicate_of"].tolist() == ["002", "002", None]
+def test_a_night_is_compared_in_pieces_that_fit_into_memory(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clusters, "NIGHT_BYTES", 16 * 4 * 30)
+    rows = clouds(8, 100)
+    params = Params(probe_clusters=1)
+    night = clusters.assigned(frame(spark, rows), rows[:2].astype(float), params).localCheckpoint()
+    fallen = spark.createDataFrame([], "clip_id string, similarity double")
+    pieces = list(clusters.nearest_stored(night, night, fallen, params, ENV))
+    assert [piece.count() for piece in pieces] == [30, 30, 30, 10]
+    first = pieces[0].orderBy("clip_id").first()
+    assert first is not None
+    assert [(near["shelf"], near["duplicate_of"]) for near in first["near"]] == [(2, "000")]
+    assert first["near"][0]["similarity"] == pytest.approx(1)
 
 
-def test_a_vector_with_nan_stops_the_job(spark: SparkSession) -> None:
-    with pytest.raises(Exception, match="vectors with NaN or infinity"):
-        found(frame(spark, [[1, 0], [float("nan"), 0]]), dedup.Params())
+@pytest.mark.parametrize("parts", [1, 2, 7, 40])
+def test_a_part_is_a_partition_of_neighbouring_clusters(spark: SparkSession, parts: int) -> None:
+    rows = spark.range(80).select(F.col("id").cast("int").alias("cluster_id"), F.lit(1).alias("night"))
+    placed = clusters.dealt(rows, 80, parts).select("cluster_id", F.spark_partition_id().alias("part")).toPandas()
+    spans = placed.groupby("part")["cluster_id"].agg(["min", "max", "count"])
+    assert len(spans) == parts
+    assert (spans["max"] - spans["min"] + 1 == spans["count"]).all()
+    assert spans["count"].max() - spans["count"].min() <= 1
+
+
+def test_what_lies_in_no_cluster_is_in_the_first_part(spark: SparkSession) -> None:
+    rows = spark.createDataFrame([(None,), (5,), (0,)], "cluster_id int")
+    first = clusters.dealt(rows, 6, 2).where("cluster_id is null or cluster_id = 0").select(F.spark_partition_id())
+    assert first.distinct().count() == 1
+
+
+@pytest.mark.parametrize(("wanted", "at_most"), [([3], 5), ([1, 2, 3, 9, 10, 40], 5), ([1, 2, 3, 9, 10, 40], 2), ([0, 39], 1)])
+def test_a_query_names_the_clusters_or_few_ranges(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch, wanted: list[int], at_most: int
+) -> None:
+    monkeypatch.setattr(clusters, "RANGES", at_most)
+    ids = spark.range(60).select(F.col("id").alias("cluster_id"))
+    found = ids.where(clusters._between(wanted)).toPandas()["cluster_id"].tolist()
+    assert set(found) >= set(wanted)
+    runs = 1 + sum(b - a > 1 for a, b in pairwise(found))
+    assert runs <= at_most
+    if at_most == 5:
+        assert found == wanted
+
+
+def test_files_are_as_many_as_the_vectors_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    centres = np.zeros((1000, 256))
+    assert clusters.num_parts(100, centres[:3]) == 3
+    assert clusters.num_parts(100, centres) == clusters.FEW
+    assert clusters.num_parts(100, centres, few=1) == 1
+    assert clusters.num_parts(10_000_000, centres) == 4 * 10_000_000 * 256 // clusters.PART_BYTES
+    assert clusters.num_parts(0, np.zeros((0, 0))) == 1

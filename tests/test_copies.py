@@ -111,7 +111,7 @@ def test_more_frames_than_there_are_cannot_agree(tmp_path: Path, capsys: pytest.
     write_numbered(tmp_path / "a.mp4", 5)
     for job in (["copies"], ["curate", "--manifest", str(tmp_path / "a.mp4")]):
         assert cli.main([*job, "--output", str(tmp_path / "output"), "--set", "phash.num_frames=2"]) == 2
-        assert "copies.min_agree: 3 frames cannot agree where phash.num_frames = 2" in capsys.readouterr().err
+        assert "copies.min_agree: 4 frames cannot agree where phash.num_frames = 2" in capsys.readouterr().err
     assert not (tmp_path / "output").exists()
 
 
@@ -210,7 +210,7 @@ def stood_for(run: Run) -> dict[str, str | None]:
 
 @pytest.mark.spark
 def test_survivors_of_earlier_nights_stay_as_long_as_they_count(spark: SparkSession, tmp_path: Path) -> None:
-    night = Run(spark, str(tmp_path), load([], []))
+    night = Run(spark, str(tmp_path), load([], ["copies.min_agree=3"]))
     arrive(night, a=(480, ONE, 0.9), b=(360, NEAR_ONE, 0.0), c=(480, BLACK, 1.0), d=(720, BLACK, 1.0), e=(480, [], 0.0))
     first = {"a": None, "b": "a", "c": None, "d": None, "e": None}
     assert stood_for(night) == first
@@ -218,7 +218,9 @@ def test_survivors_of_earlier_nights_stay_as_long_as_they_count(spark: SparkSess
     assert stood_for(night) == first | {"f": "a", "g": "h", "h": None}
     row = next(row for row in table(tmp_path, "copies") if row["clip_id"] == "f")
     assert (row["num_agree"], row["distance"]) == (3, 0.0)
-    light = Run(spark, str(tmp_path), load([], ["filter.black=true"]))  # a, c and d are dropped: a stands for none
+    light = Run(
+        spark, str(tmp_path), load([], ["copies.min_agree=3", "filter.black=true"])
+    )  # a, c and d are dropped: a stands for none
     assert stood_for(light) == first | {"b": "f", "f": None, "g": "h", "h": None}
 
 

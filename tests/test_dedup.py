@@ -1,141 +1,132 @@
-"""Which of a cluster's vectors stand for which."""
+"""dedup: the clusters of a sorted stream of vectors, each by itself and in bounded memory."""
 
 from __future__ import annotations
 
-import math
 import tracemalloc
+from typing import Any
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 from pydantic import TypeAdapter, ValidationError
 
-from udfs import dedup
-from udfs.kmeans import Floats, Indexes
+from tests.test_ladder import by_hand, clouds
+from udfs import assign, dedup, neighbours, stored
+from udfs.batching import Env
+from udfs.dedup import Params
+from udfs.neighbours import Vectors
 
-# Small whole numbers make equal, opposite and zero vectors likely, and two unequal cosines differ by more than 1e-5.
-LATTICE = arrays.arrays(np.int8, st.tuples(st.integers(1, 14), st.just(3)), elements=st.integers(-2, 2))
-EPS = st.sampled_from([0.0, 0.013, 0.1234, 0.5678, 1.0123, 2.0])
-
-
-def by_hand(vectors: Floats, order: Indexes, eps: float) -> list[tuple[int, float | None]]:
-    """The definition, written out: for each row who stands for it, and the cosine to its nearest kept elder."""
-    kept, found = list[int](), dict[int, tuple[int, float | None]]()
-    for i in map(int, order):
-        cosines = [round(cosine(vectors[i], vectors[j]), 5) for j in kept] if vectors[i].any() else []
-        best = max(cosines, default=None)
-        duplicate = best is not None and best >= 1 - eps - 1e-5
-        found[i] = (kept[cosines.index(best)] if duplicate and best is not None else -1, best)
-        if not duplicate and vectors[i].any():
-            kept.append(i)
-    return [found[i] for i in range(len(vectors))]
+ENV = Env("", "")
+NEAR = pa.list_(pa.struct([("shelf", pa.int32()), ("similarity", pa.float64()), ("duplicate_of", pa.string())]))
 
 
-def cosine(a: Floats, b: Floats) -> float:
-    return float(sum(a * b)) / math.sqrt(float(sum(a * a)) * float(sum(b * b)))
+def stream(
+    vectors: Vectors, clusters: list[int], home: list[bool] | None = None, near: Any = None, size: int = 7
+) -> list[pa.RecordBatch]:
+    """The vectors as rows 0, 1, ... of sorted clusters, in batches."""
+    count = len(vectors)
+    columns = [
+        pa.array([str(i) for i in range(count)]),
+        pa.array(clusters, pa.int32()),
+        pa.array(home or [True] * count),
+        pa.array([1] * count, pa.int32()),
+        pa.array([0.25] * count),
+        assign.packed(vectors),
+        pa.array(near or [None] * count, NEAR),
+    ]
+    names = ["clip_id", "cluster_id", "home", "night", "distance_to_centroid", "vector", "near"]
+    batches: list[pa.RecordBatch] = pa.Table.from_arrays(columns, names=names).to_batches(size)
+    return batches
 
 
-def survivors(vectors: object, eps: float = 0.1, order: list[int] | None = None) -> tuple[list[int], list[float | None]]:
-    rows = np.array(vectors, float)
-    stands_for, similarity = dedup.survivors(rows, np.array(order or range(len(rows))), eps)
-    return stands_for.tolist(), [None if math.isnan(s) else round(s, 5) for s in similarity]
+def linked(batches: list[pa.RecordBatch], params: Params | None = None) -> list[dict[str, Any]]:
+    found = dedup.rows(batches, params or Params(), ENV)
+    rows: list[dict[str, Any]] = pa.Table.from_batches(list(found), dedup.LINKS).to_pylist()
+    return rows
 
 
-def test_the_first_of_equal_vectors_stands_for_the_others() -> None:
-    assert survivors([[1, 0], [2, 0], [0, 1], [5, 0]], eps=0.0) == ([-1, 0, -1, 0], [None, 1.0, 0.0, 1.0])
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 90), st.integers(1, 6), st.integers(1, 40), st.integers(1, 30))
+def test_each_cluster_is_linked_by_itself(seed: int, num_rows: int, num_clusters: int, size: int, block: int) -> None:
+    rows = clouds(seed, num_rows)
+    clusters = sorted(np.random.default_rng(seed).integers(0, num_clusters, num_rows).tolist())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dedup, "BLOCK", block)
+        found = linked(stream(rows, clusters, size=size))
+    wanted = list[float]()
+    for cluster in sorted(set(clusters)):
+        wanted += by_hand(rows[np.array(clusters) == cluster], Params().levels)[1]
+    assert [row["clip_id"] for row in found] == [str(i) for i in range(num_rows)]
+    assert [row["cluster_id"] for row in found] == clusters
+    similarity = [np.nan if row["similarity"] is None else row["similarity"] for row in found]
+    assert np.allclose(similarity, np.clip(wanted, -1, 1), atol=1e-6, equal_nan=True)
+    assert all(clusters[int(row["duplicate_of"])] == row["cluster_id"] for row in found if row["duplicate_of"])
 
 
-def test_the_order_decides_who_is_first() -> None:
-    assert survivors([[1, 0], [2, 0], [5, 0]], order=[2, 0, 1])[0] == [2, 2, -1]
+def test_a_visitor_says_only_whom_it_is_linked_to() -> None:
+    rows = np.array([[1, 0], [1, 0], [1, 0]], np.float32)
+    first, visitor, last = linked(stream(rows, [4, 4, 4], [True, False, True]))
+    assert (first["cluster_id"], first["distance_to_centroid"], first["night"], first["similarity"]) == (4, 0.25, 1, None)
+    assert (visitor["cluster_id"], visitor["distance_to_centroid"]) == (None, None)
+    assert (visitor["duplicate_of"], visitor["similarity"]) == ("0", 1.0)
+    assert last["duplicate_of"] == "0"
 
 
-def test_the_nearest_kept_vector_stands_not_the_first() -> None:
-    assert survivors([[1, 0], [0.85, 0.53], [0.97, 0.243]], eps=0.1)[0] == [-1, -1, 0]
-    assert survivors([[1, 0], [0.85, 0.53], [0.92, 0.39]], eps=0.1)[0] == [-1, -1, 1]
+def test_elders_of_earlier_nights_are_taken_into_account() -> None:
+    rows = np.array([[1, 0], [0.8, 0.6]], np.float32)
+    near = [[{"shelf": 2, "similarity": 0.95, "duplicate_of": "old"}], [{"shelf": 2, "similarity": 0.5, "duplicate_of": "old"}]]
+    first, second = linked(stream(rows, [0, 0], near=near))
+    assert (first["duplicate_of"], first["similarity"]) == ("old", 0.95)
+    assert (second["duplicate_of"], second["similarity"]) == ("old", 0.5)  # the first has fallen
 
 
-def test_a_duplicate_of_a_duplicate_is_kept() -> None:
-    degrees = np.radians([0, 20, 40])  # neighbours have a cosine of 0.94, the ends one of 0.77
-    assert survivors(np.stack([np.cos(degrees), np.sin(degrees)], axis=1))[0] == [-1, 0, -1]
+def test_memory_does_not_grow_with_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours, "TILE", 128)
+    monkeypatch.setattr(neighbours, "IN_MEMORY", 2)
+    rows = np.random.default_rng(0).normal(size=(24_000, 256))
+    vectors = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    ready = stream(vectors, [0] * len(vectors), size=1000)
+    tracemalloc.start()
+    found = sum(len(batch) for batch in dedup.rows(ready, Params(), ENV))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found == 24_000
+    assert peak < 0.6 * vectors.nbytes  # of which a block's products with itself are a third, and ids a tenth
 
 
-def test_zeros_are_kept_and_stand_for_none() -> None:
-    assert survivors([[0, 0], [0, 0], [1, 0], [-1, 0]]) == ([-1, -1, -1, -1], [None, None, None, -1.0])
-    assert survivors([[0, 0]], eps=2.0) == ([-1], [None])
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_numbers_that_are_not_finite_are_refused(bad: float) -> None:
-    with pytest.raises(ValueError, match="NaN or infinity"):
-        survivors([[1, 0], [bad, 0]])
-
-
-@settings(max_examples=600, deadline=None)
-@given(LATTICE, EPS, st.randoms(use_true_random=False), st.integers(1, 16))
-def test_survivors_are_those_of_the_definition(vectors: Floats, eps: float, random: np.random.Generator, tile_rows: int) -> None:
-    order = np.array(random.sample(range(len(vectors)), len(vectors)))  # type: ignore[attr-defined]
-    stands_for, similarity = dedup.survivors(vectors, order, eps, tile_rows)
-    wanted = by_hand(vectors.astype(float), order, eps)
-    assert stands_for.tolist() == [who for who, _ in wanted]
-    assert np.allclose(similarity, [np.nan if s is None else s for _, s in wanted], atol=2e-5, equal_nan=True)
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 120), st.sampled_from([0.02, 0.1, 0.4]))
-def test_every_duplicate_has_a_kept_one_and_no_two_kept_are_alike(seed: int, num_rows: int, eps: float) -> None:
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 20), st.booleans())
+def test_stored_vectors_are_found_by_those_that_look_into_their_clusters(seed: int, size: int, some_fallen: bool) -> None:
     random = np.random.default_rng(seed)
-    rows = random.normal(size=(8, 16))[random.integers(0, 8, num_rows)] + random.normal(size=(num_rows, 16)) * 0.3
-    stands_for, similarity = dedup.survivors(rows, random.permutation(num_rows), eps, tile_rows=32)
-    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    kept, gone = np.flatnonzero(stands_for < 0), np.flatnonzero(stands_for >= 0)
-    assert set(stands_for[gone]) <= set(kept)
-    assert np.all(np.triu(unit[kept] @ unit[kept].T, k=1) < 1 - eps)
-    assert np.allclose(similarity[gone], (unit[gone] * unit[stands_for[gone]]).sum(axis=1), atol=1e-6)
-    assert np.all(similarity[gone] >= 1 - eps - 2e-6)
+    old, new = clouds(seed, 60), clouds(seed + 1, 20)
+    clusters = np.sort(random.integers(0, 4, 60))
+    looks = random.random((20, 4)) < 0.5
+    hashes = random.permutation(1000)[:60].astype(np.int64)
+    fall = random.integers(0, 4, 60).astype(np.int8) if some_fallen else np.full(60, 3, np.int8)
+    order = np.argsort(hashes)
+    named = order[fall[order] < 3]
+    lookers = {cluster: np.flatnonzero(looks[:, cluster]) for cluster in range(3)}  # nobody looks into the last
+    night = stored.Night([f"new{i}" for i in range(20)], new, lookers, hashes[named], fall[named])
+    names = [str(i) for i in range(60)]
+    columns = [pa.array(names), pa.array(hashes), pa.array(clusters, pa.int32()), assign.packed(old)]
+    table = pa.Table.from_arrays(columns, names=["clip_id", "hash", "cluster_id", "vector"])
+    found = pa.Table.from_batches(list(stored.rows(table.to_batches(size), night, Params(), ENV))).to_pylist()
+    cosines = new.astype(float) @ old.astype(float).T
+    wanted = {}
+    for i in range(20):
+        for shelf in range(3):
+            seen = [j for j in range(60) if clusters[j] < 3 and looks[i, clusters[j]] and fall[j] == shelf + 1]
+            if seen:
+                wanted[f"new{i}", shelf] = max(cosines[i, seen])
+    assert {(row["clip_id"], row["shelf"]): pytest.approx(row["similarity"], abs=1e-9) for row in found} == wanted
+    assert all(cosines[int(row["clip_id"][3:]), int(row["duplicate_of"])] == pytest.approx(row["similarity"]) for row in found)
 
 
-def cluster(num_rows: int, seed: int = 0) -> pd.DataFrame:
-    random = np.random.default_rng(seed)
-    vectors = random.normal(size=(6, 8))[random.integers(0, 6, num_rows)] + random.normal(size=(num_rows, 8)) * 0.2
-    return pd.DataFrame(
-        {
-            "clip_id": [f"clip-{i:04d}" for i in range(num_rows)],
-            "vector": list(vectors.astype(np.float32)),
-            "cluster_id": 3,
-            "distance_to_centroid": random.integers(0, 5, num_rows) / 10,
-            "duration_s": random.integers(0, 3, num_rows).astype(float),
-            "model": "x",
-        }
-    )
-
-
-@settings(max_examples=150, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.sampled_from(["hard", "easy", "random", "duration_s desc"]), st.integers(1, 70))
-def test_rows_are_the_same_for_any_order_and_tile_size(seed: int, rank: str, tile_rows: int) -> None:
-    clips = cluster(60, seed)
-    found = dedup.cluster_rows(clips, dedup.Params(rank=rank))
-    shuffled = dedup.cluster_rows(clips.sample(frac=1, random_state=seed % 1000), dedup.Params(rank=rank, tile_rows=tile_rows))
-    pd.testing.assert_frame_equal(found, shuffled.sort_values("clip_id", ignore_index=True), check_exact=True)
-
-
-def test_cluster_rows_gives_the_columns_of_duplicates() -> None:
-    clips = pd.DataFrame(
-        {
-            "clip_id": ["a", "b", "c"],
-            "vector": [[1.0, 0], [1.0, 0.1], [0, 1.0]],
-            "cluster_id": 7,
-            "distance_to_centroid": [0.1, 0.2, 0.3],
-        }
-    )
-    found = dedup.cluster_rows(clips, dedup.Params())
-    assert list(found) == ["clip_id", "cluster_id", "distance_to_centroid", "duplicate_of", "similarity", "method"]
-    assert found["duplicate_of"].tolist() == ["b", None, None]  # hard: c is farthest and comes first, then b
-    assert found["similarity"].round(4).tolist()[:2] == [0.995, 0.0995]
-    assert found["similarity"].isna().tolist() == [False, False, True]
-    assert set(found["method"]) == {"semantic"}
+def test_vectors_come_back_from_a_slice_of_bytes() -> None:
+    rows = np.arange(12, dtype=np.float32).reshape(4, 3)
+    assert dedup.vectors(assign.packed(rows).slice(1, 2)).tolist() == rows[1:3].tolist()
 
 
 @pytest.mark.parametrize(
@@ -143,19 +134,27 @@ def test_cluster_rows_gives_the_columns_of_duplicates() -> None:
     [(0, 0, 0), (1, 0, 1), (4000, 0, 1), (4001, 0, 2), (1_000_000, 0, 250), (3, 10, 3), (0, 10, 0), (100, 10, 10)],
 )
 def test_the_number_of_clusters(num_rows: int, asked: int, clusters: int) -> None:
-    assert dedup.n_clusters(num_rows, dedup.Params(n_clusters=asked)) == clusters
+    assert dedup.n_clusters(num_rows, Params(n_clusters=asked)) == clusters
 
 
-def test_memory_grows_with_the_tile_not_with_the_square_of_the_rows() -> None:
-    rows = np.random.default_rng(0).normal(size=(6000, 16)).astype(np.float32)
-    tracemalloc.start()
-    dedup.survivors(rows, np.arange(6000), 0.001, tile_rows=256)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 20e6  # all cosines at once would take 288e6
-
-
-@pytest.mark.parametrize("bad", [{"eps": -0.1}, {"rank": "best"}, {"rank": "uri desc"}, {"n_cluster": 5}, {"max_iter": 0}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"levels": []},
+        {"levels": [0.0]},
+        {"levels": [0.1, 0.03]},
+        {"levels": [0.1, 0.1]},
+        {"levels": [2.5]},
+        {"rank": "best"},
+        {"rank": "uri desc"},
+        {"n_cluster": 5},
+        {"max_iter": 0},
+        {"probe_clusters": 0},
+        {"precision": "float8"},
+        {"engine": "faiss"},
+        {"refit_growth": 1.0},
+    ],
+)
 def test_settings_out_of_bounds_are_refused(bad: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
-        TypeAdapter(dedup.Params).validate_python(bad)
+        TypeAdapter(Params).validate_python(bad)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from udfs.kmeans import Floats, fixed, nearest, starts, unit
+from udfs.kmeans import Floats, different, fixed, lloyd, starts, unit
 
 ROWS = arrays.arrays(
     np.float32, st.tuples(st.integers(1, 12), st.integers(1, 8)), elements=st.floats(-(2.0**100), 2.0**100, width=32)
@@ -62,22 +62,27 @@ def test_starts_cover_far_groups() -> None:
     assert sorted(labels.tolist()) == [0, 1, 2, 3]
 
 
-def test_the_first_of_equally_near_centres_is_taken() -> None:
-    label, distance = nearest(unit([[1.0, 1.0]]), np.array([[0.0, 1.0], [1.0, 0.0]]))
-    assert label.tolist() == [0]
-    assert distance == pytest.approx([1 - np.sqrt(0.5)])
+@given(st.integers(0, 2**32 - 1))
+def test_steps_end_at_the_means_of_what_is_nearest(seed: int) -> None:
+    vectors = unit(np.random.default_rng(seed).normal(size=(60, 4)))
+    centres = lloyd(vectors, starts(vectors, 5, seed), 100, 0.0)
+    label = np.linalg.norm(vectors[:, None] - fixed(centres)[None], axis=2).argmin(axis=1)
+    assert np.array_equal(centres, [vectors[label == k].sum(axis=0) / (label == k).sum() for k in range(5)])
 
 
-def test_the_distance_to_a_centre_without_direction_is_one() -> None:
-    assert nearest(unit([[3.0, 4.0]]), np.zeros((1, 2)))[1].tolist() == [1.0]
+def test_steps_are_as_many_as_asked_for_and_the_same_in_any_order() -> None:
+    random = np.random.default_rng(2)
+    vectors = unit(random.normal(size=(300, 6)))
+    first = starts(vectors, 7, 1)
+    one, two = (lloyd(vectors, first, steps, 0.0) for steps in (1, 2))
+    assert not np.array_equal(one, two)
+    assert np.array_equal(two, lloyd(random.permutation(vectors), one, 1, 0.0))
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(1, 5))
-def test_nearest_agrees_with_euclid_and_ignores_the_batch(seed: int, clusters: int) -> None:
-    random = np.random.default_rng(seed)
-    rows, centres = unit(random.normal(size=(20, 6))), random.normal(size=(clusters, 6)) / 3
-    label, distance = nearest(rows, centres)
-    apart = np.linalg.norm(rows[:, None] - fixed(centres)[None], axis=2)
-    assert np.array_equal(label, apart.argmin(axis=1))
-    one_by_one = [nearest(rows[i : i + 1], centres) for i in range(len(rows))]
-    assert np.array_equal(distance, np.concatenate([d for _, d in one_by_one]))
+def test_a_centre_that_is_nearest_to_none_stays() -> None:
+    centres = lloyd(np.array([[1.0, 0.0]]), np.array([[1.0, 0.0], [0.0, 1.0]]), 5, 0.0)
+    assert centres.tolist() == [[1, 0], [0, 1]]
+
+
+def test_the_first_rows_that_differ() -> None:
+    assert different(np.array([[2.0], [2.0], [1.0], [2.0], [3.0]]), 2).tolist() == [[2], [1]]

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import pandas as pd
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from udfs import ranking
 
-CLIPS = pd.DataFrame(
+CLIPS = pa.RecordBatch.from_pydict(
     {
         "clip_id": ["d", "a", "c", "b"],
-        "distance_to_centroid": [0.1, 0.3, 0.2, 0.3],
         "duration_s": [5.0, 9.0, None, 9.0],
         "num_bytes": [10, 20, 30, 40],
+        "aesthetic": [4.5, None, 5.5, 5.5],
     }
 )
+DISTANCE = np.array([0.1, 0.3, 0.2, 0.3])
 
 
-def ranked(clips: pd.DataFrame, rank: str, seed: int = 42) -> str:
-    return "".join(clips["clip_id"].iloc[ranking.order(clips, rank, seed)])
+def ranked(clips: pa.RecordBatch, rank: str, seed: int = 42) -> str:
+    """The ids in the order of their keys, and then of the ids."""
+    names = clips.column("clip_id").to_pylist()
+    order = ranking.keys(clips, rank, seed, DISTANCE[: len(names)]).tolist()
+    return "".join(name for _, name in sorted(zip(order, names, strict=True)))
 
 
 @pytest.mark.parametrize(
@@ -30,19 +35,32 @@ def ranked(clips: pd.DataFrame, rank: str, seed: int = 42) -> str:
         ("num_bytes asc", "dacb"),
         ("num_bytes desc", "bcad"),
         ("duration_s desc", "abdc"),  # NULL last
+        ("duration_s", "dabc"),
         ("duration_s desc, num_bytes desc", "badc"),
         ("  duration_s  asc ,num_bytes", "dabc"),
+        ("aesthetic desc, duration_s desc", "bcda"),
     ],
 )
 def test_the_order_of_a_rule(rank: str, order: str) -> None:
     assert ranked(CLIPS, rank) == order
-    assert ranked(CLIPS.iloc[::-1], rank) == order  # and not of the rows
 
 
-def test_random_depends_on_the_seed_but_not_on_the_order_of_rows() -> None:
-    clips = pd.DataFrame({"clip_id": [f"{i:02d}" for i in range(40)]})
-    assert ranked(clips, "random") == ranked(clips.sample(frac=1, random_state=1), "random")
-    assert len({ranked(clips, "random", seed) for seed in range(5)}) == 5
+def test_random_depends_on_the_seed_alone() -> None:
+    ids = [f"{i:02d}" for i in range(40)]
+    clips = pa.RecordBatch.from_pydict({"clip_id": ids})
+    first, again = (ranking.keys(clips, "random", 42, np.zeros(40)) for _ in range(2))
+    assert np.array_equal(first, again)
+    assert len(np.unique(first)) == 40
+    backwards = ranking.keys(clips.take(pa.array(range(39, -1, -1))), "random", 42, np.zeros(40))
+    assert np.array_equal(backwards[::-1], first)
+    assert (
+        len({tuple(ranking.keys(clips, "random", seed, np.zeros(40)).argsort(axis=0)[:, 0].tolist()) for seed in range(5)}) == 5
+    )
+
+
+def test_what_lies_nowhere_comes_last() -> None:
+    for rule in ("hard", "easy"):
+        assert ranking.keys(CLIPS, rule, 0, np.array([0.1, np.inf, 0.2, 0.3])).argmax() == 1
 
 
 @pytest.mark.parametrize("rank", ["", "medium", "hard, easy", "uri", "duration_s down", "duration_s desc,", "num_bytes asc desc"])

@@ -90,7 +90,7 @@ def test_a_fingerprint_depends_on_its_own_sections_only(stage: str) -> None:
         "motion": "motion.fps=1",
         "proxy": "proxy.fps=2",
         "embed": "embed.num_frames=4",
-        "dedup": "dedup.eps=0.2",
+        "dedup": "dedup.seed=1",
         "filter": "filter.motion=true",
         "limits": "limits.memory_mb=512",
     }

@@ -12,6 +12,7 @@ from schemas import TABLES
 FOLDERS = {"jobs": {"jobs", "udfs", "schemas", "conf"}, "udfs": {"udfs", "schemas"}, "schemas": {"schemas"}}
 SOURCES = [path for folder in FOLDERS for path in sorted(Path(folder).glob("*.py"))]
 NO_TABLE = ("export", "models", "search", "sql")  # jobs that write none
+PARTS = {"dedup": ("nights", "copies")}  # which ask for its tables
 MEDIA = {"media.py", "encode.py", "rendition.py", "demo.py"}  # rendition.py writes to memory; demo.py makes its reels
 
 
@@ -74,8 +75,10 @@ def test_a_job_names_the_tables_that_it_reads_and_writes(job: str) -> None:
     reads, writes = first_line(Path(f"jobs/{job}.py")).removeprefix(f"{job}: ").split(" -> ")
     named = {name.strip() for name in f"{reads}, {writes}".split(",")}
     assert named <= set(TABLES)
-    text = Path(f"jobs/{job}.py").read_text(encoding="utf-8")
-    touched = set(re.findall(r'(?:current|made|read|replace|change|append)\(\s*"(\w+)"|table="(\w+)"', text))
+    text = "".join(Path(f"jobs/{part}.py").read_text(encoding="utf-8") for part in (job, *PARTS.get(job, ())))
+    touched = set(
+        re.findall(r'(?:current|made|read|replace|change|append|add|tables\.drop)\((?:run, )?\s*"(\w+)"|table="(\w+)"', text)
+    )
     assert {name for pair in touched for name in pair if name} == named
 
 

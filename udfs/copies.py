@@ -17,7 +17,7 @@ class Params:
     """[copies]"""
 
     max_distance: Annotated[int, Field(ge=0, le=31, description="of 64 bits that two hashes that agree may differ in")] = 4
-    min_agree: Annotated[int, Field(ge=1, description="frames at the same place in both clips that must agree")] = 3
+    min_agree: Annotated[int, Field(ge=1, description="frames at the same place in both clips that must agree")] = 4
     bands: Annotated[int, Field(ge=2, le=16, description="of a hash; one must be equal: more find more, and cost more")] = 4
     max_bucket: Annotated[int, Field(ge=1, description="clips of one equal band that others are compared with, best first")] = 100
     rank: Annotated[str, Field(description="who is kept, of those new together: columns of clips")] = (

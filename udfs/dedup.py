@@ -1,36 +1,77 @@
-"""dedup: the vectors of one cluster -> which clip stands for which."""
+"""dedup: unit vectors by cluster, in the order in which they are to be kept -> the elder that each clip is linked to."""
 
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Literal, NamedTuple, TypedDict
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
+import pyarrow as pa
 from pydantic import ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
-from schemas.duplicates import TABLE
-from udfs import ranking
-from udfs.kmeans import Floats, Indexes, unit
+from udfs import neighbours, ranking
+from udfs.batching import Env
+from udfs.device import device
+from udfs.ladder import Ladder, Links, Near
+from udfs.neighbours import Ids, Precision, Vectors
+from udfs.resources import EFFORT, Resources
 
-COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
-ROUNDING = 1e-6  # what the fixed steps of `unit` may cost a cosine: equal vectors are duplicates even at eps = 0
+BLOCK = 512  # rows that are compared at a time
+LINKS = pa.schema(
+    [
+        ("clip_id", pa.string()),
+        ("cluster_id", pa.int32()),
+        ("night", pa.int32()),
+        ("distance_to_centroid", pa.float64()),
+        ("duplicate_of", pa.string()),
+        ("similarity", pa.float64()),
+    ]
+)
+
+Level = Annotated[float, Field(gt=0, le=2)]
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Params:
-    """[dedup]"""
+    """[dedup]: `filter.duplicate_eps` says which of what is found here are duplicates."""
 
-    eps: Annotated[float, Field(ge=0, le=2, description="duplicates have a cosine of at least 1 - eps")] = 0.1
-    rank: Annotated[str, Field(description="who is kept: hard, easy, random, or columns: 'duration_s desc, num_bytes'")] = "hard"
+    engine: Annotated[
+        Literal["auto", "cuml", "mllib"],
+        Field(description="of k-means", json_schema_extra=EFFORT),
+    ] = "auto"
+    levels: Annotated[
+        tuple[Level, ...],
+        Field(min_length=1, description="eps, rising, at which no two kept clips of a cluster are alike"),
+    ] = (0.01, 0.03, 0.1)
+    rank: Annotated[str, Field(description="who is kept: hard, easy, random, or columns: 'aesthetic desc, duration_s desc'")] = (
+        "hard"
+    )
     n_clusters: Annotated[int, Field(ge=0, description="0: one for each rows_per_cluster")] = 0
     rows_per_cluster: Annotated[int, Field(ge=1, description="on average")] = 4000
+    probe_clusters: Annotated[int, Field(ge=1, le=64, description="nearest clusters that a clip is compared in")] = 3
+    init: Annotated[
+        Literal["k-means++", "random"],
+        Field(description="starting centres: far apart (cuML: by k-means||), or any"),
+    ] = "k-means++"
+    fit_data_fraction: Annotated[
+        float, Field(ge=0, le=1, description="share of the vectors that the centres are fitted on; 0: 256 for each cluster")
+    ] = 0.0
     max_iter: Annotated[int, Field(ge=1, description="of k-means")] = 300
     tol: Annotated[float, Field(ge=0, description="a step of all centres this short ends k-means")] = 1e-4
     seed: Annotated[int, Field(ge=0, lt=2**63, description="of k-means and of rank = random")] = 42
-    tile_rows: Annotated[int, Field(ge=1, description="side of the blocks of cosines held at a time")] = 1024
+    refit_growth: Annotated[
+        float, Field(gt=1, description="new centres once there are so many times the vectors", json_schema_extra=EFFORT)
+    ] = 2.0
+    refit_drift: Annotated[
+        float, Field(gt=1, description="new centres once vectors lie so many times farther from theirs", json_schema_extra=EFFORT)
+    ] = 1.25
+    precision: Annotated[
+        Precision, Field(description="of most cosines; what comes near a level is computed anew", json_schema_extra=EFFORT)
+    ] = "float32"
+    resources: Annotated[Resources, Field(json_schema_extra=EFFORT)] = Resources()
 
     @field_validator("rank")
     @classmethod
@@ -38,67 +79,113 @@ class Params:
         ranking.columns(rank)
         return rank
 
+    @field_validator("levels")
+    @classmethod
+    def _rising(cls, levels: tuple[float, ...]) -> tuple[float, ...]:
+        if list(levels) != sorted(set(levels)):
+            raise ValueError(f"{list(levels)} do not rise")
+        return levels
+
 
 def n_clusters(num_rows: int, params: Params) -> int:
     """How many clusters so many vectors are split into: as set, or by size, and never more than vectors."""
     return min(num_rows, params.n_clusters or math.ceil(num_rows / params.rows_per_cluster))
 
 
-def survivors(vectors: npt.ArrayLike, order: Indexes, eps: float, tile_rows: int = 1024) -> tuple[Indexes, Floats]:
-    """Of each row the kept row that stands for it, or -1 if it is kept itself, and its cosine to the nearest kept elder.
+class Shelved(TypedDict):
+    """An elder of an earlier night, nearest of those that fall at the same level."""
 
-    In the given order a row is kept unless a row kept before has a cosine of at least 1 - eps to it; the nearest such row, the
-    first of equals, stands for it. So no row stands for another that does not stand itself. A row of zeros is kept and stands
-    for none; its cosine is NaN, like the first row's. Memory beside the vectors: blocks of tile_rows x tile_rows.
+    shelf: int
+    similarity: float
+    duplicate_of: str
 
-    Raises:
-        ValueError: a number that is not finite.
+
+class Block(NamedTuple):
+    """Consecutive rows of one cluster. Visitors have their home in another one: they look, and stand for nobody here."""
+
+    ids: Ids
+    vectors: Vectors
+    home: npt.NDArray[np.bool_]
+    night: pa.Array
+    distance: pa.Array
+    near: list[list[Shelved] | None]  # what is known of elders elsewhere, by level
+
+
+def rows(batches: Iterable[pa.RecordBatch], params: Params, env: Env) -> Iterator[pa.RecordBatch]:
+    """Batches sorted by cluster_id, and within a cluster in the order of keeping, to a LINKS row each.
+
+    Columns: clip_id, cluster_id, home, night, distance_to_centroid, vector, near (array of structs, see Shelved).
+    Memory: a block, its products with a tile, and a few tiles of each level; what stands in a larger cluster lies in a file.
     """
-    rows = unit(vectors)
-    order = order[rows[order].any(axis=1)]
-    place, nearness = _greedy(rows[order], 1 - eps - ROUNDING, tile_rows)
-    stands_for, similarity = np.full(len(rows), -1), np.full(len(rows), np.nan)
-    stands_for[order] = np.where(nearness >= 1 - eps - ROUNDING, order[place], -1)
-    similarity[order] = np.where(place >= 0, nearness, np.nan)
-    return stands_for, similarity
+    arithmetic = neighbours.arithmetic(device(env.task, params.resources.gpus, env.models.device), params.precision)
+    cluster, ladder = None, None
+    for found, block in blocks(batches):
+        if ladder is None or found != cluster:
+            cluster, ladder = found, Ladder(params.levels, block.vectors.shape[1], arithmetic)
+        links = ladder.climb(block.vectors, block.ids, block.home, known(block.near, len(params.levels)))
+        yield _links(found, block, links)
 
 
-def cluster_rows(clips: pd.DataFrame, params: Params) -> pd.DataFrame:
-    """One cluster's clips (clip_id, vector, cluster_id, distance_to_centroid, ranking columns) to rows of `duplicates`.
-
-    Raises:
-        ValueError: a vector with a number that is not finite.
-    """
-    vectors = np.stack(clips["vector"].to_list())
-    stands_for, similarity = survivors(vectors, ranking.order(clips, params.rank, params.seed), params.eps, params.tile_rows)
-    ids = clips["clip_id"].to_list()
-    found = clips[["clip_id", "cluster_id", "distance_to_centroid"]].reset_index(drop=True)
-    found["duplicate_of"] = [ids[i] if i >= 0 else None for i in stands_for]
-    found["similarity"] = similarity.clip(-1.0, 1.0)
-    return found.assign(method="semantic")[COLUMNS]
+def blocks(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, Block]]:
+    """Rows of one cluster at a time, at most BLOCK of them."""
+    for batch in batches:
+        clusters = batch.column("cluster_id").to_numpy()
+        ends = np.append(np.flatnonzero(np.diff(clusters)) + 1, len(clusters))
+        start = 0
+        for end in ends.tolist():
+            for at in range(start, end, BLOCK):
+                yield int(clusters[at]), _block(batch.slice(at, min(BLOCK, end - at)))
+            start = end
 
 
-def _greedy(rows: Floats, least: float, tile_rows: int) -> tuple[Indexes, Floats]:
-    """The nearest kept elder of each row, -1 if there is none, and the cosine to it."""
-    place, nearness = np.full(len(rows), -1), np.full(len(rows), -np.inf)
-    kept = list[int]()
-    for start in range(0, len(rows), tile_rows):
-        tile = slice(start, start + tile_rows)
-        for block in range(0, len(kept), tile_rows):
-            elders = np.array(kept[block : block + tile_rows])
-            _take_nearer(place[tile], nearness[tile], rows[tile] @ rows[elders].T, elders)
-        inner = rows[tile] @ rows[tile].T
-        for i in range(len(inner)):
-            if nearness[start + i] < least:
-                kept.append(start + i)
-                younger = slice(start + i + 1, start + tile_rows)
-                _take_nearer(place[younger], nearness[younger], inner[i + 1 :, i : i + 1], np.array([start + i]))
-    return place, nearness
+def _block(rows: pa.RecordBatch) -> Block:
+    return Block(
+        ids(rows.column("clip_id")),
+        vectors(rows.column("vector")),
+        rows.column("home").to_numpy(zero_copy_only=False),
+        rows.column("night"),
+        rows.column("distance_to_centroid"),
+        rows.column("near").to_pylist(),
+    )
 
 
-def _take_nearer(place: Indexes, nearness: Floats, cosines: Floats, elders: Indexes) -> None:
-    """Where one of these elders is nearer than those before, note it, in place."""
-    best = cosines.argmax(axis=1)
-    value = cosines[np.arange(len(best)), best]
-    nearer = value > nearness
-    place[nearer], nearness[nearer] = elders[best[nearer]], value[nearer]
+def ids(column: pa.Array) -> Ids:
+    """Ids as fixed-width bytes."""
+    return np.array(column.to_pylist(), np.bytes_)
+
+
+def vectors(column: pa.Array) -> Vectors:
+    """Binary vectors of one length as the rows of a matrix, without a copy."""
+    start, end = (column.offset, column.offset + len(column))
+    offsets = np.frombuffer(column.buffers()[1], np.int32)[start : end + 1]
+    numbers = np.frombuffer(column.buffers()[2], np.float32, (offsets[-1] - offsets[0]) // 4, offsets[0])
+    return numbers.reshape(len(column), -1)
+
+
+def known(near: list[list[Shelved] | None], num_levels: int) -> Near | None:
+    """What rows know of elders elsewhere, as a ladder takes it."""
+    if not any(near):
+        return None
+    found = Near.nothing(len(near), num_levels)
+    for row, shelves in enumerate(near):
+        for shelf in shelves or ():
+            found.cosine[row, shelf["shelf"]] = shelf["similarity"]
+            found.to[row, shelf["shelf"]] = shelf["duplicate_of"]
+    return found
+
+
+def _links(cluster: int, block: Block, links: Links) -> pa.RecordBatch:
+    """Of a visitor only whom it is linked to: the rest is said where it is at home."""
+    away = pa.array(~block.home)
+    where = pa.array(np.full(len(block.ids), cluster, np.int32), mask=~block.home)
+    distance = block.distance if block.home.all() else pa.compute.if_else(away, None, block.distance)
+    alone = np.isnan(links.similarity)
+    columns = (
+        pa.array(block.ids.astype(object), pa.string()),
+        where,
+        block.night,
+        distance,
+        pa.array(links.to, pa.string(), mask=alone),
+        pa.array(np.clip(links.similarity, -1, 1), mask=alone),
+    )
+    return pa.RecordBatch.from_arrays(list(columns), schema=LINKS)

@@ -7,6 +7,8 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from udfs.kmeans import ROUNDING
+
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Params:
@@ -14,6 +16,9 @@ class Params:
 
     unscored: Annotated[Literal["keep", "drop"], Field(description="clips without the score a gate needs")] = "keep"
     duplicates: Annotated[bool, Field(description="drop clips that another one stands for")] = True
+    duplicate_eps: Annotated[float, Field(ge=0, le=2, description="duplicates by vectors have a cosine of at least 1 - eps")] = (
+        0.1
+    )
     motion: Annotated[bool, Field(description="drop clips that hardly move")] = False
     motion_global_mean_threshold: Annotated[float, Field(ge=0)] = 0.00098
     motion_per_patch_min_256_threshold: Annotated[float, Field(ge=0)] = 0.000001
@@ -60,9 +65,15 @@ def signal_gates(params: Params) -> list[Gate]:
 
 def gates(params: Params) -> list[Gate]:
     """All gates that are on, in the order in which their reasons are listed."""
-    p = params
-    aesthetic = Gate("aesthetic_low", "aesthetic_score", f"aesthetic_score < {_number(p.aesthetic_threshold)}")
-    return [*signal_gates(p), *([aesthetic] if p.aesthetic else [])]
+    aesthetic = aesthetic_gate(params)
+    return [*signal_gates(params), *([aesthetic] if aesthetic else [])]
+
+
+def aesthetic_gate(params: Params) -> Gate | None:
+    """The gate that asks for a model's score, if it is on."""
+    if not params.aesthetic:
+        return None
+    return Gate("aesthetic_low", "aesthetic_score", f"aesthetic_score < {_number(params.aesthetic_threshold)}")
 
 
 def reasons_sql(gates: list[Gate], params: Params) -> str:
@@ -71,8 +82,13 @@ def reasons_sql(gates: list[Gate], params: Params) -> str:
     if params.unscored == "drop":
         cases += [f"CASE WHEN {g.score} IS NULL THEN '{g.score}_missing' END" for g in gates]
     if params.duplicates:
-        cases.append("CASE WHEN duplicate_of IS NOT NULL THEN 'duplicate' END")
+        cases.append("CASE WHEN duplicate_of IS NOT NULL THEN 'duplicate' END")  # by duplicate_sql
     return f"filter(array({', '.join(cases)}), reason -> reason IS NOT NULL)" if cases else "cast(array() AS array<string>)"
+
+
+def duplicate_sql(params: Params) -> str:
+    """A SQL expression: whether a row of `duplicates` is one."""
+    return f"duplicate_of IS NOT NULL AND (method = 'phash' OR similarity >= {_number(1 - params.duplicate_eps - ROUNDING)})"
 
 
 def _number(value: float) -> str:

@@ -11,6 +11,7 @@ Indexes = npt.NDArray[np.int64]
 # Components are rounded to multiples of 2^-24, about a float32's precision. Products and sums of such numbers are exact in
 # float64 (below 2^53 steps of 2^-48), so that a dot product or a mean cannot depend on order, tiles, partitions or BLAS.
 STEPS = 2.0**24
+ROUNDING = 1e-6  # what the steps may cost a cosine: equal vectors are duplicates even at eps = 0
 
 
 def unit(vectors: npt.ArrayLike) -> Floats:
@@ -40,30 +41,53 @@ def starts(vectors: Floats, count: int, seed: int) -> Floats:
     Fewer if fewer rows differ. The rows' order matters: bring them in a fixed one.
     """
     random = np.random.default_rng(seed)
+    norms = (vectors * vectors).sum(axis=1)
     chosen = [0]
-    apart = _apart(vectors, vectors[0])
+    apart = _apart(vectors, norms, 0)
     while len(chosen) < count and apart.any():
         sums = np.cumsum(apart)
         chosen.append(int(np.searchsorted(sums, random.random() * sums[-1], side="right")))
-        apart = np.minimum(apart, _apart(vectors, vectors[chosen[-1]]))
+        apart = np.minimum(apart, _apart(vectors, norms, chosen[-1]))
     return vectors[chosen]
 
 
-def nearest(vectors: Floats, centres: Floats) -> tuple[Indexes, Floats]:
-    """For each unit vector the index of the nearest centre, the first of equals, and 1 - cosine to it.
+def different(vectors: Floats, count: int) -> Floats:
+    """The first rows that differ from those before them, up to `count`."""
+    return vectors[np.sort(np.unique(vectors, axis=0, return_index=True)[1])[:count]]
 
-    The distance to a centre of zeros, which has no direction, is 1.
+
+def lloyd(vectors: Floats, first: Floats, max_iter: int, tol: float) -> Floats:
+    """Centres moved to the means of the unit vectors nearest to them, until a step of each is at most `tol`.
+
+    A centre that is nearest to none stays.
     """
-    at = fixed(centres)
-    norms = (at * at).sum(axis=1)
-    dots = vectors @ at.T
-    label = np.argmin(norms - 2 * dots, axis=1)
-    length = np.sqrt(norms[label] * (vectors * vectors).sum(axis=1))
-    cosine = np.divide(dots[np.arange(len(label)), label], length, out=np.zeros(len(label)), where=length > 0)
-    return label, 1 - cosine
+    centres: Floats = first
+    label, sums = np.full(len(vectors), -1), np.zeros_like(first)
+    for _ in range(max_iter):
+        found = _scores(vectors, fixed(centres)).argmin(axis=1)
+        moved = found != label  # few after some steps; what they add to and take from a sum of fixed steps is exact
+        sums += (_members(found[moved], len(first)) - _members(label[moved], len(first))) @ vectors[moved]
+        label = found
+        counts = np.bincount(label, minlength=len(first))[:, None]
+        before, centres = centres, np.where(counts > 0, sums / np.maximum(counts, 1), centres)
+        if np.square(centres - before).sum(axis=1).max() <= tol * tol:
+            break
+    return centres
 
 
-def _apart(vectors: Floats, row: Floats) -> Floats:
+def _scores(vectors: Floats, at: Floats) -> Floats:
+    """For each vector and centre a number that is the less, the nearer the centre is."""
+    scores: Floats = (at * at).sum(axis=1) - 2 * (vectors @ at.T)
+    return scores
+
+
+def _members(label: Indexes, count: int) -> Floats:
+    """A row a centre, with 1 for each vector that is its own."""
+    members: Floats = (label == np.arange(count)[:, None]).astype(np.float64)
+    return members
+
+
+def _apart(vectors: Floats, norms: Floats, row: int) -> Floats:
     """Squared distance of each row to one; exact, so that it is 0 for an equal row alone."""
-    squared: Floats = (vectors * vectors).sum(axis=1) + (row * row).sum() - 2 * (vectors @ row)
+    squared: Floats = norms + norms[row] - 2 * (vectors @ vectors[row])
     return squared

@@ -1,20 +1,20 @@
-"""A cluster's clips -> their order, from the first to be kept to the last."""
+"""ranking: clips -> numbers by which they are kept, from the first to the last."""
 
 from __future__ import annotations
 
 import hashlib
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 
-from udfs.kmeans import Indexes
+from udfs.kmeans import Floats
 
 RULES = ("hard", "easy", "random")
-RANKABLE = ("num_bytes", "width", "height", "framerate", "num_frames", "duration_s")  # columns of clips
+RANKABLE = ("num_bytes", "width", "height", "framerate", "num_frames", "duration_s", "aesthetic")  # of clips, and their score
 
 
 def columns(rank: str) -> dict[str, bool]:
-    """The columns of clips that a ranking goes by, in order, and whether each rises; none for hard, easy and random.
+    """The columns that a ranking goes by, in order, and whether each rises; none for hard, easy and random.
 
     Raises:
         ValueError: no such rule or column.
@@ -31,19 +31,25 @@ def columns(rank: str) -> dict[str, bool]:
     return found
 
 
-def order(clips: pd.DataFrame, rank: str, seed: int) -> Indexes:
-    """The positions of the rows in rank order; equals go by clip_id, so that the rows' own order does not matter.
+def keys(clips: pa.RecordBatch, rank: str, seed: int, distance: Floats) -> Floats:
+    """Numbers by which the rows are kept, least first, a row of them a clip; those that tie go by clip_id.
 
-    hard begins with those farthest from the centre, easy with the nearest, random with the least hash of seed and clip_id.
+    hard begins with those farthest from their centre, easy with the nearest, random with the least hash of seed and clip_id.
     An unknown number comes last.
     """
-    keys = clips.reset_index(drop=True)
     if rank == "random":
-        keys = keys.assign(lot=[_lot(clip_id, seed) for clip_id in keys["clip_id"]])
-    rules = {"hard": {"distance_to_centroid": False}, "easy": {"distance_to_centroid": True}, "random": {"lot": True}}
-    by = {**(rules.get(rank) or columns(rank)), "clip_id": True}
-    return keys.sort_values(list(by), ascending=list(by.values()), na_position="last").index.to_numpy(np.int64)
+        return np.array([[_lot(clip_id, seed)] for clip_id in clips.column("clip_id").to_pylist()]).reshape(-1, 1)
+    if rank in RULES:
+        return np.where(np.isfinite(distance), distance if rank == "easy" else -distance, np.inf)[:, None]
+    found = [_rising(clips.column(name), rises) for name, rises in columns(rank).items()]
+    return np.stack(found, axis=1)
 
 
-def _lot(clip_id: str, seed: int) -> str:
-    return hashlib.blake2b(f"{seed} {clip_id}".encode(), digest_size=8).hexdigest()
+def _rising(column: pa.Array, rises: bool) -> Floats:
+    numbers = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    return np.where(np.isnan(numbers), np.inf, numbers if rises else -numbers)
+
+
+def _lot(clip_id: str, seed: int) -> float:
+    """53 bits, which a double holds exactly."""
+    return float(int.from_bytes(hashlib.blake2b(f"{seed} {clip_id}".encode(), digest_size=8).digest()) >> 11)

@@ -1,12 +1,8 @@
-"""Hashes of many clips -> the seconds that the job's own join takes, and how many planted copies it finds.
-
-`python -m tests.bench.dedup_hash` prints both beside what decoding a hundredth of so many clips would take on the same cores.
-"""
+"""A million hashes: what the job's own join takes beside decoding a hundredth of the clips, and which planted copies it finds."""
 
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 import time
 from importlib.metadata import distribution
@@ -25,7 +21,8 @@ from jobs.session import connect
 from udfs import media, ranking
 from udfs.copies import Params
 
-CORES, NUM_FRAMES = 2, 4
+CORES, NUM_CLIPS, NUM_FRAMES = 2, 250_000, 4
+RECALL = 0.99  # at least, of planted copies
 COPIES, SHARED, SAME = 0.1, 0.05, 0.01  # shares of the clips: near-copies, whose first frame all share, with equal hashes
 DECODED = 0.01  # of the clips
 CLIP_S = 10
@@ -42,7 +39,7 @@ class Report(NamedTuple):
     planted: int
 
 
-def hash_join(spark: SparkSession, num_clips: int = 250_000) -> Report:
+def hash_join(spark: SparkSession, num_clips: int) -> Report:
     """Hashes from a file through the job's own join and back into one."""
     with tempfile.TemporaryDirectory() as folder:
         planted = _plant(Path(folder) / "hashes", num_clips)
@@ -115,21 +112,16 @@ def _jvm(spark: SparkSession, name: str) -> str:
     return Path(f"/proc/{gateway.proc.pid}/{name}").read_text(encoding="utf-8")
 
 
-def main(num_clips: int) -> None:
-    """Print a report."""
-    with tempfile.TemporaryDirectory() as scratch:
-        spark = connect({"spark.master": f"local[{CORES}]", "spark.local.dir": scratch}, verbose=False)
-        report = hash_join(spark, num_clips)
-        peak_gib = _peak_gib(spark)
-        spark.stop()
+def test_hashes_take_less_than_decoding_a_hundredth(tmp_path: Path) -> None:
+    spark = connect({"spark.master": f"local[{CORES}]", "spark.local.dir": str(tmp_path)}, verbose=False)
+    report = hash_join(spark, NUM_CLIPS)
+    peak_gib = _peak_gib(spark)
+    spark.stop()
     took = f"{report.seconds:.1f} s, {report.core_seconds:.0f} core s"
-    print(f"{num_clips:,} clips of {NUM_FRAMES} hashes on {CORES} cores: {took}; {report.found:,} copies found,")
-    print(f"{report.recall:.2%} of {report.planted:,} planted ones among them")
-    for name, seconds in decode_seconds().items():
-        whole = seconds * num_clips * DECODED
-        print(f"decoding {DECODED:.0%} of them, each {CLIP_S} s of {name} ({seconds:.2f} core s): {whole:.0f} core s")
-    print(f"most memory of the JVM: {peak_gib:.2f} GiB")
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 250_000)
+    print(f"\n{NUM_CLIPS:,} clips of {NUM_FRAMES} hashes on {CORES} cores: {took}; {report.found:,} copies found,")
+    print(f"{report.recall:.2%} of {report.planted:,} planted ones among them; most memory of the JVM: {peak_gib:.2f} GiB")
+    decoding = {name: seconds * NUM_CLIPS * DECODED for name, seconds in decode_seconds().items()}
+    for name, whole in decoding.items():
+        print(f"decoding {DECODED:.0%} of them, each {CLIP_S} s of {name}: {whole:.0f} core s")
+    assert report.recall >= RECALL
+    assert report.core_seconds < min(decoding.values())

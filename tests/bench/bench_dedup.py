@@ -1,0 +1,246 @@
+"""dedup beside scikit-learn on the same cores: time, growth, memory, decisions, and what a night of 1 % new clips costs.
+
+Both read embeddings from Parquet, cluster them, and write who is dropped to Parquet: scikit-learn's KMeans on all rows and a
+product of each cluster with itself, Reelmill by the steps of its job, in a session that has run before. The data are vectors
+around some directions with planted near-copies. A whole job, with its tables, is timed beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from jobs import centres, clusters, dedup, session
+from jobs.run import Run
+from jobs.settings import load
+from tests.outputs import table
+from tests.vectors import clip_ids, planted, write_embeddings
+from udfs import assign
+from udfs.batching import Env
+from udfs.dedup import Params, n_clusters
+from udfs.kmeans import ROUNDING, Floats, Indexes
+
+CORES = 2
+SIZES = [(50_000, 256), (50_000, 768), (200_000, 256), (200_000, 768)]
+EPS = 0.1
+ONE, THREE = Params(probe_clusters=1, levels=(EPS,)), Params(levels=(EPS,))
+# What must hold. Growth is that of the time from 50k to 200k rows; memory is the Python workers', in embeddings.
+AT_LEAST_AS_FAST, GROWTH, MEMORY, RECALL, NIGHT = 1.0, 4.5, 2.0, 0.99, 0.05
+
+
+class Timed(NamedTuple):
+    """Seconds, and the most memory that the Python workers had beyond what they start with, bytes."""
+
+    seconds: float
+    memory: int
+
+
+@pytest.fixture(scope="module")
+def spark() -> Iterator[SparkSession]:
+    """A session on two cores, warm."""
+    made = session.connect({"spark.master": f"local[{CORES}]"}, verbose=False)
+    yield made
+    made.stop()
+
+
+def write(path: Path, vectors: Floats) -> Path:
+    """Embeddings as a Parquet file."""
+    floats = pa.array(vectors.astype(np.float32).ravel())
+    offsets = pa.array(np.arange(len(vectors) + 1, dtype=np.int32) * vectors.shape[1])
+    rows = pa.table({"clip_id": clip_ids(len(vectors)), "vector": pa.ListArray.from_arrays(offsets, floats)})
+    pq.write_table(rows, path, row_group_size=8192)  # so that more than one task can read it
+    return path
+
+
+def reelmill(spark: SparkSession, path: Path, to: Path, params: Params) -> None:
+    """Parquet of vectors to Parquet of links."""
+    with session.made_for(spark, many=True):
+        vectors = spark.read.parquet(str(path))
+        found = centres.fit(vectors, params, centres.Choice("mllib", "as set"))
+        parts = clusters.num_parts(pq.ParquetFile(path).metadata.num_rows, found, 4 * CORES)
+        rows = clusters.assigned(vectors.withColumn("night", F.lit(1)), found, params)
+        clusters.links(rows, None, len(found), parts, params, Env("", "")).write.mode("overwrite").parquet(str(to))
+
+
+def scikit(path: Path, to: Path, params: Params) -> None:
+    """The same by scikit-learn and numpy, in single precision and with all cores: each row's nearest elder of its cluster."""
+    from sklearn.cluster import KMeans
+
+    read = pq.read_table(path)
+    vectors = assign.matrix(read["vector"].combine_chunks())
+    count = n_clusters(len(vectors), params)
+    model = KMeans(count, n_init=1, max_iter=params.max_iter, tol=params.tol, random_state=params.seed).fit(vectors)
+    similarity = np.full(len(vectors), -1.0, np.float32)
+    for cluster in range(count):
+        rows = np.flatnonzero(model.labels_ == cluster)
+        rows = rows[np.argsort(vectors[rows] @ model.cluster_centers_[cluster])]  # hard
+        cosines = vectors[rows] @ vectors[rows].T
+        cosines[np.triu_indices(len(rows))] = -1
+        similarity[rows] = cosines.max(axis=1)
+    pq.write_table(pa.table({"clip_id": read["clip_id"], "similarity": similarity}), to)
+
+
+def start_workers(spark: SparkSession) -> None:
+    """A Python worker a core, with all its modules: those that have been idle for a minute have ended."""
+    spark.range(CORES, numPartitions=CORES).mapInArrow(_imports, "id bigint").collect()
+
+
+def _imports(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
+    import udfs.assign
+    import udfs.dedup  # noqa: F401
+
+    time.sleep(1)  # so that the next task goes to another worker
+    yield from batches
+
+
+def timed(work: Callable[[], None]) -> Timed:
+    """How long some work takes."""
+    with watched() as peak:
+        started = time.perf_counter()
+        work()
+        seconds = time.perf_counter() - started
+    return Timed(seconds, peak[0])
+
+
+@contextmanager
+def watched() -> Iterator[list[int]]:
+    """The most memory of all Python workers together, less what they have now."""
+    before, peak, done = _workers(), [0], threading.Event()
+
+    def look() -> None:
+        while not done.wait(0.05):
+            peak[0] = max(peak[0], _workers() - before)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    yield peak
+    done.set()
+    thread.join()
+
+
+def _workers() -> int:
+    """Bytes of the daemon of the Python workers and those that it has forked, what they share counted once."""
+    found = 0
+    for process in Path("/proc").iterdir():
+        try:
+            if b"-m\0jobs.daemon" in (process / "cmdline").read_bytes():
+                lines = (process / "smaps_rollup").read_text().splitlines()
+                found += 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+        except (OSError, ValueError):  # gone, or no process
+            continue
+    return found
+
+
+def brute_force(vectors: Floats, found: pa.Table, order: Floats) -> set[str]:
+    """Who is dropped at EPS by the definition, cluster by cluster, in double precision."""
+    rows = found.to_pydict()
+    cluster, ids = np.array(rows["cluster_id"]), np.array(rows["clip_id"])
+    dropped = set[str]()
+    for one in np.unique(cluster):
+        mine = np.flatnonzero(cluster == one)
+        mine = mine[np.lexsort((ids[mine], -order[mine]))]  # hard: the farthest first
+        places = np.array([int(name) for name in ids[mine]])
+        cosines = np.tril(vectors[places] @ vectors[places].T, k=-1)
+        kept = np.ones(len(mine), bool)
+        for i in np.flatnonzero((cosines >= 1 - EPS - ROUNDING).any(axis=1)):
+            kept[i] = not (cosines[i] * kept >= 1 - EPS - ROUNDING).any()
+        dropped |= set(ids[mine[~kept]].tolist())
+    return dropped
+
+
+class Line(NamedTuple):
+    """What was measured at a size; times in seconds, memory in embeddings."""
+
+    theirs: float
+    ours: float
+    probing: float
+    memory: float
+    same: bool
+    recall: float
+    recall_probing: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.theirs:10.1f} s {self.ours:8.1f} s {self.theirs / self.ours:7.2f} {self.probing:8.1f} s {self.memory:9.2f} x"
+            f"   {'the same' if self.same else 'DIFFERENT'} {self.recall:8.4f} {self.recall_probing:.4f}"
+        )
+
+
+def measured(spark: SparkSession, folder: Path, num_rows: int, dim: int) -> Line:
+    """Both on the same vectors; Reelmill with one cluster to look into, as the other has it, and with its default of three."""
+    vectors, copies, originals = planted(num_rows, dim)
+    path = write(folder / "vectors.parquet", vectors)
+    theirs = timed(lambda: scikit(path, folder / "theirs", ONE))
+    start_workers(spark)
+    ours = timed(lambda: reelmill(spark, path, folder / "ours", ONE))
+    probing = timed(lambda: reelmill(spark, path, folder / "probing", THREE))
+    found = pq.read_table(folder / "ours")
+    return Line(
+        theirs.seconds,
+        ours.seconds,
+        probing.seconds,
+        max(ours.memory, probing.memory) / (4 * num_rows * dim),
+        {f"{i:036d}" for i in dropped(found)} == brute_force(vectors, found, found["distance_to_centroid"].to_numpy()),
+        *(recall(pq.read_table(folder / name), copies, originals) for name in ("ours", "probing")),
+    )
+
+
+def dropped(found: pa.Table) -> set[int]:
+    """The rows that have a duplicate among their elders."""
+    alike = found["similarity"].to_numpy(zero_copy_only=False) >= 1 - EPS - ROUNDING
+    return {int(name) for name in found["clip_id"].filter(pa.array(alike)).to_pylist()}
+
+
+def recall(found: pa.Table, copies: Indexes, originals: Indexes) -> float:
+    """The share of planted pairs of which one is dropped."""
+    gone = dropped(found)
+    return float(np.mean([a in gone or b in gone for a, b in zip(copies.tolist(), originals.tolist(), strict=True)]))
+
+
+def test_beside_scikit_learn(spark: SparkSession, tmp_path: Path) -> None:
+    reelmill(spark, write(tmp_path / "warm.parquet", planted(8000, 64)[0]), tmp_path / "warm", THREE)
+    print("\n   rows x dim  scikit-learn   reelmill   ratio  3 probes  memory of   decisions   recall with 1 and 3 probes")
+    lines = {}
+    for num_rows, dim in SIZES:
+        lines[num_rows, dim] = measured(spark, tmp_path, num_rows, dim)
+        print(f"{num_rows:7d} x {dim:3d} {lines[num_rows, dim]}", flush=True)
+    grown = {dim: lines[200_000, dim].ours / lines[50_000, dim].ours for dim in (256, 768)}
+    print(", ".join(f"from 50k to 200k rows of {dim} {times:.2f} times the time" for dim, times in grown.items()))
+    print(f"wanted: ratio {AT_LEAST_AS_FAST}, growth {GROWTH}, memory {MEMORY} x embeddings, recall with 3 probes {RECALL}")
+    assert all(line.same for line in lines.values())
+    assert min(line.recall_probing for line in lines.values()) >= RECALL
+    assert max(line.memory for line in lines.values()) <= MEMORY
+    assert max(grown.values()) <= GROWTH
+    assert min(line.theirs / line.ours for line in lines.values()) >= AT_LEAST_AS_FAST
+
+
+def test_a_night_of_one_percent(spark: SparkSession, tmp_path: Path) -> None:
+    num_rows, dim = int(os.environ.get("NIGHT_ROWS", 400_000)), 256
+    vectors, _, _ = planted(num_rows + num_rows // 100, dim, share=0.05)
+    output = tmp_path / "output"
+    made = Run(spark, str(output), load([], []))
+    write_embeddings(output, clip_ids(num_rows), vectors[:num_rows])
+    full = timed(lambda: _job(made))
+    write_embeddings(output, clip_ids(num_rows // 100, num_rows), vectors[num_rows:], run_id="next")
+    night = timed(lambda: _job(made))
+    share = night.seconds / full.seconds
+    print(f"\n{num_rows} x {dim}: a full run {full.seconds:.1f} s, a night of 1 % {night.seconds:.1f} s, {100 * share:.1f} %")
+    assert len(table(output, "duplicates")) == num_rows + num_rows // 100
+    assert share <= NIGHT
+
+
+def _job(run: Run) -> None:
+    dedup.run(run, argparse.Namespace(refit=False))

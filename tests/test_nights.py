@@ -1,0 +1,227 @@
+"""dedup night after night: what is new is compared with what is there, and what is there stays."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable, write_deltalake
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from jobs import clusters, dedup, filter, nights, views
+from jobs.history import Counts
+from jobs.run import Run
+from jobs.settings import load
+from jobs.tables import struct_type
+from schemas import TABLES
+from tests.outputs import table, versions
+from tests.vectors import clip_ids, unit, write_embeddings
+from udfs.kmeans import Floats
+
+pytestmark = pytest.mark.spark
+SET = ["dedup.rows_per_cluster=8", "dedup.rank=duration_s desc", "split.clip_len_s=2"]
+GROUPS, OLD = 40, 400
+
+
+def groups(num_rows: int, seed: int) -> Floats:
+    """Rows far apart from each other, around directions that are still farther apart."""
+    random = np.random.default_rng(seed)
+    directions = np.random.default_rng(0).normal(size=(GROUPS, 24))
+    return unit(directions[random.integers(0, GROUPS, num_rows)] + random.normal(size=(num_rows, 24)) * 0.7)
+
+
+def run(spark: SparkSession, output: Path, *settings: str, refit: bool = False) -> Counts:
+    made = Run(spark, str(output), load([], [*SET, *settings]))
+    return dedup.run(made, argparse.Namespace(refit=refit))
+
+
+def duplicates(output: Path) -> pd.DataFrame:
+    return pd.DataFrame(table(output, "duplicates")).sort_values("clip_id").set_index("clip_id")
+
+
+def dropped(output: Path) -> dict[str, str]:
+    found = duplicates(output)
+    return dict(found[found["similarity"] >= 0.9]["duplicate_of"])
+
+
+@pytest.fixture(scope="module")
+def first(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One night of 400 clips, in 50 clusters, of which the last 20 are copies of the first 20."""
+    output = tmp_path_factory.mktemp("night") / "output"
+    vectors = groups(OLD, 1)
+    vectors[-20:] = vectors[:20]
+    write_embeddings(output, clip_ids(OLD), vectors, SET, duration_s=[1000.0 - i for i in range(OLD)])
+    assert run(spark, output) == Counts(OLD, OLD)
+    return output
+
+
+@pytest.fixture
+def output(first: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(first, tmp_path / "output"))
+
+
+def vectors_of(output: Path) -> dict[str, Floats]:
+    return {row["clip_id"]: np.array(row["vector"]) for row in table(output, "embeddings")}
+
+
+def test_a_first_night(spark: SparkSession, first: Path) -> None:
+    ids = clip_ids(OLD)
+    assert set(zip(ids[-20:], ids[:20], strict=True)) <= set(dropped(first).items())
+    before = versions(first)
+    assert not run(spark, first)
+    assert {name: version for name, version in versions(first).items() if name != "runs"} == {
+        name: version for name, version in before.items() if name != "runs"
+    }
+
+
+def test_a_second_night_finds_copies_of_the_first_and_rewrites_nothing(
+    spark: SparkSession, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = duplicates(output)
+    there = {name: DeltaTable(output / "tables" / name).file_uris() for name in ("assignments", "duplicates")}
+    kept = [clip for clip in old.index if not old["similarity"][clip] >= 0.9]
+    copied = kept[50:51] * 2
+    vectors = vectors_of(output)
+    fresh = clip_ids(len(copied), OLD)
+    write_embeddings(output, fresh, np.stack([vectors[clip] for clip in copied]), SET, duration_s=9999.0)
+    read = list[str]()
+    compared = clusters.nearest_stored
+
+    def watched(new: DataFrame, before: DataFrame, *rest: Any) -> Iterator[DataFrame]:
+        for piece in compared(new, before, *rest):
+            read.extend(piece.inputFiles())
+            yield piece
+
+    monkeypatch.setattr(clusters, "nearest_stored", watched)
+    assert run(spark, output) == Counts(len(copied), len(copied))
+    assert {clip: dropped(output)[clip] for clip in fresh} == dict(zip(fresh, copied, strict=True))
+    assert duplicates(output).loc[old.index].equals(old)
+    for name, files in there.items():
+        assert set(files) <= set(DeltaTable(output / "tables" / name).file_uris())
+    read_of_first = {Path(uri).name for uri in read} & {Path(uri).name for uri in there["assignments"]}
+    assert 0 < len(read_of_first) < 0.1 * len(there["assignments"])
+    grown = [Run(spark, str(output), load([], [*SET, f"dedup.refit_growth={times}"])) for times in (2.0, 1.001)]
+    assert [dedup._worn(each, nights.model(each)) for each in grown] == [False, True]
+
+
+@pytest.mark.nights
+def test_nights_one_by_one_find_what_one_night_finds(spark: SparkSession, tmp_path: Path) -> None:
+    vectors = groups(300, 2)
+    vectors[200:220] = vectors[:20]
+    vectors[250:260] = vectors[200:210]
+    ids, length = clip_ids(300), [1000.0 - i for i in range(300)]
+    probing = ("dedup.probe_clusters=64", "dedup.rows_per_cluster=40")
+    for night in (slice(0, 200), slice(200, 300)):
+        write_embeddings(tmp_path / "nights", ids[night], vectors[night], SET, duration_s=length[night])
+        run(spark, tmp_path / "nights", *probing)
+    write_embeddings(tmp_path / "once", ids, vectors, SET, duration_s=length)
+    run(spark, tmp_path / "once", *probing)
+    assert duplicates(tmp_path / "nights")["night"].value_counts().to_dict() == {1: 200, 2: 100}
+    assert len(dropped(tmp_path / "once")) >= 30
+    assert dropped(tmp_path / "nights") == dropped(tmp_path / "once")
+
+
+@pytest.mark.nights
+def test_what_was_linked_to_a_clip_that_fails_a_gate_is_placed_anew(spark: SparkSession, output: Path) -> None:
+    ids = clip_ids(OLD)
+    signals = pd.DataFrame(table(output, "signals"))
+    signals["blackness"] = signals["clip_id"].isin(ids[:3]).astype(float)
+    plain = DeltaTable(output / "tables" / "signals").to_pyarrow_table().schema
+    write_deltalake(output / "tables" / "signals", pa.Table.from_pandas(signals, plain), mode="overwrite")
+    before = dropped(output)
+    assert before[ids[-20]] == ids[0]
+    run(spark, output, "filter.black=true")
+    after = dropped(output)
+    assert not set(after) & set(ids[-20:-17])  # they stand now
+    assert {clip: elder for clip, elder in after.items() if clip not in ids[-20:-17]} == {
+        clip: elder for clip, elder in before.items() if elder not in ids[:3]
+    }
+    assert not set(ids[:3]) & set(duplicates(output).index)
+
+
+@pytest.mark.nights
+def test_new_centres_leave_the_survivors_of_old_nights(spark: SparkSession, output: Path) -> None:
+    before = dropped(output)
+    known = vectors_of(output)
+    vectors = np.concatenate([[known[clip] for clip in clip_ids(30)], groups(10, 3)])
+    fresh = clip_ids(len(vectors), OLD)
+    write_embeddings(output, fresh, vectors, SET, duration_s=9999.0)  # would all be kept first
+    run(spark, output, refit=True)
+    after = dropped(output)
+    assert {clip: elder for clip, elder in after.items() if clip not in fresh} == before
+    assert {clip: after[clip] for clip in fresh[:30]} == dict(zip(fresh[:30], clip_ids(30), strict=True))
+    assert set(duplicates(output)["version"]) == {2}
+    assert {row["version"] for row in table(output, "assignments")} == {2}
+    assert {row["version"] for row in table(output, "centroids")} == {1, 2}
+
+
+@pytest.mark.nights
+def test_a_killed_run_is_taken_up(spark: SparkSession, output: Path) -> None:
+    before = duplicates(output)
+    for name in ("duplicates", "assignments"):  # which are written last
+        shutil.rmtree(output / "tables" / name)
+    assert run(spark, output) == Counts(OLD, OLD)
+    assert duplicates(output).drop(columns="run_id").equals(before.drop(columns="run_id"))
+    assert set(duplicates(output)["version"]) == {1}
+
+
+@pytest.mark.nights
+def test_a_clip_that_its_hashes_drop_is_no_vector_any_more(spark: SparkSession, output: Path) -> None:
+    ids = clip_ids(OLD)
+    made = Run(spark, str(output), load([], SET))
+    stamp = (made.fingerprint("copies"), "x")
+    rows = [(ids[0], ids[5], 3, 6.4, *stamp), *((clip, None, None, None, *stamp) for clip in ids[1:])]
+    made.tables.append("copies", spark.createDataFrame(rows, struct_type(TABLES["copies"].schema)))
+    assert run(spark, output).num_out == 2  # it, and its copy, which stands now
+    found = duplicates(output)
+    assert (found["method"][ids[0]], found["duplicate_of"][ids[0]]) == ("phash", ids[5])
+    assert found["similarity"][ids[0]] == pytest.approx(0.9)
+    assert ids[-20] not in dropped(output)
+
+
+@pytest.mark.nights
+def test_verdicts_name_who_stands_for_whom_at_any_eps(spark: SparkSession, output: Path) -> None:
+    ids = clip_ids(6)
+    links = [(1, 0, 0.95), (2, 1, 0.97), (3, 2, 0.995), (4, None, None), (5, 4, 0.8)]
+    made = Run(spark, str(output), load([], SET))
+    rows = [(ids[clip], None if of is None else ids[of], similarity) for clip, of, similarity in links]
+    stamp = {"method": "semantic", "version": 1, "night": 1, "fingerprint": "x", "run_id": "x", "cluster_id": 0}
+    found = spark.createDataFrame(rows, "clip_id string, duplicate_of string, similarity double")
+    found = found.withColumns({name: F.lit(value) for name, value in stamp.items()}).withColumn(
+        "distance_to_centroid", F.lit(0.0)
+    )
+    made.tables.replace("duplicates", found)
+    for eps, wanted in ((0.1, {1: 0, 2: 0, 3: 0}), (0.04, {2: 1, 3: 1}), (0.01, {3: 2})):
+        filter.run(Run(spark, str(output), load([], [*SET, f"filter.duplicate_eps={eps}"])), argparse.Namespace())
+        verdicts = {row["clip_id"]: row for row in table(output, "verdicts")}
+        told = {clip: row["duplicate_of"] for clip, row in verdicts.items() if row["duplicate_of"]}
+        assert {ids.index(clip): ids.index(elder) for clip, elder in told.items()} == wanted
+        assert all(row["kept"] == (row["duplicate_of"] is None) for row in verdicts.values())
+
+
+@pytest.mark.nights
+def test_views_for_an_audit(spark: SparkSession, output: Path) -> None:
+    made = Run(spark, str(output), load([], SET))
+    filter.run(made, argparse.Namespace())
+    videos = spark.createDataFrame([(clip, f"{clip}.mp4") for clip in clip_ids(OLD)], "video_id string, uri string")
+    blank = [
+        F.lit(None).cast(f.dataType).alias(f.name) for f in struct_type(TABLES["videos"].schema) if f.name not in videos.columns
+    ]
+    made.tables.replace("videos", videos.select("*", *blank).fillna("x").fillna(0))
+    views.register(made)
+    found = {row["clip_id"]: row for row in spark.table("duplicate_groups").collect()}
+    members = {member["clip_id"]: clip for clip, row in found.items() for member in row["members"]}
+    assert members == dropped(output)
+    assert all(row["num_duplicates"] == row["num_videos"] == len(row["members"]) for row in found.values())
+    assert spark.table("shared_footage").count() == len(members)
+    counts = spark.table("similarity_histogram").selectExpr("sum(num_clips)", "sum(num_duplicates)").first()
+    assert counts is not None
+    assert counts[1] == len(members) <= counts[0] <= OLD

@@ -1,0 +1,59 @@
+"""Vectors with planted duplicates, and an output that holds nothing but what dedup reads of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from deltalake import write_deltalake
+
+from jobs.fingerprints import fingerprint
+from jobs.settings import load
+from schemas import TABLES
+from udfs.kmeans import Floats, Indexes
+
+
+def planted(num_rows: int, dim: int, seed: int = 0, share: float = 0.1, eps: float = 0.02) -> tuple[Floats, Indexes, Indexes]:
+    """Unit vectors around some directions, in which the rows of the first list are near-copies of those of the second."""
+    random = np.random.default_rng(seed)
+    directions = random.normal(size=(max(2, num_rows // 2000), dim))
+    rows = unit(directions[random.integers(0, len(directions), num_rows)] + random.normal(size=(num_rows, dim)))
+    order = random.permutation(num_rows)
+    count = int(num_rows * share)
+    copies, originals = order[:count], order[count : 2 * count]
+    rows[copies] = unit(rows[originals] + unit(random.normal(size=(count, dim))) * np.sqrt(eps))
+    return rows, copies, originals
+
+
+def unit(rows: Floats) -> Floats:
+    """Rows of length 1."""
+    found: Floats = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return found
+
+
+def clip_ids(count: int, first: int = 0) -> list[str]:
+    """Ids as long as real ones."""
+    return [f"{i:036d}" for i in range(first, first + count)]
+
+
+def write_embeddings(output: Path, ids: Sequence[str], vectors: Floats, settings: Sequence[str] = (), **columns: Any) -> None:
+    """Add clips with embeddings to an output, as if they had been cut, measured and embedded; `columns` are those of clips."""
+    made = load([], list(settings))
+    given = {"clip_id": list(ids), "video_id": list(ids), "uri": "x", "width": 64, "height": 64, "framerate": 25.0}
+    given |= {"num_bytes": 100, "num_frames": 25, "duration_s": 1.0, "model": made.embed.model, "dim": vectors.shape[1]}
+    given |= {"vector": list(vectors.astype(np.float32)), "run_id": "before", **columns}
+    for name, stage in (("spans", "split"), ("clips", "clip"), ("signals", "analyze"), ("embeddings", "embed")):
+        schema = TABLES[name].schema
+        values = given | {"fingerprint": fingerprint(stage, made)}
+        arrays = [_column(values.get(field.name), field, len(ids)) for field in schema]
+        plain = pa.schema([pa.field(field.name, field.type) for field in schema])
+        write_deltalake(output / "tables" / name, pa.Table.from_arrays(arrays, schema=plain), mode="append")
+
+
+def _column(value: Any, field: pa.Field, count: int) -> pa.Array:
+    if isinstance(value, list):
+        return pa.array(value, field.type)
+    return pa.array([value] * count, field.type)
