@@ -24,7 +24,8 @@ from udfs.stored import Night
 FEW = 32  # files, each of some clusters, however few the vectors
 PART_BYTES = 64 << 20  # of vectors in a file or task, where this makes more of them
 NIGHT_BYTES = 64 << 20  # of new vectors that are compared with the stored ones in one pass over these
-NEAR = "clip_id string, near array<struct<shelf:int,similarity:double,duplicate_of:string>>"
+_NEAR = "array<struct<shelf:int,similarity:double,duplicate_of:string>>"
+NEAR = f"clip_id string, near {_NEAR}"
 RANGES = 100  # of cluster_id in a query; more would slow down its planning
 
 Work = Callable[..., Iterator[pa.RecordBatch]]
@@ -44,6 +45,8 @@ def num_parts(num_rows: int, centres: Floats, few: int = FEW) -> int:
 
 def dealt(rows: DataFrame, num_clusters: int, parts: int, *order: str | Column) -> DataFrame:
     """Rows of neighbouring clusters together, in their order; those in no cluster are in the first part."""
+    if parts == 1:
+        return rows.repartition(1).sortWithinPartitions("cluster_id", *order)
     part = (F.coalesce(F.col("cluster_id"), F.lit(0)).cast("long") * parts / max(1, num_clusters)).cast("int")
     keys = _keys(rows.sparkSession, parts)
     placed = rows.withColumn("part", F.element_at(F.array(*map(F.lit, keys)), part + 1)).repartition(parts, "part")
@@ -58,7 +61,7 @@ def links(new: DataFrame, near: DataFrame | None, num_clusters: int, parts: int,
         looks = looks.unionByName(visits)
     looks = looks.where(F.col("cluster_id").isNotNull())
     if near is None:
-        looks = looks.withColumn("near", F.lit(None).cast(NEAR.partition("near ")[2]))
+        looks = looks.withColumn("near", F.lit(None).cast(_NEAR))
     else:
         looks = looks.join(near, on="clip_id", how="left").withColumn("near", F.when(F.col("home"), F.col("near")))
     columns = ("clip_id", "cluster_id", "home", "night", "distance_to_centroid", "vector", "near")
@@ -69,9 +72,6 @@ def links(new: DataFrame, near: DataFrame | None, num_clusters: int, parts: int,
     best = F.max(F.struct("similarity", "duplicate_of"))
     said = [F.max(name).alias(name) for name in ("cluster_id", "night", "distance_to_centroid")]
     return found.groupBy("clip_id").agg(*said, best.alias("best")).select("*", "best.*").drop("best")
-
-
-_NEAR = "array<struct<shelf:int,similarity:double,duplicate_of:string>>"
 
 
 def nearest_stored(new: DataFrame, before: DataFrame, fallen: DataFrame, params: dedup.Params, env: Env) -> Iterator[DataFrame]:

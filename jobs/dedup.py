@@ -166,8 +166,10 @@ def _unplaced(assigned: DataFrame, night: Night) -> DataFrame:
 def _near(run: Run, new: DataFrame, placed: DataFrame, before: DataFrame, land: Land) -> DataFrame:
     """What `clusters.nearest_stored` finds for all the new rows."""
     fallen = placed.where(nights.fallen(run)).select("clip_id", "similarity")
-    nobody = before.select("clip_id").join(placed, on="clip_id", how="left_anti").withColumn("similarity", F.lit(2.0))
-    found = clusters.nearest_stored(new, before, fallen.unionByName(nobody), run.settings.dedup, run.env("dedup"))
+    if before.count() != placed.where(F.col("method") == "semantic").count():  # some are there no more: they count for nothing
+        nobody = before.select("clip_id").join(placed, on="clip_id", how="left_anti")
+        fallen = fallen.unionByName(nobody.withColumn("similarity", F.lit(2.0)))
+    found = clusters.nearest_stored(new, before, fallen, run.settings.dedup, run.env("dedup"))
     pieces = [land(f"near-{i}", piece) for i, piece in enumerate(found)]
     return reduce(DataFrame.unionByName, pieces) if pieces else run.spark.createDataFrame([], clusters.NEAR)
 

@@ -106,7 +106,8 @@ def test_a_new_threshold_costs_no_decode(spark: SparkSession, manifest: Path, co
     before = versions(copy)
     assert curate(manifest, copy, "--set", "filter.motion=true", "--set", "filter.motion_global_mean_threshold=1") == 0
     after = versions(copy)
-    assert {name for name in after if after[name] != before[name]} == {"verdicts", "runs"}
+    assert {name for name in after if after[name] != before[name]} == {"verdicts", "duplicates", "runs"}
+    assert not table(copy, "duplicates")  # what fails a gate is compared with nothing
     reasons = Counter(reason for row in table(copy, "verdicts") for reason in row["reasons"])
     assert reasons["motion_global_mean_low"] == 5
 

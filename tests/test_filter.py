@@ -1,9 +1,13 @@
 """filter: the published thresholds stand ready, all gates but duplicates are off, and the SQL names what failed."""
 
+import argparse
+
 import pytest
 from pyspark.sql import SparkSession
 
-from udfs.filter import Params, gates, reasons_sql, signal_gates
+from jobs import filter
+from jobs.settings import SettingsError, load
+from udfs.filter import Params, duplicate_sql, gates, reasons_sql, signal_gates
 
 SCORED = (
     "SELECT 640 AS width, 360 AS height, CAST({motion} AS double) AS motion_score_global_mean, "
@@ -33,6 +37,24 @@ def test_thresholds_are_the_published_ones() -> None:
 def test_dear_stages_do_not_wait_for_other_dear_stages() -> None:
     every = Params(motion=True, aesthetic=True, black=True, frozen=True, blurred=True, letterboxed=True)
     assert {g.reason for g in gates(every)} - {g.reason for g in signal_gates(every)} == {"aesthetic_low"}
+
+
+def test_no_eps_is_over_the_levels_that_dedup_has_looked_at() -> None:
+    for override in ("filter.duplicate_eps=0.2", "dedup.levels=[0.01]"):
+        with pytest.raises(SettingsError, match=r"^filter\.duplicate_eps: 0\.[12] is over the last of dedup\.levels, 0\.0?1$"):
+            filter.check(argparse.Namespace(), load([], [override]))
+    filter.check(argparse.Namespace(), load([], ["filter.duplicate_eps=0.2", "dedup.levels=[0.3]"]))
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize(
+    ("method", "similarity", "is_one"), [("semantic", 0.9, True), ("semantic", 0.89, False), ("phash", 0.5, True)]
+)
+def test_an_eps_says_which_are_duplicates(spark: SparkSession, method: str, similarity: float, is_one: bool) -> None:
+    link = f"SELECT 'x' AS duplicate_of, '{method}' AS method, {similarity}D AS similarity"
+    row = spark.sql(f"SELECT {duplicate_sql(Params())} AS is_one FROM ({link})").first()
+    assert row is not None
+    assert row["is_one"] == is_one
 
 
 @pytest.mark.spark

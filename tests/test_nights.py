@@ -188,6 +188,19 @@ def test_a_clip_that_its_hashes_drop_is_no_vector_any_more(spark: SparkSession, 
 
 
 @pytest.mark.nights
+def test_few_clips_and_none(spark: SparkSession, tmp_path: Path) -> None:
+    assert not run(spark, tmp_path)
+    assert not table(tmp_path, "duplicates")
+    write_embeddings(tmp_path, clip_ids(2), np.zeros((2, 3)), SET)
+    assert run(spark, tmp_path).num_out == 2
+    assert not run(spark, tmp_path)
+    write_embeddings(tmp_path, clip_ids(4, 2), np.array([[1.0, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 0]]), SET)
+    assert run(spark, tmp_path, "dedup.n_clusters=9").num_out == 6
+    assert dropped(tmp_path) == {clip_ids(1, 4)[0]: clip_ids(1, 2)[0]}
+    assert duplicates(tmp_path)["cluster_id"].isna().tolist() == [True, True, False, False, False, True]
+
+
+@pytest.mark.nights
 def test_verdicts_name_who_stands_for_whom_at_any_eps(spark: SparkSession, output: Path) -> None:
     ids = clip_ids(6)
     links = [(1, 0, 0.95), (2, 1, 0.97), (3, 2, 0.995), (4, None, None), (5, 4, 0.8)]

@@ -54,8 +54,7 @@ class Found(NamedTuple):
     where: Indexes
 
 
-NOBODY = -1
-ELSEWHERE = -2
+ELSEWHERE = -2  # -1 is nobody
 IN_BLOCK = -3
 
 

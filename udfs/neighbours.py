@@ -76,7 +76,8 @@ class Shelf:
         tiles, rows = places // TILE, places % TILE
         for tile in np.unique(tiles):
             here = tiles == tile
-            found[here] = np.asarray(self._tile(tile)[rows[here]])
+            piece = self._tile(tile)[rows[here]]
+            found[here] = piece if isinstance(piece, np.ndarray) else piece.cpu().numpy()
         return found
 
     def nearest(self, block: Vectors, least: float) -> Nearest:
