@@ -45,20 +45,16 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
             return history.note_settings(run, "dedup")
         if night.gone:
             run.tables.drop("duplicates", nights.lost(run, model, night))
-        written = _place(run, _fitting(run, model, night, refit), night, land)
+        anew = refit or not len(model.centres)
+        if not anew:
+            _assign(run, model, night, anew=not night.placed_before and nights.made(run, "assignments", model.version).isEmpty())
+            anew = _worn(run, model)
+        if anew:
+            model = _fit(run, model, night)
+            _assign(run, model, night, anew=True)
+        written = _place(run, model, night, land, anew=anew or not night.placed_before)
     history.note(run, "dedup", {"started_at": started, "num_in": written, "num_out": written, "num_failed": 0})
     return Counts(written, written)
-
-
-def _fitting(run: Run, model: Model, night: Night, refit: bool) -> Model:
-    """Centres that fit, with every vector in `assignments`."""
-    if len(model.centres) and not refit:
-        _assign(run, model, night)
-        if not _worn(run, model):
-            return model
-    fitted = _fit(run, model, night)
-    _assign(run, fitted, night)
-    return fitted
 
 
 def _fit(run: Run, model: Model, night: Night) -> Model:
@@ -74,10 +70,9 @@ def _fit(run: Run, model: Model, night: Night) -> Model:
     return Model(version, found)
 
 
-def _assign(run: Run, model: Model, night: Night) -> None:
+def _assign(run: Run, model: Model, night: Night, *, anew: bool) -> None:
     """Put the vectors that are not there yet into `assignments`; where a version begins, all."""
     there = nights.made(run, "assignments", model.version)
-    anew = there.isEmpty()
     if not night.gone:
         there = there.where(F.col("night") == night.number)  # by a run that was killed
     new = night.unplaced.join(there, on="clip_id", how="left_anti")
@@ -137,11 +132,10 @@ def _worn(run: Run, model: Model) -> bool:
     return worn
 
 
-def _place(run: Run, model: Model, night: Night, land: Land) -> int:
-    """Link what has no place yet; how many rows were written."""
+def _place(run: Run, model: Model, night: Night, land: Land, *, anew: bool) -> int:
+    """Link what has no place yet, or everything anew; how many rows were written."""
     params, env = run.settings.dedup, run.env("dedup")
     placed, assigned = nights.made(run, "duplicates", model.version), nights.made(run, "assignments", model.version)
-    anew = placed.isEmpty()
     new = assigned if anew else land("new", _unplaced(assigned, night))
     near = None if anew else _near(run, new, placed, assigned.where(F.col("night") < night.number), land)
     tasks = 4 * resources.num_slots(run.spark.sparkContext, params.resources) if anew else 2

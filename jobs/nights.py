@@ -36,6 +36,7 @@ class Night(NamedTuple):
     vectors: int  # without a place
     copies: int  # without a place
     gone: int  # places of clips that are wanted no more
+    placed_before: int  # places
     number: int  # from 1; of a killed night, once more
 
     @property
@@ -54,6 +55,8 @@ class Night(NamedTuple):
 
 def model(run: Run) -> Model:
     """The last centres of these settings."""
+    if not run.tables.exists("centroids"):
+        return Model(0, np.zeros((0, 0)))
     fitted = run.tables.read("centroids").where(F.col("fingerprint") == run.fingerprint("dedup"))
     last = fitted.agg(F.max("version").alias("version"))
     rows = fitted.join(last, on="version", how="left_semi").orderBy("cluster_id").select("version", "vector").collect()
@@ -78,6 +81,7 @@ def night(run: Run, model: Model, land: Land) -> Night:
         F.count_if(F.col("placed").isNull() & F.col("said").isNull()).alias("vectors"),
         F.count_if(F.col("placed").isNull() & F.col("said").isNotNull()).alias("copies"),
         F.count_if(F.col("wanted").isNull()).alias("gone"),
+        F.count("placed").alias("placed_before"),
         F.coalesce(F.max("night") + 1, F.lit(max(1, model.version))).alias("number"),
     )
     found = row.first()
