@@ -181,7 +181,8 @@ def test_vectors_of_two_models_lie_side_by_side_and_never_mix(
 ) -> None:
     widths = sorted((row["model"], row["dim"]) for row in table(clip_output, "embeddings"))
     assert widths == sorted([(models["clip"], 32)] * 3 + [("descriptor", 256)] * 3)
-    assert {row["model"] for row in table(clip_output, "centroids")} == {models["clip"]}
+    assert {row["model"] for row in table(clip_output, "centroids")} == {models["clip"], "descriptor"}
+    assert {len(row["vector"]) for row in table(clip_output, "assignments")} == {4 * 32}
     assert len(table(clip_output, "duplicates")) == 3
     for query, answer in (
         (

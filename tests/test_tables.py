@@ -21,7 +21,7 @@ def tables(spark: SparkSession, tmp_path: Path) -> Tables:
 
 def verdicts(tables: Tables, *rows: tuple[str, bool], run_id: str = "first", fingerprint: str = "f") -> DataFrame:
     """Verdicts on these clips."""
-    values = [(clip, "v", kept, [] if kept else ["black"], fingerprint, run_id) for clip, kept in rows]
+    values = [(clip, "v", kept, [] if kept else ["black"], None, fingerprint, run_id) for clip, kept in rows]
     return tables.spark.createDataFrame(values, struct_type(TABLES["verdicts"].schema))
 
 
