@@ -95,15 +95,15 @@ def scikit(path: Path, to: Path, params: Params) -> None:
 
 def start_workers(spark: SparkSession) -> None:
     """A Python worker a core, with all its modules: those that have been idle for a minute have ended."""
-    spark.range(CORES, numPartitions=CORES).mapInArrow(_imports, "id bigint").collect()
 
+    def imports(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:  # in here, since workers do not know this module
+        import udfs.assign
+        import udfs.dedup  # noqa: F401
 
-def _imports(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
-    import udfs.assign
-    import udfs.dedup  # noqa: F401
+        time.sleep(1)  # so that the next task goes to another worker
+        yield from batches
 
-    time.sleep(1)  # so that the next task goes to another worker
-    yield from batches
+    spark.range(CORES, numPartitions=CORES).mapInArrow(imports, "id bigint").collect()
 
 
 def timed(work: Callable[[], None]) -> Timed:
