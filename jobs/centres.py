@@ -21,7 +21,7 @@ from pyspark.sql import functions as F
 from jobs import resources
 from jobs.resources import Facts
 from jobs.settings import SettingsError
-from udfs import dedup, kmeans, nvidia
+from udfs import assign, dedup, kmeans, nvidia
 from udfs.kmeans import Floats
 
 if TYPE_CHECKING:
@@ -120,9 +120,8 @@ def missing() -> str | None:
 
 def hindrance(found: Facts, visible: int) -> str | None:
     """Why the tasks of a barrier stage cannot have a GPU each; `visible` are this machine's, which count in local mode."""
-    local = found.master.startswith(
-        "local"
-    )  # as spark-rapids-ml has it, local-cluster too: a task's GPU is its partition's number
+    # As spark-rapids-ml has it, local-cluster too: a task's GPU is its partition's number.
+    local = found.master.startswith("local")
     if local and not visible:
         return "no GPU: CUDA shows none on this machine"
     if not (local or found.executor_gpus):
@@ -166,14 +165,14 @@ def _held(sample: DataFrame) -> Floats:
     found = sample.toArrow()
     if not len(found):
         return np.zeros((0, 0))
-    vectors: Floats = np.concatenate([_unit(column) for column in found["vector"].chunks])
+    vectors = _unit(found["vector"].combine_chunks())
     order = sort_indices(found, [("hash", "ascending"), ("clip_id", "ascending")])
     in_order: Floats = vectors[order.to_numpy()]
     return in_order
 
 
 def _unit(vectors: pa.ListArray) -> Floats:
-    return kmeans.unit(vectors.flatten().to_numpy(zero_copy_only=False).reshape(len(vectors), -1))
+    return kmeans.unit(assign.matrix(vectors))
 
 
 def _starts(held: Floats, wanted: int, params: dedup.Params) -> Floats:
@@ -196,7 +195,7 @@ def _points(sample: DataFrame, held: Floats, size: int) -> RDD[DenseVector]:
 def _packed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     # As bytes: lists of numbers would be boxed one by one on their way out of the JVM.
     for batch in batches:
-        yield pa.RecordBatch.from_pydict({"vector": [row.tobytes() for row in _unit(batch.column("vector"))]})
+        yield pa.RecordBatch.from_pydict({"vector": assign.packed(_unit(batch.column("vector")))})
 
 
 def _mllib(points: RDD[DenseVector], first: Floats, params: dedup.Params) -> Floats:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice, pairwise
 from typing import Any
@@ -15,6 +14,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from jobs import resources
+from jobs.stage import with_task
 from udfs import assign, dedup, stored
 from udfs.batching import Env
 from udfs.kmeans import Floats
@@ -78,7 +78,7 @@ def nearest_stored(new: DataFrame, before: DataFrame, fallen: DataFrame, params:
     """For the new rows, some at a time, clip_id and `near`: the nearest of those before them by the level at which these fall.
 
     `before` are rows of `assignments`; only the files of clusters that new rows look into are read. `fallen` (clip_id,
-    similarity) names those that do not stand at every level; one of similarity 2 counts for nothing.
+    similarity) names those that do not stand at every level; one of similarity 1 stands at none.
     """
     hashed = fallen.select(F.xxhash64("clip_id").alias("hash"), "similarity").orderBy("hash").toPandas()
     hashes, fall = hashed["hash"].to_numpy(np.int64), fall_of(hashed["similarity"].to_numpy(float), params.levels)
@@ -131,13 +131,5 @@ def _keys(spark: SparkSession, parts: int) -> list[int]:
 
 def _mapped(rows: DataFrame, work: Work, schema: pa.Schema, params: dedup.Params, env: Env) -> DataFrame:
     """The work on batches, scheduled as [dedup.resources] asks."""
-    context = rows.sparkSession.sparkContext
-    choice = resources.choose(resources.facts(context), params.resources)
-    resources.log_choice("dedup", params.resources, choice)
-    with resources.own_workers(context, params.resources):
-        bound = partial(_with_task, work=work, params=params, env=env)
-        return rows.mapInArrow(bound, from_arrow_schema(schema), profile=choice.profile)
-
-
-def _with_task(batches: Iterable[pa.RecordBatch], work: Work, params: dedup.Params, env: Env) -> Iterator[pa.RecordBatch]:
-    return work(batches, params=params, env=replace(env, task=resources.task()))
+    with resources.scheduled("dedup", rows.sparkSession.sparkContext, params.resources) as profile:
+        return rows.mapInArrow(partial(with_task, work, params, env), from_arrow_schema(schema), profile=profile)

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from functools import partial, reduce
 from importlib.util import find_spec
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs import centres, cli, clusters, history, nights, resources, session
@@ -78,8 +78,7 @@ def _assign(run: Run, model: Model, night: Night, *, anew: bool) -> None:
     new = night.unplaced.join(there, on="clip_id", how="left_anti")
     rows = clusters.assigned(_ranked(run, night, None if anew else new), model.centres, run.settings.dedup)
     files = clusters.num_parts(night.total if anew else night.vectors, model.centres, clusters.FEW if anew else 1)
-    stamp = {"version": F.lit(model.version), "fingerprint": F.lit(run.fingerprint("dedup")), "run_id": F.lit(run.run_id)}
-    rows = clusters.dealt(rows.withColumns(stamp), len(model.centres), files)
+    rows = clusters.dealt(rows.withColumns(_stamp(run, model)), len(model.centres), files)
     if anew:
         run.tables.replace("assignments", rows)
     else:
@@ -162,7 +161,7 @@ def _near(run: Run, new: DataFrame, placed: DataFrame, before: DataFrame, land: 
     fallen = placed.where(nights.fallen(run)).select("clip_id", "similarity")
     if before.count() != placed.where(F.col("method") == "semantic").count():  # some are there no more: they count for nothing
         nobody = before.select("clip_id").join(placed, on="clip_id", how="left_anti")
-        fallen = fallen.unionByName(nobody.withColumn("similarity", F.lit(2.0)))
+        fallen = fallen.unionByName(nobody.withColumn("similarity", F.lit(1.0)))
     found = clusters.nearest_stored(new, before, fallen, run.settings.dedup, run.env("dedup"))
     pieces = [land(f"near-{i}", piece) for i, piece in enumerate(found)]
     return reduce(DataFrame.unionByName, pieces) if pieces else run.spark.createDataFrame([], clusters.NEAR)
@@ -174,11 +173,15 @@ def _rows(run: Run, found: DataFrame, new: DataFrame, placed: DataFrame, model: 
     zeros = new.where(F.col("cluster_id").isNull()).select("clip_id", "night", semantic)
     dropped = night.wanted.where(F.col("duplicate_of").isNotNull()).join(placed, on="clip_id", how="left_anti")
     copies = dropped.select("*", F.lit(night.number).alias("night"), F.lit("phash").alias("method"))
-    stamp = {"version": F.lit(model.version), "fingerprint": F.lit(run.fingerprint("dedup")), "run_id": F.lit(run.run_id)}
     rows = found.select("*", semantic)
     for others in (zeros, copies):
         rows = rows.unionByName(others, allowMissingColumns=True)
-    return rows.withColumns(stamp).select(*TABLES["duplicates"].schema.names)
+    return rows.withColumns(_stamp(run, model)).select(*TABLES["duplicates"].schema.names)
+
+
+def _stamp(run: Run, model: Model) -> dict[str, Column]:
+    """What a row says of how it came about."""
+    return {"version": F.lit(model.version), "fingerprint": F.lit(run.fingerprint("dedup")), "run_id": F.lit(run.run_id)}
 
 
 def _land(run: Run, stack: ExitStack, name: str, rows: DataFrame) -> DataFrame:

@@ -10,12 +10,10 @@ import numpy as np
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs import copies
+from jobs import bands, copies
 from jobs.run import Run
 from udfs.filter import aesthetic_gate, reasons_sql
-from udfs.kmeans import ROUNDING, Floats
-
-HASH_BITS = 64
+from udfs.kmeans import Floats, least_cosine
 
 Land = Callable[[str, DataFrame], DataFrame]
 
@@ -105,7 +103,7 @@ def lost(run: Run, model: Model, night: Night) -> DataFrame:
 
 def fallen(run: Run) -> Column:
     """Whether a row of `duplicates` is one at the loosest level."""
-    return (F.col("method") == "semantic") & (F.col("similarity") >= 1 - max(run.settings.dedup.levels) - ROUNDING)
+    return (F.col("method") == "semantic") & (F.col("similarity") >= least_cosine(max(run.settings.dedup.levels)))
 
 
 def _wanted(run: Run) -> DataFrame:
@@ -128,7 +126,7 @@ def _wanted(run: Run) -> DataFrame:
         .select(
             "clip_id",
             F.when(copy, F.col("copy_of")).alias("duplicate_of"),
-            F.when(copy, 1 - F.col("distance") / HASH_BITS).alias("similarity"),
+            F.when(copy, 1 - F.col("distance") / bands.HASH_BITS).alias("similarity"),
         )
     )
 

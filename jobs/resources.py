@@ -114,6 +114,15 @@ def _said(line: str) -> None:
 
 
 @contextmanager
+def scheduled(stage: str, context: SparkContext, wanted: Resources) -> Iterator[ResourceProfile | None]:
+    """The profile for what a stage defines within, and workers of its own; says once how it is scheduled."""
+    choice = choose(facts(context), wanted)
+    log_choice(stage, wanted, choice)
+    with own_workers(context, wanted):
+        yield choice.profile
+
+
+@contextmanager
 def own_workers(context: SparkContext, wanted: Resources) -> Iterator[None]:
     """What is defined within runs, on a cluster's GPUs, in Python workers kept for stages of the same share of a GPU.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 from pyspark.sql import Column, DataFrame, Row
@@ -26,6 +26,7 @@ from udfs.resources import Resources
 
 log = logging.getLogger("reelmill")
 
+T = TypeVar("T")
 Rows = Callable[..., Iterator[pd.DataFrame]]
 
 
@@ -90,14 +91,14 @@ def run_wave(run: Run, stage: Stage, wave: int, num_waves: int) -> history.Count
     items = work.collect()
     if not items:
         return history.Counts()
-    rows = partial(_rows, stage.rows, stage.params(run.settings), run.env(stage.name))
+    rows = partial(with_task, stage.rows, stage.params(run.settings), run.env(stage.name))
     with Progress(run, stage.name, items) as progress, run.tables.landing(f"{run.run_id}-{stage.name}-{wave}") as land:
         counted = partial(batching.counted, rows=rows, done=progress.done)
         done = land(_mapped(run, stage, spread(run, stage.resources(run.settings), items, work.schema), counted))
         return _write(run, stage, done, items, started)
 
 
-def _rows(rows: Rows, params: Any, env: Env, batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+def with_task(rows: Callable[..., Iterator[T]], params: Any, env: Env, batches: Iterable[T]) -> Iterator[T]:
     """On the executor, where alone the task is known."""
     return rows(batches, params=params, env=replace(env, task=resources.task()))
 
@@ -107,11 +108,8 @@ def _mapped(run: Run, stage: Stage, inputs: DataFrame, rows: batching.Rows) -> D
 
     The inputs come from the driver, so that nothing else runs in the Spark stage that has the profile.
     """
-    wanted, context = stage.resources(run.settings), run.spark.sparkContext
-    choice = resources.choose(resources.facts(context), wanted)
-    resources.log_choice(stage.name, wanted, choice)
-    with resources.own_workers(context, wanted):
-        return inputs.mapInPandas(rows, envelope(_declared(stage)), profile=choice.profile)
+    with resources.scheduled(stage.name, run.spark.sparkContext, stage.resources(run.settings)) as profile:
+        return inputs.mapInPandas(rows, envelope(_declared(stage)), profile=profile)
 
 
 def spread(run: Run, wanted: Resources, items: list[Row], schema: StructType) -> DataFrame:

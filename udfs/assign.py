@@ -63,9 +63,9 @@ def matrix(column: pa.Array) -> Vectors:
     return found
 
 
-def packed(vectors: Vectors) -> pa.Array:
+def packed(vectors: Vectors | Floats) -> pa.Array:
     """Each row as bytes."""
-    size = 4 * vectors.shape[1]
+    size = vectors.itemsize * vectors.shape[1]
     offsets = np.arange(len(vectors) + 1, dtype=np.int32) * size
     data = np.ascontiguousarray(vectors)
     return pa.Array.from_buffers(pa.binary(), len(vectors), [None, pa.py_buffer(offsets), pa.py_buffer(data)])

@@ -30,6 +30,11 @@ def unit(vectors: npt.ArrayLike) -> Floats:
     return fixed(np.divide(scaled, length, out=np.zeros_like(rows), where=length > 0))
 
 
+def least_cosine(eps: float) -> float:
+    """The cosine from which two unit vectors are alike at an eps."""
+    return 1 - eps - ROUNDING
+
+
 def fixed(numbers: Floats) -> Floats:
     """The nearest multiples of 2^-24."""
     return np.rint(numbers * STEPS) / STEPS
