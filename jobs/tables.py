@@ -61,15 +61,17 @@ class Tables:
             return self.spark.read.format("delta").load(self.path(name))
         return self.spark.createDataFrame([], struct_type(TABLES[name].schema))
 
-    def append(self, name: str, rows: DataFrame, *, upsert: bool = False) -> int:
+    def append(self, name: str, rows: DataFrame, *, upsert: bool = False, among: str | None = None) -> int:
         """Add the rows whose key and fingerprint are not there yet; how many were added.
+
+        `among` ("column = value") holds for all rows that these can equal: only files that may have such rows are looked into.
 
         With `upsert` the key alone counts, and the newest row of a key wins. The rows are looked at twice, so they must be
         cached or cheap. A concurrent writer of the same table makes the commit start over with that writer's rows in sight:
         no row can be added twice.
         """
         keys = [*TABLES[name].key] if upsert else [*TABLES[name].key, "fingerprint"]
-        merge = self._merge(name, rows.dropDuplicates(keys), keys)
+        merge = self._merge(name, rows.dropDuplicates(keys), keys, among)
         if upsert:
             merge = merge.whenMatchedUpdateAll()
         return _committed(merge.whenNotMatchedInsertAll(), "num_affected_rows")
@@ -120,8 +122,9 @@ class Tables:
         finally:
             remove(self.spark, path)
 
-    def _merge(self, name: str, rows: DataFrame, keys: list[str]) -> DeltaMergeBuilder:
-        return self._table(name).alias("old").merge(rows.alias("new"), " AND ".join(f"old.{k} = new.{k}" for k in keys))
+    def _merge(self, name: str, rows: DataFrame, keys: list[str], among: str | None = None) -> DeltaMergeBuilder:
+        same = " AND ".join([*([f"old.{among}"] if among else []), *(f"old.{k} = new.{k}" for k in keys)])
+        return self._table(name).alias("old").merge(rows.alias("new"), same)
 
     def _table(self, name: str) -> DeltaTable:
         if not self.exists(name):
