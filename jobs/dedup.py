@@ -50,6 +50,8 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
             _assign(run, model, night, anew=not night.placed_before and nights.made(run, "assignments", model.version).isEmpty())
             anew, stored = _worn(run, model, night.number)
         if anew:
+            if night.placed_before:
+                night = night._replace(wanted=land("wanted", night.wanted))
             model = _fit(run, model, night)
             _assign(run, model, night, anew=True)
         nobody = night.gone > 0 or stored != night.placed_vectors  # some who are stored have no place: they stand for nobody

@@ -28,8 +28,9 @@ class Model(NamedTuple):
 class Night(NamedTuple):
     """What there is to do.
 
-    `wanted` is computed when it is asked for: clip_id; of copies duplicate_of and similarity. `changed` is stored: the clips that
-    are wanted or placed, but not both, with the flags `wanted` and `placed`. `unplaced` are the vectors without a place.
+    `wanted` (clip_id; of copies duplicate_of and similarity) is computed when it is asked for, unless none has a place. `changed`
+    is stored: the clips that are wanted or placed, but not both, with the flags `wanted` and `placed`. `unplaced` are the vectors
+    without a place.
     """
 
     wanted: DataFrame
@@ -92,7 +93,9 @@ def night(run: Run, model: Model, land: Land) -> Night:
         F.coalesce(F.max("night") + 1, F.lit(max(1, model.version))).alias("number"),
     )
     changed = land("changed", pairs.where(F.col("wanted").isNull() | F.col("placed").isNull()).drop("night"))
-    return Night(wanted, changed, changed.where("wanted AND duplicate_of IS NULL").select("clip_id"), **seen.get)
+    found = seen.get
+    unplaced = changed.where("wanted AND duplicate_of IS NULL").select("clip_id")
+    return Night(wanted if found["placed_before"] else changed, changed, unplaced, **found)
 
 
 def without_gone(run: Run, model: Model, night: Night, land: Land) -> Night:
