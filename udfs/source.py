@@ -33,7 +33,14 @@ VIDEO_SUFFIXES = (
 class Params:
     """[sources]"""
 
-    roots: Annotated[tuple[str, ...], Field(description="local folders that may be read; empty: any")] = ()
+    roots: Annotated[tuple[str, ...], Field(description="folders and s3:// prefixes that may be read; empty: any")] = ()
+    s3_endpoint: Annotated[str, Field(description="address of an S3 that is not AWS's, such as http://host:9000")] = ""
+    s3_region: Annotated[str, Field(description="empty: as AWS's own tools find it")] = ""
+    s3_profile: Annotated[str, Field(description="of ~/.aws; empty: AWS's usual chain of credentials")] = ""
+    s3_anonymous: Annotated[bool, Field(description="no credentials: buckets that anyone may read")] = False
+    requests_per_s: Annotated[float, Field(ge=0, description="to remote stores, of all processes of a host; 0: no limit")] = 500.0
+    timeout_s: Annotated[float, Field(gt=0, description="for a connection, and for the next bytes of an answer")] = 20.0
+    retry_s: Annotated[float, Field(ge=0, description="how long 503s, resets and short answers are tried again")] = 60.0
 
 
 def local_path(uri: str) -> str:
