@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 
 from jobs import cli
 from jobs.session import connect
+from tests import s3
 from tests.footage import write_numbered
 from tests.outputs import CURATED
 
@@ -31,3 +32,19 @@ def curated(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Pa
     overrides = [f"--set={option}" for option in CURATED]
     assert cli.main(["curate", "--manifest", str(folder), "--output", str(output), *overrides]) == 0
     return output
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3.Server]:
+    """A real S3 server on this machine, whose keys are in the environment."""
+    with pytest.MonkeyPatch.context() as patch, s3.serving(tmp_path_factory.mktemp("s3")) as server:
+        for name, value in s3.KEYS.items():
+            patch.setenv(name, value)
+        yield server
+
+
+@pytest.fixture
+def store(s3_server: s3.Server) -> Iterator[s3.Proxy]:
+    """The server behind a proxy of the test's own, which counts."""
+    with s3.proxied(s3_server) as proxy:
+        yield proxy
