@@ -39,7 +39,8 @@ def _listed(run: Run, options: argparse.Namespace) -> DataFrame:
     """The manifest's files, a row each; one that has changed since it was ingested has another fingerprint."""
     files = manifest.read(run.spark, options.manifest, options.limit)
     seen = F.concat(F.lit(run.fingerprint("ingest") + "-"), F.col("source_version"))
-    return files.mapInPandas(ingest.versions, "uri string, attributes map<string, string>, source_version string").select(
+    versions = partial(ingest.versions, params=run.settings.sources)
+    return files.mapInPandas(versions, "uri string, attributes map<string, string>, source_version string").select(
         "uri", "attributes", seen.alias("fingerprint")
     )
 

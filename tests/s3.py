@@ -15,7 +15,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -128,7 +128,8 @@ class Proxy:
 
     def params(self, **changed: Any) -> Params:
         """[sources] that lead here, and are tried again without long waits."""
-        return Params(**{"s3_endpoint": self.url, "s3_region": "us-east-1", "retry_s": 20.0, "timeout_s": 5.0} | changed)
+        found = Params(s3_endpoint=self.url, s3_region="us-east-1", retry_s=20.0, timeout_s=5.0)
+        return replace(found, **changed)
 
     def forget(self) -> None:
         """Count from nothing again."""

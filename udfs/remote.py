@@ -8,7 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 BLOCK = 1 << 18  # bytes that are fetched and kept together
 CACHE_BLOCKS = 256  # 64 MiB a process: FFmpeg opens a file anew for each look at it, and reads its index again
@@ -79,6 +79,11 @@ class RemoteFile(io.RawIOBase):
         room[: len(part)] = part
         self._at += len(part)
         return len(part)
+
+
+def opened(path: AnyPath) -> BinaryIO:
+    """A file to read from, wherever it lies."""
+    return io.BufferedReader(RemoteFile(path)) if isinstance(path, RemotePath) else open(path, "rb")
 
 
 def _block(path: RemotePath, number: int) -> bytes:

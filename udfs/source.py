@@ -1,19 +1,23 @@
-"""A uri of a manifest -> a path that may be opened, or a MediaError; the only module that decides what may be read."""
+"""A uri -> a path that may be opened, here or on another machine, or a MediaError; the only module that decides what may be."""
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 import re
 import stat
 import uuid
-from typing import Annotated
+from dataclasses import replace
+from functools import partial
+from typing import Annotated, Any
 from urllib.parse import quote, unquote
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from udfs.errors import MediaError
+from udfs.remote import AnyPath, RemotePath, Stat, opened
 
 SAMPLE_BYTES = 1 << 16  # of the head and of the tail, hashed into the content tag
 SCHEME = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)(,[^:/]*)?:(?P<slashes>//)?", re.IGNORECASE)
@@ -22,6 +26,7 @@ PROTOCOLS = re.compile(
     "async|bluray|cache|concatf?|crypto|data|fd|ffrtmp.*|ftp|gophers?|hls|httpproxy|icecast|ip[fn]s|md5|mms[ht]|pipe|prompeg|rtmp.*|"
     "rtp|rtsp|sctp|sftp|smb|srtp?|subfile|tcp|tee|tls|udp|udplite|unix|zmq"
 )
+TRANSPORTS = {"s3": "udfs.s3", "s3a": "udfs.s3"}  # the module that gives `stat` and `fetch` of a scheme's uris
 # fmt: off
 VIDEO_SUFFIXES = (
     ".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".ogv", ".3gp",
@@ -74,12 +79,33 @@ def absolute(uri: str, folder: str = "") -> str:
     return path
 
 
-def checked_path(uri: str, params: Params) -> str:
-    """The path behind a uri, once it is known to be a readable, non-empty, regular file inside the roots.
+def is_remote(uri: str) -> bool:
+    """Whether a uri's bytes are fetched from a store, by ranges."""
+    return _address(uri)[0] in TRANSPORTS
+
+
+def located(uri: str, params: Params) -> AnyPath:
+    """The path behind a uri; an object is known to be there, a file is not.
 
     Raises:
-        MediaError: DENIED, NOT_FOUND, EMPTY or UNSUPPORTED.
+        MediaError: DENIED or UNSUPPORTED, of an object what `checked_path` raises.
     """
+    return _checked_remote(uri, params) if is_remote(uri) else local_path(uri)
+
+
+def transport(uri: str) -> Any:
+    """The module that fetches from the store of a remote uri; imported here, for most runs need none."""
+    return importlib.import_module(TRANSPORTS[_address(uri)[0]])
+
+
+def checked_path(uri: str, params: Params) -> AnyPath:
+    """The path behind a uri, once it is known to be a readable, non-empty, regular file or an object, inside the roots.
+
+    Raises:
+        MediaError: DENIED, NOT_FOUND, EMPTY, UNREACHABLE or UNSUPPORTED.
+    """
+    if is_remote(uri):
+        return _checked_remote(uri, params)
     path = local_path(uri)
     if "\0" in path:
         raise MediaError("NOT_FOUND", "a NUL in the name")
@@ -98,17 +124,29 @@ def checked_path(uri: str, params: Params) -> str:
     return path
 
 
-def version(path: str) -> str:
-    """What changes when the file changes, at the cost of one stat: size in bytes and time of change in ns."""
+def own_path(uri: str, params: Params) -> AnyPath:
+    """`checked_path` of a file that this output holds, which need not lie inside the roots."""
+    return checked_path(uri, replace(params, roots=()))
+
+
+def stated(path: AnyPath) -> Stat:
+    """Size in bytes, and what changes when the file changes: here size and time of change in ns, at the cost of one stat."""
+    if isinstance(path, RemotePath):
+        return path.stat
     info = os.stat(path)
-    return f"{info.st_size}-{info.st_mtime_ns}"
+    return Stat(info.st_size, f"{info.st_size}-{info.st_mtime_ns}")
 
 
-def unchanged_path(uri: str, source_version: str, params: Params) -> str:
+def version(path: AnyPath) -> str:
+    """What changes when the file does."""
+    return stated(path).version
+
+
+def unchanged_path(uri: str, source_version: str, params: Params) -> AnyPath:
     """`checked_path` of a file that was ingested earlier.
 
     Raises:
-        MediaError: CHANGED if its size or time is no longer the one ingested, and what `checked_path` raises.
+        MediaError: CHANGED if its version is no longer the one ingested, and what `checked_path` raises.
     """
     path = checked_path(uri, params)
     if version(path) != source_version:
@@ -116,10 +154,10 @@ def unchanged_path(uri: str, source_version: str, params: Params) -> str:
     return path
 
 
-def content_tag(path: str) -> str:
+def content_tag(path: AnyPath) -> str:
     """Size and a hash of the first and last 64 KiB: the same bytes give the same tag wherever they lie."""
-    size = os.path.getsize(path)
-    with open(path, "rb") as f:
+    size = stated(path).size
+    with opened(path) as f:
         digest = hashlib.blake2b(f.read(SAMPLE_BYTES), digest_size=16)
         f.seek(max(0, size - SAMPLE_BYTES))
         digest.update(f.read(SAMPLE_BYTES))
@@ -129,6 +167,16 @@ def content_tag(path: str) -> str:
 def video_id(uri: str, tag: str) -> str:
     """The same file at the same place has the same id in every run."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{uri}#{tag}"))
+
+
+def _checked_remote(uri: str, params: Params) -> RemotePath:
+    if params.roots and not any(uri.startswith(root.rstrip("/") + "/") for root in params.roots):
+        raise MediaError("DENIED", "outside sources.roots")
+    store = transport(uri)
+    path = RemotePath(uri, store.stat(uri, params), partial(store.fetch, params=params))
+    if path.stat.size == 0:
+        raise MediaError("EMPTY", "no bytes")
+    return path
 
 
 def _inside(path: str, roots: tuple[str, ...]) -> bool:
