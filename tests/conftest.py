@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pyspark.sql import SparkSession
@@ -43,8 +44,16 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3.Server]:
         yield server
 
 
-@pytest.fixture
-def store(s3_server: s3.Server) -> Iterator[s3.Proxy]:
-    """The server behind a proxy of the test's own, which counts."""
+@pytest.fixture(scope="session")
+def s3_proxy(s3_server: s3.Server) -> Iterator[s3.Proxy]:
+    """A proxy in front of it: one for all, since a client that knows its address takes half a second to make."""
     with s3.proxied(s3_server) as proxy:
         yield proxy
+
+
+@pytest.fixture
+def proxy(s3_proxy: s3.Proxy) -> s3.Proxy:
+    """The proxy, which breaks nothing and has counted nothing yet."""
+    s3_proxy.forget()
+    s3_proxy.rate, s3_proxy.kinds, s3_proxy.planned = 0.0, get_args(s3.Fault), []
+    return s3_proxy

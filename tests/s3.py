@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import unquote, urlsplit
 
-from udfs.s3 import client
+import udfs.s3
 from udfs.source import Params
 
 JAR = "org/gaul/s3proxy/4.1.0/s3proxy-4.1.0-jar-with-dependencies.jar"
@@ -50,10 +50,8 @@ class Server:
 
     def put(self, uri: str, path: Path) -> str:
         """Upload a file to a bucket, which is made if need be; gives the uri back."""
-        at = urlsplit(uri)
-        self.bucket(at.netloc)
-        with path.open("rb") as body:
-            client(Params(s3_endpoint=self.url, s3_region="us-east-1")).put_object(Bucket=at.netloc, Key=at.path[1:], Body=body)
+        self.bucket(udfs.s3.place(uri)[0])
+        udfs.s3.put(uri, str(path), Params(s3_endpoint=self.url, s3_region="us-east-1"))
         return uri
 
 

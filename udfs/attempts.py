@@ -49,7 +49,7 @@ def persist(attempt: Callable[[], T], store: str, params: Params) -> T:
 def await_turn(store: str, per_s: float, folder: Path | None = None) -> None:
     """Wait until one more request to a store keeps all processes of this host together below their rate; 0: no rate.
 
-    A bucket of tokens, kept in a file as the time at which it will be empty of debt.
+    A bucket of tokens, kept in a file as the time from which on the next one may be made.
     """
     if not per_s:
         return
@@ -58,8 +58,8 @@ def await_turn(store: str, per_s: float, folder: Path | None = None) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX)
         now, held = time.monotonic(), os.pread(handle, 8, 0)
         taken = struct.unpack("d", held)[0] if len(held) == 8 else 0.0
-        mine = max(taken if taken < now + OTHER_BOOT_S else 0.0, now - BURST_S) + 1 / per_s
-        os.pwrite(handle, struct.pack("d", mine), 0)
+        mine = max(taken if taken < now + OTHER_BOOT_S else 0.0, now - BURST_S)
+        os.pwrite(handle, struct.pack("d", mine + 1 / per_s), 0)
     finally:
         os.close(handle)  # which unlocks it
     time.sleep(max(0.0, mine - now))

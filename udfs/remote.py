@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, NamedTuple
 BLOCK = 1 << 18  # bytes that are fetched and kept together
 CACHE_BLOCKS = 256  # 64 MiB a process: FFmpeg opens a file anew for each look at it, and reads its index again
 MAX_AHEAD = 16  # blocks: 4 MiB, at which the way to a store costs little beside what it carries
-AHEAD = 4  # of what was read in a row, a part this large is fetched ahead: what nobody asks for stays below it
+AHEAD = 8  # of what was read in a row, a part this large is fetched ahead: what is fetched for nobody stays below it
 
 
 class Stat(NamedTuple):

@@ -16,6 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConnectionError,
     HTTPClientError,
     IncompleteReadError,
     NoCredentialsError,
@@ -181,7 +182,7 @@ def asked(attempt: Callable[[Any], T], bucket: str, params: Params) -> T:
             return attempt(client(params))
         except ClientError as e:
             raise _fault(e, bucket) from e
-        except (HTTPClientError, IncompleteReadError) as e:
+        except (ConnectionError, HTTPClientError, IncompleteReadError) as e:
             raise BusyError(type(e).__name__) from e
         except (NoCredentialsError, PartialCredentialsError) as e:
             raise StoreError(f"s3://{bucket}: {e}") from e
