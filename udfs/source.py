@@ -46,6 +46,11 @@ class Params:
     requests_per_s: Annotated[float, Field(ge=0, description="to remote stores, of all processes of a host; 0: no limit")] = 500.0
     timeout_s: Annotated[float, Field(gt=0, description="for a connection, and for the next bytes of an answer")] = 20.0
     retry_s: Annotated[float, Field(ge=0, description="how long 503s, resets and short answers are tried again")] = 60.0
+    max_bytes: Annotated[int, Field(gt=0, description="of a remote file, known before it is read")] = 100_000_000_000
+    http_private: Annotated[bool, Field(description="private, loopback and link-local addresses may be asked, too")] = False
+    http_redirects: Annotated[int, Field(ge=0, le=20)] = 5
+    http_total_s: Annotated[float, Field(gt=0, description="for one answer, all of it")] = 100.0
+    http_disk_bytes: Annotated[int, Field(gt=0, description="a host, for files of servers without ranges")] = 20_000_000_000
 
 
 def local_path(uri: str) -> str:
