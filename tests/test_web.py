@@ -52,7 +52,7 @@ def held(disk: Path) -> list[int]:
 def test_a_range_costs_its_bytes_and_one_connection() -> None:
     with serving({"/v.mp4": Page(DATA)}) as site:
         found = web.stat(f"{site.url}/v.mp4", HERE)
-        assert found == Stat(300_000, "one-300000")
+        assert found == Stat(300_000, "300000-one")
         assert web.fetch(f"{site.url}/v.mp4", 1000, 3000, found.version, HERE) == DATA[1000:3000]
         assert web.fetch(f"{site.url}/v.mp4", 299_999, 300_000, found.version, HERE) == DATA[-1:]
     assert (site.sent, site.connections, len(site.asked)) == (1 + 2000 + 1, 1, 3)
@@ -64,7 +64,7 @@ def test_a_server_without_ranges_sends_a_file_once(disk: Path) -> None:
         assert not disk.exists() or held(disk) == []
         for start in (0, 100_000, 299_000):
             assert web.fetch(f"{site.url}/v.mp4", start, start + 1000, found.version, HERE) == DATA[start : start + 1000]
-    assert (found, len(site.asked), held(disk)) == (Stat(300_000, "one-300000"), 2, [300_000])
+    assert (found, len(site.asked), held(disk)) == (Stat(300_000, "300000-one"), 2, [300_000])
 
 
 def test_a_server_that_states_no_size_sends_a_file_once(disk: Path) -> None:
@@ -72,16 +72,16 @@ def test_a_server_that_states_no_size_sends_a_file_once(disk: Path) -> None:
         for _ in range(2):
             found = web.stat(f"{site.url}/v.mp4", HERE)
             assert web.fetch(f"{site.url}/v.mp4", 5, 9, found.version, HERE) == DATA[5:9]
-    assert found == Stat(300_000, "one-300000")
+    assert found == Stat(300_000, "300000-one")
     assert (len(site.asked), held(disk)) == (2, [300_000])  # the second look goes no further than the headers
 
 
 @pytest.mark.parametrize(
     ("page", "version"),
     [
-        (Page(DATA, etag='W/"two"'), 'W/"two-300000'),
-        (Page(DATA, etag="", modified="Sat, 21 Nov 2026 10:00:00 GMT"), "Sat, 21 Nov 2026 10:00:00 GMT-300000"),
-        (Page(DATA, etag=""), "-300000"),
+        (Page(DATA, etag='W/"two"'), '300000-W/"two'),
+        (Page(DATA, etag="", modified="Sat, 21 Nov 2026 10:00:00 GMT"), "300000-Sat, 21 Nov 2026 10:00:00 GMT"),
+        (Page(DATA, etag=""), "300000-"),
     ],
 )
 def test_a_version_is_what_the_server_has_for_one(page: Page, version: str) -> None:
@@ -115,18 +115,18 @@ def test_43_what_passes_is_asked_for_again(fault: Any, ranges: bool) -> None:
 @pytest.mark.parametrize(
     ("page", "said"),
     [
-        (Page(DATA, faults=["busy"] * 9), "status 503; given up"),
-        (Page(DATA, faults=["reset"] * 9), "Connection reset by peer; given up"),
-        (Page(DATA, ranges=False, length=None, faults=["cut"] * 9), "IncompleteRead; given up"),
-        (Page(DATA, faults=["slow headers"]), "the answer took too long; given up"),
-        (Page(DATA, ranges=False, length=None, faults=["slow body"]), "the answer took too long; given up"),
+        (Page(DATA, faults=["busy"] * 9), "status 503, at the last of"),
+        (Page(DATA, faults=["reset"] * 9), "Connection reset by peer, at the last of"),
+        (Page(DATA, ranges=False, length=None, faults=["cut"] * 9), "IncompleteRead, at the last of"),
+        (Page(DATA, faults=["slow headers"]), "the answer took too long, at the last of"),
+        (Page(DATA, ranges=False, length=None, faults=["slow body"]), "the answer took too long, at the last of"),
     ],
 )
 def test_43_what_does_not_pass_is_given_up_in_time(page: Page, said: str, disk: Path) -> None:
     started = time.monotonic()
     with serving({"/v.mp4": page}) as site:
         error = refusal(f"{site.url}/v.mp4")
-    assert (error.code, error.message.partition(" after")[0]) == ("UNREACHABLE", said)
+    assert (error.code, error.message[: len(said)]) == ("UNREACHABLE", said)
     assert time.monotonic() - started < 4
     assert not disk.exists() or held(disk) == []
 
@@ -153,9 +153,7 @@ def test_43_a_wrong_content_length_is_what_counts_or_a_body_too_short(length: in
     ("page", "code"),
     [
         (Page(status=404), "NOT_FOUND"),
-        (Page(status=403), "NOT_FOUND"),
-        (Page(b""), "EMPTY"),
-        (Page(b"", ranges=False), "EMPTY"),
+        (Page(status=403), "DENIED"),
         (Page(DATA, ranges=False, headers={"Content-Encoding": "gzip"}), "UNSUPPORTED"),
         (Page(DATA, redirect="/v.mp4"), "DENIED"),
         (Page(DATA, redirect="ftp://127.0.0.1/v.mp4"), "UNSUPPORTED"),
@@ -182,7 +180,7 @@ def test_20_a_file_over_the_limit_is_not_read(page: Page, disk: Path) -> None:
 @pytest.mark.parametrize("page", [Page(DATA, ranges=False), *UNSTATED])
 def test_20_a_file_that_the_disk_may_not_hold_is_not_downloaded(page: Page, disk: Path) -> None:
     with serving({"/v.mp4": page}) as site, pytest.raises(MediaError, match=r"TOO_LARGE: .* over sources.http_disk_bytes"):
-        web.fetch(f"{site.url}/v.mp4", 0, 10, "one-300000", Params(http_private=True, http_disk_bytes=299_999))
+        web.fetch(f"{site.url}/v.mp4", 0, 10, "300000-one", Params(http_private=True, http_disk_bytes=299_999))
     assert held(disk) == []
 
 
@@ -338,7 +336,7 @@ def test_the_disk_holds_the_files_used_last(disk: Path) -> None:
     params = Params(http_private=True, http_disk_bytes=650_000)
     with serving({f"/{i}": Page(DATA, ranges=False) for i in range(3)}) as site:
         for number in (0, 1, 0, 2, 0):
-            assert web.fetch(f"{site.url}/{number}", 7, 9, "one-300000", params) == DATA[7:9]
+            assert web.fetch(f"{site.url}/{number}", 7, 9, "300000-one", params) == DATA[7:9]
             time.sleep(0.01)
     assert [path for path, _ in site.asked] == ["/0", "/1", "/2"]
     assert held(disk) == [300_000, 300_000]
@@ -347,7 +345,7 @@ def test_the_disk_holds_the_files_used_last(disk: Path) -> None:
 def fetched(uri: str, folder: str) -> list[str]:
     """In a process of its own: fetch a file that ends on disk, and what lies there then."""
     tempfile.tempdir = folder
-    web.fetch(uri, 0, 10, "one-300000", HERE)
+    web.fetch(uri, 0, 10, "300000-one", HERE)
     return [file.name for file in downloads._folder(os.getpid()).iterdir() if not file.name.startswith(".")]
 
 

@@ -13,10 +13,10 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
+from udfs.attempts import BusyError
 from udfs.errors import MediaError
 from udfs.remote import Stat
 from udfs.source import Params
-from udfs.weblines import LostError
 
 STEP = 1 << 26  # bytes that are reserved together where a server does not state a size
 PART = ".part"  # a file under way, locked by the process that writes it
@@ -26,13 +26,13 @@ def stat(uri: str, tag: str) -> Stat | None:
     """Size and version of a file that is here, by what its server says changes with it."""
     with suppress(FileNotFoundError):
         size = _place(uri, tag).stat().st_size
-        return Stat(size, f"{tag}-{size}")
+        return Stat(size, f"{size}-{tag}")
     return None
 
 
 def read(uri: str, version: str, start: int, end: int) -> bytes | None:
     """The bytes [start, end) of a version that is here, else None."""
-    tag, _, size = version.rpartition("-")
+    size, _, tag = version.partition("-")
     with suppress(FileNotFoundError), _place(uri, tag).open("rb") as f:
         os.utime(f.fileno())  # the files used last are the last to go
         if os.fstat(f.fileno()).st_size == int(size):
@@ -46,7 +46,7 @@ def keep(uri: str, tag: str, pieces: Iterable[bytes], size: int | None, params: 
 
     Raises:
         MediaError: TOO_LARGE over sources.max_bytes or http_disk_bytes; nothing is left of such a file.
-        LostError: bytes are missing, or other processes' downloads leave no room.
+        BusyError: bytes are missing, or other processes' downloads leave no room.
     """
     handle, aside = tempfile.mkstemp(dir=_folder(os.getpid()), suffix=PART)
     try:
@@ -54,7 +54,7 @@ def keep(uri: str, tag: str, pieces: Iterable[bytes], size: int | None, params: 
             fcntl.flock(f, fcntl.LOCK_EX)
             written = _written(f.fileno(), pieces, size, params)
             if size is not None and written < size:
-                raise LostError(f"{written} of {size} bytes came")
+                raise BusyError(f"{written} of {size} bytes came")
             f.truncate(written)
             os.replace(aside, _place(uri, tag))
     finally:
@@ -97,7 +97,7 @@ def _make_room(folder: Path, more: int, limit: int) -> None:
                 os.unlink(path)  # who has it open reads on
                 excess -= info.st_size
     if excess > 0:
-        raise LostError("other downloads leave no room in sources.http_disk_bytes")
+        raise BusyError("other downloads leave no room in sources.http_disk_bytes")
 
 
 def _left_behind(path: str) -> bool:

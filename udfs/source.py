@@ -26,7 +26,12 @@ PROTOCOLS = re.compile(
     "async|bluray|cache|concatf?|crypto|data|fd|ffrtmp.*|ftp|gophers?|hls|httpproxy|icecast|ip[fn]s|md5|mms[ht]|pipe|prompeg|rtmp.*|"
     "rtp|rtsp|sctp|sftp|smb|srtp?|subfile|tcp|tee|tls|udp|udplite|unix|zmq"
 )
-TRANSPORTS = {"s3": "udfs.s3", "s3a": "udfs.s3"}  # the module that gives `stat` and `fetch` of a scheme's uris
+TRANSPORTS = {
+    "s3": "udfs.s3",
+    "s3a": "udfs.s3",
+    "http": "udfs.web",
+    "https": "udfs.web",
+}  # the module that gives `stat` and `fetch` of a scheme's uris
 # fmt: off
 VIDEO_SUFFIXES = (
     ".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".ogv", ".3gp",

@@ -5,24 +5,19 @@ No text that is raised here shows an address: what follows its `?` may be a sign
 
 from __future__ import annotations
 
-import random
 import re
 import time
-from collections.abc import Callable
 from email.message import Message
-from typing import TypeVar
 
 from udfs import downloads
+from udfs.attempts import BusyError, persist
 from udfs.errors import MediaError
 from udfs.remote import Stat
 from udfs.source import Params
-from udfs.weblines import Answer, LostError, answer
+from udfs.weblines import Answer, answer, target
 
 BUSY = (429, 500, 502, 503, 504)
 RANGE = re.compile(r"bytes (?:(?P<start>\d+)-(?P<last>\d+)|\*)/(?P<size>\d+)")
-FIRST_PAUSE_S, LAST_PAUSE_S = 0.25, 8.0
-
-T = TypeVar("T")
 
 
 def stat(uri: str, params: Params) -> Stat:
@@ -31,9 +26,9 @@ def stat(uri: str, params: Params) -> Stat:
     By a GET of one byte: a signed address is often good for GET alone, and an answer to HEAD does not tell who has ranges.
 
     Raises:
-        MediaError: NOT_FOUND, DENIED, EMPTY, TOO_LARGE, UNSUPPORTED, or UNREACHABLE after all tries.
+        MediaError: NOT_FOUND, DENIED, TOO_LARGE, UNSUPPORTED, or UNREACHABLE after all tries.
     """
-    return _tried(lambda deadline: _stat(uri, params, deadline), params)
+    return persist(lambda: _stat(uri, params), target(uri).host, params)
 
 
 def fetch(uri: str, start: int, end: int, version: str, params: Params) -> bytes:
@@ -43,7 +38,7 @@ def fetch(uri: str, start: int, end: int, version: str, params: Params) -> bytes
         MediaError: CHANGED if another version lies there now, and what `stat` raises.
     """
     held = downloads.read(uri, version, start, end)
-    return _tried(lambda deadline: _range(uri, start, end, version, params, deadline), params) if held is None else held
+    return persist(lambda: _range(uri, start, end, version, params), target(uri).host, params) if held is None else held
 
 
 def whole(uri: str, params: Params, max_bytes: int) -> bytes:
@@ -55,11 +50,11 @@ def whole(uri: str, params: Params, max_bytes: int) -> bytes:
     found = stat(uri, params)
     if found.size > max_bytes:
         raise MediaError("TOO_LARGE", f"{found.size} bytes, over {max_bytes}")
-    return fetch(uri, 0, found.size, found.version, params)
+    return fetch(uri, 0, found.size, found.version, params) if found.size else b""
 
 
-def _stat(uri: str, params: Params, deadline: float) -> Stat:
-    with answer(uri, {"Range": "bytes=0-0"}, params, deadline) as got:
+def _stat(uri: str, params: Params) -> Stat:
+    with answer(uri, {"Range": "bytes=0-0"}, params, time.monotonic() + params.http_total_s) as got:
         headers = _checked(got)
         if got.response.status == 200:
             return _stated(uri, headers, params) or _download(uri, got, params)
@@ -69,15 +64,15 @@ def _stat(uri: str, params: Params, deadline: float) -> Stat:
     return Stat(_bounded(size, params), _version(headers, size))
 
 
-def _range(uri: str, start: int, end: int, version: str, params: Params, deadline: float) -> bytes:
-    with answer(uri, {"Range": f"bytes={start}-{end - 1}"}, params, deadline) as got:
+def _range(uri: str, start: int, end: int, version: str, params: Params) -> bytes:
+    with answer(uri, {"Range": f"bytes={start}-{end - 1}"}, params, time.monotonic() + params.http_total_s) as got:
         headers = _checked(got)
         if got.response.status != 200:
             sent = _sent(headers)
             # By what every answer states, and not by If-Match or If-Range, which are not for weak tags and dates.
             _same(_version(headers, int(sent["size"])), version)
             if (sent["start"], sent["last"]) != (str(start), str(end - 1)):
-                raise LostError("another range than was asked for")
+                raise BusyError("another range than was asked for")
             return _exactly(got, end - start)
         found = _stated(uri, headers, params)
         if found is not None:
@@ -85,7 +80,7 @@ def _range(uri: str, start: int, end: int, version: str, params: Params, deadlin
         _same(_download(uri, got, params).version, version)
     data = downloads.read(uri, version, start, end)
     if data is None:
-        raise LostError("no room on disk for long")
+        raise BusyError("no room on disk for long")
     return data
 
 
@@ -109,13 +104,13 @@ def _checked(got: Answer) -> Message:
 
     Raises:
         MediaError: what its status or its coding amounts to.
-        LostError: a status that may pass.
+        BusyError: a status that may pass.
     """
     status, headers = got.response.status, got.response.headers
     if status in BUSY:
-        raise LostError(f"status {status}", _seconds(headers.get("Retry-After")))
+        raise BusyError(f"status {status}", _seconds(headers.get("Retry-After")))
     if status in (401, 403, 407):
-        raise MediaError("NOT_FOUND", f"may not be read: status {status}")
+        raise MediaError("DENIED", f"the server says status {status}")
     if status not in (200, 206, 416):
         raise MediaError("NOT_FOUND", f"status {status}")
     if headers.get("Content-Encoding", "identity").lower() != "identity":
@@ -135,14 +130,14 @@ def _exactly(got: Answer, size: int) -> bytes:
     for piece in got.pieces():
         data += piece
         if len(data) > size:
-            raise LostError("a longer answer than was asked for")
+            raise BusyError("a longer answer than was asked for")
     if len(data) < size:
-        raise LostError(f"{len(data)} of {size} bytes came")
+        raise BusyError(f"{len(data)} of {size} bytes came")
     return bytes(data)
 
 
 def _version(headers: Message, size: int) -> str:
-    return f"{_tag(headers)}-{size}"
+    return f"{size}-{_tag(headers)}"
 
 
 def _tag(headers: Message) -> str:
@@ -156,8 +151,6 @@ def _same(seen: str, version: str) -> None:
 
 
 def _bounded(size: int, params: Params) -> int:
-    if size == 0:
-        raise MediaError("EMPTY", "no bytes")
     if size > params.max_bytes:
         raise MediaError("TOO_LARGE", f"{size} bytes, over sources.max_bytes")
     return size
@@ -172,17 +165,3 @@ def _number(text: str) -> int:
 def _seconds(text: str | None) -> float:
     """Of a Retry-After in seconds; of one with a date 0."""
     return float(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 6 else 0.0
-
-
-def _tried(ask: Callable[[float], T], params: Params) -> T:
-    """The outcome of `ask`, which gets the time its answer must be there by; what may pass is tried again after a pause."""
-    until, pause_s = time.monotonic() + params.retry_s, FIRST_PAUSE_S
-    while True:
-        try:
-            return ask(time.monotonic() + params.http_total_s)
-        except LostError as e:
-            wait_s = max(e.after_s, random.uniform(pause_s / 2, pause_s))
-            if time.monotonic() + wait_s > until:
-                raise MediaError("UNREACHABLE", f"{e}; given up after {params.retry_s:g} s") from None
-        time.sleep(wait_s)
-        pause_s = min(2 * pause_s, LAST_PAUSE_S)

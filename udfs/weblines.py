@@ -16,6 +16,7 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import NamedTuple
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
+from udfs.attempts import BusyError
 from udfs.errors import MediaError
 from udfs.source import Params
 
@@ -26,14 +27,6 @@ SIX_TO_FOUR = ipaddress.IPv6Network("2002::/16")  # names an IPv4 address, which
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # how a network without IPv4 reaches it
 
 _mine = threading.local()  # the line that this thread's last answer came over
-
-
-class LostError(Exception):
-    """An answer that did not come, or not to its end: it may come when it is asked for again."""
-
-    def __init__(self, message: str, after_s: float = 0.0) -> None:
-        super().__init__(message)
-        self.after_s = after_s  # what the server asks to be left alone for
 
 
 class Target(NamedTuple):
@@ -105,7 +98,7 @@ class Answer(NamedTuple):
         """Its body as it comes.
 
         Raises:
-            LostError: it broke off, or time is up.
+            BusyError: it broke off, or time is up.
         """
         while True:
             try:
@@ -113,7 +106,7 @@ class Answer(NamedTuple):
             except (OSError, HTTPException, ValueError) as e:  # ValueError: of a chunk's length
                 raise _lost(e, self.line) from e
             if self.line.late:
-                raise LostError("the answer took too long")
+                raise BusyError("the answer took too long")
             if not piece:
                 break
             yield piece
@@ -129,7 +122,7 @@ def answer(url: str, headers: dict[str, str], params: Params, deadline: float) -
 
     Raises:
         MediaError: DENIED for an address that may not be asked or too many redirects, UNSUPPORTED for no address at all.
-        LostError: no answer, or none in time.
+        BusyError: no answer, or none in time.
     """
     first = at = target(url)
     for _ in range(params.http_redirects + 1):
@@ -247,7 +240,7 @@ def _asked(line: Line, at: Target, headers: dict[str, str]) -> HTTPResponse:
     except (OSError, HTTPException, ValueError) as e:
         raise _lost(e, line) from None  # an HTTPException may hold the address
     if line.late:  # while it was being connected, when nothing could be hung up
-        raise LostError("the answer took too long")
+        raise BusyError("the answer took too long")
     return response
 
 
@@ -263,12 +256,12 @@ def _until(deadline: float, line: Line) -> Iterator[None]:
         timer.cancel()
 
 
-def _lost(error: Exception, line: Line) -> LostError:
+def _lost(error: Exception, line: Line) -> BusyError:
     if line.late:
-        return LostError("the answer took too long")
+        return BusyError("the answer took too long")
     if isinstance(error, TimeoutError):
-        return LostError("no answer in time")
-    return LostError((error.strerror if isinstance(error, OSError) else None) or type(error).__name__)
+        return BusyError("no answer in time")
+    return BusyError((error.strerror if isinstance(error, OSError) else None) or type(error).__name__)
 
 
 def _line(at: Target, params: Params) -> Line:
