@@ -69,6 +69,9 @@ def local_path(uri: str) -> str:
         return os.path.abspath(uri)
     if PROTOCOLS.fullmatch(scheme):
         raise MediaError("DENIED", f"{scheme}: addresses are never opened")
+    if scheme == "dbfs":  # as Databricks mounts it: volumes by their own name, the rest under /dbfs
+        path = rest.lstrip("/")
+        return os.path.abspath(f"/{path}" if path.startswith("Volumes/") else f"/dbfs/{path}")
     if scheme != "file":
         raise MediaError("UNSUPPORTED", f"no reader for {scheme}:// addresses")
     host, slash, path = rest.partition("/")
@@ -78,9 +81,14 @@ def local_path(uri: str) -> str:
 
 
 def absolute(uri: str, folder: str = "") -> str:
-    """The uri that means the same in every process: of a path the absolute one, or file:// where its bytes are no UTF-8."""
+    """The uri that means the same in every process: of a path the absolute one, or file:// where its bytes are no UTF-8.
+
+    What is relative is meant from a folder, which may be on another machine.
+    """
     if _address(uri)[0]:
         return uri
+    if is_remote(folder) and not uri.startswith("/"):
+        return folder + uri.removeprefix("./")
     path = os.path.abspath(os.path.join(folder, uri))
     try:
         path.encode()
@@ -92,6 +100,11 @@ def absolute(uri: str, folder: str = "") -> str:
 def is_remote(uri: str) -> bool:
     """Whether a uri's bytes are fetched from a store, by ranges."""
     return _address(uri)[0] in TRANSPORTS
+
+
+def is_web(uri: str) -> bool:
+    """Whether a uri is one of http or https, which may hold secrets."""
+    return _address(uri)[0] in ("http", "https")
 
 
 def located(uri: str, params: Params) -> AnyPath:
@@ -198,6 +211,6 @@ def _address(uri: str) -> tuple[str, str]:
     """The scheme, empty for a path, and what follows it; other colons are part of a name."""
     found = SCHEME.match(uri)
     scheme = found["scheme"].lower() if found else ""
-    if found and (found["slashes"] or scheme == "file" or PROTOCOLS.fullmatch(scheme)):
+    if found and (found["slashes"] or scheme in ("file", "dbfs") or PROTOCOLS.fullmatch(scheme)):
         return scheme, uri[found.end() :]
     return "", uri
