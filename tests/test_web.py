@@ -13,10 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
+from tests.footage import write_numbered
 from tests.webs import Page, serving
-from udfs import downloads, web, weblines
+from udfs import downloads, ingest, source, web, weblines
+from udfs.batching import Env
 from udfs.errors import MediaError
 from udfs.remote import Stat
 from udfs.source import Params
@@ -359,3 +362,37 @@ def test_41_files_go_with_the_last_process_and_those_of_a_killed_one_with_the_ne
             pool.join()
     assert {len(names) for names in shown} == {1}
     assert held(disk) == []
+
+
+def test_a_video_on_the_web_is_ingested_by_its_ranges(tmp_path: Path) -> None:
+    film = write_numbered(tmp_path / "v.mp4", 60, 30, (160, 120)).read_bytes()
+    with serving({"/a/v.mp4": Page(film)}) as site:
+        uri = f"{site.url}/a/v.mp4?sig=AKIA"
+        (row,) = ingest.facts({"uri": uri, "attributes": None}, Env("unused", "0" * 16, sources=HERE))
+        (batch,) = ingest.versions([pd.DataFrame({"uri": [uri], "source_version": None})], HERE)
+        assert source.unchanged_path(uri, batch["source_version"][0], HERE) == source.checked_path(uri, HERE)
+    assert (row["uri"], row["num_frames"], row["size"]) == (uri, 60, len(film))
+    assert row["content_tag"] == source.content_tag(str(tmp_path / "v.mp4"))
+    assert batch["source_version"][0] == row["source_version"] == f"{len(film)}-one"
+
+
+@pytest.mark.parametrize(
+    ("page", "code"),
+    [(Page(b""), "EMPTY"), (Page(b"", ranges=False), "EMPTY"), (Page(b"no video"), "UNSUPPORTED"), (Page(DATA), "UNSUPPORTED")],
+)
+def test_57_a_bad_video_on_the_web_is_a_row_whose_message_shows_no_address(page: Page, code: str) -> None:
+    with serving({"/v.mp4": page}) as site:
+        uri = f"http://me:s3cret@{site.url[7:]}/v.mp4?sign=AKIA"
+        env = Env("unused", "0" * 16, sources=HERE)
+        (batch,) = ingest.rows([pd.DataFrame({"uri": [uri], "attributes": None})], None, env)
+    assert (batch["failed_code"][0], batch["failed_key"][0]) == (code, uri)
+    assert not any(secret in batch["failed_message"][0] for secret in SECRETS)
+
+
+def test_52_roots_hold_for_addresses_as_well() -> None:
+    with serving({"/a/v.mp4": Page(DATA), "/b/v.mp4": Page(DATA)}) as site:
+        inside = Params(http_private=True, roots=(f"{site.url}/a",))
+        assert source.checked_path(f"{site.url}/a/v.mp4", inside)
+        for outside in (f"{site.url}/b/v.mp4", f"{site.url}/a/../b/v.mp4"):
+            with pytest.raises(MediaError, match="DENIED"):
+                source.checked_path(outside, inside)

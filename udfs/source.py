@@ -26,12 +26,9 @@ PROTOCOLS = re.compile(
     "async|bluray|cache|concatf?|crypto|data|fd|ffrtmp.*|ftp|gophers?|hls|httpproxy|icecast|ip[fn]s|md5|mms[ht]|pipe|prompeg|rtmp.*|"
     "rtp|rtsp|sctp|sftp|smb|srtp?|subfile|tcp|tee|tls|udp|udplite|unix|zmq"
 )
-TRANSPORTS = {
-    "s3": "udfs.s3",
-    "s3a": "udfs.s3",
-    "http": "udfs.web",
-    "https": "udfs.web",
-}  # the module that gives `stat` and `fetch` of a scheme's uris
+CLIMBS = re.compile(r"/(\.|%2e){2}(/|$)", re.IGNORECASE)
+# The modules that give `stat` and `fetch` of a scheme's uris.
+TRANSPORTS = {"s3": "udfs.s3", "s3a": "udfs.s3", "http": "udfs.web", "https": "udfs.web"}
 # fmt: off
 VIDEO_SUFFIXES = (
     ".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".ogv", ".3gp",
@@ -43,7 +40,9 @@ VIDEO_SUFFIXES = (
 class Params:
     """[sources]"""
 
-    roots: Annotated[tuple[str, ...], Field(description="folders and s3:// prefixes that may be read; empty: any")] = ()
+    roots: Annotated[
+        tuple[str, ...], Field(description="folders, s3:// prefixes and addresses that may be read; empty: any")
+    ] = ()
     s3_endpoint: Annotated[str, Field(description="address of an S3 that is not AWS's, such as http://host:9000")] = ""
     s3_region: Annotated[str, Field(description="empty: as AWS's own tools find it")] = ""
     s3_profile: Annotated[str, Field(description="of ~/.aws; empty: AWS's usual chain of credentials")] = ""
@@ -193,12 +192,15 @@ def video_id(uri: str, tag: str) -> str:
 
 
 def _checked_remote(uri: str, params: Params) -> RemotePath:
-    if params.roots and not any(uri.startswith(root.rstrip("/") + "/") for root in params.roots):
+    climbs = is_web(uri) and CLIMBS.search(uri)  # which servers resolve
+    if params.roots and (climbs or not any(uri.startswith(root.rstrip("/") + "/") for root in params.roots)):
         raise MediaError("DENIED", "outside sources.roots")
     store = transport(uri)
     path = RemotePath(uri, store.stat(uri, params), partial(store.fetch, params=params))
     if path.stat.size == 0:
         raise MediaError("EMPTY", "no bytes")
+    if path.stat.size > params.max_bytes:
+        raise MediaError("TOO_LARGE", f"{path.stat.size} bytes, over sources.max_bytes")
     return path
 
 
