@@ -8,7 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from udfs.manifest import ManifestError, kind, listing
+from udfs import manifest
+from udfs.manifest import ManifestError
+from udfs.source import Params
+
+
+def listing(name: str) -> list[str]:
+    """What a manifest names."""
+    return manifest.listing(name, Params())
+
+
+def kind(name: str) -> str:
+    """What a manifest is."""
+    return manifest.kind(name, Params())
 
 
 @pytest.fixture
@@ -82,8 +94,3 @@ def test_tables_are_told_by_their_suffix(tmp_path: Path, name: str, expected: st
 def test_a_folder_with_a_delta_log_is_a_table(tmp_path: Path) -> None:
     os.makedirs(tmp_path / "table" / "_delta_log")
     assert kind(str(tmp_path / "table")) == "delta"
-
-
-def test_a_folder_elsewhere_is_refused() -> None:
-    with pytest.raises(ManifestError, match="folders must be local"):
-        listing("s3://bucket/videos/")

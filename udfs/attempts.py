@@ -26,6 +26,10 @@ OTHER_BOOT_S = 3600.0  # a turn that is further off was dealt by a clock that ha
 class BusyError(Exception):
     """A store did not answer, or not in full; it may the next time. Its text holds no address and no key."""
 
+    def __init__(self, message: str, after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.after_s = after_s  # what it asks to be left alone for
+
 
 def persist(attempt: Callable[[], T], store: str, params: Params) -> T:
     """What an attempt gives, tried again for `retry_s` while it raises BusyError.
@@ -39,7 +43,7 @@ def persist(attempt: Callable[[], T], store: str, params: Params) -> T:
         try:
             return attempt()
         except BusyError as e:
-            wait_s = random.uniform(0, min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(tries, 16)))
+            wait_s = e.after_s + random.uniform(0, min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(tries, 16)))
             if time.monotonic() + wait_s > until:
                 raise MediaError("UNREACHABLE", f"{e}, at the last of {tries} tries") from e
             time.sleep(wait_s)

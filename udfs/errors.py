@@ -35,3 +35,7 @@ class MediaError(Exception):
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
+
+
+class StoreError(Exception):
+    """A store cannot be used as asked: credentials, region, or the right to write. Its text is one line without secrets."""

@@ -51,13 +51,19 @@ def _texts(attributes: Any) -> dict[str, str | None] | None:
 
 
 def versions(batches: Iterable[pd.DataFrame], params: source.Params) -> Iterator[pd.DataFrame]:
-    """Batches of uris -> the same with their `source_version`; empty where there is nothing to ask."""
+    """Batches of uris -> the same with every `source_version`: the one that a listing told, else the file's own.
+
+    Empty where there is nothing to ask.
+    """
     with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
         for batch in batches:
-            yield batch.assign(source_version=list(pool.map(partial(_version, params=params), batch["uri"])))
+            told = pool.map(partial(_version, params=params), batch["uri"], batch["source_version"])
+            yield batch.assign(source_version=list(told))
 
 
-def _version(uri: str, params: source.Params) -> str:
+def _version(uri: str, listed: str | None, params: source.Params) -> str:
+    if listed:
+        return listed
     try:
         return source.version(source.located(uri, params))
     except (MediaError, OSError, ValueError):  # told by `facts`, which is asked next

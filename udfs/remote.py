@@ -53,7 +53,8 @@ class RemoteFile(io.RawIOBase):
 
     def __init__(self, path: RemotePath) -> None:
         self._path, self._at = path, 0
-        self.name = path.uri  # by which FFmpeg tells formats that look alike
+        # By which FFmpeg tells formats that look alike, and which it repeats when it complains: so without a query.
+        self.name = path.uri.partition("?")[0].rpartition("/")[2]
 
     def readable(self) -> bool:
         return True

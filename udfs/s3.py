@@ -24,7 +24,7 @@ from botocore.exceptions import (
 )
 
 from udfs.attempts import BusyError, persist
-from udfs.errors import PASSING, MediaError
+from udfs.errors import PASSING, MediaError, StoreError
 from udfs.remote import Stat
 from udfs.source import Params
 
@@ -35,10 +35,6 @@ GONE = {"404", "NoSuchKey", "NoSuchBucket", "NoSuchVersion"}
 FORBIDDEN = {"AccessDenied", "AllAccessDisabled", "InvalidObjectState"}  # the last one: in an archive
 OTHER = {"412", "PreconditionFailed", "416", "InvalidRange"}
 BUSY = {"SlowDown", "RequestTimeout", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests", "429"}
-
-
-class StoreError(Exception):
-    """A store cannot be used as asked: credentials, region, or the right to write. Its text is one line without secrets."""
 
 
 @lru_cache(maxsize=4)

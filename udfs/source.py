@@ -26,7 +26,9 @@ PROTOCOLS = re.compile(
     "async|bluray|cache|concatf?|crypto|data|fd|ffrtmp.*|ftp|gophers?|hls|httpproxy|icecast|ip[fn]s|md5|mms[ht]|pipe|prompeg|rtmp.*|"
     "rtp|rtsp|sctp|sftp|smb|srtp?|subfile|tcp|tee|tls|udp|udplite|unix|zmq"
 )
-TRANSPORTS = {"s3": "udfs.s3", "s3a": "udfs.s3"}  # the module that gives `stat` and `fetch` of a scheme's uris
+CLIMBS = re.compile(r"/(\.|%2e){2}(/|$)", re.IGNORECASE)
+# The modules that give `stat` and `fetch` of a scheme's uris.
+TRANSPORTS = {"s3": "udfs.s3", "s3a": "udfs.s3", "http": "udfs.web", "https": "udfs.web"}
 # fmt: off
 VIDEO_SUFFIXES = (
     ".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".ogv", ".3gp",
@@ -38,7 +40,9 @@ VIDEO_SUFFIXES = (
 class Params:
     """[sources]"""
 
-    roots: Annotated[tuple[str, ...], Field(description="folders and s3:// prefixes that may be read; empty: any")] = ()
+    roots: Annotated[
+        tuple[str, ...], Field(description="folders, s3:// prefixes and addresses that may be read; empty: any")
+    ] = ()
     s3_endpoint: Annotated[str, Field(description="address of an S3 that is not AWS's, such as http://host:9000")] = ""
     s3_region: Annotated[str, Field(description="empty: as AWS's own tools find it")] = ""
     s3_profile: Annotated[str, Field(description="of ~/.aws; empty: AWS's usual chain of credentials")] = ""
@@ -46,6 +50,11 @@ class Params:
     requests_per_s: Annotated[float, Field(ge=0, description="to remote stores, of all processes of a host; 0: no limit")] = 500.0
     timeout_s: Annotated[float, Field(gt=0, description="for a connection, and for the next bytes of an answer")] = 20.0
     retry_s: Annotated[float, Field(ge=0, description="how long 503s, resets and short answers are tried again")] = 60.0
+    max_bytes: Annotated[int, Field(gt=0, description="of a remote file, known before it is read")] = 100_000_000_000
+    http_private: Annotated[bool, Field(description="private, loopback and link-local addresses may be asked, too")] = False
+    http_redirects: Annotated[int, Field(ge=0, le=20)] = 5
+    http_total_s: Annotated[float, Field(gt=0, description="for one answer, all of it")] = 100.0
+    http_disk_bytes: Annotated[int, Field(gt=0, description="a host, for files of servers without ranges")] = 20_000_000_000
 
 
 def local_path(uri: str) -> str:
@@ -59,6 +68,9 @@ def local_path(uri: str) -> str:
         return os.path.abspath(uri)
     if PROTOCOLS.fullmatch(scheme):
         raise MediaError("DENIED", f"{scheme}: addresses are never opened")
+    if scheme == "dbfs":  # as Databricks mounts it: volumes by their own name, the rest under /dbfs
+        path = rest.lstrip("/")
+        return os.path.abspath(f"/{path}" if path.startswith("Volumes/") else f"/dbfs/{path}")
     if scheme != "file":
         raise MediaError("UNSUPPORTED", f"no reader for {scheme}:// addresses")
     host, slash, path = rest.partition("/")
@@ -68,9 +80,14 @@ def local_path(uri: str) -> str:
 
 
 def absolute(uri: str, folder: str = "") -> str:
-    """The uri that means the same in every process: of a path the absolute one, or file:// where its bytes are no UTF-8."""
+    """The uri that means the same in every process: of a path the absolute one, or file:// where its bytes are no UTF-8.
+
+    What is relative is meant from a folder, which may be on another machine.
+    """
     if _address(uri)[0]:
         return uri
+    if is_remote(folder) and not uri.startswith("/"):
+        return folder + uri.removeprefix("./")
     path = os.path.abspath(os.path.join(folder, uri))
     try:
         path.encode()
@@ -82,6 +99,11 @@ def absolute(uri: str, folder: str = "") -> str:
 def is_remote(uri: str) -> bool:
     """Whether a uri's bytes are fetched from a store, by ranges."""
     return _address(uri)[0] in TRANSPORTS
+
+
+def is_web(uri: str) -> bool:
+    """Whether a uri is one of http or https, which may hold secrets."""
+    return _address(uri)[0] in ("http", "https")
 
 
 def located(uri: str, params: Params) -> AnyPath:
@@ -170,12 +192,15 @@ def video_id(uri: str, tag: str) -> str:
 
 
 def _checked_remote(uri: str, params: Params) -> RemotePath:
-    if params.roots and not any(uri.startswith(root.rstrip("/") + "/") for root in params.roots):
+    climbs = is_web(uri) and CLIMBS.search(uri)  # which servers resolve
+    if params.roots and (climbs or not any(uri.startswith(root.rstrip("/") + "/") for root in params.roots)):
         raise MediaError("DENIED", "outside sources.roots")
     store = transport(uri)
     path = RemotePath(uri, store.stat(uri, params), partial(store.fetch, params=params))
     if path.stat.size == 0:
         raise MediaError("EMPTY", "no bytes")
+    if path.stat.size > params.max_bytes:
+        raise MediaError("TOO_LARGE", f"{path.stat.size} bytes, over sources.max_bytes")
     return path
 
 
@@ -188,6 +213,6 @@ def _address(uri: str) -> tuple[str, str]:
     """The scheme, empty for a path, and what follows it; other colons are part of a name."""
     found = SCHEME.match(uri)
     scheme = found["scheme"].lower() if found else ""
-    if found and (found["slashes"] or scheme == "file" or PROTOCOLS.fullmatch(scheme)):
+    if found and (found["slashes"] or scheme in ("file", "dbfs") or PROTOCOLS.fullmatch(scheme)):
         return scheme, uri[found.end() :]
     return "", uri
