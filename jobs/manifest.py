@@ -106,7 +106,7 @@ def _load(spark: SparkSession, manifest: str, what: str, sources: Params) -> Dat
     loader = spark.read.format(FORMATS[what])
     if what in ("jsonl", "csv"):
         loader = loader.options(mode="FAILFAST", header=True, escape='"', multiLine=what == "csv", encoding="UTF-8")
-    return loader.load(_address(manifest))
+    return loader.load(address(manifest))
 
 
 def _lines(manifest: str, what: str, sources: Params) -> list[str]:
@@ -124,7 +124,7 @@ def _lines(manifest: str, what: str, sources: Params) -> list[str]:
     return [json.dumps({name: value or None for name, value in row.items()}) for row in rows]
 
 
-def _address(manifest: str) -> str:
+def address(manifest: str) -> str:
     """What Spark calls a manifest."""
     if source.is_remote(manifest):
         return "s3a://" + manifest.partition("://")[2]

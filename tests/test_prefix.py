@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
+from jobs import cli
 from jobs.cli import UsageError
 from jobs.manifest import check, read
 from tests import s3 as servers
+from tests.footage import write_numbered
 from tests.webs import Page, serving
 from udfs import ingest, manifest, prefix, s3
 from udfs.manifest import ManifestError
@@ -180,6 +184,24 @@ def test_spark_reads_a_prefix_without_asking_for_any_file(odd: str, spark: Spark
     (same,) = ingest.versions([listed], store.params())
     assert same.equals(listed)
     assert store.methods["HEAD"] == 0
+
+
+@pytest.mark.spark
+def test_46_a_night_on_known_objects_costs_their_listing(
+    s3_server: servers.Server, spark: SparkSession, store: servers.Proxy, tmp_path: Path
+) -> None:
+    film = write_numbered(tmp_path / "v.mp4", 30, 30, (160, 120))
+    for name in ("a.mp4", "b c.mp4"):
+        s3_server.put(f"s3://nights/in/{name}", film)
+    sets = [f"--set=sources.{key}={value}" for key, value in (("s3_endpoint", store.url), ("s3_region", "us-east-1"))]
+    night = ["ingest", "--manifest", "s3://nights/in/", "--output", str(tmp_path / "output"), *sets]
+    assert cli.main(night) == 0
+    videos = DeltaTable(str(tmp_path / "output/tables/videos")).to_pandas(columns=["uri", "source_version"])
+    assert dict(videos.itertuples(index=False)) == found("s3://nights/in/", store.params())
+    store.forget()
+    assert cli.main(night) == 0
+    # Before Spark, when the work is dealt, and by a task: whether it is a table, which folders it has, and what lies there.
+    assert (store.methods, store.requests) == (Counter(GET=7), Counter(nights=7))
 
 
 @pytest.mark.spark
