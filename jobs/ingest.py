@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from functools import partial
 
+from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -18,7 +20,7 @@ from udfs import ingest
 
 def check(options: argparse.Namespace, settings: Settings) -> None:
     """Refuse a manifest that cannot be read, before Spark starts and any table is touched."""
-    manifest.check(options.manifest)
+    manifest.check(options.manifest, settings.sources)
 
 
 def stage(options: argparse.Namespace) -> Stage:
@@ -37,16 +39,20 @@ def stage(options: argparse.Namespace) -> Stage:
 
 def _listed(run: Run, options: argparse.Namespace) -> DataFrame:
     """The manifest's files, a row each; one that has changed since it was ingested has another fingerprint."""
-    files = manifest.read(run.spark, options.manifest, options.limit)
+    files = manifest.read(run.spark, options.manifest, options.limit, run.settings.sources)
     seen = F.concat(F.lit(run.fingerprint("ingest") + "-"), F.col("source_version"))
-    return files.mapInPandas(ingest.versions, "uri string, attributes map<string, string>, source_version string").select(
-        "uri", "attributes", seen.alias("fingerprint")
-    )
+    versions = partial(ingest.versions, params=run.settings.sources)
+    return files.mapInPandas(versions, manifest.SCHEMA).select("uri", "attributes", seen.alias("fingerprint"))
 
 
 def run(run: Run, options: argparse.Namespace) -> Counts:
     """Probe the files of the manifest that are new or changed."""
-    return run_alone(run, stage(options))
+    # Asked for once: each wave looks at all of it, and a store lists a thousand names a request.
+    files = _listed(run, options).persist(StorageLevel.DISK_ONLY)
+    try:
+        return run_alone(run, replace(stage(options), source=lambda run: files))
+    finally:
+        files.unpersist()
 
 
 if __name__ == "__main__":

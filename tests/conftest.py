@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pyspark.sql import SparkSession
 
 from jobs import cli
 from jobs.session import connect
+from tests import s3
 from tests.footage import write_numbered
 from tests.outputs import CURATED
 
@@ -31,3 +33,27 @@ def curated(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Pa
     overrides = [f"--set={option}" for option in CURATED]
     assert cli.main(["curate", "--manifest", str(folder), "--output", str(output), *overrides]) == 0
     return output
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3.Server]:
+    """A real S3 server on this machine, whose keys are in the environment."""
+    with pytest.MonkeyPatch.context() as patch, s3.serving(tmp_path_factory.mktemp("s3")) as server:
+        for name, value in s3.KEYS.items():
+            patch.setenv(name, value)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3_proxy(s3_server: s3.Server) -> Iterator[s3.Proxy]:
+    """A proxy in front of it: one for all, since a client that knows its address takes half a second to make."""
+    with s3.proxied(s3_server) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def proxy(s3_proxy: s3.Proxy) -> s3.Proxy:
+    """The proxy, which breaks nothing and has counted nothing yet."""
+    s3_proxy.forget()
+    s3_proxy.rate, s3_proxy.kinds, s3_proxy.planned = 0.0, get_args(s3.Fault), []
+    return s3_proxy

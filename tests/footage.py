@@ -78,6 +78,26 @@ def write_numbered(
     return path
 
 
+def write_looped(path: Path, target: Path, times: int, *, in_front: bool = False) -> Path:
+    """The packets of a video so many times over, without coding anything; `in_front` puts the header there."""
+    flags = {"movflags": "+faststart"} if in_front else {}
+    with av.open(str(path)) as source, av.open(str(target), "w", options=flags) as out:
+        streams = {stream.index: out.add_stream_from_template(stream) for stream in source.streams}
+        video, last = source.streams.video[0], dict[int, int]()
+        length_s = Fraction(video.frames) / (video.average_rate or 1)
+        for number in range(times):
+            source.seek(0)
+            for packet in source.demux():
+                if packet.dts is None or packet.pts is None or packet.time_base is None:
+                    continue
+                later = int(number * length_s / packet.time_base)
+                packet.dts, packet.pts, index = packet.dts + later, packet.pts + later, packet.stream.index
+                if packet.dts > last.get(index, packet.dts - 1):  # sound reaches over the end of its video
+                    last[index], packet.stream = packet.dts, streams[index]
+                    out.mux(packet)
+    return target
+
+
 def draw(number: int, size: tuple[int, int], rotation: int = 0, cuts: Sequence[int] = ()) -> Rgb:
     """The picture of one frame, height x width x 3: the code above, a gradient and a box that move below."""
     width, height = size if rotation % 180 == 0 else size[::-1]

@@ -33,7 +33,6 @@ from udfs.batching import COST, FAILURE, GPU_COST, Env, Row
 from udfs.checkpoints import MissingModelError
 from udfs.errors import MediaError
 from udfs.frames import Pictures
-from udfs.limits import Limits
 
 ENV = Env(media_root="unused", fingerprint="f" * 16, models=checkpoints.Params(device="cpu"))
 
@@ -75,7 +74,7 @@ def published(pictures: Pictures, params: Params) -> list[float]:
 def test_a_clip_is_scored_as_the_library_scores_its_frames(tmp_path: Path, params: Params) -> None:
     path = write_numbered(tmp_path / "a.mp4", cuts=[30])
     row = scored([clip(path)], params).loc["a"]
-    frames = aesthetic.look(str(path), 1.0, Limits())
+    frames = aesthetic.look(str(path), 1.0, ENV)
     assert frames.shape[:2] == (3, 224)  # 2 s at 1 fps: the first, the middle and the last frame
     assert row["frame_scores"] == pytest.approx(published(frames, params), abs=1e-4)
     assert len(set(row["frame_scores"])) == 3
@@ -98,7 +97,7 @@ def test_batches_that_cross_clips_give_each_its_own_scores(tmp_path: Path, param
 def test_the_proxy_is_read_where_there_is_one(tmp_path: Path, params: Params) -> None:
     path, proxy = write_numbered(tmp_path / "a.mp4"), write_numbered(tmp_path / "p.mp4", first=900)
     row = scored([clip(path, proxy_uri=str(proxy))], params).loc["a"]
-    assert row["frame_scores"] == pytest.approx(published(aesthetic.look(str(proxy), 1.0, Limits()), params), abs=1e-4)
+    assert row["frame_scores"] == pytest.approx(published(aesthetic.look(str(proxy), 1.0, ENV), params), abs=1e-4)
 
 
 def test_the_rate_is_a_setting(tmp_path: Path, params: Params) -> None:
@@ -118,7 +117,7 @@ def test_a_batch_holds_the_tables_columns_and_a_broken_clip_fails_alone(tmp_path
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_stays_near(dtype: Any, tmp_path: Path, params: Params) -> None:
-    frames = list(aesthetic.look(str(write_numbered(tmp_path / "a.mp4")), 1.0, Limits()))
+    frames = list(aesthetic.look(str(write_numbered(tmp_path / "a.mp4")), 1.0, ENV))
     exact, half = (aesthetic.load(params.model, params.head, kind, "cpu")(frames) for kind in ("float32", dtype))
     assert np.concatenate(half) == pytest.approx(np.concatenate(exact), abs=0.5)
     assert not np.array_equal(half, exact)
@@ -126,7 +125,7 @@ def test_half_precision_stays_near(dtype: Any, tmp_path: Path, params: Params) -
 
 def test_a_head_saved_by_torch_gives_the_same(tmp_path: Path, params: Params) -> None:
     torch.save(load_file(f"{params.head}/model.safetensors"), tmp_path / "sac+logos+ava1-l14-linearMSE.pth")
-    frames = list(aesthetic.look(str(write_numbered(tmp_path / "a.mp4")), 1.0, Limits()))
+    frames = list(aesthetic.look(str(write_numbered(tmp_path / "a.mp4")), 1.0, ENV))
     one, other = (aesthetic.load(params.model, head, "float32", "cpu")(frames) for head in (params.head, str(tmp_path)))
     assert np.array_equal(one, other)
 

@@ -26,7 +26,6 @@ from udfs.caption import Params, Settings, Told
 from udfs.checkpoints import MissingModelError
 from udfs.errors import MediaError
 from udfs.generation import Answer, Endpoint, Request, Sampling
-from udfs.limits import Limits
 from udfs.resources import Resources
 
 ENV = Env(media_root="unused", fingerprint="f" * 16)
@@ -54,7 +53,7 @@ def here(function: Callable[..., Any], *args: Any) -> Any:
 
 
 def requests(row: Row, settings: Settings | None = None, step: int = 28) -> list[Request]:
-    return list(caption.prepare(row, here, settings or Settings(windows=SHORT), step, Limits()))
+    return list(caption.prepare(row, here, settings or Settings(windows=SHORT), step, Env("", "")))
 
 
 def frames_of(request: Request) -> Any:

@@ -8,7 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from udfs.manifest import ManifestError, kind, listing
+from jobs.manifest import address
+from udfs import manifest
+from udfs.manifest import ManifestError
+from udfs.source import Params
+
+
+def listing(name: str) -> list[str]:
+    """What a manifest names."""
+    return manifest.listing(name, Params())
+
+
+def kind(name: str) -> str:
+    """What a manifest is."""
+    return manifest.kind(name, Params())
 
 
 @pytest.fixture
@@ -84,6 +97,21 @@ def test_a_folder_with_a_delta_log_is_a_table(tmp_path: Path) -> None:
     assert kind(str(tmp_path / "table")) == "delta"
 
 
-def test_a_folder_elsewhere_is_refused() -> None:
-    with pytest.raises(ManifestError, match="folders must be local"):
-        listing("s3://bucket/videos/")
+@pytest.mark.parametrize(
+    ("given", "elsewhere", "on_databricks"),
+    [
+        ("/x/m.csv", "file:/x/m.csv", "file:/x/m.csv"),
+        ("file:///x/m%20n.csv", "file:/x/m n.csv", "file:/x/m n.csv"),
+        ("/dbfs/x/m.csv", "file:/dbfs/x/m.csv", "dbfs:/x/m.csv"),
+        ("dbfs:/x/m.csv", "file:/dbfs/x/m.csv", "dbfs:/x/m.csv"),
+        ("/Volumes/c/s/v/m.parquet", "file:/Volumes/c/s/v/m.parquet", "dbfs:/Volumes/c/s/v/m.parquet"),
+        ("s3://b-1/x y/m.parquet", "s3a://b-1/x y/m.parquet", "s3a://b-1/x y/m.parquet"),
+    ],
+)
+def test_spark_is_told_of_which_file_system_a_manifest_is(
+    monkeypatch: pytest.MonkeyPatch, given: str, elsewhere: str, on_databricks: str
+) -> None:
+    monkeypatch.delenv("DATABRICKS_RUNTIME_VERSION", raising=False)
+    assert address(given) == elsewhere
+    monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "17.3")
+    assert address(given) == on_databricks

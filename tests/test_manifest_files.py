@@ -11,13 +11,14 @@ from pyspark.sql import SparkSession
 
 from jobs.cli import UsageError
 from jobs.manifest import read
+from udfs.source import Params
 
 pytestmark = pytest.mark.spark
 
 
 def rows(spark: SparkSession, manifest: Path, limit: int | None = None) -> list[tuple[str, dict[str, str] | None]]:
     """What a manifest names, in order."""
-    return sorted((row["uri"], row["attributes"]) for row in read(spark, str(manifest), limit).collect())
+    return sorted((row["uri"], row["attributes"]) for row in read(spark, str(manifest), limit, Params()).collect())
 
 
 def write(path: Path, text: str) -> Path:

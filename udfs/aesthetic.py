@@ -18,7 +18,6 @@ from udfs.batching import Env, Row
 from udfs.errors import MediaError
 from udfs.frames import Pictures
 from udfs.inference import Call, infer
-from udfs.limits import Limits
 from udfs.resources import EFFORT, Resources
 
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
@@ -45,7 +44,7 @@ def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env) -> Iterator[
     folder, head = (checkpoints.folder(name, env.models) for name in (params.model, params.head))
     return infer(
         batches,
-        prepare=partial(prepare, params=params, limits=env.limits),
+        prepare=partial(prepare, params=params, env=env),
         load=partial(load, folder, head, params.dtype),
         finish=partial(finish, params=params),
         key="clip_id",
@@ -66,15 +65,15 @@ def check(params: Params, models: checkpoints.Params) -> None:
     checkpoints.check(params.head, models)
 
 
-def prepare(row: Row, call: Call, params: Params, limits: Limits) -> Iterator[Pictures]:
+def prepare(row: Row, call: Call, params: Params, env: Env) -> Iterator[Pictures]:
     """A clip's pictures one by one, from its proxy if the row names one, so that batches may cross the borders of clips."""
-    yield from call(look, str(row.get("proxy_uri") or row["uri"]), params.target_fps, limits)
+    yield from call(look, str(row.get("proxy_uri") or row["uri"]), params.target_fps, env)
 
 
-def look(uri: str, fps: float, limits: Limits) -> Pictures:
+def look(uri: str, fps: float, env: Env) -> Pictures:
     """A clip's pictures at a rate; `call` runs it in the sandbox."""
-    path = source.checked_path(uri, source.Params())
-    [(_, pictures)] = frames.sequence(path, [fps], frames.short_side(SHORT_SIDE), limits)
+    path = source.own_path(uri, env.sources)
+    [(_, pictures)] = frames.sequence(path, [fps], frames.short_side(SHORT_SIDE), env.limits)
     return pictures
 
 

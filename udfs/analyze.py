@@ -21,6 +21,7 @@ from udfs import batching, media, motion, nvidia, phash, preview, proxy, quality
 from udfs.batching import Env, Row
 from udfs.errors import MediaError
 from udfs.nvidia import Hwaccel
+from udfs.remote import AnyPath
 from udfs.resources import EFFORT, Resources
 
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
@@ -75,7 +76,7 @@ def measure(row: Row, params: Settings, env: Env) -> list[Row]:
     Raises:
         MediaError: the clip is not there, damaged or incomplete, or its frames change their size.
     """
-    path = source.checked_path(row["uri"], source.Params())
+    path = source.own_path(row["uri"], env.sources)
     cv2.setNumThreads(1)  # a task has one core
     if params.analyze.hwaccel == "cuda" and (accel := nvidia.decoder(nvidia.index(env.task))):
         with suppress(MediaError):  # it may be the card that failed, or a clip that only FFmpeg itself decodes
@@ -83,7 +84,7 @@ def measure(row: Row, params: Settings, env: Env) -> list[Row]:
     return _measured(path, row, params, env, None)
 
 
-def _measured(path: str, row: Row, params: Settings, env: Env, accel: HWAccel | None) -> list[Row]:
+def _measured(path: AnyPath, row: Row, params: Settings, env: Env, accel: HWAccel | None) -> list[Row]:
     observers, warnings = watching(row, params, env), list[str]()
     with media.open_video(path, env.limits, accel) as video:
         if params.analyze.motion:

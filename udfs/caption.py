@@ -19,7 +19,6 @@ from udfs.checkpoints import MissingModelError
 from udfs.errors import MediaError
 from udfs.generation import Answer, Dtype, Endpoint, Engine, EngineName, Request, Sampling, Speech, Video
 from udfs.inference import Call, infer
-from udfs.limits import Limits
 from udfs.prompts import Variant
 from udfs.resources import EFFORT, Resources
 from udfs.windows import Window
@@ -130,7 +129,7 @@ def rows(batches: Iterable[pd.DataFrame], params: Settings, env: Env) -> Iterato
     step = frame_step(speech, env.models)
     return infer(
         batches,
-        prepare=partial(prepare, params=params, step=step, limits=env.limits),
+        prepare=partial(prepare, params=params, step=step, env=env),
         load=partial(load, p, speech, env.models),
         finish=partial(finish, params=params, model=generation.identity(speech)),
         key="clip_id",
@@ -167,7 +166,7 @@ def frame_step(speech: Speech, models: checkpoints.Params) -> int:
     return int(vision.patch_size) * int(getattr(vision, "spatial_merge_size", 1))
 
 
-def prepare(row: Row, call: Call, params: Settings, step: int, limits: Limits) -> Iterator[Request]:
+def prepare(row: Row, call: Call, params: Settings, step: int, env: Env) -> Iterator[Request]:
     """One request a window, its frames decoded from the proxy if the row names one.
 
     Raises:
@@ -181,7 +180,7 @@ def prepare(row: Row, call: Call, params: Settings, step: int, limits: Limits) -
         numbers = windowframes.frame_numbers(window, framerate, params.caption.sampling_fps)
         budget = windowframes.budget(len(numbers), step, params.caption.bounds)
         fit = frames.target_res(-1) if params.caption.model_does_preprocess else budget
-        pictures = call(windowframes.look, uri, [number / framerate for number in numbers], fit, limits)
+        pictures = call(windowframes.look, uri, [number / framerate for number in numbers], fit, env)
         within = tuple(number - window.start_frame for number in numbers)
         video = Video(pictures, within, framerate, window.end_frame - window.start_frame + 1)
         yield Request(params.caption.prompt, video)

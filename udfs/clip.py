@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from functools import partial
-from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
 import av.error
@@ -22,8 +21,8 @@ from udfs.errors import MediaError
 from udfs.limits import Tally
 from udfs.media import Video
 from udfs.nvidia import Hwaccel
+from udfs.remote import AnyPath
 from udfs.resources import EFFORT, Resources
-from udfs.source import local_path
 
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
 
@@ -81,7 +80,7 @@ def cut(row: Row, params: Params, env: Env) -> list[Row]:
     return done + (_transcoded(path, left, row, params, env) if left else [])
 
 
-def _transcoded(path: str, spans: list[Row], row: Row, params: Params, env: Env) -> list[Row]:
+def _transcoded(path: AnyPath, spans: list[Row], row: Row, params: Params, env: Env) -> list[Row]:
     accel = nvidia.decoder(nvidia.index(env.task)) if params.hwaccel == "cuda" else None
     made = _recoded(path, spans, row, params, env, accel)
     failed = {done[batching.FAILURE[0]] for done in made if batching.FAILURE[0] in done}
@@ -92,18 +91,16 @@ def _transcoded(path: str, spans: list[Row], row: Row, params: Params, env: Env)
     return [done for done in made if done.get("clip_id")] + _recoded(path, again, row, params, env, None)
 
 
-def _recoded(path: str, spans: list[Row], row: Row, params: Params, env: Env, accel: HWAccel | None) -> list[Row]:
+def _recoded(path: AnyPath, spans: list[Row], row: Row, params: Params, env: Env, accel: HWAccel | None) -> list[Row]:
     gpu = nvidia.index(env.task) if params.on_gpu else 0
     encoder = encode.usable(params, gpu)
-    aside = os.path.join(local_path(env.media_root), store.ASIDE)  # where what a killed run leaves is swept up
-    os.makedirs(aside, exist_ok=True)
     bit_rate_k = row.get("bit_rate_k") if params.use_input_bit_rate else None
-    with media.open_video(path, env.limits, accel) as video, TemporaryDirectory(dir=aside) as folder:
+    with media.open_video(path, env.limits, accel) as video, store.aside(env.media_root) as folder:
         takes = [transcode.Take(span, f"{folder}/{n}.mp4", encoder, bit_rate_k, gpu) for n, span in enumerate(spans)]
         return [_finished(take, path, video, row, params, env) for take in transcode.taken(takes, video)]
 
 
-def _finished(take: transcode.Take, path: str, video: Video, row: Row, params: Params, env: Env) -> Row:
+def _finished(take: transcode.Take, path: AnyPath, video: Video, row: Row, params: Params, env: Env) -> Row:
     try:
         if row.get("is_vfr") and take.tally == Tally():
             raise MediaError("TOO_SHORT", "no frame is shown in this span")
@@ -119,7 +116,7 @@ def _finished(take: transcode.Take, path: str, video: Video, row: Row, params: P
     return done | {"encoder": take.params.encoder, "exact": True}
 
 
-def _copied(path: str, span: Row, row: Row, params: Params, env: Env) -> Row | None:
+def _copied(path: AnyPath, span: Row, row: Row, params: Params, env: Env) -> Row | None:
     """The row of a span that is cut without decoding; None if it has to be transcoded."""
     falls_back = params.copy_if_exact  # to transcoding
     try:
@@ -146,14 +143,14 @@ def _copied(path: str, span: Row, row: Row, params: Params, env: Env) -> Row | N
 def _placed(span: Row, row: Row, picture: mux.Picture, sound: mux.Sound | None, env: Env) -> Row:
     """Write the mp4 to its place in the store, and tell what it holds."""
     uri = store.media_uri(env.media_root, "clips", span["clip_id"], env.fingerprint, ".mp4")
-    with store.writing(uri) as path:
+    with store.writing(uri, env.sources) as path:
         mux.write(path, picture, sound, env.limits)
         held: dict[str, Any] = mux.facts(path, env.limits)
         held |= {"num_bytes": os.path.getsize(path), "sha256": store.sha256(path)}
     return {"clip_id": span["clip_id"], "video_id": row["video_id"], "uri": uri} | held
 
 
-def _sound(path: str, video: Video, start_s: float, end_s: float, params: Params) -> mux.Sound | None:
+def _sound(path: AnyPath, video: Video, start_s: float, end_s: float, params: Params) -> mux.Sound | None:
     if params.audio == "drop":
         return None
     return mux.Sound(path, Stretch(video.start_s + start_s, video.start_s + end_s))

@@ -22,7 +22,6 @@ from udfs.embedders import DESCRIPTOR, Dtype, Vectors
 from udfs.errors import MediaError
 from udfs.frames import Fit, Pictures, Times
 from udfs.inference import Call, infer
-from udfs.limits import Limits
 from udfs.resources import EFFORT, Resources
 
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
@@ -83,7 +82,7 @@ def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env) -> Iterator[
     wants = embedders.wants(folder, params.num_frames)
     return infer(
         batches,
-        prepare=partial(prepare, num_frames=wants.num_frames, fit=wants.fit, limits=env.limits),
+        prepare=partial(prepare, num_frames=wants.num_frames, fit=wants.fit, env=env),
         load=partial(load, folder, params),
         finish=partial(finish, params=params),
         key="clip_id",
@@ -115,19 +114,19 @@ def described(row: Row, params: Params, env: Env) -> list[Row]:
     Raises:
         MediaError: the file is not there, damaged or incomplete.
     """
-    times, pictures = look(_uri(row), params.num_frames or NUM_FRAMES, frames.exactly(*descriptor.SIZE), env.limits)
+    times, pictures = look(_uri(row), params.num_frames or NUM_FRAMES, frames.exactly(*descriptor.SIZE), env)
     return [embedding(row, DESCRIPTOR, descriptor.describe(pictures), len(np.unique(times)))]
 
 
-def prepare(row: Row, call: Call, num_frames: int, fit: Fit, limits: Limits) -> Iterator[tuple[int, Pictures]]:
+def prepare(row: Row, call: Call, num_frames: int, fit: Fit, env: Env) -> Iterator[tuple[int, Pictures]]:
     """One clip's pictures, and how many of them differ in time, from its proxy if the row names one."""
-    times, pictures = call(look, _uri(row), num_frames, fit, limits)
+    times, pictures = call(look, _uri(row), num_frames, fit, env)
     yield len(np.unique(times)), pictures
 
 
-def look(uri: str, num_frames: int, fit: Fit, limits: Limits) -> tuple[Times, Pictures]:
+def look(uri: str, num_frames: int, fit: Fit, env: Env) -> tuple[Times, Pictures]:
     """A clip's pictures, spread over all of it; `call` runs it in the sandbox."""
-    return frames.even(source.checked_path(uri, source.Params()), num_frames, fit, limits)
+    return frames.even(source.own_path(uri, env.sources), num_frames, fit, env.limits)
 
 
 def load(folder: str, params: Params, device: str) -> Callable[[Sequence[tuple[int, Pictures]]], list[Answer]]:

@@ -17,10 +17,12 @@ Code = Literal[
     "OOM",  # the decoder's process hit its memory limit, or one input is more than the GPU holds
     "NOT_FOUND",  # no such file, or one that may not be read
     "DENIED",  # outside the allowed roots, protocols or formats
+    "UNREACHABLE",  # its store did not answer in full, however often it was asked; the next run tries again
     "CHANGED",  # the file is not the one that was ingested
     "BAD_OUTPUT",  # a model's answer that cannot be used: NaN, a wrong shape, an empty text
 ]
 CODES: tuple[str, ...] = get_args(Code)
+PASSING: tuple[Code, ...] = ("UNREACHABLE",)  # no fault of the input: such a failure is no reason to leave it out the next time
 
 
 class MediaError(Exception):
@@ -33,3 +35,7 @@ class MediaError(Exception):
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
+
+
+class StoreError(Exception):
+    """A store cannot be used as asked: credentials, region, or the right to write. Its text is one line without secrets."""

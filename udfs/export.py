@@ -19,6 +19,7 @@ from udfs import batching, frames, source
 from udfs.batching import Env, Row
 from udfs.frames import Pictures
 from udfs.pictures import ArrayFile, ImageFiles
+from udfs.remote import AnyPath
 
 COLUMNS = ["num_frames", "num_bytes"]
 LIST = "frames.json"  # beside the pictures, written last: what they are of, how they were made, and their times
@@ -81,7 +82,7 @@ def write(row: Row, params: Params, env: Env, to: str, aside: str) -> list[Row]:
     return [{"num_frames": sum(len(writer.times_s) for writer in writers), "num_bytes": num_bytes}]
 
 
-def _pictures(path: str, folders: list[str], params: Params, env: Env) -> Iterator[tuple[int, float, Pictures]]:
+def _pictures(path: AnyPath, folders: list[str], params: Params, env: Env) -> Iterator[tuple[int, float, Pictures]]:
     """Each picture with its time and the number of the folder that it goes to."""
     fit = frames.target_res(params.target_res)
     if params.policy == "sequence":
@@ -91,10 +92,10 @@ def _pictures(path: str, folders: list[str], params: Params, env: Env) -> Iterat
     return iter([(0, float(times[0]), pictures[0])])
 
 
-def _path(row: Row, params: Params, env: Env) -> str:
+def _path(row: Row, params: Params, env: Env) -> AnyPath:
     if params.what == "videos":
         return source.unchanged_path(row["uri"], row["version"], env.sources)
-    return source.checked_path(row["uri"], source.Params())
+    return source.own_path(row["uri"], env.sources)
 
 
 def _made_of(row: Row, params: Params) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from udfs.fits import target_res as target_res
 from udfs.limits import Limits, Tally
 from udfs.moments import Times as Times
 from udfs.moments import middles, nearest, on_screen
+from udfs.remote import AnyPath
 
 Pictures = npt.NDArray[np.uint8]  # frames x height x width x 3, RGB
 Policy = Literal["first", "middle", "last"]
@@ -30,7 +31,7 @@ Policy = Literal["first", "middle", "last"]
 BEHIND_ANY_S = 1e15
 
 
-def even(path: str, num_frames: int, fit: Fit, limits: Limits) -> tuple[Times, Pictures]:
+def even(path: AnyPath, num_frames: int, fit: Fit, limits: Limits) -> tuple[Times, Pictures]:
     """The frames on screen at the middles of `num_frames` equal parts of the clip.
 
     A clip with fewer frames than asked for shows some of them again. The times are the frames' own. All of it is decoded.
@@ -45,7 +46,7 @@ def even(path: str, num_frames: int, fit: Fit, limits: Limits) -> tuple[Times, P
     return found
 
 
-def shown(path: str, at_s: Sequence[float], fit: Fit, limits: Limits) -> tuple[Times, Pictures]:
+def shown(path: AnyPath, at_s: Sequence[float], fit: Fit, limits: Limits) -> tuple[Times, Pictures]:
     """The frames on screen at each of these rising times, of which there is one at least; past the end, the last frame.
 
     The times are the frames' own. No more than the stretch from the first to the last of them is decoded.
@@ -57,7 +58,7 @@ def shown(path: str, at_s: Sequence[float], fit: Fit, limits: Limits) -> tuple[T
     return _shown(path, np.asarray(at_s, np.float64), starts, fit, limits)
 
 
-def one(path: str, policy: Policy, fit: Fit, limits: Limits) -> tuple[Times, Pictures]:
+def one(path: AnyPath, policy: Policy, fit: Fit, limits: Limits) -> tuple[Times, Pictures]:
     """The first frame, the last, or the one on screen in the middle of the duration.
 
     Raises:
@@ -70,7 +71,7 @@ def one(path: str, policy: Policy, fit: Fit, limits: Limits) -> tuple[Times, Pic
     return _shown(path, wanted, starts, fit, limits)
 
 
-def sequence(path: str, fps: Sequence[float], fit: Fit, limits: Limits) -> list[tuple[Times, Pictures]]:
+def sequence(path: AnyPath, fps: Sequence[float], fit: Fit, limits: Limits) -> list[tuple[Times, Pictures]]:
     """What `stream` gives, one pair a rate: for what fits into memory.
 
     Raises:
@@ -83,7 +84,7 @@ def sequence(path: str, fps: Sequence[float], fit: Fit, limits: Limits) -> list[
     return [(np.array(own), np.stack(seen)) for own, seen in zip(times, pictures, strict=True)]
 
 
-def stream(path: str, fps: Sequence[float], fit: Fit, limits: Limits) -> Iterator[tuple[int, float, Pictures]]:
+def stream(path: AnyPath, fps: Sequence[float], fit: Fit, limits: Limits) -> Iterator[tuple[int, float, Pictures]]:
     """Samples of several rates from one decode, as they come: number of the rate, the frame's own time, picture.
 
     A picture that is wanted more than once is the same array. Only at its end is it known whether the video is whole.
@@ -119,7 +120,7 @@ def _painted(found: Iterator[tuple[float, VideoFrame]], fit: Fit) -> tuple[Times
     return np.array([at_s for at_s, _ in seen]), np.array([image for _, image in seen], dtype=np.uint8)
 
 
-def _shown(path: str, wanted: Times, starts: Times, fit: Fit, limits: Limits) -> tuple[Times, Pictures]:
+def _shown(path: AnyPath, wanted: Times, starts: Times, fit: Fit, limits: Limits) -> tuple[Times, Pictures]:
     """The frames on screen then, decoded from the last start no later than the first wanted time, else from the beginning."""
     before = starts[starts <= wanted[0]]
     for start_s in dict.fromkeys((float(before.max(initial=0.0)), 0.0)):
@@ -131,7 +132,7 @@ def _shown(path: str, wanted: Times, starts: Times, fit: Fit, limits: Limits) ->
     return found
 
 
-def _outline(path: str, limits: Limits, *, whole: bool = False) -> tuple[Times, float]:
+def _outline(path: AnyPath, limits: Limits, *, whole: bool = False) -> tuple[Times, float]:
     """When each frame comes and when the last one goes, by the packets: headers of uneven frame rates may end early, of live
     streams say nothing. Where the packets do not tell, a frame comes at 0.
 

@@ -23,6 +23,7 @@ from udfs.errors import MediaError
 from udfs.limits import Limits as Limits
 from udfs.limits import Tally as Tally
 from udfs.refusal import refusal
+from udfs.remote import AnyPath, RemoteFile, RemotePath
 
 # ffconcat and HLS playlists open other files, even from under an .mp4 name: only these demuxers may run.
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,live_flv,asf,ogg"
@@ -32,7 +33,7 @@ SPACING_SLACK = 0.1  # of the median spacing
 
 
 @contextmanager
-def open_video(path: str, limits: Limits, accel: HWAccel | None = None) -> Iterator[Video]:
+def open_video(path: AnyPath, limits: Limits, accel: HWAccel | None = None) -> Iterator[Video]:
     """Open a file by the whitelists and find its video stream: the default one, else the first that is no cover art.
 
     `accel` decodes it where it can; the frames come in the machine's memory all the same.
@@ -51,7 +52,7 @@ def open_video(path: str, limits: Limits, accel: HWAccel | None = None) -> Itera
         yield video
 
 
-def probe(path: str, limits: Limits) -> dict[str, Any]:
+def probe(path: AnyPath, limits: Limits) -> dict[str, Any]:
     """The facts of a file, from its header, its first packets and one decoded frame.
 
     Raises:
@@ -85,10 +86,12 @@ def probe(path: str, limits: Limits) -> dict[str, Any]:
         return facts | {"rotation": int(first[1].rotation) % 360, "start_time_s": video.start_s}
 
 
-def _opened(path: str, accel: HWAccel | None) -> InputContainer:
+def _opened(path: AnyPath, accel: HWAccel | None) -> InputContainer:
     options = {"format_whitelist": FORMATS, "protocol_whitelist": PROTOCOLS}
+    file: Any = RemoteFile(path) if isinstance(path, RemotePath) else path
     try:
-        return av.open(path, container_options=options, metadata_errors="replace", hwaccel=accel)
+        container: InputContainer = av.open(file, container_options=options, metadata_errors="replace", hwaccel=accel)
+        return container
     except (av.error.FFmpegError, ValueError) as e:
         if accel is not None:  # the card may be full
             return _opened(path, None)
@@ -112,8 +115,22 @@ def _check_size(stream: VideoStream, limits: Limits) -> None:
 
 def _is_vfr(video: Video) -> bool:
     """Whether the spacing of the first packets' times varies; B-frames are stored out of order, hence the sort."""
+    if _is_listed_evenly(video):
+        return False
     stamped = islice((p for p in packets(video) if p.pts is not None), SPACING_SAMPLE)
-    times = sorted({float(p.pts * p.time_base) for p in stamped if p.pts is not None and p.time_base is not None})
+    return _varies(sorted({float(p.pts * p.time_base) for p in stamped if p.pts is not None and p.time_base is not None}))
+
+
+def _is_listed_evenly(video: Video) -> bool:
+    """Whether an mp4's header lists evenly decoded packets, which are then shown evenly, and need not be read."""
+    stream, base = video.stream, video.stream.time_base
+    if not video.container.format.name.startswith("mov") or base is None or len(stream.index_entries) < 4:
+        return False
+    whole = len(stream.index_entries) >= min(SPACING_SAMPLE, stream.frames or SPACING_SAMPLE)
+    return whole and not _varies([float(entry.timestamp * base) for entry in stream.index_entries[:SPACING_SAMPLE]])
+
+
+def _varies(times: list[float]) -> bool:
     gaps = sorted(b - a for a, b in pairwise(times))
     if len(gaps) < 3:
         return False

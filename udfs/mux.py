@@ -14,6 +14,7 @@ from av.video.stream import VideoStream
 
 from udfs import audio, encode, media
 from udfs.media import Limits
+from udfs.remote import AnyPath
 
 # What to take the picture from, opened anew at each call: a stream as template, and its packets from time 0 on.
 Picture = Callable[[], AbstractContextManager[tuple[VideoStream, "Iterator[Packet[VideoStream]]"]]]
@@ -23,7 +24,7 @@ Picture = Callable[[], AbstractContextManager[tuple[VideoStream, "Iterator[Packe
 class Sound:
     """Where the sound comes from."""
 
-    path: str
+    path: AnyPath
     stretch: audio.Stretch
 
 

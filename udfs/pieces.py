@@ -14,6 +14,7 @@ from av.video.reformatter import VideoReformatter
 from udfs import media, scaling
 from udfs.errors import MediaError
 from udfs.limits import Limits
+from udfs.remote import AnyPath
 
 Pictures = npt.NDArray[np.uint8]  # frames x 27 x 48 x 3, RGB
 Times = npt.NDArray[np.float64]  # seconds after the first shown frame
@@ -22,10 +23,10 @@ Piece = tuple[Times, Pictures]
 SIZE = (48, 27)  # width, height; the aspect is not kept
 PIECE_FRAMES = 3000  # 12 MB, which cross a pipe
 
-_going_on: dict[tuple[str, int], Iterator[Piece]] = {}  # one at most: the decode behind the last piece, by what is next
+_going_on: dict[tuple[AnyPath, int], Iterator[Piece]] = {}  # one at most: the decode behind the last piece, by what is next
 
 
-def every(path: str, limits: Limits, call: Callable[..., Any], piece_frames: int = PIECE_FRAMES) -> Iterator[Piece]:
+def every(path: AnyPath, limits: Limits, call: Callable[..., Any], piece_frames: int = PIECE_FRAMES) -> Iterator[Piece]:
     """The pieces of a video; `call` runs a function in the process that decodes.
 
     Raises:
@@ -41,7 +42,7 @@ def every(path: str, limits: Limits, call: Callable[..., Any], piece_frames: int
             return
 
 
-def decode(path: str, number: int, piece_frames: int, limits: Limits) -> Piece:
+def decode(path: AnyPath, number: int, piece_frames: int, limits: Limits) -> Piece:
     """So many frames from frame `number * piece_frames` on, with their times; fewer where the video ends.
 
     The decode stays open for the next piece: no seek, so the pieces are those of one pass, whatever the file's times and key
@@ -58,7 +59,7 @@ def decode(path: str, number: int, piece_frames: int, limits: Limits) -> Piece:
     return piece
 
 
-def _pieces(path: str, piece_frames: int, limits: Limits) -> Iterator[Piece]:
+def _pieces(path: AnyPath, piece_frames: int, limits: Limits) -> Iterator[Piece]:
     scaler = VideoReformatter()
     with media.open_video(path, limits) as video:
         shown = media.frames(video)

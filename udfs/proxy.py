@@ -36,7 +36,7 @@ class Observer:
     """Encodes the first frame of each stretch at its own time."""
 
     def __init__(self, params: Params, clip: Row, env: Env) -> None:
-        self.params = params
+        self.params, self.sources = params, env.sources
         self.duration_s = float(clip["duration_s"])
         self.uri = store.media_uri(env.media_root, "proxies", clip["clip_id"], env.fingerprint, ".mp4")
         self.sampler = Sampler(params.fps)
@@ -65,6 +65,6 @@ class Observer:
         if self.rendition is None:
             return {"proxy_uri": None, "proxy_num_frames": None}
         content = self.rendition.close(self.duration_s)
-        with store.writing(self.uri) as path, open(path, "wb") as f:
+        with store.writing(self.uri, self.sources) as path, open(path, "wb") as f:
             f.write(content)
         return {"proxy_uri": self.uri, "proxy_num_frames": self.rendition.count}

@@ -5,15 +5,16 @@ from __future__ import annotations
 import av.error
 
 from udfs.errors import MediaError
+from udfs.remote import AnyPath, opened
 
 PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"v=0", b"[playlist]", b"<?xml", b"<MPD")
 BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"styp")
 MAGIC = (b"\x1aE\xdf\xa3", b"OggS", b"FLV", b"0&\xb2u", b"\x00\x00\x01\xba", b"G@")
 
 
-def refusal(path: str, error: Exception) -> MediaError:
+def refusal(path: AnyPath, error: Exception) -> MediaError:
     """The error to raise for a container that FFmpeg refused."""
-    with open(path, "rb") as f:
+    with opened(path) as f:
         head = f.read(512)
     if any(head.lstrip().startswith(mark) for mark in PLAYLISTS):
         return MediaError("DENIED", "a playlist, which would open other files")

@@ -1,19 +1,23 @@
-"""A uri of a manifest -> a path that may be opened, or a MediaError; the only module that decides what may be read."""
+"""A uri -> a path that may be opened, here or on another machine, or a MediaError; the only module that decides what may be."""
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 import re
 import stat
 import uuid
-from typing import Annotated
+from dataclasses import replace
+from functools import partial
+from typing import Annotated, Any
 from urllib.parse import quote, unquote
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from udfs.errors import MediaError
+from udfs.remote import AnyPath, RemotePath, Stat, opened
 
 SAMPLE_BYTES = 1 << 16  # of the head and of the tail, hashed into the content tag
 SCHEME = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)(,[^:/]*)?:(?P<slashes>//)?", re.IGNORECASE)
@@ -22,6 +26,9 @@ PROTOCOLS = re.compile(
     "async|bluray|cache|concatf?|crypto|data|fd|ffrtmp.*|ftp|gophers?|hls|httpproxy|icecast|ip[fn]s|md5|mms[ht]|pipe|prompeg|rtmp.*|"
     "rtp|rtsp|sctp|sftp|smb|srtp?|subfile|tcp|tee|tls|udp|udplite|unix|zmq"
 )
+CLIMBS = re.compile(r"/(\.|%2e){2}(/|$)", re.IGNORECASE)
+# The modules that give `stat` and `fetch` of a scheme's uris.
+TRANSPORTS = {"s3": "udfs.s3", "s3a": "udfs.s3", "http": "udfs.web", "https": "udfs.web"}
 # fmt: off
 VIDEO_SUFFIXES = (
     ".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".ogv", ".3gp",
@@ -33,7 +40,21 @@ VIDEO_SUFFIXES = (
 class Params:
     """[sources]"""
 
-    roots: Annotated[tuple[str, ...], Field(description="local folders that may be read; empty: any")] = ()
+    roots: Annotated[
+        tuple[str, ...], Field(description="folders, s3:// prefixes and addresses that may be read; empty: any")
+    ] = ()
+    s3_endpoint: Annotated[str, Field(description="address of an S3 that is not AWS's, such as http://host:9000")] = ""
+    s3_region: Annotated[str, Field(description="empty: as AWS's own tools find it")] = ""
+    s3_profile: Annotated[str, Field(description="of ~/.aws; empty: AWS's usual chain of credentials")] = ""
+    s3_anonymous: Annotated[bool, Field(description="no credentials: buckets that anyone may read")] = False
+    requests_per_s: Annotated[float, Field(ge=0, description="to remote stores, of all processes of a host; 0: no limit")] = 500.0
+    timeout_s: Annotated[float, Field(gt=0, description="for a connection, and for the next bytes of an answer")] = 20.0
+    retry_s: Annotated[float, Field(ge=0, description="how long 503s, resets and short answers are tried again")] = 60.0
+    max_bytes: Annotated[int, Field(gt=0, description="of a remote file, known before it is read")] = 100_000_000_000
+    http_private: Annotated[bool, Field(description="private, loopback and link-local addresses may be asked, too")] = False
+    http_redirects: Annotated[int, Field(ge=0, le=20)] = 5
+    http_total_s: Annotated[float, Field(gt=0, description="for one answer, all of it")] = 100.0
+    http_disk_bytes: Annotated[int, Field(gt=0, description="a host, for files of servers without ranges")] = 20_000_000_000
 
 
 def local_path(uri: str) -> str:
@@ -47,6 +68,9 @@ def local_path(uri: str) -> str:
         return os.path.abspath(uri)
     if PROTOCOLS.fullmatch(scheme):
         raise MediaError("DENIED", f"{scheme}: addresses are never opened")
+    if scheme == "dbfs":  # as Databricks mounts it: volumes by their own name, the rest under /dbfs
+        path = rest.lstrip("/")
+        return os.path.abspath(f"/{path}" if path.startswith("Volumes/") else f"/dbfs/{path}")
     if scheme != "file":
         raise MediaError("UNSUPPORTED", f"no reader for {scheme}:// addresses")
     host, slash, path = rest.partition("/")
@@ -56,9 +80,14 @@ def local_path(uri: str) -> str:
 
 
 def absolute(uri: str, folder: str = "") -> str:
-    """The uri that means the same in every process: of a path the absolute one, or file:// where its bytes are no UTF-8."""
+    """The uri that means the same in every process: of a path the absolute one, or file:// where its bytes are no UTF-8.
+
+    What is relative is meant from a folder, which may be on another machine.
+    """
     if _address(uri)[0]:
         return uri
+    if is_remote(folder) and not uri.startswith("/"):
+        return folder + uri.removeprefix("./")
     path = os.path.abspath(os.path.join(folder, uri))
     try:
         path.encode()
@@ -67,12 +96,38 @@ def absolute(uri: str, folder: str = "") -> str:
     return path
 
 
-def checked_path(uri: str, params: Params) -> str:
-    """The path behind a uri, once it is known to be a readable, non-empty, regular file inside the roots.
+def is_remote(uri: str) -> bool:
+    """Whether a uri's bytes are fetched from a store, by ranges."""
+    return _address(uri)[0] in TRANSPORTS
+
+
+def is_web(uri: str) -> bool:
+    """Whether a uri is one of http or https, which may hold secrets."""
+    return _address(uri)[0] in ("http", "https")
+
+
+def located(uri: str, params: Params) -> AnyPath:
+    """The path behind a uri; an object is known to be there, a file is not.
 
     Raises:
-        MediaError: DENIED, NOT_FOUND, EMPTY or UNSUPPORTED.
+        MediaError: DENIED or UNSUPPORTED, of an object what `checked_path` raises.
     """
+    return _checked_remote(uri, params) if is_remote(uri) else local_path(uri)
+
+
+def transport(uri: str) -> Any:
+    """The module that fetches from the store of a remote uri; imported here, for most runs need none."""
+    return importlib.import_module(TRANSPORTS[_address(uri)[0]])
+
+
+def checked_path(uri: str, params: Params) -> AnyPath:
+    """The path behind a uri, once it is known to be a readable, non-empty, regular file or an object, inside the roots.
+
+    Raises:
+        MediaError: DENIED, NOT_FOUND, EMPTY, UNREACHABLE or UNSUPPORTED.
+    """
+    if is_remote(uri):
+        return _checked_remote(uri, params)
     path = local_path(uri)
     if "\0" in path:
         raise MediaError("NOT_FOUND", "a NUL in the name")
@@ -91,17 +146,29 @@ def checked_path(uri: str, params: Params) -> str:
     return path
 
 
-def version(path: str) -> str:
-    """What changes when the file changes, at the cost of one stat: size in bytes and time of change in ns."""
+def own_path(uri: str, params: Params) -> AnyPath:
+    """`checked_path` of a file that this output holds, which need not lie inside the roots."""
+    return checked_path(uri, replace(params, roots=()))
+
+
+def stated(path: AnyPath) -> Stat:
+    """Size in bytes, and what changes when the file changes: here size and time of change in ns, at the cost of one stat."""
+    if isinstance(path, RemotePath):
+        return path.stat
     info = os.stat(path)
-    return f"{info.st_size}-{info.st_mtime_ns}"
+    return Stat(info.st_size, f"{info.st_size}-{info.st_mtime_ns}")
 
 
-def unchanged_path(uri: str, source_version: str, params: Params) -> str:
+def version(path: AnyPath) -> str:
+    """What changes when the file does."""
+    return stated(path).version
+
+
+def unchanged_path(uri: str, source_version: str, params: Params) -> AnyPath:
     """`checked_path` of a file that was ingested earlier.
 
     Raises:
-        MediaError: CHANGED if its size or time is no longer the one ingested, and what `checked_path` raises.
+        MediaError: CHANGED if its version is no longer the one ingested, and what `checked_path` raises.
     """
     path = checked_path(uri, params)
     if version(path) != source_version:
@@ -109,10 +176,10 @@ def unchanged_path(uri: str, source_version: str, params: Params) -> str:
     return path
 
 
-def content_tag(path: str) -> str:
+def content_tag(path: AnyPath) -> str:
     """Size and a hash of the first and last 64 KiB: the same bytes give the same tag wherever they lie."""
-    size = os.path.getsize(path)
-    with open(path, "rb") as f:
+    size = stated(path).size
+    with opened(path) as f:
         digest = hashlib.blake2b(f.read(SAMPLE_BYTES), digest_size=16)
         f.seek(max(0, size - SAMPLE_BYTES))
         digest.update(f.read(SAMPLE_BYTES))
@@ -124,6 +191,19 @@ def video_id(uri: str, tag: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{uri}#{tag}"))
 
 
+def _checked_remote(uri: str, params: Params) -> RemotePath:
+    climbs = is_web(uri) and CLIMBS.search(uri)  # which servers resolve
+    if params.roots and (climbs or not any(uri.startswith(root.rstrip("/") + "/") for root in params.roots)):
+        raise MediaError("DENIED", "outside sources.roots")
+    store = transport(uri)
+    path = RemotePath(uri, store.stat(uri, params), partial(store.fetch, params=params))
+    if path.stat.size == 0:
+        raise MediaError("EMPTY", "no bytes")
+    if path.stat.size > params.max_bytes:
+        raise MediaError("TOO_LARGE", f"{path.stat.size} bytes, over sources.max_bytes")
+    return path
+
+
 def _inside(path: str, roots: tuple[str, ...]) -> bool:
     real = os.path.realpath(path)
     return any(os.path.commonpath([real, os.path.realpath(root)]) == os.path.realpath(root) for root in roots)
@@ -133,6 +213,6 @@ def _address(uri: str) -> tuple[str, str]:
     """The scheme, empty for a path, and what follows it; other colons are part of a name."""
     found = SCHEME.match(uri)
     scheme = found["scheme"].lower() if found else ""
-    if found and (found["slashes"] or scheme == "file" or PROTOCOLS.fullmatch(scheme)):
+    if found and (found["slashes"] or scheme in ("file", "dbfs") or PROTOCOLS.fullmatch(scheme)):
         return scheme, uri[found.end() :]
     return "", uri

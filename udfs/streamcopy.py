@@ -19,6 +19,7 @@ from udfs.limits import Limits, Tally
 from udfs.media import BOUNDARY_TOLERANCE_S as TOLERANCE_S
 from udfs.media import Video
 from udfs.mux import Picture
+from udfs.remote import AnyPath
 
 REORDER_S = 1.0  # no B-frame lies further from where it is shown
 HOLDABLE = {"h264", "hevc", "av1", "vp9", "mpeg4"}  # what mp4 may hold and players look for there
@@ -95,7 +96,7 @@ def check(cut: Cut, expected: int, limits: Limits) -> None:
     Tally(frames=len(cut.pts), corrupt=cut.corrupt).check(expected, limits)
 
 
-def picture(path: str, cut: Cut, start_s: float, reach_s: float, limits: Limits) -> Picture:
+def picture(path: AnyPath, cut: Cut, start_s: float, reach_s: float, limits: Limits) -> Picture:
     """The packets of a cut that `find` made for the same `start_s` and `reach_s`."""
 
     @contextmanager

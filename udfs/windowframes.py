@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from udfs import frames, source
+from udfs.batching import Env
 from udfs.frames import Fit, Pictures
-from udfs.limits import Limits
 from udfs.windows import Window
 
 MIN_FRAMES = 4
@@ -46,6 +46,6 @@ def budget(shown: int, step: int, bounds: Bounds) -> Fit:
     return frames.pixels(least * step**2, most * step**2, step)
 
 
-def look(uri: str, at_s: Sequence[float], fit: Fit, limits: Limits) -> Pictures:
+def look(uri: str, at_s: Sequence[float], fit: Fit, env: Env) -> Pictures:
     """A clip's pictures at these times; made to run in a sandbox."""
-    return frames.shown(source.checked_path(uri, source.Params()), at_s, fit, limits)[1]
+    return frames.shown(source.own_path(uri, env.sources), at_s, fit, env.limits)[1]

@@ -238,7 +238,7 @@ def test_caption(clips: pd.DataFrame, talker: str, batch_size: int) -> None:
     engine = engine_transformers.load(talker, speech, DEVICE)
     step = caption.frame_step(speech, checkpoints.Params())
     rows = list(batching.records(few[:batch_size]))
-    asked = [r for row in rows for r in caption.prepare(row, lambda f, *a: f(*a), params, step, ENV.limits)]
+    asked = [r for row in rows for r in caption.prepare(row, lambda f, *a: f(*a), params, step, ENV)]
     loop = generating(engine, asked, len(few) // batch_size)
     text = f"{len(few) * WORDS / seconds:.0f} tokens/s, {len(few) / seconds:.2f} clips/s{busy}"
     told(f"caption, {batch_size} at once", loop / seconds, text)

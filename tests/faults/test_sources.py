@@ -14,6 +14,7 @@ from tests.faults.looking import SMALL, code_of, look
 from tests.footage import write_numbered
 from udfs import manifest, sandbox, source
 from udfs.errors import MediaError
+from udfs.remote import AnyPath
 
 NAMES = [
     "mojibake Ã©.mp4".encode(),
@@ -38,7 +39,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", NAMES, ids=repr)
 def test_27_a_name_comes_back_as_it_was(good: Path, tmp_path: Path, name: bytes) -> None:
     Path(os.fsdecode(bytes(tmp_path) + b"/" + name)).symlink_to(good)
-    (uri,) = manifest.listing(str(tmp_path))
+    (uri,) = manifest.listing(str(tmp_path), source.Params())
     assert uri.encode().decode() == uri  # it can travel as UTF-8
     assert os.fsencode(source.local_path(uri)) == bytes(tmp_path) + b"/" + name
     assert look(uri)["uri"] == uri
@@ -142,7 +143,7 @@ def test_54_a_reference_to_another_files_data_is_not_followed(good: Path, tmp_pa
     assert code_of(path) == "CORRUPT"
 
 
-def checked_by_nobody(path: str) -> str:
+def checked_by_nobody(path: str) -> AnyPath:
     """`checked_path` for a process that is not root."""
     os.setuid(65534)
     return source.checked_path(path, source.Params())

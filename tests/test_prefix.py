@@ -1,0 +1,238 @@
+"""prefix: what a real S3 server lists is what can be read there; manifests on S3 and the web, or why they are none."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from deltalake import DeltaTable
+from pyspark.sql import SparkSession
+
+from jobs import cli
+from jobs.cli import UsageError
+from jobs.manifest import check, read
+from tests import s3 as servers
+from tests.footage import write_numbered
+from tests.webs import Page, serving
+from udfs import ingest, manifest, prefix, s3
+from udfs.manifest import ManifestError
+from udfs.prefix import Part
+from udfs.source import Params, absolute
+
+NAMES = ["a b.mp4", "100%.mp4", "50%20+1.mp4", "über-電影.MKV", "a&b=c?d#e.webm", "deep/er/x.mov", "quote'\"<>.mp4"]
+
+
+@pytest.fixture(scope="module")
+def odd(s3_server: servers.Server, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A prefix that holds NAMES, things that are no videos, and a folder's own key; its neighbour's name begins like it."""
+    one = tmp_path_factory.mktemp("odd") / "one"
+    one.write_bytes(b"x" * 7)
+    s3_server.put("s3://odd/in2/z.mp4", one)
+    put = s3.client(Params(s3_endpoint=s3_server.url, s3_region="us-east-1")).put_object
+    for name in [*NAMES, "notes.txt", "a.mp4.part", "folder.mp4/"]:
+        put(Bucket="odd", Key=f"in/{name}", Body=b"" if name.endswith("/") else b"x" * 7)
+    return "s3://odd/in"
+
+
+def found(uri: str, params: Params) -> dict[str, str]:
+    """uri -> version of every video under a prefix."""
+    frames = [frame for part in prefix.parts(uri, params) for frame in prefix.videos(part, params)]
+    whole = pd.concat(frames) if frames else pd.DataFrame({"uri": [], "source_version": []})
+    assert whole["uri"].is_unique
+    return dict(zip(whole["uri"], whole["source_version"], strict=True))
+
+
+def touched(server: servers.Server, bucket: str, folders: list[str], each: int) -> None:
+    """Empty objects, put where the server keeps them."""
+    for folder in folders:
+        at = server.bucket(bucket) / folder
+        at.mkdir(parents=True, exist_ok=True)
+        for number in range(each):
+            (at / f"{number:06}.mp4").touch()
+
+
+@pytest.mark.parametrize("ending", ["", "/"])
+def test_27_every_name_is_listed_as_it_can_be_asked_for(odd: str, ending: str, store: servers.Proxy) -> None:
+    listed = found(odd + ending, store.params())
+    assert sorted(listed) == sorted(f"s3://odd/in/{name}" for name in NAMES)
+    assert store.methods["HEAD"] == 0
+    assert listed == {uri: s3.stat(uri, store.params()).version for uri in listed}
+
+
+def test_a_whole_bucket_is_a_prefix(odd: str, store: servers.Proxy) -> None:
+    assert len(found("s3://odd", store.params())) == len(NAMES) + 1
+
+
+def test_folders_are_listed_apart(s3_server: servers.Server, store: servers.Proxy) -> None:
+    touched(s3_server, "apart", ["v", "v/x", "v/y/z"], 3)
+    whole = Part("apart", "v/")
+    assert prefix.parts("s3://apart/v", store.params()) == [
+        whole._replace(flat=True),
+        Part("apart", "v/x/"),
+        Part("apart", "v/y/"),
+    ]
+    assert prefix.parts("s3://apart/v/y", store.params()) == [Part("apart", "v/y/")]
+    assert len(found("s3://apart/v", store.params())) == 9
+
+
+@pytest.mark.parametrize("fault", ["slow", "lost", "unanswered", "torn"])
+def test_43_a_page_that_does_not_come_is_asked_for_again(
+    s3_server: servers.Server, store: servers.Proxy, fault: servers.Fault
+) -> None:
+    touched(s3_server, "pages", ["v"], 1200)
+    store.planned = [None, None, None, fault]  # two pages to see whether there are folders, then those of the listing
+    assert len(found("s3://pages/v/", store.params())) == 1200
+    assert store.faults[fault] == 1
+    assert store.methods["GET"] == 5
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("s3://no-such-bucket/v/", "s3://no-such-bucket/v/: no such bucket"),
+        ("s3://odd/nothing/", "s3://odd/nothing/: no video there"),
+        ("s3://odd/in/gone.mp4", "s3://odd/in/gone.mp4: no such object"),
+        ("s3://odd/in/gone.jsonl", "s3://odd/in/gone.jsonl: no such object"),
+        ("s3://odd/in/notes.txt", "s3://odd/in/notes.txt: no video there"),
+    ],
+)
+def test_48_what_is_not_there_is_said_in_one_line(odd: str, store: servers.Proxy, uri: str, said: str) -> None:
+    with pytest.raises(UsageError, match=f"^--manifest {said}") as e:
+        check(uri, store.params())
+    assert "\n" not in str(e.value)
+
+
+def test_44_who_may_not_read_is_told_so_once(odd: str, store: servers.Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
+    s3.client.cache_clear()
+    with pytest.raises(UsageError, match=r"--manifest .*SignatureDoesNotMatch"):
+        check(odd, store.params(s3_region="eu-west-1"))
+    assert store.methods.total() <= 2
+    s3.client.cache_clear()
+
+
+def test_a_list_may_lie_on_s3_and_name_what_lies_anywhere(
+    s3_server: servers.Server, store: servers.Proxy, tmp_path: Path
+) -> None:
+    uris = [
+        "s3://b-1/v.mp4",
+        "https://h/v.mp4?sig=1",
+        "/local/v.mp4",
+        "dbfs:/v.mp4",
+        "beside.mp4",
+        "./sub/a b%.mp4",
+        "s3://b-1/v.mp4",
+    ]
+    (tmp_path / "list.json").write_text("\ufeff" + json.dumps(uris))
+    at = s3_server.put("s3://lists/day/list.json", tmp_path / "list.json")
+    listed = manifest.listing(at, store.params())
+    assert listed == [*uris[:4], "s3://lists/day/beside.mp4", "s3://lists/day/sub/a b%.mp4"]
+
+
+def test_a_list_on_the_web_names_what_lies_beside_it() -> None:
+    page = Page(json.dumps(["a.mp4", "s3://b-1/v.mp4"]).encode(), ranges=False)
+    with serving({"/x/list.json": page, "/x/v.mp4": Page(b"v")}) as site:
+        here = Params(http_private=True, retry_s=0.0)
+        assert manifest.listing(f"{site.url}/x/list.json?sig=1", here) == [f"{site.url}/x/a.mp4", "s3://b-1/v.mp4"]
+        assert manifest.listing(f"{site.url}/x/v.mp4?sig=1", here) == [f"{site.url}/x/v.mp4?sig=1"]
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/gone.json", "status 404"),
+        ("/bad.json", "Expecting value"),
+        ("/none.json", "no video there"),
+        ("/table.parquet", "Parquet is not read over http"),
+        ("/page.html", "neither a video nor a manifest"),
+    ],
+)
+def test_57_a_bad_list_on_the_web_is_refused_without_its_secrets(path: str, said: str) -> None:
+    pages = {"/bad.json": b"[", "/none.json": b"[]", "/table.parquet": b"PAR1", "/page.html": b"<html>"}
+    with serving({name: Page(data) for name, data in pages.items()}) as site, pytest.raises(UsageError, match=said) as e:
+        check(f"http://me:s3cret@{site.url[7:]}{path}?sig=AKIA", Params(http_private=True, retry_s=0.0))
+    assert "s3cret" not in str(e.value)
+    assert "AKIA" not in str(e.value)
+    assert f"{site.url}{path}: " in str(e.value)
+
+
+def test_a_loopback_manifest_is_refused_by_default() -> None:
+    with serving({"/list.json": Page(b"[]")}) as site, pytest.raises(ManifestError, match="no public address"):
+        manifest.kind(f"{site.url}/list.json", Params(retry_s=0.0))
+
+
+@pytest.mark.parametrize(
+    ("uri", "folder", "meant"),
+    [
+        ("v.mp4", "s3://b-1/x/", "s3://b-1/x/v.mp4"),
+        ("/v.mp4", "s3://b-1/x/", "/v.mp4"),
+        ("dbfs:/v.mp4", "/x", "dbfs:/v.mp4"),
+        ("ä?.mp4", "https://h/", "https://h/ä?.mp4"),
+    ],
+)
+def test_relative_means_from_the_list(uri: str, folder: str, meant: str) -> None:
+    assert absolute(uri, folder) == meant
+
+
+@pytest.mark.spark
+def test_spark_reads_a_prefix_without_asking_for_any_file(odd: str, spark: SparkSession, store: servers.Proxy) -> None:
+    listed = read(spark, odd, None, store.params()).toPandas()
+    assert dict(zip(listed["uri"], listed["source_version"], strict=True)) == found(odd, store.params())
+    (same,) = ingest.versions([listed], store.params())
+    assert same.equals(listed)
+    assert store.methods["HEAD"] == 0
+
+
+@pytest.mark.spark
+def test_46_a_night_on_known_objects_costs_their_listing(
+    s3_server: servers.Server, spark: SparkSession, store: servers.Proxy, tmp_path: Path
+) -> None:
+    film = write_numbered(tmp_path / "v.mp4", 30, 30, (160, 120))
+    for name in ("a.mp4", "b c.mp4"):
+        s3_server.put(f"s3://nights/in/{name}", film)
+    sets = [f"--set=sources.{key}={value}" for key, value in (("s3_endpoint", store.url), ("s3_region", "us-east-1"))]
+    night = ["ingest", "--manifest", "s3://nights/in/", "--output", str(tmp_path / "output"), *sets]
+    assert cli.main(night) == 0
+    videos = DeltaTable(str(tmp_path / "output/tables/videos")).to_pandas(columns=["uri", "source_version"])
+    assert dict(videos.itertuples(index=False)) == found("s3://nights/in/", store.params())
+    store.forget()
+    assert cli.main(night) == 0
+    # Before Spark, when the work is dealt, and by a task: whether it is a table, which folders it has, and what lies there.
+    assert (store.methods, store.requests) == (Counter(GET=7), Counter(nights=7))
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("m.jsonl", '{"uri": "a.mp4", "take": 1}\n{"uri": "s3://b-1/v.mp4", "note": "line\u2028end"}\r\n\n'),
+        ("m.csv", "\ufeffuri,take,note\na.mp4,1,\ns3://b-1/v.mp4,,line\u2028end\n"),
+    ],
+)
+def test_spark_gets_lines_from_the_web(spark: SparkSession, name: str, text: str) -> None:
+    with serving({f"/x/{name}": Page(text.encode())}) as site:
+        rows = read(spark, f"{site.url}/x/{name}", None, Params(http_private=True)).orderBy("uri").collect()
+    assert [(row["uri"], row["attributes"]) for row in rows] == [
+        (f"{site.url}/x/a.mp4", {"take": "1"}),
+        ("s3://b-1/v.mp4", {"note": "line\u2028end"}),
+    ]
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("m.jsonl", '{"uri": "/a"}\n{"uri": \n', "MALFORMED"),
+        ("m.csv", "uri,x\n/a\n", "MALFORMED: row 0"),
+        ("m.csv", 'uri\n"/a\n', "MALFORMED"),
+        ("m.csv", "uri,x\n", "no rows"),
+        ("m.csv", "path\n/a\n", "no column uri, only path"),
+    ],
+)
+def test_48_bad_lines_on_the_web_are_refused(spark: SparkSession, name: str, text: str, said: str) -> None:
+    with serving({f"/{name}": Page(text.encode())}) as site, pytest.raises(UsageError, match=said) as e:
+        read(spark, f"{site.url}/{name}?sig=AKIA", None, Params(http_private=True))
+    assert "AKIA" not in str(e.value)

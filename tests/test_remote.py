@@ -1,0 +1,156 @@
+"""remote: a file made of ranges reads as the file does, fetches little more than is read, and holds little of it."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.footage import numbers, read_number, write_numbered
+from udfs import media, remote, source
+from udfs.errors import MediaError
+from udfs.limits import Limits
+from udfs.remote import BLOCK, CACHE_BLOCKS, RemoteFile, RemotePath, Stat
+
+DATA = os.urandom(1 << 16) * 40  # 10 blocks
+
+
+class Shelf:
+    """A store of one file, which notes the ranges that are asked for and may change or fail."""
+
+    def __init__(self, data: bytes, fails_at: int | None = None) -> None:
+        self.data, self.fails_at, self.asked = data, fails_at, list[tuple[int, int]]()
+        self.path = RemotePath("test://shelf/file.mp4", Stat(len(data), str(id(self))), self.fetch)
+
+    def fetch(self, uri: str, start: int, end: int, version: str) -> bytes:
+        self.asked.append((start, end))
+        if self.fails_at is not None and end > self.fails_at:
+            raise MediaError("CHANGED", "another one lies there now")
+        return self.data[start:end]
+
+    @property
+    def fetched(self) -> int:
+        return sum(end - start for start, end in self.asked)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_held() -> Iterator[None]:
+    remote._blocks.clear()
+    yield
+    remote._blocks.clear()
+
+
+@given(st.lists(st.tuples(st.integers(0, len(DATA) + 10), st.integers(0, 3 * BLOCK)), max_size=8))
+def test_any_reads_give_what_the_bytes_give(reads: list[tuple[int, int]]) -> None:
+    remote._blocks.clear()
+    ours, true = io.BufferedReader(RemoteFile(Shelf(DATA).path)), io.BytesIO(DATA)
+    for at, length in reads:
+        assert ours.seek(at) == true.seek(at)
+        assert ours.read(length) == true.read(length)
+
+
+@pytest.mark.parametrize(("whence", "offset", "at"), [(0, 5, 5), (1, -2, 1), (2, -1, len(DATA) - 1)])
+def test_seek_counts_from_where_it_is_told(whence: int, offset: int, at: int) -> None:
+    file = RemoteFile(Shelf(DATA).path)
+    file.seek(3)
+    assert file.seek(offset, whence) == file.tell() == at
+
+
+def test_nothing_is_fetched_before_it_is_read() -> None:
+    shelf = Shelf(DATA)
+    RemoteFile(shelf.path).seek(0, os.SEEK_END)
+    assert shelf.asked == []
+
+
+def test_one_byte_costs_a_block_and_the_next_opening_nothing() -> None:
+    shelf = Shelf(DATA)
+    for _ in range(2):
+        assert RemoteFile(shelf.path).read(1) == DATA[:1]
+    assert shelf.asked == [(0, BLOCK)]
+
+
+def test_the_last_block_is_as_long_as_the_file() -> None:
+    shelf = Shelf(DATA[: BLOCK + 7])
+    assert io.BufferedReader(RemoteFile(shelf.path)).read() == DATA[: BLOCK + 7]
+    assert shelf.fetched == BLOCK + 7
+
+
+def test_a_long_read_fetches_more_at_a_time_and_never_an_eighth_too_much() -> None:
+    shelf = Shelf(bytes(200 * BLOCK))
+    file, read = RemoteFile(shelf.path), 0
+    while part := file.read(BLOCK // 3):
+        read += len(part)
+        assert shelf.fetched <= max(read * 9 / 8 + BLOCK, BLOCK)
+    assert shelf.fetched == read == 200 * BLOCK
+    assert len(shelf.asked) < 60
+
+
+def test_two_stretches_that_take_turns_are_each_read_on() -> None:
+    shelf = Shelf(bytes(100 * BLOCK))
+    file = RemoteFile(shelf.path)
+    for number in range(40):
+        for begin in (0, 50):
+            file.seek((begin + number) * BLOCK)
+            file.read(1)
+    assert len(shelf.asked) < 60
+    assert shelf.fetched < 1.2 * 80 * BLOCK
+
+
+def test_what_is_held_stays_bounded_and_the_oldest_goes() -> None:
+    shelf = Shelf(bytes((CACHE_BLOCKS + 50) * BLOCK))
+    file = RemoteFile(shelf.path)
+    while file.read(BLOCK):
+        assert len(remote._blocks) <= CACHE_BLOCKS
+    asked = len(shelf.asked)
+    file.seek(0)
+    file.read(1)
+    assert len(shelf.asked) == asked + 1
+
+
+def test_another_version_is_another_file() -> None:
+    old, new = Shelf(b"old"), Shelf(b"new")
+    assert old.path.uri == new.path.uri
+    assert (RemoteFile(old.path).read(3), RemoteFile(new.path).read(3)) == (b"old", b"new")
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts", ".avi"])
+def test_a_video_decodes_as_it_does_from_a_path(tmp_path: Path, suffix: str) -> None:
+    path = write_numbered(tmp_path / f"v{suffix}", 90)
+    with media.open_video(Shelf(path.read_bytes()).path, Limits()) as video:
+        assert [read_number(frame) for _, frame in media.frames(video)] == numbers(path)
+        assert [read_number(frame) for _, frame in media.frames(video, 1.0, 2.0)] == numbers(path)[30:60]
+
+
+def test_the_facts_are_those_of_the_path(tmp_path: Path) -> None:
+    path = write_numbered(tmp_path / "v.mp4", 90, audio="aac")
+    shelf = Shelf(path.read_bytes())
+    assert media.probe(shelf.path, Limits()) == media.probe(str(path), Limits())
+    assert source.content_tag(shelf.path) == source.content_tag(str(path))
+
+
+def test_what_the_store_says_midway_is_what_is_raised(tmp_path: Path) -> None:
+    path = write_numbered(
+        tmp_path / "v.mp4", 90, options={"x264-params": "nal-hrd=cbr:bitrate=9000:vbv-maxrate=9000:vbv-bufsize=9000"}
+    )
+    shelf = Shelf(path.read_bytes())
+    with media.open_video(shelf.path, Limits()) as video:
+        shown = media.frames(video)
+        next(shown)
+        shelf.fails_at = len(shelf.data) // 2
+        with pytest.raises(MediaError, match="CHANGED"):
+            list(shown)
+
+
+def test_a_store_that_fails_at_once_is_no_corrupt_video() -> None:
+    with pytest.raises(MediaError, match="CHANGED"), media.open_video(Shelf(DATA, fails_at=0).path, Limits()):
+        pass
+
+
+def test_what_is_no_video_is_told_from_its_first_bytes() -> None:
+    with pytest.raises(MediaError, match="DENIED"), media.open_video(Shelf(b"ffconcat version 1.0\n").path, Limits()):
+        pass

@@ -1,0 +1,294 @@
+"""s3: objects of a real server are read by ranges, as they were, whatever becomes of single requests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from tests import clips
+from tests.footage import read_number, write_looped, write_numbered
+from tests.s3 import KEYS, Fault, Proxy, Server
+from udfs import clip, embed, frames, ingest, media, remote, s3, source, store, windowframes
+from udfs.batching import Env, Row
+from udfs.errors import MediaError, StoreError
+from udfs.limits import Limits
+from udfs.source import Params
+
+NAMES = ["mojibake Ã©.mp4", "emoji 😀.mp4", "a%20b.mp4", "what?.mp4", "#1 a+b.mp4"]
+BITS = os.urandom(1 << 20)
+STEADY = {"x264-params": "nal-hrd=cbr:bitrate=8000:vbv-maxrate=8000:vbv-bufsize=8000"}  # kbit/s, padded: 10 MB in 10 s
+
+
+@pytest.fixture(autouse=True)
+def _nothing_held() -> Iterator[None]:
+    remote._blocks.clear()
+    yield
+    remote._blocks.clear()
+
+
+@pytest.fixture(scope="module")
+def uri(s3_server: Server, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A megabyte of chance."""
+    path = tmp_path_factory.mktemp("bits") / "bits.bin"
+    path.write_bytes(BITS)
+    return s3_server.put("s3://things/bits.bin", path)
+
+
+@pytest.fixture(scope="module")
+def ten_s(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """300 numbered frames and their hum, 10 MB."""
+    path = tmp_path_factory.mktemp("ten") / "ten.mp4"
+    return write_numbered(path, 300, audio="aac", gop=30, options=STEADY)
+
+
+def read(uri: str, start: int, end: int, params: Params) -> bytes:
+    return s3.fetch(uri, start, end, s3.stat(uri, params).version, params)
+
+
+def test_a_range_is_those_bytes(proxy: Proxy, uri: str) -> None:
+    assert read(uri, 1000, 5000, proxy.params()) == BITS[1000:5000]
+    assert proxy.sent["things/bits.bin"] == 4000
+
+
+@pytest.mark.parametrize("name", [*NAMES, "../up.mp4", "a//b.mp4"])
+def test_a_key_is_taken_as_it_is_written(name: str) -> None:
+    assert s3.place(f"s3://bucket/{name}") == ("bucket", name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_object_of_any_name_is_found(s3_server: Server, proxy: Proxy, tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_bytes(b"12345")
+    assert read(s3_server.put(f"s3://things/{name}", tmp_path / "file"), 1, 3, proxy.params()) == b"23"
+
+
+@pytest.mark.parametrize("fault", get_args(Fault))
+def test_a_fault_of_one_request_is_not_seen(proxy: Proxy, uri: str, fault: Fault) -> None:
+    version = s3.stat(uri, proxy.params()).version
+    proxy.planned = [fault, fault]
+    assert s3.fetch(uri, 0, len(BITS), version, proxy.params()) == BITS
+    assert proxy.faults == {fault: 2}
+
+
+@pytest.mark.parametrize("fault", get_args(Fault))
+def test_a_fault_that_stays_is_unreachable(proxy: Proxy, uri: str, fault: Fault) -> None:
+    version = s3.stat(uri, proxy.params()).version
+    proxy.rate, proxy.kinds = 1.0, (fault,)
+    with pytest.raises(MediaError, match="UNREACHABLE") as e:
+        s3.fetch(uri, 0, len(BITS), version, proxy.params(retry_s=0.5))
+    assert not any(secret in f"{e.value}" for secret in (*KEYS.values(), proxy.url))
+
+
+def test_a_store_that_is_not_there_is_unreachable() -> None:
+    params = Params(s3_endpoint="http://127.0.0.1:9", retry_s=0.2, s3_region="us-east-1", s3_anonymous=True)
+    with pytest.raises(MediaError, match="UNREACHABLE"):
+        s3.stat("s3://bucket/key", params)
+
+
+@pytest.mark.parametrize("uri", ["s3://things/none.mp4", "s3://nowhere/bits.bin", "s3://things", "s3://things/", "s3:///key"])
+def test_what_is_not_there_is_not_found(proxy: Proxy, uri: str) -> None:
+    with pytest.raises(MediaError, match="NOT_FOUND"):
+        source.checked_path(uri, proxy.params())
+
+
+def test_an_object_without_bytes_is_empty(s3_server: Server, proxy: Proxy, tmp_path: Path) -> None:
+    (tmp_path / "none").write_bytes(b"")
+    with pytest.raises(MediaError, match="EMPTY"):
+        source.checked_path(s3_server.put("s3://things/none", tmp_path / "none"), proxy.params())
+
+
+def test_outside_the_roots_nothing_is_asked(proxy: Proxy, uri: str) -> None:
+    for roots in (("/data",), ("s3://things/bits",), ("s3://thing",)):
+        with pytest.raises(MediaError, match="DENIED"):
+            source.checked_path(uri, proxy.params(roots=roots))
+    assert not proxy.requests
+    assert source.checked_path(uri, proxy.params(roots=("/data", "s3://things/")))
+    assert source.own_path(uri, proxy.params(roots=("/data",)))
+
+
+def test_an_object_that_is_replaced_is_changed(s3_server: Server, proxy: Proxy, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"one")
+    uri = s3_server.put("s3://things/a", tmp_path / "a")
+    path = source.checked_path(uri, proxy.params())
+    (tmp_path / "a").write_bytes(b"two")
+    s3_server.put(uri, tmp_path / "a")
+    with pytest.raises(MediaError, match="CHANGED"):
+        source.unchanged_path(uri, source.version(path), proxy.params())
+    with pytest.raises(MediaError, match="CHANGED"), remote.opened(path) as f:
+        f.read()
+
+
+def test_keys_that_are_wrong_stop_the_run(proxy: Proxy, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    with pytest.raises(StoreError, match="SignatureDoesNotMatch") as e:
+        s3.stat(uri, proxy.params(timeout_s=6))  # settings of its own: a client is kept
+    assert "wrong" not in str(e.value)
+
+
+def test_no_keys_at_all_stop_the_run(proxy: Proxy, uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in KEYS:
+        monkeypatch.delenv(name)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with pytest.raises(StoreError, match="credentials"):
+        s3.stat(uri, proxy.params(timeout_s=7))
+
+
+def test_a_profile_is_read_from_the_users_file(proxy: Proxy, uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    lines = (f"{name.lower()} = {value}\n" for name, value in KEYS.items())
+    (tmp_path / "credentials").write_text("[films]\n" + "".join(lines))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    for name in KEYS:
+        monkeypatch.delenv(name)
+    assert s3.stat(uri, proxy.params(s3_profile="films")).size == len(BITS)
+    with pytest.raises(StoreError, match="no client for s3://"):
+        s3.stat(uri, proxy.params(s3_profile="none"))
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize("in_front", [False, True], ids=["moov at the end", "moov in front"])
+def test_probing_and_a_span_cost_little_more_than_they_show(
+    s3_server: Server, proxy: Proxy, ten_s: Path, tmp_path: Path, in_front: bool
+) -> None:
+    """Of 200 MB in 200 s."""
+    path = write_looped(ten_s, tmp_path / "long.mp4", 20, in_front=in_front)
+    uri, key, size = s3_server.put("s3://things/long.mp4", path), "things/long.mp4", path.stat().st_size
+    env = Env("unused", "f", sources=proxy.params())
+    (facts,) = ingest.facts({"uri": uri}, env)
+    probed = proxy.sent[key]
+    remote._blocks.clear()
+    proxy.forget()
+    with media.open_video(source.unchanged_path(uri, facts["source_version"], env.sources), Limits()) as video:
+        shown = [read_number(frame) for _, frame in media.frames(video, 95.0, 105.0)]
+    share = size * 10 / facts["duration_s"]
+    cost = f"{proxy.sent[key] / share:.2f} of their share, {proxy.requests[key]} requests"
+    print(f"{size / 1e6:.0f} MB: probed by {probed / size:.2%}; 10 s: {cost}")
+    assert size > 200e6
+    assert shown == [(k + 150) % 300 for k in range(300)]
+    assert probed < 0.02 * size
+    assert proxy.sent[key] < 1.5 * share
+
+
+def test_the_facts_of_an_object_are_those_of_the_file(s3_server: Server, proxy: Proxy, ten_s: Path) -> None:
+    uri = s3_server.put("s3://things/ten.mp4", ten_s)
+    env = Env("unused", "f", sources=proxy.params())
+    (there,), (here,) = ingest.facts({"uri": uri}, env), ingest.facts({"uri": str(ten_s)}, env)
+    assert {name for name in here if there[name] != here[name]} == {"video_id", "uri", "source_version"}
+
+
+def span(second: int) -> Row:
+    """Two seconds of a video of 30 frames a second."""
+    first = 30 * second
+    return {"clip_id": f"c{second}", "start_s": second, "end_s": second + 2.0, "start_frame": first, "end_frame": first + 60}
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize("settings", [clip.Params(), clip.Params(mode="copy")], ids=["transcode", "copy"])
+def test_clips_cut_from_and_to_a_store_are_those_of_a_folder(
+    s3_server: Server, proxy: Proxy, ten_s: Path, tmp_path: Path, settings: clip.Params
+) -> None:
+    uri = s3_server.put("s3://things/ten.mp4", ten_s)
+    made = []
+    for media_root, source_uri in (("s3://things/out/media", uri), (str(tmp_path / "media"), str(ten_s))):
+        env = Env(media_root, "f" * 16, sources=proxy.params())
+        (row,) = ingest.facts({"uri": source_uri}, env)
+        spans = [span(k) for k in (1, 4)]
+        made.append(clip.cut(row | {"spans": spans, "video_id": "v"}, settings, env))
+    there, here = made
+    assert [{**row, "uri": ""} for row in there] == [{**row, "uri": ""} for row in here]
+    assert [row["uri"] for row in there] == [f"s3://things/out/media/clips/c{k}/c{k}-ffffffff.mp4" for k in (1, 4)]
+    with remote.opened(source.own_path(there[0]["uri"], proxy.params())) as f, open(here[0]["uri"], "rb") as local:
+        assert f.read() == local.read()
+
+
+def upload(proxy: Proxy, data: bytes, name: str = "file.bin", **settings: Any) -> bytes:
+    """What lies in the store after a file has been written there."""
+    uri = f"s3://things/up/{name}"
+    with store.writing(uri, proxy.params(**settings)) as path:
+        Path(path).write_bytes(data)
+    with remote.opened(source.own_path(uri, proxy.params())) as f:
+        return f.read()
+
+
+def test_a_small_file_is_one_put(s3_server: Server, proxy: Proxy) -> None:
+    s3_server.bucket("things")
+    assert upload(proxy, b"content") == b"content"
+    assert proxy.methods["PUT"] == 1
+
+
+@pytest.mark.parametrize("fault", ["slow", "lost", "unanswered"])
+def test_a_fault_of_one_put_is_not_seen(s3_server: Server, proxy: Proxy, fault: Fault) -> None:
+    s3_server.bucket("things")
+    proxy.planned = [fault, fault]
+    assert upload(proxy, fault.encode()) == fault.encode()
+    assert proxy.faults == {fault: 2}
+
+
+@pytest.fixture
+def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3, "PART", 5 << 20)
+
+
+@pytest.mark.s3
+@pytest.mark.usefixtures("_small_parts")
+@pytest.mark.parametrize("fault", [None, "slow", "lost", "unanswered"])
+def test_a_large_file_goes_by_parts(s3_server: Server, proxy: Proxy, fault: Fault | None) -> None:
+    s3_server.bucket("things")
+    data = BITS * 11
+    proxy.planned = [None, fault, fault, None, None, fault]  # an upload that is begun unanswered is known to nobody
+    assert upload(proxy, data) == data
+    assert unfinished(proxy) == 0
+
+
+@pytest.mark.s3
+@pytest.mark.usefixtures("_small_parts")
+def test_parts_that_do_not_arrive_leave_nothing(s3_server: Server, proxy: Proxy) -> None:
+    s3_server.bucket("things")
+    before = unfinished(proxy)
+    proxy.planned = [None, None, "lost"]  # begun, a part, and one that is lost
+    with pytest.raises(MediaError, match="UNREACHABLE"):
+        upload(proxy, BITS * 11, "half.bin", retry_s=0.0)
+    assert unfinished(proxy) == before
+    with pytest.raises(MediaError, match="NOT_FOUND"):
+        s3.stat("s3://things/up/half.bin", proxy.params())
+
+
+def unfinished(proxy: Proxy) -> int:
+    """Uploads that were begun and neither completed nor aborted."""
+    return len(s3.client(proxy.params()).list_multipart_uploads(Bucket="things").get("Uploads", []))
+
+
+def test_a_write_that_breaks_off_leaves_nothing(proxy: Proxy) -> None:
+    left = []
+
+    def write_half() -> None:
+        with store.writing("s3://things/up/none.bin", proxy.params()) as path:
+            Path(path).write_bytes(b"half")
+            left.append(Path(path))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        write_half()
+    assert not left[0].exists()
+    assert not proxy.requests
+
+
+def test_a_bucket_that_takes_nothing_stops_the_run(proxy: Proxy, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x")
+    with pytest.raises(StoreError, match="s3://nowhere does not take what is written"):
+        s3.put("s3://nowhere/a.bin", str(tmp_path / "a"), proxy.params())
+
+
+def test_a_clip_in_a_store_is_read_back(s3_server: Server, proxy: Proxy, tmp_path: Path) -> None:
+    path = write_numbered(tmp_path / "a.mp4")
+    uri = s3_server.put("s3://things/a.mp4", path)
+    row = clips.row(path) | {"uri": uri}
+    env = Env("unused", "f", sources=proxy.params())
+    _, there = embed.look(uri, 8, frames.short_side(64), env)
+    _, here = embed.look(str(path), 8, frames.short_side(64), env)
+    assert (there == here).all()
+    assert len(windowframes.look(row["uri"], [0.0, 1.0], frames.short_side(64), env)) == 2

@@ -1,0 +1,408 @@
+"""web: what lies at an address is read in ranges, or once; what a server does wrong is said in one line without the address."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tests.footage import write_numbered
+from tests.webs import Page, serving
+from udfs import downloads, ingest, source, web, weblines
+from udfs.batching import Env
+from udfs.errors import MediaError
+from udfs.remote import Stat
+from udfs.source import Params
+from udfs.weblines import public, redacted, target
+
+DATA = random.Random(0).randbytes(300_000)
+HERE = Params(http_private=True, retry_s=3.0, timeout_s=1.0, http_total_s=5.0)
+ONCE = Params(http_private=True, retry_s=0.0, timeout_s=1.0, http_total_s=1.0)
+
+
+@pytest.fixture(autouse=True)
+def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder for temporary files, and no line kept from an earlier test."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    downloads._folder.cache_clear()
+    weblines._mine.__dict__.clear()
+    yield tmp_path / f"reelmill-downloads-{os.getuid()}"
+    downloads._folder.cache_clear()
+
+
+def refusal(uri: str, params: Params = ONCE) -> MediaError:
+    """What `stat` says of an address that it cannot use."""
+    with pytest.raises(MediaError) as e:
+        web.stat(uri, params)
+    return e.value
+
+
+def held(disk: Path) -> list[int]:
+    """The sizes of the files on disk."""
+    return sorted(file.stat().st_size for file in disk.iterdir() if not file.name.startswith("."))
+
+
+def test_a_range_costs_its_bytes_and_one_connection() -> None:
+    with serving({"/v.mp4": Page(DATA)}) as site:
+        found = web.stat(f"{site.url}/v.mp4", HERE)
+        assert found == Stat(300_000, "300000-one")
+        assert web.fetch(f"{site.url}/v.mp4", 1000, 3000, found.version, HERE) == DATA[1000:3000]
+        assert web.fetch(f"{site.url}/v.mp4", 299_999, 300_000, found.version, HERE) == DATA[-1:]
+    assert (site.sent, site.connections, len(site.asked)) == (1 + 2000 + 1, 1, 3)
+
+
+def test_a_server_without_ranges_sends_a_file_once(disk: Path) -> None:
+    with serving({"/v.mp4": Page(DATA, ranges=False)}) as site:
+        found = web.stat(f"{site.url}/v.mp4", HERE)
+        assert not disk.exists() or held(disk) == []
+        for start in (0, 100_000, 299_000):
+            assert web.fetch(f"{site.url}/v.mp4", start, start + 1000, found.version, HERE) == DATA[start : start + 1000]
+    assert (found, len(site.asked), held(disk)) == (Stat(300_000, "300000-one"), 2, [300_000])
+
+
+def test_a_server_that_states_no_size_sends_a_file_once(disk: Path) -> None:
+    with serving({"/v.mp4": Page(DATA, ranges=False, length=None)}) as site:
+        for _ in range(2):
+            found = web.stat(f"{site.url}/v.mp4", HERE)
+            assert web.fetch(f"{site.url}/v.mp4", 5, 9, found.version, HERE) == DATA[5:9]
+    assert found == Stat(300_000, "300000-one")
+    assert (len(site.asked), held(disk)) == (2, [300_000])  # the second look goes no further than the headers
+
+
+@pytest.mark.parametrize(
+    ("page", "version"),
+    [
+        (Page(DATA, etag='W/"two"'), '300000-W/"two'),
+        (Page(DATA, etag="", modified="Sat, 21 Nov 2026 10:00:00 GMT"), "300000-Sat, 21 Nov 2026 10:00:00 GMT"),
+        (Page(DATA, etag=""), "300000-"),
+    ],
+)
+def test_a_version_is_what_the_server_has_for_one(page: Page, version: str) -> None:
+    with serving({"/v.mp4": page}) as site:
+        assert web.stat(f"{site.url}/v.mp4", HERE).version == version
+        assert web.fetch(f"{site.url}/v.mp4", 0, 10, version, HERE) == DATA[:10]
+
+
+@pytest.mark.parametrize(
+    "changed", [Page(DATA, etag='"two"'), Page(DATA[:-1]), Page(DATA[:500]), Page(DATA, etag='"two"', ranges=False)]
+)
+def test_29_another_file_at_the_address_is_said(changed: Page, disk: Path) -> None:
+    with serving({"/v.mp4": Page(DATA)}) as site:
+        found = web.stat(f"{site.url}/v.mp4", HERE)
+        site.pages["/v.mp4"] = changed
+        with pytest.raises(MediaError, match="CHANGED"):
+            web.fetch(f"{site.url}/v.mp4", 1000, 2000, found.version, HERE)
+    assert held(disk) == []
+
+
+@pytest.mark.parametrize("fault", ["busy", "cut", "reset"])
+@pytest.mark.parametrize("ranges", [True, False])
+def test_43_what_passes_is_asked_for_again(fault: Any, ranges: bool) -> None:
+    with serving({"/v.mp4": Page(DATA, ranges=ranges)}) as site:
+        found = web.stat(f"{site.url}/v.mp4", HERE)
+        site.pages["/v.mp4"].faults = [fault, fault]
+        assert web.fetch(f"{site.url}/v.mp4", 1000, 200_000, found.version, HERE) == DATA[1000:200_000]
+    assert len(site.asked) == 4
+
+
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        (Page(DATA, faults=["busy"] * 9), "status 503, at the last of"),
+        (Page(DATA, faults=["reset"] * 9), "Connection reset by peer, at the last of"),
+        (Page(DATA, ranges=False, length=None, faults=["cut"] * 9), "IncompleteRead, at the last of"),
+        (Page(DATA, faults=["slow headers"]), "the answer took too long, at the last of"),
+        (Page(DATA, ranges=False, length=None, faults=["slow body"]), "the answer took too long, at the last of"),
+    ],
+)
+def test_43_what_does_not_pass_is_given_up_in_time(page: Page, said: str, disk: Path) -> None:
+    started = time.monotonic()
+    with serving({"/v.mp4": page}) as site:
+        error = refusal(f"{site.url}/v.mp4")
+    assert (error.code, error.message[: len(said)]) == ("UNREACHABLE", said)
+    assert time.monotonic() - started < 4
+    assert not disk.exists() or held(disk) == []
+
+
+def test_43_a_server_that_accepts_and_says_nothing_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        error = refusal(f"http://127.0.0.1:{silent.getsockname()[1]}/v.mp4")
+    assert error.code == "UNREACHABLE"
+
+
+@pytest.mark.parametrize("length", [299_999, 300_001])
+def test_43_a_wrong_content_length_is_what_counts_or_a_body_too_short(length: int) -> None:
+    with serving({"/v.mp4": Page(DATA, ranges=False, length=length)}) as site:
+        found = web.stat(f"{site.url}/v.mp4", ONCE)
+        assert found.size == length
+        if length < 300_000:
+            assert web.fetch(f"{site.url}/v.mp4", 0, length, found.version, ONCE) == DATA[:length]
+        else:
+            with pytest.raises(MediaError, match="UNREACHABLE: 300000 of 300001 bytes came"):
+                web.fetch(f"{site.url}/v.mp4", 0, 10, found.version, ONCE)
+
+
+@pytest.mark.parametrize(
+    ("page", "code"),
+    [
+        (Page(status=404), "NOT_FOUND"),
+        (Page(status=403), "DENIED"),
+        (Page(DATA, ranges=False, headers={"Content-Encoding": "gzip"}), "UNSUPPORTED"),
+        (Page(DATA, redirect="/v.mp4"), "DENIED"),
+        (Page(DATA, redirect="ftp://127.0.0.1/v.mp4"), "UNSUPPORTED"),
+        (Page(DATA, redirect="file:///etc/passwd"), "UNSUPPORTED"),
+    ],
+)
+def test_what_a_server_answers_has_a_code(page: Page, code: str) -> None:
+    with serving({"/v.mp4": page}) as site:
+        assert refusal(f"{site.url}/v.mp4").code == code
+    assert len(site.asked) == (6 if page.redirect == "/v.mp4" else 1)
+
+
+UNSTATED = [Page(DATA, ranges=False, length=None), Page(DATA, ranges=False, length=None, endless=True)]
+
+
+@pytest.mark.parametrize("page", [Page(DATA), Page(DATA, ranges=False), *UNSTATED])
+def test_20_a_file_over_the_limit_is_not_read(page: Page, disk: Path) -> None:
+    with serving({"/v.mp4": page}) as site:
+        error = refusal(f"{site.url}/v.mp4", Params(http_private=True, max_bytes=299_999))
+    assert error.code == "TOO_LARGE"
+    assert not disk.exists() or held(disk) == []
+
+
+@pytest.mark.parametrize("page", [Page(DATA, ranges=False), *UNSTATED])
+def test_20_a_file_that_the_disk_may_not_hold_is_not_downloaded(page: Page, disk: Path) -> None:
+    with serving({"/v.mp4": page}) as site, pytest.raises(MediaError, match=r"TOO_LARGE: .* over sources.http_disk_bytes"):
+        web.fetch(f"{site.url}/v.mp4", 0, 10, "300000-one", Params(http_private=True, http_disk_bytes=299_999))
+    assert held(disk) == []
+
+
+def test_no_encoding_is_asked_for() -> None:
+    with serving({"/v.mp4": Page(DATA)}) as site:
+        web.stat(f"{site.url}/v.mp4", HERE)
+    assert site.asked[0][1]["accept-encoding"] == "identity"
+
+
+def test_a_redirect_is_followed_and_takes_no_password_along() -> None:
+    with (
+        serving({"/v.mp4": Page(DATA)}) as there,
+        serving({"/to": Page(redirect="/on"), "/on": Page(redirect=f"{there.url}/v.mp4?x=1")}) as here,
+    ):
+        assert web.stat(f"http://me:s%40cret@{here.url[7:]}/to", HERE).size == 300_000
+    assert [headers.get("authorization") for _, headers in here.asked] == ["Basic bWU6c0BjcmV0"] * 2
+    assert [(path, headers.get("authorization")) for path, headers in there.asked] == [("/v.mp4?x=1", None)]
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "localhost",
+        "2130706433",
+        "0177.0.0.1",
+        "0x7f.1",
+        "127.1",
+        "[::ffff:127.0.0.1]",
+        "0.0.0.0",
+        "me@127.0.0.1",
+        "example.com@127.0.0.1",
+    ],
+)
+def test_52_a_loopback_address_is_not_asked_however_it_is_written(host: str) -> None:
+    with serving({"/v.mp4": Page(DATA)}) as site:
+        error = refusal(f"http://{host}:{site.url.rpartition(':')[2]}/v.mp4", Params(retry_s=0.0))
+    assert error.code == "DENIED"
+    assert site.connections == 0
+
+
+PRIVATE = (
+    "10.0.0.1 172.16.0.1 192.168.1.1 100.64.0.1 169.254.169.254 224.0.0.1 255.255.255.255 240.0.0.1 0.0.0.0 ::1 :: fe80::1%1 "
+)
+EMBEDDED = "fc00::1 ff02::1 fec0::1 ::ffff:10.0.0.1 ::10.0.0.1 64:ff9b::a9fe:a9fe 2002:a00:1::1 2001:db8::1 2001::1"
+
+
+@pytest.mark.parametrize("address", (PRIVATE + EMBEDDED).split())
+def test_52_addresses_that_are_not_of_the_open_internet(address: str) -> None:
+    assert not public(address)
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"])
+def test_addresses_of_the_open_internet(address: str) -> None:
+    assert public(address)
+
+
+def test_52_a_redirect_to_a_private_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weblines, "public", lambda address: address == "127.0.0.1")
+    with (
+        serving({"/v.mp4": Page(DATA)}, host="127.0.0.2") as inner,
+        serving({"/v.mp4": Page(redirect=f"{inner.url}/v.mp4")}) as outer,
+    ):
+        error = refusal(f"{outer.url}/v.mp4", Params(retry_s=0.0))
+    assert (error.code, len(outer.asked), inner.connections) == ("DENIED", 1, 0)
+
+
+def test_52_a_name_that_leads_elsewhere_the_second_time_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = ["127.0.0.1", "127.0.0.2"]
+    real = socket.getaddrinfo
+    monkeypatch.setattr(weblines, "public", lambda address: address == "127.0.0.1")
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, port, **how: real(answers.pop(0), port, **how))
+    with serving({"/v.mp4": Page(DATA, faults=["reset"])}) as site:
+        error = refusal(site.url.replace("127.0.0.1", "rebind.test") + "/v.mp4", Params(retry_s=2.0))
+    assert (error.code, site.connections, answers) == ("DENIED", 1, [])
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://", "http:///v.mp4", "http://host:99999/v.mp4", "http://[::1/v.mp4", "http://a b/v.mp4", "gopher://x/"]
+)
+def test_no_address_of_http_at_all(uri: str) -> None:
+    assert refusal(uri).code == "UNSUPPORTED"
+
+
+@pytest.mark.parametrize(
+    ("uri", "path"),
+    [
+        ("http://h/a b/%20ü.mp4", "/a%20b/%20%C3%BC.mp4"),
+        ("http://h/100%.mp4?sig=a%2Fb+c/d==#part", "/100%25.mp4?sig=a%2Fb+c/d=="),
+        ("http://h", "/"),
+    ],
+)
+def test_a_request_has_everything_escaped_once(uri: str, path: str) -> None:
+    assert target(uri).path == path
+
+
+SECRETS = ("s3cret", "AKIA", "sign")
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        Page(status=404),
+        Page(DATA, faults=["busy"]),
+        Page(DATA, faults=["reset"]),
+        Page(redirect="http://x:s3cret@[::1/?sign=AKIA"),
+        Page(redirect="?sign=AKIA"),
+    ],
+)
+def test_57_no_secret_of_an_address_is_in_what_is_said(page: Page) -> None:
+    with serving({"/v.mp4": page}) as site, pytest.raises(MediaError) as e:
+        web.stat(f"http://me:s3cret@{site.url[7:]}/v.mp4?sign=AKIA", ONCE)
+    said = [f"{error} {error.args}" for error in (e.value, e.value.__cause__, e.value.__context__) if error]
+    assert not any(secret in text for secret in SECRETS for text in said)
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("https://me:s3cret@h.org/v.mp4?sign=AKIA#x", "https://h.org/v.mp4"),
+        ("HTTP://a@b@h/v", "HTTP://h/v"),
+        ("https://h/v@2.mp4", "https://h/v@2.mp4"),
+        ("/local/v.mp4?x", "/local/v.mp4?x"),
+    ],
+)
+def test_57_an_address_can_be_shown_without_its_secrets(uri: str, shown: str) -> None:
+    assert redacted(uri) == shown
+
+
+def certificate(folder: Path) -> Path:
+    """A certificate of 127.0.0.1 that nobody has signed, and its key, in a file."""
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    names = ["-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*made, *names, "-keyout", folder / "key.pem", "-out", folder / "cert.pem"], check=True, capture_output=True)
+    (folder / "both.pem").write_text((folder / "key.pem").read_text() + (folder / "cert.pem").read_text())
+    return folder / "both.pem"
+
+
+def test_a_certificate_must_be_one_that_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = certificate(tmp_path)
+    with serving({"/v.mp4": Page(DATA), "/down": Page(redirect="http://127.0.0.1/v.mp4")}, certificate=both) as site:
+        error = refusal(f"{site.url}/v.mp4", HERE)
+        assert (error.code, site.asked) == ("DENIED", [])
+        assert "not trusted: self-signed certificate" in error.message
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
+        weblines._tls.cache_clear()
+        assert web.stat(f"{site.url}/v.mp4", HERE).size == 300_000
+        assert refusal(f"{site.url}/down", HERE).message == "a redirect from https to http"
+    weblines._tls.cache_clear()
+
+
+def test_the_disk_holds_the_files_used_last(disk: Path) -> None:
+    params = Params(http_private=True, http_disk_bytes=650_000)
+    with serving({f"/{i}": Page(DATA, ranges=False) for i in range(3)}) as site:
+        for number in (0, 1, 0, 2, 0):
+            assert web.fetch(f"{site.url}/{number}", 7, 9, "300000-one", params) == DATA[7:9]
+            time.sleep(0.01)
+    assert [path for path, _ in site.asked] == ["/0", "/1", "/2"]
+    assert held(disk) == [300_000, 300_000]
+
+
+def fetched(uri: str, folder: str) -> list[str]:
+    """In a process of its own: fetch a file that ends on disk, and what lies there then."""
+    tempfile.tempdir = folder
+    web.fetch(uri, 0, 10, "300000-one", HERE)
+    return [file.name for file in downloads._folder(os.getpid()).iterdir() if not file.name.startswith(".")]
+
+
+def test_41_files_go_with_the_last_process_and_those_of_a_killed_one_with_the_next(disk: Path, tmp_path: Path) -> None:
+    with serving({"/v.mp4": Page(DATA, ranges=False)}) as site:
+        disk.mkdir(mode=0o700)
+        (disk / "left.part").write_bytes(b"x")
+        with multiprocessing.get_context("spawn").Pool(2) as pool:
+            shown = pool.starmap(fetched, [(f"{site.url}/v.mp4", str(tmp_path))] * 4)
+            pool.close()
+            pool.join()
+    whole = {name for names in shown for name in names if not name.endswith(".part")}  # both may have fetched it at once
+    assert len(whole) == 1
+    assert not any("left.part" in names for names in shown)
+    assert held(disk) == []
+
+
+def test_a_video_on_the_web_is_ingested_by_its_ranges(tmp_path: Path) -> None:
+    film = write_numbered(tmp_path / "v.mp4", 60, 30, (160, 120)).read_bytes()
+    with serving({"/a/v.mp4": Page(film)}) as site:
+        uri = f"{site.url}/a/v.mp4?sig=AKIA"
+        (row,) = ingest.facts({"uri": uri, "attributes": None}, Env("unused", "0" * 16, sources=HERE))
+        (batch,) = ingest.versions([pd.DataFrame({"uri": [uri], "source_version": None})], HERE)
+        assert source.unchanged_path(uri, batch["source_version"][0], HERE) == source.checked_path(uri, HERE)
+    assert (row["uri"], row["num_frames"], row["size"]) == (uri, 60, len(film))
+    assert row["content_tag"] == source.content_tag(str(tmp_path / "v.mp4"))
+    assert batch["source_version"][0] == row["source_version"] == f"{len(film)}-one"
+
+
+@pytest.mark.parametrize(
+    ("page", "code"),
+    [(Page(b""), "EMPTY"), (Page(b"", ranges=False), "EMPTY"), (Page(b"no video"), "UNSUPPORTED"), (Page(DATA), "UNSUPPORTED")],
+)
+def test_57_a_bad_video_on_the_web_is_a_row_whose_message_shows_no_address(page: Page, code: str) -> None:
+    with serving({"/v.mp4": page}) as site:
+        uri = f"http://me:s3cret@{site.url[7:]}/v.mp4?sign=AKIA"
+        env = Env("unused", "0" * 16, sources=HERE)
+        (batch,) = ingest.rows([pd.DataFrame({"uri": [uri], "attributes": None})], None, env)
+    assert (batch["failed_code"][0], batch["failed_key"][0]) == (code, uri)
+    assert not any(secret in batch["failed_message"][0] for secret in SECRETS)
+
+
+def test_52_roots_hold_for_addresses_as_well() -> None:
+    with serving({"/a/v.mp4": Page(DATA), "/b/v.mp4": Page(DATA)}) as site:
+        inside = Params(http_private=True, roots=(f"{site.url}/a",))
+        assert source.checked_path(f"{site.url}/a/v.mp4", inside)
+        for outside in (f"{site.url}/b/v.mp4", f"{site.url}/a/../b/v.mp4"):
+            with pytest.raises(MediaError, match="DENIED"):
+                source.checked_path(outside, inside)
+
+
+def test_43_a_part_without_end_is_not_read_to_learn_the_size() -> None:
+    page = Page(DATA, ranges=False, length=None, endless=True, status_of_all=206, headers={"Content-Range": "bytes 0-0/300000"})
+    with serving({"/v.mp4": page}) as site:
+        started = time.monotonic()
+        assert web.stat(f"{site.url}/v.mp4", HERE).size == 300_000
+    assert time.monotonic() - started < HERE.http_total_s

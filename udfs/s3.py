@@ -1,0 +1,200 @@
+"""s3:// uris -> sizes, versions and ranges of objects, as long as the store gives them at all; files -> objects, whole or not."""
+
+from __future__ import annotations
+
+import math
+import mimetypes
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache, partial
+from typing import Any, BinaryIO, TypeVar
+
+import boto3
+from botocore import UNSIGNED
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+    PartialCredentialsError,
+)
+
+from udfs.attempts import BusyError, persist
+from udfs.errors import PASSING, MediaError, StoreError
+from udfs.remote import Stat
+from udfs.source import Params
+
+T = TypeVar("T")
+PART = 64 << 20  # bytes up to which an object is one PUT; above it, of a part of its upload
+MAX_PARTS = 10_000  # by S3's rules
+GONE = {"404", "NoSuchKey", "NoSuchBucket", "NoSuchVersion"}
+FORBIDDEN = {"AccessDenied", "AllAccessDisabled", "InvalidObjectState"}  # the last one: in an archive
+OTHER = {"412", "PreconditionFailed", "416", "InvalidRange"}
+BUSY = {"SlowDown", "RequestTimeout", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests", "429"}
+
+
+@lru_cache(maxsize=4)
+def client(params: Params) -> Any:
+    """A client of boto3's, the same for every thread of this process; credentials come by AWS's usual chain.
+
+    Raises:
+        StoreError: there is no such profile, or the endpoint is no address.
+    """
+    config = Config(
+        signature_version=UNSIGNED if params.s3_anonymous else None,
+        s3={"addressing_style": "path" if params.s3_endpoint else "auto"},
+        connect_timeout=params.timeout_s,
+        read_timeout=params.timeout_s,
+        retries={"total_max_attempts": 1},  # `persist` does it, for bodies that break off as well
+        max_pool_connections=32,
+        # Stores that are not AWS's need not know checksums at the end of a body.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+    try:
+        session = boto3.Session(profile_name=params.s3_profile or None, region_name=params.s3_region or None)
+        return session.client("s3", endpoint_url=params.s3_endpoint or None, config=config)
+    except (BotoCoreError, ValueError) as e:
+        raise StoreError(f"no client for s3://: {e}") from e
+
+
+def place(uri: str) -> tuple[str, str]:
+    """Bucket and key of a uri; keys are taken as they are written, escapes and all.
+
+    Raises:
+        MediaError: NOT_FOUND if it names no object.
+    """
+    bucket, _, key = uri.partition("://")[2].partition("/")
+    if not bucket or not key:
+        raise MediaError("NOT_FOUND", "names no object: s3://bucket/key")
+    return bucket, key
+
+
+def stat(uri: str, params: Params) -> Stat:
+    """Size and version, which holds the ETag, of an object.
+
+    Raises:
+        MediaError: NOT_FOUND, DENIED or UNREACHABLE.
+        StoreError: the fault is not this object's.
+    """
+    bucket, key = place(uri)
+    try:
+        head = asked(lambda s3: s3.head_object(Bucket=bucket, Key=key), bucket, params)
+    except StoreError:  # the answer to a HEAD has no body that would say why
+        asked(lambda s3: s3.get_object(Bucket=bucket, Key=key, Range="bytes=0-0"), bucket, params)
+        raise
+    etag = head.get("ETag", "").strip('"')
+    return Stat(head["ContentLength"], f"{head['ContentLength']}-{etag}")
+
+
+def fetch(uri: str, start: int, end: int, version: str, params: Params) -> bytes:
+    """The bytes [start, end) of an object, which is not empty, all of them.
+
+    Raises:
+        MediaError: CHANGED if the object is no longer of that version, and what `stat` raises.
+    """
+    bucket, key = place(uri)
+    etag = version.partition("-")[2]
+    match = {"IfMatch": f'"{etag}"'} if etag else {}
+
+    def attempt(s3: Any) -> bytes:
+        data: bytes = s3.get_object(Bucket=bucket, Key=key, Range=f"bytes={start}-{end - 1}", **match)["Body"].read()
+        if len(data) != end - start:
+            raise BusyError(f"{len(data)} bytes of {end - start}")
+        return data
+
+    return asked(attempt, bucket, params)
+
+
+def put(uri: str, path: str, params: Params) -> None:
+    """Make a file an object, by parts where it is large; nothing is to be seen of the object before it is whole.
+
+    Raises:
+        MediaError: UNREACHABLE.
+        StoreError: the store does not take it.
+    """
+    bucket, key = place(uri)
+    size, kind = os.path.getsize(path), mimetypes.guess_type(key)[0] or "application/octet-stream"
+    with open(path, "rb") as f:
+        if size > PART:
+            return _put_parts(f, size, {"Bucket": bucket, "Key": key}, kind, params)
+
+        def attempt(s3: Any) -> None:
+            f.seek(0)
+            s3.put_object(Bucket=bucket, Key=key, Body=f, ContentType=kind)
+
+        _written(attempt, bucket, params)
+
+
+def _put_parts(f: BinaryIO, size: int, at: dict[str, str], kind: str, params: Params) -> None:
+    upload = _written(lambda s3: s3.create_multipart_upload(**at, ContentType=kind), at["Bucket"], params)
+    at = at | {"UploadId": upload["UploadId"]}
+    try:
+        length = max(PART, math.ceil(size / MAX_PARTS))
+        parts = [_part(f.read(length), number, at, params) for number in range(1, math.ceil(size / length) + 1)]
+        _written(partial(_complete, size=size, at=at, parts=parts), at["Bucket"], params)
+    except BaseException:
+        with suppress(MediaError, StoreError):  # else its parts are paid for, unseen
+            _written(lambda s3: s3.abort_multipart_upload(**at), at["Bucket"], params)
+        raise
+
+
+def _part(data: bytes, number: int, at: dict[str, str], params: Params) -> dict[str, Any]:
+    sent = _written(lambda s3: s3.upload_part(**at, PartNumber=number, Body=data), at["Bucket"], params)
+    return {"PartNumber": number, "ETag": sent["ETag"]}
+
+
+def _complete(s3: Any, size: int, at: dict[str, str], parts: list[dict[str, Any]]) -> None:
+    try:
+        s3.complete_multipart_upload(**at, MultipartUpload={"Parts": parts})
+    except s3.exceptions.NoSuchUpload:  # an attempt whose answer was lost may have completed it
+        if s3.head_object(Bucket=at["Bucket"], Key=at["Key"])["ContentLength"] != size:
+            raise
+
+
+def _written(attempt: Callable[[Any], T], bucket: str, params: Params) -> T:
+    try:
+        return asked(attempt, bucket, params)
+    except MediaError as e:
+        if e.code in PASSING:
+            raise
+        raise StoreError(f"s3://{bucket} does not take what is written: {e.message}") from e
+
+
+def asked(attempt: Callable[[Any], T], bucket: str, params: Params) -> T:
+    """What a client is asked for, again and again while the store is busy.
+
+    Raises:
+        MediaError: NOT_FOUND, DENIED, CHANGED or UNREACHABLE.
+        StoreError: a fault that every other request would meet as well.
+    """
+
+    def told() -> T:
+        try:
+            return attempt(client(params))
+        except ClientError as e:
+            raise _fault(e, bucket) from e
+        except (ConnectionError, HTTPClientError, IncompleteReadError) as e:
+            raise BusyError(type(e).__name__) from e
+        except (NoCredentialsError, PartialCredentialsError) as e:
+            raise StoreError(f"s3://{bucket}: {e}") from e
+
+    return persist(told, params.s3_endpoint or "s3", params)
+
+
+def _fault(error: ClientError, bucket: str) -> Exception:
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    if status >= 500 or code in BUSY:
+        return BusyError(f"{status} {code}")
+    if code in GONE:
+        return MediaError("NOT_FOUND", f"no such object: {code}")
+    if code in OTHER:
+        return MediaError("CHANGED", f"another object than the one that was looked at: {code}")
+    if code in FORBIDDEN:
+        return MediaError("DENIED", f"the store says {code}")
+    return StoreError(f"s3://{bucket}: the store says {code} (status {status})")
