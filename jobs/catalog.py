@@ -9,6 +9,7 @@ if TYPE_CHECKING:  # a name is checked before Spark is there
     from pyspark.sql import SparkSession
 
 PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,254}")
+TOLD = re.compile(r"\[[A-Z_.]+\].*")  # what Spark says, whatever the JVM says before it
 SPARKS_OWN = "spark_catalog"
 
 
@@ -58,6 +59,7 @@ def prepare(spark: SparkSession, schema: Schema, *, make: bool) -> None:
     Raises:
         CatalogError: no such catalog, no schema to read, none can be made, or one that would go with the session.
     """
+    from py4j.protocol import Py4JJavaError
     from pyspark.errors import PySparkException
 
     try:
@@ -65,8 +67,9 @@ def prepare(spark: SparkSession, schema: Schema, *, make: bool) -> None:
             if not make:
                 raise CatalogError(f"--schema {schema}: no such schema")
             spark.sql(f"CREATE SCHEMA IF NOT EXISTS {schema.sql}")
-    except PySparkException as e:
-        raise CatalogError(f"--schema {schema}: {str(e).splitlines()[0]}") from e
+    except (PySparkException, Py4JJavaError) as e:
+        said = TOLD.search(str(e))
+        raise CatalogError(f"--schema {schema}: {said[0] if said else str(e).splitlines()[0]}") from e
 
 
 def _exists(spark: SparkSession, schema: Schema) -> bool:

@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.job == "models":
             return int(importlib.import_module("jobs.models").without_spark(options, settings))
         options.output = _output(options.output)
-        options.schema = options.schema and catalog.parse(options.schema)
+        options.schema = None if options.schema is None else catalog.parse(options.schema)
         return _run(options, settings)
     except (SettingsError, UsageError, catalog.CatalogError) as e:
         print(f"reelmill: {e}", file=sys.stderr)

@@ -55,6 +55,11 @@ def in_order(first: str, last: str, sign: str = "<") -> str:
     return f"{first} IS NULL OR {last} IS NULL OR {first} {sign} {last}"
 
 
+def other_than(reference: str, key: str) -> str:
+    """A check that what a row refers to is another row, or none."""
+    return f"{reference} IS NULL OR {reference} <> {key}"
+
+
 # The columns that every table written by a stage ends with: which settings made a row, and in which run.
 FINGERPRINT = column("fingerprint", pa.string(), "hash of the settings and code version that made the row", nullable=False)
 RUN_ID = column("run_id", pa.string(), "the run that wrote the row: a row of `runs`", nullable=False)
