@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -112,8 +113,10 @@ def test_in_a_volume_the_catalog_chooses_the_place(spark: SparkSession, schema: 
 
 
 @pytest.mark.spark
-def test_views_of_a_schema_ask_its_tables_and_nothing_of_the_session(spark: SparkSession, schema: Schema, curated: Path) -> None:
-    run = Run(spark, str(curated), load([], outputs.CURATED), schema=schema)
+def test_views_of_a_schema_ask_its_tables_and_nothing_of_the_session(
+    spark: SparkSession, schema: Schema, curated: Path, tmp_path: Path
+) -> None:
+    run = Run(spark, str(shutil.copytree(curated, tmp_path / "output")), load([], outputs.CURATED), schema=schema)
     views.register(run)
     of_session = {name: sorted(map(str, spark.table(name).collect())) for name in ("curated", "shown", "current_signals")}
     views.publish(run)
