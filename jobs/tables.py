@@ -69,7 +69,11 @@ class Tables:
         return self.schema.of(name) if self.schema else f"delta.{quoted(self.path(name))}"
 
     def exists(self, name: str) -> bool:
-        """Whether the table has been made; one that lies under the folder is taken into the schema."""
+        """Whether the table has been made; one that lies under the folder is taken into the schema.
+
+        Raises:
+            TableError: the schema's table is that of another output.
+        """
         if name not in self._made and (self._registered(name) if self.schema else self._lies(name)):
             self._made.add(name)
         return name in self._made
@@ -88,7 +92,7 @@ class Tables:
         """Make the table, or give one of an older release what it lacks: columns, and the checks that its rows pass.
 
         Raises:
-            TableError: a column is of another type, or the schema's table is that of another output.
+            TableError: a column is of another type.
         """
         with self._opening:
             if name in self._ready:
@@ -171,6 +175,7 @@ class Tables:
 
     def _registered(self, name: str) -> bool:
         if self.spark.catalog.tableExists(self.sql(name)):
+            self._check_place(name)
             return True
         if VOLUME.match(self.root) or not self._lies(name):
             return False
@@ -194,8 +199,6 @@ class Tables:
         _unless_overtaken(lambda: self.spark.sql(query))
 
     def _renew(self, name: str) -> None:
-        if self.schema and not VOLUME.match(self.root):
-            self._check_place(name)
         rows = self.spark.read.table(self.sql(name))
         as_declared(name, rows)
         missing = [_ddl(column, nullable=True) for column in struct_type(TABLES[name].schema) if column.name not in rows.columns]
@@ -216,6 +219,8 @@ class Tables:
             log.warning("table %s: not checked for %s, which rows of an older release break", name, condition)
 
     def _check_place(self, name: str) -> None:
+        if VOLUME.match(self.root):
+            return
         place = DeltaTable.forName(self.spark, self.sql(name)).detail().select("location").collect()[0]["location"]
         if SCHEME.sub("/", place).rstrip("/") != SCHEME.sub("/", self.path(name)).rstrip("/"):
             raise TableError(f"--schema {self.schema}: its table {name} is that of another output, {place}")
