@@ -9,9 +9,15 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from jobs import catalog
 from jobs.settings import Settings, SettingsError, load
 from udfs.errors import CODES
+
+if TYPE_CHECKING:
+    from jobs.run import Run
 
 JOBS = {
     "curate": "the whole chain: manifest to curated clips",
@@ -49,8 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.job == "models":
             return int(importlib.import_module("jobs.models").without_spark(options, settings))
         options.output = _output(options.output)
+        options.schema = None if options.schema is None else catalog.parse(options.schema)
         return _run(options, settings)
-    except (SettingsError, UsageError) as e:
+    except (SettingsError, UsageError, catalog.CatalogError) as e:
         print(f"reelmill: {e}", file=sys.stderr)
         return 2
 
@@ -69,20 +76,33 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
         job.check(options, settings)
     from jobs.run import OutputBusyError, Run, locked
     from jobs.session import SessionError, connect
+    from jobs.tables import TableError
 
     reads_only = options.job in ("search", "sql")
     try:
         with nullcontext() if reads_only else locked(options.output):
             spark = connect(settings.spark, verbose=options.verbose)
+            if options.schema:
+                catalog.prepare(spark, options.schema, make=not reads_only)
             live = sys.stderr.isatty() and not options.verbose
             retry = None if reads_only or options.retry_failed is None else tuple(filter(None, [options.retry_failed]))
-            counts = job.run(Run(spark, options.output, settings, retry, live), options)
-    except (OutputBusyError, SessionError) as e:
+            run = Run(spark, options.output, settings, retry, live, schema=options.schema)
+            counts = job.run(run, options)
+            if options.schema and not reads_only:
+                _publish(run)
+    except (OutputBusyError, SessionError, catalog.CatalogError, TableError) as e:
         print(f"reelmill: {e}", file=sys.stderr)
         return 1
     if counts is not None:
         log.info("%s", counts)
     return 0
+
+
+def _publish(run: Run) -> None:
+    """Leave the views in the catalog as `reelmill sql` has them: by each stage's last settings."""
+    from jobs import sql, views
+
+    views.publish(replace(run, recorded=sql.recorded(run)))
 
 
 def _output(name: str) -> str:
@@ -106,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
             _fetch(job)
             continue
         job.add_argument("--output", required=True, metavar="O", help="folder: O/tables and O/media")
+        job.add_argument("--schema", metavar="[C.]S", help="schema of a catalog, in which tables and views are registered")
         job.add_argument("--verbose", action="store_true", help="show what Spark itself logs")
         if name == "sql":
             job.add_argument("query")
