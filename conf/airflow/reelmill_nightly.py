@@ -6,10 +6,9 @@ Copy this file into Airflow's folder of DAGs, and install the wheel beside Airfl
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pendulum
 from airflow.providers.amazon.aws.operators.emr import EmrCreateJobFlowOperator
 from airflow.providers.databricks.operators.databricks import DatabricksRunNowOperator
 from airflow.sdk import DAG
@@ -28,7 +27,7 @@ EMR = {
 # One run at a time works on an output; a night that was missed is not made up for, since the next one takes up what is left.
 NIGHTLY: dict[str, Any] = {
     "schedule": "30 1 * * *",
-    "start_date": pendulum.datetime(2026, 1, 1, tz="UTC"),
+    "start_date": datetime(2026, 1, 1, tzinfo=UTC),
     "catchup": False,
     "max_active_runs": 1,
     "default_args": {"retries": 1, "retry_delay": timedelta(minutes=10), "execution_timeout": timedelta(hours=18)},
