@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from jobs import catalog
@@ -62,14 +63,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
-def script(job: str) -> None:
-    """Run as `python -m jobs.<job>` or `spark-submit jobs/<job>.py`; a clean end must not look like an exit to Databricks."""
-    status = main([job, *sys.argv[1:]])
-    if status:
+def command() -> None:
+    """Run as `reelmill` or as the entry point of a task; Databricks takes an exit for a failure, and a status for none."""
+    if status := main():
         sys.exit(status)
 
 
+def script(job: str) -> None:
+    """Run as `python -m jobs.<job>` or `spark-submit jobs/<job>.py`."""
+    sys.argv[1:1] = [job]
+    command()
+
+
 def _run(options: argparse.Namespace, settings: Settings) -> int:
+    if find_spec("pyspark") is None:
+        raise UsageError("Spark is not installed here: pip install 'reelmill[spark]', or use the cluster's own")
     # Here and not above: a wrong setting is told in a fraction of a second, and Spark takes longer to import.
     job = importlib.import_module(f"jobs.{options.job}")
     if hasattr(job, "check"):
