@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -38,11 +39,12 @@ def struct_type(schema: pa.Schema) -> StructType:
 
 
 class Tables:
-    """The tables under a folder, by name."""
+    """The tables under a folder, by name; with `pinned`, rows are read as they were in these versions."""
 
-    def __init__(self, spark: SparkSession, root: str) -> None:
+    def __init__(self, spark: SparkSession, root: str, pinned: Mapping[str, int] | None = None) -> None:
         self.spark = spark
         self.root = root
+        self.pinned = pinned
         self._made: set[str] = set()
 
     def path(self, name: str) -> str:
@@ -57,9 +59,23 @@ class Tables:
 
     def read(self, name: str) -> DataFrame:
         """All rows of a table; none if it was never written."""
-        if self.exists(name):
+        if self.pinned is not None and name in self.pinned:
+            return self.spark.read.format("delta").option("versionAsOf", self.pinned[name]).load(self.path(name))
+        if self.pinned is None and self.exists(name):
             return self.spark.read.format("delta").load(self.path(name))
         return self.spark.createDataFrame([], struct_type(TABLES[name].schema))
+
+    def versions(self, until: datetime | None = None) -> dict[str, int]:
+        """The newest version of every table, or the newest that was there at a time."""
+        found = {}
+        for name in filter(self.exists, TABLES):
+            commits = DeltaTable.forPath(self.spark, self.path(name)).history(None if until else 1)
+            if until:
+                commits = commits.where(F.col("timestamp") <= F.lit(until))
+            [row] = commits.agg(F.max("version").alias("version")).collect()
+            if row["version"] is not None:
+                found[name] = int(row["version"])
+        return found
 
     def append(self, name: str, rows: DataFrame, *, upsert: bool = False, among: str | None = None) -> int:
         """Add the rows whose key and fingerprint are not there yet; how many were added.

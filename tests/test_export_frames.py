@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from jobs import cli
 from tests.footage import read_number, write_numbered
 from tests.outputs import table
-from udfs import export
+from udfs import export, export_frames
 from udfs.batching import Env, Row
 from udfs.errors import MediaError
 
@@ -27,12 +27,12 @@ def row(path: Path, version: str = "v1") -> Row:
 
 def write(clip: Row, to: Path, **params: object) -> list[Row]:
     how = TypeAdapter(export.Params).validate_python(params)
-    return export.write(clip, how, ENV, str(to), str(to / ".writing"))
+    return export_frames.write(clip, how, ENV, str(to), str(to / ".writing"))
 
 
 def shown(folder: Path) -> list[int]:
     """The numbers in a folder's pictures, in the order of their names."""
-    pictures = (path for path in sorted(folder.iterdir()) if path.name != export.LIST)
+    pictures = (path for path in sorted(folder.iterdir()) if path.name != export_frames.LIST)
     return [read_number(np.asarray(Image.open(path))) for path in pictures]
 
 
@@ -184,7 +184,7 @@ def test_again_it_costs_nothing_and_what_is_gone_is_made_again(
     assert exported(output, tmp_path) == 0
     assert "nothing to do" in caplog.text
     assert (contents(tmp_path), len(table(output, "runs"))) == (before, runs)
-    gone = next(iter(tmp_path.iterdir())) / "1fps" / export.LIST
+    gone = next(iter(tmp_path.iterdir())) / "1fps" / export_frames.LIST
     gone.unlink()
     assert exported(output, tmp_path) == 0
     assert {name: content for name, (_, content) in contents(tmp_path).items()} == {n: c for n, (_, c) in before.items()}
