@@ -161,9 +161,8 @@ def _dealt(rows: DataFrame, format: Format, params: export.Params) -> DataFrame:
         F.sum("num_bytes").alias("num_bytes"),
     )
     before = Window.partitionBy("bucket").orderBy(UNIT).rowsBetween(Window.unboundedPreceding, Window.currentRow)
-    number = units.withColumn("filled", F.sum("cost").over(before)).withColumn(
-        "number", F.expr(f"(filled - cost) div {capacity}")
-    )
+    filled = units.withColumn("filled", F.sum("cost").over(before))
+    number = filled.withColumn("number", F.expr(f"(filled - cost) div {capacity}"))
     part = F.concat_ws("-", F.expr("nullif(bucket, '')"), F.format_string("%05d", "number"))
     return number.select(UNIT, part.alias(PART), "num_rows", "num_bytes")
 

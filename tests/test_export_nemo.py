@@ -191,7 +191,18 @@ def test_vectors_lie_in_parquet_and_in_pickles_of_arrays_and_nothing_else(tmp_pa
     assert vectors["embedding"].to_pylist() == [[0.0, 1.0]] * 2
     pickled = found[f"iv2_embd/{vectors['id'][0]}.pickle"].read_bytes()
     names = {arg for op, arg, _ in pickletools.genops(pickled) if op.name == "SHORT_BINUNICODE"}  # read, not run
-    assert names <= {"numpy._core.multiarray", "numpy", "_reconstruct", "ndarray", "dtype", "f4", "<", "latin1", "_codecs", "encode"}
+    assert names <= {
+        "numpy._core.multiarray",
+        "numpy",
+        "_reconstruct",
+        "ndarray",
+        "dtype",
+        "f4",
+        "<",
+        "latin1",
+        "_codecs",
+        "encode",
+    }
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,9 @@ from udfs.parts import CLIP, Clip, Part, own, records, whose
 
 Aspect = Annotated[str, Field(pattern=r"^[1-9]\d*:[1-9]\d*$")]
 MEGA = 1_000_000
+SIDES_PX = (240, 360, 480, 720, 1080, 2160)
+ASPECTS = ("9:16", "3:4", "1:1", "4:3", "16:9")
+LENGTHS_S = (2.0, 5.0, 10.0, 30.0)
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -27,20 +30,9 @@ class Params:
 
     shard_mb: Annotated[float, Field(gt=0, description="of clips, with which a shard is full")] = 1000.0
     shard_clips: Annotated[int, Field(ge=1, description="clips, with which a shard is full")] = 10_000
-    sides_px: Annotated[tuple[int, ...], Field(description="a bucket from each shorter side up; empty: sizes are mixed")] = (
-        *(240, 360, 480, 720),
-        *(1080, 2160),
-    )
-    aspects: Annotated[tuple[Aspect, ...], Field(description="a bucket each, nearest wins; empty: mixed")] = (
-        *("9:16", "3:4", "1:1"),
-        *("4:3", "16:9"),
-    )
-    lengths_s: Annotated[tuple[float, ...], Field(description="a bucket from each length up; empty: mixed")] = (
-        2.0,
-        5.0,
-        10.0,
-        30.0,
-    )
+    sides_px: Annotated[tuple[int, ...], Field(description="a bucket from each shorter side up; empty: mixed")] = SIDES_PX
+    aspects: Annotated[tuple[Aspect, ...], Field(description="a bucket each, the nearest wins; empty: mixed")] = ASPECTS
+    lengths_s: Annotated[tuple[float, ...], Field(description="a bucket from each length up; empty: mixed")] = LENGTHS_S
 
     def __post_init__(self) -> None:
         for name in ("sides_px", "lengths_s"):
