@@ -167,8 +167,8 @@ def _stages(run: Run) -> dict[str, Any]:
 
 
 def _models(run: Run) -> dict[str, list[str]]:
-    """The models and revisions that made the rows that count, by stage."""
-    rows = [run.current(name).select(F.lit(stage).alias("stage"), "model") for name, stage in WITH_MODELS.items()]
+    """The models and revisions of the rows that the settings of the last run made, by stage."""
+    rows = [run.made(name).select(F.lit(stage).alias("stage"), "model") for name, stage in WITH_MODELS.items()]
     found: dict[str, list[str]] = {}
     for row in rows[0].union(rows[1]).union(rows[2]).union(rows[3]).distinct().orderBy("stage", "model").collect():
         found.setdefault(row["stage"], []).append(row["model"])
