@@ -31,7 +31,7 @@ def bucket(width: int, height: int, duration_s: float, **params: Any) -> str:
     """The bucket of a clip, by a SQL engine that is quicker than Spark to start."""
     told = export_webdataset.bucket_sql(TypeAdapter(export_webdataset.Params).validate_python(params))
     query = f"SELECT {told} FROM (SELECT {width} AS width, {height} AS height, {duration_s} AS duration_s)"
-    [(found,)] = duckdb.sql(query).fetchall()
+    [(found,)] = duckdb.connect().execute(query).fetchall()
     return str(found)
 
 
