@@ -80,14 +80,17 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
             _tell(plan, len(missing))
             return Counts()
         described = begun or release.describe(pinned, wanted)
-        release.write(to, described)
-        _know(run, to)
-        counts = _write(run, plan, sorted(missing))
-        _finish(plan, described, sorted(found))
+        counts = history.note_settings(run, "export")
+        if missing or "parts" not in described:
+            release.write(to, described)
+            _know(run, to)
+            counts = _write(run, plan, sorted(missing))
+            _finish(plan, described, sorted(found))
         _compare(to, options.release)
         return counts
     finally:
         plan.dealt.unpersist()
+        shutil.rmtree(f"{to}/{store.ASIDE}", ignore_errors=True)
 
 
 def _pinned(run: Run, options: argparse.Namespace, begun: dict[str, Any] | None) -> Run:
@@ -112,18 +115,17 @@ def _pinned(run: Run, options: argparse.Namespace, begun: dict[str, Any] | None)
 
 
 def _plan(run: Run, to: str, wanted: Request) -> Plan:
-    rows = _rows(run, wanted)
+    try:
+        rows = _rows(run, wanted)
+    except (ParseException, AnalysisException) as e:
+        raise cli.UsageError(f"the query: {str(e).splitlines()[0]}") from e
     params = replace(wanted.export, nemo=_below(wanted, rows)) if wanted.format == "nemo" else wanted.export
     return Plan(to, wanted, params, rows, _dealt(rows, FORMATS[wanted.format], params).persist())
 
 
 def _rows(run: Run, wanted: Request) -> DataFrame:
     """The query's rows, with what is known of their clips, and by what they are dealt and sorted."""
-    try:
-        asked = run.spark.sql(wanted.query)
-    except (ParseException, AnalysisException) as e:
-        where = "" if "WHERE true" in wanted.query else " or export.where"
-        raise cli.UsageError(f"--query{where}: {str(e).splitlines()[0]}") from e
+    asked = run.spark.sql(wanted.query)
     if wanted.format == "nemo" and "clip_id" in asked.columns:
         asked = run.spark.table("nemo").join(asked.select("clip_id"), on="clip_id", how="left_semi")
     order = F.col("span")[0] if wanted.format == "nemo" else F.md5(F.to_json(F.struct("*")))
@@ -177,7 +179,7 @@ def _tell(plan: Plan, num_missing: int) -> None:
 def _write(run: Run, plan: Plan, missing: list[str]) -> Counts:
     """The parts that are missing, a row of `runs`, and a failure for each clip that cannot be read."""
     if not missing:
-        return history.note_settings(run, "export")
+        return Counts()
     started, items = history.now(), [Row(part=name) for name in missing]
     shutil.rmtree(f"{plan.to}/{store.ASIDE}", ignore_errors=True)  # a killed run's
     todo = plan.dealt.where(F.col(PART).isin(missing))
@@ -192,9 +194,7 @@ def _write(run: Run, plan: Plan, missing: list[str]) -> Counts:
         assert sums is not None
         num_out = sums[0] - tally.failed.total()
         facts = {"started_at": started, "num_in": sums[0], "num_out": num_out, "bytes_in": sums[1]}
-        counts = history.record(run, "export", done, tally, facts)
-    shutil.rmtree(f"{plan.to}/{store.ASIDE}", ignore_errors=True)
-    return counts
+        return history.record(run, "export", done, tally, facts)
 
 
 def _finish(plan: Plan, described: dict[str, Any], names: list[str]) -> None:
@@ -211,7 +211,10 @@ def _finish(plan: Plan, described: dict[str, Any], names: list[str]) -> None:
 def _know(run: Run, to: str) -> None:
     """Note below the output where it was exported to, so that what has to be taken back can be found."""
     name = hashlib.blake2b(to.encode(), digest_size=8).hexdigest()
-    with store.writing(f"{run.output}/exports/{name}.json", root=run.output) as path, open(path, "w", encoding="utf-8") as file:
+    with (
+        store.writing(f"{run.output}/exports/{name}.json", root=f"{run.output}/media") as path,
+        open(path, "w", encoding="utf-8") as file,
+    ):
         json.dump({"to": to, "run_id": run.run_id}, file)
 
 

@@ -55,7 +55,7 @@ def request(options: argparse.Namespace, settings: Settings) -> Request:
     what = settings.export.what
     if what == "auto":
         what = "clips" if options.format == "nemo" else "curated"
-    query = f"SELECT * FROM ({options.query or f'SELECT * FROM {VIEWS[what]}'}) WHERE {settings.export.where}"
+    query = f"SELECT * FROM ({options.query or f'SELECT * FROM {VIEWS[what]}'}\n) WHERE {settings.export.where}"
     return Request(options.format, query, settings.export, settings.filter)
 
 
@@ -89,7 +89,8 @@ def load(path: str) -> dict[str, Any]:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as e:
         raise cli.UsageError(f"{path}: {e}") from e
-    if not isinstance(found, dict) or not {"format", "query", "tables", "settings"} <= found.keys():
+    needed = {"format", "query", "tables", "settings"}
+    if not isinstance(found, dict) or not needed <= found.keys() or found["format"] not in cli.FORMATS:
         raise cli.UsageError(f"{path}: is no release")
     return found
 

@@ -21,6 +21,7 @@ from tests.outputs import keep_only, table, versions
 from udfs.export_nemo import span_uuid
 
 pytestmark = pytest.mark.spark
+slow = pytest.mark.exports
 SHARDS = ("--format", "webdataset", "export.webdataset.shard_clips=2")
 
 
@@ -72,6 +73,7 @@ def test_a_release_tells_what_it_was_made_of(output: Path, shards: Path) -> None
     assert json.loads(known.read_text())["to"] == str(shards)
 
 
+@slow
 def test_it_is_made_again_byte_for_byte_from_its_release_when_the_tables_have_moved_on(
     spark: SparkSession, output: Path, shards: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -84,6 +86,7 @@ def test_it_is_made_again_byte_for_byte_from_its_release_when_the_tables_have_mo
     assert release(tmp_path / "now")["parts"] == []
 
 
+@slow
 def test_again_it_writes_what_is_missing_with_the_tables_of_then(
     spark: SparkSession, output: Path, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -103,6 +106,7 @@ def test_again_it_writes_what_is_missing_with_the_tables_of_then(
     assert "holds an export with another format, export.webdataset; give another folder" in told
 
 
+@slow
 def test_as_of_a_time_the_tables_are_as_they_were(spark: SparkSession, output: Path, tmp_path: Path) -> None:
     then = datetime.now(UTC).isoformat()
     moved = Path(shutil.copytree(output, tmp_path / "moved"))
@@ -114,6 +118,7 @@ def test_as_of_a_time_the_tables_are_as_they_were(spark: SparkSession, output: P
     assert release(tmp_path / "now")["counts"]["num_clips"] == 0
 
 
+@slow
 def test_a_query_without_clips_is_a_flat_table(output: Path, tmp_path: Path) -> None:
     query = "select video_id, count(*) as n, map('a', 1) as m from clips group by 1"
     assert export(output, tmp_path, "--format", "parquet", "--query", query, "export.parquet.rows_per_file=1") == 0
@@ -123,6 +128,7 @@ def test_a_query_without_clips_is_a_flat_table(output: Path, tmp_path: Path) -> 
     assert {row["video_id"] for row in index(tmp_path)} == {row["video_id"] for row in table(output, "videos")}
 
 
+@slow
 def test_datasets_reads_its_folder(output: Path, tmp_path: Path) -> None:
     assert export(output, tmp_path, "--format", "huggingface", "export.huggingface.license=cc-by-4.0") == 0
     data = datasets.load_dataset(str(tmp_path), split="train", cache_dir=str(tmp_path / "cache"))
@@ -137,6 +143,7 @@ def test_datasets_reads_its_folder(output: Path, tmp_path: Path) -> None:
     assert "3 clips in 1 files" in card
 
 
+@slow
 def test_lance_reads_its_data_set(output: Path, tmp_path: Path) -> None:
     assert export(output, tmp_path / "to", "--format", "lance", "export.parquet.rows_per_file=2") == 0
     data = lance.dataset(tmp_path / "to/data.lance")
@@ -175,6 +182,7 @@ def test_nemo_has_every_clip_kept_or_not(spark: SparkSession, output: Path, tmp_
     assert pq.read_table(tmp_path / "to/descriptor_embd_parquet").num_rows == 2
 
 
+@slow
 def test_a_clip_that_is_gone_is_a_failure_until_it_is_asked_for_again(output: Path, tmp_path: Path) -> None:
     moved = Path(shutil.copytree(output, tmp_path / "moved"))
     clip_id, uri = min(clips(moved).items())
@@ -195,7 +203,7 @@ def test_a_clip_that_is_gone_is_a_failure_until_it_is_asked_for_again(output: Pa
     ("words", "said"),
     [
         (("--format", "webdataset", "--query", "select 1"), "goes by clip_id, which the query does not give"),
-        (("--format", "parquet", "--query", "select colour from clips"), "--query: [UNRESOLVED_COLUMN"),
+        (("--format", "parquet", "--query", "select colour from clips"), "the query: [UNRESOLVED_COLUMN"),
         (("--format", "parquet", "--as-of", "2001-01-01"), "no tables then"),
     ],
 )

@@ -146,7 +146,11 @@ def test_a_clip_that_is_not_kept_lies_apart_without_windows(tmp_path: Path, rows
 
 
 def test_what_is_not_known_has_no_field(tmp_path: Path) -> None:
-    unknown: dict[str, Any] = {"motion_score": {"global_mean": None, "per_patch_min_256": None}, "aesthetic_score": None, "errors": None}
+    unknown: dict[str, Any] = {
+        "motion_score": {"global_mean": None, "per_patch_min_256": None},
+        "aesthetic_score": None,
+        "errors": None,
+    }
     rows = [row(tmp_path, "one", 0, **unknown, captions=None)]
     found = meta(write(tmp_path / "to", rows), "one", tmp_path / "to")
     assert not {"motion_score", "aesthetic_score", "errors"} & found.keys()
