@@ -137,7 +137,7 @@ def test_datasets_reads_its_folder(output: Path, tmp_path: Path) -> None:
     assert {key: row["video"]["bytes"] for key, row in rows.items()} == {
         k: Path(v).read_bytes() for k, v in clips(output).items()
     }
-    assert all(row["previews"][0]["start_frame"] == 0 and row["attributes"] == [] for row in rows.values())
+    assert all(row["previews"][0]["start_frame"] == 0 and row["attributes"] is None for row in rows.values())
     card = (tmp_path / "README.md").read_text()
     assert 'license: "cc-by-4.0"' in card
     assert "3 clips in 1 files" in card
