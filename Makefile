@@ -5,13 +5,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench bench-dedup test-cluster test-kill test-nights test-airflow tiny-models clean
+.PHONY: demo test lint bench bench-dedup test-cluster test-kill test-nights test-exports test-airflow tiny-models clean
 
 demo: $(VENV)/demo | java
 	$(BIN)/python -m jobs.demo
 
 test: $(VENV)/dev | java
-	$(BIN)/pytest -m "not kill and not cluster and not nights"
+	$(BIN)/pytest -m "not kill and not cluster and not nights and not exports"
 
 # Says how many tasks shared each GPU, how often models were loaded, and how decoding and inference overlapped; then the main job
 # on a standalone cluster, of which a worker is killed.
@@ -23,6 +23,9 @@ test-kill: $(VENV)/dev | java
 
 test-nights: $(VENV)/dev | java
 	$(BIN)/pytest -m nights
+
+test-exports: $(VENV)/dev | java
+	$(BIN)/pytest -m exports
 
 # Airflow's packages would change the versions of others: it has an environment of its own, and the tests ask that.
 test-airflow: $(VENV)/dev $(VENV)-airflow/made

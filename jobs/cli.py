@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -34,11 +35,12 @@ JOBS = {
     "caption": "kept clips -> captions, one a window",
     "enhance": "captions -> the same, rewritten",
     "align": "captions and embeddings -> how well they agree",
-    "export": "kept clips or videos -> pictures of their frames, in a folder each",
+    "export": "any rows at fixed versions of the tables -> a data set in one of six formats",
     "search": "a text or a clip -> the clips most like it",
     "sql": "a query over the tables and views -> its answer",
     "models": "the models that stages can use: which are here; fetch and check them",
 }
+FORMATS = ("frames", "nemo", "webdataset", "parquet", "huggingface", "lance")  # of exports
 log = logging.getLogger("reelmill")
 
 
@@ -152,8 +154,7 @@ def _parser() -> argparse.ArgumentParser:
             help="try failed inputs again",
         )
         if name == "export":
-            job.add_argument("--format", required=True, choices=["frames"], help="frames: pictures, by the settings of [export]")
-            job.add_argument("--to", required=True, metavar="FOLDER", help="where to: FOLDER/<clip_id>/1fps/000000_0.000s.jpg")
+            _take_out(job)
         if name in ("curate", "dedup"):
             job.add_argument("--refit", action="store_true", help="new centres, and every duplicate found anew")
         if name in ("curate", "ingest"):
@@ -162,6 +163,15 @@ def _parser() -> argparse.ArgumentParser:
             )
             job.add_argument("--limit", type=_positive, metavar="N", help="take only the first N of the manifest")
     return parser
+
+
+def _take_out(job: argparse.ArgumentParser) -> None:
+    job.add_argument("--format", choices=FORMATS, help="by the settings of [export]")
+    job.add_argument("--to", required=True, metavar="FOLDER", help="where to")
+    job.add_argument("--query", metavar="SQL", help="the rows; without, those that export.what and export.where say")
+    job.add_argument("--as-of", type=_time, metavar="TIME", help="with all tables as they were then: 2026-05-01T05:30, in UTC")
+    job.add_argument("--release", metavar="FILE", help="the same files again that a release.json tells of")
+    job.add_argument("--dry-run", action="store_true", help="say how much it is, and write nothing")
 
 
 def _ask(job: argparse.ArgumentParser) -> None:
@@ -184,3 +194,11 @@ def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
     return int(text)
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as e:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: write it as 2026-05-01T05:30") from e
+    return time if time.tzinfo else time.replace(tzinfo=UTC)

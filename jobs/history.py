@@ -24,6 +24,7 @@ DISTRIBUTIONS = (
     "av",
     "scenedetect-headless",
     "numpy",
+    "pyarrow",
     "imagehash",
     "torch",
     "transformers",
@@ -104,7 +105,7 @@ def note(run: Run, stage: str, facts: dict[str, Any]) -> None:
         "stage": stage,
         "started_at": now(),
         "ended_at": now(),
-        "versions": _versions(),
+        "versions": versions(),
         "conf": TypeAdapter(dict).dump_json(asdict(run.settings)).decode(),
         "fingerprint": run.fingerprint(stage),
         "run_id": run.run_id,
@@ -145,7 +146,8 @@ def _failures(run: Run, stage: str, failed: DataFrame) -> DataFrame:
     )
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of this code and the libraries that shape its results."""
     found = {}
     for name in DISTRIBUTIONS:
         try:

@@ -60,12 +60,13 @@ class Run:
     live: bool = False
     recorded: Mapping[str, str] | None = None  # fingerprints to go by instead of those of the settings
     schema: Schema | None = None  # where the tables are registered
+    pinned: Mapping[str, int] | None = None  # versions of tables to read instead of the newest
     run_id: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}")
 
     @cached_property
     def tables(self) -> Tables:
         """The output's tables."""
-        return Tables(self.spark, f"{self.output}/tables", self.schema)
+        return Tables(self.spark, f"{self.output}/tables", self.schema, self.pinned)
 
     def fingerprint(self, stage: str) -> str:
         """Of a stage, with these settings."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -50,12 +51,18 @@ def struct_type(schema: pa.Schema) -> StructType:
 
 
 class Tables:
-    """The tables under a folder, by name; with a schema, registered in it and reached by its names alone."""
+    """The tables under a folder, by name; with a schema, registered in it and reached by its names alone.
 
-    def __init__(self, spark: SparkSession, root: str, schema: Schema | None = None) -> None:
+    With `pinned`, rows are read as they were in these versions.
+    """
+
+    def __init__(
+        self, spark: SparkSession, root: str, schema: Schema | None = None, pinned: Mapping[str, int] | None = None
+    ) -> None:
         self.spark = spark
         self.root = root
         self.schema = schema
+        self.pinned = pinned
         self._made: set[str] = set()
         self._ready: set[str] = set()  # to be written by this release
         self._opening = Lock()
@@ -84,13 +91,24 @@ class Tables:
         Raises:
             TableError: a column is of another type.
         """
-        if self.exists(name):
+        if self.pinned is not None and name in self.pinned:
+            return as_declared(name, self.spark.sql(f"SELECT * FROM {self.sql(name)} VERSION AS OF {self.pinned[name]}"))
+        if self.pinned is None and self.exists(name):
             return as_declared(name, self.spark.read.table(self.sql(name)))
         return self.spark.createDataFrame([], struct_type(TABLES[name].schema))
 
-<<<<<<< HEAD
-    def append(self, name: str, rows: DataFrame, *, upsert: bool = False, among: str | None = None) -> int:
-=======
+    def versions(self, until: datetime | None = None) -> dict[str, int]:
+        """The newest version of every table, or the newest that was there at a time."""
+        found = {}
+        for name in filter(self.exists, TABLES):
+            commits = DeltaTable.forName(self.spark, self.sql(name)).history(None if until else 1)
+            if until:
+                commits = commits.where(F.col("timestamp") <= F.lit(until))
+            [row] = commits.agg(F.max("version").alias("version")).collect()
+            if row["version"] is not None:
+                found[name] = int(row["version"])
+        return found
+
     def make(self, name: str) -> None:
         """Make the table, or give one of an older release what it lacks: columns, and the checks that its rows pass.
 
@@ -107,8 +125,7 @@ class Tables:
             self._made.add(name)
             self._ready.add(name)
 
-    def append(self, name: str, rows: DataFrame, *, upsert: bool = False) -> int:
->>>>>>> catalog
+    def append(self, name: str, rows: DataFrame, *, upsert: bool = False, among: str | None = None) -> int:
         """Add the rows whose key and fingerprint are not there yet; how many were added.
 
         `among` ("column = value") holds for all rows that these can equal: only files that may have such rows are looked into.
@@ -171,16 +188,10 @@ class Tables:
         finally:
             remove(self.spark, path)
 
-<<<<<<< HEAD
     def _merge(self, name: str, rows: DataFrame, keys: list[str], among: str | None = None) -> DeltaMergeBuilder:
-        same = " AND ".join([*([f"old.{among}"] if among else []), *(f"old.{k} = new.{k}" for k in keys)])
-        return self._table(name).alias("old").merge(rows.alias("new"), same)
-=======
-    def _merge(self, name: str, rows: DataFrame, keys: list[str]) -> DeltaMergeBuilder:
         self.make(name)
-        table = DeltaTable.forName(self.spark, self.sql(name)).alias("old")
-        return table.merge(rows.alias("new"), " AND ".join(f"old.{k} = new.{k}" for k in keys))
->>>>>>> catalog
+        same = " AND ".join([*([f"old.{among}"] if among else []), *(f"old.{k} = new.{k}" for k in keys)])
+        return DeltaTable.forName(self.spark, self.sql(name)).alias("old").merge(rows.alias("new"), same)
 
     def _lies(self, name: str) -> bool:
         return bool(DeltaTable.isDeltaTable(self.spark, self.path(name)))

@@ -104,6 +104,31 @@ JOIN videos v ON v.video_id = c.video_id
 LEFT JOIN current_signals g ON g.clip_id = c.clip_id
 """
 
+# What NeMo Curator's folder layout tells of a clip, kept or not.
+NEMO = """
+SELECT c.clip_id, v.uri AS source_video, array(s.start_s, s.end_s) AS span, s.start_frame, s.end_frame, s.method,
+       struct(v.height, v.width, v.framerate, v.num_frames, v.duration_s AS duration, v.video_codec, v.pixel_format,
+              v.audio_codec AS audio_format) AS video,
+       struct(c.width, c.height, c.framerate, c.num_frames, c.video_codec, c.num_bytes) AS encoded,
+       struct(g.motion_score_global_mean AS global_mean, g.motion_score_per_patch_min_256 AS per_patch_min_256) AS motion_score,
+       a.aesthetic_score, f.errors, g.previews, e.embeddings, t.captions, coalesce(k.kept, true) AS kept, k.reasons
+FROM current_clips c
+JOIN current_spans s ON s.clip_id = c.clip_id
+JOIN videos v ON v.video_id = c.video_id
+LEFT JOIN verdicts k ON k.clip_id = c.clip_id
+LEFT JOIN current_signals g ON g.clip_id = c.clip_id
+LEFT JOIN (SELECT clip_id, score_{reduction} AS aesthetic_score FROM current_aesthetics) a ON a.clip_id = c.clip_id
+LEFT JOIN (SELECT clip_id, array_sort(collect_list(struct(model, vector))) AS embeddings
+           FROM current_embeddings GROUP BY clip_id) e ON e.clip_id = c.clip_id
+LEFT JOIN (SELECT p.clip_id, array_sort(collect_list(struct(p.start_frame, p.end_frame, p.model, p.prompt, p.caption,
+                                                            p.stage2_caption, n.model AS enhanced_model,
+                                                            n.enhanced_caption))) AS captions
+           FROM current_captions p LEFT JOIN current_enhanced n ON n.clip_id = p.clip_id AND n.start_frame = p.start_frame
+           GROUP BY p.clip_id) t ON t.clip_id = c.clip_id
+LEFT JOIN (SELECT key, array_sort(collect_set(stage)) AS errors FROM failures WHERE stage <> 'export'
+           GROUP BY key) f ON f.key = c.clip_id
+"""
+
 VIEWS = {
     "shown": SHOWN,
     "duplicate_groups": DUPLICATE_GROUPS,
@@ -112,6 +137,7 @@ VIEWS = {
     "curated": CURATED,
     "clip_stats": CLIP_STATS,
     "funnel": FUNNEL,
+    "nemo": NEMO,
 }
 
 

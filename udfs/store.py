@@ -25,8 +25,11 @@ def media_uri(root: str, kind: str, key: str, fingerprint: str, suffix: str) -> 
 
 
 @contextmanager
-def writing(uri: str, params: source.Params) -> Iterator[str]:
-    """A local path to write to; the file takes its place at a `media_uri` when the block ends well, else it is removed."""
+def writing(uri: str, params: source.Params, root: str | None = None) -> Iterator[str]:
+    """A local path to write to; the file takes its place at a `media_uri` when the block ends well, else it is removed.
+
+    `root` is the folder that `uri` lies somewhere below, where that is no `media_uri`.
+    """
     if source.is_remote(uri):
         with aside(uri) as folder:
             path = os.path.join(folder, uri.rpartition("/")[2])
@@ -35,7 +38,7 @@ def writing(uri: str, params: source.Params) -> Iterator[str]:
         return
     target = local_path(uri)
     folder, name = os.path.split(target)
-    root = os.path.dirname(os.path.dirname(folder))  # so that the last step is a rename within one file system
+    root = root or os.path.dirname(os.path.dirname(folder))  # so that the last step is a rename within one file system
     os.makedirs(folder, exist_ok=True)
     os.makedirs(os.path.join(root, ASIDE), exist_ok=True)
     # The suffix stays last: muxers choose the format by it.
