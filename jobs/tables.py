@@ -88,9 +88,6 @@ class Tables:
             return as_declared(name, self.spark.read.table(self.sql(name)))
         return self.spark.createDataFrame([], struct_type(TABLES[name].schema))
 
-<<<<<<< HEAD
-    def append(self, name: str, rows: DataFrame, *, upsert: bool = False, among: str | None = None) -> int:
-=======
     def make(self, name: str) -> None:
         """Make the table, or give one of an older release what it lacks: columns, and the checks that its rows pass.
 
@@ -107,8 +104,7 @@ class Tables:
             self._made.add(name)
             self._ready.add(name)
 
-    def append(self, name: str, rows: DataFrame, *, upsert: bool = False) -> int:
->>>>>>> catalog
+    def append(self, name: str, rows: DataFrame, *, upsert: bool = False, among: str | None = None) -> int:
         """Add the rows whose key and fingerprint are not there yet; how many were added.
 
         `among` ("column = value") holds for all rows that these can equal: only files that may have such rows are looked into.
@@ -171,16 +167,10 @@ class Tables:
         finally:
             remove(self.spark, path)
 
-<<<<<<< HEAD
     def _merge(self, name: str, rows: DataFrame, keys: list[str], among: str | None = None) -> DeltaMergeBuilder:
-        same = " AND ".join([*([f"old.{among}"] if among else []), *(f"old.{k} = new.{k}" for k in keys)])
-        return self._table(name).alias("old").merge(rows.alias("new"), same)
-=======
-    def _merge(self, name: str, rows: DataFrame, keys: list[str]) -> DeltaMergeBuilder:
         self.make(name)
-        table = DeltaTable.forName(self.spark, self.sql(name)).alias("old")
-        return table.merge(rows.alias("new"), " AND ".join(f"old.{k} = new.{k}" for k in keys))
->>>>>>> catalog
+        same = " AND ".join([*([f"old.{among}"] if among else []), *(f"old.{k} = new.{k}" for k in keys)])
+        return DeltaTable.forName(self.spark, self.sql(name)).alias("old").merge(rows.alias("new"), same)
 
     def _lies(self, name: str) -> bool:
         return bool(DeltaTable.isDeltaTable(self.spark, self.path(name)))
