@@ -35,7 +35,8 @@ def main(conf: Path, manifest: str, output: str) -> None:
     found["tables"] = {name: described(spark, f"films.{name}") for name in TABLES}
     found["views"] = {name: spark.table(f"films.{name}").count() for name in views.VIEWS}
     found["current"] = spark.table("films.current_clips").count()
-    found["kinds"] = {row["viewName"]: row["isTemporary"] for row in spark.sql("SHOW VIEWS IN films").collect()}
+    listed = spark.sql("SHOW VIEWS IN films").collect()  # those of the session too, by the same names
+    found["permanent"] = [row["viewName"] for row in listed if not row["isTemporary"]]
     found["elsewhere"] = cli.main([*curate, "--output", f"{output}-other"])
     found["nowhere"] = cli.main(["sql", "--output", output, "--schema", "nowhere.films", "select 1"])
     found["unmade"] = cli.main(["sql", "--output", output, "--schema", "unmade", "select 1"])

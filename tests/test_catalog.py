@@ -18,7 +18,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs import catalog, cli, views
 from jobs.catalog import CatalogError, Schema, parse
-from jobs.run import Run
+from jobs.run import BELONGS, Run
 from jobs.settings import load
 from jobs.tables import TableError, Tables, struct_type
 from schemas import TABLES
@@ -183,7 +183,7 @@ def test_the_metastore_shows_every_table_with_its_comments(probed: Probed) -> No
 @pytest.mark.cluster
 def test_the_metastore_has_every_view_for_good(probed: Probed) -> None:
     assert (probed.found["views"]["curated"], probed.found["current"]) == (3, 3)
-    assert {name for name, temporary in probed.found["kinds"].items() if not temporary} >= set(views.VIEWS)
+    assert set(probed.found["permanent"]) == {*views.VIEWS, *(f"current_{name}" for name in BELONGS)}
 
 
 @pytest.mark.cluster
