@@ -5,13 +5,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench bench-dedup test-cluster test-kill test-nights tiny-models clean
+.PHONY: demo test lint bench bench-dedup test-cluster test-kill test-nights test-upkeep tiny-models clean
 
 demo: $(VENV)/demo | java
 	$(BIN)/python -m jobs.demo
 
 test: $(VENV)/dev | java
-	$(BIN)/pytest -m "not kill and not cluster and not nights"
+	$(BIN)/pytest -m "not kill and not cluster and not nights and not upkeep"
 
 # Says how many tasks shared each GPU, how often models were loaded, and how decoding and inference overlapped.
 test-cluster: $(VENV)/dev | java
@@ -22,6 +22,9 @@ test-kill: $(VENV)/dev | java
 
 test-nights: $(VENV)/dev | java
 	$(BIN)/pytest -m nights
+
+test-upkeep: $(VENV)/dev | java
+	$(BIN)/pytest -m upkeep
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
