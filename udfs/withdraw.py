@@ -8,6 +8,7 @@ import os
 import shutil
 import tarfile
 from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,7 +44,7 @@ def withdraw(folder: str, ids: Collection[str]) -> None:
     for part in sorted(Path(folder, INDEX).glob("*.parquet")):
         index = pq.read_table(part)
         if going := {found.path for found in _held(index.to_pylist(), ids)}:
-            _write(str(part), lambda aside, index=index, going=going: pq.write_table(_less(folder, index, going, ids), aside))
+            _write(str(part), partial(pq.write_table, _less(folder, index, going, ids)))
 
 
 def size(folder: str, found: Held) -> tuple[int, int]:
@@ -72,7 +73,7 @@ def _take_out(path: str, found: Held) -> None:
     if found.alone:
         shutil.rmtree(path) if os.path.isdir(path) else Path(path).unlink(missing_ok=True)
     elif anew and os.path.exists(path):
-        _write(path, lambda aside: anew(path, aside, found.names))
+        _write(path, partial(anew, path, names=found.names))
 
 
 def _write(path: str, write: Callable[[str], None]) -> None:
