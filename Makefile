@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench bench-dedup test-cluster test-kill test-nights test-upkeep tiny-models clean
+.PHONY: demo test lint bench bench-dedup test-cluster test-kill test-nights test-upkeep test-airflow tiny-models clean
 
 demo: $(VENV)/demo | java
 	$(BIN)/python -m jobs.demo
@@ -13,7 +13,8 @@ demo: $(VENV)/demo | java
 test: $(VENV)/dev | java
 	$(BIN)/pytest -m "not kill and not cluster and not nights and not upkeep"
 
-# Says how many tasks shared each GPU, how often models were loaded, and how decoding and inference overlapped.
+# Says how many tasks shared each GPU, how often models were loaded, and how decoding and inference overlapped; then the main job
+# on a standalone cluster, of which a worker is killed.
 test-cluster: $(VENV)/dev | java
 	$(BIN)/pytest -s -m cluster
 
@@ -25,6 +26,10 @@ test-nights: $(VENV)/dev | java
 
 test-upkeep: $(VENV)/dev | java
 	$(BIN)/pytest -m upkeep
+
+# Airflow's packages would change the versions of others: it has an environment of its own, and the tests ask that.
+test-airflow: $(VENV)/dev $(VENV)-airflow/made
+	$(BIN)/pytest tests/test_airflow.py
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
@@ -61,9 +66,15 @@ $(VENV)/dev: $(VENV)/made pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[dev,demo,models]'
 	touch $@
 
+$(VENV)-airflow/made: $(VENV)/made pyproject.toml
+	$(PYTHON) -m venv $(VENV)-airflow
+	$(VENV)-airflow/bin/pip install --quiet $$($(BIN)/python -c 'import tomllib; \
+	  print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["airflow"])')
+	touch $@
+
 .PHONY: java
 java:
 	@$(BIN)/python -m jobs.java
 
 clean:
-	rm -rf $(VENV) .demo build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-airflow .demo build dist *.egg-info

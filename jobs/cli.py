@@ -9,11 +9,17 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
-from jobs import times
+from jobs import catalog, times
 from jobs.settings import Settings, SettingsError, load
 from udfs.errors import CODES
+
+if TYPE_CHECKING:
+    from jobs.run import Run
 
 JOBS = {
     "curate": "the whole chain: manifest to curated clips",
@@ -53,43 +59,64 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.job == "models":
             return int(importlib.import_module("jobs.models").without_spark(options, settings))
         options.output = _output(options.output)
+        options.schema = None if options.schema is None else catalog.parse(options.schema)
         return _run(options, settings)
-    except (SettingsError, UsageError) as e:
+    except (SettingsError, UsageError, catalog.CatalogError) as e:
         print(f"reelmill: {e}", file=sys.stderr)
         return 2
 
 
-def script(job: str) -> None:
-    """Run as `python -m jobs.<job>` or `spark-submit jobs/<job>.py`; a clean end must not look like an exit to Databricks."""
-    status = main([job, *sys.argv[1:]])
-    if status:
+def command() -> None:
+    """Run as `reelmill` or as the entry point of a task; Databricks takes an exit for a failure, and a status for none."""
+    if status := main():
         sys.exit(status)
 
 
+def script(job: str) -> None:
+    """Run as `python -m jobs.<job>` or `spark-submit jobs/<job>.py`."""
+    sys.argv[1:1] = [job]
+    command()
+
+
 def _run(options: argparse.Namespace, settings: Settings) -> int:
+    if find_spec("pyspark") is None:
+        raise UsageError("Spark is not installed here: pip install 'reelmill[spark]', or use the cluster's own")
     # Here and not above: a wrong setting is told in a fraction of a second, and Spark takes longer to import.
     job = importlib.import_module(f"jobs.{options.job}")
     if hasattr(job, "check"):
         job.check(options, settings)
     from jobs.run import OutputBusyError, RemainsError, Run, locked
     from jobs.session import SessionError, connect
+    from jobs.tables import TableError
 
     reads_only = options.job in ("search", "sql")
     try:
         # Jobs that can tell what they would do sweep up themselves.
         with nullcontext() if reads_only else locked(options.output, sweep="dry_run" not in options):
             spark = connect(settings.spark, verbose=options.verbose)
+            if options.schema:
+                catalog.prepare(spark, options.schema, make=not reads_only)
             live = sys.stderr.isatty() and not options.verbose
             code = getattr(options, "retry_failed", None)
             retry = None if code is None else tuple(filter(None, [code]))
             deadline = getattr(options, "deadline", None)
-            counts = job.run(Run(spark, options.output, settings, retry, live, deadline=deadline), options)
-    except (OutputBusyError, RemainsError, SessionError) as e:
+            run = Run(spark, options.output, settings, retry, live, deadline=deadline, schema=options.schema)
+            counts = job.run(run, options)
+            if options.schema and not reads_only:
+                _publish(run)
+    except (OutputBusyError, RemainsError, SessionError, catalog.CatalogError, TableError) as e:
         print(f"reelmill: {e}", file=sys.stderr)
         return 1
     if counts is not None:
         log.info("%s", counts)
     return 0
+
+
+def _publish(run: Run) -> None:
+    """Leave the views in the catalog as `reelmill sql` has them: by each stage's last settings."""
+    from jobs import sql, views
+
+    views.publish(replace(run, recorded=sql.recorded(run)))
 
 
 def _output(name: str) -> str:
@@ -113,6 +140,7 @@ def _parser() -> argparse.ArgumentParser:
             _fetch(job)
             continue
         job.add_argument("--output", required=True, metavar="O", help="folder: O/tables and O/media")
+        job.add_argument("--schema", metavar="[C.]S", help="schema of a catalog, in which tables and views are registered")
         job.add_argument("--verbose", action="store_true", help="show what Spark itself logs")
         if name == "sql":
             job.add_argument("query")

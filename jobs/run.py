@@ -16,6 +16,7 @@ from typing import NamedTuple, TextIO
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from jobs.catalog import Schema
 from jobs.fingerprints import fingerprint
 from jobs.settings import Settings
 from jobs.tables import LANDING, Tables
@@ -65,12 +66,13 @@ class Run:
     live: bool = False
     recorded: Mapping[str, str] | None = None  # fingerprints to go by instead of those of the settings
     deadline: datetime | None = None  # from then on no wave of work begins
+    schema: Schema | None = None  # where the tables are registered
     run_id: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}")
 
     @cached_property
     def tables(self) -> Tables:
         """The output's tables."""
-        return Tables(self.spark, f"{self.output}/tables")
+        return Tables(self.spark, f"{self.output}/tables", self.schema)
 
     def fingerprint(self, stage: str) -> str:
         """Of a stage, with these settings."""

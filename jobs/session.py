@@ -73,6 +73,8 @@ def connect(extra: dict[str, str], *, verbose: bool) -> SparkSession:
         SessionError: no usable Java, or no Delta on the class path.
     """
     active = SparkSession.getActiveSession()
+    if active is None and "DATABRICKS_RUNTIME_VERSION" in os.environ:
+        active = SparkSession.builder.getOrCreate()  # the cluster's own, whose Delta and catalog are not those below
     if active is not None:
         return active
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ

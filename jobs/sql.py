@@ -22,7 +22,7 @@ WIDTH = 80  # characters of a cell; what has no blanks, such as a path, is shown
 
 def check(options: argparse.Namespace, settings: Settings) -> None:
     """Refuse an output that holds no tables."""
-    if not os.path.isdir(f"{options.output}/tables"):
+    if not options.schema and not os.path.isdir(f"{options.output}/tables"):
         raise cli.UsageError(f"--output {options.output}: no tables here")
 
 

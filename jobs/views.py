@@ -1,6 +1,8 @@
-"""The tables of an output -> temporary SQL views: each table by its name, `current_*`, and those of VIEWS."""
+"""The tables of an output -> SQL views: each table by its name, `current_*`, and those of VIEWS; in a schema, permanent ones."""
 
 from __future__ import annotations
+
+import re
 
 from jobs.run import BELONGS, Run
 from schemas import TABLES
@@ -145,12 +147,38 @@ VIEWS = {
 }
 
 
+NAMED = re.compile(r"\b(FROM|JOIN) (\w+)")  # a table or view in a query
+
+
 def register(run: Run) -> None:
     """Make the views of this output in the run's session; they cost nothing until they are asked."""
     for name in TABLES:
         run.tables.read(name).createOrReplaceTempView(name)
-    for name in BELONGS:
-        run.current(name).createOrReplaceTempView(f"current_{name}")
-    for name, query in VIEWS.items():
-        query = query.replace("{reduction}", run.settings.filter.aesthetic_reduction)
+    for name, query in _queries(run).items():
         run.spark.sql(query).createOrReplaceTempView(name)
+
+
+def publish(run: Run) -> None:
+    """Make the views permanent ones of the run's schema, over all tables by their full names."""
+    assert run.schema is not None
+    queries, schema = _queries(run), run.schema
+    known = {*TABLES, *queries}
+    for name in TABLES:
+        run.tables.make(name)
+    for name, query in queries.items():
+        full = NAMED.sub(lambda m: f"{m[1]} {schema.of(m[2])}" if m[2] in known else m[0], query)
+        run.spark.sql(f"CREATE OR REPLACE VIEW {schema.of(name)} AS {full}")
+
+
+def _queries(run: Run) -> dict[str, str]:
+    """Every view's, each after those that it asks."""
+    reduction = run.settings.filter.aesthetic_reduction
+    current = {f"current_{name}": _current(run, name) for name in BELONGS}
+    return current | {name: query.replace("{reduction}", reduction) for name, query in VIEWS.items()}
+
+
+def _current(run: Run, name: str) -> str:
+    """What `Run.current` gives, as SQL."""
+    owner = BELONGS[name]
+    alive = f" LEFT SEMI JOIN current_{owner.upstream} u ON u.clip_id = r.clip_id" if owner.upstream else ""
+    return f"SELECT r.* FROM {name} r{alive} WHERE r.fingerprint = '{run.fingerprint(owner.stage)}'"

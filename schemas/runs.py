@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from schemas.table import FINGERPRINT, RUN_ID, column, table
+from schemas.table import FINGERPRINT, RUN_ID, column, table, within
 
 TABLE = table(
     "runs",
@@ -28,4 +28,9 @@ TABLE = table(
     column("conf", pa.string(), "the settings, as JSON"),
     FINGERPRINT,
     RUN_ID,
+    checks={
+        "inputs": within("num_in", 0),
+        "outputs": within("num_out", 0),
+        "failed": within("num_failed", 0),
+    },
 )

@@ -228,7 +228,7 @@ def test_views_for_an_audit(spark: SparkSession, output: Path) -> None:
     blank = [
         F.lit(None).cast(f.dataType).alias(f.name) for f in struct_type(TABLES["videos"].schema) if f.name not in videos.columns
     ]
-    made.tables.replace("videos", videos.select("*", *blank).fillna("x").fillna(0))
+    made.tables.replace("videos", videos.select("*", *blank).fillna("x").fillna(1))
     views.register(made)
     found = {row["clip_id"]: row for row in spark.table("duplicate_groups").collect()}
     members = {member["clip_id"]: clip for clip, row in found.items() for member in row["members"]}
