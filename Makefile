@@ -5,13 +5,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench bench-dedup test-cluster test-kill test-nights test-exports test-airflow tiny-models clean
+.PHONY: demo test lint bench bench-dedup test-cluster test-kill test-nights test-exports test-upkeep test-airflow tiny-models clean
 
 demo: $(VENV)/demo | java
 	$(BIN)/python -m jobs.demo
 
 test: $(VENV)/dev | java
-	$(BIN)/pytest -m "not kill and not cluster and not nights and not exports"
+	$(BIN)/pytest -m "not kill and not cluster and not nights and not exports and not upkeep"
 
 # Says how many tasks shared each GPU, how often models were loaded, and how decoding and inference overlapped; then the main job
 # on a standalone cluster, of which a worker is killed.
@@ -23,6 +23,9 @@ test-kill: $(VENV)/dev | java
 
 test-nights: $(VENV)/dev | java
 	$(BIN)/pytest -m nights
+
+test-upkeep: $(VENV)/dev | java
+	$(BIN)/pytest -m upkeep
 
 test-exports: $(VENV)/dev | java
 	$(BIN)/pytest -m exports

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from jobs import catalog
+from jobs import catalog, times
 from jobs.settings import Settings, SettingsError, load
 from udfs.errors import CODES
 
@@ -38,6 +38,8 @@ JOBS = {
     "export": "any rows at fixed versions of the tables -> a data set in one of six formats",
     "search": "a text or a clip -> the clips most like it",
     "sql": "a query over the tables and views -> its answer",
+    "maintain": "rows, versions and files that count no more -> nothing",
+    "takedown": "a video out of every table and folder, for good",
     "models": "the models that stages can use: which are here; fetch and check them",
 }
 FORMATS = ("frames", "nemo", "webdataset", "parquet", "huggingface", "lance")  # of exports
@@ -84,23 +86,26 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
     job = importlib.import_module(f"jobs.{options.job}")
     if hasattr(job, "check"):
         job.check(options, settings)
-    from jobs.run import OutputBusyError, Run, locked
+    from jobs.run import OutputBusyError, RemainsError, Run, locked
     from jobs.session import SessionError, connect
     from jobs.tables import TableError
 
     reads_only = options.job in ("search", "sql")
     try:
-        with nullcontext() if reads_only else locked(options.output):
+        # Jobs that can tell what they would do sweep up themselves.
+        with nullcontext() if reads_only else locked(options.output, sweep="dry_run" not in options):
             spark = connect(settings.spark, verbose=options.verbose)
             if options.schema:
                 catalog.prepare(spark, options.schema, make=not reads_only)
             live = sys.stderr.isatty() and not options.verbose
-            retry = None if reads_only or options.retry_failed is None else tuple(filter(None, [options.retry_failed]))
-            run = Run(spark, options.output, settings, retry, live, schema=options.schema)
+            code = getattr(options, "retry_failed", None)
+            retry = None if code is None else tuple(filter(None, [code]))
+            deadline = getattr(options, "deadline", None)
+            run = Run(spark, options.output, settings, retry, live, deadline=deadline, schema=options.schema)
             counts = job.run(run, options)
             if options.schema and not reads_only:
                 _publish(run)
-    except (OutputBusyError, SessionError, catalog.CatalogError, TableError) as e:
+    except (OutputBusyError, RemainsError, SessionError, catalog.CatalogError, TableError) as e:
         print(f"reelmill: {e}", file=sys.stderr)
         return 1
     if counts is not None:
@@ -144,6 +149,9 @@ def _parser() -> argparse.ArgumentParser:
         if name == "search":
             _ask(job)
             continue
+        if name in ("maintain", "takedown"):
+            _upkeep(job, name)
+            continue
         job.add_argument(
             "--retry-failed",
             nargs="?",
@@ -161,7 +169,14 @@ def _parser() -> argparse.ArgumentParser:
             job.add_argument(
                 "--manifest", required=True, metavar="M", help="folder, glob, video, or JSON/JSONL/CSV/Parquet/Delta"
             )
-            job.add_argument("--limit", type=_positive, metavar="N", help="take only the first N of the manifest")
+            job.add_argument("--limit", type=_positive, metavar="N", help="take only the first N that are new, by their address")
+            job.add_argument(
+                "--since", type=_since, metavar="T", help="take only what changed since a date, an ISO time, or 36h or 7d ago"
+            )
+        if name == "curate":
+            job.add_argument(
+                "--deadline", type=_deadline, metavar="HH:MM", help="begin no wave from then on; the next run goes on"
+            )
     return parser
 
 
@@ -183,6 +198,18 @@ def _ask(job: argparse.ArgumentParser) -> None:
     job.add_argument("--json", action="store_true", help="a line of JSON a clip")
 
 
+def _upkeep(job: argparse.ArgumentParser, name: str) -> None:
+    job.add_argument("--dry-run", action="store_true", help="tell what would go, and change nothing")
+    if name == "maintain":
+        job.add_argument("--keep-days", type=float, metavar="N", help="wins over maintain.keep_days")
+        job.add_argument("--force", action="store_true", help="keep versions for less than a week: nobody else is at the tables")
+        return
+    job.add_argument("what", nargs="*", metavar="VIDEO", help="video_id or uri")
+    job.add_argument("--sql", metavar="Q", help="a query over the tables and views with a column video_id")
+    job.add_argument("--reason", metavar="TEXT", help="is kept with it")
+    job.add_argument("--exports", action="append", default=[], metavar="FOLDER", help="take it out of these exports too")
+
+
 def _fetch(job: argparse.ArgumentParser) -> None:
     what = job.add_mutually_exclusive_group()
     what.add_argument("--fetch", nargs="+", metavar="NAME", help="download these: a known name, or org/name@commit")
@@ -202,3 +229,17 @@ def _time(text: str) -> datetime:
     except ValueError as e:
         raise argparse.ArgumentTypeError(f"{text!r} is no time: write it as 2026-05-01T05:30") from e
     return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _since(text: str) -> datetime:
+    try:
+        return times.since(text, datetime.now(UTC))
+    except (ValueError, OverflowError) as e:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date, ISO time, or length of time such as 36h or 7d") from e
+
+
+def _deadline(text: str) -> datetime:
+    try:
+        return times.deadline(text, datetime.now(UTC))
+    except ValueError as e:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time of day such as 05:30 or 05:30+01:00") from e

@@ -43,8 +43,8 @@ def check(manifest: str, sources: Params) -> None:
             listing(manifest, sources)
 
 
-def read(spark: SparkSession, manifest: str, limit: int | None, sources: Params) -> DataFrame:
-    """The manifest's rows, each uri once, the first `limit` of them.
+def read(spark: SparkSession, manifest: str, sources: Params) -> DataFrame:
+    """The manifest's rows, each uri once.
 
     Raises:
         UsageError: a row that cannot be read, no column `uri`, or a row without one.
@@ -52,12 +52,10 @@ def read(spark: SparkSession, manifest: str, limit: int | None, sources: Params)
     with _usage():
         what = kind(manifest, sources)
         if what == "prefix":
-            rows = _prefix(spark, parts(manifest, sources), sources)
-        elif what in FORMATS:
-            rows = _read(spark, manifest, what, sources).dropDuplicates(["uri"])
-        else:
-            return _frame(spark, [(uri, None, None) for uri in listing(manifest, sources)[:limit]], SCHEMA)
-    return rows.orderBy("uri").limit(limit) if limit else rows
+            return _prefix(spark, parts(manifest, sources), sources)
+        if what in FORMATS:
+            return _read(spark, manifest, what, sources).dropDuplicates(["uri"])
+        return _frame(spark, [(uri, None, None) for uri in listing(manifest, sources)], SCHEMA)
 
 
 def _prefix(spark: SparkSession, pieces: list[tuple[str, str, bool]], sources: Params) -> DataFrame:

@@ -24,6 +24,8 @@ from udfs import checkpoints
 from udfs.batching import Env
 from udfs.store import ASIDE
 
+LEFT = (f"media/{ASIDE}", f"tables/{LANDING}")  # folders where a killed run leaves what was not complete
+
 
 class Owner(NamedTuple):
     """The stage that fills a table, and the table of clips whose current rows its rows belong to."""
@@ -49,6 +51,10 @@ class OutputBusyError(Exception):
     """Another run is at work on the same output."""
 
 
+class RemainsError(Exception):
+    """What was to go is still there; its text is one line."""
+
+
 @dataclass(frozen=True)
 class Run:
     """One run over one output. `retry` names the failure codes to try again, None for none, empty for all."""
@@ -59,6 +65,7 @@ class Run:
     retry: tuple[str, ...] | None = None
     live: bool = False
     recorded: Mapping[str, str] | None = None  # fingerprints to go by instead of those of the settings
+    deadline: datetime | None = None  # from then on no wave of work begins
     schema: Schema | None = None  # where the tables are registered
     pinned: Mapping[str, int] | None = None  # versions of tables to read instead of the newest
     run_id: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}")
@@ -73,6 +80,11 @@ class Run:
         if self.recorded is not None:
             return self.recorded.get(stage, "never run")
         return fingerprint(stage, self.settings)
+
+    @property
+    def late(self) -> bool:
+        """Whether the deadline is past."""
+        return self.deadline is not None and datetime.now(UTC) >= self.deadline
 
     def env(self, stage: str) -> Env:
         """What the stage's work needs on the executors beside its own settings."""
@@ -95,8 +107,8 @@ class Run:
 
 
 @contextmanager
-def locked(output: str) -> Iterator[None]:
-    """Hold a local output for one run at a time; the lock goes with the process, however it ends.
+def locked(output: str, *, sweep: bool = True) -> Iterator[None]:
+    """Hold a local output for one run at a time, and sweep up what a killed one left; the lock goes with the process.
 
     Raises:
         OutputBusyError: another run holds it.
@@ -104,7 +116,7 @@ def locked(output: str) -> Iterator[None]:
     os.makedirs(output, exist_ok=True)
     with open(os.path.join(output, ".lock"), "a+", encoding="utf-8") as lock:
         _hold(lock, output)
-        for left in (f"media/{ASIDE}", f"tables/{LANDING}"):  # by a killed run
+        for left in LEFT if sweep else ():
             shutil.rmtree(os.path.join(output, left), ignore_errors=True)
         yield
 

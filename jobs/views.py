@@ -129,7 +129,39 @@ LEFT JOIN (SELECT key, array_sort(collect_set(stage)) AS errors FROM failures WH
            GROUP BY key) f ON f.key = c.clip_id
 """
 
+# A row a stage of a run that carried videos on.
+STAGE_COSTS = """
+SELECT run_id, stage, min(started_at) AS started_at, max(ended_at) AS ended_at,
+       sum(num_in) AS num_in, sum(num_out) AS num_out, sum(num_failed) AS num_failed,
+       sum(media_s) / 3600 AS media_hours, sum(cpu_s) AS cpu_s, sum(gpu_s) AS gpu_s,
+       sum(bytes_in) AS bytes_in, sum(bytes_out) AS bytes_out,
+       CASE WHEN count(cost_usd) = count(*) THEN sum(cost_usd) END AS cost_usd
+FROM runs
+WHERE stage NOT IN ('export', 'maintain', 'takedown')
+GROUP BY run_id, stage
+"""
+
+# A row a run. Its videos are those it split, its clips those it cut; which of these are kept is said by the verdicts of today.
+NIGHTS = """
+SELECT *, try_divide(cost_usd, num_clips) AS usd_per_clip, try_divide(cost_usd, video_hours) AS usd_per_video_hour
+FROM (
+SELECT s.run_id, min(s.started_at) AS started_at, max(s.ended_at) AS ended_at,
+       sum(CASE WHEN s.stage = 'ingest' THEN s.num_out ELSE 0 END) AS num_ingested,
+       sum(CASE WHEN s.stage = 'split' THEN s.num_in ELSE 0 END) AS num_videos,
+       sum(CASE WHEN s.stage = 'split' THEN s.media_hours ELSE 0 END) AS video_hours,
+       sum(CASE WHEN s.stage = 'clip' THEN s.num_out ELSE 0 END) AS num_clips,
+       coalesce(max(k.num_kept), 0) AS num_kept, sum(s.num_failed) AS num_failed,
+       sum(s.cpu_s) AS cpu_s, sum(s.gpu_s) AS gpu_s, sum(s.bytes_in) AS bytes_in, sum(s.bytes_out) AS bytes_out,
+       CASE WHEN count(s.cost_usd) = count(*) THEN sum(s.cost_usd) END AS cost_usd
+FROM stage_costs s
+LEFT JOIN (SELECT c.run_id, count_if(v.kept) AS num_kept
+           FROM current_clips c JOIN verdicts v ON v.clip_id = c.clip_id GROUP BY c.run_id) k ON k.run_id = s.run_id
+GROUP BY s.run_id)
+"""
+
 VIEWS = {
+    "stage_costs": STAGE_COSTS,
+    "nights": NIGHTS,
     "shown": SHOWN,
     "duplicate_groups": DUPLICATE_GROUPS,
     "similarity_histogram": SIMILARITY_HISTOGRAM,

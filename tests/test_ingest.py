@@ -14,6 +14,7 @@ from schemas.videos import TABLE
 from tests.footage import write_numbered
 from udfs import ingest, source
 from udfs.batching import COST, FAILURE, GPU_COST, Env
+from udfs.errors import MediaError
 
 ENV = Env(media_root="unused", fingerprint="0" * 16)
 
@@ -57,8 +58,14 @@ def test_attributes_travel_as_text(good: Path, given: Any, kept: Any) -> None:
 def test_a_batch_holds_videos_and_failures_by_uri(good: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     uris = [str(good), str(tmp_path / "bad.mp4"), str(tmp_path / "gone.mp4")]
-    (batch,) = ingest.rows([pd.DataFrame({"uri": uris, "attributes": None})], None, ENV)
+    (batch,) = ingest.rows([pd.DataFrame({"uri": uris, "attributes": None})], frozenset(), ENV)
     assert batch.columns.tolist() == [*ingest.COLUMNS, "fingerprint", *FAILURE, COST, GPU_COST]
     assert batch["num_frames"].tolist() == [30, None, None]
     assert batch["failed_key"].tolist() == [None, *uris[1:]]
     assert batch["failed_code"].tolist() == [None, "UNSUPPORTED", "NOT_FOUND"]
+
+
+def test_bytes_that_were_taken_down_are_refused_at_any_address(good: Path) -> None:
+    tag = source.content_tag(str(good))
+    with pytest.raises(MediaError, match="DENIED: taken down"):
+        ingest.facts({"uri": str(good), "attributes": None}, ENV, {tag})

@@ -179,7 +179,7 @@ def test_relative_means_from_the_list(uri: str, folder: str, meant: str) -> None
 
 @pytest.mark.spark
 def test_spark_reads_a_prefix_without_asking_for_any_file(odd: str, spark: SparkSession, proxy: servers.Proxy) -> None:
-    listed = read(spark, odd, None, proxy.params()).toPandas()
+    listed = read(spark, odd, proxy.params()).toPandas()
     assert dict(zip(listed["uri"], listed["source_version"], strict=True)) == found(odd, proxy.params())
     (same,) = ingest.versions([listed], proxy.params())
     assert same.equals(listed)
@@ -214,7 +214,7 @@ def test_46_a_night_on_known_objects_costs_their_listing(
 )
 def test_spark_gets_lines_from_the_web(spark: SparkSession, name: str, text: str) -> None:
     with serving({f"/x/{name}": Page(text.encode())}) as site:
-        rows = read(spark, f"{site.url}/x/{name}", None, Params(http_private=True)).orderBy("uri").collect()
+        rows = read(spark, f"{site.url}/x/{name}", Params(http_private=True)).orderBy("uri").collect()
     assert [(row["uri"], row["attributes"]) for row in rows] == [
         (f"{site.url}/x/a.mp4", {"take": "1"}),
         ("s3://b-1/v.mp4", {"note": "line\u2028end"}),
@@ -234,5 +234,5 @@ def test_spark_gets_lines_from_the_web(spark: SparkSession, name: str, text: str
 )
 def test_48_bad_lines_on_the_web_are_refused(spark: SparkSession, name: str, text: str, said: str) -> None:
     with serving({f"/{name}": Page(text.encode())}) as site, pytest.raises(UsageError, match=said) as e:
-        read(spark, f"{site.url}/{name}?sig=AKIA", None, Params(http_private=True))
+        read(spark, f"{site.url}/{name}?sig=AKIA", Params(http_private=True))
     assert "AKIA" not in str(e.value)

@@ -386,7 +386,7 @@ def test_57_a_bad_video_on_the_web_is_a_row_whose_message_shows_no_address(page:
     with serving({"/v.mp4": page}) as site:
         uri = f"http://me:s3cret@{site.url[7:]}/v.mp4?sign=AKIA"
         env = Env("unused", "0" * 16, sources=HERE)
-        (batch,) = ingest.rows([pd.DataFrame({"uri": [uri], "attributes": None})], None, env)
+        (batch,) = ingest.rows([pd.DataFrame({"uri": [uri], "attributes": None})], frozenset(), env)
     assert (batch["failed_code"][0], batch["failed_key"][0]) == (code, uri)
     assert not any(secret in batch["failed_message"][0] for secret in SECRETS)
 
