@@ -18,7 +18,7 @@ from jobs import cli, history
 from jobs.fingerprints import RECIPES
 from jobs.run import Run
 from jobs.settings import Settings
-from udfs import export, filter, store
+from udfs import export, filter, source, store
 from udfs.parts import Summary
 
 FILE = "release.json"
@@ -123,7 +123,7 @@ def finished(release: Mapping[str, Any], parts: Mapping[str, Summary]) -> dict[s
 
 def write(to: str, release: Mapping[str, Any]) -> None:
     """Put release.json into the folder of an export."""
-    with store.writing(f"{to}/{FILE}", root=to) as path:
+    with store.writing(f"{to}/{FILE}", source.Params(), root=to) as path:
         Path(path).write_text(json.dumps(release, indent=2) + "\n", encoding="utf-8")
 
 

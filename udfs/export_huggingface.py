@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from udfs import store
+from udfs import source, store
 from udfs.parts import CLIP, PART, Clip, Part, whose
+from udfs.remote import AnyPath, opened
 
 MEGA = 1_000_000
 GROUP_BYTES = 64 * MEGA  # of videos in a row group, which a reader and this writer hold in memory
@@ -46,7 +47,7 @@ def write(part: Part, batches: Iterator[pa.RecordBatch]) -> None:
             [row] = one.select(["clip_id", CLIP]).to_pylist()
             if media := part.media(row):
                 clips.append(whose(row))
-                held.append((one, Path(media).read_bytes()))
+                held.append((one, read(media)))
             if sum(len(video) for _, video in held) >= GROUP_BYTES:
                 file.write_table(_group(held, schema))
                 held = []
@@ -54,10 +55,16 @@ def write(part: Part, batches: Iterator[pa.RecordBatch]) -> None:
             file.write_table(_group(held, schema))
 
 
+def read(path: AnyPath) -> bytes:
+    """All bytes of a file."""
+    with opened(path) as file:
+        return file.read()
+
+
 def write_card(to: str, release: Mapping[str, Any], params: Params) -> None:
     """README.md of the folder, as the hub shows it."""
     schema = pq.read_schema(f"{to}/{release['parts'][0]['path']}")
-    with store.writing(f"{to}/README.md", root=to) as path:
+    with store.writing(f"{to}/README.md", source.Params(), root=to) as path:
         Path(path).write_text(card(schema, release, params), encoding="utf-8")
 
 
