@@ -187,7 +187,7 @@ def _write(run: Run, plan: Plan, missing: list[str]) -> Counts:
     rows = rows.sortWithinPartitions(PART, UNIT, ORDER).drop(UNIT, ORDER)
     with Progress(run, "export", items) as progress, run.tables.landing(f"{run.run_id}-export") as land:
         write = FORMATS[plan.wanted.format].write(plan.params)
-        work = partial(parts.rows, write=write, to=plan.to, fingerprint=run.fingerprint("export"), done=progress.done)
+        work = partial(parts.rows, write=write, to=plan.to, env=run.env("export"), done=progress.done)
         done = land(rows.mapInArrow(work, struct_type(parts.ENVELOPE)))
         tally = history.tally(done)
         sums = todo.agg(F.sum("num_rows"), F.sum("num_bytes")).first()

@@ -11,8 +11,10 @@ import pytest
 
 from tests.exported import batches, clip, files, index, part
 from udfs import export_huggingface, export_parquet, parts
-from udfs.batching import Row
+from udfs.batching import Env, Row
 from udfs.parts import Part
+
+ENV = Env("unused", "f")
 
 
 class Told:
@@ -28,7 +30,7 @@ def test_parts_are_written_one_after_the_other_wherever_a_batch_ends(tmp_path: P
     rows = [(name, clip(tmp_path, f"{name}{i}")) for name in ("a", "b", "c") for i in range(3)]
     every = pa.Table.from_batches([batch for name, row in rows for batch in batches([row], part=name)])
     told = Told()
-    found = parts.rows(iter(every.combine_chunks().to_batches(4)), export_parquet.write, str(tmp_path / "to"), "f", told)
+    found = parts.rows(iter(every.combine_chunks().to_batches(4)), export_parquet.write, str(tmp_path / "to"), ENV, told)
     assert [row["part"] for batch in found for row in batch.to_pylist()] == ["a", "b", "c"]
     assert told.total == 3
     for name in ("a", "b", "c"):
@@ -42,7 +44,7 @@ def test_a_part_that_breaks_leaves_no_file_and_is_not_complete(tmp_path: Path) -
             raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        list(parts.rows(batches([clip(tmp_path, "a")]), write, str(tmp_path / "to"), "f", Told()))
+        list(parts.rows(batches([clip(tmp_path, "a")]), write, str(tmp_path / "to"), ENV, Told()))
     assert files(tmp_path / "to") == {}
     assert parts.summary(str(tmp_path / "to"), "00000") is None
 
@@ -62,7 +64,7 @@ def test_a_part_is_complete_as_long_as_its_files_are_there(tmp_path: Path) -> No
 def test_a_file_that_is_gone_is_a_failure_of_its_clip(tmp_path: Path) -> None:
     row = clip(tmp_path, "a")
     (tmp_path / "a.mp4").unlink()
-    [found] = parts.rows(batches([row]), export_huggingface.write, str(tmp_path / "to"), "f", Told())
+    [found] = parts.rows(batches([row]), export_huggingface.write, str(tmp_path / "to"), ENV, Told())
     assert [(row["failed_key"], row["failed_code"]) for row in found.to_pylist()] == [(None, None), ("a", "NOT_FOUND")]
     assert index(tmp_path / "to")[0]["clip_id"] is None
 

@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from udfs import source, store
 from udfs.parts import CLIP, PART, Clip, Part, whose
+from udfs.remote import AnyPath, opened
 
 MEGA = 1_000_000
 GROUP_BYTES = 64 * MEGA  # of videos in a row group, which a reader and this writer hold in memory
@@ -46,12 +47,18 @@ def write(part: Part, batches: Iterator[pa.RecordBatch]) -> None:
             [row] = one.select(["clip_id", CLIP]).to_pylist()
             if media := part.media(row):
                 clips.append(whose(row))
-                held.append((one, Path(media).read_bytes()))
+                held.append((one, read(media)))
             if sum(len(video) for _, video in held) >= GROUP_BYTES:
                 file.write_table(_group(held, schema))
                 held = []
         if held:
             file.write_table(_group(held, schema))
+
+
+def read(path: AnyPath) -> bytes:
+    """All bytes of a file."""
+    with opened(path) as file:
+        return file.read()
 
 
 def write_card(to: str, release: Mapping[str, Any], params: Params) -> None:

@@ -23,6 +23,7 @@ from pydantic.dataclasses import dataclass
 from udfs.batching import Row
 from udfs.checkpoints import KNOWN
 from udfs.parts import CLIP, Clip, Part, records
+from udfs.remote import AnyPath, opened
 
 CLIPS_A_PART = 1000  # about; a part holds whole videos
 CHUNK_SIZE = 8  # num_clips_per_chunk times this many seconds of clips make a chunk, as there
@@ -141,7 +142,7 @@ def _write_clip(part: Part, chunk: Chunk, row: Row, params: Params) -> bool:
     folder = "clips" if row["kept"] else "filtered_clips"
     if params.upload_clips:
         with part.file(f"{folder}/{clip.name}.mp4", [clip], shared=False) as path:
-            shutil.copyfile(media, path)
+            _copy(media, path)
     (chunk.clips if row["kept"] else chunk.filtered).append(clip)
     chunk.lengths_s.append(_length(row))
     for gate in chunk.filtered_by:
@@ -220,7 +221,7 @@ def _write_previews(part: Part, clip: Clip, row: Row, params: Params) -> bool:
         if path := part.readable(row["clip_id"], preview["uri"]):
             name = f"previews/{clip.name}/{preview['start_frame']}_{preview['end_frame']}.webp"
             with part.file(name, [clip], shared=False) as to:
-                shutil.copyfile(path, to)
+                _copy(path, to)
             found = True
     return found
 
@@ -260,6 +261,11 @@ def _write_chunk(part: Part, chunk: Chunk, row: Row, params: Params) -> None:
         "all_windows_enhanced_caption": chunk.enhanced,
     }
     _json(part, f"processed_clip_chunks/{_below(row, params)}_{chunk.index}.json", facts, every)
+
+
+def _copy(path: AnyPath, to: str) -> None:
+    with opened(path) as file, open(to, "wb") as copy:
+        shutil.copyfileobj(file, copy)
 
 
 def _below(row: Row, params: Params) -> str:

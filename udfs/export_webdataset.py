@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from udfs.batching import Row
 from udfs.parts import CLIP, Clip, Part, own, records, whose
+from udfs.remote import AnyPath, opened
 
 Aspect = Annotated[str, Field(pattern=r"^[1-9]\d*:[1-9]\d*$")]
 MEGA = 1_000_000
@@ -89,9 +90,9 @@ def caption(row: Row) -> str | None:
     return "\n".join(text for text in told if text) or None
 
 
-def _add(tar: tarfile.TarFile, row: Row, media: str) -> None:
+def _add(tar: tarfile.TarFile, row: Row, media: AnyPath) -> None:
     name, text = row["clip_id"], caption(row)
-    with open(media, "rb") as file:
+    with opened(media) as file:
         tar.addfile(_member(f"{name}.mp4", row[CLIP]["num_bytes"]), file)
     facts = json.dumps(own(row), ensure_ascii=False, default=_plain)
     for suffix, content in (("json", facts), ("txt", text)):

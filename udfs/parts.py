@@ -17,20 +17,23 @@ The format `frames` has no index: each of its folders has the name of its clip o
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from udfs import batching, source, store
-from udfs.batching import Counter, Row
+from udfs.batching import Counter, Env, Row
 from udfs.errors import MediaError
+from udfs.remote import AnyPath, opened
 
 INDEX = "index"  # folder of the export
 CLIP = "_clip"  # beside the query's columns: what is known of the row's clip
@@ -58,9 +61,10 @@ class Clip(NamedTuple):
 class Part:
     """A part that is being written: its files take their place whole, and `close` writes its index."""
 
-    def __init__(self, name: str, to: str) -> None:
+    def __init__(self, name: str, to: str, sources: source.Params) -> None:
         self.name = name
         self.to = to
+        self.sources = sources
         self.note: dict[str, Any] = {}  # what the format wants to know again of the part
         self.failed: list[tuple[str, MediaError]] = []
         self._index: list[Row] = []
@@ -68,7 +72,7 @@ class Part:
     @contextmanager
     def file(self, path: str, clips: list[Clip], *, shared: bool = True) -> Iterator[str]:
         """A local path to write one file of the export to; `clips` may be filled until the block ends."""
-        with store.writing(f"{self.to}/{path}", source.Params(), root=self.to) as aside:
+        with store.writing(f"{self.to}/{path}", self.sources, root=self.to) as aside:
             yield aside
             self._note(path, aside, clips, shared)
 
@@ -76,15 +80,15 @@ class Part:
         """Take up a file that a format's own library has put into its place."""
         self._note(path, f"{self.to}/{path}", clips, True)
 
-    def media(self, row: Row) -> str | None:
-        """A local path of the row's mp4, or None and a failure: it is gone, or has other bytes than its row in `clips` says."""
+    def media(self, row: Row) -> AnyPath | None:
+        """The row's mp4, or None and a failure: it is gone, or has other bytes than its row in `clips` says."""
         clip = row[CLIP] or {}
         return self.readable(row["clip_id"], clip.get("uri"), clip.get("sha256"))
 
-    def readable(self, clip_id: str, uri: str | None, sha256: str | None = None) -> str | None:
-        """A local path of a file of a clip, or None and a failure of the clip."""
+    def readable(self, clip_id: str, uri: str | None, sha256: str | None = None) -> AnyPath | None:
+        """A file of a clip, or None and a failure of the clip."""
         try:
-            return _checked(uri, sha256)
+            return _checked(uri, sha256, self.sources)
         except MediaError as e:
             self.failed.append((clip_id, e))
             return None
@@ -94,7 +98,7 @@ class Part:
         files = {row["path"]: row["num_bytes"] for row in self._index}
         self.note |= {"num_failed": len(self.failed)}
         schema = SCHEMA.with_metadata({"reelmill": json.dumps(self.note)})
-        with store.writing(index_path(self.to, self.name), source.Params(), root=self.to) as aside:
+        with store.writing(index_path(self.to, self.name), self.sources, root=self.to) as aside:
             pq.write_table(pa.Table.from_pylist(self._index, schema), aside, compression="zstd")
         return sum(files.values())
 
@@ -106,14 +110,14 @@ class Part:
 Write = Callable[[Part, Iterator[pa.RecordBatch]], None]  # a format: takes all batches of one part
 
 
-def rows(batches: Iterable[pa.RecordBatch], write: Write, to: str, fingerprint: str, done: Counter) -> Iterator[pa.RecordBatch]:
+def rows(batches: Iterable[pa.RecordBatch], write: Write, to: str, env: Env, done: Counter) -> Iterator[pa.RecordBatch]:
     """Write every part that the batches hold, one after the other; a row a part, and one a clip that could not be read."""
     for name, members in _by_part(batches):
-        part = Part(name, to)
+        part = Part(name, to, env.sources)
         _, cpu_s = batching.measured(write, part, members)
         found: list[Row] = [{"part": name, "num_bytes": part.close(), batching.COST: cpu_s}]
         found += [batching.failure(key, e) | {batching.COST: 0.0} for key, e in part.failed]
-        yield pa.RecordBatch.from_pylist([row | {"fingerprint": fingerprint} for row in found], ENVELOPE)
+        yield pa.RecordBatch.from_pylist([row | {"fingerprint": env.fingerprint} for row in found], ENVELOPE)
         done.add(1)
 
 
@@ -171,14 +175,13 @@ def whose(row: Row) -> Clip:
     return Clip(row.get("clip_id"), clip.get("video_id") or row.get("video_id"), row.get("clip_id"))
 
 
-def _checked(uri: str | None, sha256: str | None) -> str:
+def _checked(uri: str | None, sha256: str | None, sources: source.Params) -> AnyPath:
     if uri is None:
         raise MediaError("NOT_FOUND", "not among the clips that count")
-    path = source.own_path(uri, source.Params())
-    if not isinstance(path, str):
-        raise MediaError("UNSUPPORTED", "only files of this machine are exported")
-    if sha256 and store.sha256(path) != sha256:
-        raise MediaError("CHANGED", f"{uri} has other bytes than when it was written")
+    path = source.own_path(uri, sources)
+    with opened(path) as file:
+        if sha256 and hashlib.file_digest(cast(io.BufferedReader, file), "sha256").hexdigest() != sha256:
+            raise MediaError("CHANGED", f"{uri} has other bytes than when it was written")
     return path
 
 
