@@ -87,6 +87,7 @@ def test_every_task_is_a_command_line_of_reelmill(task: dict[str, Any]) -> None:
     options = cli._parser().parse_args(command(task))
     assert options.job == task["task_key"]
     assert options.output == "s3://bucket/reelmill"
+    assert options.schema == "main.reelmill"
     assert options.conf == ["/Workspace/Users/me@example.com/.bundle/reelmill/files/conf/databricks/nightly.toml"]
 
 

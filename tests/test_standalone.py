@@ -64,9 +64,10 @@ def submitted(line: str, cluster: Standalone, folder: Path, output: str, cwd: Pa
     line = line.replace("spark-submit", f"spark-submit {small}", 1).replace("spark://HOST:7077", cluster.url)
     files = shlex.join(["--manifest", str(folder / "videos"), "--output", str(folder / output), *OPTIONS])
     line = line.replace("--manifest videos/ --output out", files)
-    (folder / "bin" / "python").unlink(missing_ok=True)
-    (folder / "bin" / "python").symlink_to(BARE)
-    env = environment(*paths) | {"PATH": with_smi(folder), "SPARK_LOCAL_IP": "127.0.0.1"}
+    python = folder / "bin" / "python"  # the driver's, the workers' and the shell's: what is installed on every host
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={":".join([*paths, "$PYTHONPATH"])} exec {BARE} "$@"\n', encoding="utf-8")
+    python.chmod(0o755)
+    env = environment() | {"PATH": with_smi(folder), "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": str(python)}
     told = subprocess.PIPE
     return subprocess.Popen(["bash", "-c", line], cwd=cwd, env=env, stdout=told, stderr=subprocess.STDOUT, text=True)
 
