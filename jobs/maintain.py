@@ -104,7 +104,7 @@ def _orphans(run: Run, kept: Rows, *, dry_run: bool) -> Iterator[Step]:
 
 def _compacted(run: Run, name: str, *, dry_run: bool) -> Iterator[Step]:
     """Put small files together; how many were read for it, or may be."""
-    table = DeltaTable.forPath(run.spark, run.tables.path(name))
+    table = DeltaTable.forName(run.spark, run.tables.sql(name))
     detail = table.detail().select("numFiles", "sizeInBytes").first()
     if name in LAID_OUT or detail is None or detail["numFiles"] < 2:
         return

@@ -71,6 +71,11 @@ class Tables:
         """Where a table lies, unless the catalog chose the place."""
         return f"{self.root}/{TABLES[name].name}"
 
+    def place(self, name: str) -> str:
+        """Where a table that has been made lies, whoever chose the place."""
+        found: str = DeltaTable.forName(self.spark, self.sql(name)).detail().select("location").collect()[0]["location"]
+        return found
+
     def sql(self, name: str) -> str:
         """What SQL calls a table."""
         return self.schema.of(name) if self.schema else f"delta.{quoted(self.path(name))}"
@@ -244,7 +249,7 @@ class Tables:
     def _check_place(self, name: str) -> None:
         if VOLUME.match(self.root):
             return
-        place = DeltaTable.forName(self.spark, self.sql(name)).detail().select("location").collect()[0]["location"]
+        place = self.place(name)
         if SCHEME.sub("/", place).rstrip("/") != SCHEME.sub("/", self.path(name)).rstrip("/"):
             raise TableError(f"--schema {self.schema}: its table {name} is that of another output, {place}")
 

@@ -258,7 +258,7 @@ def _holding(rows: DataFrame, words: DataFrame) -> int:
 def _on_disk(run: Run, name: str) -> DataFrame:
     """The rows of every data file under a table, whichever version they were of."""
     files = run.spark.read.schema(struct_type(TABLES[name].schema)).option("recursiveFileLookup", True)
-    return files.parquet(run.tables.path(name))
+    return files.parquet(run.tables.place(name))
 
 
 def _landed(run: Run, stack: ExitStack, name: str, rows: DataFrame) -> DataFrame:

@@ -73,7 +73,7 @@ def size(files: DataFrame) -> tuple[int, int]:
 
 def data_files(run: Run, name: str) -> DataFrame:
     """`path` and `num_bytes` of every data file under a table, whether its current version reads it or not."""
-    files = run.spark.read.format("binaryFile").option("recursiveFileLookup", True).load(run.tables.path(name))
+    files = run.spark.read.format("binaryFile").option("recursiveFileLookup", True).load(run.tables.place(name))
     return files.select("path", F.col("length").alias("num_bytes"))
 
 
@@ -82,7 +82,7 @@ def vacuum(run: Run, name: str, keep_hours: float, *, dry_run: bool = False) -> 
     before = size(data_files(run, name))
     if before[0] == len(run.tables.read(name).inputFiles()):
         return 0, 0  # known at once, where VACUUM starts some 40 Spark stages
-    sql = f"VACUUM delta.`{run.tables.path(name)}` RETAIN {keep_hours:f} HOURS"
+    sql = f"VACUUM {run.tables.sql(name)} RETAIN {keep_hours:f} HOURS"
     with session.vacuuming(run.spark):
         if dry_run:
             unread = run.spark.sql(f"{sql} DRY RUN")
