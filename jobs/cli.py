@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 
 from jobs.settings import Settings, SettingsError, load
-from udfs.errors import CODES
+from udfs import source, store
+from udfs.errors import CODES, MediaError, StoreError
 
 JOBS = {
     "curate": "the whole chain: manifest to curated clips",
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = load(options.conf, options.set)
         if options.job == "models":
             return int(importlib.import_module("jobs.models").without_spark(options, settings))
-        options.output = _output(options.output)
+        options.output = _output(options.output, settings.sources)
         return _run(options, settings)
     except (SettingsError, UsageError) as e:
         print(f"reelmill: {e}", file=sys.stderr)
@@ -67,13 +68,16 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
     job = importlib.import_module(f"jobs.{options.job}")
     if hasattr(job, "check"):
         job.check(options, settings)
+    from jobs import stores
     from jobs.run import OutputBusyError, Run, locked
     from jobs.session import SessionError, connect
 
     reads_only = options.job in ("search", "sql")
     try:
-        with nullcontext() if reads_only else locked(options.output):
+        with nullcontext() if reads_only else locked(options.output, settings.sources):
+            settings = stores.configured(settings, (options.output, getattr(options, "manifest", "")))
             spark = connect(settings.spark, verbose=options.verbose)
+            stores.check(spark, options.output, settings.sources)
             live = sys.stderr.isatty() and not options.verbose
             retry = None if reads_only or options.retry_failed is None else tuple(filter(None, [options.retry_failed]))
             counts = job.run(Run(spark, options.output, settings, retry, live), options)
@@ -85,14 +89,19 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def _output(name: str) -> str:
-    scheme, found, _ = name.partition("://")
-    if found and scheme != "file":
-        raise UsageError(f"--output {name}: no writer for {scheme}://, give a local folder")
-    path = os.path.abspath(name.removeprefix("file://"))
+def _output(name: str, sources: source.Params) -> str:
+    """The output as every process knows it: a path, s3://bucket/prefix, or dbfs:/path, which to Spark is another than /path."""
+    scheme = name.partition("://")[0] if "://" in name else ""
+    try:
+        if scheme in ("s3", "s3a"):
+            store.check(name, sources)
+            return name.rstrip("/")
+        path = source.local_path(name)
+    except (MediaError, StoreError) as e:
+        raise UsageError(f"--output {name}: {getattr(e, 'message', e)}") from e
     if os.path.exists(path) and not os.path.isdir(path):
         raise UsageError(f"--output {name}: is a file, not a folder")
-    return path
+    return f"dbfs:{path.removeprefix('/dbfs')}" if name.startswith("dbfs:") and path.startswith("/dbfs/") else path
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -105,7 +114,9 @@ def _parser() -> argparse.ArgumentParser:
         if name == "models":
             _fetch(job)
             continue
-        job.add_argument("--output", required=True, metavar="O", help="folder: O/tables and O/media")
+        job.add_argument(
+            "--output", required=True, metavar="O", help="folder, s3://bucket/prefix or dbfs:/path: O/tables and O/media"
+        )
         job.add_argument("--verbose", action="store_true", help="show what Spark itself logs")
         if name == "sql":
             job.add_argument("query")

@@ -51,38 +51,38 @@ def touched(server: servers.Server, bucket: str, folders: list[str], each: int) 
 
 
 @pytest.mark.parametrize("ending", ["", "/"])
-def test_27_every_name_is_listed_as_it_can_be_asked_for(odd: str, ending: str, store: servers.Proxy) -> None:
-    listed = found(odd + ending, store.params())
+def test_27_every_name_is_listed_as_it_can_be_asked_for(odd: str, ending: str, proxy: servers.Proxy) -> None:
+    listed = found(odd + ending, proxy.params())
     assert sorted(listed) == sorted(f"s3://odd/in/{name}" for name in NAMES)
-    assert store.methods["HEAD"] == 0
-    assert listed == {uri: s3.stat(uri, store.params()).version for uri in listed}
+    assert proxy.methods["HEAD"] == 0
+    assert listed == {uri: s3.stat(uri, proxy.params()).version for uri in listed}
 
 
-def test_a_whole_bucket_is_a_prefix(odd: str, store: servers.Proxy) -> None:
-    assert len(found("s3://odd", store.params())) == len(NAMES) + 1
+def test_a_whole_bucket_is_a_prefix(odd: str, proxy: servers.Proxy) -> None:
+    assert len(found("s3://odd", proxy.params())) == len(NAMES) + 1
 
 
-def test_folders_are_listed_apart(s3_server: servers.Server, store: servers.Proxy) -> None:
+def test_folders_are_listed_apart(s3_server: servers.Server, proxy: servers.Proxy) -> None:
     touched(s3_server, "apart", ["v", "v/x", "v/y/z"], 3)
     whole = Part("apart", "v/")
-    assert prefix.parts("s3://apart/v", store.params()) == [
+    assert prefix.parts("s3://apart/v", proxy.params()) == [
         whole._replace(flat=True),
         Part("apart", "v/x/"),
         Part("apart", "v/y/"),
     ]
-    assert prefix.parts("s3://apart/v/y", store.params()) == [Part("apart", "v/y/")]
-    assert len(found("s3://apart/v", store.params())) == 9
+    assert prefix.parts("s3://apart/v/y", proxy.params()) == [Part("apart", "v/y/")]
+    assert len(found("s3://apart/v", proxy.params())) == 9
 
 
 @pytest.mark.parametrize("fault", ["slow", "lost", "unanswered", "torn"])
 def test_43_a_page_that_does_not_come_is_asked_for_again(
-    s3_server: servers.Server, store: servers.Proxy, fault: servers.Fault
+    s3_server: servers.Server, proxy: servers.Proxy, fault: servers.Fault
 ) -> None:
     touched(s3_server, "pages", ["v"], 1200)
-    store.planned = [None, None, None, fault]  # two pages to see whether there are folders, then those of the listing
-    assert len(found("s3://pages/v/", store.params())) == 1200
-    assert store.faults[fault] == 1
-    assert store.methods["GET"] == 5
+    proxy.planned = [None, None, None, fault]  # two pages to see whether there are folders, then those of the listing
+    assert len(found("s3://pages/v/", proxy.params())) == 1200
+    assert proxy.faults[fault] == 1
+    assert proxy.methods["GET"] == 5
 
 
 @pytest.mark.parametrize(
@@ -95,23 +95,23 @@ def test_43_a_page_that_does_not_come_is_asked_for_again(
         ("s3://odd/in/notes.txt", "s3://odd/in/notes.txt: no video there"),
     ],
 )
-def test_48_what_is_not_there_is_said_in_one_line(odd: str, store: servers.Proxy, uri: str, said: str) -> None:
+def test_48_what_is_not_there_is_said_in_one_line(odd: str, proxy: servers.Proxy, uri: str, said: str) -> None:
     with pytest.raises(UsageError, match=f"^--manifest {said}") as e:
-        check(uri, store.params())
+        check(uri, proxy.params())
     assert "\n" not in str(e.value)
 
 
-def test_44_who_may_not_read_is_told_so_once(odd: str, store: servers.Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_44_who_may_not_read_is_told_so_once(odd: str, proxy: servers.Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
     s3.client.cache_clear()
     with pytest.raises(UsageError, match=r"--manifest .*SignatureDoesNotMatch"):
-        check(odd, store.params(s3_region="eu-west-1"))
-    assert store.methods.total() <= 2
+        check(odd, proxy.params(s3_region="eu-west-1"))
+    assert proxy.methods.total() <= 2
     s3.client.cache_clear()
 
 
 def test_a_list_may_lie_on_s3_and_name_what_lies_anywhere(
-    s3_server: servers.Server, store: servers.Proxy, tmp_path: Path
+    s3_server: servers.Server, proxy: servers.Proxy, tmp_path: Path
 ) -> None:
     uris = [
         "s3://b-1/v.mp4",
@@ -124,7 +124,7 @@ def test_a_list_may_lie_on_s3_and_name_what_lies_anywhere(
     ]
     (tmp_path / "list.json").write_text("\ufeff" + json.dumps(uris))
     at = s3_server.put("s3://lists/day/list.json", tmp_path / "list.json")
-    listed = manifest.listing(at, store.params())
+    listed = manifest.listing(at, proxy.params())
     assert listed == [*uris[:4], "s3://lists/day/beside.mp4", "s3://lists/day/sub/a b%.mp4"]
 
 
@@ -174,12 +174,12 @@ def test_relative_means_from_the_list(uri: str, folder: str, meant: str) -> None
 
 
 @pytest.mark.spark
-def test_spark_reads_a_prefix_without_asking_for_any_file(odd: str, spark: SparkSession, store: servers.Proxy) -> None:
-    listed = read(spark, odd, None, store.params()).toPandas()
-    assert dict(zip(listed["uri"], listed["source_version"], strict=True)) == found(odd, store.params())
-    (same,) = ingest.versions([listed], store.params())
+def test_spark_reads_a_prefix_without_asking_for_any_file(odd: str, spark: SparkSession, proxy: servers.Proxy) -> None:
+    listed = read(spark, odd, None, proxy.params()).toPandas()
+    assert dict(zip(listed["uri"], listed["source_version"], strict=True)) == found(odd, proxy.params())
+    (same,) = ingest.versions([listed], proxy.params())
     assert same.equals(listed)
-    assert store.methods["HEAD"] == 0
+    assert proxy.methods["HEAD"] == 0
 
 
 @pytest.mark.spark
