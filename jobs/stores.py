@@ -22,6 +22,8 @@ PACKAGES = (HADOOP, *(f"software.amazon.awssdk:{module}:2.29.52" for module in S
 S3A = "org.apache.hadoop.fs.s3a"
 SUBMIT = f"--packages {','.join(PACKAGES)} --exclude-packages {BUNDLE} --conf spark.hadoop.fs.s3.impl={S3A}.S3AFileSystem"
 
+PREPARED = ("PYSPARK_GATEWAY_PORT", "DATABRICKS_RUNTIME_VERSION")  # of spark-submit; of a notebook or task of Databricks
+
 # Several writers at once: Delta's commits then go through a table of DynamoDB's.
 LOG_STORE = "io.delta.storage.S3DynamoDBLogStore"
 LOG_PACKAGE = "io.delta:delta-storage-s3-dynamodb"
@@ -33,7 +35,7 @@ def configured(settings: Settings, names: Iterable[str]) -> Settings:
 
     Databricks and EMR know s3:// by themselves, with their own credentials: nothing is changed there.
     """
-    if "PYSPARK_GATEWAY_PORT" in os.environ or not any(_scheme(name) in SCHEMES for name in names):
+    if any(name in os.environ for name in PREPARED) or not any(_scheme(name) in SCHEMES for name in names):
         return settings
     mine = settings.spark.get("spark.jars.packages", "")
     packages = {"spark.jars.packages": ",".join(filter(None, (delta_package(), *PACKAGES, mine))), "spark.jars.excludes": BUNDLE}

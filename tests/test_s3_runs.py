@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -132,6 +133,11 @@ def test_tables_there_answer_questions(runs: dict[str, Output], s3_server: Serve
     assert re.search(r"n\s+3\b", reelmill("sql", runs["quiet"].uri, *options, "SELECT count(*) AS n FROM curated"))
 
 
-def test_a_second_run_there_finds_nothing_to_do(runs: dict[str, Output], s3_server: Server) -> None:
-    said = curate(runs["quiet"].uri, f"s3://{BUCKET}/in/", *leading_to(s3_server.url))
+def test_a_second_run_by_a_list_there_finds_nothing_to_do(
+    runs: dict[str, Output], s3_server: Server, videos: Path, tmp_path: Path
+) -> None:
+    lines = (json.dumps({"uri": f"in/{path.name}"}) for path in videos.iterdir())
+    (tmp_path / "list.jsonl").write_text("\n".join(lines))
+    manifest = s3_server.put(f"s3://{BUCKET}/list.jsonl", tmp_path / "list.jsonl")
+    said = curate(runs["quiet"].uri, manifest, *leading_to(s3_server.url))
     assert "nothing to do: 0 decoded, 0 rows written" in said

@@ -18,7 +18,8 @@ TABLE = {f"{stores.DYNAMODB}.tableName": "log", f"{stores.DYNAMODB}.region": "eu
 
 @pytest.fixture(autouse=True)
 def _started_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PYSPARK_GATEWAY_PORT", raising=False)
+    for name in stores.PREPARED:
+        monkeypatch.delenv(name, raising=False)
 
 
 def test_a_run_that_stays_here_needs_nothing() -> None:
@@ -42,8 +43,9 @@ def test_the_users_own_settings_stay() -> None:
     assert spark[f"{S3A}endpoint"] == "http://other"
 
 
-def test_under_spark_submit_and_on_platforms_nothing_is_changed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "1")
+@pytest.mark.parametrize("name", stores.PREPARED)
+def test_under_spark_submit_and_on_platforms_nothing_is_changed(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "1")
     assert stores.configured(Settings(), ("s3://bucket/out",)) == Settings()
 
 
