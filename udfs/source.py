@@ -59,6 +59,10 @@ class Params:
     http_total_s: Annotated[float, Field(gt=0, description="for one answer, all of it")] = 100.0
     http_disk_bytes: Annotated[int, Field(gt=0, description="a host, for files of servers without ranges")] = 20_000_000_000
 
+    def __post_init__(self) -> None:
+        if "@" in self.s3_endpoint:  # it is told in every run's row
+            raise ValueError("s3_endpoint: credentials do not belong into an address")
+
 
 def local_path(uri: str) -> str:
     """The absolute path a uri names; percent escapes count only behind `file://`.
