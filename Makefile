@@ -5,15 +5,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench bench-dedup test-cluster test-s3 test-kill test-nights tiny-models clean
+.PHONY: demo test lint bench bench-dedup test-cluster test-s3 test-kill test-nights test-exports test-upkeep test-airflow tiny-models clean
 
 demo: $(VENV)/demo | java
 	$(BIN)/python -m jobs.demo
 
 test: $(VENV)/dev | java
-	$(BIN)/pytest -m "not kill and not cluster and not nights and not s3"
+	$(BIN)/pytest -m "not kill and not cluster and not nights and not exports and not upkeep and not s3"
 
-# Says how many tasks shared each GPU, how often models were loaded, and how decoding and inference overlapped.
+# Says how many tasks shared each GPU, how often models were loaded, and how decoding and inference overlapped; then the main job
+# on a standalone cluster, of which a worker is killed.
 test-cluster: $(VENV)/dev | java
 	$(BIN)/pytest -s -m cluster
 
@@ -26,6 +27,16 @@ test-kill: $(VENV)/dev | java
 
 test-nights: $(VENV)/dev | java
 	$(BIN)/pytest -m nights
+
+test-upkeep: $(VENV)/dev | java
+	$(BIN)/pytest -m upkeep
+
+test-exports: $(VENV)/dev | java
+	$(BIN)/pytest -m exports
+
+# Airflow's packages would change the versions of others: it has an environment of its own, and the tests ask that.
+test-airflow: $(VENV)/dev $(VENV)-airflow/made
+	$(BIN)/pytest tests/test_airflow.py
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
@@ -62,9 +73,15 @@ $(VENV)/dev: $(VENV)/made pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[dev,demo,models]'
 	touch $@
 
+$(VENV)-airflow/made: $(VENV)/made pyproject.toml
+	$(PYTHON) -m venv $(VENV)-airflow
+	$(VENV)-airflow/bin/pip install --quiet $$($(BIN)/python -c 'import tomllib; \
+	  print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["airflow"])')
+	touch $@
+
 .PHONY: java
 java:
 	@$(BIN)/python -m jobs.java
 
 clean:
-	rm -rf $(VENV) .demo build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-airflow .demo build dist *.egg-info

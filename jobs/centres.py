@@ -94,6 +94,8 @@ def fit(vectors: DataFrame, params: dedup.Params, choice: Choice) -> Floats:
         return _cuml(sample, size, wanted, params)
     # Near the end already, for MLlib takes 10 to 40 times as long over a step: dot products one by one, in a JVM without C2.
     first = kmeans.lloyd(held, _starts(held, wanted, params), params.max_iter, params.tol)
+    if wanted == 1 and len(held) >= size:
+        return first  # the mean of them all
     return _mllib(_points(sample, held, size), first, params)
 
 

@@ -9,10 +9,18 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
+from jobs import catalog, times
 from jobs.settings import Settings, SettingsError, load
 from udfs import source, store
 from udfs.errors import CODES, MediaError, StoreError
+
+if TYPE_CHECKING:
+    from jobs.run import Run
 
 JOBS = {
     "curate": "the whole chain: manifest to curated clips",
@@ -28,11 +36,14 @@ JOBS = {
     "caption": "kept clips -> captions, one a window",
     "enhance": "captions -> the same, rewritten",
     "align": "captions and embeddings -> how well they agree",
-    "export": "kept clips or videos -> pictures of their frames, in a folder each",
+    "export": "any rows at fixed versions of the tables -> a data set in one of six formats",
     "search": "a text or a clip -> the clips most like it",
     "sql": "a query over the tables and views -> its answer",
+    "maintain": "rows, versions and files that count no more -> nothing",
+    "takedown": "a video out of every table and folder, for good",
     "models": "the models that stages can use: which are here; fetch and check them",
 }
+FORMATS = ("frames", "nemo", "webdataset", "parquet", "huggingface", "lance")  # of exports
 log = logging.getLogger("reelmill")
 
 
@@ -50,43 +61,68 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.job == "models":
             return int(importlib.import_module("jobs.models").without_spark(options, settings))
         options.output = _output(options.output, settings.sources)
+        options.schema = None if options.schema is None else catalog.parse(options.schema)
         return _run(options, settings)
-    except (SettingsError, UsageError) as e:
+    except (SettingsError, UsageError, catalog.CatalogError) as e:
         print(f"reelmill: {e}", file=sys.stderr)
         return 2
 
 
-def script(job: str) -> None:
-    """Run as `python -m jobs.<job>` or `spark-submit jobs/<job>.py`; a clean end must not look like an exit to Databricks."""
-    status = main([job, *sys.argv[1:]])
-    if status:
+def command() -> None:
+    """Run as `reelmill` or as the entry point of a task; Databricks takes an exit for a failure, and a status for none."""
+    if status := main():
         sys.exit(status)
 
 
+def script(job: str) -> None:
+    """Run as `python -m jobs.<job>` or `spark-submit jobs/<job>.py`."""
+    sys.argv[1:1] = [job]
+    command()
+
+
 def _run(options: argparse.Namespace, settings: Settings) -> int:
+    if find_spec("pyspark") is None:
+        raise UsageError("Spark is not installed here: pip install 'reelmill[spark]', or use the cluster's own")
     # Here and not above: a wrong setting is told in a fraction of a second, and Spark takes longer to import.
     job = importlib.import_module(f"jobs.{options.job}")
     if hasattr(job, "check"):
         job.check(options, settings)
     from jobs import stores
-    from jobs.run import OutputBusyError, Run, locked
+    from jobs.run import OutputBusyError, RemainsError, Run, locked
     from jobs.session import SessionError, connect
+    from jobs.tables import TableError
 
     reads_only = options.job in ("search", "sql")
     try:
-        with nullcontext() if reads_only else locked(options.output, settings.sources):
+        # Jobs that can tell what they would do sweep up themselves.
+        sweep = "dry_run" not in options
+        with nullcontext() if reads_only else locked(options.output, settings.sources, sweep=sweep):
             settings = stores.configured(settings, (options.output, getattr(options, "manifest", "")))
             spark = connect(settings.spark, verbose=options.verbose)
             stores.check(spark, options.output, settings.sources)
+            if options.schema:
+                catalog.prepare(spark, options.schema, make=not reads_only)
             live = sys.stderr.isatty() and not options.verbose
-            retry = None if reads_only or options.retry_failed is None else tuple(filter(None, [options.retry_failed]))
-            counts = job.run(Run(spark, options.output, settings, retry, live), options)
-    except (OutputBusyError, SessionError) as e:
+            code = getattr(options, "retry_failed", None)
+            retry = None if code is None else tuple(filter(None, [code]))
+            deadline = getattr(options, "deadline", None)
+            run = Run(spark, options.output, settings, retry, live, deadline=deadline, schema=options.schema)
+            counts = job.run(run, options)
+            if options.schema and not reads_only:
+                _publish(run)
+    except (OutputBusyError, RemainsError, SessionError, catalog.CatalogError, TableError) as e:
         print(f"reelmill: {e}", file=sys.stderr)
         return 1
     if counts is not None:
         log.info("%s", counts)
     return 0
+
+
+def _publish(run: Run) -> None:
+    """Leave the views in the catalog as `reelmill sql` has them: by each stage's last settings."""
+    from jobs import sql, views
+
+    views.publish(replace(run, recorded=sql.recorded(run)))
 
 
 def _output(name: str, sources: source.Params) -> str:
@@ -117,12 +153,16 @@ def _parser() -> argparse.ArgumentParser:
         job.add_argument(
             "--output", required=True, metavar="O", help="folder, s3://bucket/prefix or dbfs:/path: O/tables and O/media"
         )
+        job.add_argument("--schema", metavar="[C.]S", help="schema of a catalog, in which tables and views are registered")
         job.add_argument("--verbose", action="store_true", help="show what Spark itself logs")
         if name == "sql":
             job.add_argument("query")
             continue
         if name == "search":
             _ask(job)
+            continue
+        if name in ("maintain", "takedown"):
+            _upkeep(job, name)
             continue
         job.add_argument(
             "--retry-failed",
@@ -134,16 +174,31 @@ def _parser() -> argparse.ArgumentParser:
             help="try failed inputs again",
         )
         if name == "export":
-            job.add_argument("--format", required=True, choices=["frames"], help="frames: pictures, by the settings of [export]")
-            job.add_argument("--to", required=True, metavar="FOLDER", help="where to: FOLDER/<clip_id>/1fps/000000_0.000s.jpg")
+            _take_out(job)
         if name in ("curate", "dedup"):
             job.add_argument("--refit", action="store_true", help="new centres, and every duplicate found anew")
         if name in ("curate", "ingest"):
             job.add_argument(
                 "--manifest", required=True, metavar="M", help="folder, glob, video, or JSON/JSONL/CSV/Parquet/Delta"
             )
-            job.add_argument("--limit", type=_positive, metavar="N", help="take only the first N of the manifest")
+            job.add_argument("--limit", type=_positive, metavar="N", help="take only the first N that are new, by their address")
+            job.add_argument(
+                "--since", type=_since, metavar="T", help="take only what changed since a date, an ISO time, or 36h or 7d ago"
+            )
+        if name == "curate":
+            job.add_argument(
+                "--deadline", type=_deadline, metavar="HH:MM", help="begin no wave from then on; the next run goes on"
+            )
     return parser
+
+
+def _take_out(job: argparse.ArgumentParser) -> None:
+    job.add_argument("--format", choices=FORMATS, help="by the settings of [export]")
+    job.add_argument("--to", required=True, metavar="FOLDER", help="where to")
+    job.add_argument("--query", metavar="SQL", help="the rows; without, those that export.what and export.where say")
+    job.add_argument("--as-of", type=_time, metavar="TIME", help="with all tables as they were then: 2026-05-01T05:30, in UTC")
+    job.add_argument("--release", metavar="FILE", help="the same files again that a release.json tells of")
+    job.add_argument("--dry-run", action="store_true", help="say how much it is, and write nothing")
 
 
 def _ask(job: argparse.ArgumentParser) -> None:
@@ -153,6 +208,18 @@ def _ask(job: argparse.ArgumentParser) -> None:
     job.add_argument("--top", type=_positive, default=20, metavar="N", help="answers at most")
     job.add_argument("--all", action="store_true", help="among all clips, not only those that were kept")
     job.add_argument("--json", action="store_true", help="a line of JSON a clip")
+
+
+def _upkeep(job: argparse.ArgumentParser, name: str) -> None:
+    job.add_argument("--dry-run", action="store_true", help="tell what would go, and change nothing")
+    if name == "maintain":
+        job.add_argument("--keep-days", type=float, metavar="N", help="wins over maintain.keep_days")
+        job.add_argument("--force", action="store_true", help="keep versions for less than a week: nobody else is at the tables")
+        return
+    job.add_argument("what", nargs="*", metavar="VIDEO", help="video_id or uri")
+    job.add_argument("--sql", metavar="Q", help="a query over the tables and views with a column video_id")
+    job.add_argument("--reason", metavar="TEXT", help="is kept with it")
+    job.add_argument("--exports", action="append", default=[], metavar="FOLDER", help="take it out of these exports too")
 
 
 def _fetch(job: argparse.ArgumentParser) -> None:
@@ -166,3 +233,25 @@ def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
     return int(text)
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as e:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: write it as 2026-05-01T05:30") from e
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _since(text: str) -> datetime:
+    try:
+        return times.since(text, datetime.now(UTC))
+    except (ValueError, OverflowError) as e:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date, ISO time, or length of time such as 36h or 7d") from e
+
+
+def _deadline(text: str) -> datetime:
+    try:
+        return times.deadline(text, datetime.now(UTC))
+    except ValueError as e:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time of day such as 05:30 or 05:30+01:00") from e

@@ -19,7 +19,7 @@ from udfs import assign, dedup, stored
 from udfs.batching import Env
 from udfs.kmeans import Floats
 from udfs.ladder import fall_of
-from udfs.stored import Night
+from udfs.stored import Newcomers
 
 FEW = 32  # files, each of some clusters, however few the vectors
 PART_BYTES = 64 << 20  # of vectors in a file or task, where this makes more of them
@@ -80,28 +80,24 @@ def nearest_stored(new: DataFrame, before: DataFrame, fallen: DataFrame, params:
     `before` are rows of `assignments`; only the files of clusters that new rows look into are read. `fallen` (clip_id,
     similarity) names those that do not stand at every level; one of similarity 1 stands at none.
     """
-    hashed = fallen.select(F.xxhash64("clip_id").alias("hash"), "similarity").orderBy("hash").toPandas()
+    hashed = fallen.select(F.xxhash64("clip_id").alias("hash"), "similarity").toPandas().sort_values("hash")
     hashes, fall = hashed["hash"].to_numpy(np.int64), fall_of(hashed["similarity"].to_numpy(float), params.levels)
-    looking = new.where(F.col("cluster_id").isNotNull()).orderBy("clip_id").select("clip_id", "cluster_id", "probes", "vector")
-    rows, count = looking.toLocalIterator(), _at_a_time(looking)
-    while some := list(islice(rows, count)):
+    some_cluster = new.where(F.col("cluster_id").isNotNull())
+    looking = iter(some_cluster.select("clip_id", "cluster_id", "probes", "vector").toLocalIterator())
+    for first in looking:
+        some = [first, *islice(looking, max(0, NIGHT_BYTES // len(first["vector"]) - 1))]
         lookers = _lookers(some)
         vectors = np.stack([np.frombuffer(row["vector"], np.float32) for row in some])
-        night = Night([row["clip_id"] for row in some], vectors, lookers, hashes, fall)
+        newcomers = Newcomers([row["clip_id"] for row in some], vectors, lookers, hashes, fall)
         there = before.where(_between(sorted(lookers))).select(
             "clip_id", F.xxhash64("clip_id").alias("hash"), "cluster_id", "vector"
         )
-        found = _mapped(there, partial(stored.rows, night=night), stored.NEAR, params, env)
+        found = _mapped(there, partial(stored.rows, new=newcomers), stored.NEAR, params, env)
         best = found.groupBy("clip_id", "shelf").agg(F.max(F.struct("similarity", "duplicate_of")).alias("best"))
         shelved = F.struct(
             "shelf", F.col("best.similarity").alias("similarity"), F.col("best.duplicate_of").alias("duplicate_of")
         )
         yield best.groupBy("clip_id").agg(F.collect_list(shelved).alias("near"))
-
-
-def _at_a_time(looking: DataFrame) -> int:
-    first = looking.first()
-    return max(1, NIGHT_BYTES // len(first["vector"])) if first else 1
 
 
 def _lookers(rows: list[Any]) -> dict[int, Any]:

@@ -44,7 +44,7 @@ def pending(run: Run) -> DataFrame:
 def run(run: Run, options: argparse.Namespace) -> Counts:
     """Find, among the clips that are new, copies of each other and of those kept so far, which stay."""
     started = history.now()
-    if pending(run).isEmpty():
+    if run.tables.exists("copies") and pending(run).isEmpty():
         return history.note_settings(run, "copies")
     rank = ranking.columns(run.settings.copies.rank)
     asked = compared(run).where(F.col("new") | F.col("copy_of").isNull())

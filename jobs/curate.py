@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import reduce
 from types import ModuleType
 
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs import (
@@ -33,6 +35,8 @@ from jobs.settings import Settings
 from jobs.sql import text
 from udfs import waves
 
+log = logging.getLogger("reelmill")
+
 CUTTING = (split.STAGE, clip.STAGE, analyze.STAGE)  # one wave after the other
 FUNNEL = "SELECT * FROM funnel"
 
@@ -46,18 +50,32 @@ def check(options: argparse.Namespace, settings: Settings) -> None:
 
 
 def run(run: Run, options: argparse.Namespace) -> Counts:
-    """Ingest what is new, carry all that is pending through the stages in waves, dedup and filter, then describe what is kept."""
+    """Ingest what is new, carry all that is pending through the stages in waves, dedup and filter, then describe what is kept.
+
+    From the deadline on no wave begins; dedup and filter still place and judge the clips of the waves that ran.
+    """
     counts = ingest.run(run, options)
     counts += _waves(run, options)
     apart = ["copies"] if run.settings.filter.duplicates else []
-    history.note_settings(run, *(step.name for step in (*CUTTING, *_models(run))), *apart)
+    if not run.late:  # else these settings may have made nothing yet
+        history.note_settings(run, *(step.name for step in (*CUTTING, *_models(run))), *apart)
     counts += dedup.run(run, options)
     counts += filter.run(run, options)
     for on, job in _describing(run.settings):
         counts += job.run(run, options) if on else Counts()
     views.register(run)
     print(text(run.spark.sql(FUNNEL)), flush=True)
+    if run.late:
+        log.info("deadline: %s; the next run goes on", _left(run, options))
     return counts
+
+
+def _left(run: Run, options: argparse.Namespace) -> str:
+    """What there is still to do, in words."""
+    files = stage.pending(run, ingest.stage(run, options)).count()
+    clips = [stage.pending(run, job.STAGE).count() for on, job in _describing(run.settings) if on]
+    described = f", {max(clips)} clips to describe" if clips else ""
+    return f"left are {files} files to ingest, {_unfinished(run).count()} videos to cut or ask models about{described}"
 
 
 def _describing(settings: Settings) -> tuple[tuple[bool, ModuleType], ...]:
@@ -77,6 +95,10 @@ def _waves(run: Run, options: argparse.Namespace) -> Counts:
         later: list[Future[Counts]] = []
         cut = Counts()
         for wave in range(total):
+            if len(later) > 1:
+                later[-2].result()  # cut one wave ahead of the models and no farther, so that a deadline leaves no queue
+            if run.late:
+                break
             cut = reduce(Counts.__add__, (stage.run_wave(run, step, wave, total) for step in CUTTING), cut)
             if run.settings.filter.duplicates:
                 cut += copies.run(run, options)  # no model is asked about a copy
@@ -89,14 +111,18 @@ def _asked(run: Run, wave: int, total: int) -> Counts:
     return reduce(Counts.__add__, (stage.run_wave(run, step, wave, total) for step in _models(run)), Counts())
 
 
-def _num_waves(run: Run) -> int:
-    """Waves enough for the videos that have anything left to do in any stage."""
+def _unfinished(run: Run) -> DataFrame:
+    """Id and length of the videos that have anything left to do in any stage."""
     todo = [stage.pending(run, step).select("video_id") for step in (*CUTTING, *_models(run))]
     if run.settings.filter.duplicates:
         todo.append(copies.pending(run).select("video_id"))
     videos = run.tables.read("videos").select("video_id", "duration_s")
-    left = videos.join(reduce(lambda a, b: a.union(b), todo), on="video_id", how="left_semi")
-    size = left.agg(F.count("*").alias("n"), F.coalesce(F.sum("duration_s"), F.lit(0.0)).alias("s")).first()
+    return videos.join(reduce(lambda a, b: a.union(b), todo), on="video_id", how="left_semi")
+
+
+def _num_waves(run: Run) -> int:
+    """Waves enough for them."""
+    size = _unfinished(run).agg(F.count("*").alias("n"), F.coalesce(F.sum("duration_s"), F.lit(0.0)).alias("s")).first()
     assert size is not None
     return waves.num_waves(size["n"], size["s"], run.settings.curate)
 

@@ -44,15 +44,18 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
         if not (night or refit):
             return history.note_settings(run, "dedup")
         if night.gone:
-            run.tables.drop("duplicates", nights.lost(run, model, night))
-        anew = refit or not len(model.centres)
+            night = nights.without_gone(run, model, night, land)
+        anew, stored = refit or not len(model.centres), 0
         if not anew:
             _assign(run, model, night, anew=not night.placed_before and nights.made(run, "assignments", model.version).isEmpty())
-            anew = _worn(run, model)
+            anew, stored = _worn(run, model, night.number)
         if anew:
+            if night.placed_before:
+                night = night._replace(wanted=land("wanted", night.wanted))
             model = _fit(run, model, night)
             _assign(run, model, night, anew=True)
-        written = _place(run, model, night, land, anew=anew or not night.placed_before)
+        nobody = night.gone > 0 or stored != night.placed_vectors  # some who are stored have no place: they stand for nobody
+        written = _place(run, model, night, land, anew=anew or not night.placed_before, nobody=nobody)
     history.note(run, "dedup", {"started_at": started, "num_in": written, "num_out": written, "num_failed": 0})
     return Counts(written, written)
 
@@ -109,8 +112,8 @@ def _ranked(run: Run, night: Night, few: DataFrame | None) -> DataFrame:
     return rows.join(before, on="clip_id", how="left").withColumn("night", F.coalesce("night", F.lit(night.number)))
 
 
-def _worn(run: Run, model: Model) -> bool:
-    """Whether the centres no longer fit: there are many more vectors, or they lie much farther away."""
+def _worn(run: Run, model: Model, number: int) -> tuple[bool, int]:
+    """Whether the centres no longer fit, as there are many more vectors or they lie much farther away; how many are stored."""
     old = F.col("night") <= model.version
     distance = F.col("distance_to_centroid")
     row = (
@@ -118,6 +121,7 @@ def _worn(run: Run, model: Model) -> bool:
         .agg(
             F.try_divide(F.count("*"), F.count_if(old)).alias("growth"),
             (F.avg(distance) / F.greatest(F.avg(F.when(old, distance)), F.lit(1e-6))).alias("drift"),
+            F.count_if(F.col("night") < number).alias("stored"),
         )
         .first()
     )
@@ -128,25 +132,25 @@ def _worn(run: Run, model: Model) -> bool:
         log.info(
             "dedup: %.2f times the vectors of the last fit, %.2f times as far from their centres: new centres", growth, drift
         )
-    return worn
+    return worn, row["stored"]
 
 
-def _place(run: Run, model: Model, night: Night, land: Land, *, anew: bool) -> int:
+def _place(run: Run, model: Model, night: Night, land: Land, *, anew: bool, nobody: bool) -> int:
     """Link what has no place yet, or everything anew; how many rows were written."""
     params, env = run.settings.dedup, run.env("dedup")
     placed, assigned = nights.made(run, "duplicates", model.version), nights.made(run, "assignments", model.version)
     new = assigned if anew else land("new", _unplaced(assigned, night))
-    near = None if anew else _near(run, new, placed, assigned.where(F.col("night") < night.number), land)
-    tasks = 4 * resources.num_slots(run.spark.sparkContext, params.resources) if anew else 2
+    near = None if anew else _near(run, new, placed, assigned.where(F.col("night") < night.number), land, nobody=nobody)
+    tasks = 4 * resources.num_slots(run.spark.sparkContext, params.resources) if anew else 1
     parts = clusters.num_parts(night.total if anew else night.vectors, model.centres, tasks)
     found = clusters.links(new, near, len(model.centres), parts, params, env)
-    rows = land("links", _rows(run, found, new, placed, model, night))
-    count = rows.count()
+    copies = night.wanted.where(F.col("duplicate_of").isNotNull()) if anew else night.new_copies
+    rows = land("links", _rows(run, found, new, copies, model, night))
     if anew:
         run.tables.replace("duplicates", rows)
     else:
-        run.tables.append("duplicates", rows)
-    return count
+        run.tables.append("duplicates", rows, among=f"night = {night.number}")
+    return rows.count()
 
 
 def _unplaced(assigned: DataFrame, night: Night) -> DataFrame:
@@ -156,25 +160,24 @@ def _unplaced(assigned: DataFrame, night: Night) -> DataFrame:
     return assigned.join(night.unplaced, on="clip_id", how="left_semi")
 
 
-def _near(run: Run, new: DataFrame, placed: DataFrame, before: DataFrame, land: Land) -> DataFrame:
+def _near(run: Run, new: DataFrame, placed: DataFrame, before: DataFrame, land: Land, *, nobody: bool) -> DataFrame:
     """What `clusters.nearest_stored` finds for all the new rows."""
     fallen = placed.where(nights.fallen(run)).select("clip_id", "similarity")
-    if before.count() != placed.where(F.col("method") == "semantic").count():  # some are there no more: they count for nothing
-        nobody = before.select("clip_id").join(placed, on="clip_id", how="left_anti")
-        fallen = fallen.unionByName(nobody.withColumn("similarity", F.lit(1.0)))
+    if nobody:
+        without = before.select("clip_id").join(placed, on="clip_id", how="left_anti")
+        fallen = fallen.unionByName(without.withColumn("similarity", F.lit(1.0)))
     found = clusters.nearest_stored(new, before, fallen, run.settings.dedup, run.env("dedup"))
     pieces = [land(f"near-{i}", piece) for i, piece in enumerate(found)]
     return reduce(DataFrame.unionByName, pieces) if pieces else run.spark.createDataFrame([], clusters.NEAR)
 
 
-def _rows(run: Run, found: DataFrame, new: DataFrame, placed: DataFrame, model: Model, night: Night) -> DataFrame:
+def _rows(run: Run, found: DataFrame, new: DataFrame, copies: DataFrame, model: Model, night: Night) -> DataFrame:
     """Rows of `duplicates`: of the vectors, of those that are zeros, and of the clips that their hashes dropped."""
     semantic = F.lit("semantic").alias("method")
     zeros = new.where(F.col("cluster_id").isNull()).select("clip_id", "night", semantic)
-    dropped = night.wanted.where(F.col("duplicate_of").isNotNull()).join(placed, on="clip_id", how="left_anti")
-    copies = dropped.select("*", F.lit(night.number).alias("night"), F.lit("phash").alias("method"))
+    dropped = copies.select("*", F.lit(night.number).alias("night"), F.lit("phash").alias("method"))
     rows = found.select("*", semantic)
-    for others in (zeros, copies):
+    for others in (zeros, dropped):
         rows = rows.unionByName(others, allowMissingColumns=True)
     return rows.withColumns(_stamp(run, model)).select(*TABLES["duplicates"].schema.names)
 

@@ -1,43 +1,22 @@
-"""export: curated, clips, videos -> a folder of pictures a clip or video"""
+"""export: curated, clips, videos -> a folder of files in the format that is asked for"""
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import replace
-from functools import partial
+from importlib.util import find_spec
 
-from pyspark.errors import AnalysisException, ParseException
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
-from pyspark.sql.types import LongType, StructType
-
-from jobs import cli, history, sql, stage, views
+from jobs import cli, export_files, export_frames, release, sql
 from jobs.history import Counts
-from jobs.progress import Progress
 from jobs.run import Run
 from jobs.settings import Settings
-from udfs import batching, export
+from udfs import export_lance
 from udfs.errors import MediaError
-from udfs.resources import Resources
 from udfs.source import local_path
-from udfs.store import ASIDE
-
-RESULTS = StructType().add("num_frames", LongType()).add("num_bytes", LongType())
-# Of each kind of row: the view, its key, what changes when the file does, and the bytes of the file.
-KINDS = {
-    "curated": ("curated", "clip_id", "sha256", "num_bytes"),
-    "clips": ("current_clips", "clip_id", "sha256", "num_bytes"),
-    "videos": ("videos", "video_id", "source_version", "size"),
-}
 
 
 def check(options: argparse.Namespace, settings: Settings) -> None:
-    """Refuse an output that holds no tables, and a place to export to that is no local folder."""
+    """Refuse an output that holds no tables, a place to export to that is none, and what cannot be exported so."""
     sql.check(options, settings)
     try:
         path = local_path(options.to)
@@ -45,57 +24,18 @@ def check(options: argparse.Namespace, settings: Settings) -> None:
         raise cli.UsageError(f"--to {options.to}: {e.message}, give a local folder") from e
     if os.path.exists(path) and not os.path.isdir(path):
         raise cli.UsageError(f"--to {options.to}: is a file, not a folder")
+    if options.format == "frames" and (options.query or options.as_of):
+        raise cli.UsageError("--format frames: takes neither --query nor --as-of; export.what and export.where choose")
+    request = release.request(options, settings)
+    if request.format == "lance" and not find_spec(export_lance.PACKAGE):
+        raise cli.UsageError("--format lance needs pylance: pip install 'reelmill[export]'")
+    if request.format != "frames":
+        release.begun(path, request)
 
 
 def run(run: Run, options: argparse.Namespace) -> Counts:
-    """Write the folders that are not there yet, of what the settings that the output was last made with count in."""
-    started, to = history.now(), local_path(options.to)
-    todo = _pending(run)
-    items = todo.collect()
-    if not items:
-        return history.note_settings(run, "export")
-    with _aside(run, to) as aside, Progress(run, "export", items) as progress, run.tables.landing(f"{run.run_id}-export") as land:
-        rows = partial(export.rows, params=run.settings.export, env=run.env("export"), to=to, aside=aside)
-        counted = partial(batching.counted, rows=rows, done=progress.done)
-        done = land(stage.spread(run, Resources(), items, todo.schema).mapInPandas(counted, stage.envelope(RESULTS)))
-        tally = history.tally(done)
-        num_in = tally.num_ok + tally.failed.total()  # what was there already does not count
-        if not num_in:
-            return history.note_settings(run, "export")
-        return history.record(run, "export", done, tally, {"started_at": started, "num_in": num_in, "num_out": tally.num_ok})
-
-
-@contextmanager
-def _aside(run: Run, to: str) -> Iterator[str]:
-    """A folder for what is not complete yet. Its name is the output's, which is locked: what lies there is a killed run's."""
-    aside = os.path.join(to, ASIDE, hashlib.blake2b(run.output.encode(), digest_size=8).hexdigest())
-    shutil.rmtree(aside, ignore_errors=True)
-    try:
-        yield aside
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-        with suppress(OSError):  # not there, or another output is being exported to the same place
-            os.rmdir(os.path.dirname(aside))
-
-
-def _pending(run: Run) -> DataFrame:
-    """What the settings ask for, but for what failed before with the same bytes and settings."""
-    params = run.settings.export
-    views.register(replace(run, recorded=sql.recorded(run)))
-    view, key, version, num_bytes = KINDS[params.what]
-    try:
-        asked = run.spark.table(view).where(params.where)
-    except (ParseException, AnalysisException) as e:
-        raise cli.UsageError(f"export.where: {str(e).splitlines()[0]}") from e
-    wanted = asked.dropDuplicates([key]).select(
-        F.col(key).alias("key"),
-        "uri",
-        F.col(version).alias("version"),
-        F.col(num_bytes).alias("num_bytes"),
-        "duration_s",
-        F.substring(F.md5(F.concat(F.lit(run.fingerprint("export")), version)), 1, 16).alias("fingerprint"),
-    )
-    return wanted.join(stage.given_up(run, "export"), on=["key", "fingerprint"], how="left_anti")
+    """Write what is not there yet, of what the settings that the output was last made with count in."""
+    return export_frames.run(run, options) if options.format == "frames" else export_files.run(run, options)
 
 
 if __name__ == "__main__":

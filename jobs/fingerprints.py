@@ -41,6 +41,8 @@ RECIPES: dict[str, Recipe] = {
     "enhance": Recipe(1, ("enhance",), ("caption",), models=("enhance.speech.model",)),
     "align": Recipe(1, (), ("caption", "embed")),
     "export": Recipe(1, ("export",)),
+    "maintain": Recipe(1),
+    "takedown": Recipe(1),
 }
 
 

@@ -12,10 +12,14 @@ from pydantic import TypeAdapter
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from jobs import spent
 from jobs.run import Run
+from jobs.settings import Settings
 from jobs.tables import struct_type
 from schemas import TABLES
+from udfs import cost
 from udfs.batching import COST, FAILURE, GPU_COST
+from udfs.resources import Resources
 
 DISTRIBUTIONS = (
     "reelmill",
@@ -24,6 +28,7 @@ DISTRIBUTIONS = (
     "av",
     "scenedetect-headless",
     "numpy",
+    "pyarrow",
     "imagehash",
     "torch",
     "transformers",
@@ -100,17 +105,28 @@ def tally(done: DataFrame) -> Tally:
 
 def note(run: Run, stage: str, facts: dict[str, Any]) -> None:
     """Add a row to `runs`; of a stage that was not timed, the time it is now."""
+    started = facts.get("started_at", now())
+    cpu_s = facts["cpu_s"] if "cpu_s" in facts else spent.tasks_s(run.spark, started)
+    gpus = resources_of(stage, run.settings).gpus
     row = {
         "stage": stage,
-        "started_at": now(),
+        "started_at": started,
         "ended_at": now(),
-        "versions": _versions(),
+        "cpu_s": cpu_s,
+        "cost_usd": cost.usd(run.settings.cost, cpu_s, facts.get("gpu_s"), gpus) if facts["num_in"] else 0.0,
+        "versions": versions(),
         "conf": TypeAdapter(dict).dump_json(asdict(run.settings)).decode(),
         "fingerprint": run.fingerprint(stage),
         "run_id": run.run_id,
     } | facts
     schema = struct_type(TABLES["runs"].schema)
     run.tables.add("runs", run.spark.createDataFrame([tuple(row.get(name) for name in schema.names)], schema))
+
+
+def resources_of(stage: str, settings: Settings) -> Resources:
+    """What a task of a stage takes; `align` asks the model of `embed`."""
+    found: Resources = getattr(getattr(settings, {"align": "embed"}.get(stage, stage), None), "resources", Resources())
+    return found
 
 
 def note_settings(run: Run, *stages: str) -> Counts:
@@ -145,7 +161,8 @@ def _failures(run: Run, stage: str, failed: DataFrame) -> DataFrame:
     )
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of this code and the libraries that shape its results."""
     found = {}
     for name in DISTRIBUTIONS:
         try:

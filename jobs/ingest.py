@@ -1,9 +1,10 @@
-"""ingest: manifest -> videos"""
+"""ingest: manifest, takedowns -> videos"""
 
 from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 
 from pyspark import StorageLevel
@@ -14,8 +15,10 @@ from jobs import cli, manifest
 from jobs.history import Counts
 from jobs.run import Run
 from jobs.settings import Settings
-from jobs.stage import Stage, run_alone
+from jobs.stage import Stage, pending, run_alone
 from udfs import ingest
+
+MODIFIED = "modified"  # the column of a manifest that says when a file was changed
 
 
 def check(options: argparse.Namespace, settings: Settings) -> None:
@@ -23,8 +26,10 @@ def check(options: argparse.Namespace, settings: Settings) -> None:
     manifest.check(options.manifest, settings.sources)
 
 
-def stage(options: argparse.Namespace) -> Stage:
+def stage(run: Run, options: argparse.Namespace) -> Stage:
     """Ingest of this manifest: unlike the other stages' input, it is no table."""
+    tags = run.tables.read("takedowns").where(F.col("content_tag").isNotNull()).select("content_tag").distinct()
+    taken = frozenset(row["content_tag"] for row in tags.collect())
     return Stage(
         "ingest",
         table="videos",
@@ -32,25 +37,50 @@ def stage(options: argparse.Namespace) -> Stage:
         wave="uri",
         source=partial(_listed, options=options),
         rows=ingest.rows,
-        params=lambda settings: settings.sources,
+        params=lambda settings: taken,
         upsert=True,
     )
 
 
 def _listed(run: Run, options: argparse.Namespace) -> DataFrame:
     """The manifest's files, a row each; one that has changed since it was ingested has another fingerprint."""
-    files = manifest.read(run.spark, options.manifest, options.limit, run.settings.sources)
+    sources = run.settings.sources
+    files = manifest.read(run.spark, options.manifest, sources)
+    if run.tables.exists("takedowns"):
+        files = files.join(run.tables.read("takedowns").select("uri"), on="uri", how="left_anti")
+    if options.since:
+        files = _changed(files, options.since)
     seen = F.concat(F.lit(run.fingerprint("ingest") + "-"), F.col("source_version"))
-    versions = partial(ingest.versions, params=run.settings.sources)
-    return files.mapInPandas(versions, manifest.SCHEMA).select("uri", "attributes", seen.alias("fingerprint"))
+    versions = files.mapInPandas(partial(ingest.versions, params=sources), manifest.SCHEMA)
+    return versions.select("uri", "attributes", seen.alias("fingerprint"))
+
+
+def _changed(files: DataFrame, since: datetime) -> DataFrame:
+    """The files changed since then, as the manifest says, else the file itself; what says nothing is taken.
+
+    Raises:
+        UsageError: the manifest's column holds what is no time.
+    """
+    stated = F.col("attributes")[MODIFIED]
+    time = F.try_to_timestamp(stated)
+    if wrong := files.where(stated.isNotNull() & time.isNull()).select(stated.alias("time")).first():
+        raise cli.UsageError(f"--since: the manifest's column {MODIFIED} holds {wrong['time']!r}, which is no time")
+    told = files.where(time.isNull()).mapInPandas(ingest.changes, f"{manifest.SCHEMA}, changed_s double")
+    recent = told.where(F.col("changed_s").isNull() | (F.col("changed_s") >= since.timestamp())).drop("changed_s")
+    return files.where(time >= F.lit(since)).unionByName(recent)
 
 
 def run(run: Run, options: argparse.Namespace) -> Counts:
-    """Probe the files of the manifest that are new or changed."""
+    """Probe the files of the manifest that are new or changed, or the first of them."""
     # Asked for once: each wave looks at all of it, and a store lists a thousand names a request.
     files = _listed(run, options).persist(StorageLevel.DISK_ONLY)
+    step = replace(stage(run, options), source=lambda run: files)
     try:
-        return run_alone(run, replace(stage(options), source=lambda run: files))
+        if options.limit is None:
+            return run_alone(run, step)
+        with run.tables.landing(f"{run.run_id}-ingest-first") as land:
+            first = land(pending(run, step).orderBy("uri").limit(options.limit))
+            return run_alone(run, replace(step, source=lambda run: first))
     finally:
         files.unpersist()
 

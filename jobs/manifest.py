@@ -43,8 +43,8 @@ def check(manifest: str, sources: Params) -> None:
             listing(manifest, sources)
 
 
-def read(spark: SparkSession, manifest: str, limit: int | None, sources: Params) -> DataFrame:
-    """The manifest's rows, each uri once, the first `limit` of them.
+def read(spark: SparkSession, manifest: str, sources: Params) -> DataFrame:
+    """The manifest's rows, each uri once.
 
     Raises:
         UsageError: a row that cannot be read, no column `uri`, or a row without one.
@@ -52,12 +52,10 @@ def read(spark: SparkSession, manifest: str, limit: int | None, sources: Params)
     with _usage():
         what = kind(manifest, sources)
         if what == "prefix":
-            rows = _prefix(spark, parts(manifest, sources), sources)
-        elif what in FORMATS:
-            rows = _read(spark, manifest, what, sources).dropDuplicates(["uri"])
-        else:
-            return _frame(spark, [(uri, None, None) for uri in listing(manifest, sources)[:limit]], SCHEMA)
-    return rows.orderBy("uri").limit(limit) if limit else rows
+            return _prefix(spark, parts(manifest, sources), sources)
+        if what in FORMATS:
+            return _read(spark, manifest, what, sources).dropDuplicates(["uri"])
+        return _frame(spark, [(uri, None, None) for uri in listing(manifest, sources)], SCHEMA)
 
 
 def _prefix(spark: SparkSession, pieces: list[tuple[str, str, bool]], sources: Params) -> DataFrame:
@@ -106,7 +104,7 @@ def _load(spark: SparkSession, manifest: str, what: str, sources: Params) -> Dat
     loader = spark.read.format(FORMATS[what])
     if what in ("jsonl", "csv"):
         loader = loader.options(mode="FAILFAST", header=True, escape='"', multiLine=what == "csv", encoding="UTF-8")
-    return loader.load(_address(manifest))
+    return loader.load(address(manifest))
 
 
 def _lines(manifest: str, what: str, sources: Params) -> list[str]:
@@ -124,7 +122,7 @@ def _lines(manifest: str, what: str, sources: Params) -> list[str]:
     return [json.dumps({name: value or None for name, value in row.items()}) for row in rows]
 
 
-def _address(manifest: str) -> str:
+def address(manifest: str) -> str:
     """What Spark calls a manifest."""
     if source.is_remote(manifest):
         return "s3a://" + manifest.partition("://")[2]

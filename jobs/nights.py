@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
 
 from jobs import bands, copies
@@ -26,15 +26,22 @@ class Model(NamedTuple):
 
 
 class Night(NamedTuple):
-    """The clips that are to have a place (clip_id; of copies duplicate_of and similarity), those that have, and what differs."""
+    """What there is to do.
+
+    `wanted` (clip_id; of copies duplicate_of and similarity) is computed when it is asked for, unless none has a place. `changed`
+    is stored: the clips that are wanted or placed, but not both, with the flags `wanted` and `placed`. `unplaced` are the vectors
+    without a place.
+    """
 
     wanted: DataFrame
-    placed: DataFrame
-    total: int  # vectors
+    changed: DataFrame
+    unplaced: DataFrame
+    total: int  # vectors that are wanted
     vectors: int  # without a place
     copies: int  # without a place
     gone: int  # places of clips that are wanted no more
     placed_before: int  # places
+    placed_vectors: int  # of them
     number: int  # from 1; of a killed night, once more
 
     @property
@@ -43,9 +50,9 @@ class Night(NamedTuple):
         return self.wanted.where(F.col("duplicate_of").isNull()).select("clip_id")
 
     @property
-    def unplaced(self) -> DataFrame:
-        """Those of them that have no place yet."""
-        return self.vector_ids.join(self.placed, on="clip_id", how="left_anti")
+    def new_copies(self) -> DataFrame:
+        """Copies without a place: clip_id, duplicate_of, similarity."""
+        return self.changed.where("wanted AND duplicate_of IS NOT NULL").select("clip_id", "duplicate_of", "similarity")
 
     def __bool__(self) -> bool:
         return bool(self.vectors or self.copies or self.gone)
@@ -71,28 +78,39 @@ def made(run: Run, name: str, version: int) -> DataFrame:
 
 
 def night(run: Run, model: Model, land: Land) -> Night:
-    """What there is to do."""
-    wanted = land("wanted", _wanted(run))
-    placed = made(run, "duplicates", model.version)
-    row = _pairs(wanted, placed).agg(
-        F.count_if(F.col("wanted") & F.col("said").isNull()).alias("total"),
-        F.count_if(F.col("placed").isNull() & F.col("said").isNull()).alias("vectors"),
-        F.count_if(F.col("placed").isNull() & F.col("said").isNotNull()).alias("copies"),
+    """What there is to do, by one look at all clips."""
+    wanted = _wanted(run)
+    vector = F.col("duplicate_of").isNull()
+    seen = Observation()
+    pairs = _pairs(wanted, made(run, "duplicates", model.version)).observe(
+        seen,
+        F.count_if(F.col("wanted") & vector).alias("total"),
+        F.count_if(F.col("placed").isNull() & vector).alias("vectors"),
+        F.count_if(F.col("placed").isNull() & ~vector).alias("copies"),
         F.count_if(F.col("wanted").isNull()).alias("gone"),
         F.count("placed").alias("placed_before"),
+        F.count_if(F.col("placed") & vector).alias("placed_vectors"),
         F.coalesce(F.max("night") + 1, F.lit(max(1, model.version))).alias("number"),
     )
-    found = row.first()
-    assert found is not None
-    return Night(wanted, placed.select("clip_id"), *found)
+    changed = land("changed", pairs.where(F.col("wanted").isNull() | F.col("placed").isNull()).drop("night"))
+    found = seen.get
+    unplaced = changed.where("wanted AND duplicate_of IS NULL").select("clip_id")
+    return Night(wanted if found["placed_before"] else changed, changed, unplaced, **found)
 
 
-def lost(run: Run, model: Model, night: Night) -> DataFrame:
-    """Placed clips that are wanted no more, and all that fell because of one that is lost: these are placed anew."""
-    placed = made(run, "duplicates", model.version)
-    newest = _pairs(night.wanted, placed).where(F.col("wanted").isNull()).select("clip_id").localCheckpoint()
+def without_gone(run: Run, model: Model, night: Night, land: Land) -> Night:
+    """Drop the places of clips that are wanted no more, and of all that fell because of one of them: these are placed anew."""
+    gone = night.changed.where(F.col("wanted").isNull()).select("clip_id")
+    lost = _lost(run, model, gone)
+    run.tables.drop("duplicates", lost)
+    anew = lost.join(gone, on="clip_id", how="left_anti").unionByName(night.unplaced)
+    return night._replace(unplaced=land("unplaced", anew))
+
+
+def _lost(run: Run, model: Model, gone: DataFrame) -> DataFrame:
+    newest = gone.localCheckpoint()
     every = newest
-    linked = placed.where(fallen(run)).select("clip_id", "duplicate_of")
+    linked = made(run, "duplicates", model.version).where(fallen(run)).select("clip_id", "duplicate_of")
     while not newest.isEmpty():
         by = newest.select(F.col("clip_id").alias("duplicate_of"))
         newest = linked.join(by, on="duplicate_of", how="left_semi").join(every, on="clip_id", how="left_anti")
@@ -133,10 +151,10 @@ def _wanted(run: Run) -> DataFrame:
 
 def _pairs(wanted: DataFrame, placed: DataFrame) -> DataFrame:
     """Each clip that is wanted or placed; a copy that goes to another clip than before is both, apart."""
-    left = wanted.select("clip_id", F.col("duplicate_of").alias("said"), F.lit(True).alias("wanted"))
-    said = F.when(F.col("method") == "phash", F.col("duplicate_of")).alias("said")
+    left = wanted.select("clip_id", "duplicate_of", "similarity", F.lit(True).alias("wanted")).alias("left")
+    said = F.when(F.col("method") == "phash", F.col("duplicate_of")).alias("duplicate_of")
     right = placed.select("clip_id", said, F.lit(True).alias("placed"), "night").alias("right")
-    same = (F.col("left.clip_id") == F.col("right.clip_id")) & F.col("left.said").eqNullSafe(F.col("right.said"))
-    pairs = left.alias("left").join(right, on=same, how="full_outer")
-    clip_id = F.coalesce("left.clip_id", "right.clip_id").alias("clip_id")
-    return pairs.select(clip_id, F.coalesce("left.said", "right.said").alias("said"), "wanted", "placed", "night")
+    same = F.col("left.duplicate_of").eqNullSafe(F.col("right.duplicate_of"))
+    pairs = left.join(right, on=(F.col("left.clip_id") == F.col("right.clip_id")) & same, how="full_outer")
+    keys = [F.coalesce(f"left.{name}", f"right.{name}").alias(name) for name in ("clip_id", "duplicate_of")]
+    return pairs.select(*keys, "similarity", "wanted", "placed", "night")

@@ -16,14 +16,17 @@ from typing import NamedTuple, TextIO
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from jobs.catalog import Schema
 from jobs.fingerprints import fingerprint
 from jobs.settings import Settings
 from jobs.tables import LANDING, Tables
 from udfs import checkpoints, source, store
 from udfs.batching import Env
 from udfs.errors import MediaError, StoreError
+from udfs.store import ASIDE
 
 log = logging.getLogger("reelmill")
+LEFT = (f"media/{ASIDE}", f"tables/{LANDING}")  # folders where a killed run leaves what was not complete
 
 
 class Owner(NamedTuple):
@@ -50,6 +53,10 @@ class OutputBusyError(Exception):
     """Another run is at work on the same output."""
 
 
+class RemainsError(Exception):
+    """What was to go is still there; its text is one line."""
+
+
 @dataclass(frozen=True)
 class Run:
     """One run over one output. `retry` names the failure codes to try again, None for none, empty for all."""
@@ -60,18 +67,26 @@ class Run:
     retry: tuple[str, ...] | None = None
     live: bool = False
     recorded: Mapping[str, str] | None = None  # fingerprints to go by instead of those of the settings
+    deadline: datetime | None = None  # from then on no wave of work begins
+    schema: Schema | None = None  # where the tables are registered
+    pinned: Mapping[str, int] | None = None  # versions of tables to read instead of the newest
     run_id: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}")
 
     @cached_property
     def tables(self) -> Tables:
         """The output's tables."""
-        return Tables(self.spark, f"{self.output}/tables")
+        return Tables(self.spark, f"{self.output}/tables", self.schema, self.pinned)
 
     def fingerprint(self, stage: str) -> str:
         """Of a stage, with these settings."""
         if self.recorded is not None:
             return self.recorded.get(stage, "never run")
         return fingerprint(stage, self.settings)
+
+    @property
+    def late(self) -> bool:
+        """Whether the deadline is past."""
+        return self.deadline is not None and datetime.now(UTC) >= self.deadline
 
     def env(self, stage: str) -> Env:
         """What the stage's work needs on the executors beside its own settings."""
@@ -94,8 +109,8 @@ class Run:
 
 
 @contextmanager
-def locked(output: str, sources: source.Params) -> Iterator[None]:
-    """Hold a local output for one run at a time; the lock goes with the process, however it ends.
+def locked(output: str, sources: source.Params, *, sweep: bool = True) -> Iterator[None]:
+    """Hold a local output for one run at a time, and sweep up what a killed one left; the lock goes with the process.
 
     Stores have no locks. There, names that are the same in every run and Delta's commits guard the output: those of one
     driver, or of several by `sources.s3_writers`.
@@ -104,11 +119,16 @@ def locked(output: str, sources: source.Params) -> Iterator[None]:
         OutputBusyError: another run holds it.
     """
     with _lock(output) if store.has_locks(output) else nullcontext():
-        try:
-            store.sweep(output, f"tables/{LANDING}", sources)
-        except (MediaError, StoreError) as e:
-            log.warning("what killed runs left at %s stays: %s", output, e)
+        if sweep:
+            _sweep(output, sources)
         yield
+
+
+def _sweep(output: str, sources: source.Params) -> None:
+    try:
+        store.sweep(output, f"tables/{LANDING}", sources)
+    except (MediaError, StoreError) as e:
+        log.warning("what killed runs left at %s stays: %s", output, e)
 
 
 @contextmanager

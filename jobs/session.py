@@ -73,6 +73,8 @@ def connect(extra: dict[str, str], *, verbose: bool) -> SparkSession:
         SessionError: no usable Java, or no Delta on the class path.
     """
     active = SparkSession.getActiveSession()
+    if active is None and "DATABRICKS_RUNTIME_VERSION" in os.environ:
+        active = SparkSession.builder.getOrCreate()  # the cluster's own, whose Delta and catalog are not those below
     if active is not None:
         return active
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
@@ -94,7 +96,26 @@ def connect(extra: dict[str, str], *, verbose: bool) -> SparkSession:
 @contextmanager
 def made_for(spark: SparkSession, *, many: bool) -> Iterator[None]:
     """For a while, skip files by their statistics, and compile code if there are many rows."""
-    wanted = FILES | (ROWS if many else {})
+    with _set(spark, FILES | (ROWS if many else {})):
+        yield
+
+
+@contextmanager
+def vacuuming(spark: SparkSession) -> Iterator[None]:
+    """For a while, let VACUUM go below its week, and list a table's files in as many tasks as there are cores, not 10,000."""
+    tasks = str(spark.sparkContext.defaultParallelism)
+    with _set(
+        spark,
+        {
+            "spark.databricks.delta.retentionDurationCheck.enabled": "false",
+            "spark.sql.sources.parallelPartitionDiscovery.parallelism": tasks,
+        },
+    ):
+        yield
+
+
+@contextmanager
+def _set(spark: SparkSession, wanted: dict[str, str]) -> Iterator[None]:
     before = {key: spark.conf.get(key, None) for key in wanted}
     for key, value in wanted.items():
         spark.conf.set(key, value)

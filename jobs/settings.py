@@ -17,6 +17,7 @@ from udfs import (
     checkpoints,
     clip,
     copies,
+    cost,
     dedup,
     embed,
     enhance,
@@ -30,6 +31,7 @@ from udfs import (
     quality,
     source,
     split,
+    upkeep,
     waves,
     windows,
 )
@@ -64,6 +66,8 @@ class Settings:
     caption: caption.Params = field(default_factory=caption.Params)
     enhance: enhance.Params = field(default_factory=enhance.Params)
     export: export.Params = field(default_factory=export.Params)
+    cost: cost.Params = field(default_factory=cost.Params)
+    maintain: upkeep.Params = field(default_factory=upkeep.Params)
     spark: dict[str, str] = field(default_factory=dict)
 
 

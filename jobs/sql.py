@@ -22,18 +22,23 @@ WIDTH = 80  # characters of a cell; what has no blanks, such as a path, is shown
 
 def check(options: argparse.Namespace, settings: Settings) -> None:
     """Refuse an output that holds no tables."""
-    if not store.holds(f"{options.output}/tables", settings.sources):
+    if not options.schema and not store.holds(f"{options.output}/tables", settings.sources):
         raise cli.UsageError(f"--output {options.output}: no tables here")
 
 
 def run(run: Run, options: argparse.Namespace) -> None:
     """Print the answer to a query over the tables and views, as the last run's settings left them."""
-    views.register(replace(run, recorded=recorded(run)))
+    views_of(run)
     try:
         answer = run.spark.sql(options.query)
     except (ParseException, AnalysisException) as e:
         raise cli.UsageError(str(e).splitlines()[0]) from e
     print(text(answer), file=sys.stdout)
+
+
+def views_of(run: Run) -> None:
+    """Make the views of what the last run's settings count in."""
+    views.register(replace(run, recorded=recorded(run)))
 
 
 def recorded(run: Run) -> dict[str, str]:

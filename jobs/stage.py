@@ -72,7 +72,7 @@ def in_wave(column: str, wave: int, num_waves: int) -> Column:
 
 
 def run_alone(run: Run, stage: Stage) -> history.Counts:
-    """Everything pending of one stage, wave after wave."""
+    """Everything pending of one stage, wave after wave, until the deadline."""
     todo = pending(run, stage)
     duration = F.sum("duration_s") if "duration_s" in todo.columns else F.lit(0.0)
     size = todo.agg(F.countDistinct(stage.wave).alias("n"), F.coalesce(duration, F.lit(0.0)).alias("s")).first()
@@ -80,6 +80,8 @@ def run_alone(run: Run, stage: Stage) -> history.Counts:
     total = waves.num_waves(size["n"], size["s"], run.settings.curate)
     counts = history.Counts()
     for wave in range(total):
+        if run.late:
+            return counts
         counts += run_wave(run, stage, wave, total)
     return counts or history.note_settings(run, stage.name)
 
@@ -147,6 +149,8 @@ def _write(run: Run, stage: Stage, done: DataFrame, items: list[Row], started: d
         ok = done.where(F.col(batching.FAILURE[0]).isNull()).select(*columns(stage.table), "fingerprint")
         written = run.tables.append(stage.table, ok.withColumn("run_id", F.lit(run.run_id)), upsert=stage.upsert)
     facts = {"started_at": started, "num_in": len(items), "num_out": written, "bytes_in": sum(map(_size, items))}
+    if "duration_s" in items[0]:
+        facts["media_s"] = sum(item["duration_s"] or 0.0 for item in items)
     return history.record(run, stage.name, done, tally, facts)
 
 

@@ -1,28 +1,41 @@
-"""Rows -> Delta tables under one folder, each row once; the only file that knows how a row gets there."""
+"""Rows -> Delta tables of one folder or schema, each row once; the only file that knows how a row gets there."""
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
+from threading import Lock
 from typing import Any, TypeVar
 
 import pyarrow as pa
 from delta.tables import DeltaMergeBuilder, DeltaTable
 from py4j.protocol import Py4JJavaError
-from pyspark.errors import PySparkException
+from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_type
 from pyspark.sql.types import StructField, StructType
 
+from jobs.catalog import Schema, quoted
 from schemas import TABLES
-from schemas.table import Table
 
 T = TypeVar("T")
+log = logging.getLogger("reelmill")
+
 LANDING = ".landing"  # folder of rows on their way into a table; a killed run leaves some there
 COMMIT_ATTEMPTS = 5
 OVERTAKEN = re.compile("DELTA_(CONCURRENT|METADATA_CHANGED|PROTOCOL_CHANGED)")  # by another writer's commit
+PROPERTIES = {"delta.enableDeletionVectors": "false"}  # so that every reader of Delta can read it
+CHECK = "delta.constraints."  # a table's property that is one, before its name
+VOLUME = re.compile(r"(dbfs:)?/Volumes/")  # of Unity, where no table can be registered
+SCHEME = re.compile(r"^\w+:/*")
+
+
+class TableError(Exception):
+    """A table cannot be used by this release; its text is one line."""
 
 
 def struct_type(schema: pa.Schema) -> StructType:
@@ -38,51 +51,106 @@ def struct_type(schema: pa.Schema) -> StructType:
 
 
 class Tables:
-    """The tables under a folder, by name."""
+    """The tables under a folder, by name; with a schema, registered in it and reached by its names alone.
 
-    def __init__(self, spark: SparkSession, root: str) -> None:
+    With `pinned`, rows are read as they were in these versions.
+    """
+
+    def __init__(
+        self, spark: SparkSession, root: str, schema: Schema | None = None, pinned: Mapping[str, int] | None = None
+    ) -> None:
         self.spark = spark
         self.root = root
+        self.schema = schema
+        self.pinned = pinned
         self._made: set[str] = set()
+        self._ready: set[str] = set()  # to be written by this release
+        self._opening = Lock()
 
     def path(self, name: str) -> str:
-        """Where a table lies."""
+        """Where a table lies, unless the catalog chose the place."""
         return f"{self.root}/{TABLES[name].name}"
 
+    def sql(self, name: str) -> str:
+        """What SQL calls a table."""
+        return self.schema.of(name) if self.schema else f"delta.{quoted(self.path(name))}"
+
     def exists(self, name: str) -> bool:
-        """Whether the table has been made."""
-        if name not in self._made and DeltaTable.isDeltaTable(self.spark, self.path(name)):
+        """Whether the table has been made; one that lies under the folder is taken into the schema.
+
+        Raises:
+            TableError: the schema's table is that of another output.
+        """
+        if name not in self._made and (self._registered(name) if self.schema else self._lies(name)):
             self._made.add(name)
         return name in self._made
 
     def read(self, name: str) -> DataFrame:
-        """All rows of a table; none if it was never written."""
-        if self.exists(name):
-            return self.spark.read.format("delta").load(self.path(name))
+        """All rows of a table, with the columns of this release; none if it was never written.
+
+        Raises:
+            TableError: a column is of another type.
+        """
+        if self.pinned is not None and name in self.pinned:
+            return as_declared(name, self.spark.sql(f"SELECT * FROM {self.sql(name)} VERSION AS OF {self.pinned[name]}"))
+        if self.pinned is None and self.exists(name):
+            return as_declared(name, self.spark.read.table(self.sql(name)))
         return self.spark.createDataFrame([], struct_type(TABLES[name].schema))
 
-    def append(self, name: str, rows: DataFrame, *, upsert: bool = False) -> int:
+    def versions(self, until: datetime | None = None) -> dict[str, int]:
+        """The newest version of every table, or the newest that was there at a time."""
+        found = {}
+        for name in filter(self.exists, TABLES):
+            commits = DeltaTable.forName(self.spark, self.sql(name)).history(None if until else 1)
+            if until:
+                commits = commits.where(F.col("timestamp") <= F.lit(until))
+            [row] = commits.agg(F.max("version").alias("version")).collect()
+            if row["version"] is not None:
+                found[name] = int(row["version"])
+        return found
+
+    def make(self, name: str) -> None:
+        """Make the table, or give one of an older release what it lacks: columns, and the checks that its rows pass.
+
+        Raises:
+            TableError: a column is of another type.
+        """
+        with self._opening:
+            if name in self._ready:
+                return
+            if self.exists(name):
+                self._renew(name)
+            else:
+                self._create(name)
+            self._made.add(name)
+            self._ready.add(name)
+
+    def append(self, name: str, rows: DataFrame, *, upsert: bool = False, among: str | None = None) -> int:
         """Add the rows whose key and fingerprint are not there yet; how many were added.
+
+        `among` ("column = value") holds for all rows that these can equal: only files that may have such rows are looked into.
 
         With `upsert` the key alone counts, and the newest row of a key wins. The rows are looked at twice, so they must be
         cached or cheap. A concurrent writer of the same table makes the commit start over with that writer's rows in sight:
         no row can be added twice.
         """
         keys = [*TABLES[name].key] if upsert else [*TABLES[name].key, "fingerprint"]
-        merge = self._merge(name, rows.dropDuplicates(keys), keys)
+        merge = self._merge(name, rows.dropDuplicates(keys), keys, among)
         if upsert:
-            merge = merge.whenMatchedUpdateAll()
-        return _committed(merge.whenNotMatchedInsertAll(), "num_affected_rows")
+            merge = merge.whenMatchedUpdate(set=_values(rows))
+        return _committed(name, merge.whenNotMatchedInsert(values=_values(rows)))
 
     def add(self, name: str, rows: DataFrame) -> None:
         """Add rows whose key holds the run's own id, so that they cannot be there yet."""
-        self._table(name)
-        rows.write.format("delta").mode("append").save(self.path(name))
+        self.make(name)
+        with _told(name):
+            rows.writeTo(self.sql(name)).append()
 
     def replace(self, name: str, rows: DataFrame) -> None:
         """Make the table hold these rows and no others, in one commit."""
-        columns = self._table(name).toDF().columns
-        rows.select(*columns).write.format("delta").mode("overwrite").save(self.path(name))
+        self.make(name)
+        with _told(name):
+            rows.select(*TABLES[name].schema.names).writeTo(self.sql(name)).overwrite(F.lit(True))
 
     def change(self, name: str, rows: DataFrame) -> int:
         """Make the table hold these rows and no others, touching only those that differ in more than `run_id`.
@@ -95,12 +163,12 @@ class Tables:
         pairs = self.read(name).alias("old").join(rows.alias("new"), on=F.expr(same), how="full_outer")
         if pairs.where(f"old.{keys[0]} IS NULL OR new.{keys[0]} IS NULL OR {differs}").isEmpty():
             return 0
-        merge = self._merge(name, rows, keys).whenMatchedUpdateAll(condition=differs).whenNotMatchedInsertAll()
-        return _committed(merge.whenNotMatchedBySourceDelete(), "num_affected_rows")
+        merge = self._merge(name, rows, keys).whenMatchedUpdate(condition=differs, set=_values(rows))
+        return _committed(name, merge.whenNotMatchedInsert(values=_values(rows)).whenNotMatchedBySourceDelete())
 
     def drop(self, name: str, keys: DataFrame) -> None:
         """Remove the rows of these keys."""
-        _unless_overtaken(self._merge(name, keys, [*keys.columns]).whenMatchedDelete().execute)
+        _committed(name, self._merge(name, keys, [*keys.columns]).whenMatchedDelete())
 
     @contextmanager
     def landing(self, name: str) -> Iterator[Callable[[DataFrame], DataFrame]]:
@@ -120,14 +188,84 @@ class Tables:
         finally:
             remove(self.spark, path)
 
-    def _merge(self, name: str, rows: DataFrame, keys: list[str]) -> DeltaMergeBuilder:
-        return self._table(name).alias("old").merge(rows.alias("new"), " AND ".join(f"old.{k} = new.{k}" for k in keys))
+    def _merge(self, name: str, rows: DataFrame, keys: list[str], among: str | None = None) -> DeltaMergeBuilder:
+        self.make(name)
+        same = " AND ".join([*([f"old.{among}"] if among else []), *(f"old.{k} = new.{k}" for k in keys)])
+        return DeltaTable.forName(self.spark, self.sql(name)).alias("old").merge(rows.alias("new"), same)
 
-    def _table(self, name: str) -> DeltaTable:
-        if not self.exists(name):
-            _create(self.spark, TABLES[name], self.path(name))
-            self._made.add(name)
-        return DeltaTable.forPath(self.spark, self.path(name))
+    def _lies(self, name: str) -> bool:
+        return bool(DeltaTable.isDeltaTable(self.spark, self.path(name)))
+
+    def _registered(self, name: str) -> bool:
+        if self.spark.catalog.tableExists(self.sql(name)):
+            self._check_place(name)
+            return True
+        if VOLUME.match(self.root) or not self._lies(name):
+            return False
+        self.spark.sql(f"CREATE TABLE IF NOT EXISTS {self.sql(name)} USING delta{self._located(name)}")
+        return True
+
+    def _located(self, name: str) -> str:
+        """Where a table of a schema is to lie: under the folder, so that it outlives its name and can be read without it."""
+        return f" LOCATION {_text(self.path(name))}" if self.schema and not VOLUME.match(self.root) else ""
+
+    def _create(self, name: str) -> None:
+        table = TABLES[name]
+        columns = ", ".join(_ddl(column, nullable=column.nullable) for column in struct_type(table.schema))
+        clustered = f" CLUSTER BY ({table.cluster_by})" if table.cluster_by else ""
+        properties = PROPERTIES | {f"{CHECK}{check}": condition for check, condition in table.checks.items()}
+        listed = ", ".join(f"{_text(key)} = {_text(value)}" for key, value in properties.items())
+        query = (
+            f"CREATE TABLE IF NOT EXISTS {self.sql(name)} ({columns}) USING delta{clustered}{self._located(name)} "
+            f"COMMENT {_text(table.about)} TBLPROPERTIES ({listed})"
+        )
+        _unless_overtaken(lambda: self.spark.sql(query))
+
+    def _renew(self, name: str) -> None:
+        rows = self.spark.read.table(self.sql(name))
+        as_declared(name, rows)
+        missing = [_ddl(column, nullable=True) for column in struct_type(TABLES[name].schema) if column.name not in rows.columns]
+        if missing:
+            _unless_overtaken(lambda: self.spark.sql(f"ALTER TABLE {self.sql(name)} ADD COLUMNS ({', '.join(missing)})"))
+        held = {row["key"] for row in self.spark.sql(f"SHOW TBLPROPERTIES {self.sql(name)}").collect()}
+        for check, condition in TABLES[name].checks.items():
+            if f"{CHECK}{check}" not in held:
+                self._add_check(name, check, condition)
+
+    def _add_check(self, name: str, check: str, condition: str) -> None:
+        query = f"ALTER TABLE {self.sql(name)} ADD CONSTRAINT {check} CHECK ({condition})"
+        try:
+            _unless_overtaken(lambda: self.spark.sql(query))
+        except AnalysisException as e:
+            if "DELTA_NEW_CHECK_CONSTRAINT_VIOLATION" not in str(e):
+                raise
+            log.warning("table %s: not checked for %s, which rows of an older release break", name, condition)
+
+    def _check_place(self, name: str) -> None:
+        if VOLUME.match(self.root):
+            return
+        place = DeltaTable.forName(self.spark, self.sql(name)).detail().select("location").collect()[0]["location"]
+        if SCHEME.sub("/", place).rstrip("/") != SCHEME.sub("/", self.path(name)).rstrip("/"):
+            raise TableError(f"--schema {self.schema}: its table {name} is that of another output, {place}")
+
+
+def as_declared(name: str, rows: DataFrame) -> DataFrame:
+    """Rows of a table with the declared columns: NULL in those that are not there, without those that only a later release knows.
+
+    Raises:
+        TableError: a column is of another type.
+    """
+    there = {column.name: column.dataType.simpleString() for column in rows.schema}
+    declared = struct_type(TABLES[name].schema)
+    for column in declared:
+        wanted = column.dataType.simpleString()
+        if there.get(column.name, wanted) != wanted:
+            raise TableError(f"table {name}: column {column.name} is {there[column.name]}, and this release writes {wanted}")
+    if [*there] == declared.names:
+        return rows
+    return rows.select(
+        *(c.name if c.name in there else F.lit(None).cast(c.dataType).alias(c.name, metadata=c.metadata) for c in declared)
+    )
 
 
 def remove(spark: SparkSession, path: str) -> None:
@@ -137,21 +275,35 @@ def remove(spark: SparkSession, path: str) -> None:
     folder.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration()).delete(folder, True)
 
 
-def _create(spark: SparkSession, table: Table, path: str) -> None:
-    builder = (
-        DeltaTable.createIfNotExists(spark)
-        .location(path)
-        .comment(table.about)
-        .addColumns(struct_type(table.schema))
-        .property("delta.enableDeletionVectors", "false")  # so that every reader of Delta can read it
-    )
-    if table.cluster_by:
-        builder = builder.clusterBy(table.cluster_by)
-    _unless_overtaken(builder.execute)
+def _ddl(column: StructField, *, nullable: bool) -> str:
+    required = "" if nullable else " NOT NULL"
+    return f"{quoted(column.name)} {column.dataType.simpleString()}{required} COMMENT {_text(column.metadata['comment'])}"
 
 
-def _committed(merge: DeltaMergeBuilder, metric: str) -> int:
-    return int(_unless_overtaken(merge.execute).first()[metric])
+def _text(value: str) -> str:
+    """As a literal of SQL."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _values(rows: DataFrame) -> dict[str, Any]:
+    """Each column from the new row; what only a later release knows stays as it is."""
+    return {quoted(name): f"new.{quoted(name)}" for name in rows.columns}
+
+
+def _committed(name: str, merge: DeltaMergeBuilder) -> int:
+    """Carry out a merge; how many rows it touched."""
+    with _told(name):
+        return int(_unless_overtaken(merge.execute).first()["num_affected_rows"])
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Say in which table it was that a row broke a check."""
+    try:
+        yield
+    except (PySparkException, Py4JJavaError) as e:
+        e.add_note(f"in table {name}")
+        raise
 
 
 def _unless_overtaken(commit: Callable[[], T]) -> T:

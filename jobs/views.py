@@ -1,6 +1,8 @@
-"""The tables of an output -> temporary SQL views: each table by its name, `current_*`, and those of VIEWS."""
+"""The tables of an output -> SQL views: each table by its name, `current_*`, and those of VIEWS; in a schema, permanent ones."""
 
 from __future__ import annotations
+
+import re
 
 from jobs.run import BELONGS, Run
 from schemas import TABLES
@@ -102,7 +104,64 @@ JOIN videos v ON v.video_id = c.video_id
 LEFT JOIN current_signals g ON g.clip_id = c.clip_id
 """
 
+# What NeMo Curator's folder layout tells of a clip, kept or not.
+NEMO = """
+SELECT c.clip_id, v.uri AS source_video, array(s.start_s, s.end_s) AS span, s.start_frame, s.end_frame, s.method,
+       struct(v.height, v.width, v.framerate, v.num_frames, v.duration_s AS duration, v.video_codec, v.pixel_format,
+              v.audio_codec AS audio_format) AS video,
+       struct(c.width, c.height, c.framerate, c.num_frames, c.video_codec, c.num_bytes) AS encoded,
+       struct(g.motion_score_global_mean AS global_mean, g.motion_score_per_patch_min_256 AS per_patch_min_256) AS motion_score,
+       a.aesthetic_score, f.errors, g.previews, e.embeddings, t.captions, coalesce(k.kept, true) AS kept, k.reasons
+FROM current_clips c
+JOIN current_spans s ON s.clip_id = c.clip_id
+JOIN videos v ON v.video_id = c.video_id
+LEFT JOIN verdicts k ON k.clip_id = c.clip_id
+LEFT JOIN current_signals g ON g.clip_id = c.clip_id
+LEFT JOIN (SELECT clip_id, score_{reduction} AS aesthetic_score FROM current_aesthetics) a ON a.clip_id = c.clip_id
+LEFT JOIN (SELECT clip_id, array_sort(collect_list(struct(model, vector))) AS embeddings
+           FROM current_embeddings GROUP BY clip_id) e ON e.clip_id = c.clip_id
+LEFT JOIN (SELECT p.clip_id, array_sort(collect_list(struct(p.start_frame, p.end_frame, p.model, p.prompt, p.caption,
+                                                            p.stage2_caption, n.model AS enhanced_model,
+                                                            n.enhanced_caption))) AS captions
+           FROM current_captions p LEFT JOIN current_enhanced n ON n.clip_id = p.clip_id AND n.start_frame = p.start_frame
+           GROUP BY p.clip_id) t ON t.clip_id = c.clip_id
+LEFT JOIN (SELECT key, array_sort(collect_set(stage)) AS errors FROM failures WHERE stage <> 'export'
+           GROUP BY key) f ON f.key = c.clip_id
+"""
+
+# A row a stage of a run that carried videos on.
+STAGE_COSTS = """
+SELECT run_id, stage, min(started_at) AS started_at, max(ended_at) AS ended_at,
+       sum(num_in) AS num_in, sum(num_out) AS num_out, sum(num_failed) AS num_failed,
+       sum(media_s) / 3600 AS media_hours, sum(cpu_s) AS cpu_s, sum(gpu_s) AS gpu_s,
+       sum(bytes_in) AS bytes_in, sum(bytes_out) AS bytes_out,
+       CASE WHEN count(cost_usd) = count(*) THEN sum(cost_usd) END AS cost_usd
+FROM runs
+WHERE stage NOT IN ('export', 'maintain', 'takedown')
+GROUP BY run_id, stage
+"""
+
+# A row a run. Its videos are those it split, its clips those it cut; which of these are kept is said by the verdicts of today.
+NIGHTS = """
+SELECT *, try_divide(cost_usd, num_clips) AS usd_per_clip, try_divide(cost_usd, video_hours) AS usd_per_video_hour
+FROM (
+SELECT s.run_id, min(s.started_at) AS started_at, max(s.ended_at) AS ended_at,
+       sum(CASE WHEN s.stage = 'ingest' THEN s.num_out ELSE 0 END) AS num_ingested,
+       sum(CASE WHEN s.stage = 'split' THEN s.num_in ELSE 0 END) AS num_videos,
+       sum(CASE WHEN s.stage = 'split' THEN s.media_hours ELSE 0 END) AS video_hours,
+       sum(CASE WHEN s.stage = 'clip' THEN s.num_out ELSE 0 END) AS num_clips,
+       coalesce(max(k.num_kept), 0) AS num_kept, sum(s.num_failed) AS num_failed,
+       sum(s.cpu_s) AS cpu_s, sum(s.gpu_s) AS gpu_s, sum(s.bytes_in) AS bytes_in, sum(s.bytes_out) AS bytes_out,
+       CASE WHEN count(s.cost_usd) = count(*) THEN sum(s.cost_usd) END AS cost_usd
+FROM stage_costs s
+LEFT JOIN (SELECT c.run_id, count_if(v.kept) AS num_kept
+           FROM current_clips c JOIN verdicts v ON v.clip_id = c.clip_id GROUP BY c.run_id) k ON k.run_id = s.run_id
+GROUP BY s.run_id)
+"""
+
 VIEWS = {
+    "stage_costs": STAGE_COSTS,
+    "nights": NIGHTS,
     "shown": SHOWN,
     "duplicate_groups": DUPLICATE_GROUPS,
     "similarity_histogram": SIMILARITY_HISTOGRAM,
@@ -110,15 +169,42 @@ VIEWS = {
     "curated": CURATED,
     "clip_stats": CLIP_STATS,
     "funnel": FUNNEL,
+    "nemo": NEMO,
 }
+
+
+NAMED = re.compile(r"\b(FROM|JOIN) (\w+)")  # a table or view in a query
 
 
 def register(run: Run) -> None:
     """Make the views of this output in the run's session; they cost nothing until they are asked."""
     for name in TABLES:
         run.tables.read(name).createOrReplaceTempView(name)
-    for name in BELONGS:
-        run.current(name).createOrReplaceTempView(f"current_{name}")
-    for name, query in VIEWS.items():
-        query = query.replace("{reduction}", run.settings.filter.aesthetic_reduction)
+    for name, query in _queries(run).items():
         run.spark.sql(query).createOrReplaceTempView(name)
+
+
+def publish(run: Run) -> None:
+    """Make the views permanent ones of the run's schema, over all tables by their full names."""
+    assert run.schema is not None
+    queries, schema = _queries(run), run.schema
+    known = {*TABLES, *queries}
+    for name in TABLES:
+        run.tables.make(name)
+    for name, query in queries.items():
+        full = NAMED.sub(lambda m: f"{m[1]} {schema.of(m[2])}" if m[2] in known else m[0], query)
+        run.spark.sql(f"CREATE OR REPLACE VIEW {schema.of(name)} AS {full}")
+
+
+def _queries(run: Run) -> dict[str, str]:
+    """Every view's, each after those that it asks."""
+    reduction = run.settings.filter.aesthetic_reduction
+    current = {f"current_{name}": _current(run, name) for name in BELONGS}
+    return current | {name: query.replace("{reduction}", reduction) for name, query in VIEWS.items()}
+
+
+def _current(run: Run, name: str) -> str:
+    """What `Run.current` gives, as SQL."""
+    owner = BELONGS[name]
+    alive = f" LEFT SEMI JOIN current_{owner.upstream} u ON u.clip_id = r.clip_id" if owner.upstream else ""
+    return f"SELECT r.* FROM {name} r{alive} WHERE r.fingerprint = '{run.fingerprint(owner.stage)}'"

@@ -15,6 +15,7 @@ from schemas import (
     runs,
     signals,
     spans,
+    takedowns,
     verdicts,
     videos,
 )
@@ -39,5 +40,6 @@ TABLES: dict[str, Table] = {
         alignments,
         failures,
         runs,
+        takedowns,
     )
 }

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from schemas.table import FINGERPRINT, RUN_ID, column, table
+from schemas.table import COSINE, FINGERPRINT, RUN_ID, column, table, within
 
 TABLE = table(
     "alignments",
@@ -14,4 +14,8 @@ TABLE = table(
     column("alignment", pa.float32(), "cosine of the vector of the caption, refined if it was, and that of the whole clip"),
     FINGERPRINT,
     RUN_ID,
+    checks={
+        "window": "start_frame >= 0",
+        "alignment": within("alignment", -COSINE, COSINE),
+    },
 )

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from schemas.table import FINGERPRINT, RUN_ID, column, table
+from schemas.table import COSINE, FINGERPRINT, RUN_ID, column, table, within
 
 TABLE = table(
     "assignments",
@@ -24,4 +24,10 @@ TABLE = table(
     FINGERPRINT,
     RUN_ID,
     cluster_by="cluster_id",
+    checks={
+        "cluster": within("cluster_id", 0),
+        "night": "night >= 1",
+        "distance": within("distance_to_centroid", 1 - COSINE, 1 + COSINE),
+        "vector": "length(vector) % 4 = 0",
+    },
 )

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from schemas.table import FINGERPRINT, RUN_ID, STRINGS, column, table
+from schemas.table import FINGERPRINT, RUN_ID, STRINGS, column, in_order, table, within
 
 TABLE = table(
     "captions",
@@ -22,4 +22,9 @@ TABLE = table(
     column("checks", STRINGS, "what looks wrong in either stage: repetition, truncated, refusal, language; empty if nothing"),
     FINGERPRINT,
     RUN_ID,
+    checks={
+        "window": "start_frame >= 0",
+        "frames": in_order("start_frame", "end_frame", "<="),
+        "seconds": within("seconds", 0),
+    },
 )

@@ -15,4 +15,8 @@ TABLE = table(
     column("engine", pa.string(), "what fitted it: cuml or mllib"),
     FINGERPRINT,
     RUN_ID,
+    checks={
+        "cluster": "cluster_id >= 0",
+        "version": "version >= 1",
+    },
 )

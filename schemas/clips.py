@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from schemas.table import FINGERPRINT, RUN_ID, column, table
+from schemas.table import FINGERPRINT, RUN_ID, column, table, within
 
 TABLE = table(
     "clips",
@@ -24,4 +24,10 @@ TABLE = table(
     column("exact", pa.bool_(), "cut on the asked frame; false where a stream copy began at an earlier key frame"),
     FINGERPRINT,
     RUN_ID,
+    checks={
+        "width": within("width", 1),
+        "height": within("height", 1),
+        "frames": within("num_frames", 1),
+        "duration": within("duration_s", 0),
+    },
 )

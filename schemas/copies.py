@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from schemas.table import FINGERPRINT, RUN_ID, column, table
+from schemas.table import FINGERPRINT, RUN_ID, column, other_than, table, within
 
 TABLE = table(
     "copies",
@@ -14,4 +14,8 @@ TABLE = table(
     column("distance", pa.float64(), "mean Hamming distance of the agreeing frames, bits of 64; NULL if there is none"),
     FINGERPRINT,
     RUN_ID,
+    checks={
+        "of_another": other_than("copy_of", "clip_id"),
+        "distance": within("distance", 0, 64),
+    },
 )

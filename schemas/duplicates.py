@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from schemas.table import FINGERPRINT, RUN_ID, column, table
+from schemas.table import COSINE, FINGERPRINT, RUN_ID, column, other_than, table, within
 
 TABLE = table(
     "duplicates",
@@ -18,4 +18,10 @@ TABLE = table(
     column("night", pa.int32(), "run of dedup that took it up first, from 1", nullable=False),
     FINGERPRINT,
     RUN_ID,
+    checks={
+        "of_another": other_than("duplicate_of", "clip_id"),
+        "similarity": within("similarity", -COSINE, COSINE),
+        "distance": within("distance_to_centroid", 1 - COSINE, 1 + COSINE),
+        "night": "night >= 1",
+    },
 )

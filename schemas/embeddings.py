@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from schemas.table import FINGERPRINT, FLOATS, RUN_ID, column, table
+from schemas.table import FINGERPRINT, FLOATS, RUN_ID, column, table, within
 
 TABLE = table(
     "embeddings",
@@ -21,4 +21,8 @@ TABLE = table(
     column("text_match", pa.string(), "the text that says most"),
     FINGERPRINT,
     RUN_ID,
+    checks={
+        "dim": "size(vector) = dim",
+        "frames": within("num_frames", 0),
+    },
 )

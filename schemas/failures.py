@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from schemas.table import FINGERPRINT, RUN_ID, column, table
+from schemas.table import FINGERPRINT, RUN_ID, column, table, within
 
 TABLE = table(
     "failures",
@@ -16,4 +16,7 @@ TABLE = table(
     column("failed_at", pa.timestamp("us", tz="UTC"), "when"),
     FINGERPRINT,
     RUN_ID,
+    checks={
+        "attempts": within("attempts", 1),
+    },
 )

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from schemas.table import FINGERPRINT, RUN_ID, STRINGS, column, table
+from schemas.table import FINGERPRINT, RUN_ID, STRINGS, column, table, within
 
 PREVIEW = pa.struct(
     [
@@ -31,4 +31,12 @@ TABLE = table(
     column("warnings", STRINGS, "what went less than well, without losing the clip"),
     FINGERPRINT,
     RUN_ID,
+    checks={
+        "motion": within("motion_score_global_mean", 0),
+        "patch_motion": within("motion_score_per_patch_min_256", 0),
+        "blackness": within("blackness", 0, 1),
+        "freeze": within("freeze", 0, 1),
+        "blur": within("blur", 0),
+        "letterbox": "letterbox IS NULL OR size(letterbox) = 4",
+    },
 )

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from schemas.table import FINGERPRINT, RUN_ID, column, table
+from schemas.table import FINGERPRINT, RUN_ID, column, in_order, table
 
 TABLE = table(
     "spans",
@@ -17,4 +17,8 @@ TABLE = table(
     column("method", pa.string(), "fixed_stride, content or transnetv2"),
     FINGERPRINT,
     RUN_ID,
+    checks={
+        "seconds": "start_s >= 0 AND start_s < end_s",
+        "frames": in_order("start_frame", "end_frame"),
+    },
 )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
@@ -16,6 +17,7 @@ class Table:
     about: str
     schema: pa.Schema
     cluster_by: str | None = None  # the column by which Delta is to lay out its files
+    checks: Mapping[str, str] = field(default_factory=dict)  # SQL by name: what must be true of every row
 
 
 def column(name: str, type_: pa.DataType, comment: str, *, nullable: bool = True) -> pa.Field:
@@ -23,7 +25,14 @@ def column(name: str, type_: pa.DataType, comment: str, *, nullable: bool = True
     return pa.field(name, type_, nullable=nullable, metadata={"comment": comment})
 
 
-def table(name: str, key: tuple[str, ...], about: str, *columns: pa.Field, cluster_by: str | None = None) -> Table:
+def table(
+    name: str,
+    key: tuple[str, ...],
+    about: str,
+    *columns: pa.Field,
+    cluster_by: str | None = None,
+    checks: Mapping[str, str] | None = None,
+) -> Table:
     """A table from its columns.
 
     Raises:
@@ -32,7 +41,23 @@ def table(name: str, key: tuple[str, ...], about: str, *columns: pa.Field, clust
     missing = set(key) - {c.name for c in columns}
     if missing:
         raise ValueError(f"table {name}: key columns {sorted(missing)} are not declared")
-    return Table(name, key, about, pa.schema(columns), cluster_by)
+    return Table(name, key, about, pa.schema(columns), cluster_by, checks or {})
+
+
+def within(name: str, least: float, most: float | None = None) -> str:
+    """A check that a column is NULL or within bounds; NaN is not. Delta takes a check that is NULL for one that fails."""
+    bound = f"{name} >= {least:g}" if most is None else f"{name} BETWEEN {least:g} AND {most:g}"
+    return f"{name} IS NULL OR {bound}"
+
+
+def in_order(first: str, last: str, sign: str = "<") -> str:
+    """A check that one column is below another, or either is NULL."""
+    return f"{first} IS NULL OR {last} IS NULL OR {first} {sign} {last}"
+
+
+def other_than(reference: str, key: str) -> str:
+    """A check that what a row refers to is another row, or none."""
+    return f"{reference} IS NULL OR {reference} <> {key}"
 
 
 # The columns that every table written by a stage ends with: which settings made a row, and in which run.
@@ -40,3 +65,4 @@ FINGERPRINT = column("fingerprint", pa.string(), "hash of the settings and code 
 RUN_ID = column("run_id", pa.string(), "the run that wrote the row: a row of `runs`", nullable=False)
 STRINGS = pa.list_(pa.string())
 FLOATS = pa.list_(pa.float32())
+COSINE = 1.001  # at most, or below 0 at least: of unit vectors in float32, rounded

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from schemas.table import FINGERPRINT, RUN_ID, STRINGS, column, table
+from schemas.table import FINGERPRINT, RUN_ID, STRINGS, column, other_than, table
 
 TABLE = table(
     "verdicts",
@@ -15,4 +15,8 @@ TABLE = table(
     column("duplicate_of", pa.string(), "the clip that stands for it at filter.duplicate_eps; NULL if it is no duplicate"),
     FINGERPRINT,
     RUN_ID,
+    checks={
+        "kept_without_reasons": "kept = (size(reasons) = 0)",
+        "of_another": other_than("duplicate_of", "clip_id"),
+    },
 )

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from schemas.table import FINGERPRINT, RUN_ID, column, table
+from schemas.table import FINGERPRINT, RUN_ID, column, table, within
 
 TABLE = table(
     "videos",
@@ -29,4 +29,11 @@ TABLE = table(
     column("attributes", pa.map_(pa.string(), pa.string()), "the manifest's other columns"),
     FINGERPRINT,
     RUN_ID,
+    checks={
+        "size": within("size", 0),
+        "width": within("width", 1),
+        "height": within("height", 1),
+        "frames": within("num_frames", 1),
+        "duration": within("duration_s", 0),
+    },
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from schemas import TABLES
 
@@ -35,7 +36,9 @@ def keep_only(spark: SparkSession, output: Path, clip_ids: Collection[str]) -> N
     """Make the verdicts of an output say that these clips are kept and no others."""
     path = str(output / "tables" / "verdicts")
     verdicts = spark.read.format("delta").load(path)
-    kept = verdicts.withColumn("kept", verdicts["clip_id"].isin(*clip_ids))
+    wanted = verdicts["clip_id"].isin(*clip_ids)
+    reasons = F.when(wanted, F.array().cast("array<string>")).otherwise(F.array(F.lit("unwanted")))
+    kept = verdicts.withColumn("kept", wanted).withColumn("reasons", reasons)
     kept.localCheckpoint().write.format("delta").mode("overwrite").save(path)
 
 

@@ -247,7 +247,7 @@ def put(run: Run, table: str, stage: str, **values: Any) -> None:
     schema = TABLES[table].schema
     zero: Row = {"string": "", "double": 0.0, "bool": False}
     empty = {f.name: None if f.nullable else zero.get(str(f.type), 0) for f in schema}
-    made = {"fingerprint": run.fingerprint(stage), "run_id": run.run_id}
+    made = {"end_s": 1.0, "fingerprint": run.fingerprint(stage), "run_id": run.run_id}
     types = struct_type(schema)
     run.tables.append(table, run.spark.createDataFrame([tuple((empty | made | values)[f] for f in types.names)], types))
 

@@ -192,7 +192,7 @@ def arrive(run: Run, **clips: tuple[int, Sequence[str], float]) -> None:
         rows = []
         for clip_id, (height, hashes, blackness) in clips.items():
             told = {"clip_id": clip_id, "video_id": "v", "height": height, "phash": list(hashes), "blackness": blackness}
-            told |= {"fingerprint": run.fingerprint(stage), "run_id": run.run_id}
+            told |= {"end_s": 1.0, "fingerprint": run.fingerprint(stage), "run_id": run.run_id}
             rows.append(tuple(told.get(f.name, None if f.nullable else ZERO[f.dataType.simpleString()]) for f in schema))
         run.tables.add(name, run.spark.createDataFrame(rows, schema))
 

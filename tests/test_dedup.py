@@ -108,7 +108,7 @@ def test_stored_vectors_are_found_by_those_that_look_into_their_clusters(seed: i
     order = np.argsort(hashes)
     named = order[fall[order] < 3]
     lookers = {cluster: np.flatnonzero(looks[:, cluster]) for cluster in range(3)}  # nobody looks into the last
-    night = stored.Night([f"new{i}" for i in range(20)], new, lookers, hashes[named], fall[named])
+    night = stored.Newcomers([f"new{i}" for i in range(20)], new, lookers, hashes[named], fall[named])
     names = [str(i) for i in range(60)]
     columns = [pa.array(names), pa.array(hashes), pa.array(clusters, pa.int32()), assign.packed(old)]
     table = pa.Table.from_arrays(columns, names=["clip_id", "hash", "cluster_id", "vector"])

@@ -1,243 +1,133 @@
-"""export: clips and videos to folders of pictures that hold the right frames, appear whole, and are not made twice."""
+"""export: what cannot be exported is one line before Spark starts, and a folder takes one export."""
 
 from __future__ import annotations
 
 import json
-import shutil
+from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
-from pydantic import TypeAdapter, ValidationError
 
-from jobs import cli
-from tests.footage import read_number, write_numbered
-from tests.outputs import table
-from udfs import export
-from udfs.batching import Env, Row
-from udfs.errors import MediaError
-
-ENV = Env(media_root="unused", fingerprint="f" * 16)
+from jobs import cli, export, release
+from jobs.settings import load
 
 
-def row(path: Path, version: str = "v1") -> Row:
-    return {"key": "c1ip", "uri": str(path), "version": version, "duration_s": 2.0, "fingerprint": "f" * 16}
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    """A folder that looks like an output; Spark would find nothing in it."""
+    (tmp_path / "output/tables").mkdir(parents=True)
+    return tmp_path / "output"
 
 
-def write(clip: Row, to: Path, **params: object) -> list[Row]:
-    how = TypeAdapter(export.Params).validate_python(params)
-    return export.write(clip, how, ENV, str(to), str(to / ".writing"))
-
-
-def shown(folder: Path) -> list[int]:
-    """The numbers in a folder's pictures, in the order of their names."""
-    pictures = (path for path in sorted(folder.iterdir()) if path.name != export.LIST)
-    return [read_number(np.asarray(Image.open(path))) for path in pictures]
-
-
-def contents(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """Every file below a folder, with what tells whether it was written again."""
-    paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return {str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes()) for path in paths}
-
-
-def test_a_folder_a_rate_with_times_in_the_names(tmp_path: Path) -> None:
-    [done] = write(row(write_numbered(tmp_path / "a.mp4")), tmp_path / "to", fps=[1, 2.5])
-    assert sorted(path.name for path in (tmp_path / "to/c1ip").iterdir()) == ["1fps", "2.5fps"]
-    assert shown(tmp_path / "to/c1ip/1fps") == [0, 30, 59]
-    assert shown(tmp_path / "to/c1ip/2.5fps") == [0, 12, 24, 36, 48, 59]
-    names = sorted(path.name for path in (tmp_path / "to/c1ip/1fps").glob("*.jpg"))
-    assert names == ["000000_0.000s.jpg", "000001_1.000s.jpg", "000002_1.967s.jpg"]
-    size = sum(path.stat().st_size for path in (tmp_path / "to").rglob("*.jpg"))
-    assert done == {"num_frames": 9, "num_bytes": size}
-
-
-@pytest.mark.parametrize(("policy", "number"), [("first", 0), ("middle", 30), ("last", 59)])
-def test_one_picture_by_policy(tmp_path: Path, policy: str, number: int) -> None:
-    write(row(write_numbered(tmp_path / "a.mp4")), tmp_path / "to", policy=policy)
-    assert shown(tmp_path / "to/c1ip" / policy) == [number]
-
-
-def test_the_list_tells_what_the_pictures_are_of(tmp_path: Path) -> None:
-    path = write_numbered(tmp_path / "a.mp4")
-    write(row(path), tmp_path / "to", quality=80)
-    found = json.loads((tmp_path / "to/c1ip/1fps/frames.json").read_text())
-    assert found.pop("times_s") == pytest.approx([0, 1, 59 / 30], abs=1e-6)
-    assert found == {"uri": str(path), "version": "v1", "target_res": -1, "encoding": "jpeg", "quality": 80}
-
-
-def test_target_res_gives_squares_and_npz_one_file(tmp_path: Path) -> None:
-    write(row(write_numbered(tmp_path / "a.mp4")), tmp_path / "to", target_res=96, encoding="npz")
-    with np.load(tmp_path / "to/c1ip/1fps/frames.npz") as arrays:
-        assert arrays["frames"].shape == (3, 96, 96, 3)
-        assert [read_number(picture) for picture in arrays["frames"]] == [0, 30, 59]
-
-
-def test_a_rotated_clip_stands_upright(tmp_path: Path) -> None:
-    write(row(write_numbered(tmp_path / "a.mp4", 30, rotation=90)), tmp_path / "to", policy="last")
-    [path] = (tmp_path / "to/c1ip/last").glob("*.jpg")
-    assert Image.open(path).size == (240, 320)
-    assert shown(path.parent) == [29]
-
-
-def test_what_is_complete_is_left_alone_and_a_new_rate_comes_beside_it(tmp_path: Path) -> None:
-    clip, to = row(write_numbered(tmp_path / "a.mp4")), tmp_path / "to"
-    write(clip, to)
-    before = contents(to)
-    assert write(clip, to) == []
-    assert write(clip, to, fps=[1, 2])[0]["num_frames"] == 5
-    assert contents(to).items() > before.items()
-
-
-@pytest.mark.parametrize("change", [{"quality": 20}, {"target_res": 64}, {"encoding": "png"}])
-def test_other_settings_replace_the_folder_as_a_whole(tmp_path: Path, change: dict[str, object]) -> None:
-    clip, to = row(write_numbered(tmp_path / "a.mp4")), tmp_path / "to"
-    write(clip, to)
-    before = contents(to)
-    assert write(clip, to, **change)[0]["num_frames"] == 3
-    after = contents(to)
-    assert len(after) == 4
-    assert not set(before.values()) & set(after.values())
-
-
-def test_a_file_that_became_another_is_exported_again(tmp_path: Path) -> None:
-    write(row(write_numbered(tmp_path / "a.mp4")), tmp_path / "to")
-    other = row(write_numbered(tmp_path / "a.mp4", first=500), version="v2")
-    assert write(other, tmp_path / "to")[0]["num_frames"] == 3
-    assert shown(tmp_path / "to/c1ip/1fps") == [500, 530, 559]
-
-
-def test_a_folder_without_its_list_is_not_complete(tmp_path: Path) -> None:
-    clip, to = row(write_numbered(tmp_path / "a.mp4")), tmp_path / "to"
-    write(clip, to)
-    (to / "c1ip/1fps/frames.json").unlink()
-    (to / "c1ip/1fps/000009_9.000s.jpg").write_bytes(b"")
-    assert write(clip, to)[0]["num_frames"] == 3
-    assert shown(to / "c1ip/1fps") == [0, 30, 59]
-
-
-@pytest.mark.parametrize("encoding", ["jpeg", "npz"])
-def test_a_video_that_ends_early_leaves_nothing(tmp_path: Path, encoding: str) -> None:
-    path = write_numbered(tmp_path / "a.mkv", gop=10)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    content = bytearray(path.read_bytes())
-    content[3000:] = bytes(len(content) - 3000)
-    path.write_bytes(content)
-    with pytest.raises(MediaError):
-        write(row(path), tmp_path / "to", fps=[30], encoding=encoding)
-    assert [p for p in (tmp_path / "to").rglob("*") if p.name != ".writing"] == []
-
-
-def test_a_video_that_changed_since_it_was_ingested_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(MediaError, match="CHANGED"):
-        write(row(write_numbered(tmp_path / "a.mp4"), version="1-1"), tmp_path / "to", what="videos")
+def told(output: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> str:
+    """The line that an export that is refused says."""
+    monkeypatch.setenv("JAVA_HOME", "/nowhere")  # Spark could not start
+    assert cli.main(["export", "--output", str(output), "--to", str(output.parent / "to"), *words]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    return said
 
 
 @pytest.mark.parametrize(
-    ("params", "said"),
+    ("words", "said"),
     [
-        ({"target_res": 0}, "target_res 0"),
-        ({"target_res": -2}, "greater than or equal to -1"),
-        ({"fps": []}, "at least 1 item"),
-        ({"fps": [0]}, "greater than 0"),
-        ({"fps": [1, 1]}, "the same rate twice"),
-        ({"policy": "best"}, "'sequence', 'first', 'middle' or 'last'"),
+        ((), "--format: say which, or name a release"),
+        (("--format", "frames", "--query", "select 1"), "takes neither --query nor --as-of"),
+        (("--release", "/nowhere.json"), "/nowhere.json: [Errno 2]"),
+        (("--release", "/nowhere.json", "--format", "nemo"), "--release says what to export"),
+        (
+            ("--format", "webdataset", "--set", "export.webdataset.shard_mb=0"),
+            "export.webdataset.shard_mb: Input should be greater",
+        ),
+        (("--format", "webdataset", "--set", "export.webdataset.shard_m=1"), "did you mean export.webdataset.shard_mb?"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(params: dict[str, object], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
-        TypeAdapter(export.Params).validate_python(params)
-
-
-@pytest.fixture(scope="module")
-def output(curated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An output of this module's own; its tables name the clips of the other."""
-    return Path(shutil.copytree(curated, tmp_path_factory.mktemp("export") / "output"))
-
-
-def exported(output: Path, to: Path, *settings: str) -> int:
-    """The exit status of an export."""
-    overrides = [word for setting in settings for word in ("--set", setting)]
-    return cli.main(["export", "--format", "frames", "--output", str(output), "--to", str(to), *overrides])
-
-
-@pytest.mark.spark
-def test_every_kept_clip_has_its_folders(output: Path, tmp_path: Path) -> None:
-    assert exported(output, tmp_path, "export.fps=[1, 2]") == 0
-    starts = {row["clip_id"]: row["start_frame"] for row in table(output, "spans")}
-    first = {row["video_id"]: 500 if row["uri"].endswith("mkv") else 0 for row in table(output, "videos")}
-    starts = {row["clip_id"]: starts[row["clip_id"]] + first[row["video_id"]] for row in table(output, "clips")}
-    assert sorted(starts.values()) == [0, 60, 500]
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(starts)  # and nothing else is left behind
-    for clip_id, start in starts.items():
-        assert shown(tmp_path / clip_id / "1fps") == [start, start + 30, start + 59]
-        assert shown(tmp_path / clip_id / "2fps") == [start, start + 15, start + 30, start + 45, start + 59]
-
-
-@pytest.mark.spark
-def test_again_it_costs_nothing_and_what_is_gone_is_made_again(
-    output: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_wrong_usage(
+    output: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], said: str
 ) -> None:
-    assert exported(output, tmp_path) == 0
-    before, runs = contents(tmp_path), len(table(output, "runs"))
-    assert exported(output, tmp_path) == 0
-    assert "nothing to do" in caplog.text
-    assert (contents(tmp_path), len(table(output, "runs"))) == (before, runs)
-    gone = next(iter(tmp_path.iterdir())) / "1fps" / export.LIST
-    gone.unlink()
-    assert exported(output, tmp_path) == 0
-    assert {name: content for name, (_, content) in contents(tmp_path).items()} == {n: c for n, (_, c) in before.items()}
-    last = max((row for row in table(output, "runs") if row["stage"] == "export"), key=lambda row: row["started_at"])
-    assert (last["num_in"], last["num_out"], last["num_failed"]) == (1, 1, 0)
-    assert last["cpu_s"] > 0
+    assert said in told(output, capsys, monkeypatch, *words)
 
 
-@pytest.mark.spark
-def test_a_condition_chooses_among_the_rows_of_the_view(output: Path, tmp_path: Path) -> None:
-    assert exported(output, tmp_path, "export.where=start_s >= 2", "export.policy=first") == 0
-    [folder] = tmp_path.iterdir()
-    assert shown(folder / "first") == [60]
-
-
-@pytest.mark.spark
-def test_whole_videos_are_exported_by_their_own_ids(output: Path, tmp_path: Path) -> None:
-    assert exported(output, tmp_path, "export.what=videos", "export.encoding=png") == 0
-    ids = {Path(row["uri"]).name: row["video_id"] for row in table(output, "videos")}
-    assert shown(tmp_path / ids["long.mp4"] / "1fps") == [0, 30, 60, 90, 119]
-    assert shown(tmp_path / ids["other.mkv"] / "1fps") == [500, 530, 559]
-
-
-@pytest.mark.spark
-def test_a_clip_that_cannot_be_read_is_a_failure_and_its_siblings_go_on(output: Path, tmp_path: Path) -> None:
-    hurt = next(row for row in table(output, "clips") if row["num_frames"] == 60)
-    content = Path(hurt["uri"]).read_bytes()
-    try:
-        Path(hurt["uri"]).write_bytes(b"no video")
-        assert exported(output, tmp_path, "export.what=clips", "export.policy=last") == 0
-        assert len(list(tmp_path.iterdir())) == 2
-        failed = [row for row in table(output, "failures") if row["stage"] == "export"]
-        assert [(row["key"], row["code"], row["attempts"]) for row in failed] == [(hurt["clip_id"], "UNSUPPORTED", 1)]
-        # Not tried again by the same settings, until that is asked for.
-        assert exported(output, tmp_path, "export.what=clips", "export.policy=last") == 0
-        assert len([row for row in table(output, "failures") if row["stage"] == "export"]) == 1
-    finally:
-        Path(hurt["uri"]).write_bytes(content)
-    again = ["--retry-failed", "--set", "export.what=clips", "--set", "export.policy=last"]
-    assert cli.main(["export", "--format", "frames", "--output", str(output), "--to", str(tmp_path), *again]) == 0
-    assert len(list(tmp_path.iterdir())) == 3
-
-
-@pytest.mark.spark
-def test_a_wrong_condition_is_a_wrong_usage(output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert exported(output, tmp_path, "export.where=colour = 3") == 2
-    assert capsys.readouterr().err.startswith("reelmill: export.where: [UNRESOLVED_COLUMN")
-
-
-@pytest.mark.parametrize("to", ["s3://bucket/frames", __file__])
-def test_a_place_that_cannot_be_written_to_is_told_before_spark_starts(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], to: str
+def test_a_package_that_is_missing_is_named(
+    output: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "tables").mkdir()
-    assert cli.main(["export", "--format", "frames", "--output", str(tmp_path), "--to", to]) == 2
-    assert capsys.readouterr().err.startswith(f"reelmill: --to {to}: ")
+    monkeypatch.setattr(export, "find_spec", lambda name: None)
+    assert "pip install 'reelmill[export]'" in told(output, capsys, monkeypatch, "--format", "lance")
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"format": "nemo"}', '{"format": "zip", "query": "", "tables": {}, "settings": {}}']
+)
+def test_a_file_that_is_no_release_is_refused(
+    output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    (tmp_path / "r.json").write_text(content)
+    assert str(tmp_path / "r.json") in told(output, capsys, monkeypatch, "--release", str(tmp_path / "r.json"))
+
+
+@pytest.mark.parametrize("time", ["yesterday", "2026-13-01"])
+def test_a_time_that_is_none_is_a_wrong_usage(output: Path, capsys: pytest.CaptureFixture[str], time: str) -> None:
+    with pytest.raises(SystemExit) as e:
+        cli.main(["export", "--output", str(output), "--to", "x", "--format", "parquet", "--as-of", time])
+    assert e.value.code == 2
+    assert "is no time: write it as" in capsys.readouterr().err
+
+
+def asked(*overrides: str, **options: Any) -> release.Request:
+    """What a command line asks for."""
+    given = {"format": "parquet", "query": None, "as_of": None, "release": None} | options
+    return release.request(Namespace(**given), load([], list(overrides)))
+
+
+def begin(to: Path, wanted: release.Request) -> None:
+    """What an export that was begun has left in its folder."""
+    settings = wanted.settings(load([], []))
+    release.write(
+        str(to), {"format": wanted.format, "query": wanted.query, "tables": {}, "settings": json.loads(told_of(settings))}
+    )
+
+
+def told_of(settings: Any) -> str:
+    from dataclasses import asdict
+
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(dict).dump_json(asdict(settings)).decode()
+
+
+def test_a_release_says_all_that_was_asked(tmp_path: Path) -> None:
+    wanted = asked(
+        "export.webdataset.shard_clips=7", "export.where=height > 4", "filter.aesthetic_reduction=mean", format="webdataset"
+    )
+    begin(tmp_path, wanted)
+    assert asked(format=None, release=str(tmp_path / "release.json")) == wanted
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("export.where=height > 4", "query, export.where"),
+        ("export.parquet.rows_per_file=5", "export.parquet"),
+        ("filter.aesthetic_reduction=mean", "filter.aesthetic_reduction"),
+    ],
+)
+def test_a_folder_takes_no_second_export(tmp_path: Path, override: str, named: str) -> None:
+    begin(tmp_path, asked())
+    assert release.begun(str(tmp_path), asked()) is not None
+    with pytest.raises(cli.UsageError, match=f"with another {named};"):
+        release.begun(str(tmp_path), asked(override))
+
+
+@pytest.mark.parametrize(
+    ("format", "what", "view"),
+    [("nemo", "auto", "current_clips"), ("parquet", "auto", "curated"), ("parquet", "videos", "videos")],
+)
+def test_without_a_query_settings_say_which_rows(format: str, what: str, view: str) -> None:
+    assert asked(f"export.what={what}", format=format).query == f"SELECT * FROM (SELECT * FROM {view}\n) WHERE true"
+
+
+def test_parts_that_were_made_again_are_compared_by_their_hashes() -> None:
+    old = {"parts": [{"part": "a", "sha256": "1"}, {"part": "b", "sha256": "2"}]}
+    new = {"parts": [{"part": "a", "sha256": "1"}, {"part": "b", "sha256": "3"}, {"part": "c", "sha256": "4"}]}
+    assert release.differing(old, new) == ["b", "c"]

@@ -21,6 +21,7 @@ from schemas.videos import TABLE
 from tests.footage import write_numbered
 from udfs import ingest, source
 from udfs.batching import COST, FAILURE, GPU_COST, Env
+from udfs.errors import MediaError
 
 ENV = Env(media_root="unused", fingerprint="0" * 16)
 
@@ -64,7 +65,7 @@ def test_attributes_travel_as_text(good: Path, given: Any, kept: Any) -> None:
 def test_a_batch_holds_videos_and_failures_by_uri(good: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     uris = [str(good), str(tmp_path / "bad.mp4"), str(tmp_path / "gone.mp4")]
-    (batch,) = ingest.rows([pd.DataFrame({"uri": uris, "attributes": None})], None, ENV)
+    (batch,) = ingest.rows([pd.DataFrame({"uri": uris, "attributes": None})], frozenset(), ENV)
     assert batch.columns.tolist() == [*ingest.COLUMNS, "fingerprint", *FAILURE, COST, GPU_COST]
     assert batch["num_frames"].tolist() == [30, None, None]
     assert batch["failed_key"].tolist() == [None, *uris[1:]]
@@ -77,3 +78,9 @@ def test_what_could_not_be_reached_is_asked_again(spark: SparkSession, tmp_path:
     failures = [(code.lower(), "ingest", code, "", 1, datetime.now(UTC), "f", "r") for code in ("CORRUPT", "UNREACHABLE")]
     run.tables.add("failures", spark.createDataFrame(failures, struct_type(TABLES["failures"].schema)))
     assert [row["key"] for row in given_up(run, "ingest").collect()] == ["corrupt"]
+
+
+def test_bytes_that_were_taken_down_are_refused_at_any_address(good: Path) -> None:
+    tag = source.content_tag(str(good))
+    with pytest.raises(MediaError, match="DENIED: taken down"):
+        ingest.facts({"uri": str(good), "attributes": None}, ENV, {tag})

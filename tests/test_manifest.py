@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.manifest import address
 from udfs import manifest
 from udfs.manifest import ManifestError
 from udfs.source import Params
@@ -94,3 +95,23 @@ def test_tables_are_told_by_their_suffix(tmp_path: Path, name: str, expected: st
 def test_a_folder_with_a_delta_log_is_a_table(tmp_path: Path) -> None:
     os.makedirs(tmp_path / "table" / "_delta_log")
     assert kind(str(tmp_path / "table")) == "delta"
+
+
+@pytest.mark.parametrize(
+    ("given", "elsewhere", "on_databricks"),
+    [
+        ("/x/m.csv", "file:/x/m.csv", "file:/x/m.csv"),
+        ("file:///x/m%20n.csv", "file:/x/m n.csv", "file:/x/m n.csv"),
+        ("/dbfs/x/m.csv", "file:/dbfs/x/m.csv", "dbfs:/x/m.csv"),
+        ("dbfs:/x/m.csv", "file:/dbfs/x/m.csv", "dbfs:/x/m.csv"),
+        ("/Volumes/c/s/v/m.parquet", "file:/Volumes/c/s/v/m.parquet", "dbfs:/Volumes/c/s/v/m.parquet"),
+        ("s3://b-1/x y/m.parquet", "s3a://b-1/x y/m.parquet", "s3a://b-1/x y/m.parquet"),
+    ],
+)
+def test_spark_is_told_of_which_file_system_a_manifest_is(
+    monkeypatch: pytest.MonkeyPatch, given: str, elsewhere: str, on_databricks: str
+) -> None:
+    monkeypatch.delenv("DATABRICKS_RUNTIME_VERSION", raising=False)
+    assert address(given) == elsewhere
+    monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "17.3")
+    assert address(given) == on_databricks

@@ -16,9 +16,9 @@ from udfs.source import Params
 pytestmark = pytest.mark.spark
 
 
-def rows(spark: SparkSession, manifest: Path, limit: int | None = None) -> list[tuple[str, dict[str, str] | None]]:
+def rows(spark: SparkSession, manifest: Path) -> list[tuple[str, dict[str, str] | None]]:
     """What a manifest names, in order."""
-    return sorted((row["uri"], row["attributes"]) for row in read(spark, str(manifest), limit, Params()).collect())
+    return sorted((row["uri"], row["attributes"]) for row in read(spark, str(manifest), Params()).collect())
 
 
 def write(path: Path, text: str) -> Path:
@@ -52,10 +52,6 @@ def test_a_relative_address_is_meant_from_the_manifests_folder(spark: SparkSessi
 
 def test_a_uri_that_stands_twice_counts_once(spark: SparkSession, tmp_path: Path) -> None:
     assert len(rows(spark, write(tmp_path / "m.csv", "uri\n/a.mp4\n/a.mp4\n/b.mp4\n"))) == 2
-
-
-def test_limit_takes_the_first(spark: SparkSession, tmp_path: Path) -> None:
-    assert [uri for uri, _ in rows(spark, write(tmp_path / "m.csv", "uri\n/c\n/a\n/b\n"), 2)] == ["/a", "/b"]
 
 
 @pytest.mark.parametrize("name", ["emoji-\U0001f3ac.mp4", "per%20cent#and?.mp4", "two words.mp4", "ümläut-電影.mp4"])

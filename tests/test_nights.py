@@ -109,7 +109,7 @@ def test_a_second_night_finds_copies_of_the_first_and_rewrites_nothing(
     read_of_first = {Path(uri).name for uri in read} & {Path(uri).name for uri in there["assignments"]}
     assert 0 < len(read_of_first) < 0.1 * len(there["assignments"])
     grown = [Run(spark, str(output), load([], [*SET, f"dedup.refit_growth={times}"])) for times in (2.0, 1.001)]
-    assert [dedup._worn(each, nights.model(each)) for each in grown] == [False, True]
+    assert [dedup._worn(each, nights.model(each), 3)[0] for each in grown] == [False, True]
 
 
 @pytest.mark.nights
@@ -228,7 +228,7 @@ def test_views_for_an_audit(spark: SparkSession, output: Path) -> None:
     blank = [
         F.lit(None).cast(f.dataType).alias(f.name) for f in struct_type(TABLES["videos"].schema) if f.name not in videos.columns
     ]
-    made.tables.replace("videos", videos.select("*", *blank).fillna("x").fillna(0))
+    made.tables.replace("videos", videos.select("*", *blank).fillna("x").fillna(1))
     views.register(made)
     found = {row["clip_id"]: row for row in spark.table("duplicate_groups").collect()}
     members = {member["clip_id"]: clip for clip, row in found.items() for member in row["members"]}

@@ -1,4 +1,4 @@
-"""Every parameter of NeMo Curator's stages for previews, embeddings, captions and enhancement is a setting, or told of."""
+"""Every parameter of NeMo Curator's stages from previews to the writer of clips is a setting, or told of."""
 
 from __future__ import annotations
 
@@ -43,6 +43,20 @@ PARAMETERS = {
     ),
     "aesthetic": ("model_dir", "target_fps", "num_gpus_per_worker"),
     "filter": ("aesthetic_threshold", "aesthetic_reduction"),
+    "export.nemo": (
+        "output_path",
+        "input_path",
+        "upload_clips",
+        "dry_run",
+        "generate_embeddings",
+        "generate_previews",
+        "generate_captions",
+        "embedding_algorithm",
+        "caption_models",
+        "enhanced_caption_models",
+        "verbose",
+        "max_workers",
+    ),
 }
 README = Path("README.md").read_text(encoding="utf-8").partition("### Parameters that go by another name")[2].partition("\n#")[0]
 TOLD = dict(re.findall(r"^\| `([^`]+)` \| ([^|]+) \|", README, flags=re.MULTILINE))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
+from jobs import cli
 from jobs.cli import UsageError
 from jobs.manifest import check, read
 from tests import s3 as servers
+from tests.footage import write_numbered
 from tests.webs import Page, serving
 from udfs import ingest, manifest, prefix, s3
 from udfs.manifest import ManifestError
@@ -175,11 +179,29 @@ def test_relative_means_from_the_list(uri: str, folder: str, meant: str) -> None
 
 @pytest.mark.spark
 def test_spark_reads_a_prefix_without_asking_for_any_file(odd: str, spark: SparkSession, proxy: servers.Proxy) -> None:
-    listed = read(spark, odd, None, proxy.params()).toPandas()
+    listed = read(spark, odd, proxy.params()).toPandas()
     assert dict(zip(listed["uri"], listed["source_version"], strict=True)) == found(odd, proxy.params())
     (same,) = ingest.versions([listed], proxy.params())
     assert same.equals(listed)
     assert proxy.methods["HEAD"] == 0
+
+
+@pytest.mark.spark
+def test_46_a_night_on_known_objects_costs_their_listing(
+    s3_server: servers.Server, spark: SparkSession, proxy: servers.Proxy, tmp_path: Path
+) -> None:
+    film = write_numbered(tmp_path / "v.mp4", 30, 30, (160, 120))
+    for name in ("a.mp4", "b c.mp4"):
+        s3_server.put(f"s3://nights/in/{name}", film)
+    sets = [f"--set=sources.{key}={value}" for key, value in (("s3_endpoint", proxy.url), ("s3_region", "us-east-1"))]
+    night = ["ingest", "--manifest", "s3://nights/in/", "--output", str(tmp_path / "output"), *sets]
+    assert cli.main(night) == 0
+    videos = DeltaTable(str(tmp_path / "output/tables/videos")).to_pandas(columns=["uri", "source_version"])
+    assert dict(videos.itertuples(index=False)) == found("s3://nights/in/", proxy.params())
+    proxy.forget()
+    assert cli.main(night) == 0
+    # Before Spark, when the work is dealt, and by a task: whether it is a table, which folders it has, and what lies there.
+    assert (proxy.methods, proxy.requests) == (Counter(GET=7), Counter(nights=7))
 
 
 @pytest.mark.spark
@@ -192,7 +214,7 @@ def test_spark_reads_a_prefix_without_asking_for_any_file(odd: str, spark: Spark
 )
 def test_spark_gets_lines_from_the_web(spark: SparkSession, name: str, text: str) -> None:
     with serving({f"/x/{name}": Page(text.encode())}) as site:
-        rows = read(spark, f"{site.url}/x/{name}", None, Params(http_private=True)).orderBy("uri").collect()
+        rows = read(spark, f"{site.url}/x/{name}", Params(http_private=True)).orderBy("uri").collect()
     assert [(row["uri"], row["attributes"]) for row in rows] == [
         (f"{site.url}/x/a.mp4", {"take": "1"}),
         ("s3://b-1/v.mp4", {"note": "line\u2028end"}),
@@ -212,5 +234,5 @@ def test_spark_gets_lines_from_the_web(spark: SparkSession, name: str, text: str
 )
 def test_48_bad_lines_on_the_web_are_refused(spark: SparkSession, name: str, text: str, said: str) -> None:
     with serving({f"/{name}": Page(text.encode())}) as site, pytest.raises(UsageError, match=said) as e:
-        read(spark, f"{site.url}/{name}?sig=AKIA", None, Params(http_private=True))
+        read(spark, f"{site.url}/{name}?sig=AKIA", Params(http_private=True))
     assert "AKIA" not in str(e.value)

@@ -11,7 +11,7 @@ from schemas import TABLES
 
 FOLDERS = {"jobs": {"jobs", "udfs", "schemas", "conf"}, "udfs": {"udfs", "schemas"}, "schemas": {"schemas"}}
 SOURCES = [path for folder in FOLDERS for path in sorted(Path(folder).glob("*.py"))]
-NO_TABLE = ("export", "models", "search", "sql")  # jobs that write none
+NO_TABLE = ("export", "maintain", "models", "search", "sql")  # jobs that write none
 PARTS = {"dedup": ("nights", "copies")}  # which ask for its tables
 MEDIA = {"media.py", "encode.py", "rendition.py", "demo.py"}  # rendition.py writes to memory; demo.py makes its reels
 

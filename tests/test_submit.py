@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import os
 import shutil
-import site
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.footage import write_numbered
 from tests.outputs import table
+from tests.submits import BARE, BIN, LIBRARIES, ROOT, environment, installed, wheel
 
 pytestmark = pytest.mark.cluster
-ROOT = Path(__file__).resolve().parent.parent
-# The bare interpreter with the venv's libraries: on PYTHONPATH their .pth files do not count, so no editable install.
-BARE = str(Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}")
 DONE = "done: 1 inputs, 1 rows written, no failures"
-LIBRARIES = site.getsitepackages()[0]
 
 
-def submitted(tmp_path: Path, script: Path, *options: str, path: str = "") -> str:
+def submitted(tmp_path: Path, script: Path, *options: str, paths: tuple[str, ...] = ()) -> str:
     """What spark-submit prints of ingesting one video, whose row is in the table afterwards."""
     video = write_numbered(tmp_path / "video.mp4", 30)
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [path, LIBRARIES])), "PYSPARK_PYTHON": BARE}
-    command = [f"{LIBRARIES}/pyspark/bin/spark-submit", "--properties-file", f"{ROOT}/conf/spark/local.conf", *options]
+    command = [f"{BIN}/spark-submit", "--properties-file", f"{ROOT}/conf/spark/local.conf", *options]
     arguments = [str(script), "--manifest", str(video), "--output", str(tmp_path / "output")]
-    told = subprocess.run([*command, *arguments], env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
+    run = [*command, *arguments]
+    told = subprocess.run(run, env=environment(*paths), cwd=tmp_path, capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stdout + told.stderr
     assert [row["uri"] for row in table(tmp_path / "output", "videos")] == [str(video)]
     return told.stdout  # to which spark-submit sends a script's standard error too
@@ -45,13 +40,8 @@ def test_from_a_checkout(tmp_path: Path) -> None:
 
 
 def test_from_an_installed_wheel(tmp_path: Path) -> None:
-    pip = [sys.executable, "-m", "pip", "--quiet"]
-    source = Path(shutil.copytree(ROOT, tmp_path / "source", ignore=shutil.ignore_patterns(".*", "build", "tests", "*.egg-info")))
-    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", str(tmp_path), str(source)], check=True)
-    wheel = next(tmp_path.glob("*.whl"))
-    subprocess.run([*pip, "install", "--no-deps", "--target", str(tmp_path / "site"), str(wheel)], check=True)
-    shutil.rmtree(source)
-    assert DONE in submitted(tmp_path, tmp_path / "site" / "jobs" / "ingest.py", path=str(tmp_path / "site"))
+    site = installed(wheel(tmp_path), tmp_path / "site")
+    assert DONE in submitted(tmp_path, site / "jobs" / "ingest.py", paths=(str(site),))
 
 
 def test_with_py_files(tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ class Page:
     redirect: str = ""
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
-    endless: bool = False
+    endless: bool = False  # a chunked body that begins again and again
+    status_of_all: int = 200  # of an answer that is no range
     faults: list[Fault] = field(default_factory=list)  # of the next answers
 
 
@@ -107,7 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _file(self, page: Page, fault: Fault | None) -> None:
         about = {"ETag": page.etag, "Last-Modified": page.modified} | page.headers
-        part, status = page.data, 200
+        part, status = page.data, page.status_of_all
         if page.ranges and (asked := self.headers.get("Range")):
             first, _, last = asked.removeprefix("bytes=").partition("-")
             if int(first) >= len(page.data):

@@ -1,28 +1,15 @@
-"""export: clips or videos -> a folder each, with pictures of their frames and a list of their times."""
+"""export: what of the tables is taken out, and how each format is written; frames goes by the settings that are no section."""
 
 from __future__ import annotations
 
-import errno
-import json
-import os
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from functools import partial
-from typing import Annotated, Any, Literal
+from dataclasses import field
+from typing import Annotated, Literal
 
-import pandas as pd
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from udfs import batching, frames, source
-from udfs.batching import Env, Row
-from udfs.frames import Pictures
-from udfs.pictures import ArrayFile, ImageFiles
-from udfs.remote import AnyPath
+from udfs import export_huggingface, export_nemo, export_parquet, export_webdataset
 
-COLUMNS = ["num_frames", "num_bytes"]
-LIST = "frames.json"  # beside the pictures, written last: what they are of, how they were made, and their times
 Rate = Annotated[float, Field(gt=0, le=1000)]
 
 
@@ -30,7 +17,10 @@ Rate = Annotated[float, Field(gt=0, le=1000)]
 class Params:
     """[export]"""
 
-    what: Annotated[Literal["curated", "clips", "videos"], Field(description="clips kept, all clips, whole videos")] = "curated"
+    what: Annotated[
+        Literal["auto", "curated", "clips", "videos"],
+        Field(description="clips kept, all clips, whole videos; auto: all clips for nemo, else those kept"),
+    ] = "auto"
     where: Annotated[str, Field(min_length=1, description="SQL condition on these rows: width >= 1280")] = "true"
     policy: Annotated[
         Literal["sequence", "first", "middle", "last"], Field(description="frames at even times, or one frame of each")
@@ -39,6 +29,10 @@ class Params:
     target_res: Annotated[int, Field(ge=-1, description="side of a square, pixels, the aspect lost; -1: as the clip")] = -1
     encoding: Annotated[Literal["jpeg", "png", "npz"], Field(description="a file a frame, or one file of all (npz)")] = "jpeg"
     quality: Annotated[int, Field(ge=1, le=100, description="of a JPEG: higher is better and larger")] = 92
+    nemo: export_nemo.Params = field(default_factory=export_nemo.Params)
+    webdataset: export_webdataset.Params = field(default_factory=export_webdataset.Params)
+    parquet: export_parquet.Params = field(default_factory=export_parquet.Params)
+    huggingface: export_huggingface.Params = field(default_factory=export_huggingface.Params)
 
     def __post_init__(self) -> None:
         if self.target_res == 0:
@@ -50,90 +44,3 @@ class Params:
     def folders(self) -> list[str]:
         """The name of each rate's folder, or of the policy's."""
         return [f"{fps:g}fps" for fps in self.fps] if self.policy == "sequence" else [self.policy]
-
-
-def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env, to: str, aside: str) -> Iterator[pd.DataFrame]:
-    """Batches of clips or videos to batches with a row for each that was written: those that are complete give none."""
-    work = partial(write, params=params, env=env, to=to, aside=aside)
-    return batching.each(batches, work, key="key", columns=COLUMNS, limits=env.limits)
-
-
-def write(row: Row, params: Params, env: Env, to: str, aside: str) -> list[Row]:
-    """Write what is missing of `<to>/<key>/<rate or policy>/`; a folder appears there complete or not at all.
-
-    Raises:
-        MediaError: the file is not there, another than it was, damaged or incomplete.
-    """
-    made_of = _made_of(row, params)
-    missing = [name for name in params.folders if not _is_complete(f"{to}/{row['key']}/{name}", made_of)]
-    if not missing:
-        return []
-    path = _path(row, params, env)
-    os.makedirs(aside, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=aside) as folder:
-        writers = [_writer(os.path.join(folder, name), params) for name in missing]
-        for which, at_s, picture in _pictures(path, missing, params, env):
-            writers[which].add(at_s, picture)
-        num_bytes = 0
-        for name, writer in zip(missing, writers, strict=True):
-            num_bytes += writer.close()
-            _list(os.path.join(folder, name), made_of | {"times_s": [round(at_s, 6) for at_s in writer.times_s]})
-            _put(os.path.join(folder, name), f"{to}/{row['key']}/{name}")
-    return [{"num_frames": sum(len(writer.times_s) for writer in writers), "num_bytes": num_bytes}]
-
-
-def _pictures(path: AnyPath, folders: list[str], params: Params, env: Env) -> Iterator[tuple[int, float, Pictures]]:
-    """Each picture with its time and the number of the folder that it goes to."""
-    fit = frames.target_res(params.target_res)
-    if params.policy == "sequence":
-        rates = [fps for fps, name in zip(params.fps, params.folders, strict=True) if name in folders]
-        return frames.stream(path, rates, fit, env.limits)
-    times, pictures = frames.one(path, params.policy, fit, env.limits)
-    return iter([(0, float(times[0]), pictures[0])])
-
-
-def _path(row: Row, params: Params, env: Env) -> AnyPath:
-    if params.what == "videos":
-        return source.unchanged_path(row["uri"], row["version"], env.sources)
-    return source.own_path(row["uri"], env.sources)
-
-
-def _made_of(row: Row, params: Params) -> dict[str, Any]:
-    """What decides on the pictures beside the rate or policy."""
-    how: dict[str, Any] = {"target_res": params.target_res, "encoding": params.encoding}
-    if params.encoding == "jpeg":
-        how["quality"] = params.quality
-    return {"uri": row["uri"], "version": row["version"], **how}
-
-
-def _is_complete(folder: str, made_of: dict[str, Any]) -> bool:
-    try:
-        with open(os.path.join(folder, LIST), encoding="utf-8") as f:
-            found = json.load(f)
-    except FileNotFoundError:
-        return False
-    return {name: value for name, value in found.items() if name != "times_s"} == made_of
-
-
-def _writer(folder: str, params: Params) -> ImageFiles | ArrayFile:
-    os.mkdir(folder)
-    if params.encoding == "npz":
-        return ArrayFile(folder)
-    return ImageFiles(folder, params.encoding, params.quality)
-
-
-def _list(folder: str, found: dict[str, Any]) -> None:
-    with open(os.path.join(folder, LIST), "w", encoding="utf-8") as f:
-        json.dump(found, f)
-
-
-def _put(made: str, target: str) -> None:
-    """Move a folder to its place; what lies there was made by other settings, or by another attempt of the same task."""
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    with suppress(FileNotFoundError):
-        os.rename(target, f"{made}.before")
-    try:
-        os.rename(made, target)
-    except OSError as e:
-        if e.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # another attempt came in between
-            raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -18,15 +18,17 @@ ASKED_AT_ONCE = 16  # a store takes 30 ms to tell an object's version, and has m
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
 
 
-def facts(row: Row, env: Env) -> list[Row]:
-    """The one row of videos of a row {uri, attributes}.
+def facts(row: Row, env: Env, taken: Collection[str] = ()) -> list[Row]:
+    """The one row of videos of a row {uri, attributes}, unless its content tag is one of those taken down.
 
     Raises:
-        MediaError: what `source.checked_path` and `media.probe` raise.
+        MediaError: what `source.checked_path` and `media.probe` raise; DENIED for what was taken down.
     """
     uri = row["uri"]
     path = source.checked_path(uri, env.sources)
     seen, tag = source.stated(path), source.content_tag(path)  # before the probe: a change under way shows later
+    if tag in taken:
+        raise MediaError("DENIED", "taken down: the same bytes were, at this address or another")
     found = media.probe(path, env.limits) | {
         "video_id": source.video_id(uri, tag),
         "uri": uri,
@@ -38,9 +40,9 @@ def facts(row: Row, env: Env) -> list[Row]:
     return [{name: found[name] for name in COLUMNS}]
 
 
-def rows(batches: Iterable[pd.DataFrame], params: None, env: Env) -> Iterator[pd.DataFrame]:
-    """Batches of uris with attributes -> batches of videos."""
-    return batching.each(batches, partial(facts, env=env), key="uri", columns=COLUMNS, limits=env.limits)
+def rows(batches: Iterable[pd.DataFrame], params: Collection[str], env: Env) -> Iterator[pd.DataFrame]:
+    """Batches of uris with attributes -> batches of videos; `params` are the content tags that were taken down."""
+    return batching.each(batches, partial(facts, env=env, taken=params), key="uri", columns=COLUMNS, limits=env.limits)
 
 
 def _texts(attributes: Any) -> dict[str, str | None] | None:
@@ -59,6 +61,19 @@ def versions(batches: Iterable[pd.DataFrame], params: source.Params) -> Iterator
         for batch in batches:
             told = pool.map(partial(_version, params=params), batch["uri"], batch["source_version"])
             yield batch.assign(source_version=list(told))
+
+
+def changes(batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """Batches of uris -> the same with `changed_s`, seconds of Unix time; None for what is no file of this machine."""
+    for batch in batches:
+        yield batch.assign(changed_s=pd.Series([_changed_s(uri) for uri in batch["uri"]], batch.index, "float64"))
+
+
+def _changed_s(uri: str) -> float | None:
+    try:
+        return source.changed_s(source.local_path(uri))
+    except (MediaError, OSError, ValueError):
+        return None
 
 
 def _version(uri: str, listed: str | None, params: source.Params) -> str:

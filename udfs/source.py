@@ -171,6 +171,11 @@ def version(path: AnyPath) -> str:
     return stated(path).version
 
 
+def changed_s(path: str) -> float:
+    """When the file was last changed, seconds of Unix time."""
+    return os.stat(path).st_mtime
+
+
 def unchanged_path(uri: str, source_version: str, params: Params) -> AnyPath:
     """`checked_path` of a file that was ingested earlier.
 

@@ -8,10 +8,11 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from udfs import source
 from udfs.source import local_path
@@ -28,9 +29,12 @@ def media_uri(root: str, kind: str, key: str, fingerprint: str, suffix: str) -> 
 
 
 @contextmanager
-def writing(uri: str, params: source.Params) -> Iterator[str]:
-    """A local path to write to; the file takes its place at a `media_uri` when the block ends well, else it is removed."""
-    root, _, _, name = uri.rsplit("/", 3)
+def writing(uri: str, params: source.Params, root: str | None = None) -> Iterator[str]:
+    """A local path to write to; the file takes its place at a `media_uri` when the block ends well, else it is removed.
+
+    `root` is the folder that `uri` lies somewhere below, where that is no `media_uri`.
+    """
+    root, name = root or uri.rsplit("/", 3)[0], uri.rpartition("/")[2]
     with aside(root) as folder:
         path = os.path.join(folder, name)
         yield path
@@ -117,3 +121,46 @@ def sha256(path: str) -> str:
     """Hex digest of a local file, read in pieces."""
     with open(path, "rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+class File(NamedTuple):
+    """A media file that is there."""
+
+    uri: str
+    num_bytes: int
+    changed_s: float  # seconds of Unix time
+
+
+def folders(root: str) -> list[str]:
+    """The folders of a media root that hold files: <root>/<kind>/<first two characters of the key>."""
+    return sorted(found for kind in _within(root) for found in _within(kind))
+
+
+def files(folder: str) -> Iterator[File]:
+    """The files of one of `folders`, as they come."""
+    with suppress(FileNotFoundError), os.scandir(local_path(folder)) as entries:
+        for entry in entries:
+            if entry.is_file(follow_symlinks=False):
+                info = entry.stat(follow_symlinks=False)
+                yield File(f"{folder}/{entry.name}", info.st_size, info.st_mtime)
+
+
+def remove(uris: Iterable[str]) -> list[str]:
+    """Delete media files; those that were still there."""
+    gone = []
+    for uri in uris:
+        with suppress(FileNotFoundError):
+            os.unlink(local_path(uri))
+            gone.append(uri)
+    return gone
+
+
+def place(uri: str) -> str:
+    """A `media_uri` below its root, by which a row names its file even after the output was moved."""
+    return "/".join(uri.split("/")[-3:])
+
+
+def _within(folder: str) -> list[str]:
+    with suppress(FileNotFoundError), os.scandir(local_path(folder)) as entries:
+        return [f"{folder}/{entry.name}" for entry in entries if entry.is_dir(follow_symlinks=False) and entry.name != ASIDE]
+    return []

@@ -22,7 +22,7 @@ NEAR = pa.schema([("clip_id", pa.string()), ("shelf", pa.int32()), ("similarity"
 
 
 @dataclass(frozen=True)
-class Night:
+class Newcomers:
     """New vectors, by cluster the rows that look into it, and what is known of stored ones that do not stand at every level."""
 
     ids: list[str]
@@ -32,18 +32,18 @@ class Night:
     fall: Falls  # of those
 
 
-def rows(batches: Iterable[pa.RecordBatch], night: Night, params: Params, env: Env) -> Iterator[pa.RecordBatch]:
+def rows(batches: Iterable[pa.RecordBatch], new: Newcomers, params: Params, env: Env) -> Iterator[pa.RecordBatch]:
     """Batches of stored clip_id, hash, cluster_id, vector to NEAR: the nearest to each new row on each shelf of a ladder."""
     product = neighbours.arithmetic(device(env.task, params.resources.gpus, env.models.device), "float32").fine
-    near = Near.nothing(len(night.ids), len(params.levels))
+    near = Near.nothing(len(new.ids), len(params.levels))
     for batch in batches:
         for part in _runs(batch):
-            looking = night.lookers.get(part.column("cluster_id")[0].as_py())
+            looking = new.lookers.get(part.column("cluster_id")[0].as_py())
             if looking is not None:
-                found = _found(part, night, night.vectors[looking], len(params.levels), product)
+                found = _found(part, new, new.vectors[looking], len(params.levels), product)
                 here = nearer(Near(near.cosine[looking], near.to[looking]), found)
                 near.cosine[looking], near.to[looking] = here.cosine, here.to
-    yield _near(near, night)
+    yield _near(near, new)
 
 
 def _runs(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
@@ -55,8 +55,8 @@ def _runs(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
             yield batch.slice(start, end - start)
 
 
-def _found(part: pa.RecordBatch, night: Night, block: Vectors, num_levels: int, product: Product) -> Near:
-    elders, fall = vectors(part.column("vector")), _fall(part.column("hash").to_numpy(), night, num_levels)
+def _found(part: pa.RecordBatch, new: Newcomers, block: Vectors, num_levels: int, product: Product) -> Near:
+    elders, fall = vectors(part.column("vector")), _fall(part.column("hash").to_numpy(), new, num_levels)
     near = Near.nothing(len(block), num_levels)
     for shelf in range(num_levels):
         here = np.flatnonzero(fall == shelf + 1)
@@ -70,20 +70,20 @@ def _found(part: pa.RecordBatch, night: Night, block: Vectors, num_levels: int, 
     return near
 
 
-def _fall(hashes: npt.NDArray[np.int64], night: Night, num_levels: int) -> Falls:
+def _fall(hashes: npt.NDArray[np.int64], new: Newcomers, num_levels: int) -> Falls:
     """The level at which each stored row falls: of one that `fallen` does not name, none."""
     fall = np.full(len(hashes), num_levels, np.int8)
-    if len(night.fallen):
-        place = np.searchsorted(night.fallen, hashes).clip(max=len(night.fallen) - 1)
-        named = night.fallen[place] == hashes
-        fall[named] = night.fall[place[named]]
+    if len(new.fallen):
+        place = np.searchsorted(new.fallen, hashes).clip(max=len(new.fallen) - 1)
+        named = new.fallen[place] == hashes
+        fall[named] = new.fall[place[named]]
     return fall
 
 
-def _near(near: Near, night: Night) -> pa.RecordBatch:
+def _near(near: Near, new: Newcomers) -> pa.RecordBatch:
     row, shelf = np.nonzero(near.cosine > -np.inf)
     columns = (
-        pa.array([night.ids[i] for i in row.tolist()], pa.string()),
+        pa.array([new.ids[i] for i in row.tolist()], pa.string()),
         pa.array(shelf.astype(np.int32)),
         pa.array(near.cosine[row, shelf]),
         pa.array(near.to[row, shelf].tolist(), pa.string()),

@@ -58,8 +58,9 @@ def _stat(uri: str, params: Params) -> Stat:
         headers = _checked(got)
         if got.response.status == 200:
             return _stated(uri, headers, params) or _download(uri, got, params)
-        for _ in got.pieces():  # one byte; read to its end, the line is good for another question
-            pass
+        for piece in got.pieces():  # read to its end, the line is good for another question
+            if len(piece) > 1:
+                break
         size = int(_sent(headers)["size"])
     return Stat(_bounded(size, params), _version(headers, size))
 

@@ -1,0 +1,230 @@
+"""A query at fixed versions of the tables -> parts of even size, each written by one task, and the release that names them."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from pyspark.errors import AnalysisException, ParseException
+from pyspark.sql import DataFrame, Row, Window
+from pyspark.sql import functions as F
+
+from jobs import cli, history, release, sql, views
+from jobs.history import Counts
+from jobs.progress import Progress
+from jobs.release import Request
+from jobs.run import Run
+from jobs.tables import struct_type
+from udfs import export, export_huggingface, export_lance, export_nemo, export_parquet, export_webdataset, parts, store
+from udfs.parts import CLIP, PART, Write
+from udfs.source import local_path
+
+log = logging.getLogger("reelmill")
+UNIT, ORDER = "_unit", "_order"  # what goes to one part as a whole, and the order of its rows there
+KNOWN = ("video_id", "uri", "sha256", "num_bytes", "width", "height", "duration_s")  # of a clip, beside what the query gives
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a format is written, and how its rows are dealt to parts."""
+
+    write: Callable[[export.Params], Write]
+    cost: Callable[[export.Params], tuple[str, int]]  # SQL: what a row takes of a part; how much a part holds
+    bucket: Callable[[export.Params], str] = lambda params: "''"  # SQL: rows of different buckets share no part
+    of_clips: bool = True  # whether files of clips go in, not only rows
+
+
+FORMATS = {
+    "nemo": Format(lambda p: partial(export_nemo.write, params=p.nemo), lambda p: export_nemo.cost_sql(p.nemo)),
+    "webdataset": Format(
+        lambda p: export_webdataset.write,
+        lambda p: export_webdataset.cost_sql(p.webdataset),
+        lambda p: export_webdataset.bucket_sql(p.webdataset),
+    ),
+    "parquet": Format(lambda p: export_parquet.write, lambda p: export_parquet.cost_sql(p.parquet), of_clips=False),
+    "huggingface": Format(lambda p: export_huggingface.write, lambda p: export_huggingface.cost_sql(p.huggingface)),
+    "lance": Format(lambda p: export_lance.write, lambda p: export_parquet.cost_sql(p.parquet), of_clips=False),
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One export: where to, what for, the rows, and which part each UNIT of them goes to."""
+
+    to: str
+    wanted: Request
+    params: export.Params  # those of the request, complete
+    rows: DataFrame
+    dealt: DataFrame
+
+
+def run(run: Run, options: argparse.Namespace) -> Counts:
+    """Write the parts that are not there yet; an export that was begun goes on with the tables as they were then."""
+    to, wanted = local_path(options.to), release.request(options, run.settings)
+    run = replace(run, settings=wanted.settings(run.settings))
+    begun = release.begun(to, wanted)
+    pinned = _pinned(run, options, begun)
+    plan = _plan(pinned, to, wanted)
+    try:
+        found = {name: parts.summary(to, name) for (name,) in plan.dealt.select(PART).distinct().collect()}
+        missing = [name for name, part in found.items() if part is None or (run.retry is not None and part.note["num_failed"])]
+        if options.dry_run:
+            _tell(plan, len(missing))
+            return Counts()
+        described = begun or release.describe(pinned, wanted)
+        counts = history.note_settings(run, "export")
+        if missing or "parts" not in described:
+            release.write(to, described)
+            _know(run, to)
+            counts = _write(run, plan, sorted(missing))
+            _finish(plan, described, sorted(found))
+        _compare(to, options.release)
+        return counts
+    finally:
+        plan.dealt.unpersist()
+        shutil.rmtree(f"{to}/{store.ASIDE}", ignore_errors=True)
+
+
+def _pinned(run: Run, options: argparse.Namespace, begun: dict[str, Any] | None) -> Run:
+    """The run with all tables in fixed versions, by the settings that made them, and its views."""
+    versions = release.load(options.release)["tables"] if options.release else None
+    if options.as_of or not (versions or begun):
+        versions = run.tables.versions(options.as_of)
+    if not versions and not begun:
+        raise cli.UsageError(f"--output {run.output}: no tables then")
+    if begun:
+        if versions and versions != begun["tables"]:
+            raise cli.UsageError(f"--to {options.to}: holds an export of other versions of the tables; give another folder")
+        log.info("export: with the tables as they were at %s, when %s was begun", begun["begun_at"], options.to)
+        versions = begun["tables"]
+    pinned = replace(run, pinned=versions)
+    try:
+        pinned = replace(pinned, recorded=sql.recorded(pinned))
+        views.register(pinned)
+    except AnalysisException as e:
+        raise cli.UsageError(f"--output {run.output}: no longer has a table in that version: {str(e).splitlines()[0]}") from e
+    return pinned
+
+
+def _plan(run: Run, to: str, wanted: Request) -> Plan:
+    try:
+        rows = _rows(run, wanted)
+    except (ParseException, AnalysisException) as e:
+        raise cli.UsageError(f"the query: {str(e).splitlines()[0]}") from e
+    params = replace(wanted.export, nemo=_below(wanted, rows)) if wanted.format == "nemo" else wanted.export
+    return Plan(to, wanted, params, rows, _dealt(rows, FORMATS[wanted.format], params).persist())
+
+
+def _rows(run: Run, wanted: Request) -> DataFrame:
+    """The query's rows, with what is known of their clips, and by what they are dealt and sorted."""
+    asked = run.spark.sql(wanted.query)
+    if wanted.format == "nemo" and "clip_id" in asked.columns:
+        asked = run.spark.table("nemo").join(asked.select("clip_id"), on="clip_id", how="left_semi")
+    order = F.col("span")[0] if wanted.format == "nemo" else F.md5(F.to_json(F.struct("*")))
+    rows = asked.withColumn(ORDER, order)
+    if "clip_id" in asked.columns:
+        known = run.current("clips").select("clip_id", F.struct(*KNOWN).alias(CLIP))
+        rows = rows.join(known, on="clip_id", how="left")
+        return rows.withColumn(UNIT, F.col(f"{CLIP}.video_id" if wanted.format == "nemo" else "clip_id"))
+    if FORMATS[wanted.format].of_clips:
+        raise cli.UsageError(f"--format {wanted.format}: goes by clip_id, which the query does not give")
+    return rows.withColumn(UNIT, F.col("video_id" if "video_id" in asked.columns else ORDER))
+
+
+def _below(wanted: Request, rows: DataFrame) -> export_nemo.Params:
+    """[export.nemo] with the folder that all videos lie below."""
+    path = F.regexp_replace("source_video", "^[a-z0-9]+://", "")
+    [(least, most)] = rows.agg(F.min(path), F.max(path)).collect()
+    given = wanted.export.nemo
+    common = os.path.commonpath([os.path.dirname(least), os.path.dirname(most)]) if least else ""
+    if not given.input_path:
+        return replace(given, input_path=common)
+    if least and os.path.commonpath([common, export_nemo.address(given.input_path)]) != given.input_path.rstrip("/"):
+        raise cli.UsageError(f"export.nemo.input_path: {given.input_path} is not above {least}")
+    return given
+
+
+def _dealt(rows: DataFrame, format: Format, params: export.Params) -> DataFrame:
+    """UNIT, PART, and rows and bytes of clips in a unit: parts are filled in the order of the units, to the last bit alike."""
+    known = rows.select(UNIT, f"{CLIP}.*") if CLIP in rows.columns else rows.select(UNIT, F.lit(0).alias("num_bytes"))
+    cost, capacity = format.cost(params)
+    units = known.groupBy(UNIT).agg(
+        F.coalesce(F.min(F.expr(format.bucket(params))), F.lit("unknown")).alias("bucket"),
+        F.sum(F.coalesce(F.expr(cost), F.lit(0)).cast("decimal(38, 0)")).alias("cost"),
+        F.count("*").alias("num_rows"),
+        F.sum("num_bytes").alias("num_bytes"),
+    )
+    before = Window.partitionBy("bucket").orderBy(UNIT).rowsBetween(Window.unboundedPreceding, Window.currentRow)
+    filled = units.withColumn("filled", F.sum("cost").over(before))
+    number = filled.withColumn("number", F.expr(f"(filled - cost) div {capacity}"))
+    part = F.concat_ws("-", F.expr("nullif(bucket, '')"), F.format_string("%05d", "number"))
+    return number.select(UNIT, part.alias(PART), "num_rows", "num_bytes")
+
+
+def _tell(plan: Plan, num_missing: int) -> None:
+    sums = plan.dealt.agg(F.countDistinct(PART), F.sum("num_rows"), F.sum("num_bytes")).first()
+    assert sums is not None
+    size = f"{sums[1] or 0} rows, {(sums[2] or 0) / 1e6:.1f} MB of clips"
+    print(f"{plan.wanted.format}: {size}, {sums[0]} parts, {num_missing} to write")
+
+
+def _write(run: Run, plan: Plan, missing: list[str]) -> Counts:
+    """The parts that are missing, a row of `runs`, and a failure for each clip that cannot be read."""
+    if not missing:
+        return Counts()
+    started, items = history.now(), [Row(part=name) for name in missing]
+    shutil.rmtree(f"{plan.to}/{store.ASIDE}", ignore_errors=True)  # a killed run's
+    todo = plan.dealt.where(F.col(PART).isin(missing))
+    rows = plan.rows.join(todo.select(UNIT, PART), on=UNIT, how="inner").repartition(len(missing), PART)
+    rows = rows.sortWithinPartitions(PART, UNIT, ORDER).drop(UNIT, ORDER)
+    with Progress(run, "export", items) as progress, run.tables.landing(f"{run.run_id}-export") as land:
+        write = FORMATS[plan.wanted.format].write(plan.params)
+        work = partial(parts.rows, write=write, to=plan.to, fingerprint=run.fingerprint("export"), done=progress.done)
+        done = land(rows.mapInArrow(work, struct_type(parts.ENVELOPE)))
+        tally = history.tally(done)
+        sums = todo.agg(F.sum("num_rows"), F.sum("num_bytes")).first()
+        assert sums is not None
+        num_out = sums[0] - tally.failed.total()
+        facts = {"started_at": started, "num_in": sums[0], "num_out": num_out, "bytes_in": sums[1]}
+        return history.record(run, "export", done, tally, facts)
+
+
+def _finish(plan: Plan, described: dict[str, Any], names: list[str]) -> None:
+    """What stands for the whole: a card, a commit, and the release, which is complete by having parts."""
+    found = {name: part for name in names if (part := parts.summary(plan.to, name))}
+    whole = release.finished(described, found)
+    if plan.wanted.format == "lance" and found:
+        export_lance.commit(plan.to, [part.note for part in found.values()])
+    if plan.wanted.format == "huggingface" and found:
+        export_huggingface.write_card(plan.to, whole, plan.params.huggingface)
+    release.write(plan.to, whole)
+
+
+def _know(run: Run, to: str) -> None:
+    """Note below the output where it was exported to, so that what has to be taken back can be found."""
+    name = hashlib.blake2b(to.encode(), digest_size=8).hexdigest()
+    with (
+        store.writing(f"{run.output}/exports/{name}.json", run.settings.sources, root=f"{run.output}/media") as path,
+        open(path, "w", encoding="utf-8") as file,
+    ):
+        json.dump({"to": to, "run_id": run.run_id}, file)
+
+
+def _compare(to: str, made_of: str | None) -> None:
+    """Say whether an export that was made again is what it was."""
+    if not made_of:
+        return
+    old, new = release.load(made_of), release.load(f"{to}/{release.FILE}")
+    differs = release.differing(old, new)
+    if differs:
+        log.warning("export: %d parts are not what %s says, %s first", len(differs), made_of, differs[0])
+    else:
+        log.info("export: %d parts, byte for byte those of %s", len(new["parts"]), made_of)

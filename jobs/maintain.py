@@ -1,0 +1,119 @@
+"""maintain: rows, versions and files that count no more -> nothing"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from delta.tables import DeltaTable
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs import cli, history, sql, upkeep
+from jobs.history import Counts
+from jobs.run import BELONGS, Owner, Run
+from jobs.settings import Settings
+from jobs.upkeep import Step
+from schemas import TABLES
+
+LEAST_DAYS = 7  # for which Delta has readers and writers of a table be sure of its files
+LAID_OUT = ("assignments",)  # by dedup itself: in one file, its clusters could not be read apart
+Rows = Callable[[str], DataFrame]  # a table's name -> rows of it
+
+OWNED = BELONGS | {"centroids": Owner("dedup", None)}
+
+
+def check(options: argparse.Namespace, settings: Settings) -> None:
+    """Refuse an output without tables, and versions kept for less than a week unless forced."""
+    sql.check(options, settings)
+    if _keep_days(options, settings) < LEAST_DAYS and not options.force:
+        raise cli.UsageError(
+            f"under {LEAST_DAYS} days, files go that a reader or writer may still be at: add --force if there is none"
+        )
+
+
+def run(run: Run, options: argparse.Namespace) -> Counts:
+    """Remove what settings of before made, what no row names, and what no kept version reads; or only tell."""
+    started, dry_run = history.now(), bool(options.dry_run)
+    keep_hours = 24 * _keep_days(options, run.settings)
+    steps = [upkeep.swept(run, dry_run=dry_run)]  # first, since the others land rows there
+    kept = partial(_kept, run, _old(run))
+    steps += _superseded(run, kept, dry_run=dry_run)
+    steps += _orphans(run, kept, dry_run=dry_run)
+    for name in upkeep.existing(run):
+        steps += _compacted(run, name, dry_run=dry_run)
+        steps.append(Step("old versions", name, None, *upkeep.vacuum(run, name, keep_hours, dry_run=dry_run)))
+    print(upkeep.summary(step for step in steps if step.rows or step.files), flush=True)
+    if dry_run:
+        print("nothing was changed: this is what would go", flush=True)
+        return Counts()
+    rows = sum(step.rows or 0 for step in steps)
+    history.note(run, "maintain", {"started_at": started, "num_in": rows, "num_out": 0, "num_failed": 0})
+    return Counts(rows)
+
+
+def _keep_days(options: argparse.Namespace, settings: Settings) -> float:
+    return float(settings.maintain.keep_days if options.keep_days is None else options.keep_days)
+
+
+def _superseded(run: Run, kept: Rows, *, dry_run: bool) -> Iterator[Step]:
+    """Take out the rows of settings that are not among the last of their stage, and what belonged to those rows."""
+    for name in OWNED:
+        if not run.tables.exists(name):
+            continue
+        keys = [*TABLES[name].key, "fingerprint"]
+        rows = run.tables.read(name).select(keys)
+        with run.tables.landing(f"{run.run_id}-maintain-{name}") as land:
+            gone = land(rows.join(kept(name).select(keys), on=keys, how="left_anti"))
+            count = gone.count()
+            if count and not dry_run:
+                run.tables.drop(name, gone)
+            yield Step("rows of earlier settings", name, count)
+
+
+def _old(run: Run) -> dict[str, list[str]]:
+    """Each stage's fingerprints but for the last ones; one that no run has told of yet is none of them."""
+    runs = run.tables.read("runs").groupBy("stage", "fingerprint").agg(F.max("started_at").alias("last"))
+    old: dict[str, list[str]] = {}
+    for row in sorted(runs.collect(), key=lambda row: row["last"], reverse=True):
+        old.setdefault(row["stage"], []).append(row["fingerprint"])
+    return {stage: fingerprints[run.settings.maintain.keep_settings :] for stage, fingerprints in old.items()}
+
+
+def _kept(run: Run, old: dict[str, list[str]], name: str) -> DataFrame:
+    """The rows of a table that stay: those of the last settings whose upstream rows stay."""
+    stage, upstream = OWNED[name]
+    rows = run.tables.read(name).where(~F.col("fingerprint").isin(old.get(stage, [])))
+    if upstream is None:
+        return rows
+    return rows.join(_kept(run, old, upstream).select("clip_id"), on="clip_id", how="left_semi")
+
+
+def _orphans(run: Run, kept: Rows, *, dry_run: bool) -> Iterator[Step]:
+    """Delete the media files that no row which stays names, once they have their age."""
+    if not run.tables.exists("clips"):  # then nothing can be said of them
+        return
+    before = time.time() - 3600 * run.settings.maintain.grace_hours
+    files = upkeep.media(run).where(F.col("changed_s") < before)
+    with run.tables.landing(f"{run.run_id}-maintain-orphans") as land:
+        orphans = land(files.join(upkeep.named(kept), on="place", how="left_anti"))
+        yield Step("media without a row", "media", None, *(upkeep.size(orphans) if dry_run else upkeep.removed(orphans)))
+
+
+def _compacted(run: Run, name: str, *, dry_run: bool) -> Iterator[Step]:
+    """Put small files together; how many were read for it, or may be."""
+    table = DeltaTable.forPath(run.spark, run.tables.path(name))
+    detail = table.detail().select("numFiles", "sizeInBytes").first()
+    if name in LAID_OUT or detail is None or detail["numFiles"] < 2:
+        return
+    if dry_run:
+        yield Step("files to put together", name, None, *detail)
+    else:
+        done = table.optimize().executeCompaction().select("metrics.filesRemoved.totalFiles", "metrics.filesRemoved.totalSize")
+        yield Step("files put together", name, None, *(done.first() or (0, 0)))
+
+
+if __name__ == "__main__":
+    cli.script("maintain")

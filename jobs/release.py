@@ -1,0 +1,176 @@
+"""What an export is made of -> release.json, by which the same files can be made again, and back."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from pyspark.sql import functions as F
+
+from jobs import cli, history
+from jobs.fingerprints import RECIPES
+from jobs.run import Run
+from jobs.settings import Settings
+from udfs import export, filter, source, store
+from udfs.parts import Summary
+
+FILE = "release.json"
+WITH_MODELS = {"aesthetics": "aesthetic", "embeddings": "embed", "captions": "caption", "enhanced": "enhance"}
+VIEWS = {"curated": "curated", "clips": "current_clips", "videos": "videos"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What decides on the bytes of an export, but for the tables."""
+
+    format: str
+    query: str
+    export: export.Params
+    filter: filter.Params  # of which the views take the way that frames' scores make a clip's
+
+    def settings(self, settings: Settings) -> Settings:
+        """The settings with those of the request."""
+        return replace(settings, export=self.export, filter=self.filter)
+
+
+def request(options: argparse.Namespace, settings: Settings) -> Request:
+    """What the command line asks for, or the release that it names.
+
+    Raises:
+        UsageError: no format, more than a release, or no release.
+    """
+    if options.release:
+        if options.format or options.query or options.as_of:
+            raise cli.UsageError("--release says what to export: leave --format, --query and --as-of away")
+        return _request(load(options.release), options.release)
+    if not options.format:
+        raise cli.UsageError("--format: say which, or name a release with --release")
+    what = settings.export.what
+    if what == "auto":
+        what = "clips" if options.format == "nemo" else "curated"
+    query = f"SELECT * FROM ({options.query or f'SELECT * FROM {VIEWS[what]}'}\n) WHERE {settings.export.where}"
+    return Request(options.format, query, settings.export, settings.filter)
+
+
+def begun(to: str, wanted: Request) -> dict[str, Any] | None:
+    """The release that a folder holds, whole or in part; None if there is none.
+
+    Raises:
+        UsageError: another one than what is wanted.
+    """
+    path = os.path.join(to, FILE)
+    if not os.path.exists(path):
+        return None
+    found = load(path)
+    there = _request(found, path)
+    differs = [name for name in ("format", "query") if getattr(there, name) != getattr(wanted, name)]
+    differs += [f"export.{name}" for name, value in asdict(wanted.export).items() if asdict(there.export)[name] != value]
+    if there.filter.aesthetic_reduction != wanted.filter.aesthetic_reduction:
+        differs.append("filter.aesthetic_reduction")
+    if differs:
+        raise cli.UsageError(f"--to {to}: holds an export with another {', '.join(differs)}; give another folder")
+    return found
+
+
+def load(path: str) -> dict[str, Any]:
+    """A release file.
+
+    Raises:
+        UsageError: it cannot be read, or is none.
+    """
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as e:
+        raise cli.UsageError(f"{path}: {e}") from e
+    needed = {"format", "query", "tables", "settings"}
+    if not isinstance(found, dict) or not needed <= found.keys() or found["format"] not in cli.FORMATS:
+        raise cli.UsageError(f"{path}: is no release")
+    return found
+
+
+def describe(run: Run, wanted: Request) -> dict[str, Any]:
+    """All of a release that is known before its files are: the run reads pinned tables."""
+    settings = TypeAdapter(dict).dump_json({name: v for name, v in asdict(run.settings).items() if name != "spark"})
+    return {
+        "format": wanted.format,
+        "query": wanted.query,
+        "tables": dict(run.pinned or {}),
+        "settings": json.loads(settings),
+        "stages": _stages(run),
+        "models": _models(run),
+        "code": revision(),
+        "versions": history.versions(),
+        "output": run.output,
+        "run_id": run.run_id,
+        "begun_at": history.now().isoformat(),
+    }
+
+
+def finished(release: Mapping[str, Any], parts: Mapping[str, Summary]) -> dict[str, Any]:
+    """The release with what came of it: counts, and a sha256 a part, of its file or, where it has several, of its index."""
+    found = [{"part": name, **part._asdict()} for name, part in sorted(parts.items())]
+    counts = {key: sum(part[key] for part in found) for key in ("num_clips", "num_files", "num_bytes")}
+    counts["num_failed"] = sum(part.pop("note")["num_failed"] for part in found)
+    return dict(release) | {"ended_at": history.now().isoformat(), "counts": counts, "parts": found}
+
+
+def write(to: str, release: Mapping[str, Any]) -> None:
+    """Put release.json into the folder of an export."""
+    with store.writing(f"{to}/{FILE}", source.Params(), root=to) as path:
+        Path(path).write_text(json.dumps(release, indent=2) + "\n", encoding="utf-8")
+
+
+def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """The parts of a release that was made again that have other bytes than they had, or are there in only one."""
+    before, after = ({part["part"]: part["sha256"] for part in r.get("parts", [])} for r in (old, new))
+    return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+
+
+def revision() -> str | None:
+    """The commit of a checkout, -dirty if it was changed since; None where the code is installed."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):  # no git, or a repository of another user
+        return None
+
+
+def _request(found: Mapping[str, Any], path: str) -> Request:
+    try:
+        there = found["settings"]
+        exported = TypeAdapter(export.Params).validate_python(there["export"])
+        filtered = TypeAdapter(filter.Params).validate_python(there["filter"])
+    except (KeyError, ValidationError) as e:
+        raise cli.UsageError(f"{path}: its settings are not those of this version: {str(e).splitlines()[0]}") from e
+    return Request(found["format"], found["query"], exported, filtered)
+
+
+def _stages(run: Run) -> dict[str, Any]:
+    """Of each stage that fills a table, by what its rows that count were made: fingerprint, run, versions and settings."""
+    columns = ("fingerprint", "run_id", "versions", "conf")
+    last = run.tables.read("runs").groupBy("stage").agg(F.max_by(F.struct(*columns), "started_at").alias("row"))
+    found = {}
+    for stage, row in sorted(last.collect()):
+        if stage in RECIPES and stage != "export":
+            conf = {name: json.loads(row["conf"])[name] for name in RECIPES[stage].sections}
+            found[stage] = row.asDict() | {"conf": conf}
+    return found
+
+
+def _models(run: Run) -> dict[str, list[str]]:
+    """The models and revisions of the rows that the settings of the last run made, by stage."""
+    rows = [run.made(name).select(F.lit(stage).alias("stage"), "model") for name, stage in WITH_MODELS.items()]
+    found: dict[str, list[str]] = {}
+    for row in rows[0].union(rows[1]).union(rows[2]).union(rows[3]).distinct().orderBy("stage", "model").collect():
+        found.setdefault(row["stage"], []).append(row["model"])
+    return found

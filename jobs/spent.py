@@ -1,0 +1,32 @@
+"""A time on the driver -> the seconds that Spark's tasks took since, for work that runs inside Spark and counts none itself."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+POOL = "spark.scheduler.pool"  # set by the thread that asks models beside another
+
+
+def tasks_s(spark: SparkSession, since: datetime) -> float:
+    """Seconds that tasks ran for, of this thread's pool and begun since then; Spark remembers the last 1000 stages.
+
+    A task's second is one of a core that it held, whatever the core did.
+    """
+    context: Any = spark.sparkContext._jsc.sc()
+    context.listenerBus().waitUntilEmpty()  # what has ended is told a little later
+    pool = spark.sparkContext.getLocalProperty(POOL) or "default"
+    earliest, total_ms = since.timestamp() * 1000, 0
+    store = context.statusStore()
+    stages = store.stageList(None, False, False, getattr(store, "stageList$default$4")(), getattr(store, "stageList$default$5")())
+    for i in range(stages.size()):  # the newest first
+        stage = stages.apply(i)
+        submitted = stage.submissionTime()
+        if submitted.isEmpty():  # skipped, since its result was there
+            continue
+        if submitted.get().getTime() < earliest:
+            break
+        total_ms += stage.executorRunTime() if stage.schedulingPool() == pool else 0
+    return float(total_ms / 1000)

@@ -1,0 +1,270 @@
+"""takedown: videos, takedowns, spans, clips, verdicts, duplicates, runs -> takedowns"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import reduce
+from typing import NamedTuple
+
+from pyspark.errors import AnalysisException, ParseException
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import StringType
+
+from jobs import cli, history, sql, upkeep
+from jobs.history import Counts
+from jobs.run import RemainsError, Run
+from jobs.settings import Settings
+from jobs.tables import struct_type
+from jobs.upkeep import Step
+from schemas import TABLES
+from udfs import source, withdraw
+from udfs.kmeans import least_cosine
+
+ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # of a video or clip; files of a clip begin with it
+ID_CHARS = 36
+SOURCE = ("uri", "video_id", "content_tag")
+NAMES_ANOTHER = {"copies": "copy_of", "verdicts": "duplicate_of"}  # rows that the next run makes anew
+BY_VIDEO = ("verdicts", "clips", "spans", "videos")  # last, since the clips of a video are found by them
+AFTERWARDS = """centroids are averages and stay: `dedup --refit` makes new ones without what was taken down
+copies and verdicts that named a clip of it, and what dedup had dropped for it, are made anew by the next run
+the tables' logs keep the least and greatest values of removed files for 30 days (delta.logRetentionDuration)"""
+
+
+class Doomed(NamedTuple):
+    """What goes, as stored rows: the sources (SOURCE), their clips (clip_id), and the clips to be placed anew (clip_id)."""
+
+    sources: DataFrame
+    clips: DataFrame
+    again: DataFrame
+
+    @property
+    def ids(self) -> DataFrame:
+        """The ids of the videos and clips, as `id`."""
+        videos = self.sources.where("video_id <> ''").select("video_id")
+        return videos.union(self.clips).toDF("id")
+
+    @property
+    def collected(self) -> set[str]:
+        """The same on the driver."""
+        return {row["id"] for row in self.ids.toLocalIterator()}
+
+    @property
+    def words(self) -> DataFrame:
+        """What no row may hold any more, as `id`."""
+        return self.ids.union(self.sources.select("uri")).distinct()
+
+
+def check(options: argparse.Namespace, settings: Settings) -> None:
+    """Refuse an output without tables, no video or two ways to name some, and exports that are not there."""
+    sql.check(options, settings)
+    if bool(options.what) == bool(options.sql):
+        raise cli.UsageError("takedown: name videos by id or uri, or give --sql, one of both")
+    if missing := [folder for folder in options.exports if not os.path.isdir(folder)]:
+        raise cli.UsageError(f"--exports {missing[0]}: no such folder")
+
+
+def run(run: Run, options: argparse.Namespace) -> Counts:
+    """Take the videos out of every table and folder, clear away old versions, and look whether anything is left.
+
+    Raises:
+        RemainsError: something is.
+    """
+    started, dry_run = history.now(), bool(options.dry_run)
+    steps = [upkeep.swept(run, dry_run=dry_run)]
+    with ExitStack() as stack:
+        doomed = _doomed(run, options, stack)
+        if not dry_run:
+            run.tables.append("takedowns", _told(run, doomed, options.reason))  # first: a killed run can be run again
+        steps += _rows(run, doomed, dry_run=dry_run)
+        steps.append(_media(run, doomed, stack, dry_run=dry_run))
+        steps += (_export(folder, doomed, dry_run=dry_run) for folder in options.exports)
+        print(upkeep.summary(step for step in steps if step.rows or step.files), flush=True)
+        if dry_run:
+            print("nothing was changed: this is what would go", flush=True)
+            return Counts()
+        for name in upkeep.existing(run):
+            upkeep.vacuum(run, name, 0)  # no earlier version can be read any more
+        _prove(run, doomed, options.exports)
+        total = doomed.sources.count()
+    print(AFTERWARDS, flush=True)
+    rows = sum(step.rows or 0 for step in steps)
+    history.note(run, "takedown", {"started_at": started, "num_in": total, "num_out": rows, "num_failed": 0})
+    return Counts(total, rows)
+
+
+def _doomed(run: Run, options: argparse.Namespace, stack: ExitStack) -> Doomed:
+    sources = _landed(run, stack, "sources", _sources(run, options))
+    if sources.isEmpty():
+        raise cli.UsageError("takedown: no such video")
+    for row in sources.orderBy("uri", "video_id").toLocalIterator():
+        print(row["uri"], row["video_id"] or "(no video is known of it; its address is refused from now on)")
+    of = sources.select("video_id")
+    tables = (run.tables.read("spans"), run.tables.read("clips"), run.tables.read("verdicts"))
+    of_them = (rows.join(of, on="video_id", how="left_semi").select("clip_id") for rows in tables)
+    clips = _landed(run, stack, "clips", reduce(DataFrame.union, of_them).distinct())
+    return Doomed(sources, clips, _landed(run, stack, "again", _again(run, clips)))
+
+
+def _sources(run: Run, options: argparse.Namespace) -> DataFrame:
+    """What was asked for, and whatever has the address or the bytes of it; of an address without a video, a row without an id."""
+    known = run.tables.read("videos").select(*SOURCE).union(run.tables.read("takedowns").select(*SOURCE)).distinct()
+    if options.sql:
+        found = known.join(_queried(run, options.sql), on="video_id", how="left_semi").select(*SOURCE)
+    else:
+        asked = [what if ID.fullmatch(what) else source.absolute(what) for what in options.what]
+        found = known.where(F.col("uri").isin(asked) | F.col("video_id").isin(asked))
+        met = {word for row in found.collect() for word in (row["uri"], row["video_id"])}
+        addresses = [(word, "", None) for word in asked if word not in met]
+        if unknown := [word for word, _, _ in addresses if ID.fullmatch(word)]:
+            raise cli.UsageError(f"takedown: no video {unknown[0]}")
+        found = found.union(run.spark.createDataFrame(addresses, known.schema))
+    return _spread(known, found)
+
+
+def _spread(known: DataFrame, found: DataFrame) -> DataFrame:
+    """The sources found, and all that have an address or the bytes of one of them."""
+    found, before = found.distinct().localCheckpoint(), 0
+    while (count := found.count()) > before:
+        by_address = known.join(found.select("uri"), on="uri", how="left_semi")
+        by_content = known.join(found.select("content_tag"), on="content_tag", how="left_semi")
+        found = found.unionByName(by_address).unionByName(by_content).distinct().localCheckpoint()
+        before = count
+    return found
+
+
+def _queried(run: Run, query: str) -> DataFrame:
+    """The answer to a query, as far as its column video_id goes."""
+    sql.views_of(run)
+    try:
+        return run.spark.sql(query).select(F.col("video_id").cast("string"))
+    except (ParseException, AnalysisException) as e:
+        raise cli.UsageError(f"--sql: {str(e).splitlines()[0]}") from e
+
+
+def _again(run: Run, clips: DataFrame) -> DataFrame:
+    """The clips that dedup linked to one of these, and all that fell because of those: their places no longer hold."""
+    linked = run.tables.read("duplicates").select("clip_id", "duplicate_of", "similarity")
+    fallen = linked.where(F.col("similarity") >= least_cosine(_loosest(run)))
+    newest = linked.join(clips.toDF("duplicate_of"), on="duplicate_of", how="left_semi").select("clip_id").localCheckpoint()
+    every = newest
+    while not newest.isEmpty():
+        by = newest.toDF("duplicate_of")
+        newest = fallen.join(by, on="duplicate_of", how="left_semi").select("clip_id")
+        newest = newest.join(every, on="clip_id", how="left_anti").localCheckpoint()
+        every = every.unionByName(newest)
+    return every.join(clips, on="clip_id", how="left_anti").distinct()
+
+
+def _loosest(run: Run) -> float:
+    """The eps at which a link of the last run of dedup makes a duplicate."""
+    last = run.tables.read("runs").where("stage = 'dedup'").agg(F.max_by("conf", "started_at")).first()
+    if last is None or last[0] is None:
+        return max(run.settings.dedup.levels)
+    return float(max(json.loads(last[0])["dedup"]["levels"]))
+
+
+def _told(run: Run, doomed: Doomed, reason: str | None) -> DataFrame:
+    """Rows of takedowns."""
+    return doomed.sources.select(
+        *SOURCE,
+        F.lit(reason).cast("string").alias("reason"),
+        F.current_timestamp().alias("taken_at"),
+        F.lit(run.fingerprint("takedown")).alias("fingerprint"),
+        F.lit(run.run_id).alias("run_id"),
+    )
+
+
+def _rows(run: Run, doomed: Doomed, *, dry_run: bool) -> Iterator[Step]:
+    """Take out the rows; those by which others are found come last, so that a killed run can be run again."""
+    gone, anew = "rows of it", "rows to be made anew"
+    for name in ("assignments", "duplicates"):
+        yield from _dropped(run, anew, name, doomed.again, dry_run=dry_run)
+    for name, column in NAMES_ANOTHER.items():
+        rows = run.tables.read(name).join(doomed.clips.toDF(column), on=column, how="left_semi").select("clip_id")
+        others = rows.join(doomed.clips, on="clip_id", how="left_anti").distinct().localCheckpoint()
+        yield from _dropped(run, anew, name, others, dry_run=dry_run)
+    for name, table in TABLES.items():
+        if "clip_id" in table.schema.names and name not in BY_VIDEO:
+            yield from _dropped(run, gone, name, doomed.clips, dry_run=dry_run)
+    yield from _dropped(run, gone, "failures", doomed.words.toDF("key"), dry_run=dry_run)
+    for name in BY_VIDEO:
+        yield from _dropped(run, gone, name, doomed.sources.select("video_id").distinct(), dry_run=dry_run)
+
+
+def _dropped(run: Run, what: str, name: str, keys: DataFrame, *, dry_run: bool) -> Iterator[Step]:
+    if not run.tables.exists(name):
+        return
+    count = run.tables.read(name).join(keys, on=keys.columns, how="left_semi").count()
+    if count and not dry_run:
+        run.tables.drop(name, keys)
+    yield Step(what, name, count)
+
+
+def _media(run: Run, doomed: Doomed, stack: ExitStack, *, dry_run: bool) -> Step:
+    """Delete the media files of the clips, those of earlier settings too."""
+    files = _landed(run, stack, "media", _files(run, doomed))
+    return Step("media of it", "media", None, *(upkeep.size(files) if dry_run else upkeep.removed(files)))
+
+
+def _files(run: Run, doomed: Doomed) -> DataFrame:
+    files = upkeep.media(run).withColumn("clip_id", F.substring(F.substring_index("place", "/", -1), 1, ID_CHARS))
+    return files.join(doomed.clips, on="clip_id", how="left_semi").drop("clip_id")
+
+
+def _export(folder: str, doomed: Doomed, *, dry_run: bool) -> Step:
+    """Take the clips and videos out of what was exported."""
+    ids = doomed.collected
+    sizes = [withdraw.size(folder, found) for found in withdraw.held(folder, ids)]
+    if not dry_run:
+        withdraw.withdraw(folder, ids)
+    return Step("exported of it", folder, None, sum(count for count, _ in sizes), sum(num_bytes for _, num_bytes in sizes))
+
+
+def _prove(run: Run, doomed: Doomed, exports: list[str]) -> None:
+    """Look for the videos and their clips wherever they were.
+
+    Raises:
+        RemainsError: some are there.
+    """
+    words = doomed.words
+    names = [name for name in upkeep.existing(run) if name != "takedowns"]
+    left = {f"rows of {name}": _holding(run.tables.read(name), words) for name in names}
+    left |= {f"rows in files of {name}": _holding(_on_disk(run, name), words) for name in names}
+    left["media files"] = _files(run, doomed).count()
+    left |= {f"files exported to {folder}": sum(1 for _ in withdraw.held(folder, doomed.collected)) for folder in exports}
+    found = [f"{count} {where}" for where, count in left.items() if count]
+    if found:
+        raise RemainsError(f"takedown: not all is gone: {', '.join(found)}")
+    num_files = sum(upkeep.size(upkeep.data_files(run, name))[0] for name in names)
+    print(f"looked for {doomed.words.count()} ids and addresses afterwards")
+    print(f"  in every text column of {len(names)} tables: 0 rows")
+    print(f"  in the {num_files} data files that are left on disk, old versions included: 0 rows")
+    print(f"  in the names of media files: 0 files{''.join(f', in {folder}: 0 files' for folder in exports)}", flush=True)
+
+
+def _holding(rows: DataFrame, words: DataFrame) -> int:
+    """How many values of the text columns are one of these words."""
+    texts = [field.name for field in rows.schema if isinstance(field.dataType, StringType)]
+    values = rows.select(F.explode(F.array(*texts)).alias("id"))
+    return values.join(words, on="id", how="left_semi").count()
+
+
+def _on_disk(run: Run, name: str) -> DataFrame:
+    """The rows of every data file under a table, whichever version they were of."""
+    files = run.spark.read.schema(struct_type(TABLES[name].schema)).option("recursiveFileLookup", True)
+    return files.parquet(run.tables.path(name))
+
+
+def _landed(run: Run, stack: ExitStack, name: str, rows: DataFrame) -> DataFrame:
+    """Rows computed once, for as long as the stack is open."""
+    return stack.enter_context(run.tables.landing(f"{run.run_id}-takedown-{name}"))(rows)
+
+
+if __name__ == "__main__":
+    cli.script("takedown")

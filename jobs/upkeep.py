@@ -1,0 +1,107 @@
+"""What maintain and takedown share: the media files of an output as a frame, files that go, tables rid of old files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from functools import reduce
+from typing import NamedTuple
+
+import pandas as pd
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
+
+from jobs import session
+from jobs.run import LEFT, Run
+from schemas import TABLES
+from udfs import store, upkeep
+
+# The columns that name media files, as an array a row.
+MEDIA = {"clips": "array(uri)", "signals": "concat(array(proxy_uri), coalesce(previews.uri, array()))"}
+
+
+class Step(NamedTuple):
+    """A line of the summary: what goes where, and how much of it; NULL where it is not counted."""
+
+    what: str
+    where: str
+    rows: int | None = None
+    files: int | None = None
+    num_bytes: int | None = None
+
+
+def summary(steps: Iterable[Step]) -> str:
+    """The steps as a table."""
+    shown = [["" if value is None else value for value in step] for step in steps]
+    return pd.DataFrame(shown, columns=["what", "where", "rows", "files", "bytes"]).to_string(index=False)
+
+
+def existing(run: Run) -> list[str]:
+    """The tables that there are."""
+    return [name for name in TABLES if run.tables.exists(name)]
+
+
+def media(run: Run) -> DataFrame:
+    """Rows of udfs/upkeep.py's FILES: every media file, listed a folder at a time on the executors."""
+    found = [(folder,) for folder in store.folders(f"{run.output}/media")]
+    tasks = max(1, min(len(found), 4 * run.spark.sparkContext.defaultParallelism))
+    return (
+        run.spark.createDataFrame(found, "folder string")
+        .repartition(tasks)
+        .mapInArrow(upkeep.listed, from_arrow_schema(upkeep.FILES))
+    )
+
+
+def named(rows: Callable[[str], DataFrame]) -> DataFrame:
+    """`place` of every media file that a row names, of the rows that a table's name gives."""
+    uris = (rows(name).select(F.explode(F.expr(uris)).alias("uri")) for name, uris in MEDIA.items())
+    return reduce(DataFrame.union, uris).select(F.substring_index("uri", "/", -3).alias("place"))
+
+
+def removed(files: DataFrame) -> tuple[int, int]:
+    """Delete these files, which must be stored rows; how many there were, and their bytes."""
+    gone = files.mapInArrow(upkeep.removed, from_arrow_schema(upkeep.GONE))
+    return _sums(gone.agg(F.sum("num_files"), F.sum("num_bytes")))
+
+
+def size(files: DataFrame) -> tuple[int, int]:
+    """How many files these are, and their bytes."""
+    return _sums(files.agg(F.count("*"), F.sum("num_bytes")))
+
+
+def data_files(run: Run, name: str) -> DataFrame:
+    """`path` and `num_bytes` of every data file under a table, whether its current version reads it or not."""
+    files = run.spark.read.format("binaryFile").option("recursiveFileLookup", True).load(run.tables.path(name))
+    return files.select("path", F.col("length").alias("num_bytes"))
+
+
+def vacuum(run: Run, name: str, keep_hours: float, *, dry_run: bool = False) -> tuple[int, int]:
+    """Remove the data files that no version of the last hours reads; how many, and their bytes."""
+    before = size(data_files(run, name))
+    if before[0] == len(run.tables.read(name).inputFiles()):
+        return 0, 0  # known at once, where VACUUM starts some 40 Spark stages
+    sql = f"VACUUM delta.`{run.tables.path(name)}` RETAIN {keep_hours:f} HOURS"
+    with session.vacuuming(run.spark):
+        if dry_run:
+            unread = run.spark.sql(f"{sql} DRY RUN")
+            return size(data_files(run, name).join(unread, on="path", how="left_semi"))
+        run.spark.sql(sql)
+    after = size(data_files(run, name))
+    return before[0] - after[0], before[1] - after[1]
+
+
+def swept(run: Run, *, dry_run: bool = False) -> Step:
+    """Remove what killed runs left half-written."""
+    folders = [os.path.join(run.output, left) for left in LEFT]
+    sizes = [os.path.getsize(os.path.join(at, name)) for folder in folders for at, _, names in os.walk(folder) for name in names]
+    for folder in () if dry_run else folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    return Step("left half-written", " ".join(LEFT), files=len(sizes), num_bytes=sum(sizes))
+
+
+def _sums(counted: DataFrame) -> tuple[int, int]:
+    row = counted.first()
+    assert row is not None
+    return row[0] or 0, row[1] or 0

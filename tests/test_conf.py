@@ -1,0 +1,100 @@
+"""conf/spark: every key is one that Spark 4, Delta or the RAPIDS Accelerator knows, with a value that it can read."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.errors import IllegalArgumentException
+from pyspark.sql import SparkSession
+
+from jobs.resources import Facts, choose
+from tests.conf_lines import lines
+from tests.test_rapids import KEYS as RAPIDS
+from udfs.resources import Resources
+
+NAMES = sorted(path.stem for path in Path("conf/spark").glob("*.conf"))
+# The objects in which Spark and Delta declare their settings; loading one enters them into Spark's list of all.
+DECLARED_IN = (
+    "org.apache.spark.internal.config.package$",
+    "org.apache.spark.internal.config.Python$",
+    "org.apache.spark.internal.config.UI$",
+    "org.apache.spark.deploy.k8s.Config$",
+    "org.apache.spark.deploy.yarn.config.package$",
+    "org.apache.spark.sql.internal.SQLConf$",
+    "org.apache.spark.sql.internal.StaticSQLConf$",
+    "org.apache.spark.sql.delta.sources.DeltaSQLConf$",
+)
+# Whose names hold a name of one's own, and which Spark builds as it reads them (its pages: configuration, running-on-kubernetes).
+BUILT = re.compile(
+    r"spark\.(executor|task|worker|driver)\.resource\.gpu\.(amount|discoveryScript|vendor)"
+    r"|spark\.kubernetes\.executor\.volumes\.emptyDir\.[\w-]+\.mount\.(path|readOnly)"
+    r"|spark\.executorEnv\.\w+"
+    r"|spark\.emr-serverless\.(driverEnv\.\w+|executor\.disk)"  # EMR Serverless User Guide, "Spark job properties"
+    r"|spark\.master"
+)
+
+
+@pytest.fixture(scope="module")
+def entries(spark: SparkSession) -> Any:
+    """Spark's list of its settings, by the class that keeps it."""
+    jvm: Any = spark.sparkContext._jvm
+    for name in DECLARED_IN:
+        jvm.org.apache.spark.util.Utils.classForName(name, True, False)
+    return jvm.org.apache.spark.internal.config.ConfigEntry
+
+
+def unreadable(entries: Any, key: str, value: str) -> str | None:
+    """What is wrong with a line; None if it is known, and its value of the right type."""
+    if key in RAPIDS or BUILT.fullmatch(key):
+        return None
+    entry = entries.findEntry(key)
+    if entry is None:
+        return f"{key}: no such setting"
+    try:
+        entry.valueConverter().apply(value)
+    except IllegalArgumentException as e:
+        return str(e)
+    return None
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("name", NAMES)
+def test_every_line_is_known_and_readable(entries: Any, name: str) -> None:
+    assert [wrong for key, value in lines(name) if (wrong := unreadable(entries, key, value))] == []
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize(
+    ("key", "value", "wrong"),
+    [
+        ("spark.executor.memoryOverhed", "1g", "no such setting"),
+        ("spark.sql.adaptive.enabled", "yes", "should be boolean, but was yes"),
+        ("spark.databricks.delta.snapshotPartition", "2", "no such setting"),
+    ],
+)
+def test_what_is_misspelt_is_seen(entries: Any, key: str, value: str, wrong: str) -> None:
+    assert wrong in str(unreadable(entries, key, value))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_key_stands_twice(name: str) -> None:
+    keys = [key for key, _ in lines(name)]
+    assert sorted(keys) == sorted(set(keys))
+
+
+@pytest.mark.parametrize(
+    ("name", "master"), [("standalone", "spark://host:7077"), ("yarn", "yarn"), ("kubernetes", "k8s://https://host")]
+)
+def test_stages_get_the_profile_that_they_ask_for(name: str, master: str) -> None:
+    found = Facts.of(master, dict(lines(name)))
+    assert choose(found, Resources(cpus=2, gpus=0.25)).why == "without dynamic allocation, a profile of tasks alone"
+    assert choose(found, Resources()).profile is not None  # which holds no GPU
+    assert round(found.executor_cores * found.task_gpus, 2) <= 1
+
+
+def test_what_a_name_says_of_delta_is_the_release_that_the_project_runs() -> None:
+    jars = {name: dict(lines(name)).get("spark.jars.packages", "") for name in ("local", "standalone")}
+    assert len(set(jars.values())) == 1

@@ -1,0 +1,64 @@
+"""An output of an older release, and one of a later: every job and view goes on from it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable, write_deltalake
+from pyspark.sql import SparkSession
+
+from jobs import cli, views
+from jobs.run import Run
+from jobs.settings import load
+from schemas import TABLES
+from tests.footage import write_numbered
+from tests.outputs import CURATED, table
+
+pytestmark = pytest.mark.spark
+# One that no key or fingerprint hangs on, of each table that the output has; as if a release had added it.
+ADDED = {
+    "videos": "is_vfr",
+    "spans": "method",
+    "clips": "exact",
+    "signals": "warnings",
+    "embeddings": "text_scores",
+    "centroids": "engine",
+    "assignments": "distance_to_centroid",
+    "duplicates": "distance_to_centroid",
+    "verdicts": "duplicate_of",
+    "runs": "gpu_s",
+}
+
+
+def made_by_another(path: Path, lost: str) -> None:
+    """Write a table anew without one of its columns and all its checks, and with one that this release does not know."""
+    old = DeltaTable(path).to_pyarrow_table().drop_columns([lost])
+    old = old.append_column("later", pa.array(["kept"] * len(old)))
+    shutil.rmtree(path)
+    write_deltalake(path, old)
+
+
+def test_a_run_goes_on_from_tables_of_another_release(
+    spark: SparkSession, curated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = Path(shutil.copytree(curated, tmp_path / "output"))
+    for name, lost in ADDED.items():
+        made_by_another(output / "tables" / name, lost)
+    run = Run(spark, str(output), load([], CURATED))
+    views.register(run)
+    assert [spark.table(name).count() for name in ("curated", "clip_stats", "shown")] == [3, 2, 3]
+    assert all(spark.table(name).columns == TABLES[name].schema.names for name in TABLES)
+    video = write_numbered(tmp_path / "new.mp4", 60, first=2000)
+    overrides = [f"--set={option}" for option in CURATED]
+    assert cli.main(["curate", "--manifest", str(video), "--output", str(output), *overrides]) == 0
+    for name, lost in ADDED.items():
+        now = DeltaTable(output / "tables" / name)
+        assert {lost, "later"} <= {field.name for field in now.schema().fields}
+        assert set(table(curated, name)[0]) <= set(table(output, name)[0])
+    assert {row["later"] for row in table(output, "clips")} == {"kept", None}
+    capsys.readouterr()
+    assert cli.main(["sql", "--output", str(output), "select count(*) as n from curated"]) == 0
+    assert capsys.readouterr().out.split() == ["n", "4"]

@@ -1,0 +1,215 @@
+"""export by Spark: every format is read back by the package it is for, goes on where it was left, and is made again alike."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import datasets
+import lance
+import polars
+import pyarrow.parquet as pq
+import pytest
+import webdataset
+from pyspark.sql import SparkSession
+
+from jobs import cli
+from tests.exported import files, index, release
+from tests.outputs import keep_only, table, versions
+from udfs.export_nemo import span_uuid
+
+pytestmark = pytest.mark.spark
+slow = pytest.mark.exports
+SHARDS = ("--format", "webdataset", "export.webdataset.shard_clips=2")
+
+
+@pytest.fixture(scope="module")
+def output(curated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An output of this module's own; its tables name the clips of the other."""
+    return Path(shutil.copytree(curated, tmp_path_factory.mktemp("export") / "output"))
+
+
+def export(output: Path, to: Path, *words: str) -> int:
+    """The exit status of an export; a word with an equals sign and a dot before it is a setting."""
+    given = [part for word in words for part in (("--set", word) if word.startswith("export.") else (word,))]
+    return cli.main(["export", "--output", str(output), "--to", str(to), *given])
+
+
+def clips(output: Path) -> dict[str, str]:
+    """Where the mp4 of each clip lies."""
+    return {row["clip_id"]: row["uri"] for row in table(output, "clips")}
+
+
+@pytest.fixture(scope="module")
+def shards(output: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An export of two shards."""
+    to = tmp_path_factory.mktemp("shards")
+    assert export(output, to, *SHARDS) == 0
+    return to
+
+
+def test_webdataset_reads_its_shards(output: Path, shards: Path) -> None:
+    names = sorted(path.name for path in (shards / "shards").iterdir())
+    assert names == ["240p-4x3-2s-00000.tar", "240p-4x3-2s-00001.tar"]
+    found = webdataset.WebDataset([str(shards / "shards" / name) for name in names], shardshuffle=False)
+    samples = {sample["__key__"]: sample for sample in found}
+    assert {key: sample["mp4"] for key, sample in samples.items()} == {k: Path(v).read_bytes() for k, v in clips(output).items()}
+    told = {key: json.loads(sample["json"]) for key, sample in samples.items()}
+    assert all(told[key]["clip_id"] == key and told[key]["embedding"] for key in samples)
+
+
+def test_a_release_tells_what_it_was_made_of(output: Path, shards: Path) -> None:
+    told = release(shards)
+    assert told["counts"] == {"num_clips": 3, "num_files": 2, "num_bytes": told["counts"]["num_bytes"], "num_failed": 0}
+    assert {part["path"]: part["sha256"] for part in told["parts"]}.items() <= files(shards).items()
+    assert told["tables"].keys() == versions(output).keys()
+    assert told["settings"]["export"]["webdataset"]["shard_clips"] == 2
+    assert told["models"] == {"embed": ["descriptor"]}
+    assert told["stages"]["split"]["conf"]["split"]["clip_len_s"] == 2
+    assert "spark" not in told["settings"]  # keys of Spark's own may be secrets
+    [known] = (output / "exports").iterdir()
+    assert json.loads(known.read_text())["to"] == str(shards)
+
+
+@slow
+def test_it_is_made_again_byte_for_byte_from_its_release_when_the_tables_have_moved_on(
+    spark: SparkSession, output: Path, shards: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    moved = Path(shutil.copytree(output, tmp_path / "moved"))
+    keep_only(spark, moved, [])
+    assert export(moved, tmp_path / "again", "--release", str(shards / "release.json")) == 0
+    assert files(tmp_path / "again") == files(shards)
+    assert "2 parts, byte for byte those of" in caplog.text
+    assert export(moved, tmp_path / "now", *SHARDS) == 0
+    assert release(tmp_path / "now")["parts"] == []
+
+
+@slow
+def test_again_it_writes_what_is_missing_with_the_tables_of_then(
+    spark: SparkSession, output: Path, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved = Path(shutil.copytree(output, tmp_path / "moved"))
+    to = Path(shutil.copytree(shards, tmp_path / "to"))
+    before = {path.name: path.stat().st_mtime_ns for path in (to / "shards").iterdir()}
+    keep_only(spark, moved, [])
+    (to / "shards/240p-4x3-2s-00001.tar").unlink()
+    assert export(moved, to, *SHARDS, "--dry-run") == 0
+    assert "webdataset: 3 rows" in (told := capsys.readouterr().out)
+    assert "2 parts, 1 to write" in told
+    assert export(moved, to, *SHARDS) == 0
+    assert files(to) == files(shards)
+    assert (to / "shards/240p-4x3-2s-00000.tar").stat().st_mtime_ns == before["240p-4x3-2s-00000.tar"]
+    assert export(moved, to, "--format", "parquet") == 2
+    assert "holds an export with another format, query" not in (told := capsys.readouterr().err)
+    assert "holds an export with another format, export.webdataset; give another folder" in told
+
+
+@slow
+def test_as_of_a_time_the_tables_are_as_they_were(spark: SparkSession, output: Path, tmp_path: Path) -> None:
+    then = datetime.now(UTC).isoformat()
+    moved = Path(shutil.copytree(output, tmp_path / "moved"))
+    keep_only(spark, moved, [])
+    query = ("--format", "parquet", "--query", "select clip_id from curated")
+    assert export(moved, tmp_path / "then", *query, "--as-of", then) == 0
+    assert len(index(tmp_path / "then")) == 3
+    assert export(moved, tmp_path / "now", *query) == 0
+    assert release(tmp_path / "now")["counts"]["num_clips"] == 0
+
+
+@slow
+def test_a_query_without_clips_is_a_flat_table(output: Path, tmp_path: Path) -> None:
+    query = "select video_id, count(*) as n, map('a', 1) as m from clips group by 1"
+    assert export(output, tmp_path, "--format", "parquet", "--query", query, "export.parquet.rows_per_file=1") == 0
+    paths = sorted((tmp_path / "data").iterdir())
+    assert len(paths) == 2
+    assert sorted(polars.read_parquet(paths, columns=["n"])["n"]) == [1, 2]
+    assert {row["video_id"] for row in index(tmp_path)} == {row["video_id"] for row in table(output, "videos")}
+
+
+@slow
+def test_datasets_reads_its_folder(output: Path, tmp_path: Path) -> None:
+    assert export(output, tmp_path, "--format", "huggingface", "export.huggingface.license=cc-by-4.0") == 0
+    data = datasets.load_dataset(str(tmp_path), split="train", cache_dir=str(tmp_path / "cache"))
+    assert isinstance(data.features["video"], datasets.Video)
+    rows = {row["clip_id"]: row for row in data.cast_column("video", datasets.Video(decode=False))}
+    assert {key: row["video"]["bytes"] for key, row in rows.items()} == {
+        k: Path(v).read_bytes() for k, v in clips(output).items()
+    }
+    assert all(row["previews"][0]["start_frame"] == 0 and row["attributes"] is None for row in rows.values())
+    card = (tmp_path / "README.md").read_text()
+    assert 'license: "cc-by-4.0"' in card
+    assert "3 clips in 1 files" in card
+
+
+@slow
+def test_lance_reads_its_data_set(output: Path, tmp_path: Path) -> None:
+    assert export(output, tmp_path / "to", "--format", "lance", "export.parquet.rows_per_file=2") == 0
+    data = lance.dataset(tmp_path / "to/data.lance")
+    assert sorted(data.to_table(columns=["clip_id"])["clip_id"].to_pylist()) == sorted(clips(output))
+    assert len(data.get_fragments()) == 2
+    assert export(output, tmp_path / "again", "--release", str(tmp_path / "to/release.json")) == 0
+    hashes = [[part["sha256"] for part in release(tmp_path / name)["parts"]] for name in ("to", "again")]
+    assert hashes[0] == hashes[1]
+
+
+def test_nemo_has_every_clip_kept_or_not(spark: SparkSession, output: Path, tmp_path: Path) -> None:
+    moved = Path(shutil.copytree(output, tmp_path / "moved"))
+    kept = sorted(clips(moved))[:2]
+    keep_only(spark, moved, kept)
+    assert export(moved, tmp_path / "to", "--format", "nemo") == 0
+    named = {row["clip_id"]: row["name"] for row in index(tmp_path / "to") if row["clip_id"]}
+    there = {
+        folder: {path.stem for path in (tmp_path / "to" / folder).iterdir()} for folder in ("clips", "filtered_clips", "previews")
+    }
+    others = {named[clip_id] for clip_id in named.keys() - set(kept)}
+    assert there == {"clips": {named[key] for key in kept}, "filtered_clips": others, "previews": {named[key] for key in kept}}
+    videos = {row["video_id"]: row for row in table(moved, "videos")}
+    for span in table(moved, "spans"):
+        told = json.loads((tmp_path / f"to/metas/v0/{named[span['clip_id']]}.json").read_text())
+        video = videos[span["video_id"]]
+        made_of = {
+            "source_video": video["uri"],
+            "video": video,
+            "span": [span["start_s"], span["end_s"]],
+            "method": "fixed_stride",
+        }
+        assert told["span_uuid"] == span_uuid(made_of)
+        assert told["duration_span"] == [span["start_s"], span["end_s"]]
+        assert told["valid"] == (span["clip_id"] in kept)
+    assert {path.name for path in (tmp_path / "to/processed_videos").iterdir()} == {"long.mp4.json", "other.mkv.json"}
+    assert pq.read_table(tmp_path / "to/descriptor_embd_parquet").num_rows == 2
+
+
+@slow
+def test_a_clip_that_is_gone_is_a_failure_until_it_is_asked_for_again(output: Path, tmp_path: Path) -> None:
+    moved = Path(shutil.copytree(output, tmp_path / "moved"))
+    clip_id, uri = min(clips(moved).items())
+    aside = Path(uri).rename(tmp_path / "aside.mp4")
+    try:
+        assert export(moved, tmp_path / "to", *SHARDS) == 0
+        failed = [(row["key"], row["code"]) for row in table(moved, "failures") if row["stage"] == "export"]
+        assert failed == [(clip_id, "NOT_FOUND")]
+        assert release(tmp_path / "to")["counts"]["num_failed"] == 1
+        assert clip_id not in {row["clip_id"] for row in index(tmp_path / "to")}
+    finally:
+        aside.rename(uri)
+    assert export(moved, tmp_path / "to", *SHARDS, "--retry-failed") == 0
+    assert release(tmp_path / "to")["counts"]["num_clips"] == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--format", "webdataset", "--query", "select 1"), "goes by clip_id, which the query does not give"),
+        (("--format", "parquet", "--query", "select colour from clips"), "the query: [UNRESOLVED_COLUMN"),
+        (("--format", "parquet", "--as-of", "2001-01-01"), "no tables then"),
+    ],
+)
+def test_a_query_that_cannot_be_exported_is_one_line(
+    output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], said: str
+) -> None:
+    assert export(output, tmp_path, *words) == 2
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

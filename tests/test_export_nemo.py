@@ -1,0 +1,252 @@
+"""nemo: paths, JSON fields, ids and files are those of NeMo Curator's ClipWriterStage, for clips that are kept and others."""
+
+from __future__ import annotations
+
+import json
+import pickletools
+import re
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from pydantic import TypeAdapter
+
+from tests.exported import batches, clip, index, part
+from udfs import export_nemo
+from udfs.batching import Row
+
+SOURCE = "/videos/a/b.mp4"
+# Every path and field that NeMo Curator writes; <uuid> is a span's, <file> that of a video and chunk.
+PATHS = {
+    "clips/<uuid>.mp4",
+    "filtered_clips/<uuid>.mp4",
+    "previews/<uuid>/<start>_<end>.webp",
+    "metas/v0/<uuid>.json",
+    "ce1_embd/<uuid>.pickle",
+    "ce1_embd_parquet/<file>.parquet",
+    "iv2_embd/<uuid>.pickle",
+    "iv2_embd_parquet/<file>.parquet",
+    "processed_videos/b.mp4.json",
+    "processed_clip_chunks/b.mp4_0.json",
+}
+META = [
+    *("span_uuid", "source_video", "duration_span", "width_source", "height_source", "framerate_source", "clip_location"),
+    *("width", "height", "framerate", "num_frames", "video_codec", "num_bytes"),
+    *("motion_score", "aesthetic_score", "errors", "windows", "valid"),
+]
+WINDOW = ["start_frame", "end_frame", "qwen2.5_caption", "qwen_lm_enhanced_caption"]
+VIDEO = [
+    *("video", "height", "width", "framerate", "num_frames", "duration", "video_codec", "pixel_format", "audio_format"),
+    *("num_total_clips", "num_clip_chunks"),
+]
+CHUNK = [
+    *("video", "clip_chunk_index", "num_clips_filtered_by_motion", "num_clips_filtered_by_aesthetic", "num_clips_passed"),
+    *("num_clips_transcoded", "num_clips_with_embeddings", "num_clips_with_caption", "num_clips_with_webp"),
+    *("total_clip_duration", "max_clip_duration", "clips", "filtered_clips", "all_windows", "all_windows_enhanced_caption"),
+]
+COSMOS, INTERNVIDEO = "cosmos-embed1-224p", "OpenGVLab/InternVideo2-Stage2_1B-224p-f4@4362e1f88a992e7edbfd7696f7f78b7f79426dfd"
+QWEN, LM = "Qwen/Qwen2.5-VL-7B-Instruct@cc594898137f460bfe9f0759e9844b3ce807cfb5", "Qwen/Qwen2.5-14B-Instruct@cf98f3b"
+
+
+def row(folder: Path, clip_id: str, start_s: float, kept: bool = True, **other: Any) -> Row:
+    """A clip of 4 s of a video at 30000/1001 frames a second, with a preview, two vectors and a caption."""
+    preview = folder / f"{clip_id}.webp"
+    preview.write_bytes(b"webp of " + clip_id.encode())
+    caption = {"start_frame": 0, "end_frame": 119, "model": QWEN, "prompt": "default", "caption": "a car", "stage2_caption": None}
+    video = {"height": 360, "width": 640, "framerate": 30000 / 1001, "num_frames": 900, "duration": 30.03}
+    return clip(folder, clip_id) | {
+        "source_video": SOURCE,
+        "span": [start_s, start_s + 4],
+        "start_frame": 1000,
+        "end_frame": 1120,
+        "method": "fixed_stride",
+        "video": video | {"video_codec": "h264", "pixel_format": "yuv420p", "audio_format": "aac"},
+        "encoded": {"width": 640, "height": 360, "framerate": 29.97, "num_frames": 120, "video_codec": "h264", "num_bytes": 5},
+        "motion_score": {"global_mean": 0.5, "per_patch_min_256": 0.25},
+        "aesthetic_score": 4.5,
+        "errors": ["caption"],
+        "previews": [{"start_frame": 0, "end_frame": 119, "uri": str(preview)}],
+        "embeddings": [{"model": COSMOS, "vector": [1.0, 0.0]}, {"model": INTERNVIDEO, "vector": [0.0, 1.0]}],
+        "captions": [caption | {"enhanced_model": LM, "enhanced_caption": "a red car"}],
+        "kept": kept,
+        "reasons": [] if kept else ["motion_global_mean"],
+        **other,
+    }
+
+
+def write(to: Path, rows: list[Row], **params: Any) -> dict[str, Path]:
+    """The files that are written, by their paths below the folder; the videos lie in /videos/a."""
+    told = TypeAdapter(export_nemo.Params).validate_python({"input_path": "/videos/a", **params})
+    made = part(to)
+    export_nemo.write(made, batches(rows), told)
+    made.close()
+    found = [path for path in to.rglob("*") if path.is_file() and path.parent.name != "index"]
+    return {str(path.relative_to(to)): path for path in found}
+
+
+def pattern(path: str) -> str:
+    """A path with what differs from clip to clip replaced by what it is."""
+    named = re.sub(r"/[0-9a-f-]{36}\.parquet", "/<file>.parquet", path)
+    return re.sub(r"/\d+_\d+\.webp", "/<start>_<end>.webp", re.sub(r"[0-9a-f-]{36}", "<uuid>", named))
+
+
+def meta(found: dict[str, Path], clip_id: str, to: Path) -> dict[str, Any]:
+    name = next(row["name"] for row in index(to) if row["clip_id"] == clip_id)
+    return dict(json.loads(found[f"metas/v0/{name}.json"].read_text()))
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> list[Row]:
+    """Two clips of a video that are kept, and one that is not."""
+    return [row(tmp_path, "one", 0), row(tmp_path, "two", 4), row(tmp_path, "three", 8, kept=False)]
+
+
+def test_every_path_is_there_and_no_other(tmp_path: Path, rows: list[Row]) -> None:
+    assert {pattern(path) for path in write(tmp_path / "to", rows)} == PATHS
+
+
+def test_every_field_is_there_in_its_order_and_no_other(tmp_path: Path, rows: list[Row]) -> None:
+    found = write(tmp_path / "to", rows)
+    told = {path: json.loads(file.read_text()) for path, file in found.items() if path.endswith(".json")}
+    assert [list(facts) for path, facts in told.items() if path.startswith("metas/")] == [META] * 3
+    assert list(told["processed_videos/b.mp4.json"]) == VIDEO
+    assert list(told["processed_clip_chunks/b.mp4_0.json"]) == CHUNK
+    assert list(meta(found, "one", tmp_path / "to")["windows"][0]) == WINDOW
+
+
+def test_fields_say_what_is_known_of_a_clip(tmp_path: Path, rows: list[Row]) -> None:
+    to = tmp_path / "to"
+    found = meta(write(to, rows), "two", to)
+    assert found["span_uuid"] == str(uuid.uuid5(uuid.NAMESPACE_URL, f"{SOURCE}_119_239"))  # int(4 x 29.97), int(8 x 29.97)
+    assert (found["source_video"], found["duration_span"]) == (SOURCE, [4, 8])
+    assert found["clip_location"] == f"{to}/clips/{found['span_uuid']}.mp4"
+    assert Path(found["clip_location"]).read_bytes() == b"two" * 100
+    assert found["motion_score"] == {"global_mean": 0.5, "per_patch_min_256": 0.25}
+    window = {"start_frame": 0, "end_frame": 119, "qwen2.5_caption": "a car", "qwen_lm_enhanced_caption": "a red car"}
+    assert (found["windows"], found["valid"], found["errors"]) == ([window], True, ["caption"])
+
+
+def test_a_span_of_transnetv2_is_named_by_its_frames(tmp_path: Path) -> None:
+    named = export_nemo.span_uuid(row(tmp_path, "one", 0, method="transnetv2"))
+    assert named == str(uuid.uuid5(uuid.NAMESPACE_URL, f"{SOURCE}_1000_1120"))
+
+
+def test_a_video_on_s3_is_named_by_bucket_and_key(tmp_path: Path) -> None:
+    named = export_nemo.span_uuid(row(tmp_path, "one", 0, source_video="s3://bucket/a/b.mp4"))
+    assert named == str(uuid.uuid5(uuid.NAMESPACE_URL, "bucket/a/b.mp4_0_119"))
+
+
+def test_a_clip_that_is_not_kept_lies_apart_without_windows(tmp_path: Path, rows: list[Row]) -> None:
+    to = tmp_path / "to"
+    found = meta(write(to, rows), "three", to)
+    assert found["clip_location"].startswith(f"{to}/filtered_clips/")
+    assert (found["windows"], found["valid"]) == ([], False)
+
+
+def test_what_is_not_known_has_no_field(tmp_path: Path) -> None:
+    unknown: dict[str, Any] = {
+        "motion_score": {"global_mean": None, "per_patch_min_256": None},
+        "aesthetic_score": None,
+        "errors": None,
+    }
+    rows = [row(tmp_path, "one", 0, **unknown, captions=None)]
+    found = meta(write(tmp_path / "to", rows), "one", tmp_path / "to")
+    assert not {"motion_score", "aesthetic_score", "errors"} & found.keys()
+    assert found["windows"] == [{"start_frame": 0, "end_frame": 119}]
+
+
+def test_a_chunk_counts_its_clips(tmp_path: Path, rows: list[Row]) -> None:
+    found = json.loads(write(tmp_path / "to", rows)["processed_clip_chunks/b.mp4_0.json"].read_text())
+    numbers = {name: value for name, value in found.items() if name.startswith("num_")}
+    assert numbers == {
+        "num_clips_filtered_by_motion": 1,
+        "num_clips_filtered_by_aesthetic": 0,
+        "num_clips_passed": 2,
+        "num_clips_transcoded": 3,
+        "num_clips_with_embeddings": 2,
+        "num_clips_with_caption": 2,
+        "num_clips_with_webp": 2,
+    }
+    assert (found["total_clip_duration"], found["max_clip_duration"]) == (12, 4)
+    assert [len(found["clips"]), len(found["filtered_clips"])] == [2, 1]
+    assert found["all_windows"] == {name: {"0_119": "a car"} for name in found["clips"]}
+    assert found["all_windows_enhanced_caption"] == {name: {"0_119": "a red car"} for name in found["clips"]}
+
+
+def test_a_video_is_cut_into_chunks_by_whole_seconds_of_clips(tmp_path: Path) -> None:
+    rows = [row(tmp_path, f"clip{i}", 4 * i) for i in range(5)]
+    found = write(tmp_path / "to", rows, num_clips_per_chunk=1)  # 8 s
+    sizes = [len(json.loads(found[f"processed_clip_chunks/b.mp4_{i}.json"].read_text())["clips"]) for i in range(3)]
+    assert sizes == [2, 2, 1]
+    told = json.loads(found["processed_videos/b.mp4.json"].read_text())
+    assert (told["num_total_clips"], told["num_clip_chunks"]) == (5, 3)
+    for i in range(3):
+        assert f"ce1_embd_parquet/{uuid.uuid5(uuid.NAMESPACE_URL, f'{SOURCE}_{i}')}.parquet" in found
+
+
+def test_vectors_lie_in_parquet_and_in_pickles_of_arrays_and_nothing_else(tmp_path: Path, rows: list[Row]) -> None:
+    found = write(tmp_path / "to", rows)
+    [path] = (path for name, path in found.items() if name.startswith("iv2_embd_parquet/"))
+    vectors = pq.read_table(path)
+    assert [str(field.type) for field in vectors.schema] == ["string", "list<element: double>"]
+    assert vectors.column_names == ["id", "embedding"]
+    assert vectors["embedding"].to_pylist() == [[0.0, 1.0]] * 2
+    pickled = found[f"iv2_embd/{vectors['id'][0]}.pickle"].read_bytes()
+    names = {arg for op, arg, _ in pickletools.genops(pickled) if op.name == "SHORT_BINUNICODE"}  # read, not run
+    assert names <= {
+        "numpy._core.multiarray",
+        "numpy",
+        "_reconstruct",
+        "ndarray",
+        "dtype",
+        "f4",
+        "<",
+        "latin1",
+        "_codecs",
+        "encode",
+    }
+
+
+@pytest.mark.parametrize(
+    ("params", "gone"),
+    [
+        ({"upload_clips": False}, {"clips/<uuid>.mp4", "filtered_clips/<uuid>.mp4"}),
+        ({"generate_previews": False}, {"previews/<uuid>/<start>_<end>.webp"}),
+        ({"embedding_algorithm": "internvideo2"}, {"ce1_embd/<uuid>.pickle", "ce1_embd_parquet/<file>.parquet"}),
+        ({"generate_captions": False}, set()),
+    ],
+)
+def test_an_argument_leaves_out_what_it_says(tmp_path: Path, rows: list[Row], params: dict[str, Any], gone: set[str]) -> None:
+    assert PATHS - {pattern(path) for path in write(tmp_path / "to", rows, **params)} == gone
+
+
+def test_only_captions_of_the_models_that_are_named(tmp_path: Path, rows: list[Row]) -> None:
+    found = meta(write(tmp_path / "to", rows, caption_models=["qwen3"]), "one", tmp_path / "to")
+    assert found["windows"] == [{"start_frame": 0, "end_frame": 119, "qwen_lm_enhanced_caption": "a red car"}]
+
+
+def test_the_index_leads_from_every_file_back_to_clip_and_video(tmp_path: Path, rows: list[Row]) -> None:
+    to = tmp_path / "to"
+    found = write(to, rows)
+    assert {entry["path"] for entry in index(to)} == set(found)
+    assert {entry["video_id"] for entry in index(to)} == {"v1"}
+    own = [entry for entry in index(to) if entry["clip_id"] == "one" and not entry["shared"]]
+    assert {Path(entry["path"]).parts[0] for entry in own} == {"clips", "previews", "metas", "ce1_embd", "iv2_embd"}
+    assert all(entry["name"] in entry["path"] for entry in own)
+
+
+def test_a_clip_whose_file_changed_is_a_failure_and_not_in_the_export(tmp_path: Path, rows: list[Row]) -> None:
+    (tmp_path / "one.mp4").write_bytes(b"other")
+    made = part(tmp_path / "to")
+    export_nemo.write(made, batches(rows), export_nemo.Params(input_path="/videos"))
+    assert [(key, error.code) for key, error in made.failed] == [("one", "CHANGED")]
+    told = json.loads((tmp_path / "to/processed_videos/a/b.mp4.json").read_text())
+    assert told["num_total_clips"] == 2
+
+
+@pytest.mark.parametrize("source", ["/videos/a/../../../etc/x.mp4", "/elsewhere/b.mp4"])
+def test_a_video_outside_the_folder_is_refused(tmp_path: Path, source: str) -> None:
+    with pytest.raises(ValueError, match=r"outside the export|not below"):
+        write(tmp_path / "to", [row(tmp_path, "one", 0, source_video=source)])

@@ -1,0 +1,106 @@
+"""parts: files and an index that appear whole, batches cut where a part begins, groups of rows however Spark cut its batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.exported import batches, clip, files, index, part
+from udfs import export_huggingface, export_parquet, parts
+from udfs.batching import Row
+from udfs.parts import Part
+
+
+class Told:
+    """Counts what it is told of."""
+
+    total = 0
+
+    def add(self, term: int) -> None:
+        self.total += term
+
+
+def test_parts_are_written_one_after_the_other_wherever_a_batch_ends(tmp_path: Path) -> None:
+    rows = [(name, clip(tmp_path, f"{name}{i}")) for name in ("a", "b", "c") for i in range(3)]
+    every = pa.Table.from_batches([batch for name, row in rows for batch in batches([row], part=name)])
+    told = Told()
+    found = parts.rows(iter(every.combine_chunks().to_batches(4)), export_parquet.write, str(tmp_path / "to"), "f", told)
+    assert [row["part"] for batch in found for row in batch.to_pylist()] == ["a", "b", "c"]
+    assert told.total == 3
+    for name in ("a", "b", "c"):
+        assert pq.read_table(tmp_path / f"to/data/{name}.parquet")["clip_id"].to_pylist() == [f"{name}{i}" for i in range(3)]
+
+
+def test_a_part_that_breaks_leaves_no_file_and_is_not_complete(tmp_path: Path) -> None:
+    def write(made: Part, _: Iterator[pa.RecordBatch]) -> None:
+        with made.file("data/half.bin", []) as path:
+            Path(path).write_bytes(b"half")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        list(parts.rows(batches([clip(tmp_path, "a")]), write, str(tmp_path / "to"), "f", Told()))
+    assert files(tmp_path / "to") == {}
+    assert parts.summary(str(tmp_path / "to"), "00000") is None
+
+
+def test_a_part_is_complete_as_long_as_its_files_are_there(tmp_path: Path) -> None:
+    made = part(tmp_path)
+    with made.file("data/x.bin", []) as path:
+        Path(path).write_bytes(b"four")
+    assert made.close() == 4
+    found = parts.summary(str(tmp_path), "00000")
+    assert found is not None
+    assert (found.path, found.num_files, found.num_bytes, found.num_clips) == ("data/x.bin", 1, 4, 0)
+    (tmp_path / "data/x.bin").write_bytes(b"cut")
+    assert parts.summary(str(tmp_path), "00000") is None
+
+
+def test_a_file_that_is_gone_is_a_failure_of_its_clip(tmp_path: Path) -> None:
+    row = clip(tmp_path, "a")
+    (tmp_path / "a.mp4").unlink()
+    [found] = parts.rows(batches([row]), export_huggingface.write, str(tmp_path / "to"), "f", Told())
+    assert [(row["failed_key"], row["failed_code"]) for row in found.to_pylist()] == [(None, None), ("a", "NOT_FOUND")]
+    assert index(tmp_path / "to")[0]["clip_id"] is None
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_a_parquet_file_does_not_show_how_its_rows_came(tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export_parquet, "GROUP", 4)
+    rows: list[Row] = [{"n": i, "vector": [i / 7] * 50, "name": f"row {i % 3}"} for i in range(10)]
+    for name, batch_size in (("one", 10), ("other", size)):
+        made = part(tmp_path / name)
+        export_parquet.write(made, batches(rows, batch_size))
+        made.close()
+    assert files(tmp_path / "one") == files(tmp_path / "other")
+    written = pq.ParquetFile(tmp_path / "one/data/00000.parquet")
+    assert [written.metadata.row_group(i).num_rows for i in range(written.num_row_groups)] == [4, 4, 2]
+    assert written.read().to_pylist() == rows
+
+
+def test_a_data_set_for_hugging_face_holds_the_videos_in_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export_huggingface, "GROUP_BYTES", 150)
+    tags = pa.array([[("k", "v")], None, []], pa.map_(pa.string(), pa.string()))
+    [batch] = batches([clip(tmp_path, name) for name in "abc"])
+    made = part(tmp_path / "to")
+    export_huggingface.write(made, iter([batch.append_column("tags", tags)]))
+    made.close()
+    written = pq.ParquetFile(tmp_path / "to/data/00000.parquet")
+    assert [written.metadata.row_group(i).num_rows for i in range(written.num_row_groups)] == [2, 1]
+    found = written.read().to_pylist()
+    assert [row["video"] for row in found] == [{"bytes": n.encode() * 100, "path": f"{n}.mp4"} for n in "abc"]
+    assert [row["tags"] for row in found] == [[{"key": "k", "value": "v"}], None, []]
+
+
+def test_features_are_named_as_datasets_names_them() -> None:
+    import datasets
+
+    types = [pa.string(), pa.int32(), pa.float64(), pa.float32(), pa.bool_(), pa.timestamp("us", tz="UTC")]
+    types += [pa.list_(pa.float32()), pa.list_(pa.struct([("a", pa.int64())])), pa.struct([("b", pa.list_(pa.string()))])]
+    schema = export_huggingface.featured(pa.schema([(f"c{i}", type_) for i, type_ in enumerate(types)]))
+    features = datasets.Features.from_arrow_schema(schema)
+    assert isinstance(features["video"], datasets.Video)
+    assert features.arrow_schema.types == schema.types

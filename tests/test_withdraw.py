@@ -1,0 +1,92 @@
+"""withdraw: clips go out of an export's files and index, their neighbours stay."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from udfs import withdraw
+
+
+def row(clip: str, path: str) -> dict[str, Any]:
+    """A row of an index."""
+    return {"clip_id": clip, "video_id": f"video of {clip}", "name": clip, "path": path, "num_bytes": 1, "sha256": "old"}
+
+
+@pytest.fixture
+def export(tmp_path: Path) -> Path:
+    """Clips a and b: in a shard, a table, a list and a summary together, in a file and a folder each; c in a library's own."""
+    with tarfile.open(tmp_path / "0.tar", "w") as shard:
+        for name in ("a.mp4", "a.json", "b.mp4", "b.json"):
+            shard.addfile(found := tarfile.TarInfo(name), io.BytesIO(b""))
+            assert found.size == 0
+    pq.write_table(pa.table({"id": ["a", "b"], "vector": [[1.0], [2.0]]}), tmp_path / "0.parquet")
+    (tmp_path / "all.json").write_text(
+        json.dumps({"clips": ["a", "b"], "of": {"a": 1, "b": 2}, "rows": [{"id": "a"}, {"id": "b"}]})
+    )
+    for clip in "ab":
+        (tmp_path / f"{clip}.mp4").write_bytes(clip.encode())
+        (tmp_path / clip).mkdir()
+        (tmp_path / clip / "0.jpg").write_bytes(b"x")
+    (tmp_path / "data.lance").mkdir()
+    (tmp_path / "index").mkdir()
+    shared = [row(clip, path) for path in ("0.tar", "0.parquet", "all.json") for clip in "ab"]
+    alone = [row(clip, f"{clip}.mp4") for clip in "ab"]
+    pq.write_table(
+        pa.Table.from_pylist([*shared, *alone, row("b", "data.lance"), row("c", "data.lance")]), tmp_path / "index" / "0.parquet"
+    )
+    return tmp_path
+
+
+def paths(export: Path, ids: set[str]) -> set[str]:
+    return {found.path for found in withdraw.held(str(export), ids)}
+
+
+def test_what_holds_a_clip_is_found(export: Path) -> None:
+    assert paths(export, {"a"}) == paths(export, {"a", "video of a"}) == {"a", "0.tar", "0.parquet", "all.json", "a.mp4"}
+    assert paths(export, {"video of b"}) == {"0.tar", "0.parquet", "all.json", "b.mp4", "data.lance"}
+    assert not paths(export, {"", "d"})
+    assert [withdraw.size(str(export), found) for found in withdraw.held(str(export), {"a"}) if found.path == "a"] == [(1, 1)]
+
+
+def test_a_clip_goes_and_its_neighbour_stays(export: Path) -> None:
+    withdraw.withdraw(str(export), {"a"})
+    assert not paths(export, {"a"})
+    with tarfile.open(export / "0.tar") as shard:
+        assert shard.getnames() == ["b.mp4", "b.json"]
+    assert pq.read_table(export / "0.parquet").to_pylist() == [{"id": "b", "vector": [2.0]}]
+    assert json.loads((export / "all.json").read_text()) == {"clips": ["b"], "of": {"b": 2}, "rows": [{"id": "b"}]}
+    assert sorted(path.name for path in export.iterdir()) == [
+        "0.parquet",
+        "0.tar",
+        "all.json",
+        "b",
+        "b.mp4",
+        "data.lance",
+        "index",
+    ]
+    index = {
+        found["path"]: found for found in pq.read_table(export / "index" / "0.parquet").to_pylist() if found["clip_id"] == "b"
+    }
+    assert index["0.tar"]["sha256"] == hashlib.sha256((export / "0.tar").read_bytes()).hexdigest()
+    assert index["b.mp4"]["sha256"] == "old"
+
+
+def test_what_only_its_library_can_write_is_still_found(export: Path) -> None:
+    withdraw.withdraw(str(export), {"b"})
+    assert paths(export, {"b"}) == {"data.lance"}
+    withdraw.withdraw(str(export), {"c"})
+    assert paths(export, {"b", "c"}) == {"data.lance"}
+
+
+def test_what_holds_nothing_else_goes_whole(export: Path) -> None:
+    withdraw.withdraw(str(export), {"a", "b", "c"})
+    assert [path.name for path in export.iterdir()] == ["index"]
