@@ -5,18 +5,22 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench bench-dedup test-cluster test-kill test-nights test-exports test-upkeep test-airflow tiny-models clean
+.PHONY: demo test lint bench bench-dedup test-cluster test-s3 test-kill test-nights test-exports test-upkeep test-airflow tiny-models clean
 
 demo: $(VENV)/demo | java
 	$(BIN)/python -m jobs.demo
 
 test: $(VENV)/dev | java
-	$(BIN)/pytest -m "not kill and not cluster and not nights and not exports and not upkeep"
+	$(BIN)/pytest -m "not kill and not cluster and not nights and not exports and not upkeep and not s3"
 
 # Says how many tasks shared each GPU, how often models were loaded, and how decoding and inference overlapped; then the main job
 # on a standalone cluster, of which a worker is killed.
 test-cluster: $(VENV)/dev | java
 	$(BIN)/pytest -s -m cluster
+
+# On a real S3 server of its own; says how many bytes were read of a large file, and what faults befell a run.
+test-s3: $(VENV)/dev | java
+	$(BIN)/pytest -s -m s3
 
 test-kill: $(VENV)/dev | java
 	$(BIN)/pytest -m kill

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from jobs import catalog, times
 from jobs.settings import Settings, SettingsError, load
-from udfs.errors import CODES
+from udfs import source, store
+from udfs.errors import CODES, MediaError, StoreError
 
 if TYPE_CHECKING:
     from jobs.run import Run
@@ -59,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = load(options.conf, options.set)
         if options.job == "models":
             return int(importlib.import_module("jobs.models").without_spark(options, settings))
-        options.output = _output(options.output)
+        options.output = _output(options.output, settings.sources)
         options.schema = None if options.schema is None else catalog.parse(options.schema)
         return _run(options, settings)
     except (SettingsError, UsageError, catalog.CatalogError) as e:
@@ -86,6 +87,7 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
     job = importlib.import_module(f"jobs.{options.job}")
     if hasattr(job, "check"):
         job.check(options, settings)
+    from jobs import stores
     from jobs.run import OutputBusyError, RemainsError, Run, locked
     from jobs.session import SessionError, connect
     from jobs.tables import TableError
@@ -93,8 +95,11 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
     reads_only = options.job in ("search", "sql")
     try:
         # Jobs that can tell what they would do sweep up themselves.
-        with nullcontext() if reads_only else locked(options.output, sweep="dry_run" not in options):
+        sweep = "dry_run" not in options
+        with nullcontext() if reads_only else locked(options.output, settings.sources, sweep=sweep):
+            settings = stores.configured(settings, (options.output, getattr(options, "manifest", "")))
             spark = connect(settings.spark, verbose=options.verbose)
+            stores.check(spark, options.output, settings.sources)
             if options.schema:
                 catalog.prepare(spark, options.schema, make=not reads_only)
             live = sys.stderr.isatty() and not options.verbose
@@ -120,14 +125,19 @@ def _publish(run: Run) -> None:
     views.publish(replace(run, recorded=sql.recorded(run)))
 
 
-def _output(name: str) -> str:
-    scheme, found, _ = name.partition("://")
-    if found and scheme != "file":
-        raise UsageError(f"--output {name}: no writer for {scheme}://, give a local folder")
-    path = os.path.abspath(name.removeprefix("file://"))
+def _output(name: str, sources: source.Params) -> str:
+    """The output as every process knows it: a path, s3://bucket/prefix, or dbfs:/path, which to Spark is another than /path."""
+    scheme = name.partition("://")[0] if "://" in name else ""
+    try:
+        if scheme in ("s3", "s3a"):
+            store.check(name, sources)
+            return name.rstrip("/")
+        path = source.local_path(name)
+    except (MediaError, StoreError) as e:
+        raise UsageError(f"--output {name}: {getattr(e, 'message', e)}") from e
     if os.path.exists(path) and not os.path.isdir(path):
         raise UsageError(f"--output {name}: is a file, not a folder")
-    return path
+    return f"dbfs:{path.removeprefix('/dbfs')}" if name.startswith("dbfs:") and path.startswith("/dbfs/") else path
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -140,7 +150,9 @@ def _parser() -> argparse.ArgumentParser:
         if name == "models":
             _fetch(job)
             continue
-        job.add_argument("--output", required=True, metavar="O", help="folder: O/tables and O/media")
+        job.add_argument(
+            "--output", required=True, metavar="O", help="folder, s3://bucket/prefix or dbfs:/path: O/tables and O/media"
+        )
         job.add_argument("--schema", metavar="[C.]S", help="schema of a catalog, in which tables and views are registered")
         job.add_argument("--verbose", action="store_true", help="show what Spark itself logs")
         if name == "sql":

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
-import shutil
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -20,10 +20,12 @@ from jobs.catalog import Schema
 from jobs.fingerprints import fingerprint
 from jobs.settings import Settings
 from jobs.tables import LANDING, Tables
-from udfs import checkpoints
+from udfs import checkpoints, source, store
 from udfs.batching import Env
+from udfs.errors import MediaError, StoreError
 from udfs.store import ASIDE
 
+log = logging.getLogger("reelmill")
 LEFT = (f"media/{ASIDE}", f"tables/{LANDING}")  # folders where a killed run leaves what was not complete
 
 
@@ -107,17 +109,34 @@ class Run:
 
 
 @contextmanager
-def locked(output: str, *, sweep: bool = True) -> Iterator[None]:
+def locked(output: str, sources: source.Params, *, sweep: bool = True) -> Iterator[None]:
     """Hold a local output for one run at a time, and sweep up what a killed one left; the lock goes with the process.
+
+    Stores have no locks. There, names that are the same in every run and Delta's commits guard the output: those of one
+    driver, or of several by `sources.s3_writers`.
 
     Raises:
         OutputBusyError: another run holds it.
     """
-    os.makedirs(output, exist_ok=True)
-    with open(os.path.join(output, ".lock"), "a+", encoding="utf-8") as lock:
+    with _lock(output) if store.has_locks(output) else nullcontext():
+        if sweep:
+            _sweep(output, sources)
+        yield
+
+
+def _sweep(output: str, sources: source.Params) -> None:
+    try:
+        store.sweep(output, f"tables/{LANDING}", sources)
+    except (MediaError, StoreError) as e:
+        log.warning("what killed runs left at %s stays: %s", output, e)
+
+
+@contextmanager
+def _lock(output: str) -> Iterator[None]:
+    folder = source.local_path(output)
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, ".lock"), "a+", encoding="utf-8") as lock:
         _hold(lock, output)
-        for left in LEFT if sweep else ():
-            shutil.rmtree(os.path.join(output, left), ignore_errors=True)
         yield
 
 

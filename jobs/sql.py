@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from dataclasses import replace
 
@@ -15,6 +14,7 @@ from pyspark.sql import functions as F
 from jobs import cli, views
 from jobs.run import Run
 from jobs.settings import Settings
+from udfs import store
 
 SHOWN = 1000  # rows
 WIDTH = 80  # characters of a cell; what has no blanks, such as a path, is shown whole
@@ -22,7 +22,7 @@ WIDTH = 80  # characters of a cell; what has no blanks, such as a path, is shown
 
 def check(options: argparse.Namespace, settings: Settings) -> None:
     """Refuse an output that holds no tables."""
-    if not options.schema and not os.path.isdir(f"{options.output}/tables"):
+    if not options.schema and not store.holds(f"{options.output}/tables", settings.sources):
         raise cli.UsageError(f"--output {options.output}: no tables here")
 
 

@@ -22,6 +22,7 @@ from jobs.tables import struct_type
 from schemas import TABLES
 from udfs import batching, waves
 from udfs.batching import Env
+from udfs.errors import PASSING
 from udfs.resources import Resources
 
 log = logging.getLogger("reelmill")
@@ -58,8 +59,8 @@ def pending(run: Run, stage: Stage) -> DataFrame:
 
 
 def given_up(run: Run, stage: str) -> DataFrame:
-    """Key and fingerprint of the inputs that failed in a stage and are not to be tried again."""
-    failed = run.tables.read("failures").where(F.col("stage") == stage)
+    """Key and fingerprint of the inputs that failed in a stage, by their own fault, and are not to be tried again."""
+    failed = run.tables.read("failures").where((F.col("stage") == stage) & ~F.col("code").isin(*PASSING))
     if run.retry is not None:
         failed = failed.where(~F.col("code").isin(*run.retry)) if run.retry else failed.limit(0)
     return failed.select("key", "fingerprint")

@@ -10,6 +10,10 @@ import pytest
 
 from jobs import cli
 from jobs.run import OutputBusyError, locked
+from udfs.source import Params
+
+HERE = Params()
+IMPATIENT = ("--set=sources.retry_s=0.1", "--set=sources.s3_region=us-east-1", "--set=sources.s3_anonymous=true")
 
 
 @pytest.mark.parametrize(
@@ -19,7 +23,11 @@ from jobs.run import OutputBusyError, locked
             ["split", "--output", "{out}", "--set", "split.clip_len=3"],
             "no setting split.clip_len; did you mean split.clip_len_s?",
         ),
-        (["clip", "--output", "s3://bucket/x"], "no writer for s3://"),
+        (["clip", "--output", "gs://bucket/x"], "no reader for gs:// addresses"),
+        (
+            ["clip", "--output", "s3://bucket/x", "--set=sources.s3_endpoint=http://127.0.0.1:9", *IMPATIENT],
+            "EndpointConnectionError",
+        ),
         (["ingest", "--output", "{out}", "--manifest", "{out}/none"], "no such file"),
         (["ingest", "--output", "{out}", "--manifest", "{out}"], "no video there"),
         (["sql", "--output", "{out}", "select 1"], "no tables here"),
@@ -46,20 +54,24 @@ def test_a_command_that_is_none_has_status_2(arguments: list[str], capsys: pytes
 
 
 def test_an_output_takes_one_run_at_a_time(tmp_path: Path) -> None:
-    with locked(str(tmp_path)), pytest.raises(OutputBusyError, match="in use by another run"), locked(str(tmp_path)):
+    with (
+        locked(str(tmp_path), HERE),
+        pytest.raises(OutputBusyError, match="in use by another run"),
+        locked(str(tmp_path), HERE),
+    ):
         pass
 
 
 def test_the_lock_goes_with_the_run(tmp_path: Path) -> None:
     for _ in range(2):
-        with locked(str(tmp_path)):
+        with locked(str(tmp_path), HERE):
             assert (tmp_path / ".lock").exists()
 
 
 def test_what_a_killed_run_was_writing_is_cleared(tmp_path: Path) -> None:
     (tmp_path / "media" / ".writing").mkdir(parents=True)
     (tmp_path / "media" / ".writing" / "half.mp4").write_bytes(b"half")
-    with locked(str(tmp_path)):
+    with locked(str(tmp_path), HERE):
         assert not (tmp_path / "media" / ".writing").exists()
 
 

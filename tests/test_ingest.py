@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from pyspark.sql import SparkSession
 
+from jobs.run import Run
+from jobs.settings import Settings
+from jobs.stage import given_up
+from jobs.tables import struct_type
+from schemas import TABLES
 from schemas.videos import TABLE
 from tests.footage import write_numbered
 from udfs import ingest, source
@@ -63,6 +70,14 @@ def test_a_batch_holds_videos_and_failures_by_uri(good: Path, tmp_path: Path) ->
     assert batch["num_frames"].tolist() == [30, None, None]
     assert batch["failed_key"].tolist() == [None, *uris[1:]]
     assert batch["failed_code"].tolist() == [None, "UNSUPPORTED", "NOT_FOUND"]
+
+
+@pytest.mark.spark
+def test_what_could_not_be_reached_is_asked_again(spark: SparkSession, tmp_path: Path) -> None:
+    run = Run(spark, str(tmp_path), Settings())
+    failures = [(code.lower(), "ingest", code, "", 1, datetime.now(UTC), "f", "r") for code in ("CORRUPT", "UNREACHABLE")]
+    run.tables.add("failures", spark.createDataFrame(failures, struct_type(TABLES["failures"].schema)))
+    assert [row["key"] for row in given_up(run, "ingest").collect()] == ["corrupt"]
 
 
 def test_bytes_that_were_taken_down_are_refused_at_any_address(good: Path) -> None:

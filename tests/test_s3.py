@@ -128,6 +128,11 @@ def test_keys_that_are_wrong_stop_the_run(proxy: Proxy, uri: str, monkeypatch: p
     assert "wrong" not in str(e.value)
 
 
+def test_who_may_not_read_is_denied(proxy: Proxy, uri: str) -> None:
+    with pytest.raises(MediaError, match="DENIED: the store says AccessDenied"):
+        s3.stat(uri, proxy.params(s3_anonymous=True))
+
+
 def test_no_keys_at_all_stop_the_run(proxy: Proxy, uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in KEYS:
         monkeypatch.delenv(name)

@@ -44,6 +44,7 @@ def test_spark_keys_pass_through_as_text() -> None:
         ("split.clip_stride_s=0", "split.clip_stride_s: "),
         ("split.clip_stride_s=20", "split: clip_stride_s 20.0 is over clip_len_s 10.0"),
         ("split.min_clip_length_s=11", "split: min_clip_length_s 11.0 is over clip_len_s 10.0"),
+        ("sources.s3_endpoint=http://me:s3cret@host", "sources: s3_endpoint: credentials do not belong into an address"),
         ("split.clip_len_s=nan", "split.clip_len_s: "),
     ],
 )

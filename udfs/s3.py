@@ -7,7 +7,9 @@ import mimetypes
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import lru_cache, partial
+from operator import methodcaller
 from typing import Any, BinaryIO, TypeVar
 
 import boto3
@@ -128,6 +130,54 @@ def put(uri: str, path: str, params: Params) -> None:
             s3.put_object(Bucket=bucket, Key=key, Body=f, ContentType=kind)
 
         _written(attempt, bucket, params)
+
+
+def check(uri: str, params: Params) -> None:
+    """Whether a bucket is there and may be looked into.
+
+    Raises:
+        MediaError: NOT_FOUND, DENIED or UNREACHABLE.
+        StoreError: a fault of credentials or region.
+    """
+    holds(uri, params)
+
+
+def holds(uri: str, params: Params) -> bool:
+    """Whether there is an object below a uri; raises as `check`."""
+    at = _below(uri)
+    answer = asked(lambda s3: s3.list_objects_v2(**at, MaxKeys=1), at["Bucket"], params)
+    return bool(answer.get("KeyCount"))
+
+
+def abandon(uri: str, older_than_s: float, params: Params) -> None:
+    """Abort the uploads below a uri that were begun so long ago and never completed; raises as `check`."""
+    at = _below(uri)
+    for left in _listed("list_multipart_uploads", "Uploads", at, params):
+        if _age_s(left["Initiated"]) > older_than_s:
+            begun = {"Bucket": at["Bucket"], "Key": left["Key"], "UploadId": left["UploadId"]}
+            asked(methodcaller("abort_multipart_upload", **begun), at["Bucket"], params)
+
+
+def expire(uri: str, older_than_s: float, params: Params) -> None:
+    """Delete the objects below a uri that were written so long ago; raises as `check`."""
+    at = _below(uri)
+    for left in _listed("list_objects_v2", "Contents", at, params):
+        if _age_s(left["LastModified"]) > older_than_s:
+            asked(methodcaller("delete_object", Bucket=at["Bucket"], Key=left["Key"]), at["Bucket"], params)
+
+
+def _listed(method: str, items: str, at: dict[str, str], params: Params) -> list[dict[str, Any]]:
+    pages = asked(lambda s3: list(s3.get_paginator(method).paginate(**at)), at["Bucket"], params)
+    return [item for page in pages for item in page.get(items, [])]
+
+
+def _age_s(time: datetime) -> float:
+    return (datetime.now(UTC) - time).total_seconds()
+
+
+def _below(uri: str) -> dict[str, str]:
+    bucket, _, key = uri.partition("://")[2].partition("/")
+    return {"Bucket": bucket, "Prefix": f"{key.rstrip('/')}/" if key else ""}
 
 
 def _put_parts(f: BinaryIO, size: int, at: dict[str, str], kind: str, params: Params) -> None:

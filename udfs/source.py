@@ -10,7 +10,7 @@ import stat
 import uuid
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import quote, unquote
 
 from pydantic import ConfigDict, Field
@@ -47,6 +47,9 @@ class Params:
     s3_region: Annotated[str, Field(description="empty: as AWS's own tools find it")] = ""
     s3_profile: Annotated[str, Field(description="of ~/.aws; empty: AWS's usual chain of credentials")] = ""
     s3_anonymous: Annotated[bool, Field(description="no credentials: buckets that anyone may read")] = False
+    s3_writers: Annotated[
+        Literal["one", "several"], Field(description="runs at once on one output there; several: by a table of DynamoDB's")
+    ] = "one"
     requests_per_s: Annotated[float, Field(ge=0, description="to remote stores, of all processes of a host; 0: no limit")] = 500.0
     timeout_s: Annotated[float, Field(gt=0, description="for a connection, and for the next bytes of an answer")] = 20.0
     retry_s: Annotated[float, Field(ge=0, description="how long 503s, resets and short answers are tried again")] = 60.0
@@ -55,6 +58,10 @@ class Params:
     http_redirects: Annotated[int, Field(ge=0, le=20)] = 5
     http_total_s: Annotated[float, Field(gt=0, description="for one answer, all of it")] = 100.0
     http_disk_bytes: Annotated[int, Field(gt=0, description="a host, for files of servers without ranges")] = 20_000_000_000
+
+    def __post_init__(self) -> None:
+        if "@" in self.s3_endpoint:  # it is told in every run's row
+            raise ValueError("s3_endpoint: credentials do not belong into an address")
 
 
 def local_path(uri: str) -> str:

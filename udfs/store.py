@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import time
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -18,6 +19,8 @@ from udfs.source import local_path
 
 ASIDE = ".writing"  # folder of the media root for files that are not complete yet; a killed run leaves them there
 LEFT_S = 24 * 3600.0  # an unfinished file of this age, on its way to a store, has no process any more
+OLD_S = 7 * 24 * 3600.0  # what lies unfinished in a store for so long is no run's: several may be at work there
+MOUNTS = ("/dbfs/", "/Volumes/")  # of Databricks: what is written there cannot be gone back in
 
 
 def media_uri(root: str, kind: str, key: str, fingerprint: str, suffix: str) -> str:
@@ -31,39 +34,76 @@ def writing(uri: str, params: source.Params, root: str | None = None) -> Iterato
 
     `root` is the folder that `uri` lies somewhere below, where that is no `media_uri`.
     """
-    if source.is_remote(uri):
-        with aside(uri) as folder:
-            path = os.path.join(folder, uri.rpartition("/")[2])
-            yield path
+    root, name = root or uri.rsplit("/", 3)[0], uri.rpartition("/")[2]
+    with aside(root) as folder:
+        path = os.path.join(folder, name)
+        yield path
+        if source.is_remote(uri):
             source.transport(uri).put(uri, path, params)
-        return
-    target = local_path(uri)
-    folder, name = os.path.split(target)
-    root = root or os.path.dirname(os.path.dirname(folder))  # so that the last step is a rename within one file system
-    os.makedirs(folder, exist_ok=True)
-    os.makedirs(os.path.join(root, ASIDE), exist_ok=True)
-    # The suffix stays last: muxers choose the format by it.
-    handle, unfinished = tempfile.mkstemp(dir=os.path.join(root, ASIDE), suffix=os.path.splitext(name)[1])
-    os.close(handle)
-    try:
-        yield unfinished
-        os.chmod(unfinished, 0o644)  # mkstemp's 0600 would lock readers out
-        os.replace(unfinished, target)
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(unfinished)
+        else:
+            _place(path, local_path(uri), local_path(root))
 
 
 @contextmanager
 def aside(root: str) -> Iterator[str]:
-    """A folder of this machine for files that are not complete yet, gone when the block ends.
+    """A folder of this machine for files that are not complete yet, gone when the block ends; `root` is a media root.
 
     What a killed run leaves is swept up: in a local media root by the next run, on the way to a store after a day.
     """
-    folder = _waiting_room() if source.is_remote(root) else os.path.join(local_path(root), ASIDE)
+    on_its_way = source.is_remote(root) or local_path(root).startswith(MOUNTS)
+    folder = _waiting_room() if on_its_way else os.path.join(local_path(root), ASIDE)
     os.makedirs(folder, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as own:
         yield own
+
+
+def has_locks(output: str) -> bool:
+    """Whether an output is a folder of a file system that knows locks, which neither stores nor Databricks' mounts do."""
+    return not source.is_remote(output) and not local_path(output).startswith(MOUNTS)
+
+
+def check(output: str, params: source.Params) -> None:
+    """Whether an output's store is there and lets us in.
+
+    Raises:
+        MediaError: it is not, or does not.
+        StoreError: it cannot be asked.
+    """
+    if source.is_remote(output):
+        source.transport(output).check(output, params)
+
+
+def holds(uri: str, params: source.Params) -> bool:
+    """Whether anything lies below a uri.
+
+    Raises:
+        MediaError, StoreError: its store cannot be asked.
+    """
+    return bool(source.transport(uri).holds(uri, params)) if source.is_remote(uri) else os.path.isdir(local_path(uri))
+
+
+def sweep(output: str, landing: str, params: source.Params) -> None:
+    """Remove the unfinished media and the rows not yet in a table that killed runs left: in a store, those older than any run.
+
+    Raises:
+        MediaError, StoreError: its store cannot be asked, or does not allow it.
+    """
+    if source.is_remote(output):
+        remote = source.transport(output)
+        remote.abandon(f"{output}/media", OLD_S, params)
+        remote.expire(f"{output}/{landing}", OLD_S, params)
+        return
+    for folder in (f"media/{ASIDE}", landing):
+        shutil.rmtree(os.path.join(local_path(output), folder), ignore_errors=True)
+
+
+def _place(path: str, target: str, root: str) -> None:
+    """Rename, so that a file is there complete or not at all; mounts are written to from the beginning to the end, beside it."""
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    if target.startswith(MOUNTS):
+        os.makedirs(os.path.join(root, ASIDE), exist_ok=True)
+        path = shutil.copyfile(path, os.path.join(root, ASIDE, uuid.uuid4().hex))
+    os.replace(path, target)
 
 
 @cache
