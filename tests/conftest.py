@@ -16,6 +16,15 @@ from tests.footage import write_numbered
 from tests.outputs import CURATED
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _keys() -> Iterator[None]:
+    """The keys of the test's own S3 server, in the environment from the start: Spark's workers have that of when it started."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in s3.KEYS.items():
+            patch.setenv(name, value)
+        yield
+
+
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
     """Reelmill's own session on two local cores."""
@@ -37,10 +46,8 @@ def curated(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3.Server]:
-    """A real S3 server on this machine, whose keys are in the environment."""
-    with pytest.MonkeyPatch.context() as patch, s3.serving(tmp_path_factory.mktemp("s3")) as server:
-        for name, value in s3.KEYS.items():
-            patch.setenv(name, value)
+    """A real S3 server on this machine."""
+    with s3.serving(tmp_path_factory.mktemp("s3")) as server:
         yield server
 
 
