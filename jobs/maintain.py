@@ -99,7 +99,7 @@ def _orphans(run: Run, kept: Rows, *, dry_run: bool) -> Iterator[Step]:
     files = upkeep.media(run).where(F.col("changed_s") < before)
     with run.tables.landing(f"{run.run_id}-maintain-orphans") as land:
         orphans = land(files.join(upkeep.named(kept), on="place", how="left_anti"))
-        yield Step("media without a row", "media", None, *(upkeep.size(orphans) if dry_run else upkeep.removed(orphans)))
+        yield Step("media without a row", "media", None, *(upkeep.size(orphans) if dry_run else upkeep.removed(run, orphans)))
 
 
 def _compacted(run: Run, name: str, *, dry_run: bool) -> Iterator[Step]:

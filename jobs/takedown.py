@@ -209,7 +209,7 @@ def _dropped(run: Run, what: str, name: str, keys: DataFrame, *, dry_run: bool) 
 def _media(run: Run, doomed: Doomed, stack: ExitStack, *, dry_run: bool) -> Step:
     """Delete the media files of the clips, those of earlier settings too."""
     files = _landed(run, stack, "media", _files(run, doomed))
-    return Step("media of it", "media", None, *(upkeep.size(files) if dry_run else upkeep.removed(files)))
+    return Step("media of it", "media", None, *(upkeep.size(files) if dry_run else upkeep.removed(run, files)))
 
 
 def _files(run: Run, doomed: Doomed) -> DataFrame:

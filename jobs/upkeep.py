@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterable
-from functools import reduce
+from functools import partial, reduce
 from typing import NamedTuple
 
 import pandas as pd
@@ -16,7 +15,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from jobs import session
 from jobs.run import LEFT, Run
 from schemas import TABLES
-from udfs import store, upkeep
+from udfs import source, store, upkeep
 
 # The columns that name media files, as an array a row.
 MEDIA = {"clips": "array(uri)", "signals": "concat(array(proxy_uri), coalesce(previews.uri, array()))"}
@@ -45,12 +44,12 @@ def existing(run: Run) -> list[str]:
 
 def media(run: Run) -> DataFrame:
     """Rows of udfs/upkeep.py's FILES: every media file, listed a folder at a time on the executors."""
-    found = [(folder,) for folder in store.folders(f"{run.output}/media")]
+    found = [(folder,) for folder in store.folders(f"{run.output}/media", run.settings.sources)]
     tasks = max(1, min(len(found), 4 * run.spark.sparkContext.defaultParallelism))
     return (
         run.spark.createDataFrame(found, "folder string")
         .repartition(tasks)
-        .mapInArrow(upkeep.listed, from_arrow_schema(upkeep.FILES))
+        .mapInArrow(partial(upkeep.listed, sources=run.settings.sources), from_arrow_schema(upkeep.FILES))
     )
 
 
@@ -60,9 +59,9 @@ def named(rows: Callable[[str], DataFrame]) -> DataFrame:
     return reduce(DataFrame.union, uris).select(F.substring_index("uri", "/", -3).alias("place"))
 
 
-def removed(files: DataFrame) -> tuple[int, int]:
+def removed(run: Run, files: DataFrame) -> tuple[int, int]:
     """Delete these files, which must be stored rows; how many there were, and their bytes."""
-    gone = files.mapInArrow(upkeep.removed, from_arrow_schema(upkeep.GONE))
+    gone = files.mapInArrow(partial(upkeep.removed, sources=run.settings.sources), from_arrow_schema(upkeep.GONE))
     return _sums(gone.agg(F.sum("num_files"), F.sum("num_bytes")))
 
 
@@ -93,11 +92,11 @@ def vacuum(run: Run, name: str, keep_hours: float, *, dry_run: bool = False) -> 
 
 
 def swept(run: Run, *, dry_run: bool = False) -> Step:
-    """Remove what killed runs left half-written."""
-    folders = [os.path.join(run.output, left) for left in LEFT]
-    sizes = [os.path.getsize(os.path.join(at, name)) for folder in folders for at, _, names in os.walk(folder) for name in names]
-    for folder in () if dry_run else folders:
-        shutil.rmtree(folder, ignore_errors=True)
+    """Remove what killed runs left half-written; in a store, where nobody can tell whose it is, only what is a week old."""
+    local = [] if source.is_remote(run.output) else [os.path.join(run.output, left) for left in LEFT]
+    sizes = [os.path.getsize(os.path.join(at, name)) for folder in local for at, _, names in os.walk(folder) for name in names]
+    if not dry_run:
+        store.sweep(run.output, LEFT[1], run.settings.sources)
     return Step("left half-written", " ".join(LEFT), files=len(sizes), num_bytes=sum(sizes))
 
 

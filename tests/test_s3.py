@@ -297,3 +297,19 @@ def test_a_clip_in_a_store_is_read_back(s3_server: Server, proxy: Proxy, tmp_pat
     _, here = embed.look(str(path), 8, frames.short_side(64), env)
     assert (there == here).all()
     assert len(windowframes.look(row["uri"], [0.0, 1.0], frames.short_side(64), env)) == 2
+
+
+def test_media_in_a_store_are_listed_folder_by_folder_and_removed(s3_server: Server, proxy: Proxy, tmp_path: Path) -> None:
+    root, params, path = "s3://things/out 1/media", proxy.params(), tmp_path / "a"
+    path.write_bytes(b"abc")
+    names = ["clips/ab/abc-1.mp4", "clips/cd/cde-1.mp4", "proxies/ab/abc-2.mp4"]
+    uris = [s3_server.put(f"{root}/{name}", path) for name in names]
+    s3_server.put("s3://things/out 10/media/clips/ab/abc-1.mp4", path)
+    folders = store.folders(root, params)
+    assert folders == [f"{root}/clips/ab", f"{root}/clips/cd", f"{root}/proxies/ab"]
+    found = [file for folder in folders for file in store.files(folder, params)]
+    assert [(file.uri, file.num_bytes) for file in found] == [(uri, 3) for uri in uris]
+    assert all(abs(file.changed_s - path.stat().st_mtime) < 60 for file in found)
+    assert store.remove(uris[:2], params) == uris[:2]
+    assert store.folders(root, params) == [f"{root}/proxies/ab"]
+    assert store.holds("s3://things/out 10", params)

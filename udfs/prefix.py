@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -75,16 +74,4 @@ def rows(batches: Iterable[pd.DataFrame], params: Params) -> Iterator[pd.DataFra
 
 
 def _pages(part: Part, params: Params) -> Iterator[dict[str, Any]]:
-    """Each page is asked for until it comes; boto3's paginator would begin anew."""
-    how: dict[str, str] = {"Bucket": part.bucket, "Prefix": part.prefix} | ({"Delimiter": "/"} if part.flat else {})
-    while True:
-        page = s3.asked(partial(_page, how=how), part.bucket, params)
-        yield page
-        if not page.get("IsTruncated"):
-            return
-        how = how | {"ContinuationToken": page["NextContinuationToken"]}
-
-
-def _page(client: Any, how: dict[str, str]) -> dict[str, Any]:
-    page: dict[str, Any] = client.list_objects_v2(**how)
-    return page
+    return s3.pages({"Bucket": part.bucket, "Prefix": part.prefix} | ({"Delimiter": "/"} if part.flat else {}), params)

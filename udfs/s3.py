@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import mimetypes
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache, partial
+from itertools import islice
 from operator import methodcaller
 from typing import Any, BinaryIO, TypeVar
 
@@ -33,6 +34,7 @@ from udfs.source import Params
 T = TypeVar("T")
 PART = 64 << 20  # bytes up to which an object is one PUT; above it, of a part of its upload
 MAX_PARTS = 10_000  # by S3's rules
+MAX_DELETED = 1000  # at once, by the same
 GONE = {"404", "NoSuchKey", "NoSuchBucket", "NoSuchVersion"}
 FORBIDDEN = {"AccessDenied", "AllAccessDisabled", "InvalidObjectState"}  # the last one: in an archive
 OTHER = {"412", "PreconditionFailed", "416", "InvalidRange"}
@@ -149,26 +151,63 @@ def holds(uri: str, params: Params) -> bool:
     return bool(answer.get("KeyCount"))
 
 
+def folders(uri: str, params: Params) -> list[str]:
+    """The uris of the folders right below a uri; raises as `check`."""
+    at = _below(uri)
+    found = (entry for page in pages(at | {"Delimiter": "/"}, params) for entry in page.get("CommonPrefixes", []))
+    return [f"s3://{at['Bucket']}/{entry['Prefix'].rstrip('/')}" for entry in found]
+
+
+def files(uri: str, params: Params) -> Iterator[tuple[str, int, float]]:
+    """Uri, bytes and time of change, seconds of Unix time, of each object below a uri, as they come; raises as `check`."""
+    at = _below(uri)
+    for page in pages(at, params):
+        for entry in page.get("Contents", []):
+            yield f"s3://{at['Bucket']}/{entry['Key']}", entry["Size"], entry["LastModified"].timestamp()
+
+
+def remove(uris: Iterable[str], params: Params) -> list[str]:
+    """Delete objects of one bucket; those that are not there any more, which no store tells from those that never were.
+
+    Raises:
+        MediaError: as `check`.
+        StoreError: the store does not allow it.
+    """
+    left, gone = iter(uris), list[str]()
+    while some := list(islice(left, MAX_DELETED)):
+        bucket = place(some[0])[0]
+        delete = {"Objects": [{"Key": place(uri)[1]} for uri in some], "Quiet": True}
+        answer = asked(methodcaller("delete_objects", Bucket=bucket, Delete=delete), bucket, params)
+        if errors := answer.get("Errors"):
+            raise StoreError(f"s3://{bucket}: {len(errors)} objects stay: the store says {errors[0].get('Code')}")
+        gone += some
+    return gone
+
+
 def abandon(uri: str, older_than_s: float, params: Params) -> None:
     """Abort the uploads below a uri that were begun so long ago and never completed; raises as `check`."""
     at = _below(uri)
-    for left in _listed("list_multipart_uploads", "Uploads", at, params):
+    uploads = asked(lambda s3: list(s3.get_paginator("list_multipart_uploads").paginate(**at)), at["Bucket"], params)
+    for left in (upload for page in uploads for upload in page.get("Uploads", [])):
         if _age_s(left["Initiated"]) > older_than_s:
             begun = {"Bucket": at["Bucket"], "Key": left["Key"], "UploadId": left["UploadId"]}
             asked(methodcaller("abort_multipart_upload", **begun), at["Bucket"], params)
 
 
 def expire(uri: str, older_than_s: float, params: Params) -> None:
-    """Delete the objects below a uri that were written so long ago; raises as `check`."""
-    at = _below(uri)
-    for left in _listed("list_objects_v2", "Contents", at, params):
-        if _age_s(left["LastModified"]) > older_than_s:
-            asked(methodcaller("delete_object", Bucket=at["Bucket"], Key=left["Key"]), at["Bucket"], params)
+    """Delete the objects below a uri that were written so long ago; raises as `remove`."""
+    before = datetime.now(UTC).timestamp() - older_than_s
+    remove((left for left, _, changed_s in files(uri, params) if changed_s < before), params)
 
 
-def _listed(method: str, items: str, at: dict[str, str], params: Params) -> list[dict[str, Any]]:
-    pages = asked(lambda s3: list(s3.get_paginator(method).paginate(**at)), at["Bucket"], params)
-    return [item for page in pages for item in page.get(items, [])]
+def pages(at: dict[str, str], params: Params) -> Iterator[dict[str, Any]]:
+    """What list_objects_v2 answers, each page asked for until it comes; boto3's paginator would begin anew. Raises as `check`."""
+    while True:
+        page: dict[str, Any] = asked(methodcaller("list_objects_v2", **at), at["Bucket"], params)
+        yield page
+        if not page.get("IsTruncated"):
+            return
+        at = at | {"ContinuationToken": page["NextContinuationToken"]}
 
 
 def _age_s(time: datetime) -> float:

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -131,13 +131,16 @@ class File(NamedTuple):
     changed_s: float  # seconds of Unix time
 
 
-def folders(root: str) -> list[str]:
+def folders(root: str, params: source.Params) -> list[str]:
     """The folders of a media root that hold files: <root>/<kind>/<first two characters of the key>."""
-    return sorted(found for kind in _within(root) for found in _within(kind))
+    return sorted(found for kind in _within(root, params) for found in _within(kind, params))
 
 
-def files(folder: str) -> Iterator[File]:
+def files(folder: str, params: source.Params) -> Iterator[File]:
     """The files of one of `folders`, as they come."""
+    if source.is_remote(folder):
+        yield from (File(*found) for found in source.transport(folder).files(folder, params))
+        return
     with suppress(FileNotFoundError), os.scandir(local_path(folder)) as entries:
         for entry in entries:
             if entry.is_file(follow_symlinks=False):
@@ -145,8 +148,10 @@ def files(folder: str) -> Iterator[File]:
                 yield File(f"{folder}/{entry.name}", info.st_size, info.st_mtime)
 
 
-def remove(uris: Iterable[str]) -> list[str]:
-    """Delete media files; those that were still there."""
+def remove(uris: Sequence[str], params: source.Params) -> list[str]:
+    """Delete media files of one output; those that were still there, as far as its store tells."""
+    if uris and source.is_remote(uris[0]):
+        return list(source.transport(uris[0]).remove(uris, params))
     gone = []
     for uri in uris:
         with suppress(FileNotFoundError):
@@ -160,7 +165,9 @@ def place(uri: str) -> str:
     return "/".join(uri.split("/")[-3:])
 
 
-def _within(folder: str) -> list[str]:
+def _within(folder: str, params: source.Params) -> list[str]:
+    if source.is_remote(folder):
+        return list(source.transport(folder).folders(folder, params))
     with suppress(FileNotFoundError), os.scandir(local_path(folder)) as entries:
         return [f"{folder}/{entry.name}" for entry in entries if entry.is_dir(follow_symlinks=False) and entry.name != ASIDE]
     return []
