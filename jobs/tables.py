@@ -238,7 +238,7 @@ class Tables:
                 self._add_check(name, check, condition)
 
     def _add_check(self, name: str, check: str, condition: str) -> None:
-        query = f"ALTER TABLE {self.sql(name)} ADD CONSTRAINT {check} CHECK ({condition})"
+        query = f"ALTER TABLE {self.sql(name)} ADD CONSTRAINT {quoted(check)} CHECK ({condition})"
         try:
             _unless_overtaken(lambda: self.spark.sql(query))
         except AnalysisException as e:

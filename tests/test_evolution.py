@@ -41,6 +41,7 @@ def made_by_another(path: Path, lost: str) -> None:
     write_deltalake(path, old)
 
 
+@pytest.mark.upkeep
 def test_a_run_goes_on_from_tables_of_another_release(
     spark: SparkSession, curated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
