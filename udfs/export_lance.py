@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from udfs.export_parquet import opened, told
@@ -22,7 +23,9 @@ def write(part: Part, batches: Iterator[pa.RecordBatch]) -> None:
 
     clips: list[Clip] = []
     schema, tables = opened(told(batches, clips))
-    reader = pa.RecordBatchReader.from_batches(schema, (batch for table in tables for batch in table.to_batches()))
+    # Of an empty list of lists Spark leaves out the one offset there is, on which Lance panics: a copy has it.
+    copies = (table.take(np.arange(len(table))) for table in tables)
+    reader = pa.RecordBatchReader.from_batches(schema, (batch for table in copies for batch in table.to_batches()))
     [fragment] = write_fragments(reader, f"{part.to}/{FOLDER}", schema, max_rows_per_file=1 << 40)
     [file] = fragment.to_json()["files"]
     part.wrote(f"{FOLDER}/data/{file['path']}", clips)
