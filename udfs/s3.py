@@ -196,8 +196,8 @@ def abandon(uri: str, older_than_s: float, params: Params) -> None:
 
 def expire(uri: str, older_than_s: float, params: Params) -> None:
     """Delete the objects below a uri that were written so long ago; raises as `remove`."""
-    before = datetime.now(UTC).timestamp() - older_than_s
-    remove((left for left, _, changed_s in files(uri, params) if changed_s < before), params)
+    listed = files(uri, params)
+    remove((left for left, _, changed_s in listed if _age_s(datetime.fromtimestamp(changed_s, UTC)) > older_than_s), params)
 
 
 def pages(at: dict[str, str], params: Params) -> Iterator[dict[str, Any]]:
