@@ -6,7 +6,7 @@ import math
 import mimetypes
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from itertools import islice
@@ -222,14 +222,17 @@ def _below(uri: str) -> dict[str, str]:
 def _put_parts(f: BinaryIO, size: int, at: dict[str, str], kind: str, params: Params) -> None:
     upload = _written(lambda s3: s3.create_multipart_upload(**at, ContentType=kind), at["Bucket"], params)
     at = at | {"UploadId": upload["UploadId"]}
-    try:
+    with ExitStack() as stack:
+        stack.callback(_abort, at, params)
         length = max(PART, math.ceil(size / MAX_PARTS))
         parts = [_part(f.read(length), number, at, params) for number in range(1, math.ceil(size / length) + 1)]
         _written(partial(_complete, size=size, at=at, parts=parts), at["Bucket"], params)
-    except BaseException:
-        with suppress(MediaError, StoreError):  # else its parts are paid for, unseen
-            _written(lambda s3: s3.abort_multipart_upload(**at), at["Bucket"], params)
-        raise
+        stack.pop_all()
+
+
+def _abort(at: dict[str, str], params: Params) -> None:
+    with suppress(MediaError, StoreError):  # else its parts are paid for, unseen
+        _written(lambda s3: s3.abort_multipart_upload(**at), at["Bucket"], params)
 
 
 def _part(data: bytes, number: int, at: dict[str, str], params: Params) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import NamedTuple
@@ -63,14 +63,13 @@ class Line(HTTPConnection):
         """
         wire = _dial(self.at, self.params)
         self.wire = wire.dup()  # a TLS socket takes the first one over while it shakes hands
-        try:
-            self.sock = _tls().wrap_socket(wire, server_hostname=self.at.host) if self.at.secure else wire
-        except ssl.SSLCertVerificationError as e:
-            wire.close()
-            raise MediaError("DENIED", f"the certificate of {self.at.host} is not trusted: {e.verify_message}") from e
-        except BaseException:
-            wire.close()
-            raise
+        with ExitStack() as stack:
+            stack.callback(wire.close)
+            try:
+                self.sock = _tls().wrap_socket(wire, server_hostname=self.at.host) if self.at.secure else wire
+            except ssl.SSLCertVerificationError as e:
+                raise MediaError("DENIED", f"the certificate of {self.at.host} is not trusted: {e.verify_message}") from e
+            stack.pop_all()
 
     def hang_up(self) -> None:
         """End what is under way, from another thread: reading then meets its end."""
