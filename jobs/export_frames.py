@@ -8,7 +8,6 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from functools import partial
 
 from pyspark.errors import AnalysisException, ParseException
@@ -16,7 +15,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import LongType, StructType
 
-from jobs import cli, history, sql, stage, views
+from jobs import cli, history, sql, stage
 from jobs.history import Counts
 from jobs.progress import Progress
 from jobs.run import Run
@@ -72,7 +71,7 @@ def _aside(run: Run, to: str) -> Iterator[str]:
 def _pending(run: Run) -> DataFrame:
     """What the settings ask for, but for what failed before with the same bytes and settings."""
     params = run.settings.export
-    views.register(replace(run, recorded=sql.recorded(run)))
+    sql.views_of(run)
     view, key, version, num_bytes = KINDS[params.what]
     try:
         asked = run.spark.table(view).where(params.where)

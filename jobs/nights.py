@@ -101,20 +101,18 @@ def night(run: Run, model: Model, land: Land) -> Night:
 def without_gone(run: Run, model: Model, night: Night, land: Land) -> Night:
     """Drop the places of clips that are wanted no more, and of all that fell because of one of them: these are placed anew."""
     gone = night.changed.where(F.col("wanted").isNull()).select("clip_id")
-    lost = _lost(run, model, gone)
+    lost = followed(gone, made(run, "duplicates", model.version).where(fallen(run)))
     run.tables.drop("duplicates", lost)
     anew = lost.join(gone, on="clip_id", how="left_anti").unionByName(night.unplaced)
     return night._replace(unplaced=land("unplaced", anew))
 
 
-def _lost(run: Run, model: Model, gone: DataFrame) -> DataFrame:
-    newest = gone.localCheckpoint()
-    every = newest
-    linked = made(run, "duplicates", model.version).where(fallen(run)).select("clip_id", "duplicate_of")
+def followed(first: DataFrame, linked: DataFrame) -> DataFrame:
+    """The clips of `first` (clip_id), and all that are linked (clip_id, duplicate_of) to one of them, or to one of those."""
+    every = newest = first.localCheckpoint()
     while not newest.isEmpty():
-        by = newest.select(F.col("clip_id").alias("duplicate_of"))
-        newest = linked.join(by, on="duplicate_of", how="left_semi").join(every, on="clip_id", how="left_anti")
-        newest = newest.select("clip_id").localCheckpoint()
+        found = linked.join(newest.toDF("duplicate_of"), on="duplicate_of", how="left_semi").select("clip_id")
+        newest = found.join(every, on="clip_id", how="left_anti").localCheckpoint()
         every = every.unionByName(newest)
     return every
 

@@ -16,7 +16,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import StringType
 
-from jobs import cli, history, sql, upkeep
+from jobs import cli, history, nights, sql, upkeep
 from jobs.history import Counts
 from jobs.run import RemainsError, Run
 from jobs.settings import Settings
@@ -151,13 +151,8 @@ def _again(run: Run, clips: DataFrame) -> DataFrame:
     """The clips that dedup linked to one of these, and all that fell because of those: their places no longer hold."""
     linked = run.tables.read("duplicates").select("clip_id", "duplicate_of", "similarity")
     fallen = linked.where(F.col("similarity") >= least_cosine(_loosest(run)))
-    newest = linked.join(clips.toDF("duplicate_of"), on="duplicate_of", how="left_semi").select("clip_id").localCheckpoint()
-    every = newest
-    while not newest.isEmpty():
-        by = newest.toDF("duplicate_of")
-        newest = fallen.join(by, on="duplicate_of", how="left_semi").select("clip_id")
-        newest = newest.join(every, on="clip_id", how="left_anti").localCheckpoint()
-        every = every.unionByName(newest)
+    first = linked.join(clips.toDF("duplicate_of"), on="duplicate_of", how="left_semi").select("clip_id")
+    every = nights.followed(first, fallen)
     return every.join(clips, on="clip_id", how="left_anti").distinct()
 
 

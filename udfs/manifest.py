@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from udfs import source
+from udfs import source, store
 from udfs.errors import MediaError, StoreError
 from udfs.source import Params
 from udfs.weblines import redacted
@@ -145,10 +145,8 @@ def _remote_kind(manifest: str, params: Params) -> Kind:
 
 
 def _remote_folder(manifest: str, suffix: str, params: Params) -> Kind:
-    from udfs import prefix
-
     def is_table() -> bool:
-        return prefix.holds(f"{manifest.rstrip('/')}/_delta_log", params)
+        return store.holds(f"{manifest.rstrip('/')}/_delta_log", params)
 
     return "delta" if _answered(manifest, is_table) else SPARK_READS.get(suffix, "prefix")
 

@@ -17,15 +17,13 @@ The format `frames` has no index: each of its folders has the name of its clip o
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,7 +31,7 @@ import pyarrow.parquet as pq
 from udfs import batching, source, store
 from udfs.batching import Counter, Env, Row
 from udfs.errors import MediaError
-from udfs.remote import AnyPath, opened
+from udfs.remote import AnyPath
 
 INDEX = "index"  # folder of the export
 CLIP = "_clip"  # beside the query's columns: what is known of the row's clip
@@ -179,9 +177,8 @@ def _checked(uri: str | None, sha256: str | None, sources: source.Params) -> Any
     if uri is None:
         raise MediaError("NOT_FOUND", "not among the clips that count")
     path = source.own_path(uri, sources)
-    with opened(path) as file:
-        if sha256 and hashlib.file_digest(cast(io.BufferedReader, file), "sha256").hexdigest() != sha256:
-            raise MediaError("CHANGED", f"{uri} has other bytes than when it was written")
+    if sha256 and store.sha256(path) != sha256:
+        raise MediaError("CHANGED", f"{uri} has other bytes than when it was written")
     return path
 
 

@@ -28,15 +28,6 @@ def whole(uri: str) -> Part:
     return Part(bucket, key if not key or key.endswith("/") else f"{key}/")
 
 
-def holds(uri: str, params: Params) -> bool:
-    """Whether anything lies in a folder.
-
-    Raises:
-        What `parts` raises.
-    """
-    return any(page.get("KeyCount", 0) for page in _pages(whole(uri), params))
-
-
 def parts(uri: str, params: Params) -> list[Part]:
     """A prefix as pieces that can be listed at the same time: its folders, and what lies beside them.
 
@@ -62,7 +53,7 @@ def videos(part: Part, params: Params) -> Iterator[pd.DataFrame]:
         found = [entry for entry in page.get("Contents", []) if entry["Key"].lower().endswith(VIDEO_SUFFIXES)]
         if found:
             uris = [f"s3://{part.bucket}/{entry['Key']}" for entry in found]
-            versions = [f"{entry['Size']}-{entry.get('ETag', '').strip(chr(34))}" for entry in found]
+            versions = [s3.version(entry["Size"], entry.get("ETag", "")) for entry in found]
             yield pd.DataFrame({"uri": uris, "attributes": None, "source_version": versions})
 
 

@@ -91,8 +91,12 @@ def stat(uri: str, params: Params) -> Stat:
     except StoreError:  # the answer to a HEAD has no body that would say why
         asked(lambda s3: s3.get_object(Bucket=bucket, Key=key, Range="bytes=0-0"), bucket, params)
         raise
-    etag = head.get("ETag", "").strip('"')
-    return Stat(head["ContentLength"], f"{head['ContentLength']}-{etag}")
+    return Stat(head["ContentLength"], version(head["ContentLength"], head.get("ETag", "")))
+
+
+def version(size: int, etag: str) -> str:
+    """What changes when an object does, of its bytes and its ETag."""
+    return f"{size}-" + etag.strip('"')
 
 
 def fetch(uri: str, start: int, end: int, version: str, params: Params) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import shutil
 import tempfile
@@ -12,9 +13,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from udfs import source
+from udfs.remote import AnyPath, opened
 from udfs.source import local_path
 
 ASIDE = ".writing"  # folder of the media root for files that are not complete yet; a killed run leaves them there
@@ -117,10 +119,10 @@ def _waiting_room() -> str:
     return str(folder)
 
 
-def sha256(path: str) -> str:
-    """Hex digest of a local file, read in pieces."""
-    with open(path, "rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
+def sha256(path: AnyPath) -> str:
+    """Hex digest of a file, wherever it lies, read in pieces."""
+    with opened(path) as f:
+        return hashlib.file_digest(cast(io.BufferedReader, f), "sha256").hexdigest()
 
 
 class File(NamedTuple):
