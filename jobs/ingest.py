@@ -17,8 +17,7 @@ from jobs.run import Run
 from jobs.settings import Settings
 from jobs.stage import Stage, pending, run_alone
 from udfs import ingest
-
-MODIFIED = "modified"  # the column of a manifest that says when a file was changed
+from udfs.source import MODIFIED
 
 
 def check(options: argparse.Namespace, settings: Settings) -> None:
@@ -65,9 +64,9 @@ def _changed(files: DataFrame, since: datetime) -> DataFrame:
     time = F.try_to_timestamp(stated)
     if wrong := files.where(stated.isNotNull() & time.isNull()).select(stated.alias("time")).first():
         raise cli.UsageError(f"--since: the manifest's column {MODIFIED} holds {wrong['time']!r}, which is no time")
-    told = files.where(time.isNull()).mapInPandas(ingest.changes, f"{manifest.SCHEMA}, changed_s double")
-    recent = told.where(F.col("changed_s").isNull() | (F.col("changed_s") >= since.timestamp())).drop("changed_s")
-    return files.where(time >= F.lit(since)).unionByName(recent)
+    told = files.mapInPandas(ingest.changes, f"{manifest.SCHEMA}, changed_s double")
+    when = F.coalesce(time, F.timestamp_seconds("changed_s"))
+    return told.where(when.isNull() | (when >= F.lit(since))).drop("changed_s")
 
 
 def run(run: Run, options: argparse.Namespace) -> Counts:

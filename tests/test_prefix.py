@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from jobs.cli import UsageError
 from jobs.manifest import check, read
 from tests import s3 as servers
 from tests.footage import write_numbered
+from tests.outputs import table
 from tests.webs import Page, serving
 from udfs import ingest, manifest, prefix, s3
 from udfs.manifest import ManifestError
@@ -184,6 +187,22 @@ def test_spark_reads_a_prefix_without_asking_for_any_file(odd: str, spark: Spark
     (same,) = ingest.versions([listed], proxy.params())
     assert same.equals(listed)
     assert proxy.methods["HEAD"] == 0
+
+
+@pytest.mark.spark
+def test_since_goes_by_what_the_store_says(
+    s3_server: servers.Server, spark: SparkSession, proxy: servers.Proxy, tmp_path: Path
+) -> None:
+    film = write_numbered(tmp_path / "v.mp4", 30, 30, (160, 120))
+    for name, days in (("new.mp4", 1), ("old.mp4", 9)):
+        s3_server.put(f"s3://since/in/{name}", film)
+        os.utime(s3_server.bucket("since") / "in" / name, (time.time() - days * 86_400,) * 2)
+    sets = [f"--set=sources.{key}={value}" for key, value in (("s3_endpoint", proxy.url), ("s3_region", "us-east-1"))]
+    night = ["ingest", "--manifest", "s3://since/in/", "--output", str(tmp_path / "output"), "--since", "7d", *sets]
+    assert cli.main(night) == 0
+    (row,) = table(tmp_path / "output", "videos")
+    assert row["uri"] == "s3://since/in/new.mp4"
+    assert proxy.methods["HEAD"] <= 1  # of what is probed
 
 
 @pytest.mark.spark

@@ -28,6 +28,7 @@ PROTOCOLS = re.compile(
 )
 CLIMBS = re.compile(r"/(\.|%2e){2}(/|$)", re.IGNORECASE)
 # The modules that give `stat` and `fetch` of a scheme's uris.
+MODIFIED = "modified"  # the attribute of a file that says when it was changed
 TRANSPORTS = {"s3": "udfs.s3", "s3a": "udfs.s3", "http": "udfs.web", "https": "udfs.web"}
 # fmt: off
 VIDEO_SUFFIXES = (
