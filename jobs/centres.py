@@ -32,6 +32,7 @@ log = logging.getLogger("reelmill")
 PER_CLUSTER = 256  # vectors that a centre is fitted on; more hardly move it (Johnson et al., 2017, and FAISS since)
 STARTS_PER_CLUSTER = 32  # vectors that a starting centre is chosen from, since each choice reads them all
 HELD = 1 << 16  # vectors at most that the driver holds: 400 MB at 768 numbers each
+DEALT_BYTES = 1 << 27  # of them that go from the driver to MLlib: on one machine the JVM then has them twice
 POINTS_BYTES = 1 << 25  # of a partition of MLlib's, each of whose iterations starts a task a partition, twice
 BUCKET_BITS = 12  # hashes are counted by their first bits
 WORKER_ROWS = 1000  # a worker of cuML's without a row ends the job; dealt in turn, so many leave none without
@@ -185,10 +186,10 @@ def _starts(held: Floats, wanted: int, params: dedup.Params) -> Floats:
 
 
 def _points(sample: DataFrame, held: Floats, size: int) -> RDD[DenseVector]:
-    """The sample for MLlib: from the driver where that holds it all, else from where it lies."""
+    """The sample for MLlib: from the driver where that holds it all and it is small, else from where it lies."""
     context = sample.sparkSession.sparkContext
     num_partitions = min(context.defaultParallelism, 1 + size * held.shape[1] * held.itemsize // POINTS_BYTES)
-    if len(held) >= size:
+    if len(held) >= size and held.nbytes <= DEALT_BYTES:
         return context.parallelize(map(DenseVector, held), num_partitions)
     packed = sample.select("vector").mapInArrow(_packed, "vector binary").coalesce(num_partitions)
     return packed.rdd.map(lambda row: DenseVector(np.frombuffer(row["vector"])))

@@ -38,11 +38,13 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
     started, refit = history.now(), bool(options.refit)
     with ExitStack() as stack:
         land = partial(_land, run, stack)
-        stack.enter_context(session.made_for(run.spark, many=run.tables.read("embeddings").count() > MANY))
+        if run.tables.read("embeddings").count() > MANY:
+            stack.enter_context(session.compiled(run.spark))
         model = nights.model(run)
         night = nights.night(run, model, land)
         if not (night or refit):
             return history.note_settings(run, "dedup")
+        stack.enter_context(session.skipping(run.spark))  # what follows reads some nights, and some clusters
         if night.gone:
             night = nights.without_gone(run, model, night, land)
         anew, stored = refit or not len(model.centres), 0

@@ -9,7 +9,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -38,7 +38,6 @@ LOCAL = {
     "spark.ui.showConsoleProgress": "false",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
-    "spark.driver.memory": "2g",
     # The JVM plans and moves few rows; Python does the work. Compiling code, re-planning and skipping files by their
     # statistics cost more than they bring: without, start to third commit 49 s -> 20 s on 2 busy cores. A join of a million
     # rows takes 1.8 s, and 1.0 s with code compiled.
@@ -53,10 +52,11 @@ LOCAL = {
 }
 
 
-# What LOCAL turns off and a job wants for tables in which few files count, or for many rows with much in them.
+# What LOCAL turns off and a job wants where few files of many count, or for many rows with much in them.
 FILES = {"spark.databricks.delta.stats.skipping": "true"}
 ROWS = {
     "spark.sql.execution.arrow.maxRecordsPerBatch": "2048",
+    "spark.sql.parquet.columnarReaderBatchSize": "512",  # of vectors of 3 KB: what a core's cache holds
     "spark.sql.codegen.wholeStage": "true",
     "spark.sql.codegen.factoryMode": "FALLBACK",
 }
@@ -94,9 +94,16 @@ def connect(extra: dict[str, str], *, verbose: bool) -> SparkSession:
 
 
 @contextmanager
-def made_for(spark: SparkSession, *, many: bool) -> Iterator[None]:
-    """For a while, skip files by their statistics, and compile code if there are many rows."""
-    with _set(spark, FILES | (ROWS if many else {})):
+def skipping(spark: SparkSession) -> Iterator[None]:
+    """For a while, skip files by their statistics. It costs a quarter of a second a table and query, whatever it brings."""
+    with _set(spark, FILES):
+        yield
+
+
+@contextmanager
+def compiled(spark: SparkSession) -> Iterator[None]:
+    """For a while, compile code, for many rows."""
+    with _set(spark, ROWS):
         yield
 
 
@@ -146,7 +153,16 @@ def _standalone(extra: dict[str, str]) -> dict[str, str]:
     os.environ.setdefault("SPARK_SCALA_VERSION", "2.13")
     # Executors elsewhere do not have this code yet when their daemon starts.
     daemon = {"spark.python.daemon.module": "jobs.daemon"} if ONE_MACHINE.fullmatch(extra.get("spark.master", "local")) else {}
-    return LOCAL | {"spark.master": "local[*]", "spark.jars.packages": delta_package()} | daemon
+    made = {"spark.master": "local[*]", "spark.driver.memory": _heap(), "spark.jars.packages": delta_package()}
+    return LOCAL | made | daemon
+
+
+def _heap() -> str:
+    """At most a quarter of the machine's memory, as Java itself would have it, or of the control group's; at least 2 GB."""
+    num_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with suppress(OSError, ValueError):  # no control group, or "max"
+        num_bytes = min(num_bytes, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return f"{max(2 << 30, num_bytes // 4) >> 20}m"
 
 
 def delta_package() -> str:

@@ -36,6 +36,7 @@ from udfs.kmeans import ROUNDING, Floats, Indexes
 CORES = 2
 SIZES = [(50_000, 256), (50_000, 768), (200_000, 256), (200_000, 768)]
 EPS = 0.1
+PIECE = 100_000  # vectors made at a time
 ONE, THREE = Params(probe_clusters=1, levels=(EPS,)), Params(levels=(EPS,))
 # What must hold. Growth is that of the time from 50k to 200k rows; memory is the Python workers', in embeddings.
 AT_LEAST_AS_FAST, GROWTH, MEMORY, RECALL, NIGHT = 1.0, 4.5, 2.0, 0.99, 0.05
@@ -69,7 +70,7 @@ def write(path: Path, vectors: Floats) -> Path:
 
 def reelmill(spark: SparkSession, path: Path, to: Path, params: Params) -> None:
     """Parquet of vectors to Parquet of links."""
-    with session.made_for(spark, many=True):
+    with session.skipping(spark), session.compiled(spark):
         vectors = spark.read.parquet(str(path))
         found = centres.fit(vectors, params, centres.Choice("mllib", "as set"))
         parts = clusters.num_parts(pq.ParquetFile(path).metadata.num_rows, found, 4 * CORES)
@@ -150,11 +151,12 @@ def brute_force(vectors: Floats, found: pa.Table, order: Floats) -> set[str]:
     """Who is dropped at EPS by the definition, cluster by cluster, in double precision."""
     rows = found.to_pydict()
     cluster, ids = np.array(rows["cluster_id"]), np.array(rows["clip_id"])
+    place = {name: i for i, name in enumerate(clip_ids(len(vectors)))}
     dropped = set[str]()
     for one in np.unique(cluster):
         mine = np.flatnonzero(cluster == one)
         mine = mine[np.lexsort((ids[mine], -order[mine]))]  # hard: the farthest first
-        places = np.array([int(name) for name in ids[mine]])
+        places = np.array([place[name] for name in ids[mine]])
         cosines = np.tril(vectors[places] @ vectors[places].T, k=-1)
         kept = np.ones(len(mine), bool)
         for i in np.flatnonzero((cosines >= 1 - EPS - ROUNDING).any(axis=1)):
@@ -195,21 +197,21 @@ def measured(spark: SparkSession, folder: Path, num_rows: int, dim: int) -> Line
         ours.seconds,
         probing.seconds,
         max(ours.memory, probing.memory) / (4 * num_rows * dim),
-        {f"{i:036d}" for i in dropped(found)} == brute_force(vectors, found, found["distance_to_centroid"].to_numpy()),
+        dropped(found) == brute_force(vectors, found, found["distance_to_centroid"].to_numpy()),
         *(recall(pq.read_table(folder / name), copies, originals) for name in ("ours", "probing")),
     )
 
 
-def dropped(found: pa.Table) -> set[int]:
-    """The rows that have a duplicate among their elders."""
+def dropped(found: pa.Table) -> set[str]:
+    """The clips that have a duplicate among their elders."""
     alike = found["similarity"].to_numpy(zero_copy_only=False) >= 1 - EPS - ROUNDING
-    return {int(name) for name in found["clip_id"].filter(pa.array(alike)).to_pylist()}
+    return set(found["clip_id"].filter(pa.array(alike)).to_pylist())
 
 
 def recall(found: pa.Table, copies: Indexes, originals: Indexes) -> float:
     """The share of planted pairs of which one is dropped."""
-    gone = dropped(found)
-    return float(np.mean([a in gone or b in gone for a, b in zip(copies.tolist(), originals.tolist(), strict=True)]))
+    gone, ids = dropped(found), clip_ids(len(found))
+    return float(np.mean([ids[a] in gone or ids[b] in gone for a, b in zip(copies.tolist(), originals.tolist(), strict=True)]))
 
 
 def test_beside_scikit_learn(spark: SparkSession, tmp_path: Path) -> None:
@@ -230,17 +232,20 @@ def test_beside_scikit_learn(spark: SparkSession, tmp_path: Path) -> None:
 
 
 def test_a_night_of_one_percent(spark: SparkSession, tmp_path: Path) -> None:
-    num_rows, dim = int(os.environ.get("NIGHT_ROWS", 400_000)), 768
-    vectors, _, _ = planted(num_rows + num_rows // 100, dim, share=0.05)
-    output = tmp_path / "output"
+    pieces, dim = int(os.environ.get("NIGHT_ROWS", 1_000_000)) // PIECE, 768
+    old, new = pieces * PIECE, pieces * PIECE // 100
+    output, late = tmp_path / "output", list[Floats]()
+    for piece in range(pieces):
+        vectors = planted(PIECE + PIECE // 100, dim, seed=piece, share=0.05)[0]
+        write_embeddings(output, clip_ids(PIECE, piece * PIECE), vectors[:PIECE])
+        late.append(vectors[PIECE:])
     made = Run(spark, str(output), load([], []))
-    write_embeddings(output, clip_ids(num_rows), vectors[:num_rows])
     full = timed(lambda: _job(made))
-    write_embeddings(output, clip_ids(num_rows // 100, num_rows), vectors[num_rows:], run_id="next")
+    write_embeddings(output, clip_ids(new, old), np.concatenate(late), run_id="next")
     night = timed(lambda: _job(made))
     share = night.seconds / full.seconds
-    print(f"\n{num_rows} x {dim}: a full run {full.seconds:.1f} s, a night of 1 % {night.seconds:.1f} s, {100 * share:.1f} %")
-    assert len(table(output, "duplicates")) == num_rows + num_rows // 100
+    print(f"\n{old} x {dim}: a full run {full.seconds:.1f} s, a night of 1 % {night.seconds:.1f} s, {100 * share:.1f} %")
+    assert len(table(output, "duplicates")) == old + new
     assert share <= NIGHT
 
 
