@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs import bands, cli, history
@@ -30,10 +30,9 @@ def compared(run: Run) -> DataFrame:
     """
     rows = run.made("copies").select("clip_id", "copy_of", "distance", F.lit(True).alias("told"))
     clips = gated(run.current("clips"), run.made("signals"), run.settings).join(rows, on="clip_id", how="left")
-    kept = F.col("told") & F.col("copy_of").isNull()
-    stands = clips.where(kept).select(F.col("clip_id").alias("copy_of"), F.lit(True).alias("stands"))
-    counts = F.coalesce(kept | F.col("stands"), F.lit(False))
-    return clips.join(stands, on="copy_of", how="left").withColumn("new", ~counts)
+    group = Window.partitionBy(F.coalesce("copy_of", "clip_id"))  # a clip that is kept, and those that it stands in for
+    stands = F.max(F.col("told") & F.col("copy_of").isNull()).over(group)
+    return clips.withColumn("new", ~F.coalesce(stands, F.lit(False)))
 
 
 def pending(run: Run) -> DataFrame:

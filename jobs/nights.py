@@ -29,8 +29,8 @@ class Night(NamedTuple):
     """What there is to do.
 
     `wanted` (clip_id; of copies duplicate_of and similarity) is computed when it is asked for, unless none has a place. `changed`
-    is stored: the clips that are wanted or placed, but not both, with the flags `wanted` and `placed`. `unplaced` are the vectors
-    without a place.
+    is stored: the clips that are `new`, wanted without a place, or `gone`, placed and wanted no more; a copy that goes to another
+    clip than before is both. `unplaced` are the vectors without a place.
     """
 
     wanted: DataFrame
@@ -52,7 +52,7 @@ class Night(NamedTuple):
     @property
     def new_copies(self) -> DataFrame:
         """Copies without a place: clip_id, duplicate_of, similarity."""
-        return self.changed.where("wanted AND duplicate_of IS NOT NULL").select("clip_id", "duplicate_of", "similarity")
+        return self.changed.where("new AND duplicate_of IS NOT NULL").select("clip_id", "duplicate_of", "similarity")
 
     def __bool__(self) -> bool:
         return bool(self.vectors or self.copies or self.gone)
@@ -85,22 +85,22 @@ def night(run: Run, model: Model, land: Land) -> Night:
     pairs = _pairs(wanted, made(run, "duplicates", model.version)).observe(
         seen,
         F.count_if(F.col("wanted") & vector).alias("total"),
-        F.count_if(F.col("placed").isNull() & vector).alias("vectors"),
-        F.count_if(F.col("placed").isNull() & ~vector).alias("copies"),
-        F.count_if(F.col("wanted").isNull()).alias("gone"),
-        F.count("placed").alias("placed_before"),
-        F.count_if(F.col("placed") & vector).alias("placed_vectors"),
+        F.count_if(F.col("new") & vector).alias("vectors"),
+        F.count_if(F.col("new") & ~vector).alias("copies"),
+        F.count_if("gone").alias("gone"),
+        F.count("night").alias("placed_before"),
+        F.count_if(F.col("night").isNotNull() & F.col("before").isNull()).alias("placed_vectors"),
         F.coalesce(F.max("night") + 1, F.lit(max(1, model.version))).alias("number"),
     )
-    changed = land("changed", pairs.where(F.col("wanted").isNull() | F.col("placed").isNull()).drop("night"))
+    changed = land("changed", pairs.where("new OR gone").select("clip_id", "duplicate_of", "similarity", "new", "gone"))
     found = seen.get
-    unplaced = changed.where("wanted AND duplicate_of IS NULL").select("clip_id")
+    unplaced = changed.where("new AND duplicate_of IS NULL").select("clip_id")
     return Night(wanted if found["placed_before"] else changed, changed, unplaced, **found)
 
 
 def without_gone(run: Run, model: Model, night: Night, land: Land) -> Night:
     """Drop the places of clips that are wanted no more, and of all that fell because of one of them: these are placed anew."""
-    gone = night.changed.where(F.col("wanted").isNull()).select("clip_id")
+    gone = night.changed.where("gone").select("clip_id")
     lost = followed(gone, made(run, "duplicates", model.version).where(fallen(run)))
     run.tables.drop("duplicates", lost)
     anew = lost.join(gone, on="clip_id", how="left_anti").unionByName(night.unplaced)
@@ -148,11 +148,10 @@ def _wanted(run: Run) -> DataFrame:
 
 
 def _pairs(wanted: DataFrame, placed: DataFrame) -> DataFrame:
-    """Each clip that is wanted or placed; a copy that goes to another clip than before is both, apart."""
-    left = wanted.select("clip_id", "duplicate_of", "similarity", F.lit(True).alias("wanted")).alias("left")
-    said = F.when(F.col("method") == "phash", F.col("duplicate_of")).alias("duplicate_of")
-    right = placed.select("clip_id", said, F.lit(True).alias("placed"), "night").alias("right")
-    same = F.col("left.duplicate_of").eqNullSafe(F.col("right.duplicate_of"))
-    pairs = left.join(right, on=(F.col("left.clip_id") == F.col("right.clip_id")) & same, how="full_outer")
-    keys = [F.coalesce(f"left.{name}", f"right.{name}").alias(name) for name in ("clip_id", "duplicate_of")]
-    return pairs.select(*keys, "similarity", "wanted", "placed", "night")
+    """Each clip that is wanted or placed, with the stand-in and the night of its place, and whether it is new or gone."""
+    stood = F.when(F.col("method") == "phash", F.col("duplicate_of")).alias("before")
+    places = placed.select("clip_id", stood, "night")
+    pairs = wanted.withColumn("wanted", F.lit(True)).join(places, on="clip_id", how="full_outer")
+    there, asked = F.col("night").isNotNull(), F.col("wanted").isNotNull()
+    same = there & asked & F.col("duplicate_of").eqNullSafe(F.col("before"))
+    return pairs.withColumns({"new": asked & ~same, "gone": there & ~same})

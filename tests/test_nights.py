@@ -197,7 +197,8 @@ def test_few_clips_and_none(spark: SparkSession, tmp_path: Path) -> None:
     write_embeddings(tmp_path, clip_ids(4, 2), np.array([[1.0, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 0]]), SET)
     assert run(spark, tmp_path, "dedup.n_clusters=9").num_out == 6
     assert dropped(tmp_path) == {clip_ids(1, 4)[0]: clip_ids(1, 2)[0]}
-    assert duplicates(tmp_path)["cluster_id"].isna().tolist() == [True, True, False, False, False, True]
+    nowhere = duplicates(tmp_path)["cluster_id"].isna()
+    assert nowhere[clip_ids(6)].tolist() == [True, True, False, False, False, True]
 
 
 @pytest.mark.nights

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,8 @@ from jobs.fingerprints import fingerprint
 from jobs.settings import load
 from schemas import TABLES
 from udfs.kmeans import Floats, Indexes
+
+SPREAD = 0x9E3779B97F4A7C15F39CC0605CEDC835  # odd: 2**128 by the golden ratio
 
 
 def planted(num_rows: int, dim: int, seed: int = 0, share: float = 0.1, eps: float = 0.02) -> tuple[Floats, Indexes, Indexes]:
@@ -35,8 +38,8 @@ def unit(rows: Floats) -> Floats:
 
 
 def clip_ids(count: int, first: int = 0) -> list[str]:
-    """Ids as long as real ones."""
-    return [f"{i:036d}" for i in range(first, first + count)]
+    """Ids that are spread like real ones: sorting is slow where their first letters are the same."""
+    return [str(UUID(int=i * SPREAD % 2**128)) for i in range(first, first + count)]
 
 
 def write_embeddings(output: Path, ids: Sequence[str], vectors: Floats, settings: Sequence[str] = (), **columns: Any) -> None:
