@@ -36,7 +36,7 @@ from udfs.kmeans import ROUNDING, Floats, Indexes
 CORES = 2
 SIZES = [(50_000, 256), (50_000, 768), (200_000, 256), (200_000, 768)]
 EPS = 0.1
-PIECE = 100_000  # vectors made at a time
+PIECE = 50_000  # vectors made at a time
 ONE, THREE = Params(probe_clusters=1, levels=(EPS,)), Params(levels=(EPS,))
 # What must hold. Growth is that of the time from 50k to 200k rows; memory is the Python workers', in embeddings.
 AT_LEAST_AS_FAST, GROWTH, MEMORY, RECALL, NIGHT = 1.0, 4.5, 2.0, 0.99, 0.05
@@ -232,13 +232,13 @@ def test_beside_scikit_learn(spark: SparkSession, tmp_path: Path) -> None:
 
 
 def test_a_night_of_one_percent(spark: SparkSession, tmp_path: Path) -> None:
-    pieces, dim = int(os.environ.get("NIGHT_ROWS", 1_000_000)) // PIECE, 768
+    pieces, dim = int(os.environ.get("NIGHT_ROWS", 2_000_000)) // PIECE, 768
     old, new = pieces * PIECE, pieces * PIECE // 100
     output, late = tmp_path / "output", list[Floats]()
     for piece in range(pieces):
         vectors = planted(PIECE + PIECE // 100, dim, seed=piece, share=0.05)[0]
         write_embeddings(output, clip_ids(PIECE, piece * PIECE), vectors[:PIECE])
-        late.append(vectors[PIECE:])
+        late.append(vectors[PIECE:].copy())  # a view would keep all of them
     made = Run(spark, str(output), load([], []))
     full = timed(lambda: _job(made))
     write_embeddings(output, clip_ids(new, old), np.concatenate(late), run_id="next")
