@@ -27,8 +27,8 @@ PROTOCOLS = re.compile(
     "rtp|rtsp|sctp|sftp|smb|srtp?|subfile|tcp|tee|tls|udp|udplite|unix|zmq"
 )
 CLIMBS = re.compile(r"/(\.|%2e){2}(/|$)", re.IGNORECASE)
-# The modules that give `stat` and `fetch` of a scheme's uris.
 MODIFIED = "modified"  # the attribute of a file that says when it was changed
+# The modules that give `stat` and `fetch` of a scheme's uris.
 TRANSPORTS = {"s3": "udfs.s3", "s3a": "udfs.s3", "http": "udfs.web", "https": "udfs.web"}
 # fmt: off
 VIDEO_SUFFIXES = (
