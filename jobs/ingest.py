@@ -55,7 +55,7 @@ def _listed(run: Run, options: argparse.Namespace) -> DataFrame:
 
 
 def _changed(files: DataFrame, since: datetime) -> DataFrame:
-    """The files changed since then, as the manifest says, else the file itself; what says nothing is taken.
+    """The files changed since then, as the manifest says, else the listing or the file itself; what says nothing is taken.
 
     Raises:
         UsageError: the manifest's column holds what is no time.
@@ -64,9 +64,9 @@ def _changed(files: DataFrame, since: datetime) -> DataFrame:
     time = F.try_to_timestamp(stated)
     if wrong := files.where(stated.isNotNull() & time.isNull()).select(stated.alias("time")).first():
         raise cli.UsageError(f"--since: the manifest's column {MODIFIED} holds {wrong['time']!r}, which is no time")
-    told = files.mapInPandas(ingest.changes, f"{manifest.SCHEMA}, changed_s double")
+    told = files.mapInPandas(ingest.changes, manifest.SCHEMA)
     when = F.coalesce(time, F.timestamp_seconds("changed_s"))
-    return told.where(when.isNull() | (when >= F.lit(since))).drop("changed_s")
+    return told.where(when.isNull() | (when >= F.lit(since)))
 
 
 def run(run: Run, options: argparse.Namespace) -> Counts:

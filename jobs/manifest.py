@@ -1,4 +1,4 @@
-"""--manifest -> a frame of (uri, attributes, source_version): what there is to ingest, checked before any table is touched."""
+"""--manifest -> a frame of (uri, attributes, source_version, changed_s): what to ingest, checked before any table is touched."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from udfs import source
 from udfs.manifest import ManifestError, folder, kind, listing, parts, shown, text
 from udfs.source import Params
 
-SCHEMA = "uri string, attributes map<string, string>, source_version string"  # NULL where nothing was told of the file
+TOLD = "source_version string, changed_s double"  # of a file by a listing; NULL where there was none
+SCHEMA = f"uri string, attributes map<string, string>, {TOLD}"
 FORMATS = {"jsonl": "json", "csv": "csv", "parquet": "parquet", "delta": "delta"}
 PIECES = 64  # tasks at most that list a prefix
 SLICE = 10_000  # uris of a listing, or lines of a file, that go to Spark together
@@ -55,14 +56,15 @@ def read(spark: SparkSession, manifest: str, sources: Params) -> DataFrame:
             return _prefix(spark, parts(manifest, sources), sources)
         if what in FORMATS:
             return _read(spark, manifest, what, sources).dropDuplicates(["uri"])
-        return _frame(spark, [(uri, None, None) for uri in listing(manifest, sources)], SCHEMA)
+        return _frame(spark, [(uri, None, None, None) for uri in listing(manifest, sources)], SCHEMA)
 
 
 def _prefix(spark: SparkSession, pieces: list[tuple[str, str, bool]], sources: Params) -> DataFrame:
     """Of a prefix the rows never are on the driver: each task lists its pieces."""
     dealt = spark.sparkContext.parallelize(pieces, min(len(pieces), PIECES))
     frame = spark.createDataFrame(dealt, "bucket string, prefix string, flat boolean", verifySchema=False)
-    return frame.mapInPandas(partial(listed, params=sources), SCHEMA)
+    found = frame.mapInPandas(partial(listed, params=sources), f"uri string, {TOLD}")
+    return found.select("uri", F.lit(None).cast("map<string, string>").alias("attributes"), "source_version", "changed_s")
 
 
 def _frame(spark: SparkSession, rows: list[Any], schema: str) -> DataFrame:
@@ -90,8 +92,8 @@ def _read(spark: SparkSession, manifest: str, what: str, sources: Params) -> Dat
         raise ManifestError(f"{shown(manifest)}: {missing} rows without a uri")
     relative = F.concat(F.lit(folder(manifest)), F.regexp_replace(uri, r"^\./", ""))
     absolute = F.when(uri.rlike(r"^/|^(file|dbfs):") | uri.contains("://"), uri).otherwise(relative)
-    nothing = F.lit(None).cast("string")
-    return rows.select(absolute.alias("uri"), _attributes(rows.schema).alias("attributes"), nothing.alias("source_version"))
+    nothing = F.lit(None).cast("string").alias("source_version"), F.lit(None).cast("double").alias("changed_s")
+    return rows.select(absolute.alias("uri"), _attributes(rows.schema).alias("attributes"), *nothing)
 
 
 def _load(spark: SparkSession, manifest: str, what: str, sources: Params) -> DataFrame:

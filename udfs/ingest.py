@@ -64,14 +64,14 @@ def versions(batches: Iterable[pd.DataFrame], params: source.Params) -> Iterator
 
 
 def changes(batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-    """Batches of uris and attributes -> the same with `changed_s`, seconds of Unix time.
+    """Batches of uris and attributes -> the same with `changed_s`, seconds of Unix time, where no listing told it.
 
     None for what is no file of this machine, and where the attributes say when it was changed.
     """
     for batch in batches:
         stated = [bool(attributes and attributes.get(source.MODIFIED)) for attributes in batch["attributes"]]
         times = [None if known else _changed_s(uri) for uri, known in zip(batch["uri"], stated, strict=True)]
-        yield batch.assign(changed_s=pd.Series(times, batch.index, "float64"))
+        yield batch.assign(changed_s=batch["changed_s"].fillna(pd.Series(times, batch.index, "float64")))
 
 
 def _changed_s(uri: str) -> float | None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from udfs import s3
-from udfs.source import MODIFIED, VIDEO_SUFFIXES, Params
+from udfs.source import VIDEO_SUFFIXES, Params
 
 MAX_PARTS = 10_000  # of a listing, at most
 
@@ -44,7 +44,7 @@ def parts(uri: str, params: Params) -> list[Part]:
 
 
 def videos(part: Part, params: Params) -> Iterator[pd.DataFrame]:
-    """The videos of a piece, a page at a time: uri, attributes (when it was put there) and source_version, that of `s3.stat`.
+    """The videos of a piece, a page at a time: uri, source_version as of `s3.stat`, changed_s in Unix time.
 
     Raises:
         What `parts` raises.
@@ -53,9 +53,9 @@ def videos(part: Part, params: Params) -> Iterator[pd.DataFrame]:
         found = [entry for entry in page.get("Contents", []) if entry["Key"].lower().endswith(VIDEO_SUFFIXES)]
         if found:
             uris = [f"s3://{part.bucket}/{entry['Key']}" for entry in found]
-            attributes = [{MODIFIED: entry["LastModified"].isoformat()} for entry in found]
             versions = [s3.version(entry["Size"], entry.get("ETag", "")) for entry in found]
-            yield pd.DataFrame({"uri": uris, "attributes": attributes, "source_version": versions})
+            times = [entry["LastModified"].timestamp() for entry in found]
+            yield pd.DataFrame({"uri": uris, "source_version": versions, "changed_s": times})
 
 
 def rows(batches: Iterable[pd.DataFrame], params: Params) -> Iterator[pd.DataFrame]:
