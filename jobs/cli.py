@@ -194,7 +194,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _take_out(job: argparse.ArgumentParser) -> None:
     job.add_argument("--format", choices=FORMATS, help="by the settings of [export]")
-    job.add_argument("--to", required=True, metavar="FOLDER", help="where to")
+    job.add_argument("--to", required=True, metavar="FOLDER", help="where to: a folder or s3://bucket/prefix")
     job.add_argument("--query", metavar="SQL", help="the rows; without, those that export.what and export.where say")
     job.add_argument("--as-of", type=_time, metavar="TIME", help="with all tables as they were then: 2026-05-01T05:30, in UTC")
     job.add_argument("--release", metavar="FILE", help="the same files again that a release.json tells of")

@@ -1,4 +1,4 @@
-"""export: curated, clips, videos -> a folder of files in the format that is asked for"""
+"""export: curated, clips, videos -> a folder or prefix of files in the format that is asked for"""
 
 from __future__ import annotations
 
@@ -10,32 +10,44 @@ from jobs import cli, export_files, export_frames, release, sql
 from jobs.history import Counts
 from jobs.run import Run
 from jobs.settings import Settings
-from udfs import export_lance
-from udfs.errors import MediaError
-from udfs.source import local_path
+from udfs import export_lance, source, store
+from udfs.errors import MediaError, StoreError
+
+HERE = ("frames", "lance")  # whose files are not put into their place one by one and whole
 
 
 def check(options: argparse.Namespace, settings: Settings) -> None:
     """Refuse an output that holds no tables, a place to export to that is none, and what cannot be exported so."""
     sql.check(options, settings)
-    try:
-        path = local_path(options.to)
-    except MediaError as e:
-        raise cli.UsageError(f"--to {options.to}: {e.message}, give a local folder") from e
-    if os.path.exists(path) and not os.path.isdir(path):
-        raise cli.UsageError(f"--to {options.to}: is a file, not a folder")
+    options.to = _place(options.to, settings)
     if options.format == "frames" and (options.query or options.as_of):
         raise cli.UsageError("--format frames: takes neither --query nor --as-of; export.what and export.where choose")
     request = release.request(options, settings)
     if request.format == "lance" and not find_spec(export_lance.PACKAGE):
         raise cli.UsageError("--format lance needs pylance: pip install 'reelmill[export]'")
     if request.format != "frames":
-        release.begun(path, request)
+        release.begun(options.to, request, settings.sources)
+    if request.format in HERE and source.is_remote(options.to):
+        raise cli.UsageError(f"--format {request.format} --to {options.to}: is written to a folder, not to a store")
 
 
 def run(run: Run, options: argparse.Namespace) -> Counts:
     """Write what is not there yet, of what the settings that the output was last made with count in."""
     return export_frames.run(run, options) if options.format == "frames" else export_files.run(run, options)
+
+
+def _place(to: str, settings: Settings) -> str:
+    """Where to, by the name that every process knows it by: a path or s3://bucket/prefix."""
+    try:
+        if source.is_remote(to) and not source.is_web(to):
+            store.check(to, settings.sources)
+            return to.rstrip("/")
+        path = source.local_path(to)
+    except (MediaError, StoreError) as e:
+        raise cli.UsageError(f"--to {to}: {getattr(e, 'message', e)}") from e
+    if os.path.exists(path) and not os.path.isdir(path):
+        raise cli.UsageError(f"--to {to}: is a file, not a folder")
+    return path
 
 
 if __name__ == "__main__":

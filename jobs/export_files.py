@@ -7,8 +7,8 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -24,11 +24,11 @@ from jobs.release import Request
 from jobs.run import Run
 from jobs.tables import struct_type
 from udfs import export, export_huggingface, export_lance, export_nemo, export_parquet, export_webdataset, parts, store
-from udfs.parts import CLIP, PART, Write
-from udfs.source import local_path
+from udfs.parts import CLIP, PART, Summary, Write
 
 log = logging.getLogger("reelmill")
 UNIT, ORDER = "_unit", "_order"  # what goes to one part as a whole, and the order of its rows there
+ASKED_AT_ONCE = 16  # parts: a store takes 30 ms for each
 KNOWN = ("video_id", "uri", "sha256", "num_bytes", "width", "height", "duration_s")  # of a clip, beside what the query gives
 
 
@@ -68,13 +68,13 @@ class Plan:
 
 def run(run: Run, options: argparse.Namespace) -> Counts:
     """Write the parts that are not there yet; an export that was begun goes on with the tables as they were then."""
-    to, wanted = local_path(options.to), release.request(options, run.settings)
+    to, wanted, sources = str(options.to), release.request(options, run.settings), run.settings.sources
     run = replace(run, settings=wanted.settings(run.settings))
-    begun = release.begun(to, wanted)
+    begun = release.begun(to, wanted, sources)
     pinned = _pinned(run, options, begun)
     plan = _plan(pinned, to, wanted)
     try:
-        found = {name: parts.summary(to, name) for (name,) in plan.dealt.select(PART).distinct().collect()}
+        found = _summaries(run, to, [name for (name,) in plan.dealt.select(PART).distinct().collect()])
         missing = [name for name, part in found.items() if part is None or (run.retry is not None and part.note["num_failed"])]
         if options.dry_run:
             _tell(plan, len(missing))
@@ -82,20 +82,20 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
         described = begun or release.describe(pinned, wanted)
         counts = history.note_settings(run, "export")
         if missing or "parts" not in described:
-            release.write(to, described)
+            release.write(to, described, sources)
             _know(run, to)
             counts = _write(run, plan, sorted(missing))
-            _finish(plan, described, sorted(found))
-        _compare(to, options.release)
+            _finish(run, plan, described, sorted(found))
+        _compare(run, to, options.release)
         return counts
     finally:
         plan.dealt.unpersist()
-        shutil.rmtree(f"{to}/{store.ASIDE}", ignore_errors=True)
+        store.clear(to, sources)
 
 
 def _pinned(run: Run, options: argparse.Namespace, begun: dict[str, Any] | None) -> Run:
     """The run with all tables in fixed versions, by the settings that made them, and its views."""
-    versions = release.load(options.release)["tables"] if options.release else None
+    versions = release.load(options.release, run.settings.sources)["tables"] if options.release else None
     if options.as_of or not (versions or begun):
         versions = run.tables.versions(options.as_of)
     if not versions and not begun:
@@ -181,7 +181,7 @@ def _write(run: Run, plan: Plan, missing: list[str]) -> Counts:
     if not missing:
         return Counts()
     started, items = history.now(), [Row(part=name) for name in missing]
-    shutil.rmtree(f"{plan.to}/{store.ASIDE}", ignore_errors=True)  # a killed run's
+    store.clear(plan.to, run.settings.sources)  # of what a killed run left
     todo = plan.dealt.where(F.col(PART).isin(missing))
     rows = plan.rows.join(todo.select(UNIT, PART), on=UNIT, how="inner").repartition(len(missing), PART)
     rows = rows.sortWithinPartitions(PART, UNIT, ORDER).drop(UNIT, ORDER)
@@ -197,15 +197,27 @@ def _write(run: Run, plan: Plan, missing: list[str]) -> Counts:
         return history.record(run, "export", done, tally, facts)
 
 
-def _finish(plan: Plan, described: dict[str, Any], names: list[str]) -> None:
-    """What stands for the whole: a card, a commit, and the release, which is complete by having parts."""
-    found = {name: part for name in names if (part := parts.summary(plan.to, name))}
+def _summaries(run: Run, to: str, names: list[str]) -> dict[str, Summary | None]:
+    """Each part of an export, None where it is not complete."""
+    with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
+        return dict(zip(names, pool.map(partial(parts.summary, to, sources=run.settings.sources), names), strict=True))
+
+
+def _finish(run: Run, plan: Plan, described: dict[str, Any], names: list[str]) -> None:
+    """What stands for the whole: a card, a commit, and the release, which is complete by having parts.
+
+    Raises:
+        UsageError: parts that were written are not to be seen here.
+    """
+    found = {name: part for name, part in _summaries(run, plan.to, names).items() if part}
+    if unseen := len(names) - len(found):
+        raise cli.UsageError(f"--to {plan.to}: is on every machine another folder, {unseen} parts are not on this; give s3://")
     whole = release.finished(described, found)
     if plan.wanted.format == "lance" and found:
         export_lance.commit(plan.to, [part.note for part in found.values()])
     if plan.wanted.format == "huggingface" and found:
-        export_huggingface.write_card(plan.to, whole, plan.params.huggingface)
-    release.write(plan.to, whole)
+        export_huggingface.write_card(plan.to, whole, plan.params.huggingface, run.settings.sources)
+    release.write(plan.to, whole, run.settings.sources)
 
 
 def _know(run: Run, to: str) -> None:
@@ -218,11 +230,11 @@ def _know(run: Run, to: str) -> None:
         json.dump({"to": to, "run_id": run.run_id}, file)
 
 
-def _compare(to: str, made_of: str | None) -> None:
+def _compare(run: Run, to: str, made_of: str | None) -> None:
     """Say whether an export that was made again is what it was."""
     if not made_of:
         return
-    old, new = release.load(made_of), release.load(f"{to}/{release.FILE}")
+    old, new = (release.load(path, run.settings.sources) for path in (made_of, f"{to}/{release.FILE}"))
     differs = release.differing(old, new)
     if differs:
         log.warning("export: %d parts are not what %s says, %s first", len(differs), made_of, differs[0])

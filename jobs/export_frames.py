@@ -21,7 +21,6 @@ from jobs.progress import Progress
 from jobs.run import Run
 from udfs import batching, export_frames
 from udfs.resources import Resources
-from udfs.source import local_path
 from udfs.store import ASIDE
 
 RESULTS = StructType().add("num_frames", LongType()).add("num_bytes", LongType())
@@ -36,7 +35,7 @@ KINDS = {
 
 def run(run: Run, options: argparse.Namespace) -> Counts:
     """Write the folders that are not there yet, of what the settings that the output was last made with count in."""
-    started, to = history.now(), local_path(options.to)
+    started, to = history.now(), str(options.to)
     todo = _pending(run)
     items = todo.collect()
     if options.dry_run:

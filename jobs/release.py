@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +18,7 @@ from jobs.fingerprints import RECIPES
 from jobs.run import Run
 from jobs.settings import Settings
 from udfs import export, filter, source, store
+from udfs.errors import MediaError, StoreError
 from udfs.parts import Summary
 
 FILE = "release.json"
@@ -49,7 +49,7 @@ def request(options: argparse.Namespace, settings: Settings) -> Request:
     if options.release:
         if options.format or options.query or options.as_of:
             raise cli.UsageError("--release says what to export: leave --format, --query and --as-of away")
-        return _request(load(options.release), options.release)
+        return _request(load(options.release, settings.sources), options.release)
     if not options.format:
         raise cli.UsageError("--format: say which, or name a release with --release")
     what = settings.export.what
@@ -59,16 +59,19 @@ def request(options: argparse.Namespace, settings: Settings) -> Request:
     return Request(options.format, query, settings.export, settings.filter)
 
 
-def begun(to: str, wanted: Request) -> dict[str, Any] | None:
+def begun(to: str, wanted: Request, sources: source.Params) -> dict[str, Any] | None:
     """The release that a folder holds, whole or in part; None if there is none.
 
     Raises:
-        UsageError: another one than what is wanted.
+        UsageError: another one than what is wanted, or the folder's store cannot be asked.
     """
-    path = os.path.join(to, FILE)
-    if not os.path.exists(path):
-        return None
-    found = load(path)
+    path = f"{to}/{FILE}"
+    try:
+        if store.size(path, sources) is None:
+            return None
+    except (MediaError, StoreError) as e:
+        raise cli.UsageError(f"--to {to}: {getattr(e, 'message', e)}") from e
+    found = load(path, sources)
     there = _request(found, path)
     differs = [name for name in ("format", "query") if getattr(there, name) != getattr(wanted, name)]
     differs += [f"export.{name}" for name, value in asdict(wanted.export).items() if asdict(there.export)[name] != value]
@@ -79,16 +82,19 @@ def begun(to: str, wanted: Request) -> dict[str, Any] | None:
     return found
 
 
-def load(path: str) -> dict[str, Any]:
+def load(path: str, sources: source.Params) -> dict[str, Any]:
     """A release file.
 
     Raises:
         UsageError: it cannot be read, or is none.
     """
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as e:
-        raise cli.UsageError(f"{path}: {e}") from e
+        with store.reading(path, sources) as file:
+            found = json.loads(file.read())
+    except FileNotFoundError as e:
+        raise cli.UsageError(f"{path}: {e.strerror}") from e
+    except (OSError, ValueError, MediaError, StoreError) as e:
+        raise cli.UsageError(f"{path}: {getattr(e, 'message', e)}") from e
     needed = {"format", "query", "tables", "settings"}
     if not isinstance(found, dict) or not needed <= found.keys() or found["format"] not in cli.FORMATS:
         raise cli.UsageError(f"{path}: is no release")
@@ -121,9 +127,9 @@ def finished(release: Mapping[str, Any], parts: Mapping[str, Summary]) -> dict[s
     return dict(release) | {"ended_at": history.now().isoformat(), "counts": counts, "parts": found}
 
 
-def write(to: str, release: Mapping[str, Any]) -> None:
+def write(to: str, release: Mapping[str, Any], sources: source.Params) -> None:
     """Put release.json into the folder of an export."""
-    with store.writing(f"{to}/{FILE}", source.Params(), root=to) as path:
+    with store.writing(f"{to}/{FILE}", sources, root=to) as path:
         Path(path).write_text(json.dumps(release, indent=2) + "\n", encoding="utf-8")
 
 

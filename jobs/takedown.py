@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -23,7 +22,8 @@ from jobs.settings import Settings
 from jobs.tables import struct_type
 from jobs.upkeep import Step
 from schemas import TABLES
-from udfs import source, withdraw
+from udfs import source, store, withdraw
+from udfs.errors import MediaError, StoreError
 from udfs.kmeans import least_cosine
 
 ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # of a video or clip; files of a clip begin with it
@@ -65,8 +65,16 @@ def check(options: argparse.Namespace, settings: Settings) -> None:
     sql.check(options, settings)
     if bool(options.what) == bool(options.sql):
         raise cli.UsageError("takedown: name videos by id or uri, or give --sql, one of both")
-    if missing := [folder for folder in options.exports if not os.path.isdir(folder)]:
+    options.exports = [folder.rstrip("/") if source.is_remote(folder) else folder for folder in options.exports]
+    if missing := [folder for folder in options.exports if not _is_there(folder, settings.sources)]:
         raise cli.UsageError(f"--exports {missing[0]}: no such folder")
+
+
+def _is_there(folder: str, sources: source.Params) -> bool:
+    try:
+        return store.holds(folder, sources)
+    except (MediaError, StoreError) as e:
+        raise cli.UsageError(f"--exports {folder}: {getattr(e, 'message', e)}") from e
 
 
 def run(run: Run, options: argparse.Namespace) -> Counts:
@@ -83,7 +91,7 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
             run.tables.append("takedowns", _told(run, doomed, options.reason))  # first: a killed run can be run again
         steps += _rows(run, doomed, dry_run=dry_run)
         steps.append(_media(run, doomed, stack, dry_run=dry_run))
-        steps += (_export(folder, doomed, dry_run=dry_run) for folder in options.exports)
+        steps += (_export(run, folder, doomed, dry_run=dry_run) for folder in options.exports)
         print(upkeep.summary(step for step in steps if step.rows or step.files), flush=True)
         if dry_run:
             print("nothing was changed: this is what would go", flush=True)
@@ -212,12 +220,12 @@ def _files(run: Run, doomed: Doomed) -> DataFrame:
     return files.join(doomed.clips, on="clip_id", how="left_semi").drop("clip_id")
 
 
-def _export(folder: str, doomed: Doomed, *, dry_run: bool) -> Step:
+def _export(run: Run, folder: str, doomed: Doomed, *, dry_run: bool) -> Step:
     """Take the clips and videos out of what was exported."""
-    ids = doomed.collected
-    sizes = [withdraw.size(folder, found) for found in withdraw.held(folder, ids)]
+    ids, sources = doomed.collected, run.settings.sources
+    sizes = [withdraw.size(folder, found, sources) for found in withdraw.held(folder, ids, sources)]
     if not dry_run:
-        withdraw.withdraw(folder, ids)
+        withdraw.withdraw(folder, ids, sources)
     return Step("exported of it", folder, None, sum(count for count, _ in sizes), sum(num_bytes for _, num_bytes in sizes))
 
 
@@ -232,7 +240,8 @@ def _prove(run: Run, doomed: Doomed, exports: list[str]) -> None:
     left = {f"rows of {name}": _holding(run.tables.read(name), words) for name in names}
     left |= {f"rows in files of {name}": _holding(_on_disk(run, name), words) for name in names}
     left["media files"] = _files(run, doomed).count()
-    left |= {f"files exported to {folder}": sum(1 for _ in withdraw.held(folder, doomed.collected)) for folder in exports}
+    for folder in exports:
+        left[f"files exported to {folder}"] = sum(1 for _ in withdraw.held(folder, doomed.collected, run.settings.sources))
     found = [f"{count} {where}" for where, count in left.items() if count]
     if found:
         raise RemainsError(f"takedown: not all is gone: {', '.join(found)}")

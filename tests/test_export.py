@@ -11,6 +11,7 @@ import pytest
 
 from jobs import cli, export, release
 from jobs.settings import load
+from udfs.source import Params
 
 
 @pytest.fixture
@@ -34,8 +35,9 @@ def told(output: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
     [
         ((), "--format: say which, or name a release"),
         (("--format", "frames", "--query", "select 1"), "takes neither --query nor --as-of"),
-        (("--release", "/nowhere.json"), "/nowhere.json: [Errno 2]"),
+        (("--release", "/nowhere.json"), "/nowhere.json: No such file or directory"),
         (("--release", "/nowhere.json", "--format", "nemo"), "--release says what to export"),
+        (("--format", "parquet", "--to", "http://host/x"), "--to http://host/x: no reader for http:// addresses"),
         (
             ("--format", "webdataset", "--set", "export.webdataset.shard_mb=0"),
             "export.webdataset.shard_mb: Input should be greater",
@@ -84,7 +86,9 @@ def begin(to: Path, wanted: release.Request) -> None:
     """What an export that was begun has left in its folder."""
     settings = wanted.settings(load([], []))
     release.write(
-        str(to), {"format": wanted.format, "query": wanted.query, "tables": {}, "settings": json.loads(told_of(settings))}
+        str(to),
+        {"format": wanted.format, "query": wanted.query, "tables": {}, "settings": json.loads(told_of(settings))},
+        Params(),
     )
 
 
@@ -114,9 +118,9 @@ def test_a_release_says_all_that_was_asked(tmp_path: Path) -> None:
 )
 def test_a_folder_takes_no_second_export(tmp_path: Path, override: str, named: str) -> None:
     begin(tmp_path, asked())
-    assert release.begun(str(tmp_path), asked()) is not None
+    assert release.begun(str(tmp_path), asked(), Params()) is not None
     with pytest.raises(cli.UsageError, match=f"with another {named};"):
-        release.begun(str(tmp_path), asked(override))
+        release.begun(str(tmp_path), asked(override), Params())
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests import s3
 from udfs import withdraw
+from udfs.source import Params
+
+HERE = Params()
 
 
 def row(clip: str, path: str) -> dict[str, Any]:
@@ -47,18 +51,20 @@ def export(tmp_path: Path) -> Path:
 
 
 def paths(export: Path, ids: set[str]) -> set[str]:
-    return {found.path for found in withdraw.held(str(export), ids)}
+    return {found.path for found in withdraw.held(str(export), ids, HERE)}
 
 
 def test_what_holds_a_clip_is_found(export: Path) -> None:
     assert paths(export, {"a"}) == paths(export, {"a", "video of a"}) == {"a", "0.tar", "0.parquet", "all.json", "a.mp4"}
     assert paths(export, {"video of b"}) == {"0.tar", "0.parquet", "all.json", "b.mp4", "data.lance"}
     assert not paths(export, {"", "d"})
-    assert [withdraw.size(str(export), found) for found in withdraw.held(str(export), {"a"}) if found.path == "a"] == [(1, 1)]
+    assert [
+        withdraw.size(str(export), found, HERE) for found in withdraw.held(str(export), {"a"}, HERE) if found.path == "a"
+    ] == [(1, 1)]
 
 
 def test_a_clip_goes_and_its_neighbour_stays(export: Path) -> None:
-    withdraw.withdraw(str(export), {"a"})
+    withdraw.withdraw(str(export), {"a"}, HERE)
     assert not paths(export, {"a"})
     with tarfile.open(export / "0.tar") as shard:
         assert shard.getnames() == ["b.mp4", "b.json"]
@@ -81,12 +87,27 @@ def test_a_clip_goes_and_its_neighbour_stays(export: Path) -> None:
 
 
 def test_what_only_its_library_can_write_is_still_found(export: Path) -> None:
-    withdraw.withdraw(str(export), {"b"})
+    withdraw.withdraw(str(export), {"b"}, HERE)
     assert paths(export, {"b"}) == {"data.lance"}
-    withdraw.withdraw(str(export), {"c"})
+    withdraw.withdraw(str(export), {"c"}, HERE)
     assert paths(export, {"b", "c"}) == {"data.lance"}
 
 
 def test_what_holds_nothing_else_goes_whole(export: Path) -> None:
-    withdraw.withdraw(str(export), {"a", "b", "c"})
+    withdraw.withdraw(str(export), {"a", "b", "c"}, HERE)
     assert [path.name for path in export.iterdir()] == ["index"]
+
+
+def test_a_clip_goes_out_of_a_store_as_well(export: Path, s3_server: s3.Server) -> None:
+    names = ["0.tar", "0.parquet", "all.json", "a.mp4", "b.mp4", "index/0.parquet"]
+    for name in names:
+        s3_server.put(f"s3://withdraw/to/{name}", export / name)
+    there, bucket = Params(s3_endpoint=s3_server.url, s3_region="us-east-1"), s3_server.bucket("withdraw") / "to"
+    withdraw.withdraw(str(export), {"a"}, HERE)
+    held = list(withdraw.held("s3://withdraw/to", {"a"}, there))
+    assert {found.path for found in held} == {"0.tar", "0.parquet", "all.json", "a.mp4"}
+    assert all(withdraw.size("s3://withdraw/to", found, there) == (1, (bucket / found.path).stat().st_size) for found in held)
+    withdraw.withdraw("s3://withdraw/to", {"a"}, there)
+    assert not list(withdraw.held("s3://withdraw/to", {"a"}, there))
+    left = {name: (bucket / name).read_bytes() for name in names if (bucket / name).exists()}
+    assert left == {name: (export / name).read_bytes() for name in names if name != "a.mp4"}

@@ -61,10 +61,11 @@ def read(path: AnyPath) -> bytes:
         return file.read()
 
 
-def write_card(to: str, release: Mapping[str, Any], params: Params) -> None:
+def write_card(to: str, release: Mapping[str, Any], params: Params, sources: source.Params) -> None:
     """README.md of the folder, as the hub shows it."""
-    schema = pq.read_schema(f"{to}/{release['parts'][0]['path']}")
-    with store.writing(f"{to}/README.md", source.Params(), root=to) as path:
+    with store.reading(f"{to}/{release['parts'][0]['path']}", sources) as file:
+        schema = pq.read_schema(file)
+    with store.writing(f"{to}/README.md", sources, root=to) as path:
         Path(path).write_text(card(schema, release, params), encoding="utf-8")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -13,9 +14,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import BinaryIO, NamedTuple, cast
 
 from udfs import source
+from udfs.errors import MediaError
 from udfs.remote import AnyPath, opened
 from udfs.source import local_path
 
@@ -59,6 +61,31 @@ def aside(root: str) -> Iterator[str]:
         yield own
 
 
+def reading(uri: str, params: source.Params) -> BinaryIO:
+    """A file of an output or of an export, open to be read.
+
+    Raises:
+        FileNotFoundError: there is none.
+        MediaError, StoreError: its store cannot be asked.
+    """
+    try:
+        return opened(source.own_path(uri, params))
+    except MediaError as e:
+        if e.code == "NOT_FOUND":
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), uri) from e
+        raise
+
+
+def size(uri: str, params: source.Params) -> int | None:
+    """Bytes of a file of an output or of an export, None if there is none; raises MediaError and StoreError as `reading`."""
+    try:
+        return source.stated(source.own_path(uri, params)).size
+    except MediaError as e:
+        if e.code not in ("NOT_FOUND", "EMPTY"):
+            raise
+        return None if e.code == "NOT_FOUND" else 0
+
+
 def has_locks(output: str) -> bool:
     """Whether an output is a folder of a file system that knows locks, which neither stores nor Databricks' mounts do."""
     return not source.is_remote(output) and not local_path(output).startswith(MOUNTS)
@@ -90,13 +117,23 @@ def sweep(output: str, landing: str, params: source.Params) -> None:
     Raises:
         MediaError, StoreError: its store cannot be asked, or does not allow it.
     """
+    clear(f"{output}/media", params)
     if source.is_remote(output):
-        remote = source.transport(output)
-        remote.abandon(f"{output}/media", OLD_S, params)
-        remote.expire(f"{output}/{landing}", OLD_S, params)
-        return
-    for folder in (f"media/{ASIDE}", landing):
-        shutil.rmtree(os.path.join(local_path(output), folder), ignore_errors=True)
+        source.transport(output).expire(f"{output}/{landing}", OLD_S, params)
+    else:
+        shutil.rmtree(os.path.join(local_path(output), landing), ignore_errors=True)
+
+
+def clear(root: str, params: source.Params) -> None:
+    """Remove the files that are not complete below the root of media or of an export: in a store, those older than any run.
+
+    Raises:
+        MediaError, StoreError: as `sweep`.
+    """
+    if source.is_remote(root):
+        source.transport(root).abandon(root, OLD_S, params)
+    else:
+        shutil.rmtree(os.path.join(local_path(root), ASIDE), ignore_errors=True)
 
 
 def _place(path: str, target: str, root: str) -> None:

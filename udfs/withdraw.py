@@ -1,23 +1,23 @@
-"""withdraw: an exported data set and the ids of clips and videos -> the same without them, its index too."""
+"""withdraw: an exported data set and the ids of clips and videos -> the same without them, its index too, wherever it lies."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 import tarfile
-from collections.abc import Callable, Collection, Iterator
-from functools import partial
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-INDEX = "index"  # folder of Parquet files whose rows say which file holds which clip: clip_id, video_id, name, path
-ASIDE = ".withdrawing"  # ending of a file that is not complete yet
+from udfs import source, store
+from udfs.parts import INDEX
+
+Facts = dict[str, Any]  # of a file, as an index has them
 
 
 class Held(NamedTuple):
@@ -28,30 +28,53 @@ class Held(NamedTuple):
     alone: bool
 
 
-def held(folder: str, ids: Collection[str]) -> Iterator[Held]:
+def held(folder: str, ids: Collection[str], sources: source.Params) -> Iterator[Held]:
     """The files and folders of an export that hold clips or videos of these ids."""
-    for name in sorted(ids):
-        if name and os.path.isdir(os.path.join(folder, name)):  # as `frames` has them
-            yield Held(name, frozenset(), True)
-    for part in sorted(Path(folder, INDEX).glob("*.parquet")):
-        yield from _held(pq.read_table(part).to_pylist(), ids)
+    yield from _folders(folder, ids)
+    for index in _indexes(folder, sources):
+        yield from _held(_read(index, sources).to_pylist(), ids)
 
 
-def withdraw(folder: str, ids: Collection[str]) -> None:
+def withdraw(folder: str, ids: Collection[str], sources: source.Params) -> None:
     """Take clips and videos out of an export; what holds others as well and can be written anew only by its own library stays."""
-    for found in held(folder, ids):
-        _take_out(os.path.join(folder, found.path), found)
-    for part in sorted(Path(folder, INDEX).glob("*.parquet")):
-        index = pq.read_table(part)
-        if going := {found.path for found in _held(index.to_pylist(), ids)}:
-            _write(str(part), partial(pq.write_table, _less(folder, index, going, ids)))
+    try:
+        for found in _folders(folder, ids):
+            _remove(f"{folder}/{found.path}", sources)
+        for uri in _indexes(folder, sources):
+            index = _read(uri, sources)
+            anew = {found.path: _take_out(folder, found, sources) for found in _held(index.to_pylist(), ids)}
+            if anew:
+                with store.writing(uri, sources, root=folder) as path:
+                    pq.write_table(_less(index, anew, ids), path)
+    finally:
+        store.clear(folder, sources)
 
 
-def size(folder: str, found: Held) -> tuple[int, int]:
+def size(folder: str, found: Held, sources: source.Params) -> tuple[int, int]:
     """How many files these are, and their bytes."""
-    path = Path(folder, found.path)
-    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path] if path.exists() else []
-    return len(files), sum(file.stat().st_size for file in files)
+    uri = f"{folder}/{found.path}"
+    if not source.is_remote(folder) and os.path.isdir(uri):
+        files = [file for file in Path(uri).rglob("*") if file.is_file()]
+        return len(files), sum(file.stat().st_size for file in files)
+    num_bytes = store.size(uri, sources)
+    return (0, 0) if num_bytes is None else (1, num_bytes)
+
+
+def _folders(folder: str, ids: Collection[str]) -> Iterator[Held]:
+    """The folders of clips and videos, as `frames` makes them, which is written to no store."""
+    for name in () if source.is_remote(folder) else sorted(ids):
+        if name and os.path.isdir(os.path.join(folder, name)):
+            yield Held(name, frozenset(), True)
+
+
+def _indexes(folder: str, sources: source.Params) -> list[str]:
+    found = (file.uri for file in store.files(f"{folder}/{INDEX}", sources))
+    return sorted(uri for uri in found if uri.endswith(".parquet"))
+
+
+def _read(index: str, sources: source.Params) -> pa.Table:
+    with store.reading(index, sources) as file:
+        return pq.read_table(file)
 
 
 def _held(rows: list[dict[str, Any]], ids: Collection[str]) -> Iterator[Held]:
@@ -68,41 +91,54 @@ def _goes(row: dict[str, Any], ids: Collection[str]) -> bool:
     return row["clip_id"] in ids or row["video_id"] in ids
 
 
-def _take_out(path: str, found: Held) -> None:
-    anew = {".tar": _tar, ".parquet": _parquet, ".json": _json}.get(os.path.splitext(path)[1])
+def _take_out(folder: str, found: Held, sources: source.Params) -> Facts | None:
+    """What the index is to say of the file now: nothing if it is gone, None if it stays as it was."""
+    uri = f"{folder}/{found.path}"
+    write = WRITERS.get(os.path.splitext(found.path)[1])
     if found.alone:
-        shutil.rmtree(path) if os.path.isdir(path) else Path(path).unlink(missing_ok=True)
-    elif anew and os.path.exists(path):
-        _write(path, partial(anew, path, names=found.names))
+        _remove(uri, sources)
+        return {}
+    if write is None:
+        return None
+    try:
+        with store.reading(uri, sources) as old, store.writing(uri, sources, root=folder) as path:
+            write(old, path, found.names)
+            return {"num_bytes": os.path.getsize(path), "sha256": store.sha256(path)}
+    except FileNotFoundError:
+        return {}
 
 
-def _write(path: str, write: Callable[[str], None]) -> None:
-    write(path + ASIDE)
-    os.replace(path + ASIDE, path)
+def _remove(uri: str, sources: source.Params) -> None:
+    if not source.is_remote(uri) and os.path.isdir(uri):
+        shutil.rmtree(uri)
+    else:
+        store.remove([uri], sources)
 
 
-def _tar(path: str, aside: str, names: Collection[str]) -> None:
+def _tar(old: BinaryIO, path: str, names: Collection[str]) -> None:
     """A shard without the members `<name>.*`."""
-    with tarfile.open(path) as old, tarfile.open(aside, "w", format=old.format) as new:
-        for member in old:
+    with tarfile.open(fileobj=old) as members, tarfile.open(path, "w", format=members.format) as new:
+        for member in members:
             if os.path.basename(member.name).partition(".")[0] not in names:
-                new.addfile(member, old.extractfile(member))
+                new.addfile(member, members.extractfile(member))
 
 
-def _parquet(path: str, aside: str, names: Collection[str]) -> None:
+def _parquet(old: BinaryIO, path: str, names: Collection[str]) -> None:
     """A table without the rows whose clip_id or id is a name."""
-    with pq.ParquetFile(path) as old:
-        column = "clip_id" if "clip_id" in old.schema_arrow.names else "id"
-        with pq.ParquetWriter(aside, old.schema_arrow) as new:
-            for batch in old.iter_batches():
+    with pq.ParquetFile(old) as table:
+        column = "clip_id" if "clip_id" in table.schema_arrow.names else "id"
+        with pq.ParquetWriter(path, table.schema_arrow) as new:
+            for batch in table.iter_batches():
                 goes = pc.is_in(batch.column(column), pa.array(sorted(names), batch.schema.field(column).type))
                 new.write_batch(batch.filter(pc.invert(goes)))
 
 
-def _json(path: str, aside: str, names: Collection[str]) -> None:
+def _json(old: BinaryIO, path: str, names: Collection[str]) -> None:
     """A document without what is called by a name or is in a list and holds one."""
-    document = _without(json.loads(Path(path).read_text(encoding="utf-8")), names)
-    Path(aside).write_text(json.dumps(document, indent=4), encoding="utf-8")
+    Path(path).write_text(json.dumps(_without(json.loads(old.read()), names), indent=4), encoding="utf-8")
+
+
+WRITERS: dict[str, Callable[[BinaryIO, str, Collection[str]], None]] = {".tar": _tar, ".parquet": _parquet, ".json": _json}
 
 
 def _without(value: Any, names: Collection[str]) -> Any:
@@ -118,16 +154,11 @@ def _is_of(value: Any, names: Collection[str]) -> bool:
     return any(isinstance(word, str) and word in names for word in words)
 
 
-def _less(folder: str, index: pa.Table, going: Collection[str], ids: Collection[str]) -> pa.Table:
+def _less(index: pa.Table, anew: Mapping[str, Facts | None], ids: Collection[str]) -> pa.Table:
     """The index without what is gone, and with the new sizes and hashes of files that were written anew."""
-    rows = [row for row in index.to_pylist() if not (_goes(row, ids) and _is_out(os.path.join(folder, row["path"])))]
-    for row in rows:
-        path = Path(folder, row["path"])
-        if row["path"] in going and path.is_file():
-            with open(path, "rb") as f:
-                row |= {"num_bytes": path.stat().st_size, "sha256": hashlib.file_digest(f, "sha256").hexdigest()}
+    rows = []
+    for row in index.to_pylist():
+        facts = anew.get(row["path"])
+        if facts is None or not _goes(row, ids):
+            rows.append(row | (facts or {}))
     return pa.Table.from_pylist(rows, index.schema)
-
-
-def _is_out(path: str) -> bool:
-    return not os.path.exists(path) or path.endswith((".tar", ".parquet", ".json"))
