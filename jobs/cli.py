@@ -127,6 +127,16 @@ def _publish(run: Run) -> None:
 
 def _output(name: str, sources: source.Params) -> str:
     """The output as every process knows it: a path, s3://bucket/prefix, or dbfs:/path, which to Spark is another than /path."""
+    path = place("--output", name, sources)
+    return f"dbfs:{path.removeprefix('/dbfs')}" if name.startswith("dbfs:") and path.startswith("/dbfs/") else path
+
+
+def place(option: str, name: str, sources: source.Params) -> str:
+    """A place to write to by the name that every process knows it by: a path, or s3://bucket/prefix.
+
+    Raises:
+        UsageError: a file is there, the store does not let us in, or it is no such place at all.
+    """
     scheme = name.partition("://")[0] if "://" in name else ""
     try:
         if scheme in ("s3", "s3a"):
@@ -134,10 +144,10 @@ def _output(name: str, sources: source.Params) -> str:
             return name.rstrip("/")
         path = source.local_path(name)
     except (MediaError, StoreError) as e:
-        raise UsageError(f"--output {name}: {getattr(e, 'message', e)}") from e
+        raise UsageError(f"{option} {name}: {getattr(e, 'message', e)}") from e
     if os.path.exists(path) and not os.path.isdir(path):
-        raise UsageError(f"--output {name}: is a file, not a folder")
-    return f"dbfs:{path.removeprefix('/dbfs')}" if name.startswith("dbfs:") and path.startswith("/dbfs/") else path
+        raise UsageError(f"{option} {name}: is a file, not a folder")
+    return path
 
 
 def _parser() -> argparse.ArgumentParser:

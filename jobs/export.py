@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 from importlib.util import find_spec
 
 from jobs import cli, export_files, export_frames, release, sql
 from jobs.history import Counts
 from jobs.run import Run
 from jobs.settings import Settings
-from udfs import export_lance, source, store
-from udfs.errors import MediaError, StoreError
+from udfs import export_lance, source
 
 HERE = ("frames", "lance")  # whose files are not put into their place one by one and whole
 
@@ -19,35 +17,21 @@ HERE = ("frames", "lance")  # whose files are not put into their place one by on
 def check(options: argparse.Namespace, settings: Settings) -> None:
     """Refuse an output that holds no tables, a place to export to that is none, and what cannot be exported so."""
     sql.check(options, settings)
-    options.to = _place(options.to, settings)
+    options.to = cli.place("--to", options.to, settings.sources)
     if options.format == "frames" and (options.query or options.as_of):
         raise cli.UsageError("--format frames: takes neither --query nor --as-of; export.what and export.where choose")
     request = release.request(options, settings)
     if request.format == "lance" and not find_spec(export_lance.PACKAGE):
         raise cli.UsageError("--format lance needs pylance: pip install 'reelmill[export]'")
-    if request.format != "frames":
-        release.begun(options.to, request, settings.sources)
     if request.format in HERE and source.is_remote(options.to):
         raise cli.UsageError(f"--format {request.format} --to {options.to}: is written to a folder, not to a store")
+    if request.format != "frames":
+        release.begun(options.to, request, settings.sources)
 
 
 def run(run: Run, options: argparse.Namespace) -> Counts:
     """Write what is not there yet, of what the settings that the output was last made with count in."""
     return export_frames.run(run, options) if options.format == "frames" else export_files.run(run, options)
-
-
-def _place(to: str, settings: Settings) -> str:
-    """Where to, by the name that every process knows it by: a path or s3://bucket/prefix."""
-    try:
-        if source.is_remote(to) and not source.is_web(to):
-            store.check(to, settings.sources)
-            return to.rstrip("/")
-        path = source.local_path(to)
-    except (MediaError, StoreError) as e:
-        raise cli.UsageError(f"--to {to}: {getattr(e, 'message', e)}") from e
-    if os.path.exists(path) and not os.path.isdir(path):
-        raise cli.UsageError(f"--to {to}: is a file, not a folder")
-    return path
 
 
 if __name__ == "__main__":

@@ -100,12 +100,11 @@ def _take_out(folder: str, found: Held, sources: source.Params) -> Facts | None:
         return {}
     if write is None:
         return None
-    try:
-        with store.reading(uri, sources) as old, store.writing(uri, sources, root=folder) as path:
-            write(old, path, found.names)
-            return {"num_bytes": os.path.getsize(path), "sha256": store.sha256(path)}
-    except FileNotFoundError:
+    if store.size(uri, sources) is None:
         return {}
+    with store.reading(uri, sources) as old, store.writing(uri, sources, root=folder) as path:
+        write(old, path, found.names)
+        return {"num_bytes": os.path.getsize(path), "sha256": store.sha256(path)}
 
 
 def _remove(uri: str, sources: source.Params) -> None:
