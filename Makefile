@@ -5,13 +5,23 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench bench-dedup test-cluster test-s3 test-kill test-nights test-exports test-upkeep test-airflow tiny-models clean
+.PHONY: demo test test-all lint bench bench-dedup test-files test-cluster test-s3 test-kill test-nights test-exports test-upkeep test-airflow tiny-models clean
 
 demo: $(VENV)/demo | java
 	$(BIN)/python -m jobs.demo
 
 test: $(VENV)/dev | java
-	$(BIN)/pytest -m "not kill and not cluster and not nights and not exports and not upkeep and not s3"
+	$(BIN)/pytest -m "not files and not kill and not cluster and not nights and not exports and not upkeep and not s3"
+
+# Every suite, one after the other; all of them run whatever the first ones say.
+test-all:
+	@failed=; for suite in test test-files test-cluster test-s3 test-kill test-nights test-upkeep test-exports test-airflow; do \
+	  echo "== make $$suite"; $(MAKE) $$suite || failed="$$failed $$suite"; \
+	done; if [ -n "$$failed" ]; then echo "failed:$$failed"; exit 1; fi; echo "every suite passed"
+
+# Every container, codec and oddity of its times, sound and picture; then mutants of good files through the whole chain.
+test-files: $(VENV)/dev | java
+	$(BIN)/pytest -s -m files
 
 # Says how many tasks shared each GPU, how often models were loaded, and how decoding and inference overlapped; then the main job
 # on a standalone cluster, of which a worker is killed.
