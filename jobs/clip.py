@@ -14,7 +14,7 @@ from jobs.settings import Settings, SettingsError
 from jobs.stage import Stage, run_alone
 from udfs import clip, encode, encoding, nvidia
 
-SPAN = ("clip_id", "start_s", "end_s", "start_frame", "end_frame")
+SPAN = ("clip_id", "start_s", "end_s", "start_frame", "end_frame", "num_frames", "held_s")
 VIDEO = (
     "video_id",
     "uri",
@@ -27,8 +27,9 @@ VIDEO = (
     "bit_rate_k",
     "audio_codec",
     "rotation",
-    "is_vfr",
     "start_time_s",
+    "clock_breaks",
+    "timing",
 )
 
 

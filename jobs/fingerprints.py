@@ -25,10 +25,10 @@ class Recipe:
 
 
 RECIPES: dict[str, Recipe] = {
-    "ingest": Recipe(1),
-    "split": Recipe(1, ("split",)),
+    "ingest": Recipe(2),
+    "split": Recipe(2, ("split",)),
     # A clip's key is its span, so that a span found by other settings is not cut again.
-    "clip": Recipe(1, ("clip",)),
+    "clip": Recipe(2, ("clip",)),
     "analyze": Recipe(1, ("analyze", "motion", "quality", "phash", "proxy", "preview", "windows"), ("clip",)),
     "copies": Recipe(1, ("copies",), ("analyze",)),
     # Not all of analyze: a new motion setting must not cost an embedding.

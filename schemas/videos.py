@@ -4,6 +4,15 @@ import pyarrow as pa
 
 from schemas.table import FINGERPRINT, RUN_ID, column, table, within
 
+BREAKS = pa.list_(
+    pa.struct(
+        [
+            pa.field("packet", pa.int64(), metadata={"comment": "number of the video packet behind the break"}),
+            pa.field("shift_s", pa.float64(), metadata={"comment": "seconds to add to the container's times from there on"}),
+        ]
+    )
+)
+
 TABLE = table(
     "videos",
     ("video_id",),
@@ -16,16 +25,23 @@ TABLE = table(
     column("container", pa.string(), "demuxer that reads it"),
     column("width", pa.int32(), "pixels, before rotation"),
     column("height", pa.int32(), "pixels, before rotation"),
-    column("framerate", pa.float64(), "average frames a second"),
-    column("num_frames", pa.int64(), "as the container states, else duration x framerate"),
-    column("duration_s", pa.float64(), "seconds from the first shown frame"),
+    column("framerate", pa.float64(), "frames per second as measured: of even frames their rate, else on average"),
+    column("num_frames", pa.int64(), "frames shown, as the packets say; without them as the header says"),
+    column("duration_s", pa.float64(), "seconds from the first shown frame to the end of the last, gaps of the clock left out"),
     column("start_time_s", pa.float64(), "time of the first shown frame on the container's clock, seconds"),
     column("video_codec", pa.string(), "decoder name"),
     column("pixel_format", pa.string(), "as coded"),
     column("audio_codec", pa.string(), "of the first audio stream, NULL without one"),
     column("bit_rate_k", pa.int64(), "kbit a second of the video stream, else of the container"),
     column("rotation", pa.int32(), "degrees counter-clockwise that a player turns it by: 0, 90, 180, 270"),
-    column("is_vfr", pa.bool_(), "the first packets are unevenly spaced: a variable frame rate"),
+    column("is_vfr", pa.bool_(), "the spacing of frames varies somewhere: a variable frame rate"),
+    column("timing", pa.string(), "what times were read from: index (of an mp4), packets, or header (a remote file's)"),
+    column("frame_times", pa.binary(), "when each frame is shown, deflated; NULL where all lie on the frame rate's grid"),
+    column("num_hidden_frames", pa.int64(), "frames that an edit list hides; NULL where only the header was read"),
+    column("clock_breaks", BREAKS, "where the container's clock wraps, restarts or jumps; NULL if nowhere"),
+    column("header_num_frames", pa.int64(), "frames as the header claims, where that differs"),
+    column("header_framerate", pa.float64(), "frames per second as the header claims, where that differs"),
+    column("header_duration_s", pa.float64(), "seconds as the header claims, where that differs"),
     column("attributes", pa.map_(pa.string(), pa.string()), "the manifest's other columns"),
     FINGERPRINT,
     RUN_ID,

@@ -37,7 +37,7 @@ def unit(path: Path, *spans: Frames, **changed: Any) -> Row:
     facts = media.probe(str(path), media.Limits())
     fps = facts["framerate"]
     cuts = [
-        {"clip_id": f"{first}-{end}", "start_s": first / fps, "end_s": end / fps, "start_frame": first, "end_frame": end}
+        {"clip_id": f"{first}-{end}", "start_s": first / fps, "end_s": end / fps, "num_frames": end - first}
         for first, end in spans
     ]
     return facts | {"video_id": "v", "uri": str(path), "source_version": source.version(str(path)), "spans": cuts} | changed

@@ -53,14 +53,14 @@ def video(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("piece_frames", [7, 12, 59])
 def test_pieces_hold_every_frame_once_at_the_times_of_one_pass(video: Path, piece_frames: int) -> None:
-    times, pictures = together(list(pieces.every(str(video), LIMITS, here, piece_frames)))
+    times, pictures = together(list(pieces.every(str(video), LIMITS, here, piece_frames=piece_frames)))
     with media.open_video(str(video), LIMITS) as whole:
         assert times.tolist() == [at_s for at_s, _ in media.frames(whole)]
     assert [read_number(picture) for picture in pictures] == list(range(60))
 
 
 def test_a_process_that_has_not_decoded_the_piece_before_decodes_up_to_it(video: Path) -> None:
-    every = list(pieces.every(str(video), LIMITS, here, 7))
+    every = list(pieces.every(str(video), LIMITS, here, piece_frames=7))
     times, pictures = pieces.decode(str(video), 5, 7, LIMITS)
     assert np.array_equal(times, every[5][0])
     assert np.array_equal(pictures, every[5][1])
@@ -68,7 +68,7 @@ def test_a_process_that_has_not_decoded_the_piece_before_decodes_up_to_it(video:
 
 def test_the_file_is_opened_once(tmp_path: Path) -> None:
     path = write_numbered(tmp_path / "v.mp4", 60, size=SMALL)
-    found = pieces.every(str(path), LIMITS, in_sandbox, 20)
+    found = pieces.every(str(path), LIMITS, in_sandbox, piece_frames=20)
     first = next(found)
     path.unlink()  # the process that has it open reads on
     assert [read_number(picture) for picture in together([first, *found])[1]] == list(range(60))
@@ -76,15 +76,15 @@ def test_the_file_is_opened_once(tmp_path: Path) -> None:
 
 def test_a_video_begun_again_gives_its_beginning(tmp_path: Path) -> None:
     path = write_numbered(tmp_path / "v.mp4", 40, size=SMALL)
-    left = pieces.every(str(path), LIMITS, here, 10)
+    left = pieces.every(str(path), LIMITS, here, piece_frames=10)
     next(left), next(left)
-    assert len(list(pieces.every(str(path), LIMITS, here, 10))) == 4
+    assert len(list(pieces.every(str(path), LIMITS, here, piece_frames=10))) == 4
 
 
 @pytest.mark.parametrize(("num_frames", "lengths"), [(20, [10, 10]), (25, [10, 10, 5]), (1, [1])])
 def test_the_last_piece_may_be_shorter_but_not_empty(tmp_path: Path, num_frames: int, lengths: list[int]) -> None:
     path = write_numbered(tmp_path / "v.mp4", num_frames, size=SMALL)
-    assert [len(times) for times, _ in pieces.every(str(path), LIMITS, here, 10)] == lengths
+    assert [len(times) for times, _ in pieces.every(str(path), LIMITS, here, piece_frames=10)] == lengths
 
 
 @pytest.mark.parametrize("rotation", [90, 180, 270])

@@ -35,7 +35,7 @@ def params(**settings: Any) -> Params:
 
 
 def row(duration_s: float = 20.0) -> Row:
-    return {"video_id": "6ba7b810-9dad-11d1-80b4-00c04fd430c8", "framerate": 25.0, "duration_s": duration_s}
+    return {"video_id": "6ba7b810-9dad-11d1-80b4-00c04fd430c8", "framerate": 25.0, "num_frames": 500, "duration_s": duration_s}
 
 
 def at(times: Times, cuts: list[int]) -> list[Answer]:

@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import example, given
@@ -17,7 +18,8 @@ from tests.footage import read_number, write_numbered
 from udfs import ingest, media, split
 from udfs.batching import COST, FAILURE, GPU_COST, Env
 from udfs.errors import MediaError
-from udfs.split import Params, fixed_stride, frame_at, scene_spans
+from udfs.split import Params, fixed_stride, scene_spans
+from udfs.timeline import Timeline
 
 ENV = Env(media_root="unused", fingerprint="0" * 16)
 SMALL = (160, 120)
@@ -43,7 +45,7 @@ def accumulated(duration: float, length: float, stride: float, minimum: float) -
 def test_spans_are_those_of_the_accumulating_loop(duration: float, length: float, stride: float, minimum: float) -> None:
     stride, minimum = min(stride, length), min(minimum, length)
     params = Params(clip_len_s=length, clip_stride_s=stride, min_clip_length_s=minimum)
-    assert fixed_stride(int(duration * 8), 8.0, params) == accumulated(duration, length, stride, minimum)
+    assert fixed_stride(int(duration * 8) / 8.0, params) == accumulated(duration, length, stride, minimum)
 
 
 @given(st.integers(1, 100_000), st.sampled_from([12.5, 24.0, 24_000 / 1001, 29.97, 30.0, 60.0]))
@@ -51,7 +53,7 @@ def test_spans_are_those_of_the_accumulating_loop(duration: float, length: float
 def test_accumulating_tenths_of_seconds_loses_under_a_microsecond(num_frames: int, fps: float) -> None:
     least_s = math.sqrt(5)  # which no span misses by a rounding error
     params = Params(clip_len_s=5.1, clip_stride_s=4.7, min_clip_length_s=least_s)
-    pairs = zip(fixed_stride(num_frames, fps, params), accumulated(num_frames / fps, 5.1, 4.7, least_s), strict=True)
+    pairs = zip(fixed_stride(num_frames / fps, params), accumulated(num_frames / fps, 5.1, 4.7, least_s), strict=True)
     assert all(math.isclose(a, b, abs_tol=1e-6) for ours, theirs in pairs for a, b in zip(ours, theirs, strict=True))
 
 
@@ -69,11 +71,11 @@ def test_accumulating_tenths_of_seconds_loses_under_a_microsecond(num_frames: in
 def test_ten_second_spans_with_a_tail_of_two_seconds_or_none(
     num_frames: int, fps: float, expected: list[tuple[float, float]]
 ) -> None:
-    assert fixed_stride(num_frames, fps, Params()) == expected
+    assert fixed_stride(num_frames / fps, Params()) == expected
 
 
 def test_overlapping_strides_end_with_shorter_windows() -> None:
-    spans = fixed_stride(250, 10.0, Params(clip_stride_s=5))
+    spans = fixed_stride(25.0, Params(clip_stride_s=5))
     assert spans == [(0, 10), (5, 15), (10, 20), (15, 25), (20, 25)]
 
 
@@ -99,7 +101,7 @@ def test_a_span_holds_exactly_the_frames_it_names(tmp_path: Path, suffix: str, f
 
 @given(st.integers(0, 10**6), st.sampled_from([8.0, 12.5, 24_000 / 1001, 29.97, 30.0, 179 / 6, 60.0, 120.0]))
 def test_a_boundary_on_a_frame_begins_with_that_frame(number: int, fps: float) -> None:
-    assert frame_at(number / fps, fps) == number
+    assert Timeline(np.arange(2) / fps, 2 / fps, fps, is_even=True).first_frame(number / fps) == number
 
 
 def test_clip_id_names_the_video_and_its_frames(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from schemas.clips import TABLE
-from udfs import batching, encode, encoding, media, mux, nvidia, sandbox, source, store, streamcopy, transcode
+from udfs import batching, encode, encoding, media, mux, nvidia, sandbox, source, store, streamcopy, timeline, transcode
 from udfs.audio import Stretch
 from udfs.batching import Env, Row
 from udfs.errors import MediaError
@@ -95,17 +95,20 @@ def _recoded(path: AnyPath, spans: list[Row], row: Row, params: Params, env: Env
     gpu = nvidia.index(env.task) if params.on_gpu else 0
     encoder = encode.usable(params, gpu)
     bit_rate_k = row.get("bit_rate_k") if params.use_input_bit_rate else None
-    with media.open_video(path, env.limits, accel) as video, store.aside(env.media_root) as folder:
+    timing = timeline.timing_of(row)
+    with media.open_video(path, env.limits, accel, timing) as video, store.aside(env.media_root) as folder:
+        video.met = [] if row.get("timing") == "header" else None
         takes = [transcode.Take(span, f"{folder}/{n}.mp4", encoder, bit_rate_k, gpu) for n, span in enumerate(spans)]
         return [_finished(take, path, video, row, params, env) for take in transcode.taken(takes, video)]
 
 
 def _finished(take: transcode.Take, path: AnyPath, video: Video, row: Row, params: Params, env: Env) -> Row:
     try:
-        if row.get("is_vfr") and take.tally == Tally():
+        expected = _expected(take.span, video)
+        if expected == 0 and take.tally == Tally():
             raise MediaError("TOO_SHORT", "no frame is shown in this span")
         if take.error is None:
-            take.tally.check(_expected(take.span, row), env.limits)
+            take.tally.check(expected, env.limits)
         first_s = take.finish()
     except MediaError as e:
         take.abandon()
@@ -119,16 +122,17 @@ def _finished(take: transcode.Take, path: AnyPath, video: Video, row: Row, param
 def _copied(path: AnyPath, span: Row, row: Row, params: Params, env: Env) -> Row | None:
     """The row of a span that is cut without decoding; None if it has to be transcoded."""
     falls_back = params.copy_if_exact  # to transcoding
+    start_s = span["start_s"] - (span.get("held_s") or 0.0)
     try:
-        with media.open_video(path, env.limits) as video:
-            found = streamcopy.find(video, span["start_s"], span["end_s"], params.copy_reach_s)
-            streamcopy.check(found, _expected(span, row), env.limits)
+        with media.open_video(path, env.limits, timing=timeline.timing_of(row)) as video:
+            found = streamcopy.find(video, start_s, span["end_s"], params.copy_reach_s)
+            streamcopy.check(found, _expected(span, video), env.limits)
             sound = _sound(path, video, found.start_s, found.end_s, params)
     except MediaError as e:
         return None if falls_back else batching.failure(span["clip_id"], e)
     if falls_back and not found.exact:
         return None
-    picture = streamcopy.picture(path, found, span["start_s"], params.copy_reach_s, env.limits)
+    picture = streamcopy.picture(path, found, start_s, params.copy_reach_s, env.limits, timeline.timing_of(row))
     try:
         done = _placed(span, row, picture, sound, env) | {"encoder": "copy", "exact": found.exact}
     except (av.error.FFmpegError, ValueError) as e:
@@ -156,8 +160,10 @@ def _sound(path: AnyPath, video: Video, start_s: float, end_s: float, params: Pa
     return mux.Sound(path, Stretch(video.start_s + start_s, video.start_s + end_s))
 
 
-def _expected(span: Row, row: Row) -> int:
-    """How many frames a span ought to have; of a variable frame rate nobody knows."""
-    if row.get("is_vfr") or span.get("end_frame") is None or span.get("start_frame") is None:
-        return 0
-    return int(span["end_frame"]) - int(span["start_frame"])
+def _expected(span: Row, video: Video) -> int:
+    """How many frames a span ought to have: by the packets of the whole video, else by those met while it was decoded."""
+    if span.get("num_frames") is not None:
+        return int(span["num_frames"])
+    base = float(video.stream.time_base or 1)
+    shown_s = (stamp * base - video.start_s + media.BOUNDARY_TOLERANCE_S for stamp in video.met or ())
+    return sum(span["start_s"] <= at_s < span["end_s"] for at_s in shown_s)

@@ -8,10 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import chain
-from typing import cast
+from typing import Any, cast
 
 import av
 import av.error
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
@@ -19,8 +20,11 @@ from av.video.stream import VideoStream
 
 from udfs.errors import MediaError
 from udfs.limits import Tally
+from udfs.timeline import BOUNDARY_TOLERANCE_S as BOUNDARY_TOLERANCE_S
+from udfs.timeline import Timing
 
-BOUNDARY_TOLERANCE_S = 0.001  # Matroska rounds its times to ms: a frame this close to a boundary lies on it
+CLOCKED = ("mpegts", "mpeg", "flv", "live_flv", "asf")  # formats with a recorder's clock
+SOUGHT_BY_BYTE = ("mpegts", "mpeg")  # of these, which begin anywhere: their first byte is found by its place
 MAX_ERRORS = 1000  # packets refused, before a file is given up
 # How far before the wanted time a seek aims, one try after the other: without an index (MPEG-TS, FLV) it may land behind it.
 SEEK_BACK_S = (0.0, 2.0, 15.0, 60.0)
@@ -33,12 +37,14 @@ class Video:
     container: InputContainer
     stream: VideoStream
     tally: Tally = field(default_factory=Tally)
+    timing: Timing = field(default_factory=Timing)
+    met: list[int] | None = None  # the times of the packets decoded, in ticks, where they are to be kept
     zero_s: float | None = None  # the time stamp of the first shown frame, once it has been decoded
 
     @property
     def framerate(self) -> Fraction:
-        """Frames a second; 25 where the container does not say."""
-        return self.stream.average_rate or self.stream.guessed_rate or Fraction(25)
+        """Frames per second: as measured, else as the container says, else 25."""
+        return self.timing.framerate or self.stream.average_rate or self.stream.guessed_rate or Fraction(25)
 
     @property
     def duration_s(self) -> float:
@@ -54,9 +60,21 @@ class Video:
         """The time of the first shown frame on the container's own clock; until one is decoded, what the header says."""
         if self.zero_s is not None and not self.shows_by_decode_time:
             return self.zero_s
+        if self.timing.start_s is not None and not self.shows_by_decode_time:
+            return self.timing.start_s
         if self.stream.start_time is None or self.stream.time_base is None:
             return 0.0
         return float(self.stream.start_time * self.stream.time_base)
+
+    @property
+    def has_own_clock(self) -> bool:
+        """Whether packets carry a recorder's clock, which may wrap, restart or jump."""
+        return self.container.format.name in CLOCKED
+
+    @property
+    def is_indexed(self) -> bool:
+        """Whether the container is an mp4 or its kin, whose index tells the times of all packets."""
+        return self.container.format.name.startswith("mov")
 
     @property
     def shows_by_decode_time(self) -> bool:
@@ -106,14 +124,16 @@ def _risen(shown_s: float | None, last_s: float, step_s: float) -> float:
 def _decoded_from(video: Video, at_s: float) -> Iterator[VideoFrame]:
     """The frames from a key frame at or before a time, or from the first where no seek leads there."""
     if video.zero_s is not None:
-        _rewind(video)
+        rewind(video)
     decoded = _decoded(video)
     first = next(decoded, None)
     if first is None:
         return
     if video.zero_s is None:  # the header's start is not asked: it may be of another stream
         video.zero_s = video.shown_s(first) or 0.0
-    if at_s > 0:
+    if at_s > 0 and video.timing.breaks:
+        decoded = _skipped_to(video, at_s)
+    elif at_s > 0:
         decoded = _sought(video, at_s, chain([first], decoded))
     else:
         yield first
@@ -135,15 +155,54 @@ def _sought(video: Video, at_s: float, from_first: Iterator[VideoFrame]) -> Iter
         return from_first
     if first is None:
         return iter(())  # not a frame in the minute before: the file ends earlier
-    _rewind(video)
+    rewind(video)
     video.tally.errors = errors
     return _decoded(video)
 
 
-def _decoded(video: Video) -> Iterator[VideoFrame]:
-    for packet in packets(video):
+def _skipped_to(video: Video, at_s: float) -> Iterator[VideoFrame]:
+    """The frames from the last key frame at or before a time, found by reading on from the first packet.
+
+    A clock that breaks cannot be sought by. Reading packets costs a hundredth of decoding them.
+    """
+    return _decoded(video, packets_from(video, at_s))
+
+
+def packets_from(video: Video, at_s: float) -> Iterator[Packet[VideoStream]]:
+    """The packets from a key frame at or before a time, without decoding."""
+    if video.timing.breaks:
+        rewind(video)
+        return _from_key(packets(video), (at_s + video.start_s) / float(video.stream.time_base or 1))
+    try:
+        if at_s > 0:
+            stamp = int((at_s + video.start_s) / (video.stream.time_base or 1))
+            video.container.seek(stamp, stream=video.stream, backward=True)
+    except av.error.FFmpegError:
+        video.container.seek(0)
+    return packets(video)
+
+
+def _from_key(found: Iterator[Packet[VideoStream]], stamp: float) -> Iterator[Packet[VideoStream]]:
+    """The packets from the last key frame at or before a time stamp on."""
+    held: list[Packet[VideoStream]] = []
+    for packet in found:
+        is_key = packet.is_keyframe and packet.pts is not None
+        if is_key and packet.pts is not None and packet.pts > stamp:
+            held.append(packet)
+            break
+        if is_key:
+            held.clear()
+        held.append(packet)
+    yield from held
+    yield from found
+
+
+def _decoded(video: Video, found: Iterator[Packet[VideoStream]] | None = None) -> Iterator[VideoFrame]:
+    for packet in packets(video) if found is None else found:
         if packet.has_sidedata("encryption_info"):
             raise MediaError("UNSUPPORTED", "encrypted")
+        if video.met is not None and packet.pts is not None and packet.size:
+            video.met.append(packet.pts)
         try:
             yield from packet.decode()
         except av.error.EOFError:
@@ -157,11 +216,37 @@ def _decoded(video: Video) -> Iterator[VideoFrame]:
 
 
 def packets(video: Video) -> Iterator[Packet[VideoStream]]:
-    """The packets, and an empty one at the end or where the file cannot be read on: the decoder then gives what it holds."""
+    """The packets, and an empty one at the end or where the file cannot be read on: the decoder then gives what it holds.
+
+    Where the clock has breaks the packets must be read from the first one on; they then come with times that rise over them.
+    """
+    found = cast("Iterator[Packet[VideoStream]]", demuxed(video, video.stream))
+    return found if not video.timing.breaks else _unrolled(found, video)
+
+
+def _unrolled(found: Iterator[Packet[VideoStream]], video: Video) -> Iterator[Packet[VideoStream]]:
+    """The packets of a video, all of them, with times that rise over the breaks of its clock."""
+    number, shift, left = 0, 0, list(video.timing.breaks[::-1])
+    for packet in found:
+        if packet.size:
+            while left and left[-1].packet <= number:
+                shift = round(left.pop().shift_s / (packet.time_base or 1))
+            number += 1
+            packet.pts = None if packet.pts is None else packet.pts + shift
+            packet.dts = None if packet.dts is None else packet.dts + shift
+        yield packet
+
+
+def demuxed(video: Video, *streams: VideoStream | AudioStream) -> Iterator[Packet[Any]]:
+    """The packets of some streams, and an empty one of the video's at the end or where the file cannot be read on.
+
+    Raises:
+        MediaError: OOM for a packet over the memory limit.
+    """
     try:
         while True:
             with suppress(IndexError):  # PyAV's answer to another stream that begins midway: go on behind its first packet
-                yield from video.container.demux(video.stream)
+                yield from video.container.demux(*streams)
                 return
     except av.error.MemoryError as e:
         raise MediaError("OOM", "a packet asks for more memory than the limit") from e
@@ -176,7 +261,9 @@ def _seek(video: Video, at_s: float) -> bool:
     """Move to a key frame before a time after the first shown frame, or to the beginning; whether that was possible."""
     base = video.stream.time_base
     try:
-        if base is None or at_s <= 0:
+        if at_s <= 0 and video.container.format.name in SOUGHT_BY_BYTE:
+            video.container.seek(0, unsupported_byte_offset=True)  # a time would be sought on a clock that breaks
+        elif base is None or at_s <= 0:
             video.container.seek(0)
         else:
             video.container.seek(int((at_s + video.start_s) / base), stream=video.stream, backward=True)
@@ -185,6 +272,11 @@ def _seek(video: Video, at_s: float) -> bool:
     return True
 
 
-def _rewind(video: Video) -> None:
+def rewind(video: Video) -> None:
+    """Move back to the first packet.
+
+    Raises:
+        MediaError: CORRUPT if the container allows no seek.
+    """
     if not _seek(video, 0.0):
         raise MediaError("CORRUPT", "the container cannot be read a second time from its beginning")

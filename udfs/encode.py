@@ -15,7 +15,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from udfs import encoding
+from udfs import encoding, timeline
 from udfs.encoding import EncoderError as EncoderError
 from udfs.encoding import Params
 from udfs.heard import heard, last
@@ -42,7 +42,7 @@ class Writer:
         """Raises FFmpegError or ValueError if the encoder does not open."""
         self.path, self.params, self.bit_rate_k, self.gpu = path, params, bit_rate_k, gpu
         self.upright = Upright(first)
-        rate = framerate.limit_denominator(1001)
+        rate = timeline.rate(float(framerate))
         self.step = -(-MIN_TICKS_HZ // rate.numerator) * rate.denominator  # ticks from frame to frame
         self.time_base = 1 / (rate * self.step)
         self.out = create(self._aside)

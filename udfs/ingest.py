@@ -37,7 +37,7 @@ def facts(row: Row, env: Env, taken: Collection[str] = ()) -> list[Row]:
         "size": seen.size,
         "attributes": _texts(row.get("attributes")),
     }
-    return [{name: found[name] for name in COLUMNS}]
+    return [{name: found.get(name) for name in COLUMNS}]
 
 
 def rows(batches: Iterable[pd.DataFrame], params: Collection[str], env: Env) -> Iterator[pd.DataFrame]:

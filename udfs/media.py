@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import islice, pairwise
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 import av
@@ -15,86 +14,140 @@ from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from udfs import packet_times, timeline
 from udfs.decoding import BOUNDARY_TOLERANCE_S as BOUNDARY_TOLERANCE_S
 from udfs.decoding import Video as Video
 from udfs.decoding import frames as frames
-from udfs.decoding import packets
 from udfs.errors import MediaError
+from udfs.index_file import IndexFile
 from udfs.limits import Limits as Limits
 from udfs.limits import Tally as Tally
 from udfs.refusal import refusal
 from udfs.remote import AnyPath, RemoteFile, RemotePath
+from udfs.timeline import Timing
 
 # ffconcat and HLS playlists open other files, even from under an .mp4 name: only these demuxers may run.
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,live_flv,asf,ogg"
 PROTOCOLS = "file"
-SPACING_SAMPLE = 300  # packets looked at to tell a variable frame rate
-SPACING_SLACK = 0.1  # of the median spacing
 
 
 @contextmanager
-def open_video(path: AnyPath, limits: Limits, accel: HWAccel | None = None) -> Iterator[Video]:
-    """Open a file by the whitelists and find its video stream: the default one, else the first that is no cover art.
+def open_video(
+    path: AnyPath, limits: Limits, accel: HWAccel | None = None, timing: Timing | None = None, index: IndexFile | None = None
+) -> Iterator[Video]:
+    """Open a file by the whitelists and find its video stream.
 
-    `accel` decodes it where it can; the frames come in the machine's memory all the same.
+    `accel` decodes it where it can; the frames come in the machine's memory all the same. `timing` is what was measured of it
+    before. `index` is the same file as one that may leave out its media data.
 
     Raises:
         MediaError: UNSUPPORTED, DENIED, CORRUPT, NO_VIDEO or TOO_LARGE, before any frame is decoded.
     """
-    with _opened(path, accel) as container:
+    with _opened(path, accel, index) as container:
         stream = _video_stream(container)
         _check_size(stream, limits)
         # Each thread would take surfaces of NVDEC's, of which there are 32.
         stream.codec_context.thread_count = 1 if accel else limits.decode_threads
-        video = Video(container, stream)
-        if video.duration_s > limits.max_duration_s:
-            raise MediaError("TOO_LARGE", f"{video.duration_s:.0f} s of video, over {limits.max_duration_s:.0f}")
-        yield video
+        yield Video(container, stream, timing=timing or Timing())
 
 
 def probe(path: AnyPath, limits: Limits) -> dict[str, Any]:
-    """The facts of a file, from its header, its first packets and one decoded frame.
+    """The facts of a file, from its header, its packets and one decoded frame.
 
     Raises:
-        MediaError: what `open_video` raises, CORRUPT if no frame decodes, TOO_SHORT if the file shows no time.
+        MediaError: what `open_video` raises, CORRUPT if no frame decodes, TOO_SHORT if the file shows no time, TOO_LARGE over
+            a limit on frames or seconds.
     """
     with open_video(path, limits) as video:
+        first = next(frames(video), None)
+        if first is None:
+            raise MediaError("CORRUPT", "no frame could be decoded")
         stream, audio = video.stream, next(iter(video.container.streams.audio), None)
-        fps = float(video.framerate)
-        num_frames = stream.frames or round(video.duration_s * fps)
-        if num_frames > limits.max_frames:
-            raise MediaError("TOO_LARGE", f"{num_frames} frames, over {limits.max_frames}")
-        if video.duration_s <= 0 or num_frames < 2:
-            raise MediaError("TOO_SHORT", f"{num_frames} frames in {video.duration_s:.3f} s")
         facts = {
             "width": stream.width,
             "height": stream.height,
-            "framerate": fps,
-            "num_frames": num_frames,
-            "duration_s": video.duration_s,
             "video_codec": stream.codec_context.name,
             "pixel_format": stream.codec_context.pix_fmt,
             "audio_codec": _codec_name(audio) if audio else None,
             "bit_rate_k": _bit_rate_k(video),
             "container": video.container.format.name,
-            "is_vfr": _is_vfr(video),
+            "rotation": int(first[1].rotation) % 360,
+            "start_time_s": video.start_s,
         }
-    with open_video(path, limits) as video:  # anew: the packets looked at are spent
-        first = next(frames(video), None)
-        if first is None:
-            raise MediaError("CORRUPT", "no frame could be decoded")
-        return facts | {"rotation": int(first[1].rotation) % 360, "start_time_s": video.start_s}
+        first_stamp, stated = None if video.shows_by_decode_time else first[1].pts, _stated(video)
+        is_indexed = video.is_indexed
+    is_read_whole = is_indexed or not isinstance(path, RemotePath) or not stated["header_duration_s"]
+    measured = _measured(path, is_indexed, first_stamp, limits) if is_read_whole else _sampled(path, stated, limits)
+    if measured["duration_s"] > limits.max_duration_s:
+        raise MediaError("TOO_LARGE", f"{measured['duration_s']:.0f} s of video, over {limits.max_duration_s:.0f}")
+    if measured["duration_s"] <= 0 or measured["num_frames"] < 2:
+        raise MediaError("TOO_SHORT", f"{measured['num_frames']} frames in {measured['duration_s']:.3f} s")
+    return facts | measured | {name: value for name, value in stated.items() if _differs(name, value, measured)}
 
 
-def _opened(path: AnyPath, accel: HWAccel | None) -> InputContainer:
+def _stated(video: Video) -> dict[str, Any]:
+    """What the header claims."""
+    rate = video.stream.average_rate
+    return {
+        "header_num_frames": video.stream.frames or None,
+        "header_framerate": float(rate) if rate else None,
+        "header_duration_s": video.duration_s or None,
+    }
+
+
+def _differs(name: str, stated: Any, measured: dict[str, Any]) -> bool:
+    """Whether a header's claim is another than what was measured: by more than a frame, or a thousandth of the rate."""
+    own = measured[name.removeprefix("header_")]
+    slack = {"header_framerate": 0.001 * own, "header_duration_s": 1.5 / measured["framerate"]}.get(name, 0)
+    return stated is not None and abs(stated - own) > slack
+
+
+def _measured(path: AnyPath, is_indexed: bool, first_stamp: int | None, limits: Limits) -> dict[str, Any]:
+    """The times of a video by all of its packets; of an mp4, by its index alone."""
+    with ExitStack() as opened:
+        index = opened.enter_context(closing(IndexFile(path))) if is_indexed else None
+        video = opened.enter_context(open_video(path, limits, index=index))
+        if index:
+            index.skip_media()
+        found = packet_times.measure(video, first_stamp, limits)
+        line = found.timeline
+        return {
+            "num_frames": len(line.times_s),
+            "framerate": line.framerate,
+            "duration_s": line.end_s,
+            "is_vfr": found.is_vfr,
+            "frame_times": None if line.is_even else timeline.packed(line.times_s),
+            "num_hidden_frames": found.num_hidden,
+            "clock_breaks": [b._asdict() for b in found.breaks] or None,
+            "timing": "index" if is_indexed else "packets",
+        }
+
+
+def _sampled(path: AnyPath, stated: dict[str, Any], limits: Limits) -> dict[str, Any]:
+    """The times of a remote video without an index: as its header states them, at the rate of its first packets."""
+    with open_video(path, limits) as video:
+        rate, is_vfr = packet_times.sample(video)
+    duration_s = stated["header_duration_s"]
+    return {
+        "num_frames": stated["header_num_frames"] or round(duration_s * rate),
+        "framerate": float(rate),
+        "duration_s": duration_s,
+        "is_vfr": is_vfr,
+        "timing": "header",
+    }
+
+
+def _opened(path: AnyPath, accel: HWAccel | None, index: IndexFile | None) -> InputContainer:
     options = {"format_whitelist": FORMATS, "protocol_whitelist": PROTOCOLS}
     file: Any = RemoteFile(path) if isinstance(path, RemotePath) else path
+    if index is not None:
+        file, options["fflags"] = index, "+noparse"
     try:
         container: InputContainer = av.open(file, container_options=options, metadata_errors="replace", hwaccel=accel)
         return container
     except (av.error.FFmpegError, ValueError) as e:
         if accel is not None:  # the card may be full
-            return _opened(path, None)
+            return _opened(path, None, index)
         raise refusal(path, e) from e
 
 
@@ -111,32 +164,6 @@ def _video_stream(container: InputContainer) -> VideoStream:
 def _check_size(stream: VideoStream, limits: Limits) -> None:
     if stream.width * stream.height > limits.max_pixels:
         raise MediaError("TOO_LARGE", f"{stream.width}x{stream.height} is over {limits.max_pixels} pixels")
-
-
-def _is_vfr(video: Video) -> bool:
-    """Whether the spacing of the first packets' times varies; B-frames are stored out of order, hence the sort."""
-    if _is_listed_evenly(video):
-        return False
-    stamped = islice((p for p in packets(video) if p.pts is not None), SPACING_SAMPLE)
-    return _varies(sorted({float(p.pts * p.time_base) for p in stamped if p.pts is not None and p.time_base is not None}))
-
-
-def _is_listed_evenly(video: Video) -> bool:
-    """Whether an mp4's header lists evenly decoded packets, which are then shown evenly, and need not be read."""
-    stream, base = video.stream, video.stream.time_base
-    if not video.container.format.name.startswith("mov") or base is None or len(stream.index_entries) < 4:
-        return False
-    whole = len(stream.index_entries) >= min(SPACING_SAMPLE, stream.frames or SPACING_SAMPLE)
-    return whole and not _varies([float(entry.timestamp * base) for entry in stream.index_entries[:SPACING_SAMPLE]])
-
-
-def _varies(times: list[float]) -> bool:
-    gaps = sorted(b - a for a, b in pairwise(times))
-    if len(gaps) < 3:
-        return False
-    median = gaps[len(gaps) // 2]
-    slack = max(SPACING_SLACK * median, 2 * BOUNDARY_TOLERANCE_S)
-    return gaps[-1] - median > slack or median - gaps[0] > slack
 
 
 def _codec_name(audio: AudioStream) -> str:

@@ -15,6 +15,7 @@ from udfs import media, scaling
 from udfs.errors import MediaError
 from udfs.limits import Limits
 from udfs.remote import AnyPath
+from udfs.timeline import Timing
 
 Pictures = npt.NDArray[np.uint8]  # frames x 27 x 48 x 3, RGB
 Times = npt.NDArray[np.float64]  # seconds after the first shown frame
@@ -26,14 +27,16 @@ PIECE_FRAMES = 3000  # 12 MB, which cross a pipe
 _going_on: dict[tuple[AnyPath, int], Iterator[Piece]] = {}  # one at most: the decode behind the last piece, by what is next
 
 
-def every(path: AnyPath, limits: Limits, call: Callable[..., Any], piece_frames: int = PIECE_FRAMES) -> Iterator[Piece]:
+def every(
+    path: AnyPath, limits: Limits, call: Callable[..., Any], timing: Timing | None = None, piece_frames: int = PIECE_FRAMES
+) -> Iterator[Piece]:
     """The pieces of a video; `call` runs a function in the process that decodes.
 
     Raises:
         MediaError: what opening and decoding raise; CORRUPT if no frame decodes.
     """
     for number in count():
-        times, pictures = call(decode, path, number, piece_frames, limits)
+        times, pictures = call(decode, path, number, piece_frames, limits, timing)
         if number == 0 and not len(times):
             raise MediaError("CORRUPT", "no frame could be decoded")
         if len(times):
@@ -42,7 +45,7 @@ def every(path: AnyPath, limits: Limits, call: Callable[..., Any], piece_frames:
             return
 
 
-def decode(path: AnyPath, number: int, piece_frames: int, limits: Limits) -> Piece:
+def decode(path: AnyPath, number: int, piece_frames: int, limits: Limits, timing: Timing | None = None) -> Piece:
     """So many frames from frame `number * piece_frames` on, with their times; fewer where the video ends.
 
     The decode stays open for the next piece: no seek, so the pieces are those of one pass, whatever the file's times and key
@@ -50,7 +53,7 @@ def decode(path: AnyPath, number: int, piece_frames: int, limits: Limits) -> Pie
     """
     rest = _going_on.pop((path, number), None)
     _going_on.clear()
-    rest = rest or islice(_pieces(path, piece_frames, limits), number, None)
+    rest = rest or islice(_pieces(path, piece_frames, limits, timing), number, None)
     piece = next(rest, None)
     if piece is None:
         return np.empty(0), np.empty((0, SIZE[1], SIZE[0], 3), np.uint8)
@@ -59,9 +62,9 @@ def decode(path: AnyPath, number: int, piece_frames: int, limits: Limits) -> Pie
     return piece
 
 
-def _pieces(path: AnyPath, piece_frames: int, limits: Limits) -> Iterator[Piece]:
+def _pieces(path: AnyPath, piece_frames: int, limits: Limits, timing: Timing | None) -> Iterator[Piece]:
     scaler = VideoReformatter()
-    with media.open_video(path, limits) as video:
+    with media.open_video(path, limits, timing=timing) as video:
         shown = media.frames(video)
         while piece := [(at_s, _picture(frame, scaler)) for at_s, frame in islice(shown, piece_frames)]:
             yield np.array([at_s for at_s, _ in piece]), np.stack([picture for _, picture in piece])

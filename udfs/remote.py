@@ -87,6 +87,11 @@ def opened(path: AnyPath) -> BinaryIO:
     return io.BufferedReader(RemoteFile(path)) if isinstance(path, RemotePath) else open(path, "rb")
 
 
+def size(path: AnyPath) -> int:
+    """The size of a file in bytes, wherever it lies."""
+    return path.stat.size if isinstance(path, RemotePath) else os.stat(path).st_size
+
+
 def _block(path: RemotePath, number: int) -> bytes:
     with _lock:
         found = _blocks.get((path, number))

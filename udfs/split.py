@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import uuid
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -13,15 +12,16 @@ import pandas as pd
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from udfs import batching, media, source
+from udfs import batching, media, source, timeline
 from udfs.batching import Env, Row
 from udfs.errors import MediaError
 from udfs.resources import EFFORT, Resources
+from udfs.timeline import Timeline
 
 Span = tuple[float, float]  # start and end in seconds after the first shown frame, [start, end)
 Seconds = Annotated[float, Field(ge=0.1, le=86_400, allow_inf_nan=False)]
 
-COLUMNS = ["clip_id", "video_id", "start_s", "end_s", "start_frame", "end_frame", "method"]
+COLUMNS = ["clip_id", "video_id", "start_s", "end_s", "start_frame", "end_frame", "num_frames", "held_s", "method"]
 ROUNDING_S = 1e-6  # a span that misses the least length by less was meant to have it
 
 
@@ -60,10 +60,10 @@ class Params:
             raise ValueError(f"min_length_s {self.min_length_s} is over max_length_s {self.max_length_s}: no span is left")
 
 
-def fixed_stride(num_frames: int, framerate: float, params: Params) -> list[Span]:
+def fixed_stride(end_s: float, params: Params) -> list[Span]:
     """Spans of clip_len_s, one every clip_stride_s; the last may be shorter, down to min_clip_length_s."""
     stride_s = params.clip_stride_s or params.clip_len_s
-    return _strided(0.0, num_frames / framerate, params.clip_len_s, stride_s, params.min_clip_length_s)
+    return _strided(0.0, end_s, params.clip_len_s, stride_s, params.min_clip_length_s)
 
 
 def scene_spans(cuts_s: list[float], end_s: float, params: Params) -> list[Span]:
@@ -92,7 +92,7 @@ def spans(row: Row, params: Params, env: Env) -> list[Row]:
         MediaError: TOO_SHORT if there is no span; with `content` also what opening and decoding the file may raise.
     """
     if params.method == "fixed_stride":
-        return named(row, fixed_stride(row["num_frames"], row["framerate"], params), params)
+        return named(row, fixed_stride(row["duration_s"], params), params)
     return named(row, _content(row, params, env), params)
 
 
@@ -102,9 +102,10 @@ def named(row: Row, found: list[Span], params: Params) -> list[Row]:
     Raises:
         MediaError: TOO_SHORT if there is none.
     """
-    # By their frames: two spans of the same frames would be one clip.
-    rows = {(r["start_frame"], r["end_frame"]): r for r in (_row(row, span, params.method) for span in found)}
-    kept = [r for (first, after), r in rows.items() if first < after]
+    line = timeline.of_row(row)
+    # By their ids: two spans of the same frames would be one clip.
+    rows = {r["clip_id"]: r for r in (_row(row, line, span, params.method) for span in found)}
+    kept = [r for r in rows.values() if r["start_frame"] < r["end_frame"]]
     if not kept:
         raise MediaError("TOO_SHORT", f"no clip in {row['duration_s']:.2f} s of video")
     return kept[: params.limit_clips or None]
@@ -121,11 +122,6 @@ def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env) -> Iterator[
     return batching.each(batches, work, key="video_id", columns=COLUMNS, limits=env.limits, isolated=isolated)
 
 
-def frame_at(time_s: float, framerate: float) -> int:
-    """The first frame that `media.frames` shows at or after a time, if frames come evenly."""
-    return max(0, math.ceil((time_s - media.BOUNDARY_TOLERANCE_S) * framerate))
-
-
 def _strided(start_s: float, end_s: float, length_s: float, stride_s: float, least_s: float) -> list[Span]:
     starts = takewhile(lambda start: start < end_s, (start_s + k * stride_s for k in count()))
     every = ((start, min(start + length_s, end_s)) for start in starts)
@@ -137,11 +133,17 @@ def _content(row: Row, params: Params, env: Env) -> list[Span]:
 
     detector = scenes.adaptive(params.adaptive_threshold, params.min_content_val, params.window_width)
     path = source.unchanged_path(row["uri"], row["source_version"], env.sources)
-    with media.open_video(path, env.limits) as video:
+    with media.open_video(path, env.limits, timing=timeline.timing_of(row)) as video:
         return scene_spans(*scenes.cuts(video, detector), params)
 
 
-def _row(video: Row, span: Span, method: str) -> dict[str, Any]:
-    start_frame, end_frame = (frame_at(at, video["framerate"]) for at in span)
-    clip_id = uuid.uuid5(uuid.UUID(video["video_id"]), f"{start_frame}_{end_frame}")
-    return dict(zip(COLUMNS, (str(clip_id), video["video_id"], *span, start_frame, end_frame, method), strict=True))
+def _row(video: Row, line: Timeline, span: Span, method: str) -> dict[str, Any]:
+    start_s, end_s = span
+    held_s = line.held_s(start_s)
+    start_frame, end_frame = line.first_frame(start_s) - (held_s > 0), line.first_frame(end_s)
+    # A frame that is held may be all that several spans show.
+    frames = f"{start_frame}_{end_frame}" + (f"_{start_s:.3f}" if held_s else "")
+    clip_id = uuid.uuid5(uuid.UUID(video["video_id"]), frames)
+    num_frames = None if video.get("timing") == "header" else min(end_frame, len(line.times_s)) - start_frame
+    values = (str(clip_id), video["video_id"], start_s, end_s, start_frame, end_frame, num_frames, held_s, method)
+    return dict(zip(COLUMNS, values, strict=True))

@@ -6,20 +6,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice
+from itertools import islice, takewhile
 
-import av.error
 from av.packet import Packet
 from av.video.stream import VideoStream
 
 from udfs import media
-from udfs.decoding import packets
+from udfs.decoding import packets_from
 from udfs.errors import MediaError
 from udfs.limits import Limits, Tally
 from udfs.media import BOUNDARY_TOLERANCE_S as TOLERANCE_S
 from udfs.media import Video
 from udfs.mux import Picture
 from udfs.remote import AnyPath
+from udfs.timeline import Timing
 
 REORDER_S = 1.0  # no B-frame lies further from where it is shown
 HOLDABLE = {"h264", "hevc", "av1", "vp9", "mpeg4"}  # what mp4 may hold and players look for there
@@ -49,6 +49,7 @@ class _Seen:
     is_key: bool
     duration: int
     is_corrupt: bool
+    is_hidden: bool  # by an edit list
 
 
 def find(video: Video, start_s: float, end_s: float, reach_s: float) -> Cut:
@@ -62,14 +63,16 @@ def find(video: Video, start_s: float, end_s: float, reach_s: float) -> Cut:
     if codec not in HOLDABLE:
         raise MediaError("UNSUPPORTED", f"no stream copy of {codec} into mp4")
     seen = _seen(video, start_s - reach_s, end_s)
-    asked = [s.at_s for s in seen if start_s - TOLERANCE_S <= s.at_s < end_s - TOLERANCE_S]
+    asked = [s.at_s for s in seen if not s.is_hidden and start_s - TOLERANCE_S <= s.at_s < end_s - TOLERANCE_S]
     if not asked:
         raise MediaError("CORRUPT", "no packet of this span")
-    keys = [i for i, s in enumerate(seen) if s.is_key and start_s - reach_s <= s.at_s <= min(asked) + TOLERANCE_S]
+    until_s = min(asked) + TOLERANCE_S
+    keys = [i for i, s in enumerate(seen) if s.is_key and not s.is_hidden and start_s - reach_s <= s.at_s <= until_s]
     if not keys:
         raise MediaError("UNSUPPORTED", f"no key frame in the {reach_s:g} s before {start_s:.3f} s to begin a copy at")
     first = keys[-1]
-    run = seen[first : _last(seen, first, end_s) + 1]
+    # What an edit list hides stays out, and with it the frames that are made from it.
+    run = list(takewhile(lambda s: not s.is_hidden, seen[first : _last(seen, first, end_s) + 1]))
     taken = [s for s in run if s.pts >= run[0].pts]
     final = max(taken, key=lambda s: s.pts)
     return Cut(
@@ -96,13 +99,13 @@ def check(cut: Cut, expected: int, limits: Limits) -> None:
     Tally(frames=len(cut.pts), corrupt=cut.corrupt).check(expected, limits)
 
 
-def picture(path: AnyPath, cut: Cut, start_s: float, reach_s: float, limits: Limits) -> Picture:
+def picture(path: AnyPath, cut: Cut, start_s: float, reach_s: float, limits: Limits, timing: Timing) -> Picture:
     """The packets of a cut that `find` made for the same `start_s` and `reach_s`."""
 
     @contextmanager
     def opened() -> Iterator[tuple[VideoStream, Iterator[Packet[VideoStream]]]]:
-        with media.open_video(path, limits) as video:
-            demuxed = _demuxed_from(video, start_s - reach_s)
+        with media.open_video(path, limits, timing=timing) as video:
+            demuxed = _coded(video, start_s - reach_s)
             run = islice(demuxed, cut.first, cut.first + len(cut.pts) + len(cut.dropped))
             yield video.stream, _shifted((packet for i, packet in enumerate(run) if i not in cut.dropped), cut)
 
@@ -121,21 +124,15 @@ def _shifted(packets: Iterator[Packet[VideoStream]], cut: Cut) -> Iterator[Packe
 def _seen(video: Video, from_s: float, end_s: float) -> list[_Seen]:
     base = video.stream.time_base or Fraction(1)
     seen = []
-    for packet in _demuxed_from(video, from_s):
+    for packet in _coded(video, from_s):
         if packet.pts is None or video.shows_by_decode_time:
             raise MediaError("UNSUPPORTED", "no stream copy of packets that do not say when they are shown")
         if packet.dts is not None and float(packet.dts * base) - video.start_s >= end_s + REORDER_S:
             break
         at_s = float(packet.pts * base) - video.start_s
-        seen.append(_Seen(at_s, packet.pts, packet.is_keyframe, packet.duration or 0, packet.is_corrupt))
+        seen.append(_Seen(at_s, packet.pts, packet.is_keyframe, packet.duration or 0, packet.is_corrupt, packet.is_discard))
     return seen
 
 
-def _demuxed_from(video: Video, from_s: float) -> Iterator[Packet[VideoStream]]:
-    base = video.stream.time_base or Fraction(1)
-    try:
-        if from_s > 0:
-            video.container.seek(int((from_s + video.start_s) / base), stream=video.stream, backward=True)
-    except av.error.FFmpegError:
-        video.container.seek(0)
-    yield from (packet for packet in packets(video) if packet.size)
+def _coded(video: Video, from_s: float) -> Iterator[Packet[VideoStream]]:
+    return (packet for packet in packets_from(video, from_s) if packet.size)

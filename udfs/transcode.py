@@ -29,8 +29,15 @@ class Take:
     writer: encode.Writer | None = None
     error: MediaError | None = None
 
+    @property
+    def begin_s(self) -> float:
+        """When the first frame of the span is shown in the video: before its start if it is held."""
+        begin_s: float = self.span["start_s"] - (self.span.get("held_s") or 0.0)
+        return begin_s
+
     def add(self, at_s: float, frame: VideoFrame, video: Video) -> None:
         """Take a frame; one that cannot be encoded fails this span alone."""
+        at_s = max(at_s, self.span["start_s"]) if self.span.get("held_s") else at_s
         self.tally.frames += 1
         self.tally.corrupt += frame.is_corrupt
         if self.error is not None:
@@ -91,11 +98,11 @@ def taken(takes: list[Take], video: Video) -> Iterator[Take]:
     """
     waiting, rolling = takes[::-1], list[Take]()
     errors = video.tally.errors
-    start_s, end_s = takes[0].span["start_s"], max(take.span["end_s"] for take in takes)
+    start_s, end_s = min(take.begin_s for take in takes), max(take.span["end_s"] for take in takes)
     try:
         for at_s, frame in media.frames(video, start_s, end_s):
             reached_s = at_s + BOUNDARY_TOLERANCE_S
-            while waiting and waiting[-1].span["start_s"] <= reached_s:
+            while waiting and waiting[-1].begin_s <= reached_s:
                 rolling.append(waiting.pop())
             _blame(rolling, video.tally.errors - errors)
             errors = video.tally.errors

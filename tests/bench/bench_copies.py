@@ -153,7 +153,7 @@ def cut(path: Path, of: Path, kind: str, length_s: float, env: Env) -> list[Clip
     speed = float(VARIANTS[kind].speed) if kind else 1.0
     (video,) = ingest.facts({"uri": str(path)}, env)
     params = split.Params(clip_len_s=length_s, min_clip_length_s=LENGTHS[length_s], limit_clips=math.ceil(MOST_S / length_s))
-    if not (stretches := split.fixed_stride(video["num_frames"], video["framerate"], params)):
+    if not (stretches := split.fixed_stride(video["duration_s"], params)):
         return []
     spans = {row["clip_id"]: row for row in split.named(video, stretches, params)}
     found = []

@@ -78,7 +78,7 @@ def content(path: Path, num_frames: int) -> Borders:
 
 def fixed_stride(path: Path, num_frames: int) -> Borders:
     """By the clock, whatever is shown: what is found by luck."""
-    return [start_s * FPS - 0.5 for start_s, _ in split.fixed_stride(num_frames, FPS, DEFAULTS)[1:]]
+    return [start_s * FPS - 0.5 for start_s, _ in split.fixed_stride(num_frames / FPS, DEFAULTS)[1:]]
 
 
 @lru_cache(maxsize=1)

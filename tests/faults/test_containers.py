@@ -13,7 +13,7 @@ import pytest
 from tests.faults import builders, writers
 from tests.faults.looking import SMALL, code_of, decoded, look
 from tests.footage import write_numbered
-from udfs import sandbox
+from udfs import media, sandbox
 from udfs.errors import MediaError
 from udfs.media import Limits
 
@@ -108,9 +108,17 @@ def test_20_a_frame_of_8192_squared_is_too_large_before_it_is_decoded(tmp_path: 
     assert code_of(path, memory_mb=300) == "TOO_LARGE"
 
 
-def test_21_a_header_of_a_thousand_million_frames_is_too_large(good: Path, tmp_path: Path) -> None:
+def test_21_a_header_of_a_thousand_million_frames_is_not_believed(good: Path, tmp_path: Path) -> None:
     stts = builders.box(good.read_bytes(), b"stts")[0]
-    assert code_of(builders.patch(good, tmp_path / "v.mp4", stts + 8, struct.pack(">I", 10**9))) == "TOO_LARGE"
+    path = builders.patch(good, tmp_path / "v.mp4", stts + 8, struct.pack(">I", 10**9))
+    facts = media.probe(str(path), Limits())
+    assert (facts["num_frames"], facts["header_num_frames"]) == (90, 10**9)
+    assert facts["duration_s"] == pytest.approx(3)
+
+
+def test_21_more_frames_than_the_limit_are_too_large(good: Path) -> None:
+    with pytest.raises(MediaError, match="TOO_LARGE"):
+        media.probe(str(good), Limits(max_frames=89))
 
 
 def test_21_a_hundred_hours_are_too_large(tmp_path: Path) -> None:

@@ -1,0 +1,93 @@
+"""An mp4 whose media data reads as zeros: what demuxing it costs is its index, wherever the file lies."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from udfs.remote import AnyPath, opened, size
+
+LARGE_SIZE, TO_THE_END = 1, 0  # what a box's 32-bit size may say instead of a size
+ZEROS = bytes(1 << 16)
+
+
+class IndexFile(io.RawIOBase):
+    """A read-only mp4 of which everything but the contents of its `mdat` boxes is read.
+
+    FFmpeg's demuxer reads every sample to make a packet of it. Where only the packets' times are wanted, which the index
+    holds, zeros do as well. Until `skip_media` is called the file reads as it is.
+    """
+
+    def __init__(self, path: AnyPath) -> None:
+        self._file, self._size, self._at = opened(path), size(path), 0
+        self._starts: list[int] = []  # of the media data
+        self._ends: list[int] = []
+        self._skips = False
+        self.name = "index.mp4"
+
+    def skip_media(self) -> None:
+        """From now on, give zeros for media data."""
+        media = list(_media(self._file, self._size))
+        self._starts, self._ends, self._skips = [start for start, _ in media], [end for _, end in media], True
+        self._size = max(self._size, *self._ends, 0)  # of a file cut short, the index tells what is missing
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def read(self, wanted: int = -1, /) -> bytes:
+        """At most so many bytes, up to where media data begins or ends."""
+        rest = max(0, self._size - self._at)
+        wanted = rest if wanted < 0 else min(wanted, rest)
+        inside, until = self._stretch() if self._skips else (False, self._size)
+        wanted = max(0, min(wanted, until - self._at))
+        if inside:
+            data = ZEROS if wanted == len(ZEROS) else bytes(wanted)
+        else:
+            self._file.seek(self._at)
+            data = self._file.read(wanted)
+        self._at += len(data)
+        return data
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+    def _stretch(self) -> tuple[bool, int]:
+        """Whether media data lies here, and where that changes."""
+        before = bisect_right(self._starts, self._at) - 1
+        if before >= 0 and self._at < self._ends[before]:
+            return True, self._ends[before]
+        return False, self._starts[before + 1] if before + 1 < len(self._starts) else self._size
+
+
+def _media(file: BinaryIO, size: int) -> Iterator[tuple[int, int]]:
+    """Where the contents of each outermost `mdat` box begin and end, as its size says."""
+    at = 0
+    while at + 8 <= size:
+        file.seek(at)
+        head = file.read(16)
+        length, skipped = struct.unpack(">I", head[:4])[0], 8
+        if length == LARGE_SIZE and len(head) == 16:
+            length, skipped = struct.unpack(">Q", head[8:])[0], 16
+        elif length == TO_THE_END:
+            length = size - at
+        if length < skipped:
+            return
+        if head[4:8] == b"mdat":
+            yield at + skipped, at + length
+        at += length
