@@ -29,6 +29,7 @@ from udfs.timeline import Timing
 # ffconcat and HLS playlists open other files, even from under an .mp4 name: only these demuxers may run.
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,live_flv,asf,ogg"
 PROTOCOLS = "file"
+SLOWED = 4  # times the rate that packets show: a codec that states more contradicts their time scale
 
 
 @contextmanager
@@ -75,14 +76,31 @@ def probe(path: AnyPath, limits: Limits) -> dict[str, Any]:
             "start_time_s": video.start_s,
         }
         first_stamp, stated = None if video.shows_by_decode_time else first[1].pts, _stated(video)
-        is_indexed = video.is_indexed
+        is_indexed, sound_s, own_rate = video.is_indexed, _sound_s(video), stream.codec_context.framerate
     is_read_whole = is_indexed or not isinstance(path, RemotePath) or not stated["header_duration_s"]
     measured = _measured(path, is_indexed, first_stamp, limits) if is_read_whole else _sampled(path, stated, limits)
+    _check_time_scale(measured, stated["header_num_frames"] or 0, sound_s, float(own_rate or 0))
     if measured["duration_s"] > limits.max_duration_s:
         raise MediaError("TOO_LARGE", f"{measured['duration_s']:.0f} s of video, over {limits.max_duration_s:.0f}")
     if measured["duration_s"] <= 0 or measured["num_frames"] < 2:
         raise MediaError("TOO_SHORT", f"{measured['num_frames']} frames in {measured['duration_s']:.3f} s")
     return facts | measured | {name: value for name, value in stated.items() if _differs(name, value, measured)}
+
+
+def _sound_s(video: Video) -> float:
+    """Seconds of sound by the header; 0 if it does not say."""
+    stream = next(iter(video.container.streams.audio), None)
+    return float(stream.duration * stream.time_base) if stream and stream.duration and stream.time_base else 0.0
+
+
+def _check_time_scale(measured: dict[str, Any], stated_frames: int, sound_s: float, own_rate: float) -> None:
+    """Raise MediaError CORRUPT where a wrong time scale slows a video down: at its codec's own rate it fits the sound."""
+    own_s = max(stated_frames, measured["num_frames"]) / own_rate if own_rate else 0.0
+    if own_rate > SLOWED * measured["framerate"] and sound_s > 0 and abs(own_s / sound_s - 1) < 0.1:
+        told = (
+            f"frames at {measured['framerate']:.3g} a second, where {own_rate:g} would be as long as the sound of {sound_s:.1f} s"
+        )
+        raise MediaError("CORRUPT", told)
 
 
 def _stated(video: Video) -> dict[str, Any]:

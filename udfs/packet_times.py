@@ -32,6 +32,7 @@ STANDARD_RATES = tuple(
     Fraction(*pair)
     for pair in ((24000, 1001), (24, 1), (25, 1), (30000, 1001), (30, 1), (48, 1), (50, 1), (60000, 1001), (60, 1))
 ) + tuple(map(Fraction, (5, 10, 12, 15, 20, 90, 100, 120, 240)))
+LEAST_DURATION = 0.2  # of the median spacing: FLV says 1 ms where it knows none
 SPACING_SLACK = 0.1  # of the median spacing, before the frame rate counts as varying
 SAMPLE_PACKETS = 300  # read to tell the frame rate of a file whose packets are not all read
 UNKNOWN, LATEST = np.iinfo(np.int64).min, np.iinfo(np.int64).max  # a time that a packet does not state
@@ -238,7 +239,7 @@ def _timeline(times: Times, last_s: float, duration_s: float, video: Video) -> T
     """
     count = len(times)
     typical = float(np.median(np.diff(times))) if count > 1 else float(1 / video.framerate)
-    end_s = last_s + (duration_s if duration_s >= 0.5 * typical else typical)
+    end_s = last_s + (duration_s if duration_s >= LEAST_DURATION * typical else typical)
     measured = (count - 1) / float(times[-1]) if count > 1 else 1 / typical
     rate = _rate_of(times, measured, (video.stream.average_rate, video.stream.guessed_rate))
     if not _is_even(times, rate):
@@ -249,9 +250,14 @@ def _timeline(times: Times, last_s: float, duration_s: float, video: Video) -> T
 
 def _rate_of(times: Times, measured: float, stated: tuple[Fraction | None, ...]) -> Fraction:
     """The frame rate that times lie on: what the container states, a standard one, or as measured."""
-    candidates = [rate for rate in (*stated, *STANDARD_RATES) if rate and abs(float(rate) / measured - 1) < 0.02]
+    candidates = (*map(_snapped, filter(None, stated)), *STANDARD_RATES)
     exact = Fraction(measured).limit_denominator(1_000_000) if measured >= 1 else 1 / Fraction(1 / measured)
-    return next((rate for rate in candidates if _is_even(times, rate)), exact)
+    return next((rate for rate in candidates if abs(float(rate) / measured - 1) < 0.02 and _is_even(times, rate)), exact)
+
+
+def _snapped(rate: Fraction) -> Fraction:
+    """The standard rate that a container rounded off, as FLV writes 29.97."""
+    return next((standard for standard in STANDARD_RATES if abs(rate / standard - 1) < 1e-4), rate)
 
 
 def _is_even(times: Times, rate: Fraction) -> bool:

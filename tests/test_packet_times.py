@@ -1,0 +1,153 @@
+"""packet_times: the packets say how many frames are shown and when, whatever the header claims."""
+
+from __future__ import annotations
+
+import struct
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from tests import oddities
+from tests.faults import builders
+from tests.footage import read_number, write_numbered
+from tests.oddities import SMALL
+from udfs import media, timeline
+from udfs.errors import MediaError
+from udfs.limits import Limits
+
+
+def probe(path: Path) -> dict[str, Any]:
+    return media.probe(str(path), Limits())
+
+
+def decoded(path: Path) -> list[float]:
+    """When each frame is shown, by PyAV's own decode of the whole file, in seconds after the first one."""
+    with av.open(str(path)) as container:
+        stamps = [frame.time for frame in container.decode(video=0) if frame.time is not None]
+    return [at - stamps[0] for at in stamps]
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four seconds of H.264 with B-frames and sound."""
+    folder = tmp_path_factory.mktemp("good")
+    return write_numbered(folder / "good.mp4", 120, 30, SMALL, audio="aac", gop=30, options={"bf": "2"})
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("v.mp4", {"movflags": "faststart"}),
+        ("hybrid.mp4", oddities.HYBRID),
+        ("fragmented.mp4", oddities.FRAGMENTED),
+        ("every.mp4", {"movflags": "frag_every_frame+empty_moov+delay_moov"}),
+        ("v.mov", {}),
+        ("v.mkv", {}),
+        ("live.mkv", {"live": "1"}),
+        ("v.ts", {}),
+        ("v.flv", {}),
+        ("no_end.flv", {"flvflags": "no_duration_filesize"}),
+    ],
+)
+def test_a_copy_into_any_container_has_the_same_frames(good: Path, tmp_path: Path, name: str, options: dict[str, str]) -> None:
+    facts = probe(oddities.copy(good, tmp_path / name, options))
+    assert (facts["num_frames"], facts["framerate"], facts["is_vfr"]) == (120, pytest.approx(30), False)
+    assert facts["duration_s"] == pytest.approx(4, abs=0.002)
+    assert facts["frame_times"] is None
+
+
+def test_what_the_header_claims_is_kept_where_it_differs(good: Path, tmp_path: Path) -> None:
+    facts = probe(oddities.copy(good, tmp_path / "v.mp4", oddities.HYBRID))
+    assert facts["header_num_frames"] == 30
+    assert "header_framerate" not in facts
+    assert "header_num_frames" not in probe(good)
+
+
+def test_only_the_index_of_an_mp4_is_read(good: Path, tmp_path: Path) -> None:
+    """Media data behind the first packets may be gone: the index still tells of all frames."""
+    fast = oddities.copy(good, tmp_path / "v.mp4", {"movflags": "faststart"})
+    facts = probe(builders.cut_to(fast, tmp_path / "cut.mp4", fast.stat().st_size * 2 // 3))
+    assert (facts["num_frames"], facts["duration_s"]) == (120, pytest.approx(4))
+    assert facts["timing"] == "index"
+
+
+def test_frames_that_an_edit_list_hides_are_counted_apart(good: Path, tmp_path: Path) -> None:
+    path = oddities.trimmed(good, tmp_path / "v.mp4", 1.41)
+    facts, shown = probe(path), decoded(path)
+    assert facts["num_frames"] == len(shown)
+    assert facts["num_hidden_frames"] == 13  # of those before, FFmpeg reads from the key frame on
+    assert facts["header_num_frames"] == 120
+    assert facts["duration_s"] == pytest.approx(len(shown) / 30, abs=0.002)
+
+
+def test_a_rate_that_changes_late_is_found(tmp_path: Path) -> None:
+    path = oddities.write_uneven(tmp_path / "v.mp4", [1 / 30] * 420 + [0.1] * 40)
+    facts = probe(path)
+    assert facts["is_vfr"]
+    assert (facts["num_frames"], facts["duration_s"]) == (461, pytest.approx(18.033, abs=0.001))
+    assert timeline.unpacked(facts["frame_times"]) == pytest.approx(decoded(path), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["v.mkv", "v.flv"])
+def test_a_stream_without_a_stated_rate_gets_the_measured_one(tmp_path: Path, name: str) -> None:
+    facts = probe(write_numbered(tmp_path / name, 60, Fraction(30_000, 1001), SMALL, times_s=[k * 1.001 / 30 for k in range(60)]))
+    assert facts["framerate"] == pytest.approx(30_000 / 1001)
+    assert (facts["num_frames"], facts["is_vfr"]) == (60, False)
+
+
+@pytest.mark.parametrize(
+    ("offset_s", "num_breaks"),
+    [(-1.9, 1), (3600.0, 1), (oddities.WRAP_S - 3.0, 0), (-2.0 - 0.0, 1)],
+    ids=["restarts", "jumps", "wraps", "restarts at 0"],
+)
+def test_a_clock_that_breaks_is_unrolled(good: Path, tmp_path: Path, offset_s: float, num_breaks: int) -> None:
+    whole = num_breaks == 0
+    path = oddities.copy(good, tmp_path / "v.ts", offset_s=offset_s) if whole else oddities.joined(tmp_path, good, offset_s)
+    facts = probe(path)
+    assert len(facts["clock_breaks"] or []) == num_breaks
+    assert facts["duration_s"] == pytest.approx(4, abs=0.15)
+    row = facts | {"start_time_s": facts["start_time_s"]}
+    with media.open_video(str(path), Limits(), timing=timeline.timing_of(row)) as video:
+        times, numbers = zip(*((at, read_number(frame)) for at, frame in media.frames(video)), strict=True)
+        assert sorted(numbers) == list(numbers)
+        assert len(numbers) == facts["num_frames"] >= 118
+        assert np.diff(times) == pytest.approx(1 / 30, abs=0.07)
+        later = [read_number(frame) for _, frame in media.frames(video, 2.5, 3.0)]
+    assert later == [n for at, n in zip(times, numbers, strict=True) if 2.4985 <= at < 2.9985]
+
+
+def test_a_picture_that_is_held_is_no_break(tmp_path: Path) -> None:
+    facts = probe(oddities.write_held(tmp_path / "v.mkv", 4, 15.0, audio="aac"))
+    assert facts["clock_breaks"] is None
+    assert (facts["num_frames"], facts["duration_s"]) == (4, pytest.approx(60, abs=0.1))
+
+
+@pytest.mark.parametrize(("codec", "every"), [("mjpeg", 3), ("libx264", 4)])
+def test_repeats_of_an_avi_are_no_frames(tmp_path: Path, codec: str, every: int) -> None:
+    path = oddities.write_repeats(tmp_path / "v.avi", 91, every, codec)
+    facts = probe(path)
+    assert facts["num_frames"] == len(decoded(path)) == len(range(0, 91, every))
+    assert facts["duration_s"] == pytest.approx(91 / 30, abs=0.1)
+
+
+def test_a_frame_an_hour_is_a_legal_rate(tmp_path: Path) -> None:
+    facts = probe(write_numbered(tmp_path / "v.mp4", 10, Fraction(1, 3600), SMALL))
+    assert (facts["num_frames"], facts["framerate"]) == (10, pytest.approx(1 / 3600))
+    assert timeline.timing_of(facts).framerate == Fraction(1, 3600)
+
+
+def test_a_time_scale_that_sound_and_codec_contradict_is_corrupt(good: Path, tmp_path: Path) -> None:
+    scale = builders.box(good.read_bytes(), b"mdhd")[0] + 12
+    path = builders.patch(good, tmp_path / "v.mp4", scale, struct.pack(">I", 100))
+    with pytest.raises(MediaError, match="CORRUPT: frames at"):
+        probe(path)
+
+
+def test_times_survive_their_packing() -> None:
+    times = np.cumsum(np.random.default_rng(0).uniform(0.001, 20_000, 5000))
+    assert timeline.unpacked(timeline.packed(times)) == pytest.approx(times, abs=1e-6)
+    assert len(timeline.packed(np.cumsum(np.full(100_000, 1 / 30)))) < 5000
