@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import pandas as pd
-from py4j.protocol import Py4JJavaError
+from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -98,7 +98,7 @@ def _table(spark: SparkSession, manifest: str, what: str, sources: Sources, want
         empty = F.coalesce(F.size("attributes"), F.lit(0)) <= 0
         blank = missing & empty & F.lit(what == "csv")  # as spreadsheets leave them below
         sums = given.agg(F.count_if(missing & ~blank).alias("missing"), F.count_if(blank).alias("blank")).first()
-    except (PySparkException, Py4JJavaError) as e:
+    except (PySparkException, Py4JError) as e:
         raise ManifestError(f"{shown(manifest)}: {_first_line(e)}") from e
     assert sums is not None
     if sums["missing"]:
@@ -161,7 +161,7 @@ def _load(spark: SparkSession, manifest: str, what: str, sources: Sources, wante
         return spark.read.json(spark.sparkContext.parallelize(lines, max(1, len(lines) // SLICE)), mode="FAILFAST")
     loader = spark.read.format(FORMATS[what])
     if what in ("jsonl", "csv"):
-        _check_text(manifest)
+        _check_text(manifest, what, head)
         loader = loader.options(mode="FAILFAST", header=True, escape='"', multiLine=what == "csv", encoding="UTF-8", sep=sign)
     return loader.load(address(manifest))
 
@@ -181,15 +181,17 @@ def _head(manifest: str, sources: Sources) -> bytes:
         raise ManifestError(f"{shown(manifest)}: {e}") from e
 
 
-def _check_text(manifest: str) -> None:
-    """Refuse bytes that are no UTF-8; on another machine those of the head alone are looked at, where Spark reads the rest."""
+def _check_text(manifest: str, what: str, head: bytes) -> None:
+    """Refuse bytes that are no UTF-8, and nesting that Spark does not survive; on another machine the head alone is looked at."""
     path = "" if source.is_remote(manifest) else source.local_path(manifest)
-    if os.path.isfile(path):
-        try:
-            with open(path, "rb") as file:
-                tabletext.check(file)
-        except ValueError as e:
-            raise ManifestError(f"{manifest}: {e}") from e
+    try:
+        with open(path, "rb") if os.path.isfile(path) else io.BytesIO(head[: head.rfind(b"\n") + 1]) as file:
+            tabletext.check(file)
+            if what == "jsonl":
+                file.seek(0)
+                tabletext.check_depth(file)
+    except ValueError as e:
+        raise ManifestError(f"{manifest}: {e}") from e
 
 
 def _lines(manifest: str, what: str, sources: Sources, sign: str) -> list[str]:
@@ -245,5 +247,7 @@ def _text(field: StructField) -> Column:
 
 def _first_line(error: Exception) -> str:
     """What Spark has to say, down to the cause: a malformed row is reported inside a failed task."""
+    if "StackOverflowError" in str(error):
+        return "nested too deeply"
     lines = [line.strip() for line in str(error).splitlines() if "MALFORMED" in line or "Malformed" in line]
     return (lines or str(error).splitlines())[0][:300]

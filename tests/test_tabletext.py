@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import nullcontext
 
 import pytest
 
@@ -56,3 +57,12 @@ def test_a_long_text_is_checked_to_its_end() -> None:
     with pytest.raises(ValueError, match=r"byte 0xe9 near byte 3000000 "):
         tabletext.check(io.BytesIO("\u00e9".encode() * 1_500_000 + b"\xe9x"))
     tabletext.check(io.BytesIO("\u00e9".encode() * 1_500_000))
+
+
+@pytest.mark.parametrize(
+    ("line", "is_deep"),
+    [(b'{"a":' * 101 + b"1", True), (b"[" * 101, True), (b'{"a": 1}' * 500, False), (b'{"a": "' + b"{" * 500 + b'\\""}', False)],
+)
+def test_82_a_line_nested_too_deeply_for_spark_is_refused(line: bytes, is_deep: bool) -> None:
+    with pytest.raises(ValueError, match="line 2 is nested more than 100 deep") if is_deep else nullcontext():
+        tabletext.check_depth([b"{}\n", line])

@@ -39,7 +39,7 @@ VIDEO_SUFFIXES = (
     ".ogv", ".ogm", ".ogx", ".mpg", ".mpeg", ".mpe", ".m2p", ".vob", ".vro", ".evo", ".mod",
     ".ts", ".mts", ".m2ts", ".m2t", ".trp", ".tp", ".tod", ".mpv", ".m1v", ".m2v", ".m4e",
     ".dv", ".dif", ".mxf", ".gxf", ".rm", ".rmvb", ".rv", ".wtv", ".nut", ".y4m", ".ivf",
-    ".264", ".h264", ".avc", ".265", ".h265", ".hevc",  # hold no times: refused with the way out
+    ".dav", ".264", ".h264", ".avc", ".265", ".h265", ".hevc",
 )
 # fmt: on
 # What editors, spreadsheets and the web leave around an address: blanks, line ends, byte order marks, characters of no width.

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import codecs
 import csv
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import BinaryIO
 
 from udfs.source import EDGES
 
 BLOCK = 1 << 20
 DELIMITERS = (",", "\t", ";", "|")
+MAX_DEPTH = 100  # of a line of JSON
+TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[][{}]')
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 AS_UTF8 = "save it as UTF-8 (in Excel: CSV UTF-8)"
 
@@ -54,6 +57,25 @@ def check(file: BinaryIO) -> None:
         except UnicodeDecodeError as e:
             raise ValueError(f"{_wrong(e, start)}: {AS_UTF8}") from e
         start += len(block)
+
+
+def check_depth(lines: Iterable[bytes]) -> None:
+    """Look for a line of JSON that is nested so deeply that Spark's JVM would die of it.
+
+    Raises:
+        ValueError: there is one.
+    """
+    for number, line in enumerate(lines, start=1):
+        if line.count(b"{") + line.count(b"[") > MAX_DEPTH and _depth(line) > MAX_DEPTH:
+            raise ValueError(f"line {number} is nested more than {MAX_DEPTH} deep")
+
+
+def _depth(line: bytes) -> int:
+    depth = deepest = 0
+    for token in TOKENS.findall(line):
+        depth += 1 if token in b"{[" else -1 if token in b"}]" else 0
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _wrong(error: UnicodeDecodeError, start: int) -> str:
