@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import logging
+from collections import Counter
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -16,8 +18,10 @@ from jobs.history import Counts
 from jobs.run import Run
 from jobs.settings import Settings
 from jobs.stage import Stage, pending, run_alone
-from udfs import ingest
+from udfs import ingest, omissions
 from udfs.source import MODIFIED
+
+log = logging.getLogger("reelmill")
 
 
 def check(options: argparse.Namespace, settings: Settings) -> None:
@@ -42,20 +46,30 @@ def stage(run: Run, options: argparse.Namespace) -> Stage:
 
 
 def _listed(run: Run, options: argparse.Namespace) -> DataFrame:
-    """The manifest's files, a row each; one that has changed since it was ingested has another fingerprint."""
+    """The manifest's files, one row per file; one that has changed since it was ingested has another fingerprint."""
+    return _taken(_looked_up(run, options))
+
+
+def _taken(files: DataFrame) -> DataFrame:
+    return files.where(F.col("uri").isNotNull() & F.col("left_out").isNull()).select("uri", "attributes", "fingerprint")
+
+
+def _looked_up(run: Run, options: argparse.Namespace) -> DataFrame:
+    """The manifest by `manifest.SCHEMA` and with fingerprints; `left_out` says why a file is not taken."""
     sources = run.settings.sources
-    files = manifest.read(run.spark, options.manifest, sources)
+    files = manifest.read(run.spark, options.manifest, sources, run.settings.manifest)
     if run.tables.exists("takedowns"):
-        files = files.join(run.tables.read("takedowns").select("uri"), on="uri", how="left_anti")
+        taken_down = run.tables.read("takedowns").select("uri").distinct().withColumn("why", F.lit(omissions.TAKEN_DOWN))
+        files = files.join(taken_down, on="uri", how="left").withColumn("left_out", F.coalesce("left_out", "why")).drop("why")
     if options.since:
         files = _changed(files, options.since)
     seen = F.concat(F.lit(run.fingerprint("ingest") + "-"), F.col("source_version"))
-    versions = files.mapInPandas(partial(ingest.versions, params=sources), manifest.SCHEMA)
-    return versions.select("uri", "attributes", seen.alias("fingerprint"))
+    versions = files.select(*manifest.NAMES).mapInPandas(partial(ingest.versions, params=sources), manifest.SCHEMA)
+    return versions.withColumn("fingerprint", seen)
 
 
 def _changed(files: DataFrame, since: datetime) -> DataFrame:
-    """The files changed since then, as the manifest says, else the listing or the file itself; what says nothing is taken.
+    """The files, those left out that did not change since, as the manifest, the listing or the file says; silence is change.
 
     Raises:
         UsageError: the manifest's column holds what is no time.
@@ -64,24 +78,47 @@ def _changed(files: DataFrame, since: datetime) -> DataFrame:
     time = F.try_to_timestamp(stated)
     if wrong := files.where(stated.isNotNull() & time.isNull()).select(stated.alias("time")).first():
         raise cli.UsageError(f"--since: the manifest's column {MODIFIED} holds {wrong['time']!r}, which is no time")
-    told = files.mapInPandas(ingest.changes, manifest.SCHEMA)
+    told = files.select(*manifest.NAMES).mapInPandas(ingest.changes, manifest.SCHEMA)
     when = F.coalesce(time, F.timestamp_seconds("changed_s"))
-    return told.where(when.isNull() | (when >= F.lit(since)))
+    unchanged = F.when(when < F.lit(since), omissions.UNCHANGED)
+    return told.withColumn("left_out", F.coalesce("left_out", unchanged))
 
 
 def run(run: Run, options: argparse.Namespace) -> Counts:
-    """Probe the files of the manifest that are new or changed, or the first of them."""
+    """Probe the files of the manifest that are new or changed, or the first of them; then say what was left out."""
     # Asked for once: each wave looks at all of it, and a store lists a thousand names a request.
-    files = _listed(run, options).persist(StorageLevel.DISK_ONLY)
-    step = replace(stage(run, options), source=lambda run: files)
+    files = _looked_up(run, options).persist(StorageLevel.DISK_ONLY)
+    step = replace(stage(run, options), source=lambda run: _taken(files))
     try:
-        if options.limit is None:
-            return run_alone(run, step)
-        with run.tables.landing(f"{run.run_id}-ingest-first") as land:
-            first = land(pending(run, step).orderBy("uri").limit(options.limit))
-            return run_alone(run, replace(step, source=lambda run: first))
+        taken, left_out = _counts(files)
+        counts = _probed(run, step, options.limit)
     finally:
         files.unpersist()
+    log.info("ingest: %s", omissions.summary(taken, left_out))
+    return counts
+
+
+def _probed(run: Run, step: Stage, limit: int | None) -> Counts:
+    if limit is None:
+        return run_alone(run, step)
+    with run.tables.landing(f"{run.run_id}-ingest-first") as land:
+        first = land(pending(run, step).orderBy("uri").limit(limit))
+        return run_alone(run, replace(step, source=lambda run: first))
+
+
+def _counts(files: DataFrame) -> tuple[int, Counter[str]]:
+    """How many files are taken, and how many files or rows are left out by reason."""
+    is_file = F.col("uri").isNotNull()
+    rows = files.groupBy("left_out", is_file.alias("is_file")).agg(F.count("*").alias("rows"), F.sum("number").alias("number"))
+    taken, left_out = 0, Counter[str]()
+    for row in rows.collect():
+        if row["left_out"] is None:
+            taken += row["rows"]
+        else:
+            left_out[row["left_out"]] += row["rows"] if row["is_file"] else row["number"]
+        if row["is_file"]:
+            left_out[omissions.DUPLICATE] += row["number"] - row["rows"]
+    return taken, +left_out
 
 
 if __name__ == "__main__":

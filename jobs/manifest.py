@@ -1,4 +1,4 @@
-"""--manifest -> a frame of (uri, attributes, source_version, changed_s): what to ingest, checked before any table is touched."""
+"""--manifest -> a frame of the files to ingest and of what was left out, checked before any table is touched."""
 
 from __future__ import annotations
 
@@ -6,31 +6,39 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import pandas as pd
-from py4j.protocol import Py4JJavaError
+from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.functions import pandas_udf
 from pyspark.sql.types import ArrayType, MapType, StructField, StructType
 
 from jobs.cli import UsageError
-from udfs import source
-from udfs.manifest import ManifestError, folder, kind, listing, parts, shown, text
-from udfs.source import Params
+from udfs import omissions, parquetrows, source, tabletext
+from udfs.errors import MediaError, StoreError
+from udfs.manifest import ManifestError, Params, column, folder, kind, listing, parts, shown, text, uri
+from udfs.remote import opened
+from udfs.source import Params as Sources
 
-TOLD = "source_version string, changed_s double"  # of a file by a listing; NULL where there was none
+# Version and time of a file by a listing, NULL where there was none. `number` rows or files stand behind a row: of a file those
+# that name it; of a row without a uri those that were left out, for the reason `left_out`.
+TOLD = "source_version string, changed_s double, left_out string, number bigint"
 SCHEMA = f"uri string, attributes map<string, string>, {TOLD}"
+NAMES = ["uri", "attributes", "source_version", "changed_s", "left_out", "number"]
 FORMATS = {"jsonl": "json", "csv": "csv", "parquet": "parquet", "delta": "delta"}
+BY_PYARROW = {"PARQUET_TYPE_ILLEGAL", "DECIMAL_PRECISION_EXCEEDS_MAX_PRECISION", "COLUMN_ALREADY_EXISTS"}
+HEAD_BYTES = 1 << 16  # of a text, which hold its first line
 PIECES = 64  # tasks at most that list a prefix
 SLICE = 10_000  # uris of a listing, or lines of a file, that go to Spark together
 
 
-def check(manifest: str, sources: Params) -> None:
+def check(manifest: str, sources: Sources) -> None:
     """Refuse what is not there, so that it is told before Spark starts.
 
     Raises:
@@ -44,27 +52,30 @@ def check(manifest: str, sources: Params) -> None:
             listing(manifest, sources)
 
 
-def read(spark: SparkSession, manifest: str, sources: Params) -> DataFrame:
-    """The manifest's rows, each uri once.
+def read(spark: SparkSession, manifest: str, sources: Sources, params: Params | None = None) -> DataFrame:
+    """The manifest's files by SCHEMA, each uri once, and a row without a uri for each reason to leave something out.
 
     Raises:
-        UsageError: a row that cannot be read, no column `uri`, or a row without one.
+        UsageError: a row that cannot be read, no column of uris, or a row without one.
     """
     with _usage():
         what = kind(manifest, sources)
         if what == "prefix":
             return _prefix(spark, parts(manifest, sources), sources)
         if what in FORMATS:
-            return _read(spark, manifest, what, sources).dropDuplicates(["uri"])
-        return _frame(spark, [(uri, None, None, None) for uri in listing(manifest, sources)], SCHEMA)
+            return _table(spark, manifest, what, sources, (params or Params()).uri_column)
+        found = listing(manifest, sources)
+    rows = [(uri, None, None, None, None, 1) for uri in found.uris]
+    left = [(None, None, None, None, why, number) for why, number in found.left_out.items()]
+    return _frame(spark, rows + left, SCHEMA)
 
 
-def _prefix(spark: SparkSession, pieces: list[tuple[str, str, bool]], sources: Params) -> DataFrame:
+def _prefix(spark: SparkSession, pieces: list[tuple[str, str, bool, int]], sources: Sources) -> DataFrame:
     """Of a prefix the rows never are on the driver: each task lists its pieces."""
     dealt = spark.sparkContext.parallelize(pieces, min(len(pieces), PIECES))
-    frame = spark.createDataFrame(dealt, "bucket string, prefix string, flat boolean", verifySchema=False)
+    frame = spark.createDataFrame(dealt, "bucket string, prefix string, flat boolean, top int", verifySchema=False)
     found = frame.mapInPandas(partial(listed, params=sources), f"uri string, {TOLD}")
-    return found.select("uri", F.lit(None).cast("map<string, string>").alias("attributes"), "source_version", "changed_s")
+    return found.select("uri", F.lit(None).cast("map<string, string>").alias("attributes"), *NAMES[2:])
 
 
 def _frame(spark: SparkSession, rows: list[Any], schema: str) -> DataFrame:
@@ -72,50 +83,124 @@ def _frame(spark: SparkSession, rows: list[Any], schema: str) -> DataFrame:
     return spark.createDataFrame(slices, schema, verifySchema=False)
 
 
-def listed(batches: Iterable[pd.DataFrame], params: Params) -> Iterator[pd.DataFrame]:
+def listed(batches: Iterable[pd.DataFrame], params: Sources) -> Iterator[pd.DataFrame]:
     """On the executor: pieces of a prefix -> the videos in them."""
     from udfs import prefix  # with boto3, which most runs do not need
 
     return prefix.rows(batches, params)
 
 
-def _read(spark: SparkSession, manifest: str, what: str, sources: Params) -> DataFrame:
+def _table(spark: SparkSession, manifest: str, what: str, sources: Sources, wanted: str) -> DataFrame:
+    """The rows of a table, those of one file together; rows of a CSV in which nothing stands are left out."""
     try:
-        rows = _load(spark, manifest, what, sources)
-        if "uri" not in rows.columns:
-            raise ManifestError(f"{shown(manifest)}: no column uri, only {', '.join(rows.columns) or 'none'}")
-        uri = F.col("uri").cast("string")
-        missing = rows.where(uri.isNull() | (F.trim(uri) == "")).count()
-    except (PySparkException, Py4JJavaError) as e:
+        given = _given(spark, manifest, what, sources, wanted)
+        missing = F.btrim(F.coalesce("uri", F.lit("")), F.lit(source.EDGES)) == ""
+        empty = F.coalesce(F.size("attributes"), F.lit(0)) <= 0
+        blank = missing & empty & F.lit(what == "csv")  # as spreadsheets leave them below
+        sums = given.agg(F.count_if(missing & ~blank).alias("missing"), F.count_if(blank).alias("blank")).first()
+    except (PySparkException, Py4JError) as e:
         raise ManifestError(f"{shown(manifest)}: {_first_line(e)}") from e
-    if missing:
-        raise ManifestError(f"{shown(manifest)}: {missing} rows without a uri")
-    relative = F.concat(F.lit(folder(manifest)), F.regexp_replace(uri, r"^\./", ""))
-    absolute = F.when(uri.rlike(r"^/|^(file|dbfs):") | uri.contains("://"), uri).otherwise(relative)
-    nothing = F.lit(None).cast("string").alias("source_version"), F.lit(None).cast("double").alias("changed_s")
-    return rows.select(absolute.alias("uri"), _attributes(rows.schema).alias("attributes"), *nothing)
+    assert sums is not None
+    if sums["missing"]:
+        raise ManifestError(f"{shown(manifest)}: {sums['missing']} rows without a uri")
+    one = pandas_udf(_spelling(folder(manifest)), "string")  # type: ignore[call-overload]
+    named = given.where(~missing).select(one("uri").alias("uri"), "attributes").groupBy("uri")
+    files = named.agg(F.first("attributes").alias("attributes"), F.count(F.lit(1)).alias("number"))
+    nothing = [F.lit(None).cast(kind).alias(name) for name, kind in (told.split() for told in TOLD.split(", ")[:3])]
+    found = files.select("uri", "attributes", *nothing, "number")
+    if not sums["blank"]:
+        return found
+    return found.union(_frame(spark, [(None, None, None, None, omissions.BLANK, sums["blank"])], SCHEMA))
 
 
-def _load(spark: SparkSession, manifest: str, what: str, sources: Params) -> DataFrame:
+def _spelling(folder: str) -> Callable[[pd.Series], pd.Series]:
+    def spelled(uris: pd.Series) -> pd.Series:
+        return uris.map(partial(uri, folder=folder))
+
+    return spelled
+
+
+def _given(spark: SparkSession, manifest: str, what: str, sources: Sources, wanted: str) -> DataFrame:
+    """Uri and attributes of a table's rows as they are written."""
+    try:
+        rows = _load(spark, manifest, what, sources, wanted)
+    except PySparkException as e:
+        if what != "parquet" or e.getCondition() not in BY_PYARROW:
+            raise
+        return _by_pyarrow(spark, manifest, sources, wanted)
+    name = column(manifest, wanted, rows.columns)
+    others = StructType([field for field in rows.schema if field.name != name])
+    return rows.select(_quoted(name).cast("string").alias("uri"), _attributes(others).alias("attributes"))
+
+
+def _by_pyarrow(spark: SparkSession, manifest: str, sources: Sources, wanted: str) -> DataFrame:
+    """Of Parquet files with a type that Spark does not read."""
+    try:
+        files = parquetrows.files(manifest, sources)
+        name = column(manifest, wanted, parquetrows.columns(files[0], sources))
+    except (MediaError, StoreError, OSError) as e:
+        raise ManifestError(f"{shown(manifest)}: {e}") from e
+    dealt = spark.sparkContext.parallelize([(file,) for file in files], min(len(files), PIECES))
+    frame = spark.createDataFrame(dealt, "file string", verifySchema=False)
+    rows = partial(parquetrows.rows, column=name, sources=sources)
+    return frame.mapInArrow(rows, "uri string, attributes map<string, string>")
+
+
+def _load(spark: SparkSession, manifest: str, what: str, sources: Sources, wanted: str) -> DataFrame:
     # FAILFAST: a malformed row refuses the manifest; the default would make it a row of NULLs.
-    if source.is_web(manifest):
-        lines = _lines(manifest, what, sources)
+    head = _head(manifest, sources) if what in ("jsonl", "csv") else b""
+    try:
+        encoding = tabletext.encoding(head)
+        sign = tabletext.delimiter(head.decode(encoding, errors="replace"), wanted) if what == "csv" else ","
+    except ValueError as e:
+        raise ManifestError(f"{shown(manifest)}: {e}") from e
+    if source.is_web(manifest) or encoding == "utf-16":
+        lines = _lines(manifest, what, sources, sign)
         if not lines:
             raise ManifestError(f"{shown(manifest)}: no rows")
         return spark.read.json(spark.sparkContext.parallelize(lines, max(1, len(lines) // SLICE)), mode="FAILFAST")
     loader = spark.read.format(FORMATS[what])
     if what in ("jsonl", "csv"):
-        loader = loader.options(mode="FAILFAST", header=True, escape='"', multiLine=what == "csv", encoding="UTF-8")
+        _check_text(manifest, what, head)
+        loader = loader.options(mode="FAILFAST", header=True, escape='"', multiLine=what == "csv", encoding="UTF-8", sep=sign)
     return loader.load(address(manifest))
 
 
-def _lines(manifest: str, what: str, sources: Params) -> list[str]:
+def _head(manifest: str, sources: Sources) -> bytes:
+    """The first bytes of a text; none of a folder of texts, which programs write as UTF-8."""
+    try:
+        if not source.is_remote(manifest) and os.path.isdir(source.local_path(manifest)):
+            return b""
+        with opened(source.own_path(manifest, sources)) as file:
+            return file.read(HEAD_BYTES)
+    except MediaError as e:
+        if e.code in ("EMPTY", "NOT_FOUND"):  # or a folder in a store
+            return b""
+        raise ManifestError(f"{shown(manifest)}: {e.message}") from e
+    except (StoreError, OSError) as e:
+        raise ManifestError(f"{shown(manifest)}: {e}") from e
+
+
+def _check_text(manifest: str, what: str, head: bytes) -> None:
+    """Refuse bytes that are no UTF-8, and nesting that Spark does not survive; on another machine the head alone is looked at."""
+    path = "" if source.is_remote(manifest) else source.local_path(manifest)
+    try:
+        with open(path, "rb") if os.path.isfile(path) else io.BytesIO(head[: head.rfind(b"\n") + 1]) as file:
+            tabletext.check(file)
+            if what == "jsonl":
+                file.seek(0)
+                tabletext.check_depth(file)
+    except ValueError as e:
+        raise ManifestError(f"{manifest}: {e}") from e
+
+
+def _lines(manifest: str, what: str, sources: Sources, sign: str) -> list[str]:
     """What Spark cannot read by itself, as JSON lines."""
     whole = text(manifest, sources)
     if what == "jsonl":
         return [line for line in whole.split("\n") if line.strip()]
     try:
-        rows = list(csv.DictReader(io.StringIO(whole, newline=""), strict=True))
+        rows = list(csv.DictReader(io.StringIO(whole, newline=""), strict=True, delimiter=sign))
     except csv.Error as e:
         raise ManifestError(f"{shown(manifest)}: MALFORMED: {e}") from e
     for number, row in enumerate(rows):
@@ -144,19 +229,25 @@ def _usage() -> Iterator[None]:
 
 def _attributes(schema: StructType) -> Column:
     """The other columns as text: structures as JSON, NULLs left out."""
-    pairs = [F.struct(F.lit(f.name).alias("key"), _text(f).alias("value")) for f in schema if f.name != "uri"]
+    pairs = [F.struct(F.lit(f.name).alias("key"), _text(f).alias("value")) for f in schema]
     if not pairs:
         return F.lit(None).cast("map<string, string>")
     return F.map_filter(F.map_from_entries(F.array(*pairs)), lambda _, value: value.isNotNull())
 
 
+def _quoted(name: str) -> Column:
+    return F.col("`" + name.replace("`", "``") + "`")
+
+
 def _text(field: StructField) -> Column:
-    value = F.col("`" + field.name.replace("`", "``") + "`")
+    value = _quoted(field.name)
     nested = isinstance(field.dataType, ArrayType | MapType | StructType)
     return F.to_json(value) if nested else value.cast("string")
 
 
 def _first_line(error: Exception) -> str:
     """What Spark has to say, down to the cause: a malformed row is reported inside a failed task."""
+    if "StackOverflowError" in str(error):
+        return "nested too deeply"
     lines = [line.strip() for line in str(error).splitlines() if "MALFORMED" in line or "Malformed" in line]
     return (lines or str(error).splitlines())[0][:300]

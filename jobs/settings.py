@@ -23,6 +23,7 @@ from udfs import (
     enhance,
     export,
     filter,
+    manifest,
     media,
     motion,
     phash,
@@ -46,6 +47,7 @@ class Settings:
     """One field a section of a conf file; `spark` holds Spark's own keys as they are."""
 
     sources: source.Params = field(default_factory=source.Params)
+    manifest: manifest.Params = field(default_factory=manifest.Params)
     limits: media.Limits = field(default_factory=media.Limits)
     models: checkpoints.Params = field(default_factory=checkpoints.Params)
     curate: waves.Params = field(default_factory=waves.Params)

@@ -6,19 +6,23 @@ import json
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
 from jobs.cli import UsageError
 from jobs.manifest import read
+from udfs import manifest
 from udfs.source import Params
 
 pytestmark = pytest.mark.spark
 
 
-def rows(spark: SparkSession, manifest: Path) -> list[tuple[str, dict[str, str] | None]]:
+def rows(spark: SparkSession, path: Path) -> list[tuple[str, dict[str, str] | None]]:
     """What a manifest names, in order."""
-    return sorted((row["uri"], row["attributes"]) for row in read(spark, str(manifest), Params()).collect())
+    found = read(spark, str(path), Params()).where("uri is not null")
+    return sorted((row["uri"], row["attributes"]) for row in found.collect())
 
 
 def write(path: Path, text: str) -> Path:
@@ -28,14 +32,14 @@ def write(path: Path, text: str) -> Path:
 
 
 def test_other_columns_of_csv_travel_as_attributes(spark: SparkSession, tmp_path: Path) -> None:
-    manifest = write(tmp_path / "m.csv", 'uri,licence,title\n/a.mp4,CC0,"one, ""two"""\n/b.mp4,,x\n')
-    assert rows(spark, manifest) == [("/a.mp4", {"licence": "CC0", "title": 'one, "two"'}), ("/b.mp4", {"title": "x"})]
+    path = write(tmp_path / "m.csv", 'uri,licence,title\n/a.mp4,CC0,"one, ""two"""\n/b.mp4,,x\n')
+    assert rows(spark, path) == [("/a.mp4", {"licence": "CC0", "title": 'one, "two"'}), ("/b.mp4", {"title": "x"})]
 
 
 def test_json_lines_keep_nested_values_as_json(spark: SparkSession, tmp_path: Path) -> None:
     lines = [{"uri": "/a.mp4", "tags": ["x", "y"], "n": 3}, {"uri": "/b.mp4"}]
-    manifest = write(tmp_path / "m.jsonl", "\n".join(map(json.dumps, lines)))
-    assert rows(spark, manifest) == [("/a.mp4", {"n": "3", "tags": '["x","y"]'}), ("/b.mp4", {})]
+    path = write(tmp_path / "m.jsonl", "\n".join(map(json.dumps, lines)))
+    assert rows(spark, path) == [("/a.mp4", {"n": "3", "tags": '["x","y"]'}), ("/b.mp4", {})]
 
 
 def test_parquet_and_delta_need_only_the_column_uri(spark: SparkSession, tmp_path: Path) -> None:
@@ -46,18 +50,77 @@ def test_parquet_and_delta_need_only_the_column_uri(spark: SparkSession, tmp_pat
 
 
 def test_a_relative_address_is_meant_from_the_manifests_folder(spark: SparkSession, tmp_path: Path) -> None:
-    manifest = write(tmp_path / "m.csv", "uri\nvideos/a.mp4\nfile:///b.mp4\n")
-    assert [uri for uri, _ in rows(spark, manifest)] == sorted([f"{tmp_path}/videos/a.mp4", "file:///b.mp4"])
+    path = write(tmp_path / "m.csv", "uri\nvideos/a.mp4\nfile:///b.mp4\n")
+    assert [uri for uri, _ in rows(spark, path)] == sorted([f"{tmp_path}/videos/a.mp4", "/b.mp4"])
 
 
-def test_a_uri_that_stands_twice_counts_once(spark: SparkSession, tmp_path: Path) -> None:
-    assert len(rows(spark, write(tmp_path / "m.csv", "uri\n/a.mp4\n/a.mp4\n/b.mp4\n"))) == 2
+def test_one_file_under_several_spellings_is_one_row(spark: SparkSession, tmp_path: Path) -> None:
+    (tmp_path / "cafe\u0301.mp4").write_bytes(b"x")
+    spellings = ["a.mp4", "./a.mp4", "x/../a.mp4", f"{tmp_path}//a.mp4 ", f"file://{tmp_path}/a.mp4\t"]
+    path = write(tmp_path / "m.csv", "uri\n" + "\n".join([*spellings, "caf\u00e9.mp4", "cafe\u0301.mp4"]) + "\r\n")
+    found = {row["uri"]: row["number"] for row in read(spark, str(path), Params()).collect()}
+    assert found == {f"{tmp_path}/a.mp4": 5, f"{tmp_path}/cafe\u0301.mp4": 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "encoding"),
+    [
+        ("m.csv", "uri;take\r\n/ä.mp4;1\r\n;\r\n;\r\n", "utf-8-sig"),
+        ("m.csv", "uri;take\r\n/ä.mp4;1\r\n", "utf-16"),
+        ("m.tsv", "uri\ttake\n/ä.mp4\t1\n", "utf-8"),
+        ("m.csv", "uri,take\n/ä.mp4,1\n,\n", "utf-8"),
+        ("m.csv", " URI ,take\n/ä.mp4,1\n", "utf-8"),
+        ("m.jsonl", '{"uri": "/ä.mp4", "take": 1}\r\n', "utf-16"),
+    ],
+)
+def test_a_table_may_come_from_a_spreadsheet(spark: SparkSession, tmp_path: Path, name: str, text: str, encoding: str) -> None:
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    assert rows(spark, tmp_path / name) == [("/ä.mp4", {"take": "1"})]
+
+
+def test_blank_rows_of_a_spreadsheet_are_counted(spark: SparkSession, tmp_path: Path) -> None:
+    found = read(spark, str(write(tmp_path / "m.csv", "uri,x\n/a.mp4,1\n,\n,\n")), Params())
+    assert [row["number"] for row in found.where("left_out = 'blank'").collect()] == [2]
+
+
+def test_parquet_of_types_that_spark_does_not_read(spark: SparkSession, tmp_path: Path) -> None:
+    moment = pd.Timestamp("2026-01-02 03:04:05.120")
+    columns = {
+        "uri": pa.array(["/a.mp4", "/a.mp4"]).dictionary_encode(),
+        "when": pa.array([moment, None], pa.timestamp("ns")),
+        "clock": pa.array([moment.time(), None], pa.time64("ns")),
+        "count": pa.array([2**63 + 1, None], pa.uint64()),
+        "title": pa.array(["x", None], pa.large_string()),
+        "tags": pa.array([{"at": moment.to_pydatetime()}, None], pa.struct([("at", pa.timestamp("ns"))])),
+        "__index_level_0__": pa.array([3, 4]),
+    }
+    day = tmp_path / "m.parquet" / "day=2026-01-02"
+    day.mkdir(parents=True)
+    pq.write_table(pa.table(columns), day / "part-0.parquet")
+    (tmp_path / "m.parquet" / "_SUCCESS").touch()
+    [row] = read(spark, str(tmp_path / "m.parquet"), Params()).collect()
+    assert (row["uri"], row["number"]) == ("/a.mp4", 2)
+    assert row["attributes"] == {
+        "when": "2026-01-02 03:04:05.12",
+        "clock": "03:04:05.120000",
+        "count": str(2**63 + 1),
+        "title": "x",
+        "tags": '{"at": "2026-01-02 03:04:05.120000"}',
+        "__index_level_0__": "3",
+        "day": "2026-01-02",
+    }
+
+
+def test_a_uri_may_be_bytes_and_have_another_name(spark: SparkSession, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"video_path": [b"/a.mp4"], "uri": ["id-1"]}), tmp_path / "m.parquet")
+    [row] = read(spark, str(tmp_path / "m.parquet"), Params(), manifest.Params("video_path")).collect()
+    assert (row["uri"], row["attributes"]) == ("/a.mp4", {"uri": "id-1"})
 
 
 @pytest.mark.parametrize("name", ["emoji-\U0001f3ac.mp4", "per%20cent#and?.mp4", "two words.mp4", "ümläut-電影.mp4"])
 def test_names_come_through_unchanged(spark: SparkSession, tmp_path: Path, name: str) -> None:
-    manifest = write(tmp_path / "m.jsonl", json.dumps({"uri": f"/{name}"}))
-    assert rows(spark, manifest) == [(f"/{name}", None)]
+    path = write(tmp_path / "m.jsonl", json.dumps({"uri": f"/{name}"}))
+    assert rows(spark, path) == [(f"/{name}", None)]
 
 
 def test_a_byte_order_mark_is_no_part_of_the_column_name(spark: SparkSession, tmp_path: Path) -> None:
@@ -68,10 +131,13 @@ def test_a_byte_order_mark_is_no_part_of_the_column_name(spark: SparkSession, tm
     ("name", "text", "said"),
     [
         ("m.jsonl", '{"uri": "/a.mp4"}\n{"uri": \n', "MALFORMED"),
-        ("m.jsonl", '{"path": "/a.mp4"}\n', "no column uri, only path"),
+        ("m.jsonl", '{"path": "/a.mp4"}\n', "no column uri, but `path`: name it uri, or set manifest.uri_column"),
         ("m.jsonl", '{"uri": "/a.mp4"}\n{"uri": null}\n', "1 rows without a uri"),
         ("m.csv", "uri,x\n/a.mp4,1\n ,2\n", "1 rows without a uri"),
         ("m.csv", "", "no column uri"),
+        ("m.csv", "Video Path,URL,x\n/a.mp4,,1\n", "but `Video Path` or `URL`: name it uri, or set manifest.uri_column"),
+        ("m.csv", "sep=;\nuri;x\n/a.mp4;1\n", "begins with Excel's line sep=: remove it"),
+        ("m.jsonl", '{"uri": "/a.mp4", "x": ' + '{"a":' * 2000 + "1" + "}" * 2001, "line 1 is nested more than 100 deep"),
     ],
 )
 def test_a_manifest_with_a_bad_row_is_refused_in_one_line(

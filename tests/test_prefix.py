@@ -43,7 +43,7 @@ def odd(s3_server: servers.Server, tmp_path_factory: pytest.TempPathFactory) -> 
 def found(uri: str, params: Params) -> dict[str, str]:
     """uri -> version of every video under a prefix."""
     frames = [frame for part in prefix.parts(uri, params) for frame in prefix.videos(part, params)]
-    whole = pd.concat(frames) if frames else pd.DataFrame({"uri": [], "source_version": []})
+    whole = (pd.concat(frames) if frames else pd.DataFrame({"uri": [], "source_version": []})).dropna(subset="uri")
     assert whole["uri"].is_unique
     return dict(zip(whole["uri"], whole["source_version"], strict=True))
 
@@ -71,13 +71,13 @@ def test_a_whole_bucket_is_a_prefix(odd: str, proxy: servers.Proxy) -> None:
 
 def test_folders_are_listed_apart(s3_server: servers.Server, proxy: servers.Proxy) -> None:
     touched(s3_server, "apart", ["v", "v/x", "v/y/z"], 3)
-    whole = Part("apart", "v/")
+    whole = Part("apart", "v/", top=2)
     assert prefix.parts("s3://apart/v", proxy.params()) == [
         whole._replace(flat=True),
-        Part("apart", "v/x/"),
-        Part("apart", "v/y/"),
+        whole._replace(prefix="v/x/"),
+        whole._replace(prefix="v/y/"),
     ]
-    assert prefix.parts("s3://apart/v/y", proxy.params()) == [Part("apart", "v/y/")]
+    assert prefix.parts("s3://apart/v/y", proxy.params()) == [Part("apart", "v/y/", top=4)]
     assert len(found("s3://apart/v", proxy.params())) == 9
 
 
@@ -131,16 +131,17 @@ def test_a_list_may_lie_on_s3_and_name_what_lies_anywhere(
     ]
     (tmp_path / "list.json").write_text("\ufeff" + json.dumps(uris))
     at = s3_server.put("s3://lists/day/list.json", tmp_path / "list.json")
-    listed = manifest.listing(at, proxy.params())
-    assert listed == [*uris[:4], "s3://lists/day/beside.mp4", "s3://lists/day/sub/a b%.mp4"]
+    listed, left_out = manifest.listing(at, proxy.params())
+    assert left_out == {"duplicate": 1}
+    assert listed == [*uris[:3], "/dbfs/v.mp4", "s3://lists/day/beside.mp4", "s3://lists/day/sub/a b%.mp4"]
 
 
 def test_a_list_on_the_web_names_what_lies_beside_it() -> None:
     page = Page(json.dumps(["a.mp4", "s3://b-1/v.mp4"]).encode(), ranges=False)
     with serving({"/x/list.json": page, "/x/v.mp4": Page(b"v")}) as site:
         here = Params(http_private=True, retry_s=0.0)
-        assert manifest.listing(f"{site.url}/x/list.json?sig=1", here) == [f"{site.url}/x/a.mp4", "s3://b-1/v.mp4"]
-        assert manifest.listing(f"{site.url}/x/v.mp4?sig=1", here) == [f"{site.url}/x/v.mp4?sig=1"]
+        assert manifest.listing(f"{site.url}/x/list.json?sig=1", here).uris == [f"{site.url}/x/a.mp4", "s3://b-1/v.mp4"]
+        assert manifest.listing(f"{site.url}/x/v.mp4?sig=1", here).uris == [f"{site.url}/x/v.mp4?sig=1"]
 
 
 @pytest.mark.parametrize(
@@ -172,7 +173,7 @@ def test_a_loopback_manifest_is_refused_by_default() -> None:
     [
         ("v.mp4", "s3://b-1/x/", "s3://b-1/x/v.mp4"),
         ("/v.mp4", "s3://b-1/x/", "/v.mp4"),
-        ("dbfs:/v.mp4", "/x", "dbfs:/v.mp4"),
+        ("dbfs:/v.mp4", "/x", "/dbfs/v.mp4"),
         ("ä?.mp4", "https://h/", "https://h/ä?.mp4"),
     ],
 )
@@ -182,7 +183,9 @@ def test_relative_means_from_the_list(uri: str, folder: str, meant: str) -> None
 
 @pytest.mark.spark
 def test_spark_reads_a_prefix_without_asking_for_any_file(odd: str, spark: SparkSession, proxy: servers.Proxy) -> None:
-    listed = read(spark, odd, proxy.params()).toPandas()
+    everything = read(spark, odd, proxy.params()).toPandas()
+    listed = everything[everything["uri"].notna()]
+    assert everything.loc[everything["uri"].isna(), ["left_out", "number"]].to_numpy().tolist() == [["suffix", 2]]
     assert dict(zip(listed["uri"], listed["source_version"], strict=True)) == found(odd, proxy.params())
     (same,) = ingest.versions([listed], proxy.params())
     assert same.equals(listed)
@@ -248,7 +251,7 @@ def test_spark_gets_lines_from_the_web(spark: SparkSession, name: str, text: str
         ("m.csv", "uri,x\n/a\n", "MALFORMED: row 0"),
         ("m.csv", 'uri\n"/a\n', "MALFORMED"),
         ("m.csv", "uri,x\n", "no rows"),
-        ("m.csv", "path\n/a\n", "no column uri, only path"),
+        ("m.csv", "path\n/a\n", "no column uri, but `path`: name it uri, or set manifest.uri_column"),
     ],
 )
 def test_48_bad_lines_on_the_web_are_refused(spark: SparkSession, name: str, text: str, said: str) -> None:

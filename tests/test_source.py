@@ -53,10 +53,66 @@ def test_addresses_without_a_reader(uri: str, code: str) -> None:
         ("/b.mp4", "/b.mp4"),
         ("s3://bucket/b.mp4", "s3://bucket/b.mp4"),
         ("\udcff%.mp4", "file:///a/%FF%25.mp4"),
+        ("s3://bucket/x//../b%20c.mp4", "s3://bucket/x//../b%20c.mp4"),  # a key is what it is
+        ("https://h/x/../a%20b.mp4?sig=A", "https://h/x/../a%20b.mp4?sig=A"),
+        ("ftp://h/b.mp4", "ftp://h/b.mp4"),
+        ("file://elsewhere/b.mp4", "file://elsewhere/b.mp4"),
+        ("file:///x/b.mp4%20", "file:///x/b.mp4%20"),  # a blank that is part of the name
     ],
 )
 def test_absolute_means_the_same_in_every_process(uri: str, absolute: str) -> None:
     assert source.absolute(uri, "/a") == absolute
+
+
+@pytest.mark.parametrize(
+    ("spellings", "one"),
+    [
+        (
+            ["/x/b c.mp4", "//x/b c.mp4", "/x//b c.mp4", "/x/./b c.mp4", "/x/y/../b c.mp4", "/x/b c.mp4/", "../x/b c.mp4"],
+            "/x/b c.mp4",
+        ),
+        (["file:///x/b%20c.mp4", "file:/x/b%20c.mp4", "FILE://localhost/x//b%20c.mp4", "file:///x/b c.mp4"], "/x/b c.mp4"),
+        ([" /x/b c.mp4", "/x/b c.mp4\t", "/x/b c.mp4\r\n", "\ufeff/x/b c.mp4", "\u200b/x/b c.mp4\u00a0"], "/x/b c.mp4"),
+        (["dbfs:/mnt/a.mp4", "/dbfs/mnt/a.mp4", "dbfs:///mnt/a.mp4", "file:///dbfs/mnt/a.mp4"], "/dbfs/mnt/a.mp4"),
+        (["dbfs:/Volumes/c/s/v/a.mp4", "/Volumes/c/s/v/a.mp4"], "/Volumes/c/s/v/a.mp4"),
+        (["s3://b-1/k/a.mp4", "s3a://b-1/k/a.mp4", "S3://b-1/k/a.mp4 "], "s3://b-1/k/a.mp4"),
+        (["https://host/A.mp4?Sig=1", "HTTPS://Host/A.mp4?Sig=1"], "https://host/A.mp4?Sig=1"),
+    ],
+)
+def test_one_file_under_several_spellings_has_one_uri(spellings: list[str], one: str) -> None:
+    assert {source.absolute(spelling, "/a") for spelling in spellings} == {one}
+    assert source.absolute(one) == one
+
+
+@pytest.mark.parametrize(
+    ("uri", "meant"),
+    [("../v/a.mp4", "s3://b-1/v/a.mp4"), ("./a.mp4", "s3://b-1/x/a.mp4"), ("../../../a.mp4", "s3://b-1/a.mp4")],
+)
+def test_a_relative_address_never_leaves_the_bucket(uri: str, meant: str) -> None:
+    assert source.absolute(uri, "s3a://b-1/x/") == meant
+
+
+def test_a_name_written_by_another_system_is_found(tmp_path: Path) -> None:
+    (tmp_path / "day").mkdir()
+    nfd, nfc = "day/cafe\u0301.mp4", "day/caf\u00e9.mp4"
+    (tmp_path / nfd).write_bytes(b"x")
+    for spelling in (nfc, nfd, "day\\cafe\u0301.mp4", "day\\caf\u00e9.mp4"):
+        assert source.existing(f"{tmp_path}/{spelling}") == f"{tmp_path}/{nfd}"
+    assert source.existing(f"{tmp_path}/gon\u00e9.mp4") == f"{tmp_path}/gon\u00e9.mp4"
+
+
+@pytest.mark.parametrize("uri", [r"C:\videos\a.mp4", r"\\nas\share\a.mp4", "D:/a.mp4"])
+def test_a_path_of_windows_is_said_to_be_one(uri: str) -> None:
+    with pytest.raises(MediaError, match=r"NOT_FOUND: .*a path of Windows"):
+        source.checked_path(source.absolute(uri), Params())
+
+
+def test_a_root_may_be_spelled_as_spark_spells_it() -> None:
+    nowhere = Params(roots=("s3a://b-1",), s3_endpoint="http://127.0.0.1:1", s3_anonymous=True, s3_region="x", retry_s=0.0)
+    with pytest.raises(MediaError, match="UNREACHABLE"):
+        source.checked_path("s3://b-1/k.mp4", nowhere)
+    with pytest.raises(MediaError, match="DENIED"):
+        source.checked_path("s3://b-2/k.mp4", nowhere)
 
 
 def test_a_file_inside_the_roots_may_be_read(tmp_path: Path) -> None:

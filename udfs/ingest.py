@@ -59,8 +59,8 @@ def versions(batches: Iterable[pd.DataFrame], params: source.Params) -> Iterator
     """
     with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
         for batch in batches:
-            told = pool.map(partial(_version, params=params), batch["uri"], batch["source_version"])
-            yield batch.assign(source_version=list(told))
+            told = pool.map(partial(_version, params=params), batch["uri"], batch["source_version"], batch["left_out"])
+            yield batch.assign(source_version=pd.Series([*told], batch.index, "object"))
 
 
 def changes(batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
@@ -69,7 +69,8 @@ def changes(batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
     None for what is no file of this machine, and where the attributes say when it was changed.
     """
     for batch in batches:
-        stated = [bool(attributes and attributes.get(source.MODIFIED)) for attributes in batch["attributes"]]
+        told = zip(batch["attributes"], batch["left_out"], strict=True)
+        stated = [bool(left_out or (attributes and attributes.get(source.MODIFIED))) for attributes, left_out in told]
         times = [None if known else _changed_s(uri) for uri, known in zip(batch["uri"], stated, strict=True)]
         yield batch.assign(changed_s=batch["changed_s"].fillna(pd.Series(times, batch.index, "float64")))
 
@@ -81,8 +82,8 @@ def _changed_s(uri: str) -> float | None:
         return None
 
 
-def _version(uri: str, listed: str | None, params: source.Params) -> str:
-    if listed:
+def _version(uri: str, listed: str | None, left_out: str | None, params: source.Params) -> str | None:
+    if listed or left_out:
         return listed
     try:
         return source.version(source.located(uri, params))

@@ -1,4 +1,4 @@
-"""A manifest -> the uris it names, or what Spark is to read it as."""
+"""A manifest -> the uris it names and what was left out, or what Spark is to read it as."""
 
 from __future__ import annotations
 
@@ -6,13 +6,20 @@ import glob
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, NamedTuple, TypeVar
 
-from udfs import source, store
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from udfs import folder as folders
+from udfs import omissions, source, store, tabletext
 from udfs.errors import MediaError, StoreError
-from udfs.source import Params
+from udfs.source import Params as Sources
 from udfs.weblines import redacted
 
 T = TypeVar("T")
@@ -20,22 +27,49 @@ Kind = Literal["folder", "glob", "video", "prefix", "list", "jsonl", "csv", "par
 HEAD_BYTES = 1024
 MAX_TEXT_BYTES = 1 << 28
 
-SPARK_READS: dict[str, Kind] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+SPARK_READS: dict[str, Kind] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet"}
+SPARK_READS |= {".csv": "csv", ".tsv": "csv", ".tab": "csv"}
+# What people and data sets call the column that is to be named uri.
+# fmt: off
+ALIASES = (
+    "url", "path", "file", "filename", "filepath", "video", "src", "source", "location", "address", "key", "s3uri",
+    "videopath", "videofile", "videofilename", "videofilepath", "videouri", "videourl", "videolink", "contenturl", "mediaurl",
+    "fullpath", "localpath", "filelocation", "fileurl", "fileuri",
+)
+# fmt: on
 LONE_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # no bytes of a name; the rest stand for undecodable ones
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Params:
+    """[manifest]"""
+
+    uri_column: Annotated[
+        str, Field(min_length=1, description="the column of a table or list of rows that holds the address")
+    ] = "uri"
+
+
+class Listing(NamedTuple):
+    """Uris, each once, in a fixed order, and how many files or entries were left out, by reason."""
+
+    uris: list[str]
+    left_out: Counter[str]
 
 
 class ManifestError(Exception):
     """A manifest that names nothing to work on; its text is one line."""
 
 
-def kind(manifest: str, params: Params) -> Kind:
+def kind(manifest: str, sources: Sources) -> Kind:
     """What a manifest is, by its name and its first bytes; jsonl, csv, parquet and delta are for Spark to read.
 
     Raises:
         ManifestError: there is nothing of that name, or it is none of these.
     """
+    if not manifest.strip():
+        raise ManifestError("an empty name: give a folder, a glob, a video or a list")
     if source.is_remote(manifest):
-        return _remote_kind(manifest, params)
+        return _remote_kind(manifest, sources)
     path, suffix = _local(manifest), Path(manifest).suffix.lower()
     if not os.path.exists(path):
         if glob.has_magic(path):
@@ -43,33 +77,56 @@ def kind(manifest: str, params: Params) -> Kind:
         raise ManifestError(f"{manifest}: no such file or folder")
     if os.path.isdir(path):
         return "delta" if os.path.isdir(os.path.join(path, "_delta_log")) else SPARK_READS.get(suffix, "folder")
+    if not stat.S_ISREG(os.stat(path).st_mode):  # what is read twice, and by other processes
+        raise ManifestError(f"{manifest}: a pipe or a device, not a regular file: write it to a file first")
     return _of_file(manifest, suffix, lambda: _head(path))
 
 
-def listing(manifest: str, params: Params) -> list[str]:
-    """The uris that a folder, glob, video or JSON list names, each once, in a fixed order.
+def listing(manifest: str, sources: Sources) -> Listing:
+    """The uris that a folder, glob, video or JSON list names.
 
     Raises:
         ManifestError: there are none, or the list is none.
     """
-    what = kind(manifest, params)
+    what = kind(manifest, sources)
     if what == "list":
-        found = _listed(manifest, params)
+        found = _unique(_listed(manifest, sources))
     elif source.is_remote(manifest):
-        found = [manifest]
+        found = _unique([source.absolute(manifest)])
     elif what == "folder":
-        found = sorted(_walk(manifest, _local(manifest)))
+        found = _answered(manifest, lambda: _in_folder(_local(manifest)))
     elif what == "glob":
-        found = sorted(name for name in glob.iglob(_local(manifest), recursive=True) if not os.path.isdir(name))
+        found = _matching(_local(manifest))
     else:
-        found = [_local(manifest)]
-    uris = list(dict.fromkeys(map(source.absolute, found)))
-    if not uris:
-        raise ManifestError(_nothing(manifest))
-    return uris
+        found = _unique([source.spelled(_local(manifest))])
+    if not found.uris:
+        raise ManifestError(_nothing(manifest, found.left_out))
+    return found
 
 
-def parts(manifest: str, params: Params) -> list[tuple[str, str, bool]]:
+def column(manifest: str, wanted: str, names: Sequence[str]) -> str:
+    """The column of a table that holds the uris.
+
+    Raises:
+        ManifestError: there is none; it names those that may be meant.
+    """
+    if found := tabletext.column_named(wanted, names):
+        return found
+    alike = [name for name in names if re.sub("[^a-z0-9]", "", name.casefold()) in ALIASES]
+    if alike:
+        meant = " or ".join(f"`{name}`" for name in alike)
+        raise ManifestError(f"{shown(manifest)}: no column {wanted}, but {meant}: name it uri, or set manifest.uri_column")
+    raise ManifestError(f"{shown(manifest)}: no column {wanted}, only {', '.join(names) or 'none'}")
+
+
+def uri(given: str | None, folder: str) -> str | None:
+    """The one spelling of a row's uri, as a file of that name is there; None for a row without one."""
+    if given is None or not given.strip(source.EDGES):
+        return None
+    return source.existing(source.absolute(given, folder))
+
+
+def parts(manifest: str, sources: Sources) -> list[tuple[str, str, bool, int]]:
     """The pieces in which an s3:// prefix is to be listed.
 
     Raises:
@@ -77,34 +134,37 @@ def parts(manifest: str, params: Params) -> list[tuple[str, str, bool]]:
     """
     from udfs import prefix  # with boto3, which most runs do not need
 
-    def found() -> list[tuple[str, str, bool]]:
-        pieces: list[tuple[str, str, bool]] = [*prefix.parts(manifest, params)]
-        if not any(True for piece in pieces for _ in prefix.videos(prefix.Part(*piece), params)):
-            raise ManifestError(_nothing(manifest))
-        return pieces
+    def found() -> list[tuple[str, str, bool, int]]:
+        pieces: list[tuple[str, str, bool, int]] = [*prefix.parts(manifest, sources)]
+        left = Counter[str]()
+        for found in (page for piece in pieces for page in prefix.videos(prefix.Part(*piece), sources)):
+            if found["uri"].notna().any():
+                return pieces
+            left.update(dict(zip(found["left_out"], found["number"], strict=True)))
+        raise ManifestError(_nothing(manifest, left))
 
     return _answered(manifest, found)
 
 
-def text(manifest: str, params: Params) -> str:
+def text(manifest: str, sources: Sources) -> str:
     """A JSON or CSV file, wherever it lies.
 
     Raises:
-        ManifestError: it cannot be read, is no UTF-8, or is over MAX_TEXT_BYTES on another machine.
+        ManifestError: it cannot be read, is neither UTF-8 nor UTF-16, or is over MAX_TEXT_BYTES on another machine.
     """
 
     def read() -> bytes:
         if not source.is_remote(manifest):
             return Path(_local(manifest)).read_bytes()
         store = source.transport(manifest)
-        found = store.stat(manifest, params)
+        found = store.stat(manifest, sources)
         if found.size > MAX_TEXT_BYTES:
             raise ManifestError(f"{shown(manifest)}: {found.size} bytes, more than the {MAX_TEXT_BYTES} that are read at once")
-        data: bytes = store.fetch(manifest, 0, found.size, found.version, params) if found.size else b""
+        data: bytes = store.fetch(manifest, 0, found.size, found.version, sources) if found.size else b""
         return data
 
     try:
-        return _answered(manifest, read).decode("utf-8-sig")
+        return tabletext.decoded(_answered(manifest, read))
     except ValueError as e:
         raise ManifestError(f"{shown(manifest)}: {e}") from e
 
@@ -122,20 +182,21 @@ def shown(manifest: str) -> str:
     return redacted(manifest) if source.is_web(manifest) else manifest
 
 
-def _nothing(manifest: str) -> str:
-    return f"{shown(manifest)}: no video there (looked for {' '.join(source.VIDEO_SUFFIXES)})"
+def _nothing(manifest: str, left_out: Counter[str]) -> str:
+    others = omissions.summary(0, left_out).partition(", ")[2] + ": " if left_out else ""
+    return f"{shown(manifest)}: no video there ({others}looked for {' '.join(source.VIDEO_SUFFIXES)})"
 
 
-def _remote_kind(manifest: str, params: Params) -> Kind:
+def _remote_kind(manifest: str, sources: Sources) -> Kind:
     web = source.is_web(manifest)
     path = manifest.partition("?")[0].partition("#")[0] if web else manifest
     suffix = Path(path.rstrip("/")).suffix.lower()
     if not web and (path.endswith("/") or suffix not in (*SPARK_READS, *source.VIDEO_SUFFIXES)):
-        return _remote_folder(manifest, suffix, params)
-    found = _answered(manifest, lambda: source.transport(manifest).stat(manifest, params))
+        return _remote_folder(manifest, suffix, sources)
+    found = _answered(manifest, lambda: source.transport(manifest).stat(manifest, sources))
 
     def head() -> bytes:
-        data: bytes = source.transport(manifest).fetch(manifest, 0, min(found.size, HEAD_BYTES), found.version, params)
+        data: bytes = source.transport(manifest).fetch(manifest, 0, min(found.size, HEAD_BYTES), found.version, sources)
         return data
 
     what = _of_file(manifest, suffix, lambda: _answered(manifest, head) if found.size else b"")
@@ -144,15 +205,15 @@ def _remote_kind(manifest: str, params: Params) -> Kind:
     return what
 
 
-def _remote_folder(manifest: str, suffix: str, params: Params) -> Kind:
+def _remote_folder(manifest: str, suffix: str, sources: Sources) -> Kind:
     def is_table() -> bool:
-        return store.holds(f"{manifest.rstrip('/')}/_delta_log", params)
+        return store.holds(f"{manifest.rstrip('/')}/_delta_log", sources)
 
     return "delta" if _answered(manifest, is_table) else SPARK_READS.get(suffix, "prefix")
 
 
 def _of_file(manifest: str, suffix: str, head: Callable[[], bytes]) -> Kind:
-    if suffix == ".json" and head().decode("utf-8-sig", errors="replace").lstrip().startswith("["):
+    if suffix == ".json" and _begins_as_list(head()):
         return "list"
     if suffix in source.VIDEO_SUFFIXES:
         return "video"
@@ -181,12 +242,30 @@ def _local(manifest: str) -> str:
         raise ManifestError(f"{manifest}: {e.message}") from e
 
 
-def _walk(manifest: str, top: str) -> Iterator[str]:
-    def refuse(error: OSError) -> None:
-        raise ManifestError(f"{manifest}: {error.filename}: {error.strerror}") from error
+def _in_folder(path: str) -> Listing:
+    found, left_out = folders.videos(path)
+    return Listing([*map(source.spelled, found)], left_out)
 
-    for folder, _, names in os.walk(top, onerror=refuse):
-        yield from (os.path.join(folder, name) for name in names if name.lower().endswith(source.VIDEO_SUFFIXES))
+
+def _matching(pattern: str) -> Listing:
+    """What matches, but for folders; a file reached through several links to folders counts once, by its shortest name."""
+    names = [name for name in glob.iglob(pattern, recursive=True) if not os.path.isdir(name)]
+    real, kept = cache(os.path.realpath), dict[str, str]()
+    for name in sorted(names, key=lambda name: (name.count("/"), name)):
+        place, base = os.path.split(name)
+        kept.setdefault(os.path.join(real(place), base), name)
+    return Listing(sorted(map(source.spelled, kept.values())), +Counter({omissions.LINK: len(names) - len(kept)}))
+
+
+def _unique(uris: Iterable[str]) -> Listing:
+    all_of_them = list(uris)
+    unique = list(dict.fromkeys(all_of_them))
+    return Listing(unique, +Counter({omissions.DUPLICATE: len(all_of_them) - len(unique)}))
+
+
+def _begins_as_list(head: bytes) -> bool:
+    mark = tabletext.MARKS.get(head[:3]) or tabletext.MARKS.get(head[:2], "utf-8")
+    return head.decode(mark, errors="replace").lstrip().startswith("[")
 
 
 def _head(path: str) -> bytes:
@@ -194,12 +273,17 @@ def _head(path: str) -> bytes:
         return f.read(HEAD_BYTES)
 
 
-def _listed(manifest: str, params: Params) -> list[str]:
+def _listed(manifest: str, sources: Sources) -> list[str]:
     try:
-        uris = json.loads(text(manifest, params))
+        entries = json.loads(text(manifest, sources))
+    except RecursionError as e:
+        raise ManifestError(f"{shown(manifest)}: nested too deeply for a list of addresses") from e
     except ValueError as e:
         raise ManifestError(f"{shown(manifest)}: {e}") from e
-    for i, uri in enumerate(uris):
-        if not isinstance(uri, str) or not uri or LONE_SURROGATE.search(uri):
-            raise ManifestError(f"{shown(manifest)}: entry {i} of the list is no uri: {json.dumps(uri)[:80]}")
-    return [source.absolute(uri, folder(manifest)) for uri in uris]
+    uris = []
+    for i, entry in enumerate(entries):
+        found = uri(entry, folder(manifest)) if isinstance(entry, str) and not LONE_SURROGATE.search(entry) else None
+        if found is None:
+            raise ManifestError(f"{shown(manifest)}: entry {i} of the list is no uri: {json.dumps(entry)[:80]}")
+        uris.append(found)
+    return uris

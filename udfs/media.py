@@ -23,11 +23,17 @@ from udfs.index_file import IndexFile
 from udfs.limits import Limits as Limits
 from udfs.limits import Tally as Tally
 from udfs.refusal import refusal
-from udfs.remote import AnyPath, RemoteFile, RemotePath
+from udfs.remote import AnyPath, RemoteFile, RemotePath, opened
 from udfs.timeline import Timing
 
 # ffconcat and HLS playlists open other files, even from under an .mp4 name: only these demuxers may run.
-FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,live_flv,asf,ogg"
+FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,live_flv,asf,ogg,mxf,gxf,dv,dhav,rm,wtv,nut,ivf,yuv4mpegpipe"
+# Streams without a container: their demuxers count 25 frames a second, unless they are told how many there are. Bare H.264 and
+# HEVC have no times at all, and cannot be sought in.
+BARE = "mpegvideo,m4v"
+BARE_FPS = 25
+START_CODE = b"\x00\x00\x01"
+PROGRAM_STREAM = (b"\x00\x00\x01\xba", b"\x00\x00\x01\xbb")
 PROTOCOLS = "file"
 SLOWED = 4  # times the rate that packets show: a codec that states more contradicts their time scale
 
@@ -156,17 +162,38 @@ def _sampled(path: AnyPath, stated: dict[str, Any], limits: Limits) -> dict[str,
 
 
 def _opened(path: AnyPath, accel: HWAccel | None, index: IndexFile | None) -> InputContainer:
-    options = {"format_whitelist": FORMATS, "protocol_whitelist": PROTOCOLS}
+    options = {"format_whitelist": f"{FORMATS},{BARE}", "protocol_whitelist": PROTOCOLS}
     file: Any = RemoteFile(path) if isinstance(path, RemotePath) else path
     if index is not None:
         file, options["fflags"] = index, "+noparse"
     try:
         container: InputContainer = av.open(file, container_options=options, metadata_errors="replace", hwaccel=accel)
-        return container
     except (av.error.FFmpegError, ValueError) as e:
         if accel is not None:  # the card may be full
             return _opened(path, None, index)
         raise refusal(path, e) from e
+    return _reopened_bare(path, container, options, accel) if container.format.name in BARE.split(",") else container
+
+
+def _reopened_bare(path: AnyPath, container: InputContainer, options: dict[str, str], accel: HWAccel | None) -> InputContainer:
+    """A stream without a container, counted at the rate that its own header states.
+
+    Raises:
+        MediaError: CORRUPT for the inside of a container whose own header is damaged: its sound and times would be lost.
+    """
+    with opened(path) as file:
+        head = file.read(4)
+    if not head.startswith(START_CODE) or head in PROGRAM_STREAM:
+        raise MediaError("CORRUPT", "a video container whose header is damaged")
+    rate = container.streams.video[0].guessed_rate
+    if not rate or rate == BARE_FPS:
+        return container
+    container.close()
+    source: Any = RemoteFile(path) if isinstance(path, RemotePath) else path
+    again: InputContainer = av.open(
+        source, container_options=options | {"framerate": str(rate)}, metadata_errors="replace", hwaccel=accel
+    )
+    return again
 
 
 def _video_stream(container: InputContainer) -> VideoStream:

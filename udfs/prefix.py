@@ -1,17 +1,19 @@
-"""An s3:// prefix -> the videos under it with their versions, as the store lists them: a page at a time, in no process all."""
+"""An s3:// prefix -> the videos under it with their versions, and counts of the rest: a page at a time, in no process all."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from udfs import s3
+from udfs import omissions, s3
 from udfs.source import VIDEO_SUFFIXES, Params
 
 MAX_PARTS = 10_000  # of a listing, at most
+COLUMNS = {"uri": "object", "source_version": "object", "changed_s": "float64", "left_out": "object", "number": "int64"}
 
 
 class Part(NamedTuple):
@@ -20,12 +22,14 @@ class Part(NamedTuple):
     bucket: str
     prefix: str
     flat: bool = False
+    top: int = 0  # characters of a key that the manifest names: folders from there on may be hidden
 
 
 def whole(uri: str) -> Part:
     """The listing that a uri stands for, as of a folder: s3://b/day names s3://b/day/v.mp4 and not s3://b/day2/v.mp4."""
     bucket, _, key = uri.partition("://")[2].partition("/")
-    return Part(bucket, key if not key or key.endswith("/") else f"{key}/")
+    prefix = key if not key or key.endswith("/") else f"{key}/"
+    return Part(bucket, prefix, top=len(prefix))
 
 
 def parts(uri: str, params: Params) -> list[Part]:
@@ -40,29 +44,46 @@ def parts(uri: str, params: Params) -> list[Part]:
     folders = list(islice((entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", [])), MAX_PARTS))
     if len(folders) in (0, 1, MAX_PARTS):
         return [top]
-    return [top._replace(flat=True), *(Part(top.bucket, folder) for folder in folders)]
+    return [top._replace(flat=True), *(top._replace(prefix=folder) for folder in folders)]
 
 
 def videos(part: Part, params: Params) -> Iterator[pd.DataFrame]:
     """The videos of a piece, a page at a time: uri, source_version as of `s3.stat`, changed_s in Unix time.
 
+    For each reason to leave objects out a page has a row without a uri, with `left_out` and their `number`.
+
     Raises:
         What `parts` raises.
     """
     for page in _pages(part, params):
-        found = [entry for entry in page.get("Contents", []) if entry["Key"].lower().endswith(VIDEO_SUFFIXES)]
+        found, left = list[dict[str, Any]](), Counter[str]()
+        for entry in page.get("Contents", []):
+            if why := _omission(entry["Key"], part):
+                left[why] += 1
+            elif not entry["Key"].endswith("/"):  # a folder's own
+                version = s3.version(entry["Size"], entry.get("ETag", ""))
+                changed_s = entry["LastModified"].timestamp()
+                uri = f"s3://{part.bucket}/{entry['Key']}"
+                found.append({"uri": uri, "source_version": version, "changed_s": changed_s, "number": 1})
+        found += ({"left_out": why, "number": number} for why, number in left.items())
         if found:
-            uris = [f"s3://{part.bucket}/{entry['Key']}" for entry in found]
-            versions = [s3.version(entry["Size"], entry.get("ETag", "")) for entry in found]
-            times = [entry["LastModified"].timestamp() for entry in found]
-            yield pd.DataFrame({"uri": uris, "source_version": versions, "changed_s": times})
+            yield pd.DataFrame(found, columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def _omission(key: str, part: Part) -> str | None:
+    if key.endswith("/"):
+        return None
+    *folders, name = key[part.top :].split("/")
+    if not name.lower().endswith(VIDEO_SUFFIXES):
+        return omissions.SUFFIX
+    return next(filter(None, map(omissions.reason, (*folders, name))), None)
 
 
 def rows(batches: Iterable[pd.DataFrame], params: Params) -> Iterator[pd.DataFrame]:
     """Batches of pieces -> the videos in them."""
     for batch in batches:
         for part in batch.to_dict("records"):
-            yield from videos(Part(part["bucket"], part["prefix"], bool(part["flat"])), params)
+            yield from videos(Part(part["bucket"], part["prefix"], bool(part["flat"]), int(part["top"])), params)
 
 
 def _pages(part: Part, params: Params) -> Iterator[dict[str, Any]]:

@@ -7,6 +7,7 @@ import importlib
 import os
 import re
 import stat
+import unicodedata
 import uuid
 from dataclasses import replace
 from functools import partial
@@ -32,9 +33,18 @@ MODIFIED = "modified"  # the attribute of a file that says when it was changed
 TRANSPORTS = {"s3": "udfs.s3", "s3a": "udfs.s3", "http": "udfs.web", "https": "udfs.web"}
 # fmt: off
 VIDEO_SUFFIXES = (
-    ".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".ogv", ".3gp",
+    ".mp4", ".m4v", ".mp4v", ".f4v", ".mov", ".qt", ".mqv", ".3gp", ".3gpp", ".3g2", ".3gp2", ".mj2", ".ismv",
+    ".insv", ".lrv", ".360",  # of cameras: mp4
+    ".mkv", ".mk3d", ".webm", ".avi", ".divx", ".xvid", ".amv", ".flv", ".wmv", ".asf", ".wm", ".dvr-ms",
+    ".ogv", ".ogm", ".ogx", ".mpg", ".mpeg", ".mpe", ".m2p", ".vob", ".vro", ".evo", ".mod",
+    ".ts", ".mts", ".m2ts", ".m2t", ".trp", ".tp", ".tod", ".mpv", ".m1v", ".m2v", ".m4e",
+    ".dv", ".dif", ".mxf", ".gxf", ".rm", ".rmvb", ".rv", ".wtv", ".nut", ".y4m", ".ivf",
+    ".dav", ".264", ".h264", ".avc", ".265", ".h265", ".hevc",
 )
 # fmt: on
+# What editors, spreadsheets and the web leave around an address: blanks, line ends, byte order marks, characters of no width.
+EDGES = " \t\r\n\v\f\u00a0\u200b\u200c\u200d\u2060\ufeff"
+WINDOWS = re.compile(r"(^|/)([A-Za-z]:[\\/]|\\\\)")  # a drive or a share
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -88,20 +98,47 @@ def local_path(uri: str) -> str:
 
 
 def absolute(uri: str, folder: str = "") -> str:
-    """The uri that means the same in every process: of a path the absolute one, or file:// where its bytes are no UTF-8.
+    """The one spelling of a uri, which means the same in every process.
 
-    What is relative is meant from a folder, which may be on another machine.
+    Of a file it is the absolute path without `.`, `..` and double slashes, or file:// where a path would not come through.
+    Keys of stores and paths of web servers are what they are; only their scheme, and a host's letters, have several spellings.
+    What is relative is meant from a folder, which may be on another machine. What cannot be read stays, to be refused later.
     """
-    if _address(uri)[0]:
+    uri = uri.strip(EDGES)
+    scheme, rest = _address(uri)
+    if scheme in ("file", "dbfs"):
+        try:
+            return spelled(local_path(uri))
+        except MediaError:
+            return uri
+    if scheme in TRANSPORTS:
+        return _spelled_remote(scheme, rest)
+    if scheme:
         return uri
     if is_remote(folder) and not uri.startswith("/"):
-        return folder + uri.removeprefix("./")
-    path = os.path.abspath(os.path.join(folder, uri))
+        return _beside(_spelled_remote(*_address(folder)), uri)
+    return spelled(os.path.abspath(os.path.join(folder, uri)))
+
+
+def spelled(path: str) -> str:
+    """The uri of an absolute path: the path itself, or file:// where its bytes are no UTF-8 or its ends would be trimmed."""
+    path = "/" + path.lstrip("/")  # POSIX keeps two slashes at the beginning
     try:
         path.encode()
     except UnicodeEncodeError:
         return f"file://{quote(path.encode(errors='surrogateescape'))}"
-    return path
+    return path if path == path.strip(EDGES) else f"file://{quote(path)}"
+
+
+def existing(uri: str) -> str:
+    """The spelling of a file's path that is there, where the one given is not.
+
+    macOS writes a letter with an accent as two characters, others as one; Windows writes paths with backslashes.
+    """
+    if (uri.isascii() and "\\" not in uri) or _address(uri)[0] or os.path.lexists(uri):
+        return uri
+    forms = (unicodedata.normalize(form, path) for path in (uri, uri.replace("\\", "/")) for form in ("NFC", "NFD"))
+    return next((form for form in forms if os.path.lexists(form)), uri)
 
 
 def is_remote(uri: str) -> bool:
@@ -144,7 +181,8 @@ def checked_path(uri: str, params: Params) -> AnyPath:
     try:
         info = os.stat(path)
     except OSError as e:
-        raise MediaError("NOT_FOUND", e.strerror or str(e)) from e
+        windows = "; a path of Windows: write it as this machine has it" if WINDOWS.search(uri) else ""
+        raise MediaError("NOT_FOUND", (e.strerror or str(e)) + windows) from e
     if not stat.S_ISREG(info.st_mode):  # a FIFO would block for ever, /dev/zero would never end
         raise MediaError("NOT_FOUND", "not a regular file")
     if not os.access(path, os.R_OK):
@@ -206,7 +244,7 @@ def video_id(uri: str, tag: str) -> str:
 
 def _checked_remote(uri: str, params: Params) -> RemotePath:
     climbs = is_web(uri) and CLIMBS.search(uri)  # which servers resolve
-    if params.roots and (climbs or not any(uri.startswith(root.rstrip("/") + "/") for root in params.roots)):
+    if params.roots and (climbs or not any(uri.startswith(absolute(root).rstrip("/") + "/") for root in params.roots)):
         raise MediaError("DENIED", "outside sources.roots")
     store = transport(uri)
     path = RemotePath(uri, store.stat(uri, params), partial(store.fetch, params=params))
@@ -215,6 +253,23 @@ def _checked_remote(uri: str, params: Params) -> RemotePath:
     if path.stat.size > params.max_bytes:
         raise MediaError("TOO_LARGE", f"{path.stat.size} bytes, over sources.max_bytes")
     return path
+
+
+def _spelled_remote(scheme: str, rest: str) -> str:
+    if scheme in ("s3", "s3a"):
+        return f"s3://{rest}"
+    place, slash, path = rest.partition("/")
+    user, at, host = place.rpartition("@")
+    return f"{scheme}://{user}{at}{host.lower()}{slash}{path}"
+
+
+def _beside(folder: str, uri: str) -> str:
+    """A relative address from a folder of a store or server, never above its bucket or host."""
+    while uri.startswith(("./", "../")):
+        step, _, uri = uri.partition("/")
+        if step == ".." and folder.count("/") > 3:
+            folder = folder.rstrip("/").rpartition("/")[0] + "/"
+    return folder + uri
 
 
 def _inside(path: str, roots: tuple[str, ...]) -> bool:

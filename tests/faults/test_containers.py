@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults import builders, writers
 from tests.faults.looking import SMALL, code_of, decoded, look
-from tests.footage import write_numbered
+from tests.footage import read_number, write_numbered
 from udfs import media, sandbox
 from udfs.errors import MediaError
 from udfs.media import Limits
@@ -132,3 +132,75 @@ def test_24_encrypted_video_is_unsupported(good: Path, tmp_path: Path) -> None:
 
 def test_a_good_video_is_still_good(good: Path) -> None:
     assert look(good)["num_frames"] == 90
+
+
+# Container or stream by its suffix, the codec it is made with, its sound, and its size: DV knows only its own.
+KINDS = [
+    (".vob", "mpeg2video", "mp2", SMALL),
+    (".asf", "wmv2", "wmav2", SMALL),
+    (".3g2", "libx264", "aac", SMALL),
+    (".f4v", "libx264", "aac", SMALL),
+    (".mxf", "mpeg2video", "pcm_s16le", SMALL),
+    (".gxf", "mpeg2video", "pcm_s16le", (720, 576)),
+    (".dv", "dvvideo", None, (720, 576)),
+    (".rm", "rv20", None, (176, 144)),
+    (".wtv", "mpeg2video", "mp2", SMALL),
+    (".nut", "libx264", "aac", SMALL),
+    (".ivf", "libvpx", None, SMALL),
+    (".y4m", "wrapped_avframe", None, SMALL),
+    (".m2v", "mpeg2video", None, SMALL),
+]
+
+
+@pytest.mark.parametrize(("suffix", "codec", "audio", "size"), KINDS, ids=[kind[0] for kind in KINDS])
+def test_containers_of_cameras_and_broadcast_are_read(
+    tmp_path: Path, suffix: str, codec: str, audio: str | None, size: tuple[int, int]
+) -> None:
+    fps = 25 if suffix in (".dv", ".gxf") else 30  # the others' own rate, which bare streams are not counted by unasked
+    path = write_numbered(tmp_path / f"v{suffix}", 50, fps, size, codec, audio=audio)
+    row = look(path)
+    slack = 0.02 if suffix == ".gxf" else 0.001  # which gives its last frame half the time
+    assert (row["num_frames"], row["framerate"]) == (50, pytest.approx(fps, rel=slack))
+    assert row["duration_s"] == pytest.approx(50 / fps, abs=0.6 / fps)
+    assert bool(row["audio_codec"]) == bool(audio)
+    with media.open_video(str(path), Limits()) as video:
+        shown = [(read_number(frame), at) for at, frame in media.frames(video, 20 / fps, 30 / fps)]
+    assert [number for number, _ in shown] == list(range(20, 30))
+    assert [at for _, at in shown] == pytest.approx([k / fps for k in range(20, 30)], abs=0.001)
+
+
+@pytest.mark.parametrize(("suffix", "codec", "name"), [(".h264", "libx264", "H.264"), (".hevc", "libx265", "HEVC")])
+def test_a_bare_stream_without_times_is_refused_with_the_way_out(tmp_path: Path, suffix: str, codec: str, name: str) -> None:
+    path = write_numbered(tmp_path / f"v{suffix}", 30, 30, SMALL, codec)
+    with pytest.raises(MediaError, match=f"UNSUPPORTED: a bare {name} stream, which holds no times"):
+        look(path)
+
+
+@pytest.mark.parametrize("suffix", [".mxf", ".gxf", ".vob"])
+def test_a_container_whose_header_is_lost_is_not_read_as_a_stream_without_sound(tmp_path: Path, suffix: str) -> None:
+    good = write_numbered(tmp_path / f"good{suffix}", 50, 25, (720, 576), "mpeg2video")
+    for at in (1, 13):
+        data = good.read_bytes()
+        (tmp_path / f"v{suffix}").write_bytes(bytes(at) + b"x" * (400 - at) + data[400:])
+        row_or_code = code_of(tmp_path / f"v{suffix}") or look(tmp_path / f"v{suffix}")["container"]
+        assert row_or_code != "mpegvideo"
+
+
+@pytest.mark.parametrize(
+    ("head", "code", "said"),
+    [
+        (b"<!DOCTYPE html><html>", "UNSUPPORTED", "a web page: a download that failed"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "UNSUPPORTED", "a pointer of Git LFS"),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF", "UNSUPPORTED", "a picture (JPEG)"),
+        (b"PK\x03\x04", "UNSUPPORTED", "an archive (ZIP)"),
+        (bytes(1000), "CORRUPT", "nothing but zeros"),
+        (b"\xef\xbb\xbf#EXTM3U\n", "DENIED", "a playlist"),
+        (b"\x06\x0e+4\x02\x05\x01\x01\r\x01\x02" + b"x" * 100, "CORRUPT", "a video container that does not open"),
+    ],
+)
+def test_what_lies_under_a_videos_name_is_named(tmp_path: Path, head: bytes, code: str, said: str) -> None:
+    (tmp_path / "v.mp4").write_bytes(head)
+    with pytest.raises(MediaError) as e:
+        look(tmp_path / "v.mp4")
+    assert e.value.code == code
+    assert said in e.value.message

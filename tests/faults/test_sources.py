@@ -39,7 +39,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", NAMES, ids=repr)
 def test_27_a_name_comes_back_as_it_was(good: Path, tmp_path: Path, name: bytes) -> None:
     Path(os.fsdecode(bytes(tmp_path) + b"/" + name)).symlink_to(good)
-    (uri,) = manifest.listing(str(tmp_path), source.Params())
+    (uri,) = manifest.listing(str(tmp_path), source.Params()).uris
     assert uri.encode().decode() == uri  # it can travel as UTF-8
     assert os.fsencode(source.local_path(uri)) == bytes(tmp_path) + b"/" + name
     assert look(uri)["uri"] == uri

@@ -1,0 +1,68 @@
+"""tabletext: encodings and delimiters of CSV files as spreadsheets and other systems write them."""
+
+from __future__ import annotations
+
+import io
+from contextlib import nullcontext
+
+import pytest
+
+from udfs import tabletext
+
+
+@pytest.mark.parametrize(
+    ("head", "sign"),
+    [
+        ("uri,a\n", ","),
+        ("uri;a\r\n", ";"),
+        ("uri\ta\n", "\t"),
+        ("a|uri\n", "|"),
+        ("\ufeffuri;a\n", ";"),
+        ('"a;b",uri\n', ","),
+        ('"uri";"a"\n', ";"),
+        ("uri\n", ","),
+        ("path;x\n", ","),
+        (" URI ;x\n", ";"),
+        ("", ","),
+    ],
+)
+def test_the_sign_that_sets_the_column_apart(head: str, sign: str) -> None:
+    assert tabletext.delimiter(head, "uri") == sign
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [(["a", "uri"], "uri"), (["URI"], "URI"), ([" uri\u200b"], " uri\u200b"), (["URI", "Uri"], None), (["url"], None)],
+)
+def test_a_column_is_found_but_for_blanks_and_capitals(names: list[str], found: str | None) -> None:
+    assert tabletext.column_named("uri", names) == found
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("uri\n/caf\u00e9.mp4\n".encode("latin-1"), "byte 0xe9 near byte 8 is no UTF-8: save it as UTF-8"),
+        ("uri\n".encode("utf-16-le"), "UTF-16 without a byte order mark"),
+        (b"PK\x03\x04", "a spreadsheet or an archive"),
+        (b"\xff\xfeu", "is no UTF-16"),
+    ],
+)
+def test_what_is_no_text_is_said_in_one_line(data: bytes, said: str) -> None:
+    with pytest.raises(ValueError, match=said) as e:
+        tabletext.decoded(data)
+    assert "\n" not in str(e.value)
+
+
+def test_a_long_text_is_checked_to_its_end() -> None:
+    with pytest.raises(ValueError, match=r"byte 0xe9 near byte 3000000 "):
+        tabletext.check(io.BytesIO("\u00e9".encode() * 1_500_000 + b"\xe9x"))
+    tabletext.check(io.BytesIO("\u00e9".encode() * 1_500_000))
+
+
+@pytest.mark.parametrize(
+    ("line", "is_deep"),
+    [(b'{"a":' * 101 + b"1", True), (b"[" * 101, True), (b'{"a": 1}' * 500, False), (b'{"a": "' + b"{" * 500 + b'\\""}', False)],
+)
+def test_82_a_line_nested_too_deeply_for_spark_is_refused(line: bytes, is_deep: bool) -> None:
+    with pytest.raises(ValueError, match="line 2 is nested more than 100 deep") if is_deep else nullcontext():
+        tabletext.check_depth([b"{}\n", line])

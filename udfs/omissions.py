@@ -1,0 +1,54 @@
+"""Why files and rows are left out of an ingest -> counts by reason, and the words for them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+SUFFIX = "suffix"
+HIDDEN = "hidden"
+TRASH = "trash"
+UNREADABLE = "unreadable"
+LINK = "link"
+DUPLICATE = "duplicate"
+BLANK = "blank"
+TAKEN_DOWN = "taken down"
+UNCHANGED = "unchanged"
+# In the words of the log's line, for one and for several.
+WORDS = {
+    SUFFIX: ("not a video by its suffix", "not a video by their suffix"),
+    HIDDEN: ("hidden", "hidden"),
+    TRASH: ("in a trash folder", "in trash folders"),
+    UNREADABLE: ("folder unreadable", "folders unreadable"),
+    LINK: ("link to what is listed already", "links to what is listed already"),
+    DUPLICATE: ("duplicate row", "duplicate rows"),
+    BLANK: ("blank row", "blank rows"),
+    TAKEN_DOWN: ("taken down", "taken down"),
+    UNCHANGED: ("not changed since", "not changed since"),
+}
+# Folders that systems keep beside people's files: what was deleted, thumbnails, and forks of macOS in a zip.
+TRASHES = {
+    "$recycle.bin",
+    "recycler",
+    "#recycle",
+    "@recycle",
+    "lost+found",
+    "system volume information",
+    "@eadir",
+    "__macosx",
+}
+
+
+def reason(name: str) -> str | None:
+    """Why a folder or file of that name is left out; None if its name is no reason."""
+    if name.casefold() in TRASHES or name.casefold().startswith(".trash"):
+        return TRASH
+    return HIDDEN if name.startswith(".") else None
+
+
+def summary(taken: int, left_out: Mapping[str, int]) -> str:
+    """The line that ends an ingest: `3 files taken, 2 left out (1 hidden, 1 duplicate row)`."""
+    counts = Counter(left_out)
+    words = [f"{counts[name]} {forms[counts[name] != 1]}" for name, forms in WORDS.items() if counts[name]]
+    because = f" ({', '.join(words)})" if words else ""
+    return f"{taken} file{'s' * (taken != 1)} taken, {counts.total()} left out{because}"
