@@ -17,6 +17,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from udfs.beats import beat
 from udfs.errors import MediaError
 from udfs.limits import Tally
 
@@ -161,7 +162,9 @@ def packets(video: Video) -> Iterator[Packet[VideoStream]]:
     try:
         while True:
             with suppress(IndexError):  # PyAV's answer to another stream that begins midway: go on behind its first packet
-                yield from video.container.demux(video.stream)
+                for packet in video.container.demux(video.stream):
+                    beat()
+                    yield packet
                 return
     except av.error.MemoryError as e:
         raise MediaError("OOM", "a packet asks for more memory than the limit") from e

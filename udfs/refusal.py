@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import av.error
 
-from udfs.errors import MediaError
+from udfs.errors import MediaError, read_fault
 from udfs.remote import AnyPath, opened
 
 PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"v=0", b"[playlist]", b"<?xml", b"<MPD")
@@ -14,8 +14,11 @@ MAGIC = (b"\x1aE\xdf\xa3", b"OggS", b"FLV", b"0&\xb2u", b"\x00\x00\x01\xba", b"G
 
 def refusal(path: AnyPath, error: Exception) -> MediaError:
     """The error to raise for a container that FFmpeg refused."""
-    with opened(path) as f:
-        head = f.read(512)
+    try:
+        with opened(path) as f:
+            head = f.read(512)
+    except OSError as e:
+        return read_fault(e)
     if any(head.lstrip().startswith(mark) for mark in PLAYLISTS):
         return MediaError("DENIED", "a playlist, which would open other files")
     if isinstance(error, av.error.MemoryError):
