@@ -1,4 +1,4 @@
-"""A command line -> one job's run and an exit status: 0 done, 1 the run broke, 2 wrong usage or settings."""
+"""A command line -> one job's run and an exit status: 0 done, 1 the run broke or met bugs, 2 wrong usage or settings."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from jobs import catalog, times
+from jobs import catalog, faults, interrupts, times
 from jobs.settings import Settings, SettingsError, load
 from udfs import source, store
-from udfs.errors import CODES, MediaError, StoreError
+from udfs.errors import CODES, MediaError, RunError, StoreError
 
 if TYPE_CHECKING:
     from jobs.run import Run
@@ -70,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def command() -> None:
     """Run as `reelmill` or as the entry point of a task; Databricks takes an exit for a failure, and a status for none."""
+    interrupts.end_on_signals()
     if status := main():
         sys.exit(status)
 
@@ -87,7 +88,10 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
     job = importlib.import_module(f"jobs.{options.job}")
     if hasattr(job, "check"):
         job.check(options, settings)
-    from jobs import stores
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+
+    from jobs import history, stores
     from jobs.run import OutputBusyError, RemainsError, Run, locked
     from jobs.session import SessionError, connect
     from jobs.tables import TableError
@@ -113,8 +117,16 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
     except (OutputBusyError, RemainsError, SessionError, catalog.CatalogError, TableError) as e:
         print(f"reelmill: {e}", file=sys.stderr)
         return 1
+    except (PySparkException, Py4JError, RunError, OSError) as e:
+        if (cause := faults.cause(e)) is None:
+            raise
+        print(f"reelmill: {cause}", file=sys.stderr)
+        return 1
     if counts is not None:
         log.info("%s", counts)
+    if counts is not None and (number := counts.failed["BUG"]):
+        print(f"reelmill: {number} bug{'s' * (number != 1)}: {history.bugs(run)}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -29,7 +29,7 @@ KINDS = {
     "auto": ("curated", "clip_id", "sha256", "num_bytes"),
     "curated": ("curated", "clip_id", "sha256", "num_bytes"),
     "clips": ("current_clips", "clip_id", "sha256", "num_bytes"),
-    "videos": ("videos", "video_id", "source_version", "size"),
+    "videos": ("current_videos", "video_id", "source_version", "size"),
 }
 
 
@@ -84,4 +84,4 @@ def _pending(run: Run) -> DataFrame:
         "duration_s",
         F.substring(F.md5(F.concat(F.lit(run.fingerprint("export")), version)), 1, 16).alias("fingerprint"),
     )
-    return wanted.join(stage.given_up(run, "export"), on=["key", "fingerprint"], how="left_anti")
+    return wanted.join(stage.given_up(run, "export").drop("failed_in"), on=["key", "fingerprint"], how="left_anti")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -19,8 +20,12 @@ from jobs.tables import struct_type
 from schemas import TABLES
 from udfs import cost
 from udfs.batching import COST, FAILURE, GPU_COST
+from udfs.bugs import MET_BY
 from udfs.resources import Resources
 
+log = logging.getLogger("reelmill")
+
+SHOWN_BUGS, SHOWN_KINDS = 20, 3  # of a wave, in the log; of a run, in its last line
 DISTRIBUTIONS = (
     "reelmill",
     "pyspark",
@@ -78,6 +83,9 @@ def record(run: Run, stage: str, done: DataFrame, tally: Tally, facts: dict[str,
     """Write a stage's failures and its row of `runs`, to which `facts` adds what the work itself does not tell."""
     if tally.failed:
         run.tables.add("failures", _failures(run, stage, done.where(F.col(FAILURE[0]).isNotNull())))
+    if tally.failed["BUG"]:
+        for key, _, message in done.where(F.col(FAILURE[1]) == "BUG").select(*FAILURE).limit(SHOWN_BUGS).collect():
+            log.error("%s: BUG of %s: %s", stage, key, message)
     costs = {
         "num_failed": tally.failed.total(),
         "cpu_s": tally.cpu_s,
@@ -86,6 +94,14 @@ def record(run: Run, stage: str, done: DataFrame, tally: Tally, facts: dict[str,
     }
     note(run, stage, facts | costs)
     return Counts(facts["num_in"], facts["num_out"], tally.failed)
+
+
+def bugs(run: Run) -> str:
+    """The bugs that a run met, the most frequent ones first, each with its type and place."""
+    met = run.tables.read("failures").where((F.col("run_id") == run.run_id) & (F.col("code") == "BUG"))
+    kinds = met.groupBy(F.substring_index("message", MET_BY, 1).alias("kind")).count().orderBy(F.desc("count"), "kind")
+    first = [f"{row['kind']} x {row['count']}" for row in kinds.limit(SHOWN_KINDS).collect()]
+    return f"{'; '.join(first)}; the next run tries their inputs again, which `failures` names"
 
 
 def tally(done: DataFrame) -> Tally:

@@ -22,7 +22,7 @@ LEAST_DAYS = 7  # for which Delta has readers and writers of a table be sure of 
 LAID_OUT = ("assignments",)  # by dedup itself: in one file, its clusters could not be read apart
 Rows = Callable[[str], DataFrame]  # a table's name -> rows of it
 
-OWNED = BELONGS | {"centroids": Owner("dedup", None)}
+OWNED = BELONGS | {"centroids": Owner("dedup", "")}
 
 
 def check(options: argparse.Namespace, settings: Settings) -> None:
@@ -84,11 +84,11 @@ def _old(run: Run) -> dict[str, list[str]]:
 
 def _kept(run: Run, old: dict[str, list[str]], name: str) -> DataFrame:
     """The rows of a table that stay: those of the last settings whose upstream rows stay."""
-    stage, upstream = OWNED[name]
+    if name == "videos":
+        return run.made(name)
+    stage, upstream, key = OWNED[name]
     rows = run.tables.read(name).where(~F.col("fingerprint").isin(old.get(stage, [])))
-    if upstream is None:
-        return rows
-    return rows.join(_kept(run, old, upstream).select("clip_id"), on="clip_id", how="left_semi")
+    return rows.join(_kept(run, old, upstream).select(key), on=key, how="left_semi") if upstream else rows
 
 
 def _orphans(run: Run, kept: Rows, *, dry_run: bool) -> Iterator[Step]:

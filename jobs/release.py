@@ -23,7 +23,7 @@ from udfs.parts import Summary
 
 FILE = "release.json"
 WITH_MODELS = {"aesthetics": "aesthetic", "embeddings": "embed", "captions": "caption", "enhanced": "enhance"}
-VIEWS = {"curated": "curated", "clips": "current_clips", "videos": "videos"}
+VIEWS = {"curated": "curated", "clips": "current_clips", "videos": "current_videos"}
 
 
 @dataclass(frozen=True)

@@ -30,14 +30,15 @@ LEFT = (f"media/{ASIDE}", f"tables/{LANDING}")  # folders where a killed run lea
 
 
 class Owner(NamedTuple):
-    """The stage that fills a table, and the table of clips whose current rows its rows belong to."""
+    """The stage that fills a table, the table whose current rows its rows belong to, and the column that they share."""
 
     stage: str
-    upstream: str | None  # None: videos, which are never superseded
+    upstream: str
+    key: str = "clip_id"
 
 
 BELONGS = {
-    "spans": Owner("split", None),
+    "spans": Owner("split", "videos", "video_id"),
     "clips": Owner("clip", "spans"),
     "signals": Owner("analyze", "clips"),
     "copies": Owner("copies", "clips"),
@@ -94,18 +95,29 @@ class Run:
         return Env(f"{self.output}/media", self.fingerprint(stage), s.limits, s.sources, checkpoints.absolute(s.models))
 
     def made(self, name: str) -> DataFrame:
-        """The rows of a table that these settings made."""
+        """The rows of a table that these settings made; of videos, those that no later content of their address has replaced."""
         rows = self.tables.read(name)
+        if name == "videos":
+            return newest_videos(rows)
         if name not in BELONGS:
             return rows
         return rows.where(F.col("fingerprint") == self.fingerprint(BELONGS[name].stage))
 
     def current(self, name: str) -> DataFrame:
         """The rows of a table that these settings made, and whose upstream rows still count."""
-        upstream = BELONGS[name].upstream if name in BELONGS else None
-        if upstream is None:
+        if name not in BELONGS:
             return self.made(name)
-        return self.made(name).join(self.current(upstream).select("clip_id"), on="clip_id", how="left_semi")
+        _, upstream, key = BELONGS[name]
+        return self.made(name).join(self.current(upstream).select(key), on=key, how="left_semi")
+
+
+def newest_videos(videos: DataFrame) -> DataFrame:
+    """The row of each address that was written last: what lay there before is gone, or was not complete yet.
+
+    Runs are named by the time at which they began.
+    """
+    newest = videos.groupBy("uri").agg(F.max_by("video_id", "run_id").alias("video_id"))
+    return videos.join(newest.select("video_id"), on="video_id", how="left_semi")
 
 
 @contextmanager

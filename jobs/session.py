@@ -6,8 +6,10 @@ import atexit
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
@@ -21,6 +23,8 @@ from pyspark.sql import SparkSession
 
 from jobs import java
 
+RETRIES = 4  # of a task: a Python worker may be killed for want of memory. In local mode the master says so, and no setting does
+LOCAL_MASTER = re.compile(r"local(\[(?P<cores>\*|\d+)\])?")  # without a word on retries, of which it then makes none
 ONE_MACHINE = re.compile(r"local(\[.*\])?")  # spark.master, and not local-cluster
 DELTA = "io.delta.sql.DeltaSparkSessionExtension"
 PACKAGES = ("jobs", "udfs", "schemas", "conf")
@@ -30,7 +34,7 @@ EVERYWHERE = {
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.session.timeZone": "UTC",
     "spark.scheduler.mode": "FAIR",  # waves overlap
-    "spark.task.maxFailures": "4",
+    "spark.task.maxFailures": str(RETRIES),
 }
 # On one machine: no web page, no 200 partitions for a handful of rows, no second opinion of the host's name.
 LOCAL = {
@@ -79,11 +83,11 @@ def connect(extra: dict[str, str], *, verbose: bool) -> SparkSession:
         return active
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     builder = SparkSession.builder.appName("reelmill")
-    for key, value in ((EVERYWHERE if submitted else EVERYWHERE | _standalone(extra)) | extra).items():
+    for key, value in _settings(extra, submitted=submitted).items():
         builder = builder.config(key, value)
     if not submitted and (trouble := java.problem()):
         raise SessionError(trouble)
-    with _jvm_log(quiet=not verbose and not submitted) as log:
+    with _jvm_log(quiet=not verbose and not submitted) as log, _own_interrupt():
         spark = _start(builder, log)
     spark.sparkContext.setLogLevel("WARN" if verbose else "ERROR")
     for name in () if verbose else ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
@@ -142,6 +146,23 @@ def _start(builder: SparkSession.Builder, log: str | None) -> SparkSession:
     if not spark.sparkContext._jvm.org.apache.spark.util.Utils.classIsLoadable(DELTA):  # type: ignore[union-attr]
         raise SessionError(f"Delta Lake is not on Spark's class path: add --packages {delta_package()}")
     return spark
+
+
+@contextmanager
+def _own_interrupt() -> Iterator[None]:
+    """Keep this program's way to take Ctrl-C, where it has one: Spark's context puts its own in that place."""
+    own = signal.getsignal(signal.SIGINT)
+    yield
+    in_main = threading.current_thread() is threading.main_thread()
+    if in_main and own not in (signal.SIG_DFL, signal.SIG_IGN, signal.default_int_handler, None):
+        signal.signal(signal.SIGINT, own)
+
+
+def _settings(extra: dict[str, str], *, submitted: bool) -> dict[str, str]:
+    """Every setting of a new session; a master of one machine has tasks tried again."""
+    found = (EVERYWHERE if submitted else EVERYWHERE | _standalone(extra)) | extra
+    master = LOCAL_MASTER.fullmatch(found.get("spark.master", ""))
+    return found | ({"spark.master": f"local[{master['cores'] or 1},{RETRIES}]"} if master else {})
 
 
 def _standalone(extra: dict[str, str]) -> dict[str, str]:

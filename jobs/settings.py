@@ -73,6 +73,8 @@ class Settings:
     spark: dict[str, str] = field(default_factory=dict)
 
 
+# Settings of earlier releases, and what to do instead.
+GONE = {"limits.timeout_per_s": "leave it out: limits.timeout_s is the time without progress, however long a video is"}
 SECTIONS: dict[str, Any] = {f.name: f.default_factory for f in fields(Settings) if f.name != "spark"}
 
 
@@ -134,7 +136,7 @@ def _merge(given: dict[str, dict[str, Any]], section: str, values: Any, where: s
         raise SettingsError(f"{where}: {section} is a section: write [{section}] and its keys below")
     for name in _flat(section, values):
         if section != "spark" and name not in names():
-            raise SettingsError(f"{where}: no setting {name}{_nearest(name, names())}")
+            raise SettingsError(f"{where}: no setting {name}{_advice(name)}")
     there = given.setdefault(section, {})
     for key, value in values.items():
         there[key] = there.get(key, {}) | value if isinstance(value, dict) else value
@@ -160,6 +162,10 @@ def _build(section: str, values: dict[str, Any]) -> Any:
 
 def _spark_text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _advice(name: str) -> str:
+    return f" any more; {GONE[name]}" if name in GONE else _nearest(name, names())
 
 
 def _nearest(name: str, known: list[str]) -> str:

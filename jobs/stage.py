@@ -52,18 +52,37 @@ def pending(run: Run, stage: Stage) -> DataFrame:
     inputs = stage.source(run)
     if "fingerprint" not in inputs.columns:
         inputs = inputs.withColumn("fingerprint", F.lit(run.fingerprint(stage.name)))
+    done = run.current(stage.table) if stage.upsert else run.tables.read(stage.table)
     keys = [stage.key, "fingerprint"]
-    done = run.tables.read(stage.table).select(keys)
+    return _not_given_up(run, stage, inputs.join(done.select(keys), on=keys, how="left_anti"))
+
+
+def _not_given_up(run: Run, stage: Stage, inputs: DataFrame) -> DataFrame:
+    """The inputs that have not failed since their video was ingested; what failed before was another version of its file.
+
+    That a file has its size, head, tail and samples does not say that it was whole: its id may be the same once it is.
+    Runs are named by the time at which they began.
+    """
+    if not run.tables.exists("failures"):
+        return inputs
     failed = given_up(run, stage.name).withColumnRenamed("key", stage.key)
-    return inputs.join(done.union(failed), on=keys, how="left_anti")
+    keys = [stage.key, "fingerprint"]
+    if "video_id" not in inputs.columns:
+        return inputs.join(failed, on=keys, how="left_anti")
+    seen = run.tables.read("videos").select("video_id", F.col("run_id").alias("seen_in"))
+    since = inputs.join(seen, on="video_id", how="left").alias("i")
+    failed = failed.alias("f")
+    again = [F.col(f"i.{name}") == F.col(f"f.{name}") for name in keys]
+    later = F.col("f.failed_in") >= F.coalesce("i.seen_in", F.lit(""))
+    return since.join(failed, on=[*again, later], how="left_anti").drop("seen_in")
 
 
 def given_up(run: Run, stage: str) -> DataFrame:
-    """Key and fingerprint of the inputs that failed in a stage, by their own fault, and are not to be tried again."""
+    """Key and fingerprint of what failed in a stage, by its own fault, and is not to be tried again, and the run it failed in."""
     failed = run.tables.read("failures").where((F.col("stage") == stage) & ~F.col("code").isin(*PASSING))
     if run.retry is not None:
         failed = failed.where(~F.col("code").isin(*run.retry)) if run.retry else failed.limit(0)
-    return failed.select("key", "fingerprint")
+    return failed.select("key", "fingerprint", F.col("run_id").alias("failed_in"))
 
 
 def in_wave(column: str, wave: int, num_waves: int) -> Column:

@@ -7,6 +7,12 @@ import re
 from jobs.run import BELONGS, Run
 from schemas import TABLES
 
+# What `run.newest_videos` gives.
+CURRENT_VIDEOS = """
+SELECT r.* FROM videos r
+LEFT SEMI JOIN (SELECT max_by(video_id, run_id) AS video_id FROM videos GROUP BY uri) n ON n.video_id = r.video_id
+"""
+
 CURATED = """
 SELECT c.clip_id, c.video_id, v.uri AS video_uri, s.start_s, s.end_s, s.start_frame, s.end_frame, s.method,
        c.uri, c.sha256, c.num_bytes, c.width, c.height, c.framerate, c.num_frames, c.duration_s, c.video_codec, c.audio_codec,
@@ -52,7 +58,7 @@ GROUP BY c.video_id, c.run_id
 
 FUNNEL = """
 SELECT step, count, hours FROM (
-SELECT 1 AS n, 'videos' AS step, count(*) AS count, sum(duration_s) / 3600 AS hours FROM videos
+SELECT 1 AS n, 'videos' AS step, count(*) AS count, sum(duration_s) / 3600 AS hours FROM current_videos
 UNION ALL SELECT 2, 'spans', count(*), sum(end_s - start_s) / 3600 FROM current_spans
 UNION ALL SELECT 3, 'clips', count(*), sum(duration_s) / 3600 FROM current_clips
 UNION ALL SELECT 4, 'clips with signals', count(*), sum(c.duration_s) / 3600
@@ -199,12 +205,12 @@ def publish(run: Run) -> None:
 def _queries(run: Run) -> dict[str, str]:
     """Every view's, each after those that it asks."""
     reduction = run.settings.filter.aesthetic_reduction
-    current = {f"current_{name}": _current(run, name) for name in BELONGS}
+    current = {"current_videos": CURRENT_VIDEOS} | {f"current_{name}": _current(run, name) for name in BELONGS}
     return current | {name: query.replace("{reduction}", reduction) for name, query in VIEWS.items()}
 
 
 def _current(run: Run, name: str) -> str:
     """What `Run.current` gives, as SQL."""
-    owner = BELONGS[name]
-    alive = f" LEFT SEMI JOIN current_{owner.upstream} u ON u.clip_id = r.clip_id" if owner.upstream else ""
-    return f"SELECT r.* FROM {name} r{alive} WHERE r.fingerprint = '{run.fingerprint(owner.stage)}'"
+    stage, upstream, key = BELONGS[name]
+    alive = f"LEFT SEMI JOIN current_{upstream} u ON u.{key} = r.{key}"
+    return f"SELECT r.* FROM {name} r {alive} WHERE r.fingerprint = '{run.fingerprint(stage)}'"

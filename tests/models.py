@@ -12,7 +12,7 @@ import pandas as pd
 
 from udfs import inference
 from udfs.batching import Env, Row
-from udfs.errors import MediaError
+from udfs.errors import MediaError, OutputError
 from udfs.inference import Call
 from udfs.resources import Resources
 
@@ -35,6 +35,8 @@ def prepare(row: Row, call: Call, seconds: float = 0.0) -> Iterator[int]:
         raise MediaError("CORRUPT", "as asked")
     if row["key"].startswith("bug"):
         raise KeyError("as asked")
+    if row["key"].startswith("full"):
+        raise OutputError("as asked")
 
 
 def load(device: str, seconds: float = 0.0, log: str = "", room: int = 10**9) -> Callable[[list[int]], list[Answer]]:
@@ -71,6 +73,8 @@ def finish(row: Row, answers: list[Answer], gpu: str = "") -> list[Row]:
     """One row a row: the sum of its items, the batches that they were in, where and when."""
     if row["key"].startswith("nan"):
         raise MediaError("BAD_OUTPUT", "as asked")
+    if row["key"].startswith("late bug"):
+        raise KeyError("as asked")
     told = {"key": row["key"], "total": sum(a[0] for a in answers), "sizes": [a[1] for a in answers]}
     when = {"started": min((a[2] for a in answers), default=None), "ended": max((a[3] for a in answers), default=None)}
     return [told | when | {"pid": os.getpid(), "gpu": gpu}]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import re
 from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from tests.faults import hooks
-from udfs import batching
+from udfs import batching, bugs, checkpoints, device, encoding
 from udfs.batching import COST, FAILURE, GPU_COST, PIECE
+from udfs.errors import MediaError, OutputError, RunError, StoreError
 from udfs.media import Limits
 
-LIMITS = Limits(timeout_s=2, memory_mb=512)
+LIMITS = Limits(timeout_s=4, memory_mb=512)
 
 
 def done(*values: str, isolated: bool = True) -> list[tuple[object, object, object]]:
@@ -34,10 +38,96 @@ def test_31_32_33_only_the_guilty_rows_fail() -> None:
     ]
 
 
+@pytest.fixture(autouse=True)
+def _no_bug_met_before() -> None:
+    bugs.watch.cache_clear()
+
+
 @pytest.mark.parametrize("isolated", [True, False])
-def test_a_bug_ends_the_batch(isolated: bool) -> None:
-    with pytest.raises(KeyError, match="no such column"):
-        done("1", "bug", isolated=isolated)
+def test_72_a_bug_is_a_row_that_says_where_and_its_siblings_go_on(isolated: bool) -> None:
+    assert done("1", "bug", "2", isolated=isolated) == [(2, None, None), (None, "bug", "BUG"), (4, None, None)]
+    said = message_of("bug", isolated=isolated)
+    assert re.match(r"KeyError: 'no such column' \(faults/hooks\.py:\d+ in stumble < faults/hooks\.py:\d+ in double", said)
+    assert said.endswith(", met by bug")
+
+
+def message_of(value: str, *, isolated: bool) -> str:
+    """What the failure of this input says."""
+    batch = pd.DataFrame({"n": [value], "fingerprint": "f"})
+    (frame,) = batching.each([batch], hooks.double, key="n", columns=[], limits=LIMITS, isolated=isolated)
+    return str(frame[FAILURE[2]][0])
+
+
+def rows_of(videos: list[str], work: batching.Work) -> list[object]:
+    """The codes of as many inputs, each of the video named."""
+    batch = pd.DataFrame({"n": [str(k) for k in range(len(videos))], "video_id": videos})
+    frames = batching.each([batch], work, key="n", columns=[], limits=LIMITS, isolated=False)
+    return [code for frame in frames for code in frame[FAILURE[1]]]
+
+
+def stumbling(row: batching.Row) -> list[batching.Row]:
+    """Work that meets a bug in every video but those named ok."""
+    if row["video_id"].startswith("ok"):
+        return [{}]
+    raise IndexError(row["n"])
+
+
+def test_72_a_bug_of_most_videos_stops_the_run() -> None:
+    with pytest.raises(IndexError) as raised:
+        rows_of([f"v{k}" for k in range(40)], stumbling)
+    assert raised.value.args == (str(bugs.MANY_VIDEOS - 1),)
+    assert "20 of the last 20 videos met this bug" in raised.value.__notes__[-1]
+
+
+def test_72_a_bug_of_some_videos_does_not() -> None:
+    videos = [name for k in range(30) for name in (f"ok{k}", f"v{k}")]
+    assert rows_of(videos, stumbling) == [None, "BUG"] * 30
+
+
+def test_72_a_bug_of_all_clips_of_one_film_does_not() -> None:
+    assert rows_of(["film"] * 60, stumbling) == ["BUG"] * 60
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "/out"),
+        OSError(errno.EROFS, "Read-only file system", "/out"),
+        encoding.EncoderError("no"),
+        checkpoints.MissingModelError("no"),
+        device.NoDeviceError("no"),
+        StoreError("no"),
+        OutputError("no"),
+        MemoryError("no"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_83_what_no_input_can_help_stops_the_run_at_once(error: Exception) -> None:
+    def work(row: batching.Row) -> list[batching.Row]:
+        raise error
+
+    with pytest.raises((RunError, MemoryError)):
+        rows_of(["v"], work)
+
+
+def test_83_a_full_disk_in_the_child_names_the_place() -> None:
+    batch = pd.DataFrame({"n": ["disk"]})
+    with pytest.raises(OutputError, match="No space left on device: /out/media/a.mp4"):
+        list(batching.each([batch], hooks.double, key="n", columns=[], limits=LIMITS))
+
+
+def test_a_bug_says_no_secret_of_an_address() -> None:
+    found = bugs.as_failure(KeyError("https://me:secret@host/v.mp4?sig=secret"), "http://host/v.mp4?sig=secret")
+    assert "secret" not in found.message
+    assert "https://host/v.mp4" in found.message
+
+
+def test_text_that_is_no_utf8_and_a_message_without_end_can_be_sent() -> None:
+    frame = batching.frame(
+        [batching.failure("k", MediaError("CORRUPT", "\udcff" + "x" * 10_000)), {"title": "a\udc80b"}], ["title"]
+    )
+    assert frame["title"].tolist() == [None, "a\\udc80b"]
+    assert len(pa.Table.from_pandas(frame.astype("object")).to_pandas()[FAILURE[2]][0]) <= batching.MAX_MESSAGE + 5
 
 
 def test_37_one_poison_pill_among_a_hundred_costs_one_row() -> None:

@@ -183,7 +183,7 @@ def test_the_metastore_shows_every_table_with_its_comments(probed: Probed) -> No
 @pytest.mark.cluster
 def test_the_metastore_has_every_view_for_good(probed: Probed) -> None:
     assert (probed.found["views"]["curated"], probed.found["current"]) == (3, 3)
-    assert set(probed.found["permanent"]) == {*views.VIEWS, *(f"current_{name}" for name in BELONGS)}
+    assert set(probed.found["permanent"]) == {"current_videos", *views.VIEWS, *(f"current_{name}" for name in BELONGS)}
 
 
 @pytest.mark.cluster

@@ -13,6 +13,7 @@ import pytest
 
 from tests import models
 from udfs.batching import COST, FAILURE, GPU_COST, Env
+from udfs.errors import OutputError
 from udfs.inference import LOST_WORKER
 from udfs.resources import Resources
 
@@ -63,9 +64,17 @@ def test_a_bad_input_is_a_failure_row_and_its_siblings_go_on() -> None:
     assert (found["a"]["total"], found["b"]["total"], len(found)) == (11, 11, 4)
 
 
-def test_a_bug_is_loud_and_leaves_nothing_running() -> None:
-    with pytest.raises(KeyError, match="as asked"):
-        done(("a", 2), ("bug", 1), ("b", 2))
+@pytest.mark.parametrize("bug", ["bug", "late bug"])
+def test_72_a_bug_is_a_row_and_its_siblings_go_on(bug: str) -> None:
+    found = done(("a", 2), (bug, 1), ("b", 2))
+    assert found[bug][FAILURE[1]] == "BUG"
+    assert "'as asked' (tests/models.py:" in found[bug][FAILURE[2]]
+    assert (found["a"]["total"], found["b"]["total"]) == (11, 11)
+
+
+def test_what_no_input_can_help_is_loud_and_leaves_nothing_running() -> None:
+    with pytest.raises(OutputError, match="as asked"):
+        done(("a", 2), ("full", 1), ("b", 2))
     assert done(("a", 2))["a"]["total"] == 11
 
 

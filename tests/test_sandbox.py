@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -21,8 +22,8 @@ from udfs import sandbox
 from udfs.errors import MediaError
 
 
-def call(function: Callable[..., Any], *args: Any, timeout_s: float = 30, memory_mb: int = 512) -> Any:
-    return sandbox.call(function, *args, timeout_s=timeout_s, memory_mb=memory_mb)
+def call(function: Callable[..., Any], *args: Any, timeout_s: float = 30, memory_mb: int = 512, total_s: float = math.inf) -> Any:
+    return sandbox.call(function, *args, timeout_s=timeout_s, memory_mb=memory_mb, total_s=total_s)
 
 
 def test_the_child_is_kept_from_call_to_call() -> None:
@@ -48,11 +49,42 @@ def test_31_a_crash_is_named_and_the_next_call_is_served() -> None:
 
 def test_32_a_hang_that_holds_the_gil_is_ended_in_time() -> None:
     before, started = call(os.getpid), time.monotonic()
-    with pytest.raises(MediaError, match="TIMEOUT: not done after 1 s"):
+    with pytest.raises(MediaError, match="TIMEOUT: no progress for 1 s"):
         call(hooks.hold_the_gil, timeout_s=1)
     assert time.monotonic() - started < 3
     assert not Path(f"/proc/{before}").exists()
     assert call(os.getpid) != before
+
+
+def test_84_slow_work_that_gets_on_is_left_alone_and_what_gets_on_for_ever_is_not() -> None:
+    assert call(hooks.beat_for, 3.0, timeout_s=1.5) == "done"
+    with pytest.raises(MediaError, match="TIMEOUT: not done after 2 s"):
+        call(hooks.beat_for, 60.0, timeout_s=30, total_s=2)
+
+
+def test_74_a_child_that_is_killed_as_it_starts_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    sandbox.stop()
+    starts, popen = [], subprocess.Popen
+
+    def killed_twice(*args: Any, **options: Any) -> subprocess.Popen[bytes]:
+        process = popen(*args, **options)
+        starts.append(process.pid)
+        if len(starts) < 3:
+            process.kill()
+        return process
+
+    monkeypatch.setattr(sandbox, "START_PAUSE_S", 0.01)
+    monkeypatch.setattr(subprocess, "Popen", killed_twice)
+    assert call(abs, -1) == 1
+    assert len(starts) == 3
+
+
+def test_74_a_machine_on_which_none_starts_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    sandbox.stop()
+    monkeypatch.setattr(sandbox, "START_PAUSE_S", 0.01)
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(sandbox.StartError, match="does not start, at the last of 4 attempts: exit 1"):
+        call(abs, -1)
 
 
 def test_33_memory_over_the_limit_is_oom() -> None:

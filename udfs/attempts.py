@@ -14,6 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
+from udfs.beats import beat
 from udfs.errors import MediaError
 from udfs.source import Params
 
@@ -40,6 +41,7 @@ def persist(attempt: Callable[[], T], store: str, params: Params) -> T:
     until = time.monotonic() + params.retry_s
     for tries in count(1):
         await_turn(store, params.requests_per_s)
+        beat()
         try:
             return attempt()
         except BusyError as e:

@@ -1,4 +1,4 @@
-"""Batches of rows and a function of one row -> batches of its results, with a failure row wherever it raised MediaError."""
+"""Batches of rows and a function of one row -> batches of its results, with a failure row wherever it raised an exception."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 import pandas as pd
 
-from udfs import checkpoints, sandbox, source
+from udfs import bugs, checkpoints, sandbox, source
 from udfs.device import Task
 from udfs.errors import MediaError
 from udfs.media import Limits
@@ -32,6 +32,7 @@ class Counter(Protocol):
 # Beside a table's own columns a batch carries these; the driver takes them off again (jobs/stage.py).
 FAILURE = ("failed_key", "failed_code", "failed_message")
 COST, GPU_COST = "cpu_s", "gpu_s"
+MAX_MESSAGE = 2000  # characters of a failure's message: an exception may quote all of a file
 PIECE = 200  # inputs whose rows are handed on together: an Arrow batch of 10,000 may stand for hours of work
 
 
@@ -59,17 +60,19 @@ def each(
 ) -> Iterator[pd.DataFrame]:
     """Call `work` for every row, in the sandbox if `isolated`, and give its rows in the order of `columns`, with its fingerprint.
 
-    A MediaError becomes one row that holds nothing but the failure of that input, named by its column `key`. Work that opens
-    no file may do without the sandbox. `parts` splits a row that stands for several inputs into rows of one input each: if
-    such a row fails, its parts are done one by one, so that only the guilty one fails.
+    A MediaError becomes one row that holds nothing but the failure of that input, named by its column `key`; so does any other
+    exception, as BUG, unless it concerns the run (`bugs.run_error`) or most videos meet it. Work that opens no file may do
+    without the sandbox. `parts` splits a row that stands for several inputs into rows of one input each: if such a row fails,
+    its parts are done one by one, so that only the guilty one fails.
     """
+    watch = bugs.watch(name_of(work))
     for batch in batches:
         for start in range(0, len(batch), PIECE):
             piece = records(batch.iloc[start : start + PIECE])
             done = [
                 result | {"fingerprint": row.get("fingerprint")}
                 for row in piece
-                for result in _outcome(row, work, key, limits, isolated, parts)
+                for result in _outcome(row, work, key, limits, isolated, parts, watch)
             ]
             yield frame(done, columns)
 
@@ -78,7 +81,14 @@ def frame(rows: list[Row], columns: list[str]) -> pd.DataFrame:
     """Results as a batch, a column of None where they lack one."""
     names = [*columns, "fingerprint", *FAILURE, COST, GPU_COST]
     # As objects: a NaN would turn whole numbers into floats, and is no map or list.
-    return pd.DataFrame([[row.get(name) for name in names] for row in rows], columns=names, dtype=object)
+    return pd.DataFrame([[_sent(row.get(name)) for name in names] for row in rows], columns=names, dtype=object)
+
+
+def _sent(value: Any) -> Any:
+    """A value that Arrow can carry: text whose bytes were no UTF-8, such as a title or a file's name, has them as escapes."""
+    if isinstance(value, str) and not value.isascii():
+        return value.encode("utf-8", "backslashreplace").decode()
+    return value
 
 
 def counted(batches: Iterable[pd.DataFrame], rows: Rows, done: Counter) -> Iterator[pd.DataFrame]:
@@ -94,31 +104,46 @@ def counted(batches: Iterable[pd.DataFrame], rows: Rows, done: Counter) -> Itera
 
 def failure(key: str, error: MediaError) -> Row:
     """The row of an input that failed."""
-    return dict(zip(FAILURE, (key, error.code, error.message), strict=True))
+    return dict(zip(FAILURE, (key, error.code, error.message[:MAX_MESSAGE]), strict=True))
 
 
-def _outcome(row: Row, work: Work, key: str, limits: Limits, isolated: bool, parts: Work | None) -> list[Row]:
-    timeout_s = timeout(row, limits)
+def name_of(work: Callable[..., Any]) -> str:
+    """The name of a function, and of the one within a partial."""
+    function = getattr(work, "func", work)
+    return f"{function.__module__}.{function.__qualname__}"
+
+
+def video_of(row: Row, key: str) -> str:
+    """The video that an input belongs to; what has no video_id yet stands for itself."""
+    return str(row.get("video_id") or row.get(key))
+
+
+def name_for_people(row: Row, key: str) -> str:
+    """The file behind an input, where its row names it."""
+    return str(row.get("uri") or row.get(key))
+
+
+def _outcome(row: Row, work: Work, key: str, limits: Limits, isolated: bool, parts: Work | None, watch: bugs.Watch) -> list[Row]:
     started = time.monotonic()
+    watch.take(video_of(row, key))
     try:
         if isolated:
-            results, cpu_s = sandbox.call(measured, work, row, timeout_s=timeout_s, memory_mb=limits.memory_mb)
+            results, cpu_s = sandbox.call(measured, work, row, **sandbox.bounds(limits))
         else:
             results, cpu_s = measured(work, row)
     except MediaError as e:
-        spent = time.monotonic() - started  # the child that could have told its CPU seconds may be gone
-        split = parts(row) if parts else [row]
-        if len(split) == 1:
-            return [failure(split[0][key], e) | {COST: spent}]
-        results = [result for part in split for result in _outcome(part, work, key, limits, isolated, parts)]
-        results[0][COST] += spent
-        return results
-    return [result | {COST: cpu_s / len(results)} for result in results]
-
-
-def timeout(row: Row, limits: Limits) -> float:
-    """Seconds that an input may take, by its length."""
-    return limits.timeout_s + limits.timeout_per_s * float(row.get("duration_s") or 0.0)
+        failed = e
+    except Exception as e:  # noqa: BLE001 - the border at which a bug that one input meets becomes its failure
+        failed = watch.failure(e, name_for_people(row, key), video_of(row, key))
+    else:
+        return [result | {COST: cpu_s / len(results)} for result in results]
+    spent = time.monotonic() - started  # the child that could have told its CPU seconds may be gone
+    split = parts(row) if parts else [row]
+    if len(split) == 1:
+        return [failure(split[0][key], failed) | {COST: spent}]
+    results = [result for part in split for result in _outcome(part, work, key, limits, isolated, parts, watch)]
+    results[0][COST] += spent
+    return results
 
 
 def measured(work: Callable[..., T], *args: Any) -> tuple[T, float]:

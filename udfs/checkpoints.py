@@ -17,6 +17,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass as validated
 
+from udfs.errors import RunError
+
 INDEX = ".reelmill.json"  # size and sha256 of each file, written last: a folder without it was not fetched whole
 NAMED = re.compile(r"(?P<model>[^@]+)@(?P<revision>[0-9a-f]{7,40})")  # any model of the hub, or another revision of a known one
 REPO = re.compile(r"[\w.-]+/[\w.-]+")
@@ -56,7 +58,7 @@ class Checkpoint:
     remote_code: bool = False
 
 
-class MissingModelError(Exception):
+class MissingModelError(RunError):
     """A model that is not there, not known, or may not run; its text is one line that says what to do."""
 
 

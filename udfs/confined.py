@@ -11,6 +11,8 @@ import sys
 import traceback
 from multiprocessing.connection import Connection
 
+from udfs import beats, bugs
+
 PR_SET_PDEATHSIG = 1
 
 
@@ -39,10 +41,13 @@ def _serve(pipe: Connection) -> None:
 def _answered(message: bytes) -> bytes:
     try:
         function, args = pickle.loads(message)
+        beats.beat()  # what it needs has been imported
         return pickle.dumps((function(*args), None))
     except Exception as e:  # noqa: BLE001 - nothing ends here: the parent raises it again
-        e.add_note(f"in the decoding process:\n{traceback.format_exc()}")
-        return _portable(e)
+        error = bugs.run_error(e) or e
+        error.add_note(f"in the decoding process:\n{traceback.format_exc()}")
+        error.add_note(f"{bugs.PLACE_NOTE}{' < '.join(bugs.places(e))}")
+        return _portable(error)
 
 
 def _portable(error: Exception) -> bytes:
@@ -57,9 +62,10 @@ def _portable(error: Exception) -> bytes:
     return answer
 
 
-def main(fd: int, memory_mb: int, parent: int) -> None:
+def main(fd: int, page: int, memory_mb: int, parent: int) -> None:
     """Answer calls until the pipe is closed."""
     _confine(memory_mb, parent)
+    beats.raise_on(page)
     with Connection(fd) as pipe:
         _serve(pipe)
 

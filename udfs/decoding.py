@@ -18,6 +18,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from udfs.beats import beat
 from udfs.errors import MediaError
 from udfs.limits import Tally
 from udfs.timeline import BOUNDARY_TOLERANCE_S as BOUNDARY_TOLERANCE_S
@@ -246,7 +247,9 @@ def demuxed(video: Video, *streams: VideoStream | AudioStream) -> Iterator[Packe
     try:
         while True:
             with suppress(IndexError):  # PyAV's answer to another stream that begins midway: go on behind its first packet
-                yield from video.container.demux(*streams)
+                for packet in video.container.demux(*streams):
+                    beat()
+                    yield packet
                 return
     except av.error.MemoryError as e:
         raise MediaError("OOM", "a packet asks for more memory than the limit") from e

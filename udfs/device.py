@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
+from udfs.errors import RunError
+
 Choice = Literal["auto", "cpu", "cuda"]
 
 
@@ -17,7 +19,7 @@ class Task:
     gpus: tuple[str, ...] = ()
 
 
-class NoDeviceError(Exception):
+class NoDeviceError(RunError):
     """A GPU was asked for and there is none: no card, a broken driver, or a build of torch without CUDA."""
 
 

@@ -16,6 +16,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from udfs import encoding, timeline
+from udfs.beats import beat
 from udfs.encoding import EncoderError as EncoderError
 from udfs.encoding import Params
 from udfs.heard import heard, last
@@ -118,6 +119,7 @@ class Writer:
         return nearest if abs(exact - nearest) * float(self.time_base) <= GRID_S else round(exact)
 
     def _encode(self, tick: int, frame: VideoFrame, until: int) -> None:
+        beat()
         frame.pts, frame.time_base, frame.duration = tick, self.time_base, until - tick
         self._mux(self.stream.encode(frame))
 

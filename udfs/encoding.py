@@ -13,6 +13,8 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from udfs.errors import RunError
+
 ENCODERS = "libx264, libvpx-vp9, libsvtav1"  # what the av wheel brings for any machine
 NVENC = "h264_nvenc"
 NVENC_PRESETS = ("p1", "p2", "p3", "p4", "p5", "p6", "p7")
@@ -70,7 +72,7 @@ KINDS = {
 }
 
 
-class EncoderError(Exception):
+class EncoderError(RunError):
     """An encoder that does not work on this machine; its text is one line that says what to do."""
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from udfs import batching, sandbox
+from udfs import batching, bugs, sandbox
 from udfs.batching import COST, GPU_COST, Env, Row
 from udfs.errors import MediaError
 from udfs.resident import Load, Model, resident
@@ -38,6 +38,7 @@ class _Ticket:
     answers: dict[int, Any] = field(default_factory=dict)
     num_items: int | None = None  # known once the task's own thread has heard of its end, so that it is done once
     error: MediaError | None = None
+    bug: Exception | None = None  # what `prepare` raised that is no MediaError
     cpu_s: float = 0.0
     gpu_s: float = 0.0
 
@@ -68,8 +69,9 @@ def infer(
     `prepare(row, call)` runs on `resources.cpus` threads and yields the row's items; whatever decodes goes through `call`, which
     runs a module-level function in the thread's sandbox. `load(device)` gives the model: a function of at most `batch_size`
     items, of any rows, to as many answers, of which a MediaError fails its row. `finish(row, answers)` makes the results of
-    one row. It and `prepare` may raise MediaError for their row.
+    one row. It and `prepare` may raise MediaError for their row; what else they raise is a BUG of it, as in `batching.each`.
     """
+    watch = bugs.watch(batching.name_of(prepare))
     with _Feeder(batches, prepare, env, resources.cpus, QUEUED_BATCHES * batch_size) as feeder:
         group: list[Item] = []
         if not feeder.under_way:
@@ -84,7 +86,7 @@ def infer(
                     group = []
                 done = {id(ticket): ticket for ticket in touched if ticket.done}
                 if done:
-                    yield batching.frame([r for t in done.values() for r in _results(t, finish, key)], columns)
+                    yield batching.frame([r for t in done.values() for r in _results(t, finish, key, watch)], columns)
 
 
 def _answer(model: Model, group: list[Item]) -> list[_Ticket]:
@@ -136,13 +138,17 @@ def _free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _results(ticket: _Ticket, finish: Finish, key: str) -> list[Row]:
+def _results(ticket: _Ticket, finish: Finish, key: str, watch: bugs.Watch) -> list[Row]:
+    name, video = ticket.row[key], batching.video_of(ticket.row, key)
+    watch.take(video)
     try:
-        if ticket.error is not None:
-            raise ticket.error
+        if ticket.error is not None or ticket.bug is not None:
+            raise ticket.error or ticket.bug or AssertionError
         results = finish(ticket.row, [ticket.answers[i] for i in range(ticket.num_items or 0)])
     except MediaError as e:
-        results = [batching.failure(ticket.row[key], e)]
+        results = [batching.failure(name, e)]
+    except Exception as e:  # noqa: BLE001 - the border at which a bug that one input meets becomes its failure
+        results = [batching.failure(name, watch.failure(e, batching.name_for_people(ticket.row, key), video))]
     costs = {COST: ticket.cpu_s / max(1, len(results)), GPU_COST: ticket.gpu_s / max(1, len(results))}
     return [result | {"fingerprint": ticket.row.get("fingerprint")} | costs for result in results]
 
@@ -179,7 +185,7 @@ class _Feeder:
         """Items and tickets, in the order in which they get ready.
 
         Raises:
-            Exception: what `prepare` raised that is no MediaError.
+            Exception: what `prepare` raised that concerns the run and not its row.
         """
         while self.under_way:
             event = self.queue.get()
@@ -212,15 +218,15 @@ class _Feeder:
                 self.queue.put((ticket, number - 1, item))
         except MediaError as e:
             ticket.error = e
-        except Exception as e:  # noqa: BLE001 - nothing ends here: the task's own thread raises it
-            self.queue.put(e)
-            return
+        except Exception as e:  # noqa: BLE001 - nothing ends here: the task's own thread judges it
+            if (concern := bugs.run_error(e)) is not None:
+                self.queue.put(concern)
+                return
+            ticket.bug = e
         self.queue.put((ticket, number))
 
     def _call(self, ticket: _Ticket, function: Callable[..., Any], *args: Any) -> Any:
-        limits = self.env.limits
-        timeout_s = batching.timeout(ticket.row, limits)
-        result, cpu_s = sandbox.call(batching.measured, function, *args, timeout_s=timeout_s, memory_mb=limits.memory_mb)
+        result, cpu_s = sandbox.call(batching.measured, function, *args, **sandbox.bounds(self.env.limits))
         ticket.cpu_s += cpu_s
         return result
 

@@ -27,7 +27,7 @@ def facts(row: Row, env: Env, taken: Collection[str] = ()) -> list[Row]:
     uri = row["uri"]
     path = source.checked_path(uri, env.sources)
     seen, tag = source.stated(path), source.content_tag(path)  # before the probe: a change under way shows later
-    if tag in taken:
+    if source.matches(tag, taken):
         raise MediaError("DENIED", "taken down: the same bytes were, at this address or another")
     found = media.probe(path, env.limits) | {
         "video_id": source.video_id(uri, tag),

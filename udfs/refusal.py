@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import av.error
 
-from udfs.errors import MediaError
+from udfs.errors import MediaError, read_fault
 from udfs.remote import AnyPath, opened
 
 PLAYLISTS = (
@@ -59,8 +59,11 @@ SYNC = 0x47  # with which they begin
 
 def refusal(path: AnyPath, error: Exception) -> MediaError:
     """The error to raise for a container that FFmpeg refused."""
-    with opened(path) as f:
-        head = f.read(512)
+    try:
+        with opened(path) as f:
+            head = f.read(512)
+    except OSError as e:
+        return read_fault(e)
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text.startswith(PLAYLISTS):
         return MediaError("DENIED", "a playlist, which would open other files")

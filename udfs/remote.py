@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NamedTuple
 
+from udfs.beats import beat
+
 BLOCK = 1 << 18  # bytes that are fetched and kept together
 CACHE_BLOCKS = 256  # 64 MiB a process: FFmpeg opens a file anew for each look at it, and reads its index again
 MAX_AHEAD = 16  # blocks: 4 MiB, at which the way to a store costs little beside what it carries
@@ -92,6 +94,18 @@ def size(path: AnyPath) -> int:
     return path.stat.size if isinstance(path, RemotePath) else os.stat(path).st_size
 
 
+def peek(path: AnyPath, start: int, size: int) -> bytes:
+    """So many bytes of a file, and no more are fetched than these, unless a block that is held has them."""
+    if not isinstance(path, RemotePath):
+        with open(path, "rb") as file:
+            file.seek(start)
+            return file.read(size)
+    number, skipped = divmod(start, BLOCK)
+    with _lock:
+        held = _blocks.get((path, number), b"")[skipped : skipped + size]
+    return held if len(held) == size else path.fetch(path.uri, start, start + size, path.stat.version)
+
+
 def _block(path: RemotePath, number: int) -> bytes:
     with _lock:
         found = _blocks.get((path, number))
@@ -101,6 +115,7 @@ def _block(path: RemotePath, number: int) -> bytes:
         wanted = _missing(path, number)
     start, end = number * BLOCK, min((number + wanted) * BLOCK, path.stat.size)
     data = path.fetch(path.uri, start, end, path.stat.version)
+    beat()
     with _lock:
         for i in reversed(range(wanted)):  # so that the one to be read first is the last to be forgotten
             _blocks[path, number + i] = data[i * BLOCK : (i + 1) * BLOCK]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import mimetypes
 import os
@@ -18,16 +19,26 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
+    ChecksumError,
     ClientError,
     ConnectionError,
+    EndpointProviderError,
+    FlexibleChecksumError,
     HTTPClientError,
     IncompleteReadError,
-    NoCredentialsError,
-    PartialCredentialsError,
+    InvalidDNSNameError,
+    InvalidHostLabelError,
+    ParamValidationError,
+    UnsupportedOutpostResourceError,
+    UnsupportedS3AccesspointConfigurationError,
+    UnsupportedS3ArnError,
+    UnsupportedS3ConfigurationError,
 )
+from botocore.parsers import ResponseParserError
 
 from udfs.attempts import BusyError, persist
-from udfs.errors import PASSING, MediaError, StoreError
+from udfs.beats import beat
+from udfs.errors import MediaError, StoreError
 from udfs.remote import Stat
 from udfs.source import Params
 
@@ -36,8 +47,19 @@ PART = 64 << 20  # bytes up to which an object is one PUT; above it, of a part o
 MAX_PARTS = 10_000  # by S3's rules
 MAX_DELETED = 1000  # at once, by the same
 GONE = {"404", "NoSuchKey", "NoSuchBucket", "NoSuchVersion"}
-FORBIDDEN = {"AccessDenied", "AllAccessDisabled", "InvalidObjectState"}  # the last one: in an archive
 OTHER = {"412", "PreconditionFailed", "416", "InvalidRange"}
+# Faults of the keys, the clock or the region, which every other request would meet as well.
+OURS = {
+    *("ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired", "RequestExpired", "InvalidAccessKeyId"),
+    *("SignatureDoesNotMatch", "AuthorizationHeaderMalformed", "RequestTimeTooSkewed", "InvalidSecurity", "AccountProblem"),
+    *("NotSignedUp", "UnrecognizedClientException", "InvalidClientTokenId", "MissingSecurityHeader"),
+}
+LOST = (ConnectionError, HTTPClientError, IncompleteReadError, ResponseParserError, ChecksumError, FlexibleChecksumError)
+# What boto3 says of a bucket or a key that no store can have, before it asks.
+MISNAMED = (
+    *(ParamValidationError, InvalidDNSNameError, InvalidHostLabelError, EndpointProviderError, UnsupportedS3ArnError),
+    *(UnsupportedOutpostResourceError, UnsupportedS3AccesspointConfigurationError, UnsupportedS3ConfigurationError, ValueError),
+)
 BUSY = {"SlowDown", "RequestTimeout", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests", "429"}
 
 
@@ -88,8 +110,9 @@ def stat(uri: str, params: Params) -> Stat:
     bucket, key = place(uri)
     try:
         head = asked(lambda s3: s3.head_object(Bucket=bucket, Key=key), bucket, params)
-    except StoreError:  # the answer to a HEAD has no body that would say why
-        asked(lambda s3: s3.get_object(Bucket=bucket, Key=key, Range="bytes=0-0"), bucket, params)
+    except MediaError as e:
+        if e.code == "DENIED":  # the answer to a HEAD has no body that would say why
+            asked(lambda s3: s3.get_object(Bucket=bucket, Key=key, Range="bytes=0-0"), bucket, params)
         raise
     return Stat(head["ContentLength"], version(head["ContentLength"], head.get("ETag", "")))
 
@@ -110,7 +133,8 @@ def fetch(uri: str, start: int, end: int, version: str, params: Params) -> bytes
     match = {"IfMatch": f'"{etag}"'} if etag else {}
 
     def attempt(s3: Any) -> bytes:
-        data: bytes = s3.get_object(Bucket=bucket, Key=key, Range=f"bytes={start}-{end - 1}", **match)["Body"].read()
+        body = s3.get_object(Bucket=bucket, Key=key, Range=f"bytes={start}-{end - 1}", **match)["Body"]
+        data: bytes = body.read(end - start + 1)  # and no more, should the store send the whole object
         if len(data) != end - start:
             raise BusyError(f"{len(data)} bytes of {end - start}")
         return data
@@ -131,9 +155,10 @@ def put(uri: str, path: str, params: Params) -> None:
         if size > PART:
             return _put_parts(f, size, {"Bucket": bucket, "Key": key}, kind, params)
 
+        data = f.read()
+
         def attempt(s3: Any) -> None:
-            f.seek(0)
-            s3.put_object(Bucket=bucket, Key=key, Body=f, ContentType=kind)
+            s3.put_object(Bucket=bucket, Key=key, Body=_Sent(data), ContentType=kind)
 
         _written(attempt, bucket, params)
 
@@ -234,13 +259,21 @@ def _put_parts(f: BinaryIO, size: int, at: dict[str, str], kind: str, params: Pa
         stack.pop_all()
 
 
+class _Sent(io.BytesIO):
+    """Bytes that a client sends; sending them on is progress."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        beat()
+        return super().read(size)
+
+
 def _abort(at: dict[str, str], params: Params) -> None:
     with suppress(MediaError, StoreError):  # else its parts are paid for, unseen
         _written(lambda s3: s3.abort_multipart_upload(**at), at["Bucket"], params)
 
 
 def _part(data: bytes, number: int, at: dict[str, str], params: Params) -> dict[str, Any]:
-    sent = _written(lambda s3: s3.upload_part(**at, PartNumber=number, Body=data), at["Bucket"], params)
+    sent = _written(lambda s3: s3.upload_part(**at, PartNumber=number, Body=_Sent(data)), at["Bucket"], params)
     return {"PartNumber": number, "ETag": sent["ETag"]}
 
 
@@ -256,7 +289,7 @@ def _written(attempt: Callable[[Any], T], bucket: str, params: Params) -> T:
     try:
         return asked(attempt, bucket, params)
     except MediaError as e:
-        if e.code in PASSING:
+        if e.code == "UNREACHABLE":
             raise
         raise StoreError(f"s3://{bucket} does not take what is written: {e.message}") from e
 
@@ -274,10 +307,12 @@ def asked(attempt: Callable[[Any], T], bucket: str, params: Params) -> T:
             return attempt(client(params))
         except ClientError as e:
             raise _fault(e, bucket) from e
-        except (ConnectionError, HTTPClientError, IncompleteReadError) as e:
+        except LOST as e:
             raise BusyError(type(e).__name__) from e
-        except (NoCredentialsError, PartialCredentialsError) as e:
-            raise StoreError(f"s3://{bucket}: {e}") from e
+        except MISNAMED as e:
+            raise MediaError("NOT_FOUND", f"no object can have this name: {type(e).__name__}") from e
+        except BotoCoreError as e:  # no credentials, or none that can be had now
+            raise StoreError(f"s3://{bucket}: {' '.join(str(e).split())}") from e
 
     return persist(told, params.s3_endpoint or "s3", params)
 
@@ -291,6 +326,7 @@ def _fault(error: ClientError, bucket: str) -> Exception:
         return MediaError("NOT_FOUND", f"no such object: {code}")
     if code in OTHER:
         return MediaError("CHANGED", f"another object than the one that was looked at: {code}")
-    if code in FORBIDDEN:
-        return MediaError("DENIED", f"the store says {code}")
-    return StoreError(f"s3://{bucket}: the store says {code} (status {status})")
+    if code in OURS:
+        return StoreError(f"s3://{bucket}: the store says {code} (status {status})")
+    # Not allowed, in an archive, under a key of KMS's that is gone, or whatever else it may say of one object.
+    return MediaError("DENIED", f"the store says {code} (status {status})")

@@ -4,24 +4,48 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
+import math
 import os
 import pickle
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from multiprocessing.connection import Pipe
-from typing import Any
+from typing import Any, TypedDict
 
-from udfs.errors import Code, MediaError
+from udfs import beats
+from udfs.errors import Code, MediaError, RunError
+from udfs.limits import Limits
 
 RECYCLE_AFTER = 500  # calls, so that a leak in a decoder stays small
 START_S = 120.0  # for the child to import what it needs, on a machine that is busy
+START_ATTEMPTS, START_PAUSE_S = 4, 1.0  # a machine short of memory kills a child that starts, and has room a moment later
+LOOK_S = 1.0  # between looks at the child's heartbeats
 # A task has one core: the pools that numerical libraries start by default would be threads for nothing.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1"}
 
 _mine = threading.local()  # a thread has its own child: one pipe carries one call at a time
+
+
+class StartError(RunError):
+    """No decoding process can be started on this machine."""
+
+
+class Bounds(TypedDict):
+    """What a call may cost."""
+
+    timeout_s: float
+    total_s: float
+    memory_mb: int
+
+
+def bounds(limits: Limits) -> Bounds:
+    """The bounds of one input's call."""
+    return Bounds(timeout_s=limits.timeout_s, total_s=limits.timeout_total_s, memory_mb=limits.memory_mb)
 
 
 class _Child:
@@ -34,30 +58,48 @@ class _Child:
     def __init__(self, memory_mb: int) -> None:
         self.pipe, theirs = Pipe()
         self.memory_mb, self.owner, self.calls = memory_mb, os.getpid(), 0
+        page = beats.new_page()
+        self.beats = beats.counter(page)
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-        command = [sys.executable, "-P", "-m", "udfs.confined", str(theirs.fileno()), str(memory_mb), str(self.owner)]
-        self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=2,  # stdout may be a protocol's
-            pass_fds=[theirs.fileno()],
-            env=ONE_THREAD | os.environ | {"PYTHONPATH": path},
-        )
-        theirs.close()
+        numbers = [str(number) for number in (theirs.fileno(), page, memory_mb, self.owner)]
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "udfs.confined", *numbers],
+                stdin=subprocess.DEVNULL,
+                stdout=2,  # stdout may be a protocol's
+                pass_fds=[theirs.fileno(), page],
+                env=ONE_THREAD | os.environ | {"PYTHONPATH": path},
+            )
+        finally:
+            theirs.close()
+            os.close(page)
         try:
             self.answer(START_S)  # it says when it is ready
         except (EOFError, OSError, TimeoutError) as e:
-            raise RuntimeError(f"the decoding process does not start: exit {self.end()}") from e
+            self.process.kill()
+            raise ChildProcessError(f"exit {self.end()}") from e
 
     def serves(self, memory_mb: int) -> bool:
         """Whether it lives, is ours and not a fork's, and has the wanted limit."""
         alive = self.process.poll() is None
         return alive and self.calls < RECYCLE_AFTER and (self.memory_mb, self.owner) == (memory_mb, os.getpid())
 
-    def answer(self, timeout_s: float) -> tuple[Any, Exception | None]:
-        """What it sends next: a result, or the exception that stood in its way."""
-        if not self.pipe.poll(timeout_s):
-            raise TimeoutError
+    def answer(self, timeout_s: float, total_s: float = math.inf) -> tuple[Any, Exception | None]:
+        """What it sends next: a result, or the exception that stood in its way.
+
+        Raises:
+            TimeoutError: nothing came for so long without a heartbeat, or in all.
+        """
+        begun = last = time.monotonic()
+        count = self.beats[0]
+        while not self.pipe.poll(max(0.0, min(LOOK_S, last + timeout_s - time.monotonic()))):
+            now = time.monotonic()
+            if self.beats[0] != count:
+                count, last = self.beats[0], now
+            if now - last >= timeout_s:
+                raise TimeoutError(f"no progress for {timeout_s:.0f} s")
+            if now - begun >= total_s:
+                raise TimeoutError(f"not done after {total_s:.0f} s")
         answer: tuple[Any, Exception | None] = self.pipe.recv()
         return answer
 
@@ -72,24 +114,27 @@ class _Child:
         return self.process.wait()
 
 
-def call(function: Callable[..., Any], *args: Any, timeout_s: float, memory_mb: int) -> Any:
+def call(function: Callable[..., Any], *args: Any, timeout_s: float, memory_mb: int, total_s: float = math.inf) -> Any:
     """Run a module-level function in this thread's child; the child is kept from call to call.
+
+    It may take `total_s` in all, and `timeout_s` from one heartbeat (`beats.beat`) to the next.
 
     Raises:
         MediaError: TIMEOUT, CRASH or OOM if the child had to be given up.
+        StartError: no child starts.
         Exception: what the function raises otherwise, with a note that holds the child's traceback.
     """
     message = pickle.dumps((function, args))
     child = _sent(message, memory_mb)
     try:
-        result, error = child.answer(timeout_s)
+        result, error = child.answer(timeout_s, total_s)
     except TimeoutError as e:
         child.process.kill()
         child.end()
-        raise MediaError("TIMEOUT", f"not done after {timeout_s:.0f} s") from e
+        raise MediaError("TIMEOUT", str(e)) from e
     except (EOFError, OSError) as e:
         raise _death(child.end()) from e
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         child.end()  # what it still holds would be missing for the next call
         raise MediaError("OOM", f"more than {memory_mb} MB") from error
     if error is not None:
@@ -114,13 +159,24 @@ def _sent(message: bytes, memory_mb: int) -> _Child:
         child: _Child | None = getattr(_mine, "child", None)
         if child is None or not child.serves(memory_mb):
             stop()
-            child = _mine.child = _Child(memory_mb)
+            child = _mine.child = _started(memory_mb)
         child.calls += 1
         with contextlib.suppress(ConnectionError):
             child.pipe.send_bytes(message)
             return child
         stop()
-    raise RuntimeError("the decoding process dies before it takes a call")
+    raise StartError("the decoding process dies before it takes a call")
+
+
+def _started(memory_mb: int) -> _Child:
+    for attempt in range(1, START_ATTEMPTS + 1):
+        try:
+            return _Child(memory_mb)
+        except OSError as e:  # no process to be had, or one that was killed as it started
+            if attempt == START_ATTEMPTS:
+                raise StartError(f"the decoding process does not start, at the last of {attempt} attempts: {e}") from e
+            time.sleep(START_PAUSE_S * 2 ** (attempt - 1))
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _death(status: int) -> MediaError:

@@ -11,13 +11,13 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 from udfs import source
-from udfs.errors import MediaError
+from udfs.errors import MediaError, OutputError
 from udfs.remote import AnyPath, opened
 from udfs.source import local_path
 
@@ -55,9 +55,11 @@ def aside(root: str) -> Iterator[str]:
     What a killed run leaves is swept up: in a local media root by the next run, on the way to a store after a day.
     """
     on_its_way = source.is_remote(root) or local_path(root).startswith(MOUNTS)
-    folder = _waiting_room() if on_its_way else os.path.join(local_path(root), ASIDE)
-    os.makedirs(folder, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as own:
+    with ExitStack() as stack:
+        with _output(root):
+            folder = _waiting_room() if on_its_way else os.path.join(local_path(root), ASIDE)
+            os.makedirs(folder, exist_ok=True)
+            own = stack.enter_context(tempfile.TemporaryDirectory(dir=folder))
         yield own
 
 
@@ -138,11 +140,21 @@ def clear(root: str, params: source.Params) -> None:
 
 def _place(path: str, target: str, root: str) -> None:
     """Rename, so that a file is there complete or not at all; mounts are written to from the beginning to the end, beside it."""
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    if target.startswith(MOUNTS):
-        os.makedirs(os.path.join(root, ASIDE), exist_ok=True)
-        path = shutil.copyfile(path, os.path.join(root, ASIDE, uuid.uuid4().hex))
-    os.replace(path, target)
+    with _output(root):
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        if target.startswith(MOUNTS):
+            os.makedirs(os.path.join(root, ASIDE), exist_ok=True)
+            path = shutil.copyfile(path, os.path.join(root, ASIDE, uuid.uuid4().hex))
+        os.replace(path, target)
+
+
+@contextmanager
+def _output(root: str) -> Iterator[None]:
+    """Make an error of writing below a root what stops the run: no other input would fare better."""
+    try:
+        yield
+    except OSError as e:
+        raise OutputError(f"{root} cannot be written to: {e.strerror or e}") from e
 
 
 @cache

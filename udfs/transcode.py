@@ -10,7 +10,7 @@ import av.error
 from av.video.frame import VideoFrame
 
 from udfs import encode, media
-from udfs.encoding import NVENC, Params, fallback
+from udfs.encoding import NVENC, EncoderError, Params, fallback
 from udfs.errors import MediaError
 from udfs.limits import Tally
 from udfs.media import BOUNDARY_TOLERANCE_S, Video
@@ -62,7 +62,7 @@ class Take:
             raise self.error or MediaError("CORRUPT", "no frame could be decoded")
         try:
             self.writer.close(self.span["end_s"])
-        except av.error.FFmpegError as e:
+        except (av.error.FFmpegError, EncoderError) as e:
             raise self._refused(e) from e
         return self.writer.first_s
 
@@ -84,11 +84,11 @@ class Take:
     def _writer(self, frame: VideoFrame, video: Video) -> encode.Writer:
         return encode.Writer(self.path, self.params, frame, video.framerate, self.bit_rate_k, self.gpu)
 
-    def _refused(self, error: av.error.FFmpegError) -> MediaError:
+    def _refused(self, error: av.error.FFmpegError | EncoderError) -> MediaError:
         if isinstance(error, OSError | MemoryError):  # a full disk is not the picture's fault
             raise error
         encode.check_encoder(self.params, self.gpu)  # loud, if the encoder refuses everything
-        return MediaError("UNSUPPORTED", f"{self.params.encoder} refuses the frames: {error.strerror}")
+        return MediaError("UNSUPPORTED", f"{self.params.encoder} refuses the frames: {getattr(error, 'strerror', error)}")
 
 
 def taken(takes: list[Take], video: Video) -> Iterator[Take]:

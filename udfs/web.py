@@ -16,7 +16,7 @@ from udfs.remote import Stat
 from udfs.source import Params
 from udfs.weblines import Answer, answer, target
 
-BUSY = (429, 500, 502, 503, 504)
+BUSY = (408, 425, 429)  # and 500 or above: of a server, or of what stands before it, and not of the file
 RANGE = re.compile(r"bytes (?:(?P<start>\d+)-(?P<last>\d+)|\*)/(?P<size>\d+)")
 
 
@@ -108,7 +108,7 @@ def _checked(got: Answer) -> Message:
         BusyError: a status that may pass.
     """
     status, headers = got.response.status, got.response.headers
-    if status in BUSY:
+    if status in BUSY or status >= 500:
         raise BusyError(f"status {status}", _seconds(headers.get("Retry-After")))
     if status in (401, 403, 407):
         raise MediaError("DENIED", f"the server says status {status}")

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from udfs.attempts import BusyError
+from udfs.beats import beat
 from udfs.errors import MediaError
 from udfs.source import Params
 
@@ -104,6 +105,7 @@ class Answer(NamedTuple):
                 piece = self.response.read1(PIECE_BYTES)
             except (OSError, HTTPException, ValueError) as e:  # ValueError: of a chunk's length
                 raise _lost(e, self.line) from e
+            beat()
             if self.line.late:
                 raise BusyError("the answer took too long")
             if not piece:

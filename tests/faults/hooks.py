@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from udfs.batching import Row
+from udfs.beats import beat
 from udfs.errors import MediaError
 
 
@@ -79,6 +81,8 @@ def double(row: Row) -> list[Row]:
         allocate(2048)
     if row["n"] == "bug":
         stumble()
+    if row["n"] == "disk":
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/out/media/a.mp4")
     return [{"doubled": int(row["n"]) * 2}]
 
 
@@ -87,3 +91,12 @@ def has_pyspark(batch: pd.DataFrame) -> list[bool]:
     from udfs import sandbox
 
     return ["pyspark" in sandbox.call(modules, timeout_s=60, memory_mb=1024) for _ in range(len(batch))]
+
+
+def beat_for(seconds: float) -> str:
+    """Take long, with a heartbeat now and then."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        beat()
+        time.sleep(0.1)
+    return "done"
