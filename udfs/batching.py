@@ -19,6 +19,7 @@ from udfs.media import Limits
 T = TypeVar("T")
 Row = dict[str, Any]
 Work = Callable[[Row], list[Row]]
+Rescue = Callable[[Row, MediaError], Row | None]
 Rows = Callable[[Iterable[pd.DataFrame]], Iterator[pd.DataFrame]]
 
 
@@ -56,12 +57,14 @@ def each(
     limits: Limits,
     isolated: bool = True,
     parts: Work | None = None,
+    rescue: Rescue | None = None,
 ) -> Iterator[pd.DataFrame]:
     """Call `work` for every row, in the sandbox if `isolated`, and give its rows in the order of `columns`, with its fingerprint.
 
     A MediaError becomes one row that holds nothing but the failure of that input, named by its column `key`. Work that opens
     no file may do without the sandbox. `parts` splits a row that stands for several inputs into rows of one input each: if
-    such a row fails, its parts are done one by one, so that only the guilty one fails.
+    such a row fails, its parts are done one by one, so that only the guilty one fails. `rescue` gives what to try in place of
+    a row that failed alone, if there is something.
     """
     for batch in batches:
         for start in range(0, len(batch), PIECE):
@@ -69,7 +72,7 @@ def each(
             done = [
                 result | {"fingerprint": row.get("fingerprint")}
                 for row in piece
-                for result in _outcome(row, work, key, limits, isolated, parts)
+                for result in _outcome(row, work, key, limits, isolated, parts, rescue)
             ]
             yield frame(done, columns)
 
@@ -97,7 +100,9 @@ def failure(key: str, error: MediaError) -> Row:
     return dict(zip(FAILURE, (key, error.code, error.message), strict=True))
 
 
-def _outcome(row: Row, work: Work, key: str, limits: Limits, isolated: bool, parts: Work | None) -> list[Row]:
+def _outcome(
+    row: Row, work: Work, key: str, limits: Limits, isolated: bool, parts: Work | None, rescue: Rescue | None
+) -> list[Row]:
     timeout_s = timeout(row, limits)
     started = time.monotonic()
     try:
@@ -108,9 +113,13 @@ def _outcome(row: Row, work: Work, key: str, limits: Limits, isolated: bool, par
     except MediaError as e:
         spent = time.monotonic() - started  # the child that could have told its CPU seconds may be gone
         split = parts(row) if parts else [row]
+        again = split
         if len(split) == 1:
-            return [failure(split[0][key], e) | {COST: spent}]
-        results = [result for part in split for result in _outcome(part, work, key, limits, isolated, parts)]
+            spare = rescue(split[0], e) if rescue else None
+            if spare is None:
+                return [failure(split[0][key], e) | {COST: spent}]
+            again, rescue = [spare], None
+        results = [result for part in again for result in _outcome(part, work, key, limits, isolated, parts, rescue)]
         results[0][COST] += spent
         return results
     return [result | {COST: cpu_s / len(results)} for result in results]
