@@ -42,14 +42,16 @@ DISTRIBUTIONS = (
 
 @dataclass(frozen=True)
 class Counts:
-    """Inputs, rows written, and failures by code, of a stage or of a whole run."""
+    """Inputs, rows written, failures by code, and warnings by column, of a stage or of a whole run."""
 
     num_in: int = 0
     num_out: int = 0
     failed: Counter[str] = field(default_factory=Counter)
+    warnings: Counter[str] = field(default_factory=Counter)
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(self.num_in + other.num_in, self.num_out + other.num_out, self.failed + other.failed)
+        failed, warnings = self.failed + other.failed, self.warnings + other.warnings
+        return Counts(self.num_in + other.num_in, self.num_out + other.num_out, failed, warnings)
 
     def __str__(self) -> str:
         if not self:
@@ -57,7 +59,8 @@ class Counts:
         codes = ", ".join(f"{code} {count}" for code, count in sorted(self.failed.items()))
         number = self.failed.total()
         failures = f"{number} failure{'s' * (number != 1)} ({codes})" if codes else "no failures"
-        return f"done: {self.num_in} inputs, {self.num_out} rows written, {failures}"
+        warnings = "".join(f"; {count} row{'s' * (count != 1)} with {name}" for name, count in sorted(self.warnings.items()))
+        return f"done: {self.num_in} inputs, {self.num_out} rows written, {failures}{warnings}"
 
     def __bool__(self) -> bool:
         return bool(self.num_in or self.num_out)
@@ -65,10 +68,11 @@ class Counts:
 
 @dataclass(frozen=True)
 class Tally:
-    """Rows and failures that a stage's work gave, before any is written, and what it cost."""
+    """Rows, failures and warnings that a stage's work gave, before any is written, and what it cost."""
 
     num_ok: int
     failed: Counter[str]
+    warnings: Counter[str]
     cpu_s: float
     gpu_s: float | None  # None where no model was asked
     bytes_out: int
@@ -93,7 +97,7 @@ def record(run: Run, stage: str, done: DataFrame, tally: Tally, facts: dict[str,
         "bytes_out": tally.bytes_out,
     }
     note(run, stage, facts | costs)
-    return Counts(facts["num_in"], facts["num_out"], tally.failed)
+    return Counts(facts["num_in"], facts["num_out"], tally.failed, tally.warnings)
 
 
 def bugs(run: Run) -> str:
@@ -108,11 +112,14 @@ def tally(done: DataFrame) -> Tally:
     """What came of a stage's work, in one pass over it."""
     size = F.sum("num_bytes") if "num_bytes" in done.columns else F.lit(None).cast("bigint")
     spent = (F.sum(COST).alias("cpu_s"), F.sum(GPU_COST).alias("gpu_s"))
-    sums = done.groupBy(FAILURE[1]).agg(F.count("*").alias("n"), *spent, size.alias("bytes_out")).collect()
+    warned = [name for name in done.columns if name.endswith("_warning")]
+    told = [F.count(name).alias(name) for name in warned]
+    sums = done.groupBy(FAILURE[1]).agg(F.count("*").alias("n"), *spent, size.alias("bytes_out"), *told).collect()
     models = [row["gpu_s"] for row in sums if row["gpu_s"] is not None]
     return Tally(
         num_ok=sum(row["n"] for row in sums if row[0] is None),
         failed=Counter({row[0]: row["n"] for row in sums if row[0] is not None}),
+        warnings=Counter({name: n for name in warned if (n := sum(row[name] for row in sums))}),
         cpu_s=sum(row["cpu_s"] for row in sums),
         gpu_s=sum(models) if models else None,
         bytes_out=sum(row["bytes_out"] or 0 for row in sums),

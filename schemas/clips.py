@@ -21,6 +21,7 @@ TABLE = table(
     column("video_codec", pa.string(), "of the mp4"),
     column("encoder", pa.string(), "encoder, or copy"),
     column("audio_codec", pa.string(), "of the mp4, NULL without audio"),
+    column("audio_warning", pa.string(), "what is missing of the source's sound in this clip, and why; NULL if nothing is"),
     column("exact", pa.bool_(), "cut on the asked frame; false where a stream copy began at an earlier key frame"),
     FINGERPRINT,
     RUN_ID,

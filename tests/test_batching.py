@@ -112,7 +112,7 @@ def test_83_what_no_input_can_help_stops_the_run_at_once(error: Exception) -> No
 
 def test_83_a_full_disk_in_the_child_names_the_place() -> None:
     batch = pd.DataFrame({"n": ["disk"]})
-    with pytest.raises(OutputError, match="No space left on device: /out/media/a.mp4"):
+    with pytest.raises(OutputError, match=r"No space left on device: /out/media/a\.mp4"):
         list(batching.each([batch], hooks.double, key="n", columns=[], limits=LIMITS))
 
 

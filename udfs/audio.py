@@ -1,104 +1,189 @@
-"""A stretch of a file's sound -> packets for an mp4: copied where it may hold the codec, encoded as AAC where not."""
+"""A stretch of a file's sound -> packets for an mp4: copied where mp4 may hold them as they are, encoded as AAC where not."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, islice
+from typing import Literal
 
 import av.error
+import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
-from av.filter.graph import Graph
 from av.packet import Packet
 
+from udfs import sound_samples, soundtrack
 from udfs.media import Video
+from udfs.sound_samples import Samples, Shape
+from udfs.soundtrack import Packets
+
+Way = Literal["copy", "encode"]
 
 COPYABLE = {"aac", "mp3", "ac3", "eac3", "opus", "alac", "flac"}
 AAC_RATES_HZ = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
-RUN_UP_S = 0.5  # read before the stretch, for decoders that need what came before
+AAC_FRAME = 1024  # samples
 TRIALS = 5  # packets that are decoded to tell whether a stream can be
+LONGEST_COPIED_S = 0.2  # a longer packet reaches too far over either end of the stretch
+SLACK_S = 0.002  # containers round the times of packets to ms
+LATE_S = 0.05  # a copy that begins later than its picture would need an edit list, which many readers pass over
+LEAST_LOSS_S = 0.1
+
+
+class UnfitError(Exception):
+    """This sound cannot be copied into an mp4, or not at all; its text says why."""
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """Where the sound of a clip lies, in seconds on the clock of its container."""
+    """Where the sound of a clip lies, in seconds on the clock of its container, and the language to prefer."""
 
     start_s: float
     end_s: float
+    language: str = ""
 
 
-def packets(source: Video, stretch: Stretch, out: OutputContainer) -> Iterator[Packet[AudioStream]] | None:
-    """Add a stream to `out` and give its packets, whose time 0 is the start of the stretch; None if there is no sound.
+@dataclass
+class Heard:
+    """How much sound the source has in a stretch, and how much of it was taken over."""
+
+    there_s: float = 0.0
+    taken_s: float = 0.0
+    problem: str = "it cannot be decoded"
+
+    @property
+    def warning(self) -> str | None:
+        """What to tell of lost sound; None if all is there."""
+        if self.there_s - self.taken_s <= LEAST_LOSS_S:
+            return None
+        if self.taken_s <= 0:
+            return f"no sound: {self.problem}"
+        return f"{self.there_s - self.taken_s:.1f} s of {self.there_s:.1f} s of sound are missing: {self.problem}"
+
+
+def packets(source: Video, stretch: Stretch, out: OutputContainer, way: Way, heard: Heard) -> Packets:
+    """Add a stream to `out` and give its packets, whose time 0 is the start of the stretch; none if there is no sound.
 
     A copied stretch begins with a packet from before it, which a player decodes and does not play.
 
     Raises:
+        UnfitError: the sound cannot be copied, found out at any packet.
         FFmpegError: the sound is damaged.
     """
-    stream = next((s for s in source.container.streams.audio if _has_decoder(s)), None)
+    stream = soundtrack.choose(source.container.streams.audio, stretch.language)
     if stream is None:
-        return None
-    start = max(0.0, stretch.start_s - RUN_UP_S)
-    with suppress(av.error.FFmpegError):  # without an index, from the beginning
-        source.container.seek(int(start * av.time_base), backward=True)
-    found = _until(stretch.end_s, source, stream)
-    if stream.codec_context.codec.canonical_name in COPYABLE:
-        return _copied(found, stream, stretch, out)
-    return _encoded(found, stream, stretch, out)
+        heard.problem = "its track has no decoder"
+        measure(source, stretch, heard)
+        return iter(())
+    soundtrack.name_layout(stream)
+    copyable = stream.codec_context.codec.canonical_name in COPYABLE
+    if way == "copy" and not copyable:
+        raise UnfitError(f"mp4 does not hold {stream.codec_context.codec.canonical_name}")
+    found = _within(source, stream, stretch, heard)
+    return _copied(found, stream, stretch, out, heard) if way == "copy" else _encoded(found, stream, stretch, out, heard)
 
 
-def _has_decoder(stream: AudioStream) -> bool:
-    context: object | None = stream.codec_context  # None without one, whatever the type says
-    return context is not None
+def measure(source: Video, stretch: Stretch, heard: Heard) -> None:
+    """Find out how much sound there is, where none is taken over."""
+    tracks = source.container.streams.audio
+    stream = soundtrack.choose(tracks, stretch.language) or next(iter(tracks), None)
+    if stream is not None:
+        for _ in _within(source, stream, stretch, heard):
+            pass
 
 
-def _until(end_s: float, source: Video, stream: AudioStream) -> Iterator[Packet[AudioStream]]:
-    for packet in _demuxed(source, stream):
-        if packet.pts is None or not packet.size:
-            continue
-        if _time(packet) >= end_s:
-            return
-        yield packet
-
-
-def _demuxed(source: Video, stream: AudioStream) -> Iterator[Packet[AudioStream]]:
-    with suppress(av.error.FFmpegError):  # where the file cannot be read on, its sound ends
-        while True:
-            with suppress(IndexError):  # PyAV's answer to another stream that begins midway
-                yield from source.container.demux(stream)
+def _within(source: Video, stream: AudioStream, stretch: Stretch, heard: Heard) -> Packets:
+    """The track's packets from shortly before the stretch to its end, or to where the file cannot be read on."""
+    heard.there_s = heard.taken_s = 0.0
+    end_s = stretch.start_s
+    try:
+        for packet in soundtrack.timed(soundtrack.demuxed(source, stream, stretch.start_s)):
+            start_s = float((packet.pts or 0) * packet.time_base)
+            if start_s >= stretch.end_s:
                 return
+            length_s = float((packet.duration or 0) * packet.time_base)
+            heard.there_s += _overlap_s(max(start_s, end_s), start_s + length_s, stretch)
+            end_s = max(end_s, start_s + length_s)
+            yield packet
+    except av.error.FFmpegError as e:
+        heard.there_s += max(0.0, stretch.end_s - end_s)
+        heard.problem = f"the file cannot be read on ({e.strerror})"
 
 
-def _time(packet: Packet[AudioStream], after: int = 0) -> float:
-    return float(((packet.pts or 0) + after) * packet.time_base)
+def _overlap_s(start_s: float, end_s: float, stretch: Stretch) -> float:
+    return max(0.0, min(end_s, stretch.end_s) - max(start_s, stretch.start_s))
 
 
-def _copied(
-    found: Iterator[Packet[AudioStream]], stream: AudioStream, stretch: Stretch, out: OutputContainer
-) -> Iterator[Packet[AudioStream]] | None:
-    wanted = _with_one_before(found, stretch.start_s)
+def _copied(found: Packets, stream: AudioStream, stretch: Stretch, out: OutputContainer, heard: Heard) -> Packets:
+    wanted = _checked(_with_one_before(found, stretch.start_s), stream, stretch)
     trial = list(islice(wanted, TRIALS))
+    if not trial:
+        return iter(())
     if not any(_decodes(packet) for packet in trial):
-        return None
+        raise UnfitError("it cannot be decoded")
     copy = out.add_stream_from_template(stream)
-    return (_moved(packet, copy, stretch.start_s) for packet in chain(trial, wanted))
+    return _moved(chain(trial, wanted), copy, stretch.start_s, heard)
 
 
-def _with_one_before(found: Iterator[Packet[AudioStream]], start_s: float) -> Iterator[Packet[AudioStream]]:
+def _with_one_before(found: Packets, start_s: float) -> Packets:
     """The packets that sound at or after a time, behind the last one that does not."""
     before: Packet[AudioStream] | None = None
     for packet in found:
-        if _time(packet, after=packet.duration or 1) > start_s:
+        if float(((packet.pts or 0) + (packet.duration or 1)) * packet.time_base) > start_s:
             if before is not None:
                 yield before
                 before = None
             yield packet
         else:
             before = packet
+
+
+def _checked(wanted: Packets, stream: AudioStream, stretch: Stretch) -> Packets:
+    """The packets of a copy, as long as they follow one another and are of one kind.
+
+    Raises:
+        UnfitError: they are not.
+    """
+    end_s: float | None = None
+    kind: tuple[int, ...] | None = None
+    for packet in wanted:
+        start_s = float((packet.pts or 0) * packet.time_base)
+        length_s = float((packet.duration or 0) * packet.time_base)
+        if not 0 < length_s <= LONGEST_COPIED_S:
+            raise UnfitError("its packets are too long, or do not say how long they are")
+        if end_s is None and start_s > stretch.start_s + LATE_S:
+            raise UnfitError("it begins behind the picture")
+        slack_s = SLACK_S + float(packet.time_base)
+        if end_s is not None and abs(start_s - end_s) > slack_s:
+            raise UnfitError("its times have gaps, or fall")
+        if packet.has_sidedata("new_extradata") or packet.has_sidedata("param_change"):
+            raise UnfitError("its parameters change")
+        if (found := _kind(packet, stream)) is not None:
+            if kind is not None and found != kind:
+                raise UnfitError("its parameters change")
+            kind = found
+        end_s = start_s + length_s
+        yield packet
+
+
+def _kind(packet: Packet[AudioStream], stream: AudioStream) -> tuple[int, ...] | None:
+    """The fields of a packet's own header that say its rate and channels; None for codecs whose packets have none."""
+    head = bytes(memoryview(packet)[:7])
+    if len(head) < 7:
+        return None
+    codec = stream.codec_context.codec.canonical_name
+    if codec == "aac" and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:  # ADTS: profile, rate, channels
+        return head[2] & 0xFD, head[3] & 0xC0
+    if codec == "mp3" and head[0] == 0xFF and head[1] & 0xE0 == 0xE0:  # version and layer, rate, whether mono
+        return head[1] & 0xFE, head[2] & 0x0C, int(head[3] >> 6 == 3)
+    if codec == "ac3" and head[:2] == b"\x0b\x77":  # rate, version, channels
+        return head[4] & 0xC0, head[5] & 0xF8, head[6] & 0xE0
+    if codec == "eac3" and head[:2] == b"\x0b\x77" and head[2] >> 6 != 1:  # rate and channels, but of a dependent stream
+        return (head[4] & 0xCF,)
+    return None
 
 
 def _decodes(packet: Packet[AudioStream]) -> bool:
@@ -109,65 +194,81 @@ def _decodes(packet: Packet[AudioStream]) -> bool:
     return True
 
 
-def _moved(packet: Packet[AudioStream], stream: AudioStream, start_s: float) -> Packet[AudioStream]:
-    packet.pts = packet.dts = (packet.pts or 0) - round(start_s / packet.time_base)
-    packet.stream = stream
-    return packet
+def _moved(wanted: Packets, stream: AudioStream, start_s: float, heard: Heard) -> Packets:
+    """The packets with times from the start of the stretch on; what is copied is taken over, whatever it holds."""
+    for packet in wanted:
+        packet.pts = packet.dts = (packet.pts or 0) - round(start_s / packet.time_base)
+        packet.stream = stream
+        heard.taken_s = heard.there_s
+        yield packet
 
 
-def _encoded(
-    found: Iterator[Packet[AudioStream]], stream: AudioStream, stretch: Stretch, out: OutputContainer
-) -> Iterator[Packet[AudioStream]] | None:
-    decoded = _decoded(found)
-    first = next(decoded, None)
-    if first is None:
-        return None
-    rate = min(AAC_RATES_HZ, key=lambda hz: (abs(hz - first.sample_rate), -hz))
-    layout = "stereo" if first.layout.nb_channels > 1 else "mono"
-    encoder = out.add_stream("aac", rate=rate, layout=layout)
-    return _encoding(chain([first], decoded), encoder, _trim(first, rate, layout, stretch))
+def _encoded(found: Packets, stream: AudioStream, stretch: Stretch, out: OutputContainer, heard: Heard) -> Packets:
+    decoded = _decoded(found, stream, stretch, heard)
+    early = list[AudioFrame]()
+    for frame in decoded:
+        early.append(frame)
+        if frame.time is not None and frame.time + frame.samples / frame.sample_rate > stretch.start_s:
+            break
+    if not early:
+        return iter(())
+    shape = _shape(early[-1])
+    encoder = out.add_stream("aac", rate=shape.rate, layout=shape.layout)
+    laid_out = sound_samples.lay_out(chain(early, decoded), shape, stretch.start_s, stretch.end_s)
+    return _encoding(_chunks(laid_out), encoder, shape)
 
 
-def _decoded(found: Iterator[Packet[AudioStream]]) -> Iterator[AudioFrame]:
+def _shape(frame: AudioFrame) -> Shape:
+    rate = min(AAC_RATES_HZ, key=lambda hz: (abs(hz - frame.sample_rate), -hz))
+    return Shape(rate, "stereo" if frame.layout.nb_channels > 1 else "mono")
+
+
+def _decoded(found: Packets, stream: AudioStream, stretch: Stretch, heard: Heard) -> Iterator[AudioFrame]:
+    end_s = reached_s = -math.inf
+    for frame in _frames(found, stream):
+        start_s = frame.time if frame.time is not None else end_s
+        end_s = start_s + frame.samples / (frame.sample_rate or 1)
+        follows = start_s <= reached_s + sound_samples.TOLERANCE_S
+        heard.taken_s += _overlap_s(reached_s if follows else start_s, end_s, stretch)
+        reached_s = max(reached_s, end_s)
+        yield frame
+
+
+def _frames(found: Packets, stream: AudioStream) -> Iterator[AudioFrame]:
     for packet in found:
         try:
             yield from packet.decode()
         except av.error.FFmpegError:  # a damaged packet becomes silence
             continue
+    try:
+        yield from stream.codec_context.decode(None)
+    except av.error.FFmpegError:  # nothing was held back
+        return
 
 
-def _encoding(decoded: Iterator[AudioFrame], encoder: AudioStream, trim: Graph) -> Iterator[Packet[AudioStream]]:
-    for frame in chain(decoded, [None]):
-        trim.push(frame)
-        for piece in _pulled(trim):
-            yield from encoder.encode(piece)
+def _encoding(chunks: Iterator[Samples], encoder: AudioStream, shape: Shape) -> Packets:
+    number = 0
+    for chunk in chunks:
+        frame = AudioFrame.from_ndarray(np.ascontiguousarray(chunk), format="fltp", layout=shape.layout)
+        frame.sample_rate, frame.pts, frame.time_base = shape.rate, number, Fraction(1, shape.rate)
+        number += chunk.shape[1]
+        yield from encoder.encode(frame)
     yield from encoder.encode(None)
 
 
-def _pulled(graph: Graph) -> Iterator[AudioFrame]:
-    while True:
-        try:
-            frame = graph.pull()
-        except (av.error.BlockingIOError, av.error.EOFError):
-            return
-        assert isinstance(frame, AudioFrame)
-        yield frame
-
-
-def _trim(first: AudioFrame, rate: int, layout: str, stretch: Stretch) -> Graph:
-    """Frames like `first` -> exactly the samples of the stretch: gaps are filled with silence, the first sample is at 0."""
-    graph = Graph()
-    start, end = round(stretch.start_s * rate), round(stretch.end_s * rate)
-    base = first.time_base or Fraction(1, first.sample_rate)
-    source = graph.add_abuffer(format=first.format.name, sample_rate=first.sample_rate, layout=first.layout.name, time_base=base)
-    nodes = [
-        source,
-        graph.add("aformat", f"sample_fmts=fltp:sample_rates={rate}:channel_layouts={layout}"),
-        graph.add("aresample", f"async=1:first_pts={start}"),
-        graph.add("atrim", f"start_pts={start}:end_pts={end}"),
-        graph.add("asetpts", "PTS-STARTPTS"),
-        graph.add("asetnsamples", "n=1024:p=0"),
-        graph.add("abuffersink"),
-    ]
-    graph.link_nodes(*nodes).configure()
-    return graph
+def _chunks(pieces: Iterator[Samples]) -> Iterator[Samples]:
+    """The same samples, as many at a time as the encoder takes."""
+    held = list[Samples]()
+    number = 0
+    for piece in pieces:
+        held.append(piece)
+        number += piece.shape[1]
+        if number < AAC_FRAME:
+            continue
+        joined = np.concatenate(held, axis=1)
+        whole = number - number % AAC_FRAME
+        for start in range(0, whole, AAC_FRAME):
+            yield joined[:, start : start + AAC_FRAME]
+        held, number = [joined[:, whole:]], number - whole
+    if number:
+        yield np.concatenate(held, axis=1)

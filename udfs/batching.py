@@ -6,7 +6,7 @@ import math
 import resource
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 import pandas as pd
@@ -19,6 +19,7 @@ from udfs.media import Limits
 T = TypeVar("T")
 Row = dict[str, Any]
 Work = Callable[[Row], list[Row]]
+Rescue = Callable[[Row, MediaError], Row | None]
 Rows = Callable[[Iterable[pd.DataFrame]], Iterator[pd.DataFrame]]
 
 
@@ -48,6 +49,18 @@ class Env:
     task: Task = field(default_factory=Task)  # the one that runs; known on the executor only
 
 
+@dataclass(frozen=True)
+class _Call:
+    """What `each` does with a row, and with one that fails."""
+
+    work: Work
+    key: str
+    limits: Limits
+    isolated: bool
+    parts: Work | None
+    rescue: Rescue | None
+
+
 def each(
     batches: Iterable[pd.DataFrame],
     work: Work,
@@ -57,23 +70,21 @@ def each(
     limits: Limits,
     isolated: bool = True,
     parts: Work | None = None,
+    rescue: Rescue | None = None,
 ) -> Iterator[pd.DataFrame]:
     """Call `work` for every row, in the sandbox if `isolated`, and give its rows in the order of `columns`, with its fingerprint.
 
     A MediaError becomes one row that holds nothing but the failure of that input, named by its column `key`; so does any other
     exception, as BUG, unless it concerns the run (`bugs.run_error`) or most videos meet it. Work that opens no file may do
     without the sandbox. `parts` splits a row that stands for several inputs into rows of one input each: if such a row fails,
-    its parts are done one by one, so that only the guilty one fails.
+    its parts are done one by one, so that only the guilty one fails. `rescue` gives what to try in place of a row that failed
+    alone, if there is something.
     """
-    watch = bugs.watch(name_of(work))
+    call, watch = _Call(work, key, limits, isolated, parts, rescue), bugs.watch(name_of(work))
     for batch in batches:
         for start in range(0, len(batch), PIECE):
             piece = records(batch.iloc[start : start + PIECE])
-            done = [
-                result | {"fingerprint": row.get("fingerprint")}
-                for row in piece
-                for result in _outcome(row, work, key, limits, isolated, parts, watch)
-            ]
+            done = [result | {"fingerprint": row.get("fingerprint")} for row in piece for result in _outcome(row, call, watch)]
             yield frame(done, columns)
 
 
@@ -123,25 +134,29 @@ def name_for_people(row: Row, key: str) -> str:
     return str(row.get("uri") or row.get(key))
 
 
-def _outcome(row: Row, work: Work, key: str, limits: Limits, isolated: bool, parts: Work | None, watch: bugs.Watch) -> list[Row]:
+def _outcome(row: Row, call: _Call, watch: bugs.Watch) -> list[Row]:
     started = time.monotonic()
-    watch.take(video_of(row, key))
+    video = video_of(row, call.key)
+    watch.take(video)
     try:
-        if isolated:
-            results, cpu_s = sandbox.call(measured, work, row, **sandbox.bounds(limits))
+        if call.isolated:
+            results, cpu_s = sandbox.call(measured, call.work, row, **sandbox.bounds(call.limits))
         else:
-            results, cpu_s = measured(work, row)
+            results, cpu_s = measured(call.work, row)
     except MediaError as e:
         failed = e
     except Exception as e:  # noqa: BLE001 - the border at which a bug that one input meets becomes its failure
-        failed = watch.failure(e, name_for_people(row, key), video_of(row, key))
+        failed = watch.failure(e, name_for_people(row, call.key), video)
     else:
         return [result | {COST: cpu_s / len(results)} for result in results]
     spent = time.monotonic() - started  # the child that could have told its CPU seconds may be gone
-    split = parts(row) if parts else [row]
-    if len(split) == 1:
-        return [failure(split[0][key], failed) | {COST: spent}]
-    results = [result for part in split for result in _outcome(part, work, key, limits, isolated, parts, watch)]
+    again = call.parts(row) if call.parts else [row]
+    if len(again) == 1:
+        spare = call.rescue(again[0], failed) if call.rescue else None
+        if spare is None:
+            return [failure(again[0][call.key], failed) | {COST: spent}]
+        again, call = [spare], replace(call, rescue=None)
+    results = [result for part in again for result in _outcome(part, call, watch)]
     results[0][COST] += spent
     return results
 

@@ -17,13 +17,15 @@ from schemas.clips import TABLE
 from udfs import batching, encode, encoding, media, mux, nvidia, sandbox, source, store, streamcopy, timeline, transcode
 from udfs.audio import Stretch
 from udfs.batching import Env, Row
-from udfs.errors import MediaError
+from udfs.errors import Code, MediaError
 from udfs.limits import Tally
 from udfs.media import Video
 from udfs.nvidia import Hwaccel
 from udfs.remote import AnyPath
 from udfs.resources import EFFORT, Resources
 
+LANGUAGE = r"^([A-Za-z]{2,3}([-_][A-Za-z0-9]+)*)?$"
+FATAL: tuple[Code, ...] = ("CRASH", "TIMEOUT", "OOM")  # ends of the decoding process that sound may have caused
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
 
 
@@ -36,6 +38,7 @@ class Params(encoding.Params):
     copy_reach_s: Annotated[float, Field(ge=0, le=600, description="seconds before its start that a copy may begin")] = 10.0
     use_input_bit_rate: Annotated[bool, Field(description="the source's bit rate in place of crf")] = False
     audio: Annotated[Literal["keep", "drop"], Field(description="keep: copied where mp4 may hold it, else AAC")] = "keep"
+    audio_language: Annotated[str, Field(pattern=LANGUAGE, description="track to prefer: a code of ISO 639, such as eng")] = ""
     max_unit_s: Annotated[float, Field(gt=0, description="seconds of video cut in one decoding pass")] = 300.0
     hwaccel: Annotated[Hwaccel, Field(description="cuda: NVDEC decodes what it can, and may hide damage")] = "none"
     resources: Annotated[
@@ -53,7 +56,8 @@ def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env) -> Iterator[
     """Batches of units (a video and some of its spans) to batches of clips; failures are named by clip_id."""
     work = partial(cut, params=params, env=env)
     limits = env.limits.with_cuda() if params.on_gpu else env.limits
-    yield from batching.each(batches, work, key="clip_id", columns=COLUMNS, limits=limits, parts=alone)
+    rescue = without_sound if params.audio == "keep" else None
+    yield from batching.each(batches, work, key="clip_id", columns=COLUMNS, limits=limits, parts=alone, rescue=rescue)
     if params.on_gpu:
         sandbox.stop()  # what CUDA holds there, the models of the next stage may need
 
@@ -62,6 +66,13 @@ def alone(unit: Row) -> list[Row]:
     """One unit for each span of a unit."""
     spans = [{"clip_id": s["clip_id"], "duration_s": s["end_s"] - s["start_s"], "spans": [s]} for s in unit["spans"]]
     return [unit | span for span in spans]
+
+
+def without_sound(unit: Row, error: MediaError) -> Row | None:
+    """The unit to try once more where its sound may have ended the decoding process; None where it cannot have."""
+    if error.code not in FATAL or unit.get("audio_codec") is None:
+        return None
+    return unit | {"audio_warning": f"no sound: with it, {error.message}"}
 
 
 def cut(row: Row, params: Params, env: Env) -> list[Row]:
@@ -113,7 +124,7 @@ def _finished(take: transcode.Take, path: AnyPath, video: Video, row: Row, param
     except MediaError as e:
         take.abandon()
         return batching.failure(take.span["clip_id"], e)
-    sound = _sound(path, video, first_s, take.span["end_s"], params)
+    sound = _sound(path, video, first_s, take.span["end_s"], row, params)
     done = _placed(take.span, row, mux.whole(take.path, env.limits), sound, env)
     os.unlink(take.path)
     return done | {"encoder": take.params.encoder, "exact": True}
@@ -127,7 +138,7 @@ def _copied(path: AnyPath, span: Row, row: Row, params: Params, env: Env) -> Row
         with media.open_video(path, env.limits, timing=timeline.timing_of(row)) as video:
             found = streamcopy.find(video, start_s, span["end_s"], params.copy_reach_s)
             streamcopy.check(found, _expected(span, video), env.limits)
-            sound = _sound(path, video, found.start_s, found.end_s, params)
+            sound = _sound(path, video, found.start_s, found.end_s, row, params)
     except MediaError as e:
         return None if falls_back else batching.failure(span["clip_id"], e)
     if falls_back and not found.exact:
@@ -148,16 +159,16 @@ def _placed(span: Row, row: Row, picture: mux.Picture, sound: mux.Sound | None, 
     """Write the mp4 to its place in the store, and tell what it holds."""
     uri = store.media_uri(env.media_root, "clips", span["clip_id"], env.fingerprint, ".mp4")
     with store.writing(uri, env.sources) as path:
-        mux.write(path, picture, sound, env.limits)
-        held: dict[str, Any] = mux.facts(path, env.limits)
+        warning = mux.write(path, picture, sound, env.limits) or row.get("audio_warning")
+        held: dict[str, Any] = mux.facts(path, env.limits) | {"audio_warning": warning}
         held |= {"num_bytes": os.path.getsize(path), "sha256": store.sha256(path)}
     return {"clip_id": span["clip_id"], "video_id": row["video_id"], "uri": uri} | held
 
 
-def _sound(path: AnyPath, video: Video, start_s: float, end_s: float, params: Params) -> mux.Sound | None:
-    if params.audio == "drop":
+def _sound(path: AnyPath, video: Video, start_s: float, end_s: float, row: Row, params: Params) -> mux.Sound | None:
+    if params.audio == "drop" or row.get("audio_warning"):
         return None
-    return mux.Sound(path, Stretch(video.start_s + start_s, video.start_s + end_s))
+    return mux.Sound(path, Stretch(video.start_s + start_s, video.start_s + end_s, params.audio_language))
 
 
 def _expected(span: Row, video: Video) -> int:

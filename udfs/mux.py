@@ -13,8 +13,11 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from udfs import audio, encode, media
+from udfs.audio import Way
 from udfs.media import Limits
 from udfs.remote import AnyPath
+
+WAYS: tuple[Way, ...] = ("copy", "encode")  # of taking over sound, one after the other
 
 # What to take the picture from, opened anew at each call: a stream as template, and its packets from time 0 on.
 Picture = Callable[[], AbstractContextManager[tuple[VideoStream, "Iterator[Packet[VideoStream]]"]]]
@@ -28,18 +31,31 @@ class Sound:
     stretch: audio.Stretch
 
 
-def write(target: str, picture: Picture, sound: Sound | None, limits: Limits) -> None:
-    """Write the mp4; sound that cannot be read or held is left out.
+def write(target: str, picture: Picture, sound: Sound | None, limits: Limits) -> str | None:
+    """Write the mp4, with its sound copied, else encoded, else without; returns what to tell of lost sound, None if all is there.
 
     Raises:
-        FFmpegError: it cannot be written without sound either.
+        FFmpegError, ValueError: it cannot be written without sound either.
     """
-    if sound is not None:
+    heard = audio.Heard()
+    for way in WAYS if sound is not None else ():
+        heard = audio.Heard()
         try:
-            return _write(target, picture, sound, limits)
-        except av.error.FFmpegError:
-            pass
-    return _write(target, picture, None, limits)
+            _write(target, picture, sound, way, heard, limits)
+        except (av.error.FFmpegError, audio.UnfitError, ValueError) as e:
+            heard.problem = " ".join(str(e).split())
+        else:
+            return heard.warning
+    _write(target, picture, None, "encode", heard, limits)
+    return _loss(sound, heard.problem, limits) if sound is not None else None
+
+
+def _loss(sound: Sound, problem: str, limits: Limits) -> str | None:
+    heard = audio.Heard()
+    with media.open_video(sound.path, limits) as source:
+        audio.measure(source, sound.stretch, heard)
+    heard.problem = problem
+    return heard.warning
 
 
 def facts(path: str, limits: Limits) -> dict[str, Any]:
@@ -68,7 +84,7 @@ def whole(path: str, limits: Limits) -> Picture:
     return opened
 
 
-def _write(target: str, picture: Picture, sound: Sound | None, limits: Limits) -> None:
+def _write(target: str, picture: Picture, sound: Sound | None, way: Way, heard: audio.Heard, limits: Limits) -> None:
     with ExitStack() as opened:
         template, packets = opened.enter_context(picture())
         out = opened.enter_context(encode.create(target))
@@ -77,7 +93,7 @@ def _write(target: str, picture: Picture, sound: Sound | None, limits: Limits) -
         tracks: list[Iterable[Packet[Any]]] = [_onto(packets, stream)]
         if sound is not None:
             source = opened.enter_context(media.open_video(sound.path, limits))
-            tracks.append(audio.packets(source, sound.stretch, out) or ())
+            tracks.append(audio.packets(source, sound.stretch, out, way, heard))
         for packet in heapq.merge(*tracks, key=_decode_time):
             out.mux(packet)
 
