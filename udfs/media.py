@@ -22,9 +22,11 @@ from udfs.errors import MediaError
 from udfs.index_file import IndexFile
 from udfs.limits import Limits as Limits
 from udfs.limits import Tally as Tally
+from udfs.picture import picture_facts
 from udfs.refusal import refusal
 from udfs.remote import AnyPath, RemoteFile, RemotePath
 from udfs.timeline import Timing
+from udfs.tracks import video_stream
 
 # ffconcat and HLS playlists open other files, even from under an .mp4 name: only these demuxers may run.
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,live_flv,asf,ogg"
@@ -35,7 +37,7 @@ PROTOCOLS = "file"
 def open_video(
     path: AnyPath, limits: Limits, accel: HWAccel | None = None, timing: Timing | None = None, index: IndexFile | None = None
 ) -> Iterator[Video]:
-    """Open a file by the whitelists and find its video stream.
+    """Open a file by the whitelists and find its video stream, by `tracks.video_stream`.
 
     `accel` decodes it where it can; the frames come in the machine's memory all the same. `timing` is what was measured of it
     before. `index` is the same file as one that may leave out its media data.
@@ -44,7 +46,7 @@ def open_video(
         MediaError: UNSUPPORTED, DENIED, CORRUPT, NO_VIDEO or TOO_LARGE, before any frame is decoded.
     """
     with _opened(path, accel, index) as container:
-        stream = _video_stream(container)
+        stream = video_stream(container)
         _check_size(stream, limits)
         # Each thread would take surfaces of NVDEC's, of which there are 32.
         stream.codec_context.thread_count = 1 if accel else limits.decode_threads
@@ -71,9 +73,8 @@ def probe(path: AnyPath, limits: Limits) -> dict[str, Any]:
             "audio_codec": _codec_name(audio) if audio else None,
             "bit_rate_k": _bit_rate_k(video),
             "container": video.container.format.name,
-            "rotation": int(first[1].rotation) % 360,
             "start_time_s": video.start_s,
-        }
+        } | picture_facts(video.stream, first[1])
         first_stamp, stated = None if video.shows_by_decode_time else first[1].pts, _stated(video)
         is_indexed = video.is_indexed
     is_read_whole = is_indexed or not isinstance(path, RemotePath) or not stated["header_duration_s"]
@@ -149,16 +150,6 @@ def _opened(path: AnyPath, accel: HWAccel | None, index: IndexFile | None) -> In
         if accel is not None:  # the card may be full
             return _opened(path, None, index)
         raise refusal(path, e) from e
-
-
-def _video_stream(container: InputContainer) -> VideoStream:
-    shown = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
-    usable = [s for s in shown if s.codec_context is not None and s.width and s.height]
-    if not shown:
-        raise MediaError("NO_VIDEO", "no video stream")
-    if not usable:
-        raise MediaError("UNSUPPORTED", "no decoder for the video stream, or a frame size of nothing")
-    return next((s for s in usable if s.disposition & av.stream.Disposition.default), usable[0])
 
 
 def _check_size(stream: VideoStream, limits: Limits) -> None:

@@ -14,6 +14,7 @@ from av.video.stream import VideoStream
 
 from udfs import audio, encode, media
 from udfs.media import Limits
+from udfs.picture import SQUARE, sample_aspect
 from udfs.remote import AnyPath
 
 # What to take the picture from, opened anew at each call: a stream as template, and its packets from time 0 on.
@@ -49,6 +50,7 @@ def facts(path: str, limits: Limits) -> dict[str, Any]:
         return {
             "width": video.stream.width,
             "height": video.stream.height,
+            "sample_aspect_ratio": float(sample_aspect(video.stream)),
             "framerate": video.stream.frames / video.duration_s if video.duration_s else None,
             "num_frames": video.stream.frames,
             "duration_s": video.duration_s,
@@ -74,6 +76,8 @@ def _write(target: str, picture: Picture, sound: Sound | None, limits: Limits) -
         out = opened.enter_context(encode.create(target))
         stream = out.add_stream_from_template(template, opaque=True)  # by codec: there may be no encoder of the decoder's name
         stream.time_base = template.time_base
+        if (aspect := sample_aspect(template)) != (template.codec_context.sample_aspect_ratio or SQUARE):
+            stream.codec_context.sample_aspect_ratio = aspect  # the source's container says other than its coded stream
         tracks: list[Iterable[Packet[Any]]] = [_onto(packets, stream)]
         if sound is not None:
             source = opened.enter_context(media.open_video(sound.path, limits))
