@@ -29,7 +29,7 @@ def write(
     aspect: Fraction | None = None,
     matrix: tuple[float, bool, bool] | None = None,
 ) -> Path:
-    """Encode frames in their own format and colour; `matrix` is degrees counter-clockwise, and whether mirrored after the turn."""
+    """Encode frames in their own format and colour; `matrix`: degrees counter-clockwise, then mirrored across or down."""
     with av.open(str(path), "w") as out:
         stream: VideoStream | None = None
         for k, frame in enumerate(frames):
@@ -108,7 +108,7 @@ def colors(picture: Rgb) -> Rgb:
     """The middle colour of each of the bars, n x 3."""
     height, width = picture.shape[:2]
     middles = [round((k + 0.5) * width / len(BARS)) for k in range(len(BARS))]
-    return np.array([picture[height // 3 : height // 2, x - 4 : x + 5].mean(axis=(0, 1)) for x in middles])
+    return np.array([picture[height // 8 : height // 3, x - 4 : x + 5].mean(axis=(0, 1)) for x in middles])
 
 
 def as_hdr(picture: Rgb, transfer: int, white_nits: float = WHITE_NITS, pix_fmt: str = "yuv420p10le") -> VideoFrame:

@@ -77,7 +77,7 @@ KINDS = {
 }
 
 
-DEEP = {"libx264", "libvpx-vp9", "libsvtav1"}  # encoders of 10 bits
+DEEP = {"libx264", "libsvtav1"}  # encoders of 10 bits; the av wheel's libvpx knows 8
 
 
 class EncoderError(Exception):
