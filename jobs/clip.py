@@ -27,6 +27,7 @@ VIDEO = (
     "bit_rate_k",
     "audio_codec",
     "rotation",
+    "is_hdr",
     "start_time_s",
     "clock_breaks",
     "timing",

@@ -1,86 +1,180 @@
-"""Builders of real videos whose times are odd: hidden frames, clocks that break, headers that lie, pictures that are held."""
+"""A kind of picture oddity -> a real video that has it, of numbered frames wherever they stay readable."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
-from av.packet import Packet
+import numpy as np
+from av.filter.graph import Graph
+from av.stream import Disposition
 from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
-from tests.faults import builders
-from tests.footage import FAST, draw, write_numbered
+from tests.footage import FAST, Rgb, draw
+from udfs.tonemap import TO_BT709, WHITE_NITS, pq_signal
 
-SMALL = (160, 120)
-FRAGMENTED = {"movflags": "frag_keyframe+empty_moov"}
-HYBRID = {"movflags": "frag_keyframe"}  # the moov counts only the first fragment
-WRAP_S = 2**33 / 90_000  # after which the clock of MPEG-TS begins again
+BARS = ((180, 180, 180), (180, 180, 16), (16, 180, 180), (16, 180, 16), (180, 16, 180), (180, 16, 16), (16, 16, 180))
 
 
-def copy(
-    source: Path,
+def write(
     path: Path,
+    frames: Iterator[VideoFrame],
+    codec: str = "libx264",
+    fps: int = 25,
     options: dict[str, str] | None = None,
-    start_s: float = -math.inf,
-    end_s: float = math.inf,
-    offset_s: float = 0.0,
-    kind: str | None = None,
+    aspect: Fraction | None = None,
+    matrix: tuple[float, bool, bool] | None = None,
 ) -> Path:
-    """The packets of a file in another container, those decoded in [start_s, end_s), with times that are so much later."""
-    with av.open(str(source)) as given, av.open(str(path), "w", format=kind, options=options or {}) as out:
-        streams = {stream.index: out.add_stream_from_template(stream) for stream in given.streams}
-        for packet in given.demux():
-            if packet.dts is None or packet.pts is None or not start_s <= float(packet.dts * packet.time_base) < end_s:
-                continue
-            again: Packet[Any] = Packet(bytes(packet))
-            later = round(Fraction(offset_s) / packet.time_base)
-            again.pts, again.dts, again.duration = packet.pts + later, packet.dts + later, packet.duration
-            again.time_base, again.is_keyframe = packet.time_base, packet.is_keyframe
-            again.stream = streams[packet.stream.index]
-            out.mux(again)
+    """Encode frames in their own format and colour; `matrix`: degrees counter-clockwise, then mirrored across or down."""
+    with av.open(str(path), "w") as out:
+        stream: VideoStream | None = None
+        for k, frame in enumerate(frames):
+            if stream is None:
+                stream = _stream(out, codec, fps, frame, options or {})
+                if aspect is not None:
+                    stream.codec_context.sample_aspect_ratio = aspect
+                if matrix is not None:
+                    stream.set_display_rotation(matrix[0], hflip=matrix[1], vflip=matrix[2])
+            frame.pts, frame.time_base, frame.pict_type = k, Fraction(1, fps), 0
+            out.mux(stream.encode(frame))
+        assert stream is not None
+        out.mux(stream.encode(None))
     return path
 
 
-def joined(folder: Path, source: Path, second_offset_s: float, at_s: float = 2.0) -> Path:
-    """A transport stream in two halves joined by `cat`, the second one's clock so much later than it would be."""
-    parts = [
-        copy(source, folder / "1.ts", {"muxdelay": "0"}, end_s=at_s),
-        copy(source, folder / "2.ts", {"muxdelay": "0"}, start_s=at_s, offset_s=second_offset_s),
-    ]
-    return builders.join(folder / "joined.ts", *parts)
+def _stream(out: av.container.OutputContainer, codec: str, fps: int, like: VideoFrame, options: dict[str, str]) -> VideoStream:
+    stream = out.add_stream(codec, rate=fps, options=FAST.get(codec, {}) | options)
+    assert isinstance(stream, VideoStream)
+    stream.width, stream.height, stream.pix_fmt, stream.thread_count = like.width, like.height, like.format.name, 1
+    context = stream.codec_context
+    context.colorspace, context.color_range = like.colorspace, like.color_range
+    context.color_primaries, context.color_trc = like.color_primaries, like.color_trc
+    return stream
 
 
-def trimmed(source: Path, path: Path, from_s: float) -> Path:
-    """An mp4 whose edit list hides what lies before a time, as editors trim a recording without coding it again."""
-    return copy(source, path, {"avoid_negative_ts": "disabled", "use_editlist": "1"}, offset_s=-from_s)
+def numbered(count: int, size: tuple[int, int] = (320, 240), pix_fmt: str = "yuv420p", first: int = 0) -> Iterator[VideoFrame]:
+    """Numbered frames, limited range."""
+    for k in range(first, first + count):
+        yield shown(draw(k, size), pix_fmt)
 
 
-def write_uneven(path: Path, steps: Sequence[float], codec: str = "libx264", audio: str | None = None) -> Path:
-    """Numbered frames, each so long after the one before."""
-    times = [sum(steps[:k]) for k in range(len(steps) + 1)]
-    return write_numbered(path, times_s=times, size=SMALL, codec=codec, gop=30, audio=audio)
+def shown(picture: Rgb, pix_fmt: str = "yuv420p") -> VideoFrame:
+    """A picture as a frame of limited range."""
+    return VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=pix_fmt, dst_color_range=ColorRange.MPEG)
 
 
-def write_held(path: Path, num_frames: int, hold_s: float, audio: str | None = None, codec: str = "libx264") -> Path:
-    """Slides: each frame stays for so many seconds."""
-    times = [k * hold_s for k in range(num_frames)]
-    return write_numbered(path, times_s=times, fps=Fraction(1) / Fraction(hold_s), size=SMALL, codec=codec, audio=audio)
+def interlaced(count: int, size: tuple[int, int] = (320, 240), top_first: bool = True, first: int = 0) -> Iterator[VideoFrame]:
+    """Frames of two fields: frame k shows number k in its first field, and a box that has moved on in its second."""
+    graph = Graph()
+    source = graph.add_buffer(width=size[0], height=size[1], format="yuv420p", time_base=Fraction(1, 25))
+    field = graph.add("setfield", "tff" if top_first else "bff")
+    graph.link_nodes(source, field, graph.add("buffersink")).configure()
+    for k in range(first, first + count):
+        early, late = (moved(draw(k, size), 16 * k + step) for step in (0, 8))
+        woven = late.copy()
+        woven[int(not top_first) :: 2] = early[int(not top_first) :: 2]
+        frame = shown(woven)
+        frame.pts, frame.time_base = k, Fraction(1, 25)
+        graph.vpush(frame)
+        yield graph.vpull()
 
 
-def write_repeats(path: Path, num_frames: int, every: int, codec: str = "mjpeg") -> Path:
-    """An AVI whose muxer writes packets of no bytes for the frames left out: only each n-th is drawn."""
+def moved(picture: Rgb, left_px: int) -> Rgb:
+    """A picture whose lower half is a white bar on black, so far from the left."""
+    height, width = picture.shape[:2]
+    picture = picture.copy()
+    picture[height // 2 :] = 16
+    picture[height // 2 :, left_px % width : left_px % width + width // 8] = 235
+    return picture
+
+
+def comb(picture: Rgb) -> float:
+    """How much neighboring rows differ against rows two apart: over 1 where fields of two times are woven."""
+    luma = picture[picture.shape[0] // 2 + 4 :].astype(float).mean(axis=2)
+    return float(np.abs(luma[1:-1] - luma[:-2]).mean() / max(0.1, np.abs(luma[2:] - luma[:-2]).mean()))
+
+
+def bars(size: tuple[int, int] = (448, 256)) -> Rgb:
+    """Seven upright bars of colour, 75 %."""
+    column = np.arange(size[0]) * len(BARS) // size[0]
+    return np.ascontiguousarray(np.broadcast_to(np.array(BARS, np.uint8)[column], (size[1], size[0], 3)))
+
+
+def colors(picture: Rgb) -> Rgb:
+    """The middle colour of each of the bars, n x 3."""
+    height, width = picture.shape[:2]
+    middles = [round((k + 0.5) * width / len(BARS)) for k in range(len(BARS))]
+    return np.array([picture[height // 8 : height // 3, x - 4 : x + 5].mean(axis=(0, 1)) for x in middles])
+
+
+def as_hdr(picture: Rgb, transfer: int, white_nits: float = WHITE_NITS, pix_fmt: str = "yuv420p10le") -> VideoFrame:
+    """An SDR picture in BT.2020 and PQ or HLG (16, 18), as zscale converts it, limited range."""
+    linear = (picture / 255.0) ** 2.4 @ np.linalg.inv(np.array(TO_BT709[9])).T
+    nits = np.clip(linear, 0, 1) * white_nits
+    signal = pq_signal(nits) if transfer == 16 else _hlg_signal(nits)
+    levels = (signal * 65535).round().astype(np.uint16)
+    frame = VideoFrame.from_ndarray(levels, format="rgb48le")
+    frame = frame.reformat(format=pix_fmt, dst_colorspace=9, dst_color_range=ColorRange.MPEG)
+    frame.colorspace, frame.color_primaries, frame.color_trc, frame.color_range = 9, 9, transfer, 1
+    return frame
+
+
+def _hlg_signal(nits: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    luma = np.maximum(nits @ np.array([0.2627, 0.6780, 0.0593]), 1e-9)[..., None] / 1000
+    scene = nits / 1000 * luma ** (1 / 1.2 - 1)
+    high = 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073
+    return np.asarray(np.where(scene <= 1 / 12, np.sqrt(3 * scene), high))
+
+
+def circle(size: tuple[int, int], aspect: Fraction) -> Rgb:
+    """A white disc on black that is round once pixels have this aspect."""
+    width, height = size
+    y, x = np.mgrid[:height, :width]
+    radius = min(width * aspect, height) * 0.4
+    inside = ((x - width / 2) * float(aspect)) ** 2 + (y - height / 2) ** 2 < float(radius) ** 2
+    return np.where(inside[..., None], np.uint8(235), np.uint8(16)).repeat(3, axis=2).astype(np.uint8)
+
+
+def roundness(picture: Rgb) -> float:
+    """Width over height of what is white in a picture."""
+    lit = picture[..., 1] > 128
+    return float(np.ptp(np.flatnonzero(lit.any(axis=0))) / np.ptp(np.flatnonzero(lit.any(axis=1))))
+
+
+class Track:
+    """One of several video tracks of a file."""
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        seconds: float,
+        codec: str = "libx264",
+        pix_fmt: str = "yuv420p",
+        fps: Fraction | int = 10,
+        disposition: Disposition = Disposition(0),  # noqa: B008 - a flag, which does not change
+    ) -> None:
+        self.size, self.codec, self.pix_fmt = size, codec, pix_fmt
+        self.fps, self.disposition, self.count = Fraction(fps), disposition, max(1, round(seconds * Fraction(fps)))
+
+
+def write_tracks(path: Path, *tracks: Track) -> Path:
+    """Video tracks side by side."""
     with av.open(str(path), "w") as out:
-        video = out.add_stream(codec, rate=30, options=FAST.get(codec, {}))
-        assert isinstance(video, VideoStream)
-        video.width, video.height, video.pix_fmt = *SMALL, "yuvj420p" if codec == "mjpeg" else "yuv420p"
-        for k in range(0, num_frames, every):
-            frame = VideoFrame.from_ndarray(draw(k, SMALL), format="rgb24").reformat(format=video.pix_fmt)
-            frame.pts, frame.time_base = k, Fraction(1, 30)
-            out.mux(video.encode(frame))
-        out.mux(video.encode(None))
+        streams = []
+        for track in tracks:
+            stream = out.add_stream(track.codec, rate=track.fps, options=FAST.get(track.codec, {}))
+            assert isinstance(stream, VideoStream)
+            stream.width, stream.height, stream.pix_fmt = *track.size, track.pix_fmt
+            stream.disposition = track.disposition
+            streams.append(stream)
+        for track, stream in zip(tracks, streams, strict=True):
+            for k in range(track.count):
+                frame = VideoFrame.from_ndarray(draw(k, track.size), format="rgb24").reformat(format=track.pix_fmt)
+                frame.pts, frame.time_base = k, 1 / track.fps
+                out.mux(stream.encode(frame))
+            out.mux(stream.encode(None))
     return path

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from av.codec.hwaccel import HWAccel
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, VideoReformatter
+from av.video.reformatter import ColorRange
 from numpy.typing import NDArray
 
 from jobs import analyze as analyze_job
@@ -266,10 +266,10 @@ def test_the_layout_that_a_card_gives_frames_in_changes_no_picture(coded: str, o
     here = VideoFrame.from_ndarray(draw(5, (320, 240)), format="rgb24").reformat(format=coded, dst_color_range=to)
     there = downloaded(here, on_card)
     assert apart_by(*(Upright(frame)(frame).to_ndarray() for frame in (here, there))) <= apart
-    assert apart_by(*(sampling.luma(frame, VideoReformatter()) for frame in (here, there))) == 0
-    assert apart_by(*(scaling.upright(frame, (160, 120), VideoReformatter()) for frame in (here, there))) == 0
+    assert apart_by(*(sampling.luma(frame, scaling.Scaler()) for frame in (here, there))) == 0
+    assert apart_by(*(scaling.upright(frame, (160, 120), scaling.Scaler()) for frame in (here, there))) == 0
     assert (
-        apart_by(*(scaling.scaled(frame, (160, 120), "yuv420p", VideoReformatter()).to_ndarray() for frame in (here, there))) == 0
+        apart_by(*(scaling.scaled(frame, (160, 120), "yuv420p", scaling.Scaler()).to_ndarray() for frame in (here, there))) == 0
     )
 
 

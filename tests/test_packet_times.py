@@ -11,10 +11,10 @@ import av
 import numpy as np
 import pytest
 
-from tests import oddities
+from tests import odd_times
 from tests.faults import builders
 from tests.footage import read_number, write_numbered
-from tests.oddities import SMALL
+from tests.odd_times import SMALL
 from udfs import media, timeline
 from udfs.errors import MediaError
 from udfs.limits import Limits
@@ -42,8 +42,8 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("name", "options"),
     [
         ("v.mp4", {"movflags": "faststart"}),
-        ("hybrid.mp4", oddities.HYBRID),
-        ("fragmented.mp4", oddities.FRAGMENTED),
+        ("hybrid.mp4", odd_times.HYBRID),
+        ("fragmented.mp4", odd_times.FRAGMENTED),
         ("every.mp4", {"movflags": "frag_every_frame+empty_moov+delay_moov"}),
         ("v.mov", {}),
         ("v.mkv", {}),
@@ -54,14 +54,14 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_a_copy_into_any_container_has_the_same_frames(good: Path, tmp_path: Path, name: str, options: dict[str, str]) -> None:
-    facts = probe(oddities.copy(good, tmp_path / name, options))
+    facts = probe(odd_times.copy(good, tmp_path / name, options))
     assert (facts["num_frames"], facts["framerate"], facts["is_vfr"]) == (120, pytest.approx(30), False)
     assert facts["duration_s"] == pytest.approx(4, abs=0.002)
     assert facts["frame_times"] is None
 
 
 def test_what_the_header_claims_is_kept_where_it_differs(good: Path, tmp_path: Path) -> None:
-    facts = probe(oddities.copy(good, tmp_path / "v.mp4", oddities.HYBRID))
+    facts = probe(odd_times.copy(good, tmp_path / "v.mp4", odd_times.HYBRID))
     assert facts["header_num_frames"] == 30
     assert "header_framerate" not in facts
     assert "header_num_frames" not in probe(good)
@@ -69,14 +69,14 @@ def test_what_the_header_claims_is_kept_where_it_differs(good: Path, tmp_path: P
 
 def test_only_the_index_of_an_mp4_is_read(good: Path, tmp_path: Path) -> None:
     """Media data behind the first packets may be gone: the index still tells of all frames."""
-    fast = oddities.copy(good, tmp_path / "v.mp4", {"movflags": "faststart"})
+    fast = odd_times.copy(good, tmp_path / "v.mp4", {"movflags": "faststart"})
     facts = probe(builders.cut_to(fast, tmp_path / "cut.mp4", fast.stat().st_size * 2 // 3))
     assert (facts["num_frames"], facts["duration_s"]) == (120, pytest.approx(4))
     assert facts["timing"] == "index"
 
 
 def test_frames_that_an_edit_list_hides_are_counted_apart(good: Path, tmp_path: Path) -> None:
-    path = oddities.trimmed(good, tmp_path / "v.mp4", 1.41)
+    path = odd_times.trimmed(good, tmp_path / "v.mp4", 1.41)
     facts, shown = probe(path), decoded(path)
     assert facts["num_frames"] == len(shown)
     assert facts["num_hidden_frames"] == 13  # of those before, FFmpeg reads from the key frame on
@@ -85,7 +85,7 @@ def test_frames_that_an_edit_list_hides_are_counted_apart(good: Path, tmp_path: 
 
 
 def test_a_rate_that_changes_late_is_found(tmp_path: Path) -> None:
-    path = oddities.write_uneven(tmp_path / "v.mp4", [1 / 30] * 420 + [0.1] * 40)
+    path = odd_times.write_uneven(tmp_path / "v.mp4", [1 / 30] * 420 + [0.1] * 40)
     facts = probe(path)
     assert facts["is_vfr"]
     assert (facts["num_frames"], facts["duration_s"]) == (461, pytest.approx(18.033, abs=0.001))
@@ -101,12 +101,12 @@ def test_a_stream_without_a_stated_rate_gets_the_measured_one(tmp_path: Path, na
 
 @pytest.mark.parametrize(
     ("offset_s", "num_breaks"),
-    [(-1.9, 1), (3600.0, 1), (oddities.WRAP_S - 3.0, 0), (-2.0 - 0.0, 1)],
+    [(-1.9, 1), (3600.0, 1), (odd_times.WRAP_S - 3.0, 0), (-2.0 - 0.0, 1)],
     ids=["restarts", "jumps", "wraps", "restarts at 0"],
 )
 def test_a_clock_that_breaks_is_unrolled(good: Path, tmp_path: Path, offset_s: float, num_breaks: int) -> None:
     whole = num_breaks == 0
-    path = oddities.copy(good, tmp_path / "v.ts", offset_s=offset_s) if whole else oddities.joined(tmp_path, good, offset_s)
+    path = odd_times.copy(good, tmp_path / "v.ts", offset_s=offset_s) if whole else odd_times.joined(tmp_path, good, offset_s)
     facts = probe(path)
     assert len(facts["clock_breaks"] or []) == num_breaks
     assert facts["duration_s"] == pytest.approx(4, abs=0.15)
@@ -121,14 +121,14 @@ def test_a_clock_that_breaks_is_unrolled(good: Path, tmp_path: Path, offset_s: f
 
 
 def test_a_picture_that_is_held_is_no_break(tmp_path: Path) -> None:
-    facts = probe(oddities.write_held(tmp_path / "v.mkv", 4, 15.0, audio="aac"))
+    facts = probe(odd_times.write_held(tmp_path / "v.mkv", 4, 15.0, audio="aac"))
     assert facts["clock_breaks"] is None
     assert (facts["num_frames"], facts["duration_s"]) == (4, pytest.approx(60, abs=0.1))
 
 
 @pytest.mark.parametrize(("codec", "every"), [("mjpeg", 3), ("libx264", 4)])
 def test_repeats_of_an_avi_are_no_frames(tmp_path: Path, codec: str, every: int) -> None:
-    path = oddities.write_repeats(tmp_path / "v.avi", 91, every, codec)
+    path = odd_times.write_repeats(tmp_path / "v.avi", 91, every, codec)
     facts = probe(path)
     assert facts["num_frames"] == len(decoded(path)) == len(range(0, 91, every))
     assert facts["duration_s"] == pytest.approx(91 / 30, abs=0.1)

@@ -21,6 +21,7 @@ from udfs import batching, media, motion, nvidia, phash, preview, proxy, quality
 from udfs.batching import Env, Row
 from udfs.errors import MediaError
 from udfs.nvidia import Hwaccel
+from udfs.picture import sample_aspect
 from udfs.remote import AnyPath
 from udfs.resources import EFFORT, Resources
 
@@ -85,8 +86,9 @@ def measure(row: Row, params: Settings, env: Env) -> list[Row]:
 
 
 def _measured(path: AnyPath, row: Row, params: Settings, env: Env, accel: HWAccel | None) -> list[Row]:
-    observers, warnings = watching(row, params, env), list[str]()
+    warnings = list[str]()
     with media.open_video(path, env.limits, accel) as video:
+        observers = watching(row | {"sample_aspect_ratio": sample_aspect(video.stream)}, params, env)
         if params.analyze.motion:
             video.stream.codec_context.flags2 |= Flags2.export_mvs  # before the first frame is decoded
             # Frame threads drop vectors by chance, up to 5 % of them and others in every run (FFmpeg 8.1).

@@ -127,7 +127,8 @@ def _finished(take: transcode.Take, path: AnyPath, video: Video, row: Row, param
     sound = _sound(path, video, first_s, take.span["end_s"], row, params)
     done = _placed(take.span, row, mux.whole(take.path, env.limits), sound, env)
     os.unlink(take.path)
-    return done | {"encoder": take.params.encoder, "exact": True}
+    assert take.writer is not None
+    return done | {"encoder": take.params.encoder, "exact": True} | take.writer.picture_facts()
 
 
 def _copied(path: AnyPath, span: Row, row: Row, params: Params, env: Env) -> Row | None:
@@ -146,6 +147,7 @@ def _copied(path: AnyPath, span: Row, row: Row, params: Params, env: Env) -> Row
     picture = streamcopy.picture(path, found, start_s, params.copy_reach_s, env.limits, timeline.timing_of(row))
     try:
         done = _placed(span, row, picture, sound, env) | {"encoder": "copy", "exact": found.exact}
+        done |= {"is_hdr": row.get("is_hdr"), "picture_warning": None}
     except (av.error.FFmpegError, ValueError) as e:
         if isinstance(e, OSError | MemoryError):
             raise
@@ -168,7 +170,7 @@ def _placed(span: Row, row: Row, picture: mux.Picture, sound: mux.Sound | None, 
 def _sound(path: AnyPath, video: Video, start_s: float, end_s: float, row: Row, params: Params) -> mux.Sound | None:
     if params.audio == "drop" or row.get("audio_warning"):
         return None
-    return mux.Sound(path, Stretch(video.start_s + start_s, video.start_s + end_s, params.audio_language))
+    return mux.Sound(path, Stretch(video.start_s + start_s, video.start_s + end_s, params.audio_language), video.timing)
 
 
 def _expected(span: Row, video: Video) -> int:

@@ -7,6 +7,7 @@ import os
 import tempfile
 from fractions import Fraction
 from functools import cache
+from typing import Any
 
 import av
 import av.error
@@ -17,15 +18,19 @@ from av.video.stream import VideoStream
 
 from udfs import encoding, timeline
 from udfs.beats import beat
+from udfs.deinterlace import Deinterlacer
 from udfs.encoding import EncoderError as EncoderError
 from udfs.encoding import Params
 from udfs.heard import heard, last
+from udfs.picture import SQUARE, bit_depth, is_hdr
 from udfs.upright import Upright
 
 log = logging.getLogger("reelmill")
 
 GRID_S = 0.0015  # a time this close to a multiple of the frame's duration was rounded to ms by its container
 MIN_TICKS_HZ = 10_000  # resolution of the times in the file, at least
+LAST_S = 0.25  # a last frame need not be shown for longer, however slow the frames
+HDR_AT_8_BITS = "HDR kept at 8 bits"
 LOSSLESS = {"preset": "ultrafast", "qp": "0"}
 
 
@@ -38,11 +43,22 @@ class Writer:
     """A silent mp4 that is being encoded, of the first frame's size and colour; its times begin at 0."""
 
     def __init__(
-        self, path: str, params: Params, first: VideoFrame, framerate: Fraction, bit_rate_k: int | None = None, gpu: int = 0
+        self,
+        path: str,
+        params: Params,
+        first: VideoFrame,
+        framerate: Fraction,
+        bit_rate_k: int | None = None,
+        gpu: int = 0,
+        aspect: Fraction = SQUARE,
     ) -> None:
-        """Raises FFmpegError or ValueError if the encoder does not open."""
+        """`aspect` is the width of a pixel of the first frame over its height.
+
+        Raises FFmpegError or ValueError if the encoder does not open.
+        """
         self.path, self.params, self.bit_rate_k, self.gpu = path, params, bit_rate_k, gpu
-        self.upright = Upright(first)
+        self.deinterlacer = Deinterlacer[tuple[float, Fraction | None]](on=params.deinterlace == "auto")
+        self.upright, self.is_flat = self._upright(first, aspect)
         rate = timeline.rate(float(framerate))
         self.step = -(-MIN_TICKS_HZ // rate.numerator) * rate.denominator  # ticks from frame to frame
         self.time_base = 1 / (rate * self.step)
@@ -51,31 +67,36 @@ class Writer:
         self.last: Packet[VideoStream] | None = None
         self.first_s, self.first_dts = 0.0, 0
         self.num_frames = 0
+        self.lengths: dict[int, int] = {}  # of the frames in the encoder, by their times: it does not keep them
         try:
             self.stream = self._stream(self.upright(first), rate)
         except BaseException:
             self.abandon()
             raise
 
-    def add(self, at_s: float, frame: VideoFrame) -> None:
-        """Encode a frame that is shown from `at_s` on; times must rise.
+    def add(self, at_s: float, frame: VideoFrame, aspect: Fraction | None = None) -> None:
+        """Encode a frame that is shown from `at_s` on; times must rise. `aspect` is that of its pixels, if not the first's.
 
         Raises:
             FFmpegError: the encoder refuses it.
+            MediaError: UNSUPPORTED for a picture that cannot be converted.
         """
         if self.num_frames == 0:
             self.first_s = at_s
-        tick = self._tick(at_s - self.first_s)
-        if self.held is not None:
-            tick = max(tick, self.held[0] + 1)
-            self._encode(*self.held, tick)
-        self.held = tick, self.upright(frame)
         self.num_frames += 1
+        for (shown_s, own_aspect), progressive in self.deinterlacer.push((at_s, aspect), frame):
+            self._hold(shown_s, self.upright(progressive, own_aspect))
 
     def close(self, end_s: float) -> None:
-        """Finish the file; the last frame is shown until `end_s`, and for at least one frame's duration."""
+        """Finish the file; the last frame is shown until `end_s`, and for one frame's duration or LAST_S at least.
+
+        Raises what `add` does.
+        """
+        for (shown_s, aspect), progressive in self.deinterlacer.flush():
+            self._hold(shown_s, self.upright(progressive, aspect))
         if self.held is not None:
-            end = max(self.held[0] + self.step, self._tick(end_s - self.first_s))
+            least = min(self.step, round(LAST_S / self.time_base))
+            end = max(self.held[0] + least, self._tick(end_s - self.first_s))
             self._encode(*self.held, end)
             self._mux(self.stream.encode(None))
             if self.last is not None and self.last.dts is not None:
@@ -91,6 +112,27 @@ class Writer:
         """Let go of the file, whatever it holds."""
         self.held = self.last = None
         self.out.close()
+
+    def picture_facts(self) -> dict[str, Any]:
+        """The columns of `clips` that only the encoding knows."""
+        lost = [*([HDR_AT_8_BITS] if self.is_flat else []), *self.upright.warnings]
+        return {"is_hdr": self.upright.is_hdr, "picture_warning": "; ".join(lost) or None}
+
+    def _upright(self, first: VideoFrame, aspect: Fraction) -> tuple[Upright, bool]:
+        """How frames are converted, and whether HDR is kept that way in too few bits."""
+        keeps = self.params.hdr == "keep"
+        deep = keeps and is_hdr(first) and bit_depth(first) > 8
+        can = self.params.encoder in encoding.DEEP
+        pixel_format = "yuv420p10le" if deep and can else "yuv420p"
+        return Upright(first, aspect, keep_hdr=keeps, pixel_format=pixel_format), deep and not can
+
+    def _hold(self, at_s: float, frame: VideoFrame) -> None:
+        """Encode the frame before, whose end is known now, and wait for the end of this one."""
+        tick = self._tick(at_s - self.first_s)
+        if self.held is not None:
+            tick = max(tick, self.held[0] + 1)
+            self._encode(*self.held, tick)
+        self.held = tick, frame
 
     @property
     def _is_external(self) -> bool:
@@ -109,6 +151,8 @@ class Writer:
         context.time_base, context.thread_count = self.time_base, self.params.encoder_threads
         context.colorspace, context.color_range = like.colorspace, like.color_range
         context.color_primaries, context.color_trc = like.color_primaries, like.color_trc
+        if self.upright.aspect != SQUARE:
+            context.sample_aspect_ratio = self.upright.aspect
         self.out.start_encoding()  # opens the encoder
         return stream
 
@@ -121,10 +165,12 @@ class Writer:
     def _encode(self, tick: int, frame: VideoFrame, until: int) -> None:
         beat()
         frame.pts, frame.time_base, frame.duration = tick, self.time_base, until - tick
+        self.lengths[tick] = until - tick
         self._mux(self.stream.encode(frame))
 
     def _mux(self, packets: list[Packet[VideoStream]]) -> None:
         for packet in packets:
+            packet.duration = self.lengths.pop(packet.pts or 0, packet.duration or 0)
             if self.last is None:
                 self.first_dts = packet.dts or 0
             else:

@@ -38,6 +38,13 @@ class Params:
     fallback: Annotated[
         Literal["libx264", ""], Field(description="what encodes where h264_nvenc does not work; empty: the task fails")
     ] = "libx264"
+    deinterlace: Annotated[
+        Literal["auto", "off"], Field(description="auto: frames that are flagged as interlaced become progressive, by bwdif")
+    ] = "auto"
+    hdr: Annotated[
+        Literal["tonemap", "keep"],
+        Field(description="tonemap: HDR (PQ, HLG) becomes SDR; keep: in 10 bits, where the encoder can"),
+    ] = "tonemap"
 
     def __post_init__(self) -> None:
         # Nothing but a worker may have the card, and what its encoder refuses there would look like no card.
@@ -70,6 +77,9 @@ KINDS = {
     "libsvtav1": Kind(("preset", "8"), ("crf", 30)),
     "libopenh264": Kind(quality=("qmin", 22), with_quality={"rc_mode": "quality"}),
 }
+
+
+DEEP = {"libx264", "libsvtav1"}  # encoders of 10 bits; the av wheel's libvpx knows 8
 
 
 class EncoderError(RunError):

@@ -1,4 +1,4 @@
-"""The upright size of a video -> the size of its pictures: functions that a worker can be sent."""
+"""The upright size of a video in square pixels -> the size of its pictures: functions that a worker can be sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A video and a number, times, rates or a place -> the pictures on screen then: upright, RGB, of the size that fits."""
+"""A video and a number, times, rates or a place -> the pictures on screen then: upright, of true shape, RGB, fitted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import av.error
 import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 
 from udfs import media, scaling
 from udfs.fits import Fit as Fit
@@ -23,7 +22,9 @@ from udfs.fits import target_res as target_res
 from udfs.limits import Limits, Tally
 from udfs.moments import Times as Times
 from udfs.moments import middles, nearest, on_screen
+from udfs.picture import sample_aspect
 from udfs.remote import AnyPath
+from udfs.scaling import Scaler
 
 Pictures = npt.NDArray[np.uint8]  # frames x height x width x 3, RGB
 Policy = Literal["first", "middle", "last"]
@@ -41,7 +42,7 @@ def even(path: AnyPath, num_frames: int, fit: Fit, limits: Limits) -> tuple[Time
     """
     wanted = middles(_outline(path, limits)[1], num_frames)
     with media.open_video(path, limits) as video:
-        found = _painted(on_screen(media.frames(video), wanted), fit)
+        found = _painted(video, on_screen(media.frames(video), wanted), fit)
         video.tally.check(video.stream.frames, limits)
     return found
 
@@ -93,7 +94,7 @@ def stream(path: AnyPath, fps: Sequence[float], fit: Fit, limits: Limits) -> Ite
         MediaError: as `even`.
     """
     with media.open_video(path, limits) as video:
-        painter = _Painter(fit)
+        painter = _Painter(video, fit)
         for rate, at_s, frame in nearest(media.frames(video), fps):
             yield rate, at_s, painter.picture(frame)
         video.tally.check(video.stream.frames, limits)
@@ -102,20 +103,20 @@ def stream(path: AnyPath, fps: Sequence[float], fit: Fit, limits: Limits) -> Ite
 class _Painter:
     """Makes pictures of the frames of one video, all of the size that fits its first one."""
 
-    def __init__(self, fit: Fit) -> None:
-        self.fit, self.scaler = fit, VideoReformatter()
+    def __init__(self, video: media.Video, fit: Fit) -> None:
+        self.video, self.fit, self.scaler = video, fit, Scaler()
         self.size: tuple[int, int] | None = None
         self.last: tuple[VideoFrame, Pictures] | None = None
 
     def picture(self, frame: VideoFrame) -> Pictures:
-        self.size = self.size or self.fit(*scaling.upright_size(frame))
+        self.size = self.size or self.fit(*scaling.upright_size(frame, self.scaler, sample_aspect(self.video.stream)))
         if self.last is None or self.last[0] is not frame:
             self.last = frame, scaling.upright(frame, self.size, self.scaler)
         return self.last[1]
 
 
-def _painted(found: Iterator[tuple[float, VideoFrame]], fit: Fit) -> tuple[Times, Pictures]:
-    painter = _Painter(fit)
+def _painted(video: media.Video, found: Iterator[tuple[float, VideoFrame]], fit: Fit) -> tuple[Times, Pictures]:
+    painter = _Painter(video, fit)
     seen = [(at_s, painter.picture(frame)) for at_s, frame in found]
     return np.array([at_s for at_s, _ in seen]), np.array([image for _, image in seen], dtype=np.uint8)
 
@@ -125,7 +126,7 @@ def _shown(path: AnyPath, wanted: Times, starts: Times, fit: Fit, limits: Limits
     before = starts[starts <= wanted[0]]
     for start_s in dict.fromkeys((float(before.max(initial=0.0)), 0.0)):
         with media.open_video(path, limits) as video:
-            found = _painted(islice(on_screen(media.frames(video, start_s), wanted), len(wanted)), fit)
+            found = _painted(video, islice(on_screen(media.frames(video, start_s), wanted), len(wanted)), fit)
             if len(found[0]) or start_s == 0.0:
                 video.tally.check(0, limits)
                 break

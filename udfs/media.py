@@ -22,9 +22,11 @@ from udfs.errors import MediaError
 from udfs.index_file import IndexFile
 from udfs.limits import Limits as Limits
 from udfs.limits import Tally as Tally
+from udfs.picture import picture_facts
 from udfs.refusal import refusal
 from udfs.remote import AnyPath, RemoteFile, RemotePath, opened
 from udfs.timeline import Timing
+from udfs.tracks import video_stream
 
 # ffconcat and HLS playlists open other files, even from under an .mp4 name: only these demuxers may run.
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,live_flv,asf,ogg,mxf,gxf,dv,dhav,rm,wtv,nut,ivf,yuv4mpegpipe"
@@ -42,7 +44,7 @@ SLOWED = 4  # times the rate that packets show: a codec that states more contrad
 def open_video(
     path: AnyPath, limits: Limits, accel: HWAccel | None = None, timing: Timing | None = None, index: IndexFile | None = None
 ) -> Iterator[Video]:
-    """Open a file by the whitelists and find its video stream.
+    """Open a file by the whitelists and find its video stream, by `tracks.video_stream`.
 
     `accel` decodes it where it can; the frames come in the machine's memory all the same. `timing` is what was measured of it
     before. `index` is the same file as one that may leave out its media data.
@@ -51,7 +53,7 @@ def open_video(
         MediaError: UNSUPPORTED, DENIED, CORRUPT, NO_VIDEO or TOO_LARGE, before any frame is decoded.
     """
     with _opened(path, accel, index) as container:
-        stream = _video_stream(container)
+        stream = video_stream(container)
         _check_size(stream, limits)
         # Each thread would take surfaces of NVDEC's, of which there are 32.
         stream.codec_context.thread_count = 1 if accel else limits.decode_threads
@@ -78,9 +80,8 @@ def probe(path: AnyPath, limits: Limits) -> dict[str, Any]:
             "audio_codec": _codec_name(audio) if audio else None,
             "bit_rate_k": _bit_rate_k(video),
             "container": video.container.format.name,
-            "rotation": int(first[1].rotation) % 360,
             "start_time_s": video.start_s,
-        }
+        } | picture_facts(video.stream, first[1])
         first_stamp, stated = None if video.shows_by_decode_time else first[1].pts, _stated(video)
         is_indexed, sound_s, own_rate = video.is_indexed, _sound_s(video), stream.codec_context.framerate
     is_read_whole = is_indexed or not isinstance(path, RemotePath) or not stated["header_duration_s"]
@@ -103,10 +104,8 @@ def _check_time_scale(measured: dict[str, Any], stated_frames: int, sound_s: flo
     """Raise MediaError CORRUPT where a wrong time scale slows a video down: at its codec's own rate it fits the sound."""
     own_s = max(stated_frames, measured["num_frames"]) / own_rate if own_rate else 0.0
     if own_rate > SLOWED * measured["framerate"] and sound_s > 0 and abs(own_s / sound_s - 1) < 0.1:
-        told = (
-            f"frames at {measured['framerate']:.3g} a second, where {own_rate:g} would be as long as the sound of {sound_s:.1f} s"
-        )
-        raise MediaError("CORRUPT", told)
+        shown = f"frames at {measured['framerate']:.3g} per second"
+        raise MediaError("CORRUPT", f"{shown}, where the codec's {own_rate:g} would fit the {sound_s:.1f} s of sound")
 
 
 def _stated(video: Video) -> dict[str, Any]:
@@ -194,16 +193,6 @@ def _reopened_bare(path: AnyPath, container: InputContainer, options: dict[str, 
         source, container_options=options | {"framerate": str(rate)}, metadata_errors="replace", hwaccel=accel
     )
     return again
-
-
-def _video_stream(container: InputContainer) -> VideoStream:
-    shown = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
-    usable = [s for s in shown if s.codec_context is not None and s.width and s.height]
-    if not shown:
-        raise MediaError("NO_VIDEO", "no video stream")
-    if not usable:
-        raise MediaError("UNSUPPORTED", "no decoder for the video stream, or a frame size of nothing")
-    return next((s for s in usable if s.disposition & av.stream.Disposition.default), usable[0])
 
 
 def _check_size(stream: VideoStream, limits: Limits) -> None:

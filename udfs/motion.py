@@ -6,13 +6,14 @@ import math
 from typing import Annotated
 
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from udfs import flow
 from udfs.batching import Env, Row
+from udfs.picture import side_data
 from udfs.sampling import Luma, Sampler, bounded, coded_luma
+from udfs.scaling import Scaler
 
 ESTIMATE_MIN_SIDE_PX = 64  # OpenCV's DIS refuses sides under 12, gives NaN or dies under 32
 # NeMo Curator's decoder (1.4.0), for parity.
@@ -36,7 +37,7 @@ class Observer:
     def __init__(self, params: Params, clip: Row, env: Env) -> None:
         self.params = params
         self.chosen = _Parity(params.fps, clip) if params.parity else Sampler(params.fps)
-        self.scaler = VideoReformatter()
+        self.scaler = Scaler()
         self.vectors = _Mean()
         self.pictures = _Mean()
         self.compared = Sampler(params.fps)
@@ -46,7 +47,7 @@ class Observer:
     def see(self, at_s: float, frame: VideoFrame) -> None:
         """Take the first frame with vectors of each stretch; as long as there was none, compare pictures."""
         self.size = frame.width, frame.height
-        found = frame.side_data.get("MOTION_VECTORS")
+        found = side_data(frame, "MOTION_VECTORS")
         if isinstance(self.chosen, _Parity):
             self.chosen.count()
         if found is not None and self.chosen.takes(at_s):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,8 +16,11 @@ from av.video.stream import VideoStream
 from udfs import audio, encode, media
 from udfs.audio import Way
 from udfs.media import Limits
+from udfs.picture import SQUARE, sample_aspect
 from udfs.remote import AnyPath
+from udfs.timeline import Timing
 
+REORDERED = 32  # packets among which the one shown last is found
 WAYS: tuple[Way, ...] = ("copy", "encode")  # of taking over sound, one after the other
 
 # What to take the picture from, opened anew at each call: a stream as template, and its packets from time 0 on.
@@ -29,6 +33,7 @@ class Sound:
 
     path: AnyPath
     stretch: audio.Stretch
+    timing: Timing
 
 
 def write(target: str, picture: Picture, sound: Sound | None, limits: Limits) -> str | None:
@@ -52,7 +57,7 @@ def write(target: str, picture: Picture, sound: Sound | None, limits: Limits) ->
 
 def _loss(sound: Sound, problem: str, limits: Limits) -> str | None:
     heard = audio.Heard()
-    with media.open_video(sound.path, limits) as source:
+    with media.open_video(sound.path, limits, timing=sound.timing) as source:
         audio.measure(source, sound.stretch, heard)
     heard.problem = problem
     return heard.warning
@@ -65,6 +70,7 @@ def facts(path: str, limits: Limits) -> dict[str, Any]:
         return {
             "width": video.stream.width,
             "height": video.stream.height,
+            "sample_aspect_ratio": float(sample_aspect(video.stream)),
             "framerate": video.stream.frames / video.duration_s if video.duration_s else None,
             "num_frames": video.stream.frames,
             "duration_s": video.duration_s,
@@ -79,9 +85,23 @@ def whole(path: str, limits: Limits) -> Picture:
     @contextmanager
     def opened() -> Iterator[tuple[VideoStream, Iterator[Packet[VideoStream]]]]:
         with media.open_video(path, limits) as video:
-            yield video.stream, (packet for packet in video.container.demux(video.stream) if packet.size)
+            packets = (packet for packet in video.container.demux(video.stream) if packet.size)
+            yield video.stream, _ending(packets, video.stream.duration or 0)
 
     return opened
+
+
+def _ending(packets: Iterator[Packet[VideoStream]], end: int) -> Iterator[Packet[VideoStream]]:
+    """The packets, of which the one shown last lasts until `end`: an mp4 keeps the steps of decoding times instead."""
+    held: deque[Packet[VideoStream]] = deque()
+    for packet in packets:
+        held.append(packet)
+        if len(held) > REORDERED:
+            yield held.popleft()
+    if held:
+        last = max(held, key=lambda packet: packet.pts or 0)
+        last.duration = max(last.duration or 1, end - (last.pts or 0))
+    yield from held
 
 
 def _write(target: str, picture: Picture, sound: Sound | None, way: Way, heard: audio.Heard, limits: Limits) -> None:
@@ -90,9 +110,11 @@ def _write(target: str, picture: Picture, sound: Sound | None, way: Way, heard: 
         out = opened.enter_context(encode.create(target))
         stream = out.add_stream_from_template(template, opaque=True)  # by codec: there may be no encoder of the decoder's name
         stream.time_base = template.time_base
+        if (aspect := sample_aspect(template)) != (template.codec_context.sample_aspect_ratio or SQUARE):
+            stream.codec_context.sample_aspect_ratio = aspect  # the source's container says other than its coded stream
         tracks: list[Iterable[Packet[Any]]] = [_onto(packets, stream)]
         if sound is not None:
-            source = opened.enter_context(media.open_video(sound.path, limits))
+            source = opened.enter_context(media.open_video(sound.path, limits, timing=sound.timing))
             tracks.append(audio.packets(source, sound.stretch, out, way, heard))
         for packet in heapq.merge(*tracks, key=_decode_time):
             out.mux(packet)

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import imagehash
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 from PIL import Image
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -15,6 +14,7 @@ from udfs.batching import Env, Row
 from udfs.media import BOUNDARY_TOLERANCE_S
 from udfs.moments import middles
 from udfs.sampling import luma
+from udfs.scaling import Scaler
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -30,7 +30,7 @@ class Observer:
     def __init__(self, params: Params, clip: Row, env: Env) -> None:
         self.wanted = [float(at_s) for at_s in middles(clip["duration_s"], params.num_frames)]
         self.before: VideoFrame | None = None
-        self.scaler = VideoReformatter()
+        self.scaler = Scaler()
         self.hashes: list[str] = []
 
     def see(self, at_s: float, frame: VideoFrame) -> None:
@@ -46,6 +46,6 @@ class Observer:
         return {"phash": self.hashes}
 
 
-def dct_hash(frame: VideoFrame, scaler: VideoReformatter) -> str:
+def dct_hash(frame: VideoFrame, scaler: Scaler) -> str:
     """imagehash's 64-bit DCT hash of a frame's luma, 16 hex digits; a frame of one shade has no bit but the first."""
     return str(imagehash.phash(Image.fromarray(luma(frame, scaler))))

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 
 from udfs import media, scaling
 from udfs.errors import MediaError
 from udfs.limits import Limits
 from udfs.remote import AnyPath
+from udfs.scaling import Scaler
 from udfs.timeline import Timing
 
 Pictures = npt.NDArray[np.uint8]  # frames x 27 x 48 x 3, RGB
@@ -63,15 +63,13 @@ def decode(path: AnyPath, number: int, piece_frames: int, limits: Limits, timing
 
 
 def _pieces(path: AnyPath, piece_frames: int, limits: Limits, timing: Timing | None) -> Iterator[Piece]:
-    scaler = VideoReformatter()
+    scaler = Scaler()
     with media.open_video(path, limits, timing=timing) as video:
         shown = media.frames(video)
         while piece := [(at_s, _picture(frame, scaler)) for at_s, frame in islice(shown, piece_frames)]:
             yield np.array([at_s for at_s, _ in piece]), np.stack([picture for _, picture in piece])
 
 
-def _picture(frame: VideoFrame, scaler: VideoReformatter) -> Pictures:
+def _picture(frame: VideoFrame, scaler: Scaler) -> Pictures:
     """Upright, and scaled as FFmpeg's command does by default, which made the pictures that TransNet V2 learnt from."""
-    turns = scaling.turns(frame)
-    small = scaling.pixels(frame, SIZE if turns % 2 == 0 else SIZE[::-1], "rgb24", scaler, "BICUBIC")
-    return np.ascontiguousarray(np.rot90(small, turns))
+    return scaling.upright(frame, SIZE, scaler, "BICUBIC")

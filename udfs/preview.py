@@ -6,7 +6,6 @@ from fractions import Fraction
 from typing import Annotated
 
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from udfs import scaling, store, windows
 from udfs.batching import Env, Row
 from udfs.rendition import Rendition
 from udfs.sampling import Sampler
+from udfs.scaling import Scaler
 
 TIME_BASE = Fraction(1, 1000)  # WebP counts milliseconds
 LOSSLESS = {"lossless": "1", "compression_level": "4"}  # libwebp's own default effort
@@ -37,7 +37,8 @@ class Observer:
         self.left = windows.windows(clip["num_frames"], cut or windows.Params())
         self.files: list[tuple[windows.Window, bytes]] = []
         self.number = -1
-        self.scaler, self.coder = VideoReformatter(), VideoReformatter()
+        self.aspect = Fraction(clip.get("sample_aspect_ratio") or 1)
+        self.scaler, self.coder = Scaler(), Scaler()
         self.rendition: Rendition | None = None
         self._begin(0.0)
 
@@ -87,7 +88,7 @@ class Observer:
 
     def _size(self, frame: VideoFrame) -> tuple[int, int]:
         """Width and height of the preview, as the clip is shown."""
-        width, height = scaling.upright_size(frame)
+        width, height = scaling.upright_size(frame, self.scaler, self.aspect)
         scale = min(1.0, self.params.target_height / height)
         return max(1, round(width * scale)), max(1, round(height * scale))
 

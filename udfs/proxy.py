@@ -6,15 +6,15 @@ from fractions import Fraction
 from typing import Annotated
 
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from udfs import store
 from udfs.batching import Env, Row
+from udfs.picture import Orientation, orientation, true_size
 from udfs.rendition import Rendition
 from udfs.sampling import Sampler, bounded
-from udfs.scaling import scaled
+from udfs.scaling import Scaler, scaled
 
 TIME_BASE = Fraction(1, 90_000)  # divides the usual frame rates
 # fastdecode leaves out CABAC and the deblocking filter, zerolatency B-frames and look-ahead; key frames come by count alone.
@@ -40,24 +40,27 @@ class Observer:
         self.duration_s = float(clip["duration_s"])
         self.uri = store.media_uri(env.media_root, "proxies", clip["clip_id"], env.fingerprint, ".mp4")
         self.sampler = Sampler(params.fps)
-        self.scaler = VideoReformatter()
+        self.aspect = Fraction(clip.get("sample_aspect_ratio") or 1)
+        self.scaler = Scaler()
         self.rendition: Rendition | None = None
 
     def see(self, at_s: float, frame: VideoFrame) -> None:
-        """Scale and encode a sampled frame; how a player turns it is left to the player.
+        """Scale and encode a sampled frame, in square pixels; how a player turns it is left to the player.
 
         Raises:
             MediaError: UNSUPPORTED if x264 refuses it.
         """
         if not self.sampler.takes(at_s):
             return
-        size = bounded((frame.width, frame.height), self.params.max_side_px, multiple=2)
+        size = bounded(true_size((frame.width, frame.height), self.aspect), self.params.max_side_px, multiple=2)
         small = scaled(frame, size, "yuv420p", self.scaler)
         if self.rendition is None:
             options = X264 | {"crf": str(self.params.crf), "g": str(self.params.gop)}
             self.rendition = Rendition(("mp4", "libx264"), small, TIME_BASE, options)
-            if frame.rotation:
-                self.rendition.stream.set_display_rotation(frame.rotation)
+            if (shown := orientation(frame)) != Orientation():
+                # FFmpeg mirrors after the turn.
+                degrees = 90 * (-shown.turns if shown.mirrored else shown.turns)
+                self.rendition.stream.set_display_rotation(degrees, hflip=shown.mirrored)
         self.rendition.add(at_s, small)
 
     def result(self) -> Row:

@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from udfs.batching import Env, Row
 from udfs.sampling import Luma, Sampler, luma
+from udfs.scaling import Scaler
 
 CELL_PX = 16  # side of the cells compared by `freeze`: their means keep movement and lose the noise of coding
 
@@ -34,7 +34,7 @@ class Observer:
     def __init__(self, params: Params, clip: Row, env: Env) -> None:
         self.params = params
         self.sampler = Sampler(params.fps)
-        self.scaler = VideoReformatter()
+        self.scaler = Scaler()
         self.allowed = 1 - params.black_share + 1e-9  # share of pixels that are lit although all of them count as black
         self.black: list[bool] = []
         self.frozen: list[bool] = []

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 
 from udfs import scaling
+from udfs.scaling import Scaler
 
 Luma = npt.NDArray[np.uint8]  # height x width, 0 black to 255 white
 SLACK = 1e-3  # of a stretch: a frame this little before its beginning, by rounding, lies on it
@@ -30,12 +30,12 @@ class Sampler:
         return taken
 
 
-def luma(frame: VideoFrame, scaler: VideoReformatter) -> Luma:
+def luma(frame: VideoFrame, scaler: Scaler) -> Luma:
     """The brightness of a frame as a player shows it: upright, full range."""
-    return np.ascontiguousarray(np.rot90(coded_luma(frame, (frame.width, frame.height), scaler), scaling.turns(frame)))
+    return scaling.turned(coded_luma(frame, (frame.width, frame.height), scaler), scaler.orientation(frame))
 
 
-def coded_luma(frame: VideoFrame, size: tuple[int, int], scaler: VideoReformatter) -> Luma:
+def coded_luma(frame: VideoFrame, size: tuple[int, int], scaler: Scaler) -> Luma:
     """The brightness of a frame as it was coded, which may not be upright, scaled to width x height."""
     return scaling.pixels(frame, size, "gray", scaler)
 

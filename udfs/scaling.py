@@ -1,6 +1,8 @@
-"""A decoded frame and a size -> the frame or its pixels at that size, in another pixel format."""
+"""A decoded frame and a size -> the frame or its pixels at that size, in another pixel format; HDR is shown as SDR."""
 
 from __future__ import annotations
+
+from fractions import Fraction
 
 import av.error
 import numpy as np
@@ -9,44 +11,66 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
 from udfs.errors import MediaError
+from udfs.picture import SQUARE, Orientation, is_hdr, orientation, true_size
+from udfs.tonemap import Mapper
 
 Pixels = npt.NDArray[np.uint8]
 Size = tuple[int, int]  # width, height, pixels
 
 
-def scaled(frame: VideoFrame, size: Size, pixel_format: str, scaler: VideoReformatter, how: str = "AREA") -> VideoFrame:
-    """The frame as it was coded, at another size; the same object where nothing is to be done.
+class Scaler:
+    """What scales the frames of one video to one size: to set it up again costs more than to scale. For one thread at a time."""
 
-    A scaler is kept for frames and sizes that do not change, and is used by one thread at a time: to set it up anew costs more
-    than to scale. PyAV's own default is a new one a frame, with a thread a core: 2.5 times the CPU time on two cores.
+    def __init__(self) -> None:
+        self.reformatter, self.mapper = VideoReformatter(), Mapper("yuv444p")
+        self.seen: tuple[int, Orientation] | None = None
+
+    def __call__(self, frame: VideoFrame, size: Size, pixel_format: str, how: str) -> VideoFrame:
+        """The frame in another size and format, the same object where nothing is to be done."""
+        if is_hdr(frame):
+            frame = self.mapper(frame, size)
+        # PyAV's own default is a new scaler a frame, with a thread a core: 2.5 times the CPU time on two cores.
+        return self.reformatter.reformat(frame, *size, format=pixel_format, interpolation=how, threads=1)
+
+    def orientation(self, frame: VideoFrame) -> Orientation:
+        """That of a frame. The matrix is not read of every frame: PyAV then keeps the frame until Python looks for cycles."""
+        if self.seen is None or self.seen[0] != frame.rotation:
+            self.seen = frame.rotation, orientation(frame)
+        return self.seen[1]
+
+
+def scaled(frame: VideoFrame, size: Size, pixel_format: str, scaler: Scaler, how: str = "AREA") -> VideoFrame:
+    """The frame as it was coded, at another size; the same object where nothing is to be done.
 
     Raises:
         MediaError: UNSUPPORTED for a pixel format that cannot be converted.
     """
     try:
-        return scaler.reformat(frame, *size, format=pixel_format, interpolation=how, threads=1)
+        return scaler(frame, size, pixel_format, how)
     except av.error.MemoryError:  # the sandbox tells of it
         raise
     except (av.error.FFmpegError, ValueError) as e:
         raise MediaError("UNSUPPORTED", f"no conversion from {frame.format.name} to {pixel_format}: {e}") from e
 
 
-def pixels(frame: VideoFrame, size: Size, pixel_format: str, scaler: VideoReformatter, how: str = "AREA") -> Pixels:
+def pixels(frame: VideoFrame, size: Size, pixel_format: str, scaler: Scaler, how: str = "AREA") -> Pixels:
     """The same as an array: height x width, x 3 for the formats of three colours in a row."""
     return scaled(frame, size, pixel_format, scaler, how).to_ndarray().astype(np.uint8, copy=False)
 
 
-def upright(frame: VideoFrame, size: Size, scaler: VideoReformatter) -> Pixels:
+def upright(frame: VideoFrame, size: Size, scaler: Scaler, how: str = "AREA") -> Pixels:
     """A frame as a player shows it, height x width x 3: RGB, turned upright, scaled to `size` (width, height)."""
-    coded = size if turns(frame) % 2 == 0 else size[::-1]
-    return np.ascontiguousarray(np.rot90(pixels(frame, coded, "rgb24", scaler), turns(frame)))
+    shown = scaler.orientation(frame)
+    coded = size if shown.turns % 2 == 0 else size[::-1]
+    return turned(pixels(frame, coded, "rgb24", scaler, how), shown)
 
 
-def upright_size(frame: VideoFrame) -> Size:
-    """Width and height as a player shows the frame."""
-    return (frame.width, frame.height) if turns(frame) % 2 == 0 else (frame.height, frame.width)
+def upright_size(frame: VideoFrame, scaler: Scaler, aspect: Fraction = SQUARE) -> Size:
+    """Width and height as a player shows the frame, in square pixels; `aspect` is that of the coded ones."""
+    width, height = true_size((frame.width, frame.height), aspect)
+    return (width, height) if scaler.orientation(frame).turns % 2 == 0 else (height, width)
 
 
-def turns(frame: VideoFrame) -> int:
-    """Quarters of a turn, counter-clockwise, that a player gives the frame."""
-    return round(frame.rotation / 90) % 4
+def turned(picture: Pixels, shown: Orientation) -> Pixels:
+    """A coded picture as a player shows it."""
+    return np.ascontiguousarray(np.rot90(np.fliplr(picture) if shown.mirrored else picture, shown.turns))

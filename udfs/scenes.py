@@ -7,13 +7,13 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 from scenedetect import FrameTimecode
 from scenedetect.common import Timecode
 from scenedetect.detectors import AdaptiveDetector
 
 from udfs import media, scaling
 from udfs.errors import MediaError
+from udfs.scaling import Scaler
 
 LONG_SIDE_PX = 256  # what the detector looks at; PySceneDetect's own command scales to it too
 TICK = Fraction(1, 1_000_000)  # s, of the times given to the detector
@@ -25,7 +25,7 @@ def cuts(video: media.Video, detector: AdaptiveDetector) -> tuple[list[float], f
     Raises:
         MediaError: CORRUPT if no frame decodes. What decodes of a damaged file is cut as if it were all.
     """
-    scaler, size = VideoReformatter(), _small(video.stream.width, video.stream.height)
+    scaler, size = Scaler(), _small(video.stream.width, video.stream.height)
     found: list[float] = []
     last_s = -1.0
     for last_s, frame in media.frames(video):
@@ -48,5 +48,5 @@ def _small(width: int, height: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _picture(frame: VideoFrame, size: tuple[int, int], scaler: VideoReformatter) -> npt.NDArray[np.uint8]:
+def _picture(frame: VideoFrame, size: tuple[int, int], scaler: Scaler) -> npt.NDArray[np.uint8]:
     return scaling.pixels(frame, size, "bgr24", scaler, "BILINEAR")

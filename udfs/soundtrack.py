@@ -12,6 +12,7 @@ from av.audio.stream import AudioStream
 from av.packet import Packet
 from av.stream import Disposition
 
+from udfs.decoding import rewind
 from udfs.languages import same_language
 from udfs.media import Video
 
@@ -62,18 +63,61 @@ def demuxed(source: Video, stream: AudioStream, start_s: float) -> Packets:
     Raises:
         FFmpegError: the file cannot be read on.
     """
+    if source.timing.breaks:
+        return _unrolled(source, stream, start_s - RUN_UP_S)
     if start_s - RUN_UP_S <= _first_s(source):
-        _rewind(source)
-        return _read(source, stream)
-    for back_s in SEEK_BACK_S:
-        if not _seek(source, start_s - back_s):
-            continue
-        landed_s, first, following = _landing(source, stream)
-        begins_s = None if first is None else start_of(first)
-        if (begins_s is not None and begins_s <= start_s - LEAST_RUN_UP_S) or landed_s <= start_s - FAR_S:
-            return following if first is None else chain([first], following)
+        return _from_first(source, stream, start_s)
+    # The second time by the track's own index: where pictures are rare, no key frame lies beside the sound.
+    for of in (None, stream):
+        for back_s in SEEK_BACK_S:
+            if not _seek(source, start_s - back_s, of):
+                continue
+            landed_s, first, following = _landing(source, stream)
+            begins_s = None if first is None else start_of(first)
+            is_none_near = of is not None and landed_s <= start_s - FAR_S
+            if (begins_s is not None and begins_s <= start_s - LEAST_RUN_UP_S) or is_none_near:
+                return following if first is None else chain([first], following)
+    return _from_first(source, stream, start_s)
+
+
+def _from_first(source: Video, stream: AudioStream, start_s: float) -> Packets:
+    """All packets of a track; its first one may lie before the first key frame, where a seek to the beginning leads."""
     _rewind(source)
+    _, first, following = _landing(source, stream)
+    begins_s = None if first is None else start_of(first)
+    if first is None or begins_s is None or begins_s <= start_s + RUN_UP_S or not _seek(source, _first_s(source), stream):
+        return following if first is None else chain([first], following)
     return _read(source, stream)
+
+
+def _unrolled(source: Video, stream: AudioStream, start_s: float) -> Packets:
+    """The packets of a track from a time on, on the clock that the breaks of the video's clock are taken out of.
+
+    Sound and picture lie beside each other in a file, and not exactly: of the shifts on both sides of a break, a packet
+    gets the one by which it follows the packet before it.
+    """
+    rewind(source)
+    breaks = source.timing.breaks
+    shifts = [0.0, *(b.shift_s for b in breaks)]
+    number, segment = 0, 0
+    end_s: float | None = None
+    for packet in _read_both(source, stream):
+        if packet.stream.index != stream.index:
+            segment += segment < len(breaks) and breaks[segment].packet <= number
+            number += 1
+            continue
+        at_s = start_of(packet)
+        if at_s is None:
+            continue
+        near = shifts[max(0, segment - 1) : segment + 2]
+        expected_s = at_s + near[0] if end_s is None else end_s
+        shift_s = min(near, key=lambda shift: abs(at_s + shift - expected_s))
+        ticks = round(shift_s / packet.time_base)
+        packet.pts = None if packet.pts is None else packet.pts + ticks
+        packet.dts = None if packet.dts is None else packet.dts + ticks
+        end_s = at_s + shift_s + float((packet.duration or 0) * packet.time_base)
+        if end_s > start_s:
+            yield packet
 
 
 def start_of(packet: Packet[AudioStream]) -> float | None:
@@ -111,9 +155,12 @@ def _read_both(source: Video, stream: AudioStream) -> Packets:
             return
 
 
-def _seek(source: Video, at_s: float) -> bool:
+def _seek(source: Video, at_s: float, of: AudioStream | None = None) -> bool:
     try:
-        source.container.seek(round(at_s * av.time_base), backward=True)
+        if of is None:
+            source.container.seek(round(at_s * av.time_base), backward=True)
+        else:
+            source.container.seek(round(at_s / (of.time_base or 1)), backward=True, stream=of)
     except av.error.FFmpegError:
         return False
     return True

@@ -14,6 +14,7 @@ from udfs.encoding import NVENC, EncoderError, Params, fallback
 from udfs.errors import MediaError
 from udfs.limits import Tally
 from udfs.media import BOUNDARY_TOLERANCE_S, Video
+from udfs.picture import sample_aspect
 
 
 @dataclass
@@ -45,7 +46,7 @@ class Take:
         try:
             if self.writer is None:
                 self.writer = self._opened(frame, video)
-            self.writer.add(at_s, frame)
+            self.writer.add(at_s, frame, sample_aspect(video.stream))
         except av.error.FFmpegError as e:
             self.error = self._refused(e)
         except MediaError as e:
@@ -82,7 +83,8 @@ class Take:
         return self._writer(frame, video)
 
     def _writer(self, frame: VideoFrame, video: Video) -> encode.Writer:
-        return encode.Writer(self.path, self.params, frame, video.framerate, self.bit_rate_k, self.gpu)
+        aspect = sample_aspect(video.stream)
+        return encode.Writer(self.path, self.params, frame, video.framerate, self.bit_rate_k, self.gpu, aspect)
 
     def _refused(self, error: av.error.FFmpegError | EncoderError) -> MediaError:
         if isinstance(error, OSError | MemoryError):  # a full disk is not the picture's fault

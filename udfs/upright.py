@@ -1,4 +1,4 @@
-"""Frames as decoded -> frames as every encoder takes them: upright, 8-bit 4:2:0, limited range, one even size."""
+"""Frames as decoded -> frames as every encoder takes them: upright, of one even size, 4:2:0, limited range."""
 
 from __future__ import annotations
 
@@ -11,41 +11,63 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from udfs.errors import MediaError
+from udfs.picture import SQUARE, is_hdr, orientation
+from udfs.tonemap import BT709, Mapper
 
-BT709 = 1  # as AVColorSpace, AVColorPrimaries and AVColorTransferCharacteristic number it
-TURNS = {90: ("transpose=cclock",), 180: ("hflip", "vflip"), 270: ("transpose=clock",)}  # degrees counter-clockwise
+TURNS = ((), ("transpose=cclock",), ("hflip", "vflip"), ("transpose=clock",))  # by quarters counter-clockwise
+SAME_SHAPE = 0.01  # by which the shape of a frame may differ, through rounding, without bars
+SIZE_CHANGED, ASPECT_CHANGED = "size changed midway", "sample aspect ratio changed midway"
+
+Size = tuple[int, int]
 
 
 class Upright:
-    """Converts the frames of one video; the first frame decides on the size, and later ones of another are scaled to it.
+    """Converts the frames of one video; the first frame decides on the size and the aspect of pixels.
 
-    An odd size loses one column or row of pixels. Matrix, primaries and transfer stay what they were (HDR is not mapped to
-    SDR); RGB becomes BT.709.
+    Later frames of another size or aspect are scaled to fit, between black bars, and `warnings` says so. An odd size loses one
+    column or row of pixels. HDR becomes BT.709 unless `keep_hdr`; other matrices, primaries and transfers stay what they were;
+    RGB becomes BT.709.
     """
 
-    def __init__(self, first: VideoFrame) -> None:
+    def __init__(
+        self, first: VideoFrame, aspect: Fraction = SQUARE, *, keep_hdr: bool = False, pixel_format: str = "yuv420p"
+    ) -> None:
         """Raises MediaError UNSUPPORTED for a frame too small to have half its colour."""
-        self.coded = first.width, first.height
-        self.turn = first.rotation % 360
+        self.coded, self.coded_aspect = (first.width, first.height), aspect
+        mirrored, turns = orientation(first)
         even = first.width // 2 * 2, first.height // 2 * 2
         if 0 in even:
             raise MediaError("UNSUPPORTED", f"a frame of {first.width}x{first.height} pixels")
-        self.size = even if self.turn % 180 == 0 else even[::-1]
-        self.scaler = VideoReformatter()
+        self.size, self.aspect = (even, aspect) if turns % 2 == 0 else (even[::-1], 1 / aspect)
+        self.keep_hdr, self.is_hdr, self.pixel_format = keep_hdr, keep_hdr and is_hdr(first), pixel_format
+        self.scaler, self.mapper = VideoReformatter(), Mapper(pixel_format)
+        self.warnings: dict[str, None] = {}  # in their order
         crop = (f"crop={even[0]}:{even[1]}:0:0:exact=1",) if even != self.coded else ()
-        self.graph = _graph(self.coded, (*crop, *TURNS.get(self.turn, ())))
+        self.graph = _graph(self.coded, pixel_format, (*crop, *(("hflip",) if mirrored else ()), *TURNS[turns]))
+        self.bars: tuple[Size, Graph | None] = (self.coded, None)
 
-    def __call__(self, frame: VideoFrame) -> VideoFrame:
-        """The converted frame, maybe the same one.
+    def __call__(self, frame: VideoFrame, aspect: Fraction | None = None) -> VideoFrame:
+        """The converted frame, maybe the same one; `aspect` is that of its pixels, if not the first frame's.
 
         Raises:
             MediaError: UNSUPPORTED for a pixel format that cannot be converted.
         """
+        size = self._fitting(frame, aspect or self.coded_aspect)
+        maps = is_hdr(frame) and not self.keep_hdr
+        plain = self.mapper(frame, size) if maps else self._converted(frame, size)
+        if size != self.coded:
+            plain = self._between_bars(plain, size)
+        if self.graph is not None:
+            plain = _filtered(self.graph, plain)
+        plain.pict_type = 0  # else the encoder is forced to the type that the frame had in its source
+        return plain
+
+    def _converted(self, frame: VideoFrame, size: Size) -> VideoFrame:
         try:
             plain = self.scaler.reformat(
                 frame,
-                *self.coded,
-                format="yuv420p",
+                *size,
+                format=self.pixel_format,
                 dst_colorspace=Colorspace.ITU709 if _is_rgb(frame) else None,
                 dst_color_range=ColorRange.MPEG,
                 threads=1,
@@ -54,25 +76,46 @@ class Upright:
             raise MediaError("UNSUPPORTED", f"no conversion from {frame.format.name}: {e}") from e
         if _is_rgb(frame):
             plain.color_primaries = plain.color_trc = BT709
-        if self.graph is not None:
-            plain.pts, plain.time_base = None, Fraction(1, 1000)
-            self.graph.vpush(plain)
-            turned = self.graph.vpull()
-            assert isinstance(turned, VideoFrame)
-            plain = turned
-        plain.pict_type = 0  # else the encoder is forced to the type that the frame had in its source
         return plain
+
+    def _fitting(self, frame: VideoFrame, aspect: Fraction) -> Size:
+        """The size of a frame within that of the first one, so that it keeps its shape."""
+        (width, height), changed = self.coded, (frame.width, frame.height) != self.coded
+        if not changed and aspect == self.coded_aspect:
+            return self.coded
+        self.warnings[SIZE_CHANGED if changed else ASPECT_CHANGED] = None
+        wider = float(frame.width * aspect / frame.height / (width * self.coded_aspect / height))
+        if abs(wider - 1) <= SAME_SHAPE:
+            return self.coded
+        return (width, _even(height / wider)) if wider > 1 else (_even(width * wider), height)
+
+    def _between_bars(self, frame: VideoFrame, size: Size) -> VideoFrame:
+        if self.bars[0] != size:
+            (width, height), (left, top) = self.coded, (_even((c - s) / 2, 0) for c, s in zip(self.coded, size, strict=True))
+            self.bars = size, _graph(size, self.pixel_format, (f"pad={width}:{height}:{left}:{top}",))
+        assert self.bars[1] is not None
+        return _filtered(self.bars[1], frame)
+
+
+def _even(side: float, least: int = 2) -> int:
+    return max(least, round(side / 2) * 2)
 
 
 def _is_rgb(frame: VideoFrame) -> bool:
     return frame.format.is_rgb or frame.format.has_palette
 
 
-def _graph(size: tuple[int, int], steps: tuple[str, ...]) -> Graph | None:
+def _filtered(graph: Graph, frame: VideoFrame) -> VideoFrame:
+    frame.pts, frame.time_base = None, Fraction(1, 1000)
+    graph.vpush(frame)
+    return graph.vpull()
+
+
+def _graph(size: Size, pixel_format: str, steps: tuple[str, ...]) -> Graph | None:
     if not steps:
         return None
     graph = Graph()
-    nodes = [graph.add_buffer(width=size[0], height=size[1], format=VideoFormat("yuv420p"), time_base=Fraction(1, 1000))]
+    nodes = [graph.add_buffer(width=size[0], height=size[1], format=VideoFormat(pixel_format), time_base=Fraction(1, 1000))]
     for step in steps:
         name, _, arguments = step.partition("=")
         nodes.append(graph.add(name, arguments))

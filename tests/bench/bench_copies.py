@@ -29,7 +29,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pytest
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from jobs.bands import ALL_BUT_FIRST, HASH_BITS
@@ -117,14 +116,14 @@ def videos() -> list[Path]:
 
 def vary(path: Path, variant: Variant, target: Path) -> Path:
     """Write a copy of a video."""
-    scaler = VideoReformatter()
+    scaler = scaling.Scaler()
     with media.open_video(str(path), media.Limits()) as video, av.open(str(target), "w") as out:
         stream = out.add_stream(variant.codec, rate=video.framerate * variant.speed, options=variant.options)
         assert isinstance(stream, VideoStream)
         for number, (at_s, frame) in enumerate(shown(video)):
-            picture = cropped(scaling.upright(frame, scaling.upright_size(frame), scaler), variant.crop)
+            picture = cropped(scaling.upright(frame, scaling.upright_size(frame, scaler), scaler), variant.crop)
             if number == 0:
-                size = scaling.upright_size(frame)
+                size = scaling.upright_size(frame, scaler)
                 stream.width, stream.height = (round(side * variant.scale / 2) * 2 for side in size)
                 stream.pix_fmt, stream.codec_context.time_base = "yuv420p", TIME_BASE
             made = VideoFrame.from_ndarray(picture, format="rgb24").reformat(stream.width, stream.height, "yuv420p")

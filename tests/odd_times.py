@@ -1,0 +1,86 @@
+"""Builders of real videos whose times are odd: hidden frames, clocks that break, headers that lie, pictures that are held."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from tests.faults import builders
+from tests.footage import FAST, draw, write_numbered
+
+SMALL = (160, 120)
+FRAGMENTED = {"movflags": "frag_keyframe+empty_moov"}
+HYBRID = {"movflags": "frag_keyframe"}  # the moov counts only the first fragment
+WRAP_S = 2**33 / 90_000  # after which the clock of MPEG-TS begins again
+
+
+def copy(
+    source: Path,
+    path: Path,
+    options: dict[str, str] | None = None,
+    start_s: float = -math.inf,
+    end_s: float = math.inf,
+    offset_s: float = 0.0,
+    kind: str | None = None,
+) -> Path:
+    """The packets of a file in another container, those decoded in [start_s, end_s), with times that are so much later."""
+    with av.open(str(source)) as given, av.open(str(path), "w", format=kind, options=options or {}) as out:
+        streams = {stream.index: out.add_stream_from_template(stream) for stream in given.streams}
+        for packet in given.demux():
+            if packet.dts is None or packet.pts is None or not start_s <= float(packet.dts * packet.time_base) < end_s:
+                continue
+            again: Packet[Any] = Packet(bytes(packet))
+            later = round(Fraction(offset_s) / packet.time_base)
+            again.pts, again.dts, again.duration = packet.pts + later, packet.dts + later, packet.duration
+            again.time_base, again.is_keyframe = packet.time_base, packet.is_keyframe
+            again.stream = streams[packet.stream.index]
+            out.mux(again)
+    return path
+
+
+def joined(folder: Path, source: Path, second_offset_s: float, at_s: float = 2.0) -> Path:
+    """A transport stream in two halves joined by `cat`, the second one's clock so much later than it would be."""
+    parts = [
+        copy(source, folder / "1.ts", {"muxdelay": "0"}, end_s=at_s),
+        copy(source, folder / "2.ts", {"muxdelay": "0"}, start_s=at_s, offset_s=second_offset_s),
+    ]
+    return builders.join(folder / "joined.ts", *parts)
+
+
+def trimmed(source: Path, path: Path, from_s: float) -> Path:
+    """An mp4 whose edit list hides what lies before a time, as editors trim a recording without coding it again."""
+    return copy(source, path, {"avoid_negative_ts": "disabled", "use_editlist": "1"}, offset_s=-from_s)
+
+
+def write_uneven(path: Path, steps: Sequence[float], codec: str = "libx264", audio: str | None = None) -> Path:
+    """Numbered frames, each so long after the one before."""
+    times = [sum(steps[:k]) for k in range(len(steps) + 1)]
+    return write_numbered(path, times_s=times, size=SMALL, codec=codec, gop=30, audio=audio)
+
+
+def write_held(path: Path, num_frames: int, hold_s: float, audio: str | None = None, codec: str = "libx264") -> Path:
+    """Slides: each frame stays for so many seconds."""
+    times = [k * hold_s for k in range(num_frames)]
+    return write_numbered(path, times_s=times, fps=Fraction(1) / Fraction(hold_s), size=SMALL, codec=codec, audio=audio)
+
+
+def write_repeats(path: Path, num_frames: int, every: int, codec: str = "mjpeg") -> Path:
+    """An AVI whose muxer writes packets of no bytes for the frames left out: only each n-th is drawn."""
+    with av.open(str(path), "w") as out:
+        video = out.add_stream(codec, rate=30, options=FAST.get(codec, {}))
+        assert isinstance(video, VideoStream)
+        video.width, video.height, video.pix_fmt = *SMALL, "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        for k in range(0, num_frames, every):
+            frame = VideoFrame.from_ndarray(draw(k, SMALL), format="rgb24").reformat(format=video.pix_fmt)
+            frame.pts, frame.time_base = k, Fraction(1, 30)
+            out.mux(video.encode(frame))
+        out.mux(video.encode(None))
+    return path

@@ -1,0 +1,138 @@
+"""What a picture is beside its pixels: sample aspect ratio, orientation, field order, colour and bit depth."""
+
+from __future__ import annotations
+
+import math
+import struct
+from contextlib import suppress
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from av.filter.graph import Graph
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+SQUARE = Fraction(1)
+MAX_ASPECT = 10  # a pixel wider or higher than this is a mistake in the header
+# These say nothing of the aspect themselves, and what the coded stream says may change: a broadcast turns from 4:3 to 16:9.
+WITHOUT_ASPECT = ("mpegts", "mpeg")
+FIELD_ORDERS = ("unknown", "progressive", "tt", "bb", "tb", "bt")  # as AVFieldOrder numbers them
+PQ, HLG = 16, 18  # as AVColorTransferCharacteristic numbers them
+# FFmpeg's names, by its numbers (ITU-T H.273); 2 is unspecified.
+PRIMARIES = {1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "film", 9: "bt2020"} | {
+    10: "smpte428",
+    11: "smpte431",
+    12: "smpte432",
+    22: "ebu3213",
+}
+TRANSFERS = {1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "linear", 9: "log100"} | {
+    10: "log316",
+    11: "iec61966-2-4",
+    12: "bt1361e",
+    13: "iec61966-2-1",
+    14: "bt2020-10",
+    15: "bt2020-12",
+    PQ: "smpte2084",
+    17: "smpte428",
+    HLG: "arib-std-b67",
+}
+SPACES = {0: "gbr", 1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "ycgco", 9: "bt2020nc"} | {
+    10: "bt2020c",
+    11: "smpte2085",
+    12: "chroma-derived-nc",
+    13: "chroma-derived-c",
+    14: "ictcp",
+    15: "ipt-c2",
+    16: "ycgco-re",
+    17: "ycgco-ro",
+}
+RANGES = {1: "tv", 2: "pc"}
+
+
+class Orientation(NamedTuple):
+    """How a player shows a coded picture: mirrored left to right or not, then turned by quarters counter-clockwise."""
+
+    mirrored: bool = False
+    turns: int = 0
+
+
+def picture_facts(stream: VideoStream, frame: VideoFrame) -> dict[str, Any]:
+    """The columns of `videos` on the picture, from an open stream and its first decoded frame."""
+    seen = orientation(frame)
+    return {
+        "sample_aspect_ratio": float(sample_aspect(stream)),
+        "field_order": field_order(stream, frame),
+        "color_primaries": PRIMARIES.get(frame.color_primaries),
+        "color_transfer": TRANSFERS.get(frame.color_trc),
+        "color_space": SPACES.get(frame.colorspace),
+        "color_range": RANGES.get(frame.color_range),
+        "bit_depth": bit_depth(frame),
+        "is_hdr": is_hdr(frame),
+        "is_mirrored": seen.mirrored,
+        "rotation": 90 * seen.turns,
+    }
+
+
+def sample_aspect(stream: VideoStream) -> Fraction:
+    """The width of a pixel over its height, as the container says, else the coded stream; 1 where neither says anything sane."""
+    stated = stream.sample_aspect_ratio
+    if stream.container.format.name in WITHOUT_ASPECT:
+        stated = stream.codec_context.sample_aspect_ratio or stated
+    return stated if stated and 1 / MAX_ASPECT <= stated <= MAX_ASPECT else SQUARE
+
+
+def true_size(size: tuple[int, int], aspect: Fraction) -> tuple[int, int]:
+    """Width and height of the same picture in square pixels; one side is stretched, none shrinks."""
+    width, height = size
+    return (round(width * aspect), height) if aspect >= 1 else (width, round(height / aspect))
+
+
+def orientation(frame: VideoFrame) -> Orientation:
+    """How the display matrix of a frame has it shown; other angles are rounded to quarters of a turn."""
+    matrix = side_data(frame, "DISPLAYMATRIX")
+    if matrix is None or matrix.buffer_size < 36:
+        return Orientation()
+    a, b, _, c, d = struct.unpack_from("=5i", bytes(matrix))  # a pixel at x, y is shown at a x + c y, b x + d y; y runs down
+    mirrored = a * d - b * c < 0
+    a, b = (-a, -b) if mirrored else (a, b)
+    return Orientation(mirrored, round(-math.atan2(b, a) / (math.pi / 2)) % 4)
+
+
+def field_order(stream: VideoStream, frame: VideoFrame) -> str:
+    """FFmpeg's name of the order of fields: what the header says, unless it is silent or the frame belies it."""
+    stated = FIELD_ORDERS[stream.codec_context.field_order]
+    if stated == "unknown" and not frame.interlaced_frame:
+        return "progressive"
+    if frame.interlaced_frame and stated in ("unknown", "progressive"):
+        return "tt" if _top_field_first(frame) else "bb"
+    return stated
+
+
+def bit_depth(frame: VideoFrame) -> int:
+    """Bits of the deepest component of a pixel; of a palette, those of its colours."""
+    return 8 if frame.format.has_palette else max(component.bits for component in frame.format.components)
+
+
+def is_hdr(frame: VideoFrame) -> bool:
+    """Whether the transfer is that of high dynamic range: PQ (SMPTE ST 2084) or HLG (ARIB STD-B67)."""
+    return frame.color_trc in (PQ, HLG)
+
+
+def side_data(frame: VideoFrame, name: str) -> Any:
+    """The side data of one kind; None where there is none, or where the frame has another kind that PyAV does not know."""
+    with suppress(KeyError, ValueError):
+        every: Any = frame.side_data  # annotated for motion vectors alone
+        return every[name]
+    return None
+
+
+def _top_field_first(frame: VideoFrame) -> bool:
+    """PyAV does not hand the flag out, but FFmpeg's `select` filter knows it."""
+    graph, passed = Graph(), "eq(interlace_type\\,TOPFIRST)"
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000))
+    graph.link_nodes(source, graph.add("select", passed), graph.add("buffersink")).configure()
+    graph.vpush(frame)
+    graph.vpush(None)
+    with suppress(EOFError, BlockingIOError):
+        return bool(graph.vpull())
+    return False

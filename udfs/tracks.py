@@ -1,0 +1,85 @@
+"""An open container -> the video track that counts: the longest real one, not a cover, a thumbnail or a preview."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from udfs.errors import MediaError
+
+# Pictures beside the film: FFmpeg's dispositions, and codecs of single pictures, which film cover art where there is another.
+BESIDE = Disposition.timed_thumbnails | Disposition.still_image | Disposition.dependent | Disposition.metadata
+STILLS = {"mjpeg", "png", "apng", "bmp", "gif", "webp", "tiff", "ppm", "jpegls", "jpeg2000", "targa"}
+LEAST_SHARE = 0.5  # of the longest track's length
+SLOW_FPS, TIMES_FASTER = 2.0, 5.0  # a preview track: that slow, beside one so many times as fast
+
+
+def video_stream(container: InputContainer) -> VideoStream:
+    """The default one of the real video tracks, else the first of them.
+
+    Real are those left when what is of the film only in part has gone: attached pictures, tracks that are flagged as thumbnails,
+    stills or auxiliary, codecs of single pictures, depth and alpha maps, tracks much shorter than the longest, and previews of
+    a frame a second. A container that has nothing else is read by what it has.
+
+    Raises:
+        MediaError: NO_VIDEO, or UNSUPPORTED where nothing can be decoded.
+    """
+    shown = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    usable = [s for s in shown if s.codec_context is not None and s.width and s.height]
+    if not shown:
+        raise MediaError("NO_VIDEO", "no video stream")
+    if not usable:
+        raise MediaError("UNSUPPORTED", "no decoder for the video stream, or a frame size of nothing")
+    real = _without_previews(_without_short(_without_beside(usable)))
+    return next((s for s in real if s.disposition & Disposition.default), real[0])
+
+
+def _without_beside(streams: list[VideoStream]) -> list[VideoStream]:
+    """Each rule only counts if it leaves something."""
+    for is_beside in (_is_flagged, _is_still, _is_map):
+        streams = [s for s in streams if not is_beside(s)] or streams
+    return streams
+
+
+def _is_flagged(stream: VideoStream) -> bool:
+    return bool(stream.disposition & BESIDE)
+
+
+def _is_still(stream: VideoStream) -> bool:
+    return stream.codec_context.codec.canonical_name in STILLS or stream.frames == 1
+
+
+def _is_map(stream: VideoStream) -> bool:
+    return (stream.codec_context.pix_fmt or "").startswith("gray")
+
+
+def _without_short(streams: list[VideoStream]) -> list[VideoStream]:
+    longest_s = max(_length_s(s) or 0.0 for s in streams)
+    return [s for s in streams if (length_s := _length_s(s)) is None or length_s >= LEAST_SHARE * longest_s]
+
+
+def _without_previews(streams: list[VideoStream]) -> list[VideoStream]:
+    fastest = max(_fps(s) for s in streams)
+    return [s for s in streams if _fps(s) > SLOW_FPS or _fps(s) * TIMES_FASTER > fastest] or streams
+
+
+def _length_s(stream: VideoStream) -> float | None:
+    """As the header states it; None where it does not. Matroska keeps it as text, if at all."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    stated = next((text for key, text in stream.metadata.items() if key.upper().startswith("DURATION")), "")
+    with suppress(ValueError):
+        hours, minutes, seconds = (float(part) for part in stated.split(":"))
+        return 3600 * hours + 60 * minutes + seconds
+    return None
+
+
+def _fps(stream: VideoStream) -> float:
+    length_s = _length_s(stream)
+    if stream.frames and length_s:
+        return stream.frames / length_s
+    return float(stream.average_rate or 0) or float(av.time_base)  # of what says nothing, nothing speaks against it
