@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
+from types import MappingProxyType
 from typing import Any
 
 import av
@@ -16,6 +17,7 @@ from av.video.stream import VideoStream
 
 from udfs import packet_times, timeline
 from udfs.decoding import BOUNDARY_TOLERANCE_S as BOUNDARY_TOLERANCE_S
+from udfs.decoding import CLOCKED
 from udfs.decoding import Video as Video
 from udfs.decoding import frames as frames
 from udfs.errors import MediaError
@@ -37,6 +39,8 @@ BARE_FPS = 25
 START_CODE = b"\x00\x00\x01"
 PROGRAM_STREAM = (b"\x00\x00\x01\xba", b"\x00\x00\x01\xbb")
 PROTOCOLS = "file"
+# Of recordings whose picture begins long after their sound, or whose second picture comes late: bytes and microseconds read.
+LATE = {"probesize": "50000000", "analyzeduration": "120000000"}
 SLOWED = 4  # times the rate that packets show: a codec that states more contradicts their time scale
 
 
@@ -52,8 +56,15 @@ def open_video(
     Raises:
         MediaError: UNSUPPORTED, DENIED, CORRUPT, NO_VIDEO or TOO_LARGE, before any frame is decoded.
     """
-    with _opened(path, accel, index) as container:
-        stream = video_stream(container)
+    with ExitStack() as opened:
+        container = opened.enter_context(_opened(path, accel, index))
+        try:
+            stream = video_stream(container)
+        except MediaError:
+            if container.format.name not in CLOCKED:
+                raise
+            container = opened.enter_context(_opened(path, accel, index, LATE))
+            stream = video_stream(container)
         _check_size(stream, limits)
         # Each thread would take surfaces of NVDEC's, of which there are 32.
         stream.codec_context.thread_count = 1 if accel else limits.decode_threads
@@ -160,8 +171,10 @@ def _sampled(path: AnyPath, stated: dict[str, Any], limits: Limits) -> dict[str,
     }
 
 
-def _opened(path: AnyPath, accel: HWAccel | None, index: IndexFile | None) -> InputContainer:
-    options = {"format_whitelist": f"{FORMATS},{BARE}", "protocol_whitelist": PROTOCOLS}
+def _opened(
+    path: AnyPath, accel: HWAccel | None, index: IndexFile | None, more: Mapping[str, str] = MappingProxyType({})
+) -> InputContainer:
+    options = {"format_whitelist": f"{FORMATS},{BARE}", "protocol_whitelist": PROTOCOLS, **more}
     file: Any = RemoteFile(path) if isinstance(path, RemotePath) else path
     if index is not None:
         file, options["fflags"] = index, "+noparse"
@@ -169,7 +182,7 @@ def _opened(path: AnyPath, accel: HWAccel | None, index: IndexFile | None) -> In
         container: InputContainer = av.open(file, container_options=options, metadata_errors="replace", hwaccel=accel)
     except (av.error.FFmpegError, ValueError) as e:
         if accel is not None:  # the card may be full
-            return _opened(path, None, index)
+            return _opened(path, None, index, more)
         raise refusal(path, e) from e
     return _reopened_bare(path, container, options, accel) if container.format.name in BARE.split(",") else container
 

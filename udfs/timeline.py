@@ -18,6 +18,7 @@ Times = npt.NDArray[np.float64]  # seconds after the first shown frame
 BOUNDARY_TOLERANCE_S = 0.001  # Matroska rounds its times to ms: a frame this close to a boundary lies on it
 EVEN_TOLERANCE_S = 0.0015  # a time this close to its place on the grid of the frame rate was only rounded
 HELD_S, HELD_STEPS = 0.25, 2.5  # a span that begins this long before its first new frame begins with the one on screen
+LONG_HELD_S = 1.0  # in any video, however slow
 MAX_DENOMINATOR = 1001  # of frame rates: 30000/1001 is the finest that people use
 MICROSECONDS = 1_000_000
 
@@ -69,7 +70,7 @@ class Timeline:
         if following == 0 or (self.is_even and self.framerate > 1 / HELD_S):
             return 0.0
         next_s = self.times_s[following] if following < len(self.times_s) else self.end_s
-        least_s = HELD_S if self.is_even else max(HELD_S, HELD_STEPS * self.step_s)
+        least_s = HELD_S if self.is_even else min(max(HELD_S, HELD_STEPS * self.step_s), LONG_HELD_S)
         return at_s - float(self.times_s[following - 1]) if next_s - at_s > least_s else 0.0
 
 
