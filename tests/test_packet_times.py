@@ -13,11 +13,13 @@ import pytest
 
 from tests import odd_times
 from tests.faults import builders
-from tests.footage import read_number, write_numbered
+from tests.footage import read_number, write_looped, write_numbered
 from tests.odd_times import SMALL
-from udfs import media, timeline
+from udfs import clip, ingest, media, source, split, timeline
+from udfs.batching import Env
 from udfs.errors import MediaError
 from udfs.limits import Limits
+from udfs.remote import RemotePath, Stat
 
 
 def probe(path: Path) -> dict[str, Any]:
@@ -145,6 +147,62 @@ def test_a_time_scale_that_sound_and_codec_contradict_is_corrupt(good: Path, tmp
     path = builders.patch(good, tmp_path / "v.mp4", scale, struct.pack(">I", 100))
     with pytest.raises(MediaError, match="CORRUPT: frames at"):
         probe(path)
+
+
+class Elsewhere:
+    """A file on another machine, and how many bytes of it were fetched."""
+
+    def __init__(self, path: Path) -> None:
+        self.data, self.num_bytes = path.read_bytes(), 0
+        self.path = RemotePath(f"s3://bucket/{path}", Stat(len(self.data), "1"), self.fetch)
+
+    def fetch(self, uri: str, start: int, end: int, version: str) -> bytes:
+        self.num_bytes += end - start
+        return self.data[start:end]
+
+
+def test_of_a_remote_mp4_the_index_is_fetched(tmp_path: Path, good: Path) -> None:
+    long = write_looped(good, tmp_path / "long.mp4", 300, in_front=True)
+    assert long.stat().st_size > 20_000_000
+    there = Elsewhere(long)
+    facts = media.probe(there.path, Limits())
+    assert (facts["timing"], facts["num_frames"]) == ("index", 36_000)
+    assert there.num_bytes < 0.2 * long.stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "timing"),
+    [
+        ("v.mkv", {}, "header"),
+        ("v.ts", {}, "header"),
+        ("live.mkv", {"live": "1"}, "packets"),
+        ("f.mp4", odd_times.HYBRID, "index"),
+    ],
+)
+def test_of_a_remote_file_without_an_index_the_header_is_believed_if_it_says_anything(
+    good: Path, tmp_path: Path, name: str, options: dict[str, str], timing: str
+) -> None:
+    facts = media.probe(Elsewhere(odd_times.copy(good, tmp_path / name, options)).path, Limits())
+    assert facts["timing"] == timing
+    assert facts["num_frames"] == pytest.approx(120, abs=1)
+    assert facts["framerate"] == pytest.approx(30, rel=0.01)
+    assert timeline.of_row(facts).end_s == pytest.approx(4, abs=0.05)
+
+
+def test_what_was_planned_by_a_header_is_judged_by_the_packets_met(good: Path, tmp_path: Path) -> None:
+    env = Env(media_root=str(tmp_path / "media"), fingerprint="f" * 16)
+    source_path = odd_times.copy(good, tmp_path / "v.mkv")
+    (video,) = ingest.facts({"uri": str(source_path)}, env)
+    video |= {"timing": "header", "frame_times": None}
+    spans = split.spans(video, split.Params(clip_len_s=2), env)
+    assert [span["num_frames"] for span in spans] == [None, None]
+    damaged = bytearray(source_path.read_bytes())
+    middle = len(damaged) * 3 // 4
+    damaged[middle:] = bytes(len(damaged) - middle)
+    source_path.write_bytes(damaged)
+    video["source_version"] = source.version(str(source_path))
+    made = clip.cut(video | {"spans": spans}, clip.Params(), env)
+    assert [row.get("failed_code") for row in made] == [None, "PARTIAL"]
 
 
 def test_times_survive_their_packing() -> None:

@@ -26,6 +26,7 @@ from udfs.resources import EFFORT, Resources
 
 LANGUAGE = r"^([A-Za-z]{2,3}([-_][A-Za-z0-9]+)*)?$"
 FATAL: tuple[Code, ...] = ("CRASH", "TIMEOUT", "OOM")  # ends of the decoding process that sound may have caused
+MISSING_S = 0.5  # at the end of a file, by which its header may be wrong
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
 
 
@@ -174,9 +175,16 @@ def _sound(path: AnyPath, video: Video, start_s: float, end_s: float, row: Row, 
 
 
 def _expected(span: Row, video: Video) -> int:
-    """How many frames a span ought to have: by the packets of the whole video, else by those met while it was decoded."""
-    if span.get("num_frames") is not None:
-        return int(span["num_frames"])
+    """How many frames a span ought to have: by the packets of the whole video, else by those met while it was decoded.
+
+    Raises:
+        MediaError: PARTIAL where the packets end well before the span, which only the header had promised.
+    """
+    if span.get("num_frames") is not None or video.met is None:
+        return int(span.get("num_frames") or 0)
     base = float(video.stream.time_base or 1)
-    shown_s = (stamp * base - video.start_s + media.BOUNDARY_TOLERANCE_S for stamp in video.met or ())
-    return sum(span["start_s"] <= at_s < span["end_s"] for at_s in shown_s)
+    met = [(pts * base - video.start_s + media.BOUNDARY_TOLERANCE_S, duration * base) for pts, duration in video.met]
+    end_s = max((at_s + max(duration_s, 1 / float(video.framerate)) for at_s, duration_s in met), default=0.0)
+    if span["start_s"] < end_s < span["end_s"] - MISSING_S:
+        raise MediaError("PARTIAL", f"the file ends {span['end_s'] - end_s:.1f} s before the span does")
+    return sum(span["start_s"] <= at_s < span["end_s"] for at_s, _ in met)

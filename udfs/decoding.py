@@ -39,7 +39,7 @@ class Video:
     stream: VideoStream
     tally: Tally = field(default_factory=Tally)
     timing: Timing = field(default_factory=Timing)
-    met: list[int] | None = None  # the times of the packets decoded, in ticks, where they are to be kept
+    met: list[tuple[int, int]] | None = None  # times and durations of the packets decoded, in ticks, where they are kept
     zero_s: float | None = None  # the time stamp of the first shown frame, once it has been decoded
 
     @property
@@ -203,7 +203,7 @@ def _decoded(video: Video, found: Iterator[Packet[VideoStream]] | None = None) -
         if packet.has_sidedata("encryption_info"):
             raise MediaError("UNSUPPORTED", "encrypted")
         if video.met is not None and packet.pts is not None and packet.size:
-            video.met.append(packet.pts)
+            video.met.append((packet.pts, packet.duration or 0))
         try:
             yield from packet.decode()
         except av.error.EOFError:
