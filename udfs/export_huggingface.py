@@ -45,8 +45,9 @@ def cost_sql(params: Params) -> tuple[str, int]:
 def write(part: Part, batches: Iterator[pa.RecordBatch]) -> None:
     """`data/<part>.parquet`, whose row groups end where their videos reach GROUP_BYTES.
 
-    The videos lie in it as they are, large ones each in a page of its own, and an index of the pages tells where: a reader can seek to a video
-    and in it, as `datasets` writes them itself (huggingface/datasets #7971, #7976).
+    The videos lie in it as they are, large ones each in a page of its own, and an index tells where
+    the pages are: a reader can seek to a video and in it. `datasets` writes them so itself
+    (huggingface/datasets #7971, #7976).
     """
     clips: list[Clip] = []
     first = next(batches)
