@@ -149,6 +149,8 @@ def place(option: str, name: str, sources: source.Params) -> str:
     Raises:
         UsageError: a file is there, the store does not let us in, or it is no such place at all.
     """
+    if not name.strip():
+        raise UsageError(f"{option}: an empty name")
     scheme = name.partition("://")[0] if "://" in name else ""
     try:
         if scheme in ("s3", "s3a"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
@@ -36,6 +37,8 @@ from udfs import (
     waves,
     windows,
 )
+
+QUOTES = re.compile("[\"']")
 
 
 class SettingsError(Exception):
@@ -118,7 +121,7 @@ def _read(name: str) -> dict[str, Any]:
 
 def _parse(override: str) -> tuple[str, dict[str, Any]]:
     name, equals, text = override.partition("=")
-    section, dot, key = name.strip().partition(".")
+    section, dot, key = QUOTES.sub("", name).strip().partition(".")  # as a TOML file has names of several words
     if not (equals and dot and key):
         raise SettingsError(f"--set {override}: write it as section.key=value")
     try:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
+from jobs import cli
 from jobs.run import Run
 from jobs.settings import Settings
 from jobs.stage import given_up
@@ -19,6 +20,7 @@ from jobs.tables import struct_type
 from schemas import TABLES
 from schemas.videos import TABLE
 from tests.footage import write_numbered
+from tests.outputs import table
 from udfs import ingest, source
 from udfs.batching import COST, FAILURE, GPU_COST, Env
 from udfs.errors import MediaError
@@ -84,3 +86,31 @@ def test_bytes_that_were_taken_down_are_refused_at_any_address(good: Path) -> No
     tag = source.content_tag(str(good))
     with pytest.raises(MediaError, match="DENIED: taken down"):
         ingest.facts({"uri": str(good), "attributes": None}, ENV, {tag})
+
+
+@pytest.mark.spark
+def test_a_run_ends_with_what_it_took_and_left_out(
+    spark: SparkSession, good: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, output = tmp_path / "in", tmp_path / "output"
+    (folder / "day").mkdir(parents=True)
+    (folder / "a.mp4").write_bytes(good.read_bytes())
+    write_numbered(folder / "day/b.mp4", 31, 30, (160, 120))
+    for name in ("notes.txt", "._a.mp4"):
+        (folder / name).write_bytes(b"x")
+    (folder / "linked").symlink_to(folder / "day")
+    night = ["ingest", "--output", str(output), "--manifest"]
+    assert cli.main([*night, str(folder)]) == 0
+    because = "1 not a video by its suffix, 1 hidden, 1 link to what is listed already"
+    assert f"ingest: 2 files taken, 3 left out ({because})" in caplog.text
+    manifest = tmp_path / "m.csv"
+    manifest.write_text(
+        f"uri,modified\nin/a.mp4,2026-01-01\nin/day/b.mp4,2020-01-01\n./in//a.mp4 ,2026-01-01\nfile://{folder}/a.mp4,\n,\n"
+    )
+    assert cli.main([*night, str(manifest), "--since", "2025-01-01"]) == 0
+    assert "ingest: 1 file taken, 4 left out (2 duplicate rows, 1 blank row, 1 not changed since)" in caplog.text
+    assert len(table(output, "videos")) == 2
+    assert cli.main(["takedown", "--output", str(output), f"file://{folder}/day/../a.mp4"]) == 0
+    assert cli.main([*night, str(manifest)]) == 0
+    assert "ingest: 1 file taken, 4 left out (2 duplicate rows, 1 blank row, 1 taken down)" in caplog.text
+    assert [row["uri"] for row in table(output, "videos")] == [str(folder / "day/b.mp4")]

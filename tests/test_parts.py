@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+from random import Random
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.exported import batches, clip, files, index, part
+from tests.exported import batches, clip, files, index, media, part
 from udfs import export_huggingface, export_parquet, parts, source
 from udfs.batching import Env, Row
-from udfs.parts import Part
+from udfs.parts import CLIP, Part
 
 ENV = Env("unused", "f")
 
@@ -95,6 +98,64 @@ def test_a_data_set_for_hugging_face_holds_the_videos_in_groups(tmp_path: Path, 
     found = written.read().to_pylist()
     assert [row["video"] for row in found] == [{"bytes": n.encode() * 100, "path": f"{n}.mp4"} for n in "abc"]
     assert [row["tags"] for row in found] == [[{"key": "k", "value": "v"}], None, []]
+
+
+def written(folder: Path, videos: list[bytes]) -> Path:
+    """An export of these videos."""
+    names = [f"c{i:02}" for i in range(len(videos))]
+    rows = [{"clip_id": n, CLIP: media(folder / f"{n}.mp4", video)} for n, video in zip(names, videos, strict=True)]
+    [batch] = batches(rows)
+    made = part(folder / "to")
+    export_huggingface.write(made, iter([batch]))
+    made.close()
+    return folder / "to/data/00000.parquet"
+
+
+def test_videos_lie_in_the_file_as_they_are_and_can_be_sought(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    monkeypatch.setattr(export_huggingface, "GROUP_BYTES", 3_000_000)
+    random = Random(1)
+    videos = [random.randbytes(700_000) for _ in range(10)]
+    path = written(tmp_path, videos)
+    data = path.read_bytes()
+    starts = [data.index(video) for video in videos]
+    gaps = [after - before - len(videos[0]) for before, after in pairwise(starts)]
+    assert all(gap > 20 for gap in gaps)  # a page's head: in one page a video follows after the 4 bytes of its length
+    assert len(data) < sum(map(len, videos)) + 20_000
+    table = pq.ParquetFile(path)
+    for group in (table.metadata.row_group(i) for i in range(table.num_row_groups)):
+        columns = {(column := group.column(i)).path_in_schema: column for i in range(group.num_columns)}
+        assert columns["video.bytes"].compression == "UNCOMPRESSED"
+        assert not {"RLE_DICTIONARY", "PLAIN_DICTIONARY"} & set(columns["video.bytes"].encodings)
+        assert {column.compression for name, column in columns.items() if name != "video.bytes"} == {"ZSTD"}
+        assert all(column.has_offset_index for column in columns.values())
+    assert [table.metadata.row_group(i).num_rows for i in range(table.num_row_groups)] == [5, 5]
+    found = pq.read_table(path, filters=[("clip_id", "==", "c07")])
+    assert found["video"].to_pylist() == [{"bytes": videos[7], "path": "c07.mp4"}]
+    stream = datasets.load_dataset("parquet", data_files=str(path), split="train", streaming=True)
+    rows = list(stream.cast_column("video", datasets.Video(decode=False)))
+    assert [row["video"]["bytes"] for row in rows] == videos
+
+
+def test_a_reader_fetches_one_row_group_to_see_one_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export_huggingface, "GROUP_BYTES", 1_000_000)
+    videos = [bytes([i]) * 500_000 for i in range(10)]
+    path = written(tmp_path, videos)
+    read: list[int] = []
+
+    class Counted(io.FileIO):
+        """Counts the bytes that are read."""
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            data: bytes = super().read(size) or b""
+            read.append(len(data))
+            return data
+
+    with Counted(str(path)) as file:
+        table = pq.ParquetFile(file).read_row_group(3)
+    assert [row["bytes"] for row in table["video"].to_pylist()] == videos[6:8]
+    assert sum(read) < 1_100_000
 
 
 def test_features_are_named_as_datasets_names_them() -> None:

@@ -81,6 +81,20 @@ def test_folders_are_listed_apart(s3_server: servers.Server, proxy: servers.Prox
     assert len(found("s3://apart/v", proxy.params())) == 9
 
 
+def test_hidden_and_trash_folders_are_counted_below_the_prefix(s3_server: servers.Server, proxy: servers.Proxy) -> None:
+    touched(s3_server, "trash", [".v", ".v/.Trash-0", ".v/x/@eaDir", ".v/y/.git", ".v/y"], 2)
+    (s3_server.bucket("trash") / ".v/y/._a.mp4").touch()
+    (s3_server.bucket("trash") / ".v/y/notes.txt").touch()
+    pages = pd.concat(
+        page for part in prefix.parts("s3://trash/.v", proxy.params()) for page in prefix.videos(part, proxy.params())
+    )
+    left = pages[pages["uri"].isna()].groupby("left_out")["number"].sum().to_dict()
+    assert sorted(pages["uri"].dropna()) == [
+        f"s3://trash/.v/{name}" for name in ("000000.mp4", "000001.mp4", "y/000000.mp4", "y/000001.mp4")
+    ]
+    assert left == {"trash": 4, "hidden": 3, "suffix": 1}
+
+
 @pytest.mark.parametrize("fault", ["slow", "lost", "unanswered", "torn"])
 def test_43_a_page_that_does_not_come_is_asked_for_again(
     s3_server: servers.Server, proxy: servers.Proxy, fault: servers.Fault

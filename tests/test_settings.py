@@ -33,9 +33,15 @@ def test_spark_keys_pass_through_as_text() -> None:
     }
 
 
+def test_82_keys_may_be_quoted_as_in_a_file() -> None:
+    settings = load([], ['motion."fps"=4', 'spark."spark.ui.enabled"=true', "'clip'.crf=30"])
+    assert (settings.motion.fps, settings.clip.crf, settings.spark) == (4, 30, {"spark.ui.enabled": "true"})
+
+
 @pytest.mark.parametrize(
     ("override", "said"),
     [
+        ('mot."ion=1', "--set: no section [mot]"),
         ("motion.fsp=1", "--set: no setting motion.fsp; did you mean motion.fps?"),
         ("moton.fps=1", "--set: no section [moton]; did you mean motion?"),
         ("motion", "--set motion: write it as section.key=value"),

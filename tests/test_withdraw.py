@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests import s3
-from udfs import withdraw
+from udfs import export_huggingface, withdraw
 from udfs.source import Params
 
 HERE = Params()
@@ -111,3 +111,15 @@ def test_a_clip_goes_out_of_a_store_as_well(export: Path, s3_server: s3.Server) 
     assert not list(withdraw.held("s3://withdraw/to", {"a"}, there))
     left = {name: (bucket / name).read_bytes() for name in names if (bucket / name).exists()}
     assert left == {name: (export / name).read_bytes() for name in names if name != "a.mp4"}
+
+
+def test_a_data_set_of_videos_keeps_its_layout(tmp_path: Path) -> None:
+    (tmp_path / "index").mkdir()
+    videos = pa.array([{"bytes": name.encode() * 1000, "path": f"{name}.mp4"} for name in "ab"], export_huggingface.VIDEO)
+    pq.write_table(pa.table({"video": videos, "clip_id": ["a", "b"]}), tmp_path / "0.parquet")
+    pq.write_table(pa.Table.from_pylist([row(clip, "0.parquet") for clip in "ab"]), tmp_path / "index" / "0.parquet")
+    withdraw.withdraw(str(tmp_path), {"a"}, HERE)
+    left = pq.ParquetFile(tmp_path / "0.parquet")
+    assert left.read()["clip_id"].to_pylist() == ["b"]
+    first = left.metadata.row_group(0).column(0)
+    assert (first.path_in_schema, first.compression, first.has_offset_index) == ("video.bytes", "UNCOMPRESSED", True)

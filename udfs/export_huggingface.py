@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from inspect import signature
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +20,11 @@ from udfs.remote import AnyPath, opened
 
 MEGA = 1_000_000
 GROUP_BYTES = 64 * MEGA  # of videos in a row group, which a reader and this writer hold in memory
+PAGE_BYTES = 256 << 10  # with which a page is full: a video of so much has one of its own
+BYTES = "video.bytes"  # the leaf of the videos themselves
+# As `datasets` chunks what it writes itself, and says in the file's metadata.
+CHUNKING = {"min_chunk_size": 256 << 10, "max_chunk_size": 1 << 20, "norm_level": 0}
+KNOWS_CHUNKING = "use_content_defined_chunking" in signature(pq.ParquetWriter).parameters  # pyarrow 21
 VIDEO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
@@ -37,11 +43,16 @@ def cost_sql(params: Params) -> tuple[str, int]:
 
 
 def write(part: Part, batches: Iterator[pa.RecordBatch]) -> None:
-    """`data/<part>.parquet`, whose row groups end where their videos reach GROUP_BYTES."""
+    """`data/<part>.parquet`, whose row groups end where their videos reach GROUP_BYTES.
+
+    The videos lie in it as they are, large ones each in a page of its own, and an index tells where
+    the pages are: a reader can seek to a video and in it. `datasets` writes them so itself
+    (huggingface/datasets #7971, #7976).
+    """
     clips: list[Clip] = []
     first = next(batches)
     schema = featured(first.schema)
-    with part.file(f"data/{part.name}.parquet", clips) as path, pq.ParquetWriter(path, schema, compression="zstd") as file:
+    with part.file(f"data/{part.name}.parquet", clips) as path, pq.ParquetWriter(path, schema, **layout(schema)) as file:
         held: list[tuple[pa.RecordBatch, bytes]] = []
         for one in _singly(chain([first], batches)):
             [row] = one.select(["clip_id", CLIP]).to_pylist()
@@ -53,6 +64,24 @@ def write(part: Part, batches: Iterator[pa.RecordBatch]) -> None:
                 held = []
         if held:
             file.write_table(_group(held, schema))
+
+
+def layout(schema: pa.Schema) -> dict[str, Any]:
+    """The options of a writer: a column of videos plain and uncompressed, the others compressed, pages indexed."""
+    with pq.ParquetWriter(empty := pa.BufferOutputStream(), schema):
+        pass
+    columns = pq.ParquetFile(empty.getvalue()).schema
+    leaves = [columns.column(i).path for i in range(len(columns))]
+    others = [leaf for leaf in leaves if leaf != BYTES]
+    options: dict[str, Any] = {
+        "compression": dict.fromkeys(others, "zstd") | ({BYTES: "none"} if BYTES in leaves else {}),
+        "use_dictionary": others,
+        "column_encoding": {BYTES: "PLAIN"} if BYTES in leaves else None,
+        "write_page_index": True,
+        "data_page_size": PAGE_BYTES,
+        "write_batch_size": 1,  # values after which a page may end
+    }
+    return options | ({"use_content_defined_chunking": CHUNKING} if KNOWS_CHUNKING else {})
 
 
 def read(path: AnyPath) -> bytes:
@@ -112,6 +141,8 @@ def featured(schema: pa.Schema) -> pa.Schema:
     fields = [field.with_type(_listed(field.type)) for field in schema if field.name not in (CLIP, PART, "video")]
     features = {"video": {"_type": "Video"}} | {field.name: feature(field.type) for field in fields}
     metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    if KNOWS_CHUNKING:
+        metadata["content_defined_chunking"] = json.dumps(CHUNKING)
     return pa.schema([pa.field("video", VIDEO), *fields], metadata)
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from udfs import source, store
+from udfs import export_huggingface, source, store
 from udfs.parts import INDEX
 
 Facts = dict[str, Any]  # of a file, as an index has them
@@ -123,13 +123,15 @@ def _tar(old: BinaryIO, path: str, names: Collection[str]) -> None:
 
 
 def _parquet(old: BinaryIO, path: str, names: Collection[str]) -> None:
-    """A table without the rows whose clip_id or id is a name."""
+    """A table without the rows whose clip_id or id is a name, laid out as it was."""
     with pq.ParquetFile(old) as table:
         column = "clip_id" if "clip_id" in table.schema_arrow.names else "id"
-        with pq.ParquetWriter(path, table.schema_arrow) as new:
-            for batch in table.iter_batches():
-                goes = pc.is_in(batch.column(column), pa.array(sorted(names), batch.schema.field(column).type))
-                new.write_batch(batch.filter(pc.invert(goes)))
+        with pq.ParquetWriter(path, table.schema_arrow, **export_huggingface.layout(table.schema_arrow)) as new:
+            for i in range(table.num_row_groups):
+                group = table.read_row_group(i)
+                goes = pc.is_in(group.column(column), pa.array(sorted(names), group.schema.field(column).type))
+                if (stays := group.filter(pc.invert(goes))).num_rows:
+                    new.write_table(stays)
 
 
 def _json(old: BinaryIO, path: str, names: Collection[str]) -> None:
