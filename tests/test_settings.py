@@ -37,6 +37,10 @@ def test_spark_keys_pass_through_as_text() -> None:
     ("override", "said"),
     [
         ("motion.fsp=1", "--set: no setting motion.fsp; did you mean motion.fps?"),
+        (
+            "limits.timeout_per_s=3",
+            "no setting limits.timeout_per_s any more; leave it out: limits.timeout_s is the time without",
+        ),
         ("moton.fps=1", "--set: no section [moton]; did you mean motion?"),
         ("motion", "--set motion: write it as section.key=value"),
         ("motion.fps=-1", "motion.fps: Input should be greater than"),
