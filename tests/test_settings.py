@@ -39,7 +39,7 @@ def test_spark_keys_pass_through_as_text() -> None:
         ("motion.fsp=1", "--set: no setting motion.fsp; did you mean motion.fps?"),
         (
             "limits.timeout_per_s=3",
-            "no setting limits.timeout_per_s any more; leave it out: limits.timeout_s is the time without",
+            "--set: no setting limits.timeout_per_s any more; leave it out: limits.timeout_s is",
         ),
         ("moton.fps=1", "--set: no section [moton]; did you mean motion?"),
         ("motion", "--set motion: write it as section.key=value"),
