@@ -14,6 +14,7 @@ REFUSED = re.compile(
     r"AccessDenied|ExpiredToken|InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|NoAuthWithAWSException|"
     r"Unable to load credentials|Status Code: 403"
 )
+JAVA = re.compile(r"^(?:Caused by: |: )?(?:[\w.$]+(?:Error|Exception): )*")  # what Java writes before it
 MAX_LINE = 400
 
 
@@ -27,4 +28,4 @@ def cause(error: BaseException) -> str | None:
         if isinstance(kind, type) and issubclass(kind, RunError):
             return raised["text"]
     line = next((line for line in text.splitlines() if REFUSED.search(line)), None)
-    return line.strip()[:MAX_LINE] if line else None
+    return f"{JAVA.sub('', line.strip())[:MAX_LINE]} (the output, or Spark's temporary directory)" if line else None

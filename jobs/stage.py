@@ -20,7 +20,7 @@ from jobs.run import Run
 from jobs.settings import Settings
 from jobs.tables import struct_type
 from schemas import TABLES
-from udfs import batching, waves
+from udfs import batching, bugs, waves
 from udfs.batching import Env
 from udfs.errors import PASSING
 from udfs.resources import Resources
@@ -163,7 +163,10 @@ def envelope(results: StructType) -> StructType:
 
 
 def _write(run: Run, stage: Stage, done: DataFrame, items: list[Row], started: datetime) -> history.Counts:
-    tally, written = history.tally(done), 0
+    checked = _checked(stage, done)
+    tally, written = history.tally(checked), 0
+    if tally.failed["BUG"] < max(bugs.MANY_VIDEOS, bugs.MOST * len(items)):
+        done = checked  # else what breaks a check does so, and stops the run
     if tally.num_ok:
         ok = done.where(F.col(batching.FAILURE[0]).isNull()).select(*columns(stage.table), "fingerprint")
         written = run.tables.append(stage.table, ok.withColumn("run_id", F.lit(run.run_id)), upsert=stage.upsert)
@@ -171,6 +174,19 @@ def _write(run: Run, stage: Stage, done: DataFrame, items: list[Row], started: d
     if "duration_s" in items[0]:
         facts["media_s"] = sum(item["duration_s"] or 0.0 for item in items)
     return history.record(run, stage.name, done, tally, facts)
+
+
+def _checked(stage: Stage, done: DataFrame) -> DataFrame:
+    """The rows of a stage's work, in which a row that breaks a check of its table is a bug that its input met."""
+    table = TABLES[stage.table]
+    checks = {name: F.expr(check) for name, check in table.checks.items()}
+    checks |= {f"{f.name} is not NULL": F.col(f.name).isNotNull() for f in _declared(stage) if not f.nullable}
+    broken = F.coalesce(*(F.when(~F.coalesce(check, F.lit(False)), F.lit(name)) for name, check in checks.items()), F.lit(None))
+    key, code, message = batching.FAILURE
+    what = (F.lit(f"a row that breaks a check of {table.name}: "), broken, F.lit(bugs.MET_BY), stage.key)
+    is_broken = F.col(key).isNull() & broken.isNotNull()
+    failed = {key: F.col(stage.key), code: F.lit("BUG"), message: F.concat(*what)}
+    return done.withColumns({name: F.when(is_broken, new).otherwise(F.col(name)) for name, new in failed.items()})
 
 
 def _size(item: Row) -> int:

@@ -20,7 +20,7 @@ TABLE = table(
     column("video_id", pa.string(), "uuid5 of the uri and a hash of the content", nullable=False),
     column("uri", pa.string(), "where the file lies", nullable=False),
     column("source_version", pa.string(), "size and time of change (or etag) when it was ingested", nullable=False),
-    column("content_tag", pa.string(), "size and a hash of head and tail: equal for equal bytes anywhere"),
+    column("content_tag", pa.string(), "size, a hash of head and tail, one of samples between: equal for equal bytes anywhere"),
     column("size", pa.int64(), "bytes"),
     column("container", pa.string(), "demuxer that reads it"),
     column("width", pa.int32(), "pixels, before rotation"),

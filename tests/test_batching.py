@@ -123,9 +123,8 @@ def test_a_bug_says_no_secret_of_an_address() -> None:
 
 
 def test_text_that_is_no_utf8_and_a_message_without_end_can_be_sent() -> None:
-    frame = batching.frame(
-        [batching.failure("k", MediaError("CORRUPT", "\udcff" + "x" * 10_000)), {"title": "a\udc80b"}], ["title"]
-    )
+    failed = batching.failure("k", MediaError("CORRUPT", "\udcff" + "x" * 10_000))
+    frame = batching.frame([failed, {"title": "a\udc80b"}], ["title"])
     assert frame["title"].tolist() == [None, "a\\udc80b"]
     assert len(pa.Table.from_pandas(frame.astype("object")).to_pandas()[FAILURE[2]][0]) <= batching.MAX_MESSAGE + 5
 

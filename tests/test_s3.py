@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests import clips
 from tests.footage import read_number, write_looped, write_numbered
@@ -131,6 +132,60 @@ def test_keys_that_are_wrong_stop_the_run(proxy: Proxy, uri: str, monkeypatch: p
 def test_who_may_not_read_is_denied(proxy: Proxy, uri: str) -> None:
     with pytest.raises(MediaError, match="DENIED: the store says AccessDenied"):
         s3.stat(uri, proxy.params(s3_anonymous=True))
+
+
+FAR = Params(s3_endpoint="http://127.0.0.1:9", s3_region="us-east-1", s3_anonymous=True, retry_s=0.0)  # is never asked
+
+
+def answering(status: int, code: str) -> Callable[[Any], Any]:
+    """A request to which a store says no."""
+
+    def attempt(client: Any) -> Any:
+        raise ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, "GetObject")
+
+    return attempt
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "told"),
+    [
+        (403, "InvalidObjectState", "DENIED"),
+        (403, "AccessDenied", "DENIED"),
+        (400, "KMS.DisabledException", "DENIED"),
+        (400, "InvalidRequest", "DENIED"),
+        (405, "MethodNotAllowed", "DENIED"),
+        (301, "PermanentRedirect", "DENIED"),
+        (418, "WhatIsThis", "DENIED"),
+        (416, "InvalidRange", "CHANGED"),
+        (412, "PreconditionFailed", "CHANGED"),
+        (404, "NoSuchKey", "NOT_FOUND"),
+        (599, "", "UNREACHABLE"),
+    ],
+)
+def test_73_what_a_store_says_of_one_object_is_its_failure(status: int, code: str, told: str) -> None:
+    with pytest.raises(MediaError, match=told):
+        s3.asked(answering(status, code), "bucket", FAR)
+
+
+@pytest.mark.parametrize("code", ["ExpiredToken", "InvalidAccessKeyId", "RequestTimeTooSkewed"])
+def test_73_what_it_says_of_the_keys_stops_the_run(code: str) -> None:
+    with pytest.raises(StoreError, match=f"s3://bucket: the store says {code}"):
+        s3.asked(answering(400, code), "bucket", FAR)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3://b b/k",
+        "s3://b\u00fccket/k",
+        "s3://arn:aws:s3:us-east-1:1:accesspoint/x/k",
+        "s3://bucket/\ud800",
+        f"s3://{'b' * 300}/k",
+    ],
+)
+def test_73_a_name_that_no_object_can_have_is_not_found(uri: str) -> None:
+    with pytest.raises(MediaError, match="NOT_FOUND"):
+        source.checked_path(uri, FAR)
 
 
 def test_no_keys_at_all_stop_the_run(proxy: Proxy, uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -43,6 +43,10 @@ def test_82_keys_may_be_quoted_as_in_a_file() -> None:
     [
         ('mot."ion=1', "--set: no section [mot]"),
         ("motion.fsp=1", "--set: no setting motion.fsp; did you mean motion.fps?"),
+        (
+            "limits.timeout_per_s=3",
+            "--set: no setting limits.timeout_per_s any more; leave it out: limits.timeout_s is",
+        ),
         ("moton.fps=1", "--set: no section [moton]; did you mean motion?"),
         ("motion", "--set motion: write it as section.key=value"),
         ("motion.fps=-1", "motion.fps: Input should be greater than"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -134,6 +135,49 @@ def test_a_change_of_head_or_tail_changes_the_tag(tmp_path: Path, offset: int) -
     data[offset] = 1
     path.write_bytes(data)
     assert source.content_tag(str(path)) != before
+
+
+def test_75_a_change_of_the_middle_changes_the_tag(tmp_path: Path) -> None:
+    path, data = tmp_path / "v", bytearray(os.urandom(1_000_000))
+    path.write_bytes(data)
+    whole = source.content_tag(str(path))
+    data[300_000:700_000] = bytes(400_000)
+    path.write_bytes(data)
+    laid_out = source.content_tag(str(path))
+    assert laid_out != whole
+    assert laid_out.split("-")[:2] == whole.split("-")[:2]
+
+
+def test_what_was_taken_down_by_its_head_and_tail_alone_stays_so() -> None:
+    assert source.matches("9-ab-cd", {"9-ab"})
+    assert source.matches("9-ab-cd", {"9-ab-cd"})
+    assert not source.matches("9-ab-cd", {"9-ab-ef", "9-cd"})
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (errno.EIO, "UNREACHABLE"),
+        (errno.ESTALE, "UNREACHABLE"),
+        (errno.ENOENT, "NOT_FOUND"),
+        (errno.ELOOP, "NOT_FOUND"),
+        (errno.EACCES, "NOT_FOUND"),
+    ],
+)
+@pytest.mark.parametrize("call", ["stat", "open"])
+def test_73_an_error_of_looking_at_a_file_is_its_failure(
+    number: int, code: str, call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "v.mp4"
+    path.write_bytes(b"x" * 200_000)
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(*((os, "stat", fail) if call == "stat" else (source, "opened", fail)))
+    with pytest.raises(MediaError) as e:
+        source.content_tag(source.checked_path(str(path), Params()))
+    assert e.value.code == code
 
 
 def test_version_tells_size_and_time(tmp_path: Path) -> None:
