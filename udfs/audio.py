@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, islice
@@ -44,6 +45,7 @@ class Stretch:
     start_s: float
     end_s: float
     language: str = ""
+    sought: bool = True  # not read from the beginning of the file
 
 
 @dataclass
@@ -52,6 +54,7 @@ class Heard:
 
     there_s: float = 0.0
     taken_s: float = 0.0
+    num_packets: int = 0
     problem: str = "it cannot be decoded"
 
     @property
@@ -71,6 +74,7 @@ def packets(source: Video, stretch: Stretch, out: OutputContainer, way: Way, hea
 
     Raises:
         UnfitError: the sound cannot be copied, found out at any packet.
+        BehindError: the file has to be read from its beginning.
         FFmpegError: the sound is damaged.
     """
     stream = soundtrack.choose(source.container.streams.audio, stretch.language)
@@ -97,20 +101,32 @@ def measure(source: Video, stretch: Stretch, heard: Heard) -> None:
 
 def _within(source: Video, stream: AudioStream, stretch: Stretch, heard: Heard) -> Packets:
     """The track's packets from shortly before the stretch to its end, or to where the file cannot be read on."""
-    heard.there_s = heard.taken_s = 0.0
-    end_s = stretch.start_s
+    heard.there_s, heard.taken_s, heard.num_packets = _claimed_s(stream, stretch), 0.0, 0
+    from_s = stretch.start_s if stretch.sought else -math.inf
+    end_s: float | None = None
     try:
-        for packet in soundtrack.timed(soundtrack.demuxed(source, stream, stretch.start_s)):
+        for packet in soundtrack.timed(soundtrack.demuxed(source, stream, from_s), stream):
             start_s = float((packet.pts or 0) * packet.time_base)
+            if end_s is None:
+                heard.there_s, end_s = 0.0, stretch.start_s  # what packets say counts more than the header
             if start_s >= stretch.end_s:
                 return
             length_s = float((packet.duration or 0) * packet.time_base)
-            heard.there_s += _overlap_s(max(start_s, end_s), start_s + length_s, stretch)
+            heard.there_s += 0 if packet.is_discard else _overlap_s(max(start_s, end_s), start_s + length_s, stretch)
             end_s = max(end_s, start_s + length_s)
-            yield packet
+            if start_s + length_s >= stretch.start_s - soundtrack.RUN_UP_S:
+                heard.num_packets += 1
+                yield packet
     except av.error.FFmpegError as e:
-        heard.there_s += max(0.0, stretch.end_s - end_s)
+        heard.there_s += max(0.0, stretch.end_s - (end_s or stretch.end_s))
         heard.problem = f"the file cannot be read on ({e.strerror})"
+
+
+def _claimed_s(stream: AudioStream, stretch: Stretch) -> float:
+    if not stream.duration or stream.start_time is None or stream.time_base is None:
+        return 0.0
+    start_s = float(stream.start_time * stream.time_base)
+    return _overlap_s(start_s, start_s + float(stream.duration * stream.time_base), stretch)
 
 
 def _overlap_s(start_s: float, end_s: float, stretch: Stretch) -> float:
@@ -122,8 +138,7 @@ def _copied(found: Packets, stream: AudioStream, stretch: Stretch, out: OutputCo
     trial = list(islice(wanted, TRIALS))
     if not trial:
         return iter(())
-    if not any(_decodes(packet) for packet in trial):
-        raise UnfitError("it cannot be decoded")
+    _try(trial, stream)
     copy = out.add_stream_from_template(stream)
     return _moved(chain(trial, wanted), copy, stretch.start_s, heard)
 
@@ -156,6 +171,8 @@ def _checked(wanted: Packets, stream: AudioStream, stretch: Stretch) -> Packets:
             raise UnfitError("its packets are too long, or do not say how long they are")
         if end_s is None and start_s > stretch.start_s + LATE_S:
             raise UnfitError("it begins behind the picture")
+        if packet.is_discard and start_s >= stretch.start_s:
+            raise UnfitError("an edit list hides some of it")
         slack_s = SLACK_S + float(packet.time_base)
         if end_s is not None and abs(start_s - end_s) > slack_s:
             raise UnfitError("its times have gaps, or fall")
@@ -186,12 +203,18 @@ def _kind(packet: Packet[AudioStream], stream: AudioStream) -> tuple[int, ...] |
     return None
 
 
-def _decodes(packet: Packet[AudioStream]) -> bool:
-    try:
-        packet.decode()
-    except av.error.FFmpegError:
-        return False
-    return True
+def _try(packets: list[Packet[AudioStream]], stream: AudioStream) -> None:
+    """Raise UnfitError unless some of the packets decode, to what the track's header says."""
+    context = stream.codec_context
+    claimed = context.sample_rate, context.channels
+    frames = list[AudioFrame]()
+    for packet in packets:
+        with suppress(av.error.FFmpegError):
+            frames += packet.decode()
+    if not frames:
+        raise UnfitError("it cannot be decoded")
+    if any((frame.sample_rate, frame.layout.nb_channels) != claimed for frame in frames):
+        raise UnfitError("its parameters are not those of its header")
 
 
 def _moved(wanted: Packets, stream: AudioStream, start_s: float, heard: Heard) -> Packets:
@@ -211,6 +234,8 @@ def _encoded(found: Packets, stream: AudioStream, stretch: Stretch, out: OutputC
         if frame.time is not None and frame.time + frame.samples / frame.sample_rate > stretch.start_s:
             break
     if not early:
+        if heard.num_packets:  # which are not even cut as they should be
+            heard.there_s = max(heard.there_s, _claimed_s(stream, stretch))
         return iter(())
     shape = _shape(early[-1])
     encoder = out.add_stream("aac", rate=shape.rate, layout=shape.layout)

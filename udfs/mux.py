@@ -6,14 +6,14 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import av.error
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from udfs import audio, encode, media
+from udfs import audio, encode, media, soundtrack
 from udfs.audio import Way
 from udfs.media import Limits
 from udfs.picture import SQUARE, sample_aspect
@@ -37,28 +37,39 @@ class Sound:
 
 
 def write(target: str, picture: Picture, sound: Sound | None, limits: Limits) -> str | None:
-    """Write the mp4, with its sound copied, else encoded, else without; returns what to tell of lost sound, None if all is there.
+    """Write the mp4, with its sound copied, else encoded, else without; returns a warning if sound is lost.
 
     Raises:
         FFmpegError, ValueError: it cannot be written without sound either.
     """
-    heard = audio.Heard()
-    for way in WAYS if sound is not None else ():
+    if sound is None:
+        _write(target, picture, None, WAYS[0], audio.Heard(), limits)
+        return None
+    problem = ""
+    for way in WAYS:
         heard = audio.Heard()
         try:
-            _write(target, picture, sound, way, heard, limits)
+            _write_with(sound, target, picture, way, heard, limits)
         except (av.error.FFmpegError, audio.UnfitError, ValueError) as e:
-            heard.problem = " ".join(str(e).split())
+            problem = " ".join(str(e).split())
         else:
             return heard.warning
-    _write(target, picture, None, "encode", heard, limits)
-    return _loss(sound, heard.problem, limits) if sound is not None else None
+    _write(target, picture, None, WAYS[0], audio.Heard(), limits)
+    return _loss(sound, problem, limits)
+
+
+def _write_with(sound: Sound, target: str, picture: Picture, way: Way, heard: audio.Heard, limits: Limits) -> None:
+    try:
+        _write(target, picture, sound, way, heard, limits)
+    except soundtrack.BehindError:
+        unsought = replace(sound, stretch=replace(sound.stretch, sought=False))
+        _write(target, picture, unsought, way, heard, limits)
 
 
 def _loss(sound: Sound, problem: str, limits: Limits) -> str | None:
     heard = audio.Heard()
     with media.open_video(sound.path, limits, timing=sound.timing) as source:
-        audio.measure(source, sound.stretch, heard)
+        audio.measure(source, replace(sound.stretch, sought=False), heard)
     heard.problem = problem
     return heard.warning
 

@@ -78,7 +78,7 @@ def _placed(pieces: Iterator[tuple[float, Samples]], start_s: float, rate: int) 
 
 def _offset(now: int | None, ahead: list[int], tolerance: float) -> int:
     if now is None:
-        return ahead[0]
+        return min(ahead)  # some fragmented files give every other frame the time of the next
     steps = [by - now for by in ahead]
     if all(step > tolerance for step in steps) or all(step < -tolerance for step in steps):
         return now + min(steps, key=abs)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import chain
+from typing import cast
 
 import av
 import av.error
@@ -12,7 +14,6 @@ from av.audio.stream import AudioStream
 from av.packet import Packet
 from av.stream import Disposition
 
-from udfs.decoding import rewind
 from udfs.languages import same_language
 from udfs.media import Video
 
@@ -24,7 +25,12 @@ LEAST_RUN_UP_S = 0.1
 SEEK_BACK_S = (RUN_UP_S, 2.0, 15.0, 60.0)
 FAR_S = 10.0  # a seek that lands so far before the wanted time and finds no sound before it: there is none
 FALL_S = 1.0  # times that fall by more than that belong to a clock that began again
+MOST_FRAMES = 2.5  # that a packet of one frame may claim to last: of HE-AAC twice what its header says
 NATIVE_LAYOUTS = ("mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1")
+
+
+class BehindError(Exception):
+    """No seek leads to before the wanted time: the file has to be read from its beginning."""
 
 
 def choose(streams: Iterable[AudioStream], language: str = "") -> AudioStream | None:
@@ -60,34 +66,25 @@ def name_layout(stream: AudioStream) -> None:
 def demuxed(source: Video, stream: AudioStream, start_s: float) -> Packets:
     """The packets of a track from shortly before a time on the container's clock, or from its first one.
 
+    `source` must have been opened just now: not every format can go back to its first packet.
+
     Raises:
+        BehindError: no seek leads before that time.
         FFmpegError: the file cannot be read on.
     """
     if source.timing.breaks:
         return _unrolled(source, stream, start_s - RUN_UP_S)
     if start_s - RUN_UP_S <= _first_s(source):
-        return _from_first(source, stream, start_s)
+        return _read(source, stream)
     # The second time by the track's own index: where pictures are rare, no key frame lies beside the sound.
     for of in (None, stream):
         for back_s in SEEK_BACK_S:
-            if not _seek(source, start_s - back_s, of):
-                continue
-            landed_s, first, following = _landing(source, stream)
+            landed_s, first, following = _sought(source, stream, start_s - back_s, of)
             begins_s = None if first is None else start_of(first)
             is_none_near = of is not None and landed_s <= start_s - FAR_S
             if (begins_s is not None and begins_s <= start_s - LEAST_RUN_UP_S) or is_none_near:
                 return following if first is None else chain([first], following)
-    return _from_first(source, stream, start_s)
-
-
-def _from_first(source: Video, stream: AudioStream, start_s: float) -> Packets:
-    """All packets of a track; its first one may lie before the first key frame, where a seek to the beginning leads."""
-    _rewind(source)
-    _, first, following = _landing(source, stream)
-    begins_s = None if first is None else start_of(first)
-    if first is None or begins_s is None or begins_s <= start_s + RUN_UP_S or not _seek(source, _first_s(source), stream):
-        return following if first is None else chain([first], following)
-    return _read(source, stream)
+    raise BehindError("no seek leads before its start")
 
 
 def _unrolled(source: Video, stream: AudioStream, start_s: float) -> Packets:
@@ -96,7 +93,6 @@ def _unrolled(source: Video, stream: AudioStream, start_s: float) -> Packets:
     Sound and picture lie beside each other in a file, and not exactly: of the shifts on both sides of a break, a packet
     gets the one by which it follows the packet before it.
     """
-    rewind(source)
     breaks = source.timing.breaks
     shifts = [0.0, *(b.shift_s for b in breaks)]
     number, segment = 0, 0
@@ -131,15 +127,28 @@ def _first_s(source: Video) -> float:
     return source.start_s if start is None else min(source.start_s, start / av.time_base)
 
 
-def _landing(source: Video, stream: AudioStream) -> tuple[float, Packet[AudioStream] | None, Packets]:
-    """Where a seek landed, by the first packet of sound or picture that has a time; the first one of sound; those after it."""
-    landed_s = float("inf")
+def _sought(
+    source: Video, stream: AudioStream, at_s: float, of: AudioStream | None
+) -> tuple[float, Packet[AudioStream] | None, Packets]:
+    """Where a seek lands, by the first packet of sound or picture that has a time; the first one of sound; those after it.
+
+    Raises:
+        BehindError: the format knows no seek; having tried may have moved to anywhere (FLV, MPEG).
+    """
+    try:
+        if of is None:
+            source.container.seek(round(at_s * av.time_base), backward=True)
+        else:
+            source.container.seek(round(at_s / (of.time_base or 1)), backward=True, stream=of)
+    except av.error.FFmpegError as e:
+        raise BehindError("the format knows no seek") from e
+    landed_s = math.inf
     following = _read_both(source, stream)
     for packet in following:
-        at_s = start_of(packet)
-        if at_s is not None:
-            landed_s = min(landed_s, at_s)
-        if packet.stream.index == stream.index and at_s is not None:
+        start_s = start_of(packet)
+        if start_s is not None:
+            landed_s = min(landed_s, start_s)
+        if packet.stream.index == stream.index and start_s is not None:
             return landed_s, packet, (p for p in following if p.stream.index == stream.index)
     return landed_s, None, iter(())
 
@@ -155,59 +164,47 @@ def _read_both(source: Video, stream: AudioStream) -> Packets:
             return
 
 
-def _seek(source: Video, at_s: float, of: AudioStream | None = None) -> bool:
-    try:
-        if of is None:
-            source.container.seek(round(at_s * av.time_base), backward=True)
-        else:
-            source.container.seek(round(at_s / (of.time_base or 1)), backward=True, stream=of)
-    except av.error.FFmpegError:
-        return False
-    return True
+def timed(packets: Packets, stream: AudioStream) -> Packets:
+    """The packets with times of showing and durations that can be used: missing and stray ones are replaced.
 
-
-def _rewind(source: Video) -> None:
-    """Go to the first packet; a clock that wraps begins below 0, where a seek to 0 is one into the middle."""
-    if not _seek(source, _first_s(source)):
-        _seek(source, 0.0)
-
-
-def timed(packets: Packets) -> Packets:
-    """The packets with times of showing that can be used: missing, repeated and stray ones are replaced.
-
-    Small steps back stay: there the track says twice what sounds.
+    Times that repeat, or fall by little, stay: several of them tell what is true (sound_samples.py).
     """
     end: int | None = None  # of the packet before
     last: int | None = None
+    raw: int | None = None
     shift = 0
     for packet, following in _with_next(packets):
-        stamp, after = _stamp(packet), _stamp(following)
-        length = packet.duration or 0
-        if stamp is not None:
-            stamp += shift
-        after = None if after is None else after + shift
-        if stamp is not None and last is not None and stamp < last - FALL_S / packet.time_base:
-            shift += (end or last) - stamp
-            stamp, after = end, None
-        at = _risen(stamp, after, length, last, end)
+        stamp, after, far = _stamp(packet), _stamp(following), round(FALL_S / packet.time_base)
+        at = end if stamp is None else stamp + shift
         if at is None:
             continue  # nothing before it has a time
-        if not length and after is not None and after > at:
-            length = after - at
+        if packet.is_discard and stamp is not None and stamp in (raw, after):
+            packet = _shown(packet)
+        raw = stamp
+        if stamp is not None and after is not None and after < stamp - far and end is not None and after + shift >= end - far:
+            at = end  # a stray one
+        elif last is not None and end is not None and at < last - far:
+            shift, at = shift + end - at, end
         packet.pts = packet.dts = at
-        last, end = at, at + length
+        packet.duration = _length(packet, stream) or (max(0, after + shift - at) if after is not None else 0)
+        last, end = at, at + packet.duration
         yield packet
 
 
-def _risen(stamp: int | None, after: int | None, length: int, last: int | None, end: int | None) -> int | None:
-    """The time of a packet by its stamp, that of the packet after it, and the packet before it."""
-    if stamp is None:
-        return end
-    if after is not None and after <= stamp:  # one of the two is wrong
-        fitting = after - length
-        if last is None or fitting > last:
-            return fitting
-    return end if stamp == last else stamp
+def _shown(packet: Packet[AudioStream]) -> Packet[AudioStream]:
+    """The packet without its flag that hides it: FFmpeg hides the second of two that a fragmented mp4 gives one time."""
+    shown = cast("Packet[AudioStream]", Packet(bytes(packet)))
+    shown.stream, shown.time_base, shown.duration = packet.stream, packet.time_base, packet.duration
+    return shown
+
+
+def _length(packet: Packet[AudioStream], stream: AudioStream) -> int:
+    """A packet's duration; in mp4 it may reach over a gap to the next packet."""
+    context, length = stream.codec_context, packet.duration or 0
+    if not has_decoder(stream) or not context.frame_size or not context.sample_rate:
+        return length
+    usual = context.frame_size / context.sample_rate / float(packet.time_base)
+    return length if length <= MOST_FRAMES * usual else round(usual)
 
 
 def _stamp(packet: Packet[AudioStream] | None) -> int | None:
