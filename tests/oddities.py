@@ -137,8 +137,8 @@ def circle(size: tuple[int, int], aspect: Fraction) -> Rgb:
     """A white disc on black that is round once pixels have this aspect."""
     width, height = size
     y, x = np.mgrid[:height, :width]
-    radius = min(width * aspect, height) * 0.4
-    inside = ((x - width / 2) * float(aspect)) ** 2 + (y - height / 2) ** 2 < float(radius) ** 2
+    radius = 0.4 * min(float(width * aspect), float(height))
+    inside = ((x - width / 2) * float(aspect)) ** 2 + (y - height / 2) ** 2 < radius**2
     return np.where(inside[..., None], np.uint8(235), np.uint8(16)).repeat(3, axis=2).astype(np.uint8)
 
 

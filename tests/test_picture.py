@@ -24,7 +24,7 @@ from udfs.tonemap import WHITE_NITS, compressed, hlg_nits, pq_nits, pq_signal
 from udfs.upright import ASPECT_CHANGED, SIZE_CHANGED, Upright
 
 ANAMORPHIC = Fraction(64, 45)  # of 640x512 shown as 16:9
-FLIPS = {  # degrees, mirrored across, mirrored down -> what NumPy does to the coded picture
+FLIPS: dict[tuple[float, bool, bool], Any] = {  # degrees, mirrored across, mirrored down -> what NumPy does to the coded picture
     (0, True, False): np.fliplr,
     (0, False, True): np.flipud,
     (90, False, False): lambda p: np.rot90(p, 1),
