@@ -1,9 +1,10 @@
-"""filter: clips, signals, aesthetics, duplicates -> verdicts"""
+"""filter: clips, videos, signals, aesthetics, duplicates -> verdicts"""
 
 from __future__ import annotations
 
 import argparse
 
+from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -24,11 +25,10 @@ def check(options: argparse.Namespace, settings: Settings) -> None:
 def judged(run: Run) -> DataFrame:
     """A verdict on every clip that counts: SQL only, so that a new threshold costs no decode."""
     params = run.settings.filter
-    clips = run.current("clips").select("clip_id", "video_id", "width", "height")
     signals = run.made("signals").drop("fingerprint", "run_id")
     aesthetic_score = F.col(f"score_{params.aesthetic_reduction}").alias("aesthetic_score")
     aesthetics = run.made("aesthetics").select("clip_id", aesthetic_score)
-    scored = clips
+    scored = accepted(run)
     for scores in (signals, aesthetics, _stood_for(run)):
         scored = scored.join(scores, on="clip_id", how="left")
     reasons = F.expr(reasons_sql(gates(params), params)).alias("reasons")
@@ -41,6 +41,21 @@ def judged(run: Run) -> DataFrame:
         F.lit(run.fingerprint("filter")).alias("fingerprint"),
         F.lit(run.run_id).alias("run_id"),
     )
+
+
+def accepted(run: Run) -> DataFrame:
+    """The clips that count, and whether `filter.where` is true of each.
+
+    Raises:
+        SettingsError: it is no SQL, or names a column that neither table has.
+    """
+    clips, videos = run.current("clips").alias("c"), run.tables.read("videos").alias("v")
+    joined = clips.join(videos, on=F.col("c.video_id") == F.col("v.video_id"), how="left")
+    try:
+        is_accepted = F.expr(f"coalesce(({run.settings.filter.where}), false)").alias("accepted")
+        return joined.select("c.clip_id", "c.video_id", "c.width", "c.height", is_accepted)
+    except (ParseException, AnalysisException) as e:
+        raise SettingsError(f"filter.where: {str(e).splitlines()[0]}") from e
 
 
 def _stood_for(run: Run) -> DataFrame:

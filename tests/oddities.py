@@ -10,6 +10,7 @@ import av
 import numpy as np
 from av.filter.graph import Graph
 from av.stream import Disposition
+from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
@@ -67,17 +68,19 @@ def shown(picture: Rgb, pix_fmt: str = "yuv420p") -> VideoFrame:
     return VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=pix_fmt, dst_color_range=ColorRange.MPEG)
 
 
-def interlaced(count: int, size: tuple[int, int] = (320, 240), top_first: bool = True, first: int = 0) -> Iterator[VideoFrame]:
-    """Frames of two fields: frame k shows number k in its first field, and a box that has moved on in its second."""
+def interlaced(
+    count: int, size: tuple[int, int] = (320, 240), top_first: bool = True, first: int = 0, pix_fmt: str = "yuv420p"
+) -> Iterator[VideoFrame]:
+    """Frames of two fields: frame k shows number k in its first field, and a bar that has moved on in its second."""
     graph = Graph()
-    source = graph.add_buffer(width=size[0], height=size[1], format="yuv420p", time_base=Fraction(1, 25))
+    source = graph.add_buffer(width=size[0], height=size[1], format=VideoFormat(pix_fmt), time_base=Fraction(1, 25))
     field = graph.add("setfield", "tff" if top_first else "bff")
     graph.link_nodes(source, field, graph.add("buffersink")).configure()
     for k in range(first, first + count):
         early, late = (moved(draw(k, size), 16 * k + step) for step in (0, 8))
         woven = late.copy()
         woven[int(not top_first) :: 2] = early[int(not top_first) :: 2]
-        frame = shown(woven)
+        frame = shown(woven, pix_fmt)
         frame.pts, frame.time_base = k, Fraction(1, 25)
         graph.vpush(frame)
         yield graph.vpull()
@@ -95,7 +98,7 @@ def moved(picture: Rgb, left_px: int) -> Rgb:
 def comb(picture: Rgb) -> float:
     """How much neighboring rows differ against rows two apart: over 1 where fields of two times are woven."""
     luma = picture[picture.shape[0] // 2 + 4 :].astype(float).mean(axis=2)
-    return float(np.abs(luma[1:-1] - luma[:-2]).mean() / max(0.1, np.abs(luma[2:] - luma[:-2]).mean()))
+    return float(np.abs(luma[1:-1] - luma[:-2]).mean() / max(1.0, np.abs(luma[2:] - luma[:-2]).mean()))
 
 
 def bars(size: tuple[int, int] = (448, 256)) -> Rgb:
@@ -134,8 +137,8 @@ def circle(size: tuple[int, int], aspect: Fraction) -> Rgb:
     """A white disc on black that is round once pixels have this aspect."""
     width, height = size
     y, x = np.mgrid[:height, :width]
-    radius = min(width * aspect, height) * 0.4
-    inside = ((x - width / 2) * float(aspect)) ** 2 + (y - height / 2) ** 2 < float(radius) ** 2
+    radius = 0.4 * min(float(width * aspect), float(height))
+    inside = ((x - width / 2) * float(aspect)) ** 2 + (y - height / 2) ** 2 < radius**2
     return np.where(inside[..., None], np.uint8(235), np.uint8(16)).repeat(3, axis=2).astype(np.uint8)
 
 

@@ -187,3 +187,20 @@ def test_clip_stats_count_as_nemo_curator_does(spark: SparkSession, done: Path) 
         "total_clip_duration": pytest.approx(5.0, abs=0.01),
         "max_clip_duration": pytest.approx(2.0, abs=0.01),
     }
+
+
+def test_a_condition_on_clips_and_their_videos_is_a_gate(manifest: Path, copy: Path) -> None:
+    assert curate(manifest, copy, "--set", "filter.where=v.container LIKE 'mov%' AND NOT v.is_hdr AND c.width = 320") == 0
+    films = {row["video_id"] for row in table(copy, "videos") if row["container"].startswith("mov")}
+    reasons = {row["video_id"] in films: row["reasons"] for row in table(copy, "verdicts")}
+    assert reasons == {True: [], False: ["where"]}
+
+
+@pytest.mark.parametrize("condition", ["v.is_hrd", "AND", "c.width"])
+def test_a_condition_that_is_none_is_refused_before_anything_is_cut(
+    manifest: Path, tmp_path: Path, condition: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert curate(manifest, tmp_path / "new", "--set", f"filter.where={condition}") != 0
+    told = capsys.readouterr().err
+    assert told.count("filter.where: ") == 1
+    assert "Traceback" not in told

@@ -24,7 +24,7 @@ from udfs.tonemap import WHITE_NITS, compressed, hlg_nits, pq_nits, pq_signal
 from udfs.upright import ASPECT_CHANGED, SIZE_CHANGED, Upright
 
 ANAMORPHIC = Fraction(64, 45)  # of 640x512 shown as 16:9
-FLIPS = {  # degrees, mirrored across, mirrored down -> what NumPy does to the coded picture
+FLIPS: dict[tuple[float, bool, bool], Any] = {  # degrees, mirrored across, mirrored down -> what NumPy does to the coded picture
     (0, True, False): np.fliplr,
     (0, False, True): np.flipud,
     (90, False, False): lambda p: np.rot90(p, 1),
@@ -150,7 +150,7 @@ def test_interlaced_frames_become_as_many_progressive_ones(tmp_path: Path) -> No
     path = oddities.write(tmp_path / "a.mp4", oddities.interlaced(30), options=WOVEN)
     assert media.probe(str(path), Limits())["field_order"] == "tt"
     woven, plain = (cut(path, tmp_path / mode, deinterlace=mode, crf=12) for mode in ("off", "auto"))
-    for made, least, most in ((woven, 50, 1e9), (plain, -1, 0.2)):
+    for made, least, most in ((woven, 3, 1e9), (plain, -1, 0.2)):
         shown = decoded(made["uri"])
         assert [read_number(frame) for frame in shown] == list(range(30))
         assert [frame.time for frame in shown] == pytest.approx([k / 25 for k in range(30)])

@@ -15,6 +15,9 @@ class Params:
     """[filter]: a gate is off until it is turned on; its threshold stands ready with the published value."""
 
     unscored: Annotated[Literal["keep", "drop"], Field(description="clips without the score a gate needs")] = "keep"
+    where: Annotated[
+        str, Field(min_length=1, description="SQL condition on c, the clip, and v, its video: NOT v.is_hdr AND c.width >= 640")
+    ] = "true"
     duplicates: Annotated[bool, Field(description="drop clips that another one stands for")] = True
     duplicate_eps: Annotated[float, Field(ge=0, le=2, description="duplicates by vectors have a cosine of at least 1 - eps")] = (
         0.1
@@ -65,8 +68,12 @@ def signal_gates(params: Params) -> list[Gate]:
 
 def gates(params: Params) -> list[Gate]:
     """All gates that are on, in the order in which their reasons are listed."""
-    aesthetic = aesthetic_gate(params)
-    return [*signal_gates(params), *([aesthetic] if aesthetic else [])]
+    return [*signal_gates(params), *(gate for gate in (aesthetic_gate(params), where_gate(params)) if gate)]
+
+
+def where_gate(params: Params) -> Gate | None:
+    """The gate of the user's own condition, whose answer is the column `accepted`, if there is one."""
+    return None if params.where == "true" else Gate("where", "accepted", "NOT accepted")
 
 
 def aesthetic_gate(params: Params) -> Gate | None:

@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 SQUARE = Fraction(1)
 MAX_ASPECT = 10  # a pixel wider or higher than this is a mistake in the header
 # These say nothing of the aspect themselves, and what the coded stream says may change: a broadcast turns from 4:3 to 16:9.
-WITHOUT_ASPECT = ("mpegts", "mpeg")
+WITHOUT_ASPECT = ("mpegts", "mpeg", "mpegvideo", "m4v")
 FIELD_ORDERS = ("unknown", "progressive", "tt", "bb", "tb", "bt")  # as AVFieldOrder numbers them
 PQ, HLG = 16, 18  # as AVColorTransferCharacteristic numbers them
 # FFmpeg's names, by its numbers (ITU-T H.273); 2 is unspecified.

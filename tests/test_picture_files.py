@@ -1,0 +1,144 @@
+"""Every container and codec, with every picture oddity that it can hold: the clip shows what a player shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from av.video.frame import VideoFrame
+
+from tests import oddities
+from tests.faults import builders
+from tests.footage import draw, read_number, rgb
+from tests.test_picture import ANAMORPHIC, aspect, cut, decoded, preview, signals
+from udfs import frames, media
+from udfs.limits import Limits
+from udfs.picture import HLG, PQ
+
+pytestmark = pytest.mark.files
+
+KINDS = [
+    ("mp4", "libx264", "yuv420p"),
+    ("mp4", "libsvtav1", "yuv420p"),
+    ("mp4", "libvpx-vp9", "yuv420p"),
+    ("mov", "libx265", "yuv420p"),
+    ("mov", "prores", "yuv422p10le"),
+    ("mov", "mjpeg", "yuvj420p"),
+    ("3gp", "mpeg4", "yuv420p"),
+    ("mkv", "libx264", "yuv444p"),
+    ("avi", "mpeg4", "yuv420p"),
+    ("flv", "libx264", "yuv420p"),
+    ("ts", "libx264", "yuv420p"),
+    ("ts", "libx265", "yuv420p"),
+    ("ts", "mpeg2video", "yuv420p"),
+    ("mpg", "mpeg2video", "yuv420p"),
+    ("mxf", "mpeg2video", "yuv422p"),
+]
+ILME = {"flags": "+ilme+ildct"}
+WOVEN = [
+    ("ts", "mpeg2video", ILME | {"b": "8M"}),
+    ("mpg", "mpeg2video", ILME | {"b": "8M"}),
+    ("mxf", "mpeg2video", ILME | {"b": "8M"}),
+    ("avi", "mpeg4", {"flags": "+ilme+ildct+qscale", "qscale": "3"}),
+    ("mp4", "libx264", ILME | {"x264-params": "interlaced=1:tff=1"}),
+    ("ts", "libx264", ILME | {"x264-params": "interlaced=1:tff=1"}),
+    ("mkv", "libx264", ILME | {"x264-params": "interlaced=1:tff=1"}),
+    ("mov", "prores", ILME),
+    ("mkv", "ffv1", ILME),
+]
+HDR = [
+    ("mp4", "libx265", "yuv420p10le"),
+    ("mov", "libx265", "yuv422p10le"),
+    ("mkv", "libx265", "yuv420p10le"),
+    ("ts", "libx265", "yuv420p10le"),
+    ("mp4", "libsvtav1", "yuv420p10le"),
+    ("mkv", "libsvtav1", "yuv420p10le"),
+    ("mp4", "libx264", "yuv420p10le"),
+    ("mp4", "libx264", "yuv420p"),
+    ("webm", "libvpx-vp9", "yuv420p"),  # whose stream cannot say it: only its container does
+    ("mov", "prores", "yuv422p10le"),
+    ("mkv", "ffv1", "yuv420p10le"),
+]
+
+
+@pytest.mark.parametrize(("suffix", "codec", "pix_fmt"), KINDS)
+def test_the_shape_of_pixels(tmp_path: Path, suffix: str, codec: str, pix_fmt: str) -> None:
+    disc = oddities.shown(oddities.circle((720, 576), ANAMORPHIC), pix_fmt)
+    path = oddities.write(tmp_path / f"a.{suffix}", iter([disc] * 30), codec, aspect=ANAMORPHIC)
+    assert media.probe(str(path), Limits())["sample_aspect_ratio"] == pytest.approx(float(ANAMORPHIC), rel=0.02)
+    made = cut(path, tmp_path)
+    assert float(aspect(made["uri"]) or 1) == pytest.approx(float(ANAMORPHIC), rel=0.02)  # FLV and MPEG-2 round it
+    row = signals(made, tmp_path)
+    for uri in (made["uri"], row["proxy_uri"]):
+        (picture,) = frames.one(uri, "middle", frames.target_res(-1), Limits())[1]
+        assert oddities.roundness(picture) == pytest.approx(1, abs=0.03)
+    assert oddities.roundness(preview(row)) == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize(("suffix", "codec", "options"), WOVEN)
+def test_interlaced(tmp_path: Path, suffix: str, codec: str, options: dict[str, str]) -> None:
+    pictures = oddities.interlaced(40, (720, 576), pix_fmt="yuv422p10le" if codec == "prores" else "yuv420p")
+    path = oddities.write(tmp_path / f"a.{suffix}", pictures, codec, options=options)
+    facts = media.probe(str(path), Limits())
+    assert facts["field_order"] in ("tt", "tb")
+    raw = decoded(str(path))
+    assert min(oddities.comb(rgb(frame)) for frame in raw) > 3
+    made = cut(path, tmp_path, crf=12)
+    assert made["num_frames"] == 40
+    assert [read_number(frame) for frame in decoded(made["uri"])] == list(range(40))
+    assert max(oddities.comb(rgb(frame)) for frame in decoded(made["uri"])) < 0.6
+
+
+@pytest.mark.parametrize("transfer", [PQ, HLG])
+@pytest.mark.parametrize(("suffix", "codec", "pix_fmt"), HDR)
+def test_hdr(tmp_path: Path, suffix: str, codec: str, pix_fmt: str, transfer: int) -> None:
+    picture = np.vstack([oddities.bars(), draw(5, (448, 256))])
+    pictures = (oddities.as_hdr(picture, transfer, pix_fmt=pix_fmt) for _ in range(30))
+    path = oddities.write(tmp_path / f"a.{suffix}", pictures, codec)
+    facts = media.probe(str(path), Limits())
+    assert (facts["is_hdr"], facts["bit_depth"]) == (True, 8 if pix_fmt == "yuv420p" else 10)
+    modes = ["transcode", *(["copy"] if codec not in ("prores", "ffv1") else [])]
+    for mode in modes:
+        made = cut(path, tmp_path / mode, mode=mode)
+        assert made["is_hdr"] == (mode == "copy")
+        row = signals(made, tmp_path / mode)
+        pictures_seen = [
+            frames.one(uri, "middle", frames.target_res(-1), Limits())[1][0] for uri in (made["uri"], row["proxy_uri"])
+        ]
+        for seen in (*pictures_seen, preview(row)):
+            assert np.abs(oddities.colors(seen) - np.array(oddities.BARS)).max() < 40
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg2video", "libx265"])
+@pytest.mark.parametrize("later", [(640, 360), (240, 180), (180, 320)])
+def test_sizes_that_change(tmp_path: Path, codec: str, later: tuple[int, int]) -> None:
+    sizes = [(320, 180), later]
+    parts = [
+        oddities.write(tmp_path / f"{k}.ts", oddities.numbered(25, size, first=25 * k), codec) for k, size in enumerate(sizes)
+    ]
+    made = cut(builders.join(tmp_path / "a.ts", *parts), tmp_path)
+    shown = decoded(made["uri"])
+    assert {(frame.width, frame.height) for frame in shown} == {(320, 180)}
+    assert made["picture_warning"] == "size changed midway"
+    # FFmpeg's decoder of MPEG-2 loses the frame that it holds when the size changes.
+    assert [read_number(_without_bars(frame, later)) for frame in shown[-20:]] == list(range(30, 50))
+
+
+def _without_bars(frame: VideoFrame, shape: tuple[int, int]) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
+    picture = rgb(frame)
+    width = round(picture.shape[0] * Fraction(*shape) / 2) * 2
+    left = (picture.shape[1] - width) // 2
+    return picture[:, max(0, left) : left + width]
+
+
+def test_interlaced_frames_of_a_shape_and_a_turn(tmp_path: Path) -> None:
+    """All of it at once, as an old camera's recording that was turned later."""
+    woven: Iterator[VideoFrame] = oddities.interlaced(20, (720, 576))
+    options = ILME | {"x264-params": "interlaced=1:tff=1"}
+    path = oddities.write(tmp_path / "a.mp4", woven, options=options, aspect=ANAMORPHIC, matrix=(180, False, False))
+    made = cut(path, tmp_path, crf=12)
+    assert aspect(made["uri"]) == ANAMORPHIC
+    assert [read_number(np.rot90(rgb(frame), 2)) for frame in decoded(made["uri"])] == list(range(20))
