@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import av
 import pandas as pd
 import pytest
 
+from jobs.history import Counts
 from tests import beeps
 from tests.beeps import Sound
 from tests.faults.builders import join
@@ -114,7 +116,7 @@ def test_recordings_that_overlap(tmp_path: Path) -> None:
     first = beeps.write(tmp_path / "1.ts", Sound(), length_s=6, options={"muxdelay": "0"})
     second = beeps.write(tmp_path / "2.ts", Sound(), length_s=6, first=6, start_s=5.8)
     path = join(tmp_path / "a.ts", first, second)
-    check(path, cut(path, tmp_path))
+    check(path, cut(path, tmp_path), truth=TRUTH)  # the second follows the first
 
 
 @pytest.mark.files
@@ -319,3 +321,8 @@ def crashing_with_sound(row: Row, params: Params, env: Env) -> list[Row]:
     if any(span["clip_id"] == "c1" for span in row["spans"]) and params.audio == "keep" and not row.get("audio_warning"):
         os.abort()
     return CUT(row, params, env)
+
+
+def test_the_last_line_counts_warnings() -> None:
+    counts = Counts(2, 2, Counter(), Counter({"audio_warning": 1})) + Counts(1, 1, Counter(), Counter({"audio_warning": 1}))
+    assert str(counts) == "done: 3 inputs, 3 rows written, no failures; 2 rows with audio_warning"
