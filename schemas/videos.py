@@ -31,7 +31,7 @@ TABLE = table(
     column("start_time_s", pa.float64(), "time of the first shown frame on the container's clock, seconds"),
     column("video_codec", pa.string(), "decoder name"),
     column("pixel_format", pa.string(), "as coded"),
-    column("audio_codec", pa.string(), "of the first audio stream, NULL without one"),
+    column("audio_codec", pa.string(), "of the sound track that is taken, NULL without one"),
     column("bit_rate_k", pa.int64(), "kbit a second of the video stream, else of the container"),
     column("rotation", pa.int32(), "degrees counter-clockwise that a player turns it by: 0, 90, 180, 270"),
     column("is_mirrored", pa.bool_(), "a player mirrors it left to right before it turns it"),

@@ -25,7 +25,7 @@ from udfs.timeline import BOUNDARY_TOLERANCE_S as BOUNDARY_TOLERANCE_S
 from udfs.timeline import Timing
 
 CLOCKED = ("mpegts", "mpeg", "flv", "live_flv", "asf")  # formats with a recorder's clock
-SOUGHT_BY_BYTE = ("mpegts", "mpeg")  # of these, which begin anywhere: their first byte is found by its place
+SOUGHT_BY_BYTE = ("mpegts", "mpeg", "flv", "live_flv")  # formats without an index, whose beginning is found by its place
 MAX_ERRORS = 1000  # packets refused, before a file is given up
 # How far before the wanted time a seek aims, one try after the other: without an index (MPEG-TS, FLV) it may land behind it.
 SEEK_BACK_S = (0.0, 2.0, 15.0, 60.0)
@@ -40,6 +40,7 @@ class Video:
     tally: Tally = field(default_factory=Tally)
     timing: Timing = field(default_factory=Timing)
     met: list[tuple[int, int]] | None = None  # times and durations of the packets decoded, in ticks, where they are kept
+    num_hidden: int = 0  # packets decoded whose frames an edit list hides
     zero_s: float | None = None  # the time stamp of the first shown frame, once it has been decoded
 
     @property
@@ -66,6 +67,12 @@ class Video:
         if self.stream.start_time is None or self.stream.time_base is None:
             return 0.0
         return float(self.stream.start_time * self.stream.time_base)
+
+    @property
+    def num_promised(self) -> int:
+        """Frames that the packets decoded until now promise, or the index of an mp4 that hides none of its frames."""
+        stated = self.stream.frames if self.is_indexed and not self.num_hidden else 0
+        return max(stated, len(self.met or ()))
 
     @property
     def has_own_clock(self) -> bool:
@@ -152,8 +159,8 @@ def _sought(video: Video, at_s: float, from_first: Iterator[VideoFrame]) -> Iter
         shown_s = None if first is None else video.shown_s(first)
         if first is not None and shown_s is not None and shown_s <= at_s + BOUNDARY_TOLERANCE_S:
             return chain([first], decoded)
-    if not moved:
-        return from_first
+    if not moved:  # a seek that fails may have left the place all the same
+        return _decoded(video) if _seek(video, 0.0) else from_first
     if first is None:
         return iter(())  # not a frame in the minute before: the file ends earlier
     rewind(video)
@@ -202,7 +209,8 @@ def _decoded(video: Video, found: Iterator[Packet[VideoStream]] | None = None) -
     for packet in packets(video) if found is None else found:
         if packet.has_sidedata("encryption_info"):
             raise MediaError("UNSUPPORTED", "encrypted")
-        if video.met is not None and packet.pts is not None and packet.size:
+        video.num_hidden += packet.is_discard
+        if video.met is not None and packet.pts is not None and packet.size and not packet.is_discard:
             video.met.append((packet.pts, packet.duration or 0))
         try:
             yield from packet.decode()

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from av.video.frame import VideoFrame
 
 from udfs import media, scaling
+from udfs.beats import beat
 from udfs.fits import Fit as Fit
 from udfs.fits import exactly as exactly
 from udfs.fits import pixels as pixels
@@ -42,8 +43,9 @@ def even(path: AnyPath, num_frames: int, fit: Fit, limits: Limits) -> tuple[Time
     """
     wanted = middles(_outline(path, limits)[1], num_frames)
     with media.open_video(path, limits) as video:
+        video.met = []
         found = _painted(video, on_screen(media.frames(video), wanted), fit)
-        video.tally.check(video.stream.frames, limits)
+        video.tally.check(video.num_promised, limits)
     return found
 
 
@@ -94,10 +96,11 @@ def stream(path: AnyPath, fps: Sequence[float], fit: Fit, limits: Limits) -> Ite
         MediaError: as `even`.
     """
     with media.open_video(path, limits) as video:
+        video.met = []
         painter = _Painter(video, fit)
         for rate, at_s, frame in nearest(media.frames(video), fps):
             yield rate, at_s, painter.picture(frame)
-        video.tally.check(video.stream.frames, limits)
+        video.tally.check(video.num_promised, limits)
 
 
 class _Painter:
@@ -144,6 +147,8 @@ def _outline(path: AnyPath, limits: Limits, *, whole: bool = False) -> tuple[Tim
         duration_s = video.duration_s
         try:
             for packet in video.container.demux(video.stream):
+                beat()
+                video.num_hidden += packet.is_discard
                 tally.frames += packet.size > 0
                 tally.corrupt += packet.is_corrupt
                 if packet.pts is not None and packet.time_base is not None and not packet.is_discard:
@@ -152,7 +157,7 @@ def _outline(path: AnyPath, limits: Limits, *, whole: bool = False) -> tuple[Tim
         except av.error.FFmpegError:  # the decode finds out what is wrong
             del begins[:]
         if whole:
-            tally.check(video.stream.frames, limits)
+            tally.check(video.num_promised, limits)
         tells = bool(begins) and not video.shows_by_decode_time
     starts = np.sort(np.array(begins)) - min(begins) if tells else np.zeros(1)
     return starts, end_s - min(begins) if begins else duration_s

@@ -15,7 +15,7 @@ from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from udfs import packet_times, timeline
+from udfs import packet_times, soundtrack, timeline
 from udfs.decoding import BOUNDARY_TOLERANCE_S as BOUNDARY_TOLERANCE_S
 from udfs.decoding import CLOCKED
 from udfs.decoding import Video as Video
@@ -82,7 +82,8 @@ def probe(path: AnyPath, limits: Limits) -> dict[str, Any]:
         first = next(frames(video), None)
         if first is None:
             raise MediaError("CORRUPT", "no frame could be decoded")
-        stream, audio = video.stream, next(iter(video.container.streams.audio), None)
+        stream, sounds = video.stream, video.container.streams.audio
+        audio = soundtrack.choose(sounds) or next(iter(sounds), None)
         facts = {
             "width": stream.width,
             "height": stream.height,
@@ -94,7 +95,7 @@ def probe(path: AnyPath, limits: Limits) -> dict[str, Any]:
             "start_time_s": video.start_s,
         } | picture_facts(video.stream, first[1])
         first_stamp, stated = None if video.shows_by_decode_time else first[1].pts, _stated(video)
-        is_indexed, sound_s, own_rate = video.is_indexed, _sound_s(video), stream.codec_context.framerate
+        is_indexed, sound_s, own_rate = video.is_indexed, _sound_s(audio), stream.codec_context.framerate
     is_read_whole = is_indexed or not isinstance(path, RemotePath) or not stated["header_duration_s"]
     measured = _measured(path, is_indexed, first_stamp, limits) if is_read_whole else _sampled(path, stated, limits)
     _check_time_scale(measured, stated["header_num_frames"] or 0, sound_s, float(own_rate or 0))
@@ -105,9 +106,8 @@ def probe(path: AnyPath, limits: Limits) -> dict[str, Any]:
     return facts | measured | {name: value for name, value in stated.items() if _differs(name, value, measured)}
 
 
-def _sound_s(video: Video) -> float:
+def _sound_s(stream: AudioStream | None) -> float:
     """Seconds of sound by the header; 0 if it does not say."""
-    stream = next(iter(video.container.streams.audio), None)
     return float(stream.duration * stream.time_base) if stream and stream.duration and stream.time_base else 0.0
 
 

@@ -15,6 +15,7 @@ from av.video.stream import VideoStream
 
 from udfs import audio, encode, media, soundtrack
 from udfs.audio import Way
+from udfs.beats import beat
 from udfs.media import Limits
 from udfs.picture import SQUARE, sample_aspect
 from udfs.remote import AnyPath
@@ -128,6 +129,7 @@ def _write(target: str, picture: Picture, sound: Sound | None, way: Way, heard: 
             source = opened.enter_context(media.open_video(sound.path, limits, timing=sound.timing))
             tracks.append(audio.packets(source, sound.stretch, out, way, heard))
         for packet in heapq.merge(*tracks, key=_decode_time):
+            beat()
             out.mux(packet)
 
 

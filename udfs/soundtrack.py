@@ -14,8 +14,9 @@ from av.audio.stream import AudioStream
 from av.packet import Packet
 from av.stream import Disposition
 
+from udfs.beats import beat
+from udfs.decoding import Video
 from udfs.languages import same_language
-from udfs.media import Video
 
 Packets = Iterator["Packet[AudioStream]"]
 
@@ -160,7 +161,10 @@ def _read(source: Video, stream: AudioStream) -> Packets:
 def _read_both(source: Video, stream: AudioStream) -> Packets:
     while True:
         with suppress(IndexError):  # PyAV's answer to another stream that begins midway
-            yield from (p for p in source.container.demux(source.stream, stream) if p.size)  # type: ignore[misc]
+            for packet in source.container.demux(source.stream, stream):
+                beat()
+                if packet.size:
+                    yield packet  # type: ignore[misc]
             return
 
 
