@@ -30,6 +30,7 @@ VIDEO = (
     "is_hdr",
     "start_time_s",
     "clock_breaks",
+    "reorder_s",
     "timing",
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from tests.footage import FAST, draw, write_numbered
 SMALL = (160, 120)
 FRAGMENTED = {"movflags": "frag_keyframe+empty_moov"}
 HYBRID = {"movflags": "frag_keyframe"}  # the moov counts only the first fragment
+STRAY_S = 9000.0
 WRAP_S = 2**33 / 90_000  # after which the clock of MPEG-TS begins again
 
 
@@ -30,16 +31,24 @@ def copy(
     end_s: float = math.inf,
     offset_s: float = 0.0,
     kind: str | None = None,
+    strays: Collection[int] = (),
 ) -> Path:
-    """The packets of a file in another container, those decoded in [start_s, end_s), with times that are so much later."""
+    """The packets of a file in another container, those decoded in [start_s, end_s), with times that are so much later.
+
+    The video packets with the numbers of `strays` are shown STRAY_S later than that.
+    """
     with av.open(str(source)) as given, av.open(str(path), "w", format=kind, options=options or {}) as out:
         streams = {stream.index: out.add_stream_from_template(stream) for stream in given.streams}
+        number = 0
         for packet in given.demux():
             if packet.dts is None or packet.pts is None or not start_s <= float(packet.dts * packet.time_base) < end_s:
                 continue
             again: Packet[Any] = Packet(bytes(packet))
             later = round(Fraction(offset_s) / packet.time_base)
             again.pts, again.dts, again.duration = packet.pts + later, packet.dts + later, packet.duration
+            if packet.stream.type == "video":
+                again.pts += round(STRAY_S / packet.time_base) * (number in strays)
+                number += 1
             again.time_base, again.is_keyframe = packet.time_base, packet.is_keyframe
             again.stream = streams[packet.stream.index]
             out.mux(again)

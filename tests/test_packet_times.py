@@ -122,6 +122,14 @@ def test_a_clock_that_breaks_is_unrolled(good: Path, tmp_path: Path, offset_s: f
     assert later == [n for at, n in zip(times, numbers, strict=True) if 2.4985 <= at < 2.9985]
 
 
+def test_single_frames_hours_ahead_are_put_in_their_place(good: Path, tmp_path: Path) -> None:
+    path = odd_times.copy(good, tmp_path / "v.mp4", strays=(50, 51))
+    facts = probe(path)
+    assert (facts["num_frames"], facts["duration_s"]) == (pytest.approx(120, abs=2), pytest.approx(4, abs=0.1))
+    with media.open_video(str(path), Limits(), timing=timeline.timing_of(facts)) as video:
+        assert [read_number(frame) for _, frame in media.frames(video, 1.0, 2.0)] == pytest.approx(list(range(30, 60)), abs=2)
+
+
 def test_a_picture_that_is_held_is_no_break(tmp_path: Path) -> None:
     facts = probe(odd_times.write_held(tmp_path / "v.mkv", 4, 15.0, audio="aac"))
     assert facts["clock_breaks"] is None

@@ -230,7 +230,21 @@ def packets(video: Video) -> Iterator[Packet[VideoStream]]:
     Where the clock has breaks the packets must be read from the first one on; they then come with times that rise over them.
     """
     found = cast("Iterator[Packet[VideoStream]]", demuxed(video, video.stream))
+    if video.timing.reorder_s is not None:
+        found = _in_order(found, video.timing.reorder_s)
     return found if not video.timing.breaks else _unrolled(found, video)
+
+
+def _in_order(found: Iterator[Packet[VideoStream]], reorder_s: float) -> Iterator[Packet[VideoStream]]:
+    """Packets, of which those that would be shown long before or after their neighbors get a time beside them."""
+    usual = 0
+    for packet in found:
+        if packet.pts is not None and packet.dts is not None:
+            if abs(float((packet.pts - packet.dts) * packet.time_base)) <= reorder_s:
+                usual = packet.pts - packet.dts
+            else:
+                packet.pts = packet.dts + usual
+        yield packet
 
 
 def _unrolled(found: Iterator[Packet[VideoStream]], video: Video) -> Iterator[Packet[VideoStream]]:

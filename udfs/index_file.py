@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import io
-import os
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from udfs.remote import AnyPath, opened, size
+from udfs.errors import read_fault
+from udfs.remote import AnyPath, SeekableFile, opened, size
 
 LARGE_SIZE, TO_THE_END = 1, 0  # what a box's 32-bit size may say instead of a size
-ZEROS = bytes(1 << 16)
+ZEROS = bytes(1 << 16)  # given at once, at most
+MOST_MISSING = 100  # times its own size that a file cut short may have had
 
 
-class IndexFile(io.RawIOBase):
+class IndexFile(SeekableFile):
     """A read-only mp4 of which everything but the contents of its `mdat` boxes is read.
 
     FFmpeg's demuxer reads every sample to make a packet of it. Where only the packets' times are wanted, which the index
@@ -23,7 +23,8 @@ class IndexFile(io.RawIOBase):
     """
 
     def __init__(self, path: AnyPath) -> None:
-        self._file, self._size, self._at = opened(path), size(path), 0
+        super().__init__(size(path))
+        self._file = opened(path)
         self._starts: list[int] = []  # of the media data
         self._ends: list[int] = []
         self._skips = False
@@ -31,37 +32,27 @@ class IndexFile(io.RawIOBase):
 
     def skip_media(self) -> None:
         """From now on, give zeros for media data."""
-        media = list(_media(self._file, self._size))
+        media = list(_media(self._file, self._num_bytes))
         self._starts, self._ends, self._skips = [start for start, _ in media], [end for _, end in media], True
-        self._size = max(self._size, *self._ends, 0)  # of a file cut short, the index tells what is missing
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
-        self._at = max(0, base + offset)
-        return self._at
+        # Of a file cut short, the index tells what is missing; a size that goes far beyond the file is a wrong one.
+        self._num_bytes = min(max(self._num_bytes, *self._ends, 0), MOST_MISSING * self._num_bytes)
 
     def read(self, wanted: int = -1, /) -> bytes:
         """At most so many bytes, up to where media data begins or ends."""
-        rest = max(0, self._size - self._at)
+        rest = max(0, self._num_bytes - self._at)
         wanted = rest if wanted < 0 else min(wanted, rest)
-        inside, until = self._stretch() if self._skips else (False, self._size)
+        inside, until = self._stretch() if self._skips else (False, self._num_bytes)
         wanted = max(0, min(wanted, until - self._at))
-        if inside:
-            data = ZEROS if wanted == len(ZEROS) else bytes(wanted)
-        else:
-            self._file.seek(self._at)
-            data = self._file.read(wanted)
+        data = ZEROS[:wanted] if inside else self._read(wanted)
         self._at += len(data)
         return data
+
+    def _read(self, wanted: int) -> bytes:
+        try:
+            self._file.seek(self._at)
+            return self._file.read(wanted)
+        except OSError as e:
+            raise read_fault(e) from e
 
     def close(self) -> None:
         self._file.close()
@@ -72,7 +63,7 @@ class IndexFile(io.RawIOBase):
         before = bisect_right(self._starts, self._at) - 1
         if before >= 0 and self._at < self._ends[before]:
             return True, self._ends[before]
-        return False, self._starts[before + 1] if before + 1 < len(self._starts) else self._size
+        return False, self._starts[before + 1] if before + 1 < len(self._starts) else self._num_bytes
 
 
 def _media(file: BinaryIO, size: int) -> Iterator[tuple[int, int]]:

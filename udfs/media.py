@@ -153,6 +153,7 @@ def _measured(path: AnyPath, is_indexed: bool, first_stamp: int | None, limits: 
             "frame_times": None if line.is_even else timeline.packed(line.times_s),
             "num_hidden_frames": found.num_hidden,
             "clock_breaks": [b._asdict() for b in found.breaks] or None,
+            "reorder_s": found.reorder_s,
             "timing": "index" if is_indexed else "packets",
         }
 

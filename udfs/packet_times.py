@@ -21,7 +21,9 @@ Ticks = npt.NDArray[np.int64]
 
 CLOCK_GAP_S = 1.0  # a jump of such a clock, if sound jumps with it; nothing that was recorded lies in it
 LONG_GAP_S = 10.0  # the same of other formats and of files without sound: FFmpeg's own threshold for a discontinuity
+MOST_READ, MIN_BYTES = 100, 1 << 20  # times the size of a file that its packets may have in all; of a file, at least
 REORDERED = 32  # packets among which the first one shown is looked for
+STRAY_S, MOST_STRAYS = 10.0, 0.05  # from its usual distance to decoding, before a time is wrong; share of packets at most
 NEAR_PACKETS = 400  # sound packets looked at on both sides of a gap, in the file's order
 # An AVI repeats a picture by a packet too small to hold one: no bytes, or a compressor's empty block.
 REPEATS_BYTES = 12
@@ -72,6 +74,7 @@ class Measured:
 
     timeline: Timeline
     breaks: tuple[Break, ...]
+    reorder_s: float | None  # as `timeline.Timing` has it
     num_hidden: int  # frames that the container's edit list hides
     is_vfr: bool
 
@@ -86,7 +89,8 @@ def measure(video: Video, first_stamp: int | None, limits: Limits) -> Measured:
     """
     found = _read(video, limits)
     base = float(video.stream.time_base or 1)
-    stamps, kinds = _stamps(video, found), np.array(found.kind)
+    stamps, reorder_s = _in_order(_stamps(video, found), np.array(found.dts), base)
+    kinds = np.array(found.kind)
     breaks = _breaks(video, found, stamps)
     shifts = np.zeros(len(stamps), np.int64)
     for number, ticks in breaks:
@@ -102,7 +106,7 @@ def measure(video: Video, first_stamp: int | None, limits: Limits) -> Measured:
     times = np.unique(unrolled[is_shown] - zero) * base
     timeline = _timeline(times, float(unrolled[last] - zero) * base, float(durations[last]), video)
     seconds = tuple(Break(number, ticks * base) for number, ticks in breaks)
-    return Measured(timeline, seconds, int((kinds == HIDDEN).sum()), _varies(timeline))
+    return Measured(timeline, seconds, reorder_s, int((kinds == HIDDEN).sum()), _varies(timeline))
 
 
 def sample(video: Video) -> tuple[Fraction, bool]:
@@ -127,10 +131,14 @@ def _read(video: Video, limits: Limits) -> _Packets:
     is_repeated = codec in SCREEN_CODECS or (video.container.format.name == "avi" and codec not in PACKED_CODECS)
     least, is_vp8 = REPEATS_BYTES if is_repeated else 0, codec in ("vp8", "libvpx")
     add_pts, add_dts, add_duration, add_kind = (a.append for a in (found.pts, found.dts, found.duration, found.kind))
+    left = MOST_READ * max(MIN_BYTES, video.container.size)
     for packet in demuxed(video, video.stream):
         size = packet.size
         if not size:
             continue
+        left -= size
+        if left < 0:
+            raise MediaError("CORRUPT", "its packets claim many times the bytes of the file")
         if len(found.pts) >= limits.max_frames:
             raise MediaError("TOO_LARGE", f"over {limits.max_frames} frames")
         pts, dts = packet.pts, packet.dts
@@ -157,6 +165,22 @@ def _stamps(video: Video, found: _Packets) -> Ticks:
     for i in missing:
         stated[i] = stated[i - 1] + step if i and stated[i - 1] != UNKNOWN else UNKNOWN
     return stated
+
+
+def _in_order(stamps: Ticks, dts: Ticks, base: float) -> tuple[Ticks, float | None]:
+    """The times with those mended that lie far from their packets' times of decoding, and how far the good ones lie at most.
+
+    An encoder that loses its clock for a moment sends single frames hours ahead; players show them so much later.
+    """
+    known = (stamps != UNKNOWN) & (dts != UNKNOWN)
+    if known.sum() < 3:
+        return stamps, None
+    ahead = np.where(known, stamps - dts, 0)
+    usual = int(np.median(ahead[known]))
+    strays = known & (np.abs(ahead - usual) * base > STRAY_S)
+    if not strays.any() or strays.sum() > MOST_STRAYS * known.sum():
+        return stamps, None
+    return np.where(strays, dts + usual, stamps), float(np.abs(ahead[known & ~strays]).max() * base)
 
 
 def _breaks(video: Video, found: _Packets, stamps: Ticks) -> list[tuple[int, int]]:

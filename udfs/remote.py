@@ -43,20 +43,11 @@ _blocks: OrderedDict[tuple[RemotePath, int], bytes] = OrderedDict()  # the one u
 _lock = threading.Lock()  # of `_blocks`: a worker's threads read at the same time
 
 
-class RemoteFile(io.RawIOBase):
-    """A read-only file over a store's ranges.
+class SeekableFile(io.RawIOBase):
+    """What files to read from share that have a size and a place in it."""
 
-    A read beyond what is held fetches the block it begins in, and more blocks the longer the stretch is that was read up to
-    there: FFmpeg reads a header in one place, an index in another, and packets in a row.
-
-    Raises:
-        MediaError: out of any read, what `fetch` raises.
-    """
-
-    def __init__(self, path: RemotePath) -> None:
-        self._path, self._at = path, 0
-        # By which FFmpeg tells formats that look alike, and which it repeats when it complains: so without a query.
-        self.name = path.uri.partition("?")[0].rpartition("/")[2]
+    def __init__(self, num_bytes: int) -> None:
+        self._num_bytes, self._at = num_bytes, 0
 
     def readable(self) -> bool:
         return True
@@ -68,9 +59,26 @@ class RemoteFile(io.RawIOBase):
         return self._at
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._path.stat.size}[whence]
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._num_bytes}[whence]
         self._at = max(0, base + offset)
         return self._at
+
+
+class RemoteFile(SeekableFile):
+    """A read-only file over a store's ranges.
+
+    A read beyond what is held fetches the block it begins in, and more blocks the longer the stretch is that was read up to
+    there: FFmpeg reads a header in one place, an index in another, and packets in a row.
+
+    Raises:
+        MediaError: out of any read, what `fetch` raises.
+    """
+
+    def __init__(self, path: RemotePath) -> None:
+        super().__init__(path.stat.size)
+        self._path = path
+        # By which FFmpeg tells formats that look alike, and which it repeats when it complains: so without a query.
+        self.name = path.uri.partition("?")[0].rpartition("/")[2]
 
     def readinto(self, buffer: Any, /) -> int:
         """Fill the buffer up to the end of a block; 0 at the end of the file."""

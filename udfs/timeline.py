@@ -36,6 +36,7 @@ class Timing:
 
     framerate: Fraction | None = None  # None: as the container states it
     breaks: tuple[Break, ...] = ()
+    reorder_s: float | None = None  # between decoding and showing a frame at most, where some frames state far more; else None
     start_s: float | None = None  # of the first shown frame on the container's clock; None: as the first decoded one says
 
 
@@ -85,7 +86,7 @@ def of_row(row: Mapping[str, Any]) -> Timeline:
 def timing_of(row: Mapping[str, Any]) -> Timing:
     """What decoding needs of a row of `videos`."""
     breaks = tuple(Break(int(b["packet"]), float(b["shift_s"])) for b in _listed(row.get("clock_breaks")))
-    return Timing(rate(float(row["framerate"])), breaks, row.get("start_time_s"))
+    return Timing(rate(float(row["framerate"])), breaks, row.get("reorder_s"), row.get("start_time_s"))
 
 
 def rate(framerate: float) -> Fraction:
