@@ -48,9 +48,7 @@ TABLE = table(
     column("frame_times", pa.binary(), "when each frame is shown, deflated; NULL where all lie on the frame rate's grid"),
     column("num_hidden_frames", pa.int64(), "frames that an edit list hides; NULL where only the header was read"),
     column("clock_breaks", BREAKS, "where the container's clock wraps, restarts or jumps; NULL if nowhere"),
-    column(
-        "reorder_s", pa.float64(), "seconds from decoding to showing a frame at most, where some claim far more; else NULL"
-    ),
+    column("reorder_s", pa.float64(), "seconds from decoding to showing a frame at most, where some claim far more; else NULL"),
     column("header_num_frames", pa.int64(), "frames as the header claims, where that differs"),
     column("header_framerate", pa.float64(), "frames per second as the header claims, where that differs"),
     column("header_duration_s", pa.float64(), "seconds as the header claims, where that differs"),

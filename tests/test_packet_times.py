@@ -11,9 +11,9 @@ import av
 import numpy as np
 import pytest
 
-from tests import odd_times
+from tests import field_pictures, odd_times
 from tests.faults import builders
-from tests.footage import read_number, write_looped, write_numbered
+from tests.footage import numbers, read_number, write_looped, write_numbered
 from tests.odd_times import SMALL
 from udfs import clip, ingest, media, source, split, timeline
 from udfs.batching import Env
@@ -114,12 +114,12 @@ def test_a_clock_that_breaks_is_unrolled(good: Path, tmp_path: Path, offset_s: f
     assert facts["duration_s"] == pytest.approx(4, abs=0.15)
     row = facts | {"start_time_s": facts["start_time_s"]}
     with media.open_video(str(path), Limits(), timing=timeline.timing_of(row)) as video:
-        times, numbers = zip(*((at, read_number(frame)) for at, frame in media.frames(video)), strict=True)
-        assert sorted(numbers) == list(numbers)
-        assert len(numbers) == facts["num_frames"] >= 118
+        times, seen = zip(*((at, read_number(frame)) for at, frame in media.frames(video)), strict=True)
+        assert sorted(seen) == list(seen)
+        assert len(seen) == facts["num_frames"] >= 118
         assert np.diff(times) == pytest.approx(1 / 30, abs=0.07)
         later = [read_number(frame) for _, frame in media.frames(video, 2.5, 3.0)]
-    assert later == [n for at, n in zip(times, numbers, strict=True) if 2.4985 <= at < 2.9985]
+    assert later == [n for at, n in zip(times, seen, strict=True) if 2.4985 <= at < 2.9985]
 
 
 def test_single_frames_hours_ahead_are_put_in_their_place(good: Path, tmp_path: Path) -> None:
@@ -142,6 +142,19 @@ def test_repeats_of_an_avi_are_no_frames(tmp_path: Path, codec: str, every: int)
     facts = probe(path)
     assert facts["num_frames"] == len(decoded(path)) == len(range(0, 91, every))
     assert facts["duration_s"] == pytest.approx(91 / 30, abs=0.1)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("suffix", ["ts", "mkv", "mp4"])
+def test_two_field_pictures_are_one_frame(tmp_path: Path, suffix: str, apart: bool) -> None:
+    if apart and suffix != "ts":
+        pytest.skip("only a transport stream sends fields apart")
+    path = field_pictures.write(tmp_path / f"v.{suffix}", 60, apart)
+    env = Env(media_root=str(tmp_path / "media"), fingerprint="f" * 16)
+    (video,) = ingest.facts({"uri": str(path)}, env)
+    assert (video["num_frames"], video["framerate"], video["is_vfr"]) == (60, pytest.approx(25), False)
+    (row,) = clip.cut(video | {"spans": split.spans(video, split.Params(), env)}, clip.Params(deinterlace="off"), env)
+    assert numbers(row["uri"]) == list(range(60))
 
 
 def test_a_frame_an_hour_is_a_legal_rate(tmp_path: Path) -> None:

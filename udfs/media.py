@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
+from itertools import islice, pairwise
 from types import MappingProxyType
 from typing import Any
 
@@ -13,6 +14,7 @@ from av.audio.codeccontext import AudioCodecContext
 from av.audio.stream import AudioStream
 from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from udfs import packet_times, soundtrack, timeline
@@ -41,6 +43,7 @@ PROGRAM_STREAM = (b"\x00\x00\x01\xba", b"\x00\x00\x01\xbb")
 PROTOCOLS = "file"
 # Of recordings whose picture begins long after their sound, or whose second picture comes late: bytes and microseconds read.
 LATE = {"probesize": "50000000", "analyzeduration": "120000000"}
+STEPS_LOOKED_AT = 6  # frames
 SLOWED = 4  # times the rate that packets show: a codec that states more contradicts their time scale
 
 
@@ -79,7 +82,8 @@ def probe(path: AnyPath, limits: Limits) -> dict[str, Any]:
             a limit on frames or seconds.
     """
     with open_video(path, limits) as video:
-        first = next(frames(video), None)
+        shown = frames(video)
+        first = next(shown, None)
         if first is None:
             raise MediaError("CORRUPT", "no frame could be decoded")
         stream, sounds = video.stream, video.container.streams.audio
@@ -95,15 +99,23 @@ def probe(path: AnyPath, limits: Limits) -> dict[str, Any]:
             "start_time_s": video.start_s,
         } | picture_facts(video.stream, first[1])
         first_stamp, stated = None if video.shows_by_decode_time else first[1].pts, _stated(video)
+        frame_step = _frame_step(shown) if first[1].interlaced_frame and not video.is_indexed else None
         is_indexed, sound_s, own_rate = video.is_indexed, _sound_s(audio), stream.codec_context.framerate
     is_read_whole = is_indexed or not isinstance(path, RemotePath) or not stated["header_duration_s"]
-    measured = _measured(path, is_indexed, first_stamp, limits) if is_read_whole else _sampled(path, stated, limits)
+    measured = _measured(path, is_indexed, (first_stamp, frame_step), limits) if is_read_whole else _sampled(path, stated, limits)
     _check_time_scale(measured, stated["header_num_frames"] or 0, sound_s, float(own_rate or 0))
     if measured["duration_s"] > limits.max_duration_s:
         raise MediaError("TOO_LARGE", f"{measured['duration_s']:.0f} s of video, over {limits.max_duration_s:.0f}")
     if measured["duration_s"] <= 0 or measured["num_frames"] < 2:
         raise MediaError("TOO_SHORT", f"{measured['num_frames']} frames in {measured['duration_s']:.3f} s")
     return facts | measured | {name: value for name, value in stated.items() if _differs(name, value, measured)}
+
+
+def _frame_step(shown: Iterator[tuple[float, VideoFrame]]) -> int | None:
+    """The ticks between the next frames of an interlaced video, whose packets may be a field each."""
+    stamps = [frame.pts for _, frame in islice(shown, STEPS_LOOKED_AT) if frame.pts is not None]
+    steps = sorted(b - a for a, b in pairwise(stamps))
+    return steps[len(steps) // 2] if steps else None
 
 
 def _sound_s(stream: AudioStream | None) -> float:
@@ -136,14 +148,14 @@ def _differs(name: str, stated: Any, measured: dict[str, Any]) -> bool:
     return stated is not None and abs(stated - own) > slack
 
 
-def _measured(path: AnyPath, is_indexed: bool, first_stamp: int | None, limits: Limits) -> dict[str, Any]:
+def _measured(path: AnyPath, is_indexed: bool, first: tuple[int | None, int | None], limits: Limits) -> dict[str, Any]:
     """The times of a video by all of its packets; of an mp4, by its index alone."""
     with ExitStack() as opened:
         index = opened.enter_context(closing(IndexFile(path))) if is_indexed else None
         video = opened.enter_context(open_video(path, limits, index=index))
         if index:
             index.skip_media()
-        found = packet_times.measure(video, first_stamp, limits)
+        found = packet_times.measure(video, *first, limits)
         line = found.timeline
         return {
             "num_frames": len(line.times_s),
