@@ -1,0 +1,74 @@
+"""What it costs to measure the times of an hour of video, beside decoding it and beside reading all of its packets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import av
+import pytest
+
+from tests.footage import write_looped, write_numbered
+from tests.odd_times import copy
+from udfs import media
+from udfs.limits import Limits
+from udfs.remote import RemotePath, Stat
+
+MINUTE, MINUTES, FPS = 60, 60, 30
+
+
+@pytest.fixture(scope="module")
+def minute(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A minute of 640x360 with sound."""
+    folder = tmp_path_factory.mktemp("minute")
+    return write_numbered(folder / "minute.mp4", MINUTE * FPS, FPS, (640, 360), audio="aac", gop=60, options={"bf": "2"})
+
+
+def cpu_s(work: Callable[[], object]) -> float:
+    started = time.process_time()
+    work()
+    return time.process_time() - started
+
+
+def bytes_read(path: Path) -> int:
+    """Bytes that a probe fetches, were the file elsewhere."""
+    data, fetched = path.read_bytes(), [0]
+
+    def fetch(uri: str, start: int, end: int, version: str) -> bytes:
+        fetched[0] += end - start
+        return data[start:end]
+
+    media.probe(RemotePath(f"s3://bucket/{path.name}", Stat(len(data), "1"), fetch), Limits())
+    return fetched[0]
+
+
+def demux(path: Path) -> int:
+    with av.open(str(path)) as container:
+        return sum(packet.size > 0 for packet in container.demux(video=0))
+
+
+def decode(path: Path) -> int:
+    with av.open(str(path)) as container:
+        container.streams.video[0].thread_count = 1
+        return sum(1 for _ in container.decode(video=0))
+
+
+def test_an_hour_costs_a_small_part_of_its_decode(minute: Path, tmp_path: Path) -> None:
+    hour = write_looped(minute, tmp_path / "hour.mp4", MINUTES, in_front=True)
+    decode_s = cpu_s(lambda: decode(minute)) * MINUTES
+    for name in ("hour.mp4", "hour.mkv", "hour.ts"):
+        path = hour if name == "hour.mp4" else copy(hour, tmp_path / name)
+        probe_s, demux_s = cpu_s(partial(media.probe, str(path), Limits())), cpu_s(partial(demux, path))
+        facts, size = media.probe(str(path), Limits()), path.stat().st_size
+        read = bytes_read(path) if facts["timing"] == "index" else size
+        print(
+            f"\n{name}: {facts['num_frames']} frames; probe {probe_s:.2f} s and {read / 1e6:.1f} of {size / 1e6:.0f} MB, ", end=""
+        )
+        print(f"demux {demux_s:.2f} s, decode {decode_s:.0f} s")
+        assert facts["num_frames"] == MINUTE * MINUTES * FPS
+        assert probe_s < decode_s / 20
+        assert probe_s < 3 * demux_s
+        if facts["timing"] == "index":
+            assert read < 0.1 * size
