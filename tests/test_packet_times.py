@@ -91,7 +91,7 @@ def test_a_rate_that_changes_late_is_found(tmp_path: Path) -> None:
     facts = probe(path)
     assert facts["is_vfr"]
     assert (facts["num_frames"], facts["duration_s"]) == (461, pytest.approx(18.033, abs=0.001))
-    assert timeline.unpacked(facts["frame_times"]) == pytest.approx(decoded(path), abs=1e-5)
+    assert timeline.unpack(facts["frame_times"]) == pytest.approx(decoded(path), abs=1e-5)
 
 
 @pytest.mark.parametrize("name", ["v.mkv", "v.flv"])
@@ -228,5 +228,5 @@ def test_what_was_planned_by_a_header_is_judged_by_the_packets_met(good: Path, t
 
 def test_times_survive_their_packing() -> None:
     times = np.cumsum(np.random.default_rng(0).uniform(0.001, 20_000, 5000))
-    assert timeline.unpacked(timeline.packed(times)) == pytest.approx(times, abs=1e-6)
-    assert len(timeline.packed(np.cumsum(np.full(100_000, 1 / 30)))) < 5000
+    assert timeline.unpack(timeline.pack(times)) == pytest.approx(times, abs=1e-6)
+    assert len(timeline.pack(np.cumsum(np.full(100_000, 1 / 30)))) < 5000

@@ -25,8 +25,8 @@ from udfs.remote import AnyPath
 from udfs.resources import EFFORT, Resources
 
 LANGUAGE = r"^([A-Za-z]{2,3}([-_][A-Za-z0-9]+)*)?$"
-FATAL: tuple[Code, ...] = ("CRASH", "TIMEOUT", "OOM")  # ends of the decoding process that sound may have caused
-MISSING_S = 0.5  # at the end of a file, by which its header may be wrong
+FATAL: tuple[Code, ...] = ("CRASH", "TIMEOUT", "OOM")  # failures of the decoding process that sound may have caused
+MISSING_S = 0.5  # by which a file may be shorter than its header states
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
 
 
@@ -70,7 +70,7 @@ def alone(unit: Row) -> list[Row]:
 
 
 def without_sound(unit: Row, error: MediaError) -> Row | None:
-    """The unit to try once more where its sound may have ended the decoding process; None where it cannot have."""
+    """The unit without its sound, if that may have ended the decoding process; else None."""
     if error.code not in FATAL or unit.get("audio_codec") is None:
         return None
     return unit | {"audio_warning": f"no sound: with it, {error.message}"}
@@ -109,7 +109,7 @@ def _recoded(path: AnyPath, spans: list[Row], row: Row, params: Params, env: Env
     bit_rate_k = row.get("bit_rate_k") if params.use_input_bit_rate else None
     timing = timeline.timing_of(row)
     with media.open_video(path, env.limits, accel, timing) as video, store.aside(env.media_root) as folder:
-        video.met = [] if row.get("timing") == "header" else None
+        video.decoded = [] if row.get("timing") == "header" else None
         takes = [transcode.Take(span, f"{folder}/{n}.mp4", encoder, bit_rate_k, gpu) for n, span in enumerate(spans)]
         return [_finished(take, path, video, row, params, env) for take in transcode.taken(takes, video)]
 
@@ -175,16 +175,16 @@ def _sound(path: AnyPath, video: Video, start_s: float, end_s: float, row: Row, 
 
 
 def _expected(span: Row, video: Video) -> int:
-    """How many frames a span ought to have: by the packets of the whole video, else by those met while it was decoded.
+    """How many frames a span ought to have, by the packets of the whole video, else by those decoded for it.
 
     Raises:
-        MediaError: PARTIAL where the packets end well before the span, which only the header had promised.
+        MediaError: PARTIAL if the packets end over MISSING_S before the span does.
     """
-    if span.get("num_frames") is not None or video.met is None:
+    if span.get("num_frames") is not None or video.decoded is None:
         return int(span.get("num_frames") or 0)
     base = float(video.stream.time_base or 1)
-    met = [(pts * base - video.start_s + media.BOUNDARY_TOLERANCE_S, duration * base) for pts, duration in video.met]
-    end_s = max((at_s + max(duration_s, 1 / float(video.framerate)) for at_s, duration_s in met), default=0.0)
+    shown = [(pts * base - video.start_s + media.BOUNDARY_TOLERANCE_S, duration * base) for pts, duration in video.decoded]
+    end_s = max((at_s + max(duration_s, 1 / float(video.framerate)) for at_s, duration_s in shown), default=0.0)
     if span["start_s"] < end_s < span["end_s"] - MISSING_S:
         raise MediaError("PARTIAL", f"the file ends {span['end_s'] - end_s:.1f} s before the span does")
-    return sum(span["start_s"] <= at_s < span["end_s"] for at_s, _ in met)
+    return sum(span["start_s"] <= at_s < span["end_s"] for at_s, _ in shown)

@@ -24,8 +24,8 @@ from udfs.limits import Tally
 from udfs.timeline import BOUNDARY_TOLERANCE_S as BOUNDARY_TOLERANCE_S
 from udfs.timeline import Timing
 
-CLOCKED = ("mpegts", "mpeg", "flv", "live_flv", "asf")  # formats with a recorder's clock
-SOUGHT_BY_BYTE = ("mpegts", "mpeg", "flv", "live_flv")  # formats without an index, whose beginning is found by its place
+CLOCKED = ("mpegts", "mpeg", "flv", "live_flv", "asf")  # formats whose time stamps are a recorder's clock
+BYTE_SEEKABLE = ("mpegts", "mpeg", "flv", "live_flv")  # formats without an index, whose beginning is sought by its offset
 MAX_ERRORS = 1000  # packets refused, before a file is given up
 # How far before the wanted time a seek aims, one try after the other: without an index (MPEG-TS, FLV) it may land behind it.
 SEEK_BACK_S = (0.0, 2.0, 15.0, 60.0)
@@ -39,8 +39,8 @@ class Video:
     stream: VideoStream
     tally: Tally = field(default_factory=Tally)
     timing: Timing = field(default_factory=Timing)
-    met: list[tuple[int, int]] | None = None  # times and durations of the packets decoded, in ticks, where they are kept
-    num_hidden: int = 0  # packets decoded whose frames an edit list hides
+    decoded: list[tuple[int, int]] | None = None  # time and duration of each packet decoded so far, in ticks; None: not recorded
+    num_hidden: int = 0  # packets decoded so far whose frames an edit list hides
     zero_s: float | None = None  # the time stamp of the first shown frame, once it has been decoded
 
     @property
@@ -70,18 +70,18 @@ class Video:
 
     @property
     def num_promised(self) -> int:
-        """Frames that the packets decoded until now promise, or the index of an mp4 that hides none of its frames."""
+        """Frames to expect by the packets decoded so far, or by the index of an mp4 that hides no frame."""
         stated = self.stream.frames if self.is_indexed and not self.num_hidden else 0
-        return max(stated, len(self.met or ()))
+        return max(stated, len(self.decoded or ()))
 
     @property
     def has_own_clock(self) -> bool:
-        """Whether packets carry a recorder's clock, which may wrap, restart or jump."""
+        """Whether time stamps are a recorder's clock, which may wrap, restart or jump."""
         return self.container.format.name in CLOCKED
 
     @property
     def is_indexed(self) -> bool:
-        """Whether the container is an mp4 or its kin, whose index tells the times of all packets."""
+        """Whether the container is of the mp4 family, whose index has the times of all packets."""
         return self.container.format.name.startswith("mov")
 
     @property
@@ -140,7 +140,7 @@ def _decoded_from(video: Video, at_s: float) -> Iterator[VideoFrame]:
     if video.zero_s is None:  # the header's start is not asked: it may be of another stream
         video.zero_s = video.shown_s(first) or 0.0
     if at_s > 0 and video.timing.breaks:
-        decoded = _skipped_to(video, at_s)
+        decoded = _decoded(video, packets_from(video, at_s))
     elif at_s > 0:
         decoded = _sought(video, at_s, chain([first], decoded))
     else:
@@ -159,7 +159,7 @@ def _sought(video: Video, at_s: float, from_first: Iterator[VideoFrame]) -> Iter
         shown_s = None if first is None else video.shown_s(first)
         if first is not None and shown_s is not None and shown_s <= at_s + BOUNDARY_TOLERANCE_S:
             return chain([first], decoded)
-    if not moved:  # a seek that fails may have left the place all the same
+    if not moved:  # a seek that fails may have changed the position all the same
         return _decoded(video) if _seek(video, 0.0) else from_first
     if first is None:
         return iter(())  # not a frame in the minute before: the file ends earlier
@@ -168,17 +168,9 @@ def _sought(video: Video, at_s: float, from_first: Iterator[VideoFrame]) -> Iter
     return _decoded(video)
 
 
-def _skipped_to(video: Video, at_s: float) -> Iterator[VideoFrame]:
-    """The frames from the last key frame at or before a time, found by reading on from the first packet.
-
-    A clock that breaks cannot be sought by. Reading packets costs a hundredth of decoding them.
-    """
-    return _decoded(video, packets_from(video, at_s))
-
-
 def packets_from(video: Video, at_s: float) -> Iterator[Packet[VideoStream]]:
-    """The packets from a key frame at or before a time, without decoding."""
-    if video.timing.breaks:
+    """The packets from a key frame at or before a time on."""
+    if video.timing.breaks:  # no seek works across breaks; reading packets costs a hundredth of decoding them
         rewind(video)
         return _from_key(packets(video), (at_s + video.start_s) / float(video.stream.time_base or 1))
     try:
@@ -191,17 +183,17 @@ def packets_from(video: Video, at_s: float) -> Iterator[Packet[VideoStream]]:
 
 
 def _from_key(found: Iterator[Packet[VideoStream]], stamp: float) -> Iterator[Packet[VideoStream]]:
-    """The packets from the last key frame at or before a time stamp on."""
-    held: list[Packet[VideoStream]] = []
+    """The packets from the last key frame at or before `stamp` (ticks) on."""
+    group: list[Packet[VideoStream]] = []
     for packet in found:
         is_key = packet.is_keyframe and packet.pts is not None
         if is_key and packet.pts is not None and packet.pts > stamp:
-            held.append(packet)
+            group.append(packet)
             break
         if is_key:
-            held.clear()
-        held.append(packet)
-    yield from held
+            group.clear()
+        group.append(packet)
+    yield from group
     yield from found
 
 
@@ -210,8 +202,8 @@ def _decoded(video: Video, found: Iterator[Packet[VideoStream]] | None = None) -
         if packet.has_sidedata("encryption_info"):
             raise MediaError("UNSUPPORTED", "encrypted")
         video.num_hidden += packet.is_discard
-        if video.met is not None and packet.pts is not None and packet.size and not packet.is_discard:
-            video.met.append((packet.pts, packet.duration or 0))
+        if video.decoded is not None and packet.pts is not None and packet.size and not packet.is_discard:
+            video.decoded.append((packet.pts, packet.duration or 0))
         try:
             yield from packet.decode()
         except av.error.EOFError:
@@ -225,18 +217,19 @@ def _decoded(video: Video, found: Iterator[Packet[VideoStream]] | None = None) -
 
 
 def packets(video: Video) -> Iterator[Packet[VideoStream]]:
-    """The packets, and an empty one at the end or where the file cannot be read on: the decoder then gives what it holds.
+    """The packets, and an empty one at the end or where reading fails, at which the decoder gives its last frames.
 
-    Where the clock has breaks the packets must be read from the first one on; they then come with times that rise over them.
+    If the clock has breaks, reading must begin at the first packet; the breaks are then taken out
+    of the packets' times.
     """
-    found = cast("Iterator[Packet[VideoStream]]", demuxed(video, video.stream))
+    demuxed = cast("Iterator[Packet[VideoStream]]", demux(video, video.stream))
     if video.timing.reorder_s is not None:
-        found = _in_order(found, video.timing.reorder_s)
-    return found if not video.timing.breaks else _unrolled(found, video)
+        demuxed = _without_strays(demuxed, video.timing.reorder_s)
+    return _without_breaks(demuxed, video) if video.timing.breaks else demuxed
 
 
-def _in_order(found: Iterator[Packet[VideoStream]], reorder_s: float) -> Iterator[Packet[VideoStream]]:
-    """Packets, of which those that would be shown long before or after their neighbors get a time beside them."""
+def _without_strays(found: Iterator[Packet[VideoStream]], reorder_s: float) -> Iterator[Packet[VideoStream]]:
+    """Packets with the times of strays, which lie over `reorder_s` from their decoding times, put beside their neighbors'."""
     usual = 0
     for packet in found:
         if packet.pts is not None and packet.dts is not None:
@@ -247,8 +240,8 @@ def _in_order(found: Iterator[Packet[VideoStream]], reorder_s: float) -> Iterato
         yield packet
 
 
-def _unrolled(found: Iterator[Packet[VideoStream]], video: Video) -> Iterator[Packet[VideoStream]]:
-    """The packets of a video, all of them, with times that rise over the breaks of its clock."""
+def _without_breaks(found: Iterator[Packet[VideoStream]], video: Video) -> Iterator[Packet[VideoStream]]:
+    """All packets of a video, with the breaks of its clock taken out of their times."""
     number, shift, left = 0, 0, list(video.timing.breaks[::-1])
     for packet in found:
         if packet.size:
@@ -260,8 +253,8 @@ def _unrolled(found: Iterator[Packet[VideoStream]], video: Video) -> Iterator[Pa
         yield packet
 
 
-def demuxed(video: Video, *streams: VideoStream | AudioStream) -> Iterator[Packet[Any]]:
-    """The packets of some streams, and an empty one of the video's at the end or where the file cannot be read on.
+def demux(video: Video, *streams: VideoStream | AudioStream) -> Iterator[Packet[Any]]:
+    """Read the packets of some streams, and an empty one of the video's at the end or where reading fails.
 
     Raises:
         MediaError: OOM for a packet over the memory limit.
@@ -286,8 +279,8 @@ def _seek(video: Video, at_s: float) -> bool:
     """Move to a key frame before a time after the first shown frame, or to the beginning; whether that was possible."""
     base = video.stream.time_base
     try:
-        if at_s <= 0 and video.container.format.name in SOUGHT_BY_BYTE:
-            video.container.seek(0, unsupported_byte_offset=True)  # a time would be sought on a clock that breaks
+        if at_s <= 0 and video.container.format.name in BYTE_SEEKABLE:
+            video.container.seek(0, unsupported_byte_offset=True)  # a seek by time fails on a clock that breaks
         elif base is None or at_s <= 0:
             video.container.seek(0)
         else:

@@ -1,4 +1,4 @@
-"""Find the frame rate on whose grid the times of frames lie, or that they lie on none."""
+"""The frame rate of a video by the times of its frames, and whether they are evenly spaced."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ STANDARD_RATES = (
     *(Fraction(24000, 1001), Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(30), Fraction(48), Fraction(50)),
     *(Fraction(60000, 1001), Fraction(60), *map(Fraction, (5, 10, 12, 15, 20, 90, 100, 120, 240))),
 )
-NEAR_RATE = 0.02  # by which a rate may miss the measured one and still be tried
-LEAST_DURATION = 0.2  # of the median spacing: FLV says 1 ms where it knows none
-SPACING_SLACK = 0.1  # of the median spacing, before the frame rate counts as varying
+NEAR_RATE = 0.02  # relative difference to the measured rate, up to which a candidate is tried
+LEAST_DURATION = 0.2  # of the median spacing; a shorter duration is not believed: FLV writes 1 ms where it knows none
+SPACING_SLACK = 0.1  # of the median spacing, by which spacing may differ in a constant frame rate
 
 
 def timeline_of(times: Times, last_s: float, duration_s: float, video: Video) -> Timeline:
-    """The frame rate of the times, and where the last picture ends, which the last packet shows from `last_s` on.
+    """The timeline of frames shown at `times` (s, rising, from 0).
 
-    Each time counts once: packets of one time are fields of one frame, or the pieces that a cut leaves at the end of a file.
+    `last_s` and `duration_s` are the time and duration of the last packet, which may only repeat the
+    last frame for longer.
     """
     count = len(times)
     typical = float(np.median(np.diff(times))) if count > 1 else float(1 / video.framerate)
@@ -35,14 +36,14 @@ def timeline_of(times: Times, last_s: float, duration_s: float, video: Video) ->
 
 
 def rate_of(times: Times, measured: float, stated: tuple[Fraction | None, ...]) -> Fraction:
-    """The frame rate that times lie on: what the container states, a standard one, or as measured."""
-    candidates = (*map(_snapped, filter(None, stated)), *STANDARD_RATES)
+    """The frame rate that fits the times: one the container states, else a standard one, else the measured one."""
+    candidates = (*map(_nearest_standard, filter(None, stated)), *STANDARD_RATES)
     exact = Fraction(measured).limit_denominator(1_000_000) if measured >= 1 else 1 / Fraction(1 / measured)
     return next((rate for rate in candidates if abs(float(rate) / measured - 1) < NEAR_RATE and _is_even(times, rate)), exact)
 
 
-def _snapped(rate: Fraction) -> Fraction:
-    """The standard rate that a container rounded off, as FLV writes 29.97."""
+def _nearest_standard(rate: Fraction) -> Fraction:
+    """The standard rate that a container has rounded, as FLV rounds 30000/1001 to 29.97; other rates unchanged."""
     return next((standard for standard in STANDARD_RATES if abs(rate / standard - 1) < 1e-4), rate)
 
 
@@ -51,7 +52,7 @@ def _is_even(times: Times, rate: Fraction) -> bool:
 
 
 def varies(timeline: Timeline) -> bool:
-    """Whether the spacing of the frames varies anywhere by more than a tenth."""
+    """Whether the spacing of two frames differs from the median by more than SPACING_SLACK."""
     gaps = np.diff(timeline.times_s)
     if timeline.is_even or len(gaps) < 3:
         return False

@@ -1,4 +1,4 @@
-"""An mp4 whose media data reads as zeros: what demuxing it costs is its index, wherever the file lies."""
+"""A file object over an mp4 that reads its index and gives zeros for its media data, so that demuxing it is cheap."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from typing import BinaryIO
 from udfs.errors import read_fault
 from udfs.remote import AnyPath, SeekableFile, opened, size
 
-LARGE_SIZE, TO_THE_END = 1, 0  # what a box's 32-bit size may say instead of a size
-ZEROS = bytes(1 << 16)  # given at once, at most
-MOST_MISSING = 100  # times its own size that a file cut short may have had
+LARGE_SIZE, TO_THE_END = 1, 0  # special values of a box's 32-bit size (ISO/IEC 14496-12, 4.2)
+ZEROS = bytes(1 << 16)  # returned by one read, at most
+MOST_MISSING = 100  # a truncated file is taken to have been at most this many times as large
 
 
 class IndexFile(SeekableFile):
-    """A read-only mp4 of which everything but the contents of its `mdat` boxes is read.
+    """A read-only mp4 whose `mdat` boxes read as zeros once `skip_media` has been called.
 
-    FFmpeg's demuxer reads every sample to make a packet of it. Where only the packets' times are wanted, which the index
-    holds, zeros do as well. Until `skip_media` is called the file reads as it is.
+    FFmpeg's demuxer reads every sample to make a packet of it. Where only the times of packets are
+    needed, which stand in the index, zeros do as well.
     """
 
     def __init__(self, path: AnyPath) -> None:
         super().__init__(size(path))
         self._file = opened(path)
-        self._starts: list[int] = []  # of the media data
+        self._starts: list[int] = []  # of media data, in bytes from the beginning
         self._ends: list[int] = []
         self._skips = False
         self.name = "index.mp4"
 
     def skip_media(self) -> None:
-        """From now on, give zeros for media data."""
+        """Give zeros for media data from now on."""
         media = list(_media(self._file, self._num_bytes))
         self._starts, self._ends, self._skips = [start for start, _ in media], [end for _, end in media], True
-        # Of a file cut short, the index tells what is missing; a size that goes far beyond the file is a wrong one.
+        # A truncated file ends where its boxes say it does; a size far beyond the file is damage.
         self._num_bytes = min(max(self._num_bytes, *self._ends, 0), MOST_MISSING * self._num_bytes)
 
     def read(self, wanted: int = -1, /) -> bytes:
-        """At most so many bytes, up to where media data begins or ends."""
+        """Read at most `wanted` bytes, up to where media data begins or ends."""
         rest = max(0, self._num_bytes - self._at)
         wanted = rest if wanted < 0 else min(wanted, rest)
         inside, until = self._stretch() if self._skips else (False, self._num_bytes)
@@ -59,7 +59,7 @@ class IndexFile(SeekableFile):
         super().close()
 
     def _stretch(self) -> tuple[bool, int]:
-        """Whether media data lies here, and where that changes."""
+        """Whether the current position lies in media data, and the offset at which that changes."""
         before = bisect_right(self._starts, self._at) - 1
         if before >= 0 and self._at < self._ends[before]:
             return True, self._ends[before]
@@ -67,7 +67,7 @@ class IndexFile(SeekableFile):
 
 
 def _media(file: BinaryIO, size: int) -> Iterator[tuple[int, int]]:
-    """Where the contents of each outermost `mdat` box begin and end, as its size says."""
+    """The first offset and the end of the contents of each top-level `mdat` box, by its stated size."""
     at = 0
     while at + 8 <= size:
         file.seek(at)

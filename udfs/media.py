@@ -34,17 +34,17 @@ from udfs.tracks import video_stream
 
 # ffconcat and HLS playlists open other files, even from under an .mp4 name: only these demuxers may run.
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,live_flv,asf,ogg,mxf,gxf,dv,dhav,rm,wtv,nut,ivf,yuv4mpegpipe"
-# Streams without a container: their demuxers count 25 frames a second, unless they are told how many there are. Bare H.264 and
-# HEVC have no times at all, and cannot be sought in.
+# Streams without a container: their demuxers assume 25 frames per second unless the option `framerate` says otherwise. Bare
+# H.264 and HEVC are left out, as they have no times at all and allow no seek.
 BARE = "mpegvideo,m4v"
 BARE_FPS = 25
 START_CODE = b"\x00\x00\x01"
 PROGRAM_STREAM = (b"\x00\x00\x01\xba", b"\x00\x00\x01\xbb")
 PROTOCOLS = "file"
-# Of recordings whose picture begins long after their sound, or whose second picture comes late: bytes and microseconds read.
+# Probing for recordings whose video begins long after their sound: bytes and microseconds.
 LATE = {"probesize": "50000000", "analyzeduration": "120000000"}
-STEPS_LOOKED_AT = 6  # frames
-SLOWED = 4  # times the rate that packets show: a codec that states more contradicts their time scale
+STEP_FRAMES = 6  # decoded to measure the time from frame to frame
+SLOWED = 4  # if the codec states over so many times the measured rate, the time scale may be wrong
 
 
 @contextmanager
@@ -53,8 +53,8 @@ def open_video(
 ) -> Iterator[Video]:
     """Open a file by the whitelists and find its video stream, by `tracks.video_stream`.
 
-    `accel` decodes it where it can; the frames come in the machine's memory all the same. `timing` is what was measured of it
-    before. `index` is the same file as one that may leave out its media data.
+    `accel` decodes it where it can; the frames come in the machine's memory all the same. `timing` is
+    what ingest measured. `index` is the same file as an object that can skip its media data.
 
     Raises:
         MediaError: UNSUPPORTED, DENIED, CORRUPT, NO_VIDEO or TOO_LARGE, before any frame is decoded.
@@ -112,19 +112,23 @@ def probe(path: AnyPath, limits: Limits) -> dict[str, Any]:
 
 
 def _frame_step(shown: Iterator[tuple[float, VideoFrame]]) -> int | None:
-    """The ticks between the next frames of an interlaced video, whose packets may be a field each."""
-    stamps = [frame.pts for _, frame in islice(shown, STEPS_LOOKED_AT) if frame.pts is not None]
+    """The median ticks between the next frames of an interlaced video, whose packets may be single fields."""
+    stamps = [frame.pts for _, frame in islice(shown, STEP_FRAMES) if frame.pts is not None]
     steps = sorted(b - a for a, b in pairwise(stamps))
     return steps[len(steps) // 2] if steps else None
 
 
 def _sound_s(stream: AudioStream | None) -> float:
-    """Seconds of sound by the header; 0 if it does not say."""
+    """The length of the sound that the header states, in s; 0 if it states none."""
     return float(stream.duration * stream.time_base) if stream and stream.duration and stream.time_base else 0.0
 
 
 def _check_time_scale(measured: dict[str, Any], stated_frames: int, sound_s: float, own_rate: float) -> None:
-    """Raise MediaError CORRUPT where a wrong time scale slows a video down: at its codec's own rate it fits the sound."""
+    """Refuse a video that a wrong time scale slows down: at its codec's own rate it would be as long as its sound.
+
+    Raises:
+        MediaError: CORRUPT.
+    """
     own_s = max(stated_frames, measured["num_frames"]) / own_rate if own_rate else 0.0
     if own_rate > SLOWED * measured["framerate"] and sound_s > 0 and abs(own_s / sound_s - 1) < 0.1:
         shown = f"frames at {measured['framerate']:.3g} per second"
@@ -132,7 +136,7 @@ def _check_time_scale(measured: dict[str, Any], stated_frames: int, sound_s: flo
 
 
 def _stated(video: Video) -> dict[str, Any]:
-    """What the header claims."""
+    """What the header states: the columns `header_*`."""
     rate = video.stream.average_rate
     return {
         "header_num_frames": video.stream.frames or None,
@@ -142,36 +146,36 @@ def _stated(video: Video) -> dict[str, Any]:
 
 
 def _differs(name: str, stated: Any, measured: dict[str, Any]) -> bool:
-    """Whether a header's claim is another than what was measured: by more than a frame, or a thousandth of the rate."""
+    """Whether a value of the header differs from the measured one by over 1.5 frames or a thousandth of the rate."""
     own = measured[name.removeprefix("header_")]
     slack = {"header_framerate": 0.001 * own, "header_duration_s": 1.5 / measured["framerate"]}.get(name, 0)
     return stated is not None and abs(stated - own) > slack
 
 
 def _measured(path: AnyPath, is_indexed: bool, first: tuple[int | None, int | None], limits: Limits) -> dict[str, Any]:
-    """The times of a video by all of its packets; of an mp4, by its index alone."""
+    """The columns on time of a video, by all of its packets; of an mp4, by its index alone."""
     with ExitStack() as opened:
         index = opened.enter_context(closing(IndexFile(path))) if is_indexed else None
         video = opened.enter_context(open_video(path, limits, index=index))
         if index:
             index.skip_media()
-        found = packet_times.measure(video, *first, limits)
-        line = found.timeline
+        measured = packet_times.measure(video, *first, limits)
+        line = measured.timeline
         return {
             "num_frames": len(line.times_s),
             "framerate": line.framerate,
             "duration_s": line.end_s,
-            "is_vfr": found.is_vfr,
-            "frame_times": None if line.is_even else timeline.packed(line.times_s),
-            "num_hidden_frames": found.num_hidden,
-            "clock_breaks": [b._asdict() for b in found.breaks] or None,
-            "reorder_s": found.reorder_s,
+            "is_vfr": measured.is_vfr,
+            "frame_times": None if line.is_even else timeline.pack(line.times_s),
+            "num_hidden_frames": measured.num_hidden,
+            "clock_breaks": [b._asdict() for b in measured.breaks] or None,
+            "reorder_s": measured.reorder_s,
             "timing": "index" if is_indexed else "packets",
         }
 
 
 def _sampled(path: AnyPath, stated: dict[str, Any], limits: Limits) -> dict[str, Any]:
-    """The times of a remote video without an index: as its header states them, at the rate of its first packets."""
+    """The columns on time of a remote video without an index, by its header and its first packets."""
     with open_video(path, limits) as video:
         rate, is_vfr = packet_times.sample(video)
     duration_s = stated["header_duration_s"]
@@ -201,10 +205,10 @@ def _opened(
 
 
 def _reopened_bare(path: AnyPath, container: InputContainer, options: dict[str, str], accel: HWAccel | None) -> InputContainer:
-    """A stream without a container, counted at the rate that its own header states.
+    """A stream without a container, opened once more at the frame rate that its own header states.
 
     Raises:
-        MediaError: CORRUPT for the inside of a container whose own header is damaged: its sound and times would be lost.
+        MediaError: CORRUPT for a container with a damaged header, whose sound and times would be lost.
     """
     with opened(path) as file:
         head = file.read(4)

@@ -103,7 +103,7 @@ def named(row: Row, found: list[Span], params: Params) -> list[Row]:
         MediaError: TOO_SHORT if there is none.
     """
     line = timeline.of_row(row)
-    # By their ids: two spans of the same frames would be one clip.
+    # By clip_id: two spans of the same frames would be one clip.
     rows = {r["clip_id"]: r for r in (_row(row, line, span, params.method) for span in found)}
     kept = [r for r in rows.values() if r["start_frame"] < r["end_frame"]]
     if not kept:
@@ -141,7 +141,7 @@ def _row(video: Row, line: Timeline, span: Span, method: str) -> dict[str, Any]:
     start_s, end_s = span
     held_s = line.held_s(start_s)
     start_frame, end_frame = line.first_frame(start_s) - (held_s > 0), line.first_frame(end_s)
-    # A frame that is held may be all that several spans show.
+    # Several spans may show nothing but the same held frame.
     frames = f"{start_frame}_{end_frame}" + (f"_{start_s:.3f}" if held_s else "")
     clip_id = uuid.uuid5(uuid.UUID(video["video_id"]), frames)
     num_frames = None if video.get("timing") == "header" else min(end_frame, len(line.times_s)) - start_frame

@@ -71,7 +71,7 @@ def find(video: Video, start_s: float, end_s: float, reach_s: float) -> Cut:
     if not keys:
         raise MediaError("UNSUPPORTED", f"no key frame in the {reach_s:g} s before {start_s:.3f} s to begin a copy at")
     first = keys[-1]
-    # What an edit list hides stays out, and with it the frames that are made from it.
+    # The copy ends before the first packet that an edit list hides: later frames may refer to it.
     run = list(takewhile(lambda s: not s.is_hidden, seen[first : _last(seen, first, end_s) + 1]))
     taken = [s for s in run if s.pts >= run[0].pts]
     final = max(taken, key=lambda s: s.pts)
@@ -105,7 +105,7 @@ def picture(path: AnyPath, cut: Cut, start_s: float, reach_s: float, limits: Lim
     @contextmanager
     def opened() -> Iterator[tuple[VideoStream, Iterator[Packet[VideoStream]]]]:
         with media.open_video(path, limits, timing=timing) as video:
-            demuxed = _coded(video, start_s - reach_s)
+            demuxed = _nonempty_packets(video, start_s - reach_s)
             run = islice(demuxed, cut.first, cut.first + len(cut.pts) + len(cut.dropped))
             yield video.stream, _shifted((packet for i, packet in enumerate(run) if i not in cut.dropped), cut)
 
@@ -124,7 +124,7 @@ def _shifted(packets: Iterator[Packet[VideoStream]], cut: Cut) -> Iterator[Packe
 def _seen(video: Video, from_s: float, end_s: float) -> list[_Seen]:
     base = video.stream.time_base or Fraction(1)
     seen = []
-    for packet in _coded(video, from_s):
+    for packet in _nonempty_packets(video, from_s):
         if packet.pts is None or video.shows_by_decode_time:
             raise MediaError("UNSUPPORTED", "no stream copy of packets that do not say when they are shown")
         if packet.dts is not None and float(packet.dts * base) - video.start_s >= end_s + REORDER_S:
@@ -134,5 +134,5 @@ def _seen(video: Video, from_s: float, end_s: float) -> list[_Seen]:
     return seen
 
 
-def _coded(video: Video, from_s: float) -> Iterator[Packet[VideoStream]]:
+def _nonempty_packets(video: Video, from_s: float) -> Iterator[Packet[VideoStream]]:
     return (packet for packet in packets_from(video, from_s) if packet.size)

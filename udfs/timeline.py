@@ -1,4 +1,4 @@
-"""Timeline: when each frame of a video is shown, how a row of `videos` keeps it, and which frames lie in a span."""
+"""The timeline of a video: when each frame is shown, how `videos` stores that, and which frames a span has."""
 
 from __future__ import annotations
 
@@ -16,42 +16,44 @@ import numpy.typing as npt
 Times = npt.NDArray[np.float64]  # seconds after the first shown frame
 
 BOUNDARY_TOLERANCE_S = 0.001  # Matroska rounds its times to ms: a frame this close to a boundary lies on it
-EVEN_TOLERANCE_S = 0.0015  # a time this close to its place on the grid of the frame rate was only rounded
-HELD_S, HELD_STEPS = 0.25, 2.5  # a span that begins this long before its first new frame begins with the one on screen
-LONG_HELD_S = 1.0  # in any video, however slow
-MAX_DENOMINATOR = 1001  # of frame rates: 30000/1001 is the finest that people use
+EVEN_TOLERANCE_S = 0.0015  # a time this close to a multiple of the frame duration was only rounded by its container
+# A span begins with the frame already on screen if that stays for longer than this: seconds, and median frame durations.
+HELD_S, HELD_STEPS = 0.25, 2.5
+LONG_HELD_S = 1.0  # long enough in any video, however low its frame rate
+MAX_DENOMINATOR = 1001  # of frame rates, as in 30000/1001
 MICROSECONDS = 1_000_000
 
 
 class Break(NamedTuple):
     """A place where a container's clock wraps, restarts or jumps, or where nothing was recorded for a while."""
 
-    packet: int  # of the video stream, counted from 0 in the file's order: the first one behind the break
-    shift_s: float  # seconds to add to the container's times from there on
+    packet: int  # number of the first video packet after the break, from 0 in file order
+    shift_s: float  # seconds to add to the container's times from that packet on
 
 
 @dataclass(frozen=True)
 class Timing:
-    """What decoding a video needs beside the file itself: its measured frame rate, and the breaks of its clock."""
+    """What decoding a video needs to know beside the file itself, as `packet_times` measured it."""
 
     framerate: Fraction | None = None  # None: as the container states it
     breaks: tuple[Break, ...] = ()
-    reorder_s: float | None = None  # between decoding and showing a frame at most, where some frames state far more; else None
-    start_s: float | None = None  # of the first shown frame on the container's clock; None: as the first decoded one says
+    # The longest true delay between a frame's decoding and presentation times; None unless some frames state a far longer one.
+    reorder_s: float | None = None
+    start_s: float | None = None  # of the first shown frame on the container's clock; None: that of the first decoded frame
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """The shown frames of a video: the k-th is shown from `times_s[k]` on, the last one until `end_s`."""
+    """The shown frames of a video: frame k is shown from `times_s[k]` on, the last one until `end_s`."""
 
     times_s: Times
     end_s: float
-    framerate: float  # of even frames their rate, else frames per second on average
-    is_even: bool  # every frame lies on the grid of the frame rate
+    framerate: float  # frames per second; the average if the frames are not evenly spaced
+    is_even: bool  # frame k is shown at k / framerate
 
     @cached_property
     def step_s(self) -> float:
-        """Seconds from frame to frame: the median where they vary."""
+        """Seconds from one frame to the next; the median if they vary."""
         if self.is_even or len(self.times_s) < 2:
             return 1 / self.framerate
         return float(np.median(np.diff(self.times_s)))
@@ -63,9 +65,9 @@ class Timeline:
         return int(np.searchsorted(self.times_s, at_s - BOUNDARY_TOLERANCE_S))
 
     def held_s(self, at_s: float) -> float:
-        """How long the frame on screen at a time has been there, if a span that begins then is to begin with it; else 0.
+        """Seconds for which the frame on screen at `at_s` has been shown, if a span from `at_s` includes it; else 0.
 
-        It is if it stays for a good while more: a slide, or a screen on which nothing happens.
+        A span includes a frame that stays on screen for long after `at_s`, such as a slide.
         """
         following = self.first_frame(at_s)
         if following == 0 or (self.is_even and self.framerate > 1 / HELD_S):
@@ -76,37 +78,38 @@ class Timeline:
 
 
 def of_row(row: Mapping[str, Any]) -> Timeline:
-    """The timeline that a row of `videos` keeps: its column `frame_times`, or the grid of its frame rate without one."""
+    """The timeline in a row of `videos`: by its column `frame_times`, else evenly spaced at its frame rate."""
     packed, framerate = row.get("frame_times"), float(row["framerate"])
     if packed is None:
         return Timeline(np.arange(int(row["num_frames"])) / framerate, float(row["duration_s"]), framerate, is_even=True)
-    return Timeline(unpacked(packed), float(row["duration_s"]), framerate, is_even=False)
+    return Timeline(unpack(packed), float(row["duration_s"]), framerate, is_even=False)
 
 
 def timing_of(row: Mapping[str, Any]) -> Timing:
-    """What decoding needs of a row of `videos`."""
-    breaks = tuple(Break(int(b["packet"]), float(b["shift_s"])) for b in _listed(row.get("clock_breaks")))
+    """The timing in a row of `videos`."""
+    breaks = tuple(Break(int(b["packet"]), float(b["shift_s"])) for b in _mappings(row.get("clock_breaks")))
     return Timing(rate(float(row["framerate"])), breaks, row.get("reorder_s"), row.get("start_time_s"))
 
 
 def rate(framerate: float) -> Fraction:
-    """A frame rate as the fraction that it was before it became a float; also of rates below one frame in 1001 seconds."""
+    """The fraction, such as 30000/1001, that a frame rate was before it became a float."""
     if framerate >= 1:
         return Fraction(framerate).limit_denominator(MAX_DENOMINATOR)
     return 1 / Fraction(1 / framerate).limit_denominator(MAX_DENOMINATOR)
 
 
-def packed(times_s: Times) -> bytes:
-    """Times as bytes for a column: their differences in whole microseconds, deflated; one to two bytes per frame."""
+def pack(times_s: Times) -> bytes:
+    """Times as bytes for a column: their differences in whole microseconds, compressed by zlib (1 to 2 bytes per frame)."""
     ticks = np.rint(times_s * MICROSECONDS).astype("<i8")
     return zlib.compress(np.diff(ticks, prepend=np.int64(0)).tobytes(), 6)
 
 
-def unpacked(data: bytes) -> Times:
-    """The times that `packed` made bytes of."""
+def unpack(data: bytes) -> Times:
+    """The times in seconds that `pack` encoded."""
     steps = np.frombuffer(zlib.decompress(data), "<i8")
     return np.cumsum(steps).astype(np.float64) / MICROSECONDS
 
 
-def _listed(breaks: Any) -> list[Mapping[str, Any]]:
+def _mappings(breaks: Any) -> list[Mapping[str, Any]]:
+    """Structs of a column as mappings, from pandas or from a Spark Row."""
     return [] if breaks is None else [b if isinstance(b, Mapping) else b.asDict() for b in breaks]

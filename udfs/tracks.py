@@ -1,4 +1,4 @@
-"""An open container -> the video track that counts: the longest real one, not a cover, a thumbnail or a preview."""
+"""Choose the video track of a container: the film, and not a cover, a thumbnail or a preview."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from av.video.stream import VideoStream
 
 from udfs.errors import MediaError
 
-# Pictures beside the film: FFmpeg's dispositions, and codecs of single pictures, which film cover art where there is another.
+# Pictures beside the film, by FFmpeg's dispositions, and codecs of single pictures, which are cover art beside another track.
 BESIDE = Disposition.timed_thumbnails | Disposition.still_image | Disposition.dependent | Disposition.metadata
 STILLS = {"mjpeg", "png", "apng", "bmp", "gif", "webp", "tiff", "ppm", "jpegls", "jpeg2000", "targa"}
 LEAST_SHARE = 0.5  # of the longest track's length
-SLOW_FPS, TIMES_FASTER = 2.0, 5.0  # a preview track: that slow, beside one so many times as fast
+SLOW_FPS, TIMES_FASTER = 2.0, 5.0  # a track of at most this rate is a preview, if another has so many times the rate
 
 
 def video_stream(container: InputContainer) -> VideoStream:
-    """The default one of the real video tracks, else the first of them.
+    """The track to read: the default one of those that can be the film, else the first of them.
 
-    Real are those left when what is of the film only in part has gone: attached pictures, tracks that are flagged as thumbnails,
-    stills or auxiliary, codecs of single pictures, depth and alpha maps, tracks much shorter than the longest, and previews of
-    a frame a second. A container that has nothing else is read by what it has.
+    These cannot be the film: attached pictures, tracks flagged as thumbnails, stills or auxiliary,
+    codecs of single pictures, depth and alpha maps, tracks much shorter than the longest, and
+    previews of about one frame per second. A rule that would leave no track is not applied.
 
     Raises:
         MediaError: NO_VIDEO, or UNSUPPORTED where nothing can be decoded.
@@ -39,7 +39,7 @@ def video_stream(container: InputContainer) -> VideoStream:
 
 
 def _without_beside(streams: list[VideoStream]) -> list[VideoStream]:
-    """Each rule only counts if it leaves something."""
+    """The tracks that are not beside the film; a rule that would leave none is not applied."""
     for is_beside in (_is_flagged, _is_still, _is_map):
         streams = [s for s in streams if not is_beside(s)] or streams
     return streams
@@ -68,7 +68,7 @@ def _without_previews(streams: list[VideoStream]) -> list[VideoStream]:
 
 
 def _length_s(stream: VideoStream) -> float | None:
-    """As the header states it; None where it does not. Matroska keeps it as text, if at all."""
+    """The length that the header states, in s; None if it states none. Matroska stores it as text, if at all."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     stated = next((text for key, text in stream.metadata.items() if key.upper().startswith("DURATION")), "")
@@ -82,4 +82,4 @@ def _fps(stream: VideoStream) -> float:
     length_s = _length_s(stream)
     if stream.frames and length_s:
         return stream.frames / length_s
-    return float(stream.average_rate or 0) or float(av.time_base)  # of what says nothing, nothing speaks against it
+    return float(stream.average_rate or 0) or float(av.time_base)  # a track of unknown rate is no preview

@@ -32,7 +32,7 @@ class Take:
 
     @property
     def begin_s(self) -> float:
-        """When the first frame of the span is shown in the video: before its start if it is held."""
+        """When the span's first frame appears in the video, in s; before the span if that frame is held."""
         begin_s: float = self.span["start_s"] - (self.span.get("held_s") or 0.0)
         return begin_s
 
