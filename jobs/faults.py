@@ -1,4 +1,4 @@
-"""An error out of Spark -> one line, if the machine, the output or the credentials are at fault and not this code."""
+"""Errors of the machine, the output or the credentials that end a run: the one line that the user sees of each."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import re
 from udfs.errors import RunError
 
 RAISED = re.compile(r"^(?:[\w.]*: )?(?P<module>udfs(?:\.\w+)+)\.(?P<name>\w+): (?P<text>.*)$", re.MULTILINE)  # in a worker
-# What Java says of a file system or a store; the whole line is shown.
+# Java's messages on file systems and stores.
 REFUSED = re.compile(
     r"No space left on device|Disk quota exceeded|Read-only file system|Too many open files|Permission denied|"
     r"AccessDenied|ExpiredToken|InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|NoAuthWithAWSException|"
     r"Unable to load credentials|Status Code: 403"
 )
-JAVA = re.compile(r"^(?:Caused by: |: )?(?:[\w.$]+(?:Error|Exception): )*")  # what Java writes before it
+JAVA = re.compile(r"^(?:Caused by: |: )?(?:[\w.$]+(?:Error|Exception): )*")  # class names before the message
 MAX_LINE = 400
 
 
 def cause(error: BaseException) -> str | None:
-    """What is to be said of an error, in one line; None if it is no fault of the place where the run takes place."""
+    """The line that explains an error; None if it is no error of the machine, the output or the credentials."""
     if isinstance(error, RunError):
         return " ".join(str(error).split())
     text = str(error)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM -> one line, and the exit status that a shell gives them: 130 and 143."""
+"""End the process on Ctrl-C and SIGTERM with one line and the usual exit status, 130 or 143."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import sys
 import threading
 from types import FrameType
 
-SHOW_CURSOR = "\x1b[?25h"  # which a live line has hidden
+SHOW_CURSOR = "\x1b[?25h"  # the progress line hides it
 
 
 def end_on_signals() -> None:
-    """Let this process end at once when it is asked to; what it has not committed, the next run does.
+    """Make SIGINT and SIGTERM end this process at once; the next run does what was not committed.
 
-    Nothing is tidied up: the process may be waiting for Spark, whose JVM ends with it, and with the JVM its Python workers and
-    theirs. A killed process leaves no more behind, and each run begins by removing that.
+    Nothing is cleaned up: the process may be waiting for Spark, whose JVM ends with it, as do the
+    JVM's Python workers and their children. Each run begins by removing what a killed one has left.
     """
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -23,7 +23,7 @@ def end_on_signals() -> None:
 
 
 def _end(number: int, _: FrameType | None) -> None:
-    shown = SHOW_CURSOR if sys.stderr.isatty() else ""
-    line = f"{shown}reelmill: stopped by {signal.Signals(number).name}; the same command goes on from what is in the tables\n"
+    prefix = SHOW_CURSOR if sys.stderr.isatty() else ""
+    line = f"{prefix}reelmill: stopped by {signal.Signals(number).name}; the same command goes on from what is in the tables\n"
     os.write(2, line.encode())
     os._exit(128 + number)

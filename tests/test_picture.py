@@ -20,7 +20,7 @@ from udfs.clip import Params
 from udfs.deinterlace import Deinterlacer
 from udfs.limits import Limits
 from udfs.picture import HLG, Orientation, field_order, orientation, true_size
-from udfs.tonemap import WHITE_NITS, compressed, hlg_nits, pq_nits, pq_signal
+from udfs.tonemap import WHITE_NITS, compress, hlg_nits, pq_nits, pq_signal
 from udfs.upright import ASPECT_CHANGED, SIZE_CHANGED, Upright
 
 ANAMORPHIC = Fraction(64, 45)  # of 640x512 shown as 16:9
@@ -232,11 +232,11 @@ def test_hdr_that_an_encoder_keeps_in_eight_bits_is_a_warning(tmp_path: Path) ->
 
 def test_the_curve_keeps_dark_light_and_ends_at_the_white_of_sdr() -> None:
     nits = np.array([0.0, 1, 10, 30, 100, 203, 400, 1000])
-    mapped = compressed(nits, 1000.0)
+    mapped = compress(nits, 1000.0)
     assert mapped[:4] == pytest.approx(nits[:4], abs=0.05)
     assert (np.diff(mapped) > 0).all()
     assert mapped[-1] == pytest.approx(WHITE_NITS, rel=0.001)
-    assert compressed(nits, WHITE_NITS)[:5] == pytest.approx(nits[:5], abs=0.05)  # of a master no brighter than SDR, nothing
+    assert compress(nits, WHITE_NITS)[:5] == pytest.approx(nits[:5], abs=0.05)  # of a master no brighter than SDR, nothing
 
 
 def test_transfers_are_those_of_the_standard() -> None:

@@ -1,4 +1,4 @@
-"""A stretch of a file's sound -> packets for an mp4: copied where mp4 may hold them as they are, encoded as AAC where not."""
+"""Copy a stretch of a file's sound into an mp4, or encode it as AAC, and measure how much of it is lost."""
 
 from __future__ import annotations
 
@@ -27,102 +27,103 @@ Way = Literal["copy", "encode"]
 COPYABLE = {"aac", "mp3", "ac3", "eac3", "opus", "alac", "flac"}
 AAC_RATES_HZ = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
 AAC_FRAME = 1024  # samples
-TRIALS = 5  # packets that are decoded to tell whether a stream can be
-LONGEST_COPIED_S = 0.2  # a longer packet reaches too far over either end of the stretch
+TRIALS = 5  # packets that are decoded before a copy, to check that the stream decodes
+LONGEST_COPIED_S = 0.2  # a longer packet reaches too far beyond the ends of the stretch
 SLACK_S = 0.002  # containers round the times of packets to ms
-LATE_S = 0.05  # a copy that begins later than its picture would need an edit list, which many readers pass over
-LEAST_LOSS_S = 0.1
+LATE_S = 0.05  # a copy that begins later than its picture needs an edit list, which many readers ignore
+LEAST_LOSS_S = 0.1  # a smaller loss gives no warning
 
 
 class UnfitError(Exception):
-    """This sound cannot be copied into an mp4, or not at all; its text says why."""
+    """This sound cannot be copied into an mp4; the text says why."""
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """Where the sound of a clip lies, in seconds on the clock of its container, and the language to prefer."""
+    """The sound of a clip: from when to when, in seconds on the clock of its container, and in which language."""
 
     start_s: float
     end_s: float
-    language: str = ""
-    sought: bool = True  # not read from the beginning of the file
+    language: str = ""  # to prefer, as a code of ISO 639
+    by_seek: bool = True  # False: the file is read from its beginning
 
 
 @dataclass
-class Heard:
-    """How much sound the source has in a stretch, and how much of it was taken over."""
+class Coverage:
+    """How much sound the source has in a stretch, and how much of it is in the clip."""
 
-    there_s: float = 0.0
-    taken_s: float = 0.0
+    source_s: float = 0.0
+    kept_s: float = 0.0
     num_packets: int = 0
     problem: str = "it cannot be decoded"
 
     @property
     def warning(self) -> str | None:
-        """What to tell of lost sound; None if all is there."""
-        if self.there_s - self.taken_s <= LEAST_LOSS_S:
+        """The text of the column `audio_warning`; None if no sound is lost."""
+        if self.source_s - self.kept_s <= LEAST_LOSS_S:
             return None
-        if self.taken_s <= 0:
+        if self.kept_s <= 0:
             return f"no sound: {self.problem}"
-        return f"{self.there_s - self.taken_s:.1f} s of {self.there_s:.1f} s of sound are missing: {self.problem}"
+        return f"{self.source_s - self.kept_s:.1f} s of {self.source_s:.1f} s of sound are missing: {self.problem}"
 
 
-def packets(source: Video, stretch: Stretch, out: OutputContainer, way: Way, heard: Heard) -> Packets:
+def packets(source: Video, stretch: Stretch, out: OutputContainer, way: Way, coverage: Coverage) -> Packets:
     """Add a stream to `out` and give its packets, whose time 0 is the start of the stretch; none if there is no sound.
 
-    A copied stretch begins with a packet from before it, which a player decodes and does not play.
+    A copied stretch begins with a packet from before it, which players decode and do not play.
 
     Raises:
-        UnfitError: the sound cannot be copied, found out at any packet.
-        BehindError: the file has to be read from its beginning.
+        UnfitError: the sound cannot be copied, which any packet may show.
+        SeekError: the file has to be read from its beginning.
         FFmpegError: the sound is damaged.
     """
     stream = soundtrack.choose(source.container.streams.audio, stretch.language)
     if stream is None:
-        heard.problem = "its track has no decoder"
-        measure(source, stretch, heard)
+        coverage.problem = "its track has no decoder"
+        measure(source, stretch, coverage)
         return iter(())
     soundtrack.name_layout(stream)
     copyable = stream.codec_context.codec.canonical_name in COPYABLE
     if way == "copy" and not copyable:
         raise UnfitError(f"mp4 does not hold {stream.codec_context.codec.canonical_name}")
-    found = _within(source, stream, stretch, heard)
-    return _copied(found, stream, stretch, out, heard) if way == "copy" else _encoded(found, stream, stretch, out, heard)
+    found = _packets_within(source, stream, stretch, coverage)
+    return _copy(found, stream, stretch, out, coverage) if way == "copy" else _encode(found, stream, stretch, out, coverage)
 
 
-def measure(source: Video, stretch: Stretch, heard: Heard) -> None:
-    """Find out how much sound there is, where none is taken over."""
+def measure(source: Video, stretch: Stretch, coverage: Coverage) -> None:
+    """Measure how much sound the stretch has, without taking any of it."""
     tracks = source.container.streams.audio
     stream = soundtrack.choose(tracks, stretch.language) or next(iter(tracks), None)
     if stream is not None:
-        for _ in _within(source, stream, stretch, heard):
+        for _ in _packets_within(source, stream, stretch, coverage):
             pass
 
 
-def _within(source: Video, stream: AudioStream, stretch: Stretch, heard: Heard) -> Packets:
-    """The track's packets from shortly before the stretch to its end, or to where the file cannot be read on."""
-    heard.there_s, heard.taken_s, heard.num_packets = _claimed_s(stream, stretch), 0.0, 0
-    from_s = stretch.start_s if stretch.sought else -math.inf
+def _packets_within(source: Video, stream: AudioStream, stretch: Stretch, coverage: Coverage) -> Packets:
+    """The track's packets from shortly before the stretch to its end, or to where reading fails."""
+    coverage.source_s, coverage.kept_s, coverage.num_packets = _stated_s(stream, stretch), 0.0, 0
+    from_s = stretch.start_s if stretch.by_seek else -math.inf
     end_s: float | None = None
     try:
-        for packet in soundtrack.timed(soundtrack.demuxed(source, stream, from_s), stream):
+        for packet in soundtrack.repair_times(soundtrack.packets_from(source, stream, from_s), stream):
             start_s = float((packet.pts or 0) * packet.time_base)
             if end_s is None:
-                heard.there_s, end_s = 0.0, stretch.start_s  # what packets say counts more than the header
+                coverage.source_s, end_s = 0.0, stretch.start_s  # packets are more reliable than the header
             if start_s >= stretch.end_s:
                 return
             length_s = float((packet.duration or 0) * packet.time_base)
-            heard.there_s += 0 if packet.is_discard else _overlap_s(max(start_s, end_s), start_s + length_s, stretch)
+            coverage.source_s += 0 if packet.is_discard else _overlap_s(max(start_s, end_s), start_s + length_s, stretch)
             end_s = max(end_s, start_s + length_s)
             if start_s + length_s >= stretch.start_s - soundtrack.RUN_UP_S:
-                heard.num_packets += 1
+                coverage.num_packets += 1
                 yield packet
     except av.error.FFmpegError as e:
-        heard.there_s += max(0.0, stretch.end_s - (end_s or stretch.end_s))
-        heard.problem = f"the file cannot be read on ({e.strerror})"
+        coverage.source_s += max(0.0, stretch.end_s - (stretch.end_s if end_s is None else end_s))
+        coverage.problem = f"the file cannot be read on ({e.strerror})"
 
 
-def _claimed_s(stream: AudioStream, stretch: Stretch) -> float:
+def _stated_s(stream: AudioStream, stretch: Stretch) -> float:
+    """Seconds of sound in the stretch by the track's header; 0 if it states no length."""
     if not stream.duration or stream.start_time is None or stream.time_base is None:
         return 0.0
     start_s = float(stream.start_time * stream.time_base)
@@ -133,18 +134,18 @@ def _overlap_s(start_s: float, end_s: float, stretch: Stretch) -> float:
     return max(0.0, min(end_s, stretch.end_s) - max(start_s, stretch.start_s))
 
 
-def _copied(found: Packets, stream: AudioStream, stretch: Stretch, out: OutputContainer, heard: Heard) -> Packets:
-    wanted = _checked(_with_one_before(found, stretch.start_s), stream, stretch)
+def _copy(found: Packets, stream: AudioStream, stretch: Stretch, out: OutputContainer, coverage: Coverage) -> Packets:
+    wanted = _check_copyable(_with_one_before(found, stretch.start_s), stream, stretch)
     trial = list(islice(wanted, TRIALS))
     if not trial:
         return iter(())
-    _try(trial, stream)
+    _check_decodes(trial, stream)
     copy = out.add_stream_from_template(stream)
-    return _moved(chain(trial, wanted), copy, stretch.start_s, heard)
+    return _shift_times(chain(trial, wanted), copy, stretch.start_s, coverage)
 
 
 def _with_one_before(found: Packets, start_s: float) -> Packets:
-    """The packets that sound at or after a time, behind the last one that does not."""
+    """The packets that end after a time, preceded by the last one that does not."""
     before: Packet[AudioStream] | None = None
     for packet in found:
         if float(((packet.pts or 0) + (packet.duration or 1)) * packet.time_base) > start_s:
@@ -156,11 +157,11 @@ def _with_one_before(found: Packets, start_s: float) -> Packets:
             before = packet
 
 
-def _checked(wanted: Packets, stream: AudioStream, stretch: Stretch) -> Packets:
-    """The packets of a copy, as long as they follow one another and are of one kind.
+def _check_copyable(wanted: Packets, stream: AudioStream, stretch: Stretch) -> Packets:
+    """The packets of a copy.
 
     Raises:
-        UnfitError: they are not.
+        UnfitError: they do not follow one another, or are not all of one kind.
     """
     end_s: float | None = None
     kind: tuple[int, ...] | None = None
@@ -170,7 +171,7 @@ def _checked(wanted: Packets, stream: AudioStream, stretch: Stretch) -> Packets:
         if not 0 < length_s <= LONGEST_COPIED_S:
             raise UnfitError("its packets are too long, or do not say how long they are")
         if end_s is None and start_s > stretch.start_s + LATE_S:
-            raise UnfitError("it begins behind the picture")
+            raise UnfitError("it begins after the picture")
         if packet.is_discard and start_s >= stretch.start_s:
             raise UnfitError("an edit list hides some of it")
         slack_s = SLACK_S + float(packet.time_base)
@@ -187,7 +188,7 @@ def _checked(wanted: Packets, stream: AudioStream, stretch: Stretch) -> Packets:
 
 
 def _kind(packet: Packet[AudioStream], stream: AudioStream) -> tuple[int, ...] | None:
-    """The fields of a packet's own header that say its rate and channels; None for codecs whose packets have none."""
+    """The fields on rate and channels in a packet's own header; None for codecs whose packets have no header."""
     head = bytes(memoryview(packet)[:7])
     if len(head) < 7:
         return None
@@ -198,13 +199,17 @@ def _kind(packet: Packet[AudioStream], stream: AudioStream) -> tuple[int, ...] |
         return head[1] & 0xFE, head[2] & 0x0C, int(head[3] >> 6 == 3)
     if codec == "ac3" and head[:2] == b"\x0b\x77":  # rate, version, channels
         return head[4] & 0xC0, head[5] & 0xF8, head[6] & 0xE0
-    if codec == "eac3" and head[:2] == b"\x0b\x77" and head[2] >> 6 != 1:  # rate and channels, but of a dependent stream
+    if codec == "eac3" and head[:2] == b"\x0b\x77" and head[2] >> 6 != 1:  # rate and channels, except in dependent streams
         return (head[4] & 0xCF,)
     return None
 
 
-def _try(packets: list[Packet[AudioStream]], stream: AudioStream) -> None:
-    """Raise UnfitError unless some of the packets decode, to what the track's header says."""
+def _check_decodes(packets: list[Packet[AudioStream]], stream: AudioStream) -> None:
+    """Decode some packets.
+
+    Raises:
+        UnfitError: none decodes, or their rate and channels are not those of the track's header.
+    """
     context = stream.codec_context
     claimed = context.sample_rate, context.channels
     frames = list[AudioFrame]()
@@ -217,30 +222,30 @@ def _try(packets: list[Packet[AudioStream]], stream: AudioStream) -> None:
         raise UnfitError("its parameters are not those of its header")
 
 
-def _moved(wanted: Packets, stream: AudioStream, start_s: float, heard: Heard) -> Packets:
-    """The packets with times from the start of the stretch on; what is copied is taken over, whatever it holds."""
+def _shift_times(wanted: Packets, stream: AudioStream, start_s: float, coverage: Coverage) -> Packets:
+    """The packets with times from the start of the stretch on; what is copied counts as kept, damaged or not."""
     for packet in wanted:
         packet.pts = packet.dts = (packet.pts or 0) - round(start_s / packet.time_base)
         packet.stream = stream
-        heard.taken_s = heard.there_s
+        coverage.kept_s = coverage.source_s
         yield packet
 
 
-def _encoded(found: Packets, stream: AudioStream, stretch: Stretch, out: OutputContainer, heard: Heard) -> Packets:
-    decoded = _decoded(found, stream, stretch, heard)
+def _encode(found: Packets, stream: AudioStream, stretch: Stretch, out: OutputContainer, coverage: Coverage) -> Packets:
+    decoded = _decode(found, stream, stretch, coverage)
     early = list[AudioFrame]()
     for frame in decoded:
         early.append(frame)
         if frame.time is not None and frame.time + frame.samples / frame.sample_rate > stretch.start_s:
             break
     if not early:
-        if heard.num_packets:  # which are not even cut as they should be
-            heard.there_s = max(heard.there_s, _claimed_s(stream, stretch))
+        if coverage.num_packets:  # whose durations may be wrong too
+            coverage.source_s = max(coverage.source_s, _stated_s(stream, stretch))
         return iter(())
     shape = _shape(early[-1])
     encoder = out.add_stream("aac", rate=shape.rate, layout=shape.layout)
     laid_out = sound_samples.lay_out(chain(early, decoded), shape, stretch.start_s, stretch.end_s)
-    return _encoding(_chunks(laid_out), encoder, shape)
+    return _encode_samples(_chunks(laid_out), encoder, shape)
 
 
 def _shape(frame: AudioFrame) -> Shape:
@@ -248,13 +253,13 @@ def _shape(frame: AudioFrame) -> Shape:
     return Shape(rate, "stereo" if frame.layout.nb_channels > 1 else "mono")
 
 
-def _decoded(found: Packets, stream: AudioStream, stretch: Stretch, heard: Heard) -> Iterator[AudioFrame]:
+def _decode(found: Packets, stream: AudioStream, stretch: Stretch, coverage: Coverage) -> Iterator[AudioFrame]:
     end_s = reached_s = -math.inf
     for frame in _frames(found, stream):
         start_s = frame.time if frame.time is not None else end_s
         end_s = start_s + frame.samples / (frame.sample_rate or 1)
         follows = start_s <= reached_s + sound_samples.TOLERANCE_S
-        heard.taken_s += _overlap_s(reached_s if follows else start_s, end_s, stretch)
+        coverage.kept_s += _overlap_s(reached_s if follows else start_s, end_s, stretch)
         reached_s = max(reached_s, end_s)
         yield frame
 
@@ -267,11 +272,11 @@ def _frames(found: Packets, stream: AudioStream) -> Iterator[AudioFrame]:
             continue
     try:
         yield from stream.codec_context.decode(None)
-    except av.error.FFmpegError:  # nothing was held back
+    except av.error.FFmpegError:  # nothing was pending back
         return
 
 
-def _encoding(chunks: Iterator[Samples], encoder: AudioStream, shape: Shape) -> Packets:
+def _encode_samples(chunks: Iterator[Samples], encoder: AudioStream, shape: Shape) -> Packets:
     number = 0
     for chunk in chunks:
         frame = AudioFrame.from_ndarray(np.ascontiguousarray(chunk), format="fltp", layout=shape.layout)
@@ -282,18 +287,18 @@ def _encoding(chunks: Iterator[Samples], encoder: AudioStream, shape: Shape) -> 
 
 
 def _chunks(pieces: Iterator[Samples]) -> Iterator[Samples]:
-    """The same samples, as many at a time as the encoder takes."""
-    held = list[Samples]()
+    """The same samples in arrays of AAC_FRAME samples; the last may be shorter."""
+    pending = list[Samples]()
     number = 0
     for piece in pieces:
-        held.append(piece)
+        pending.append(piece)
         number += piece.shape[1]
         if number < AAC_FRAME:
             continue
-        joined = np.concatenate(held, axis=1)
+        joined = np.concatenate(pending, axis=1)
         whole = number - number % AAC_FRAME
         for start in range(0, whole, AAC_FRAME):
             yield joined[:, start : start + AAC_FRAME]
-        held, number = [joined[:, whole:]], number - whole
+        pending, number = [joined[:, whole:]], number - whole
     if number:
-        yield np.concatenate(held, axis=1)
+        yield np.concatenate(pending, axis=1)

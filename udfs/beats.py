@@ -1,4 +1,4 @@
-"""Heartbeats: a counter that work in the decoding process raises, and its parent watches to tell slow work from a hang."""
+"""Heartbeats: a counter that the decoding process raises as it works, so that its parent can tell slow work from a hang."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ _counter: memoryview | None = None  # of this process, where a parent watches it
 
 
 def beat() -> None:
-    """Say that work has got on: a packet was read, a frame was written, or bytes have come. Costs 0.1 microseconds."""
+    """Report progress: a packet was read, a frame was written, or bytes have arrived. Costs 0.1 microseconds."""
     if _counter is not None:
         _counter[0] = (_counter[0] + 1) & 0xFFFF_FFFF
 
 
 def new_page() -> int:
-    """A file descriptor of memory that a parent and its child share, with a counter of 0."""
+    """A file descriptor of new memory for a parent and its child to share, with a counter of 0."""
     fd = os.memfd_create("reelmill-beats")
     os.ftruncate(fd, PAGE_BYTES)
     return fd
 
 
 def counter(fd: int) -> memoryview:
-    """The counter that lies in such memory, as the one element of a view."""
+    """The counter in the memory of `new_page`, as a view of one element."""
     return memoryview(mmap.mmap(fd, PAGE_BYTES)).cast("Q")[:1]
 
 
 def raise_on(fd: int) -> None:
-    """Let every `beat` of this process raise the counter that lies in such memory."""
+    """Make every `beat` of this process raise the counter in the memory of `new_page`."""
     global _counter
     _counter = counter(fd)

@@ -1,4 +1,4 @@
-"""Frames of a video, of which some may be interlaced -> as many progressive frames, by FFmpeg's bwdif."""
+"""Deinterlace the interlaced frames of a video by FFmpeg's filter bwdif; the number of frames stays."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from av.video.frame import VideoFrame
 
 from udfs.errors import MediaError
 
-Note = TypeVar("Note")  # what belongs to a frame, and comes out with it
+Note = TypeVar("Note")  # what a caller attaches to a frame, such as its time
 
 BASE = Fraction(1, 1000)
 BWDIF = "mode=send_frame:deint=interlaced:parity=auto"  # progressive frames pass as they are
 
 
 class Deinterlacer(Generic[Note]):
-    """Frames come out in their order, each with its note; an interlaced one waits for the next, which it is made with.
+    """Takes frames with notes and gives them back in order; an interlaced frame waits for the next, which bwdif reads too.
 
-    As long as no frame is flagged as interlaced nothing is filtered, and every frame comes out at once as it came.
+    Until the first frame that is flagged as interlaced, every frame passes unchanged and at once.
     """
 
     def __init__(self, *, on: bool) -> None:
         self.on = on
         self.graph: Graph | None = None
         self.shape: tuple[int, int, str] | None = None
-        self.pushed = 0
+        self.num_pushed = 0
         self.waiting: deque[Note] = deque()
 
     def push(self, note: Note, frame: VideoFrame) -> Iterator[tuple[Note, VideoFrame]]:
-        """The frames that are ready now.
+        """Take a frame; gives the frames that are ready now.
 
         Raises:
             MediaError: UNSUPPORTED for a pixel format that cannot be filtered.
@@ -42,23 +42,23 @@ class Deinterlacer(Generic[Note]):
         if self.graph is not None and shape != self.shape:
             yield from self.flush()
         if self.on and self.graph is None and frame.interlaced_frame:
-            self.graph, self.shape, self.pushed = _bwdif(frame), shape, 0
+            self.graph, self.shape, self.num_pushed = _bwdif(frame), shape, 0
         if self.graph is None:
             yield note, frame
             return
         self.waiting.append(note)
-        frame.pts, frame.time_base = self.pushed, BASE
-        self.pushed += 1
-        yield from self._pushed(frame)
+        frame.pts, frame.time_base = self.num_pushed, BASE
+        self.num_pushed += 1
+        yield from self._filter(frame)
 
     def flush(self) -> Iterator[tuple[Note, VideoFrame]]:
-        """The frames that still wait; no neighbour comes after them."""
+        """The frames that still wait, at the end of the video."""
         if self.graph is not None:
-            yield from self._pushed(None)
+            yield from self._filter(None)
             assert not self.waiting, f"bwdif kept {len(self.waiting)} frames"
         self.graph = None
 
-    def _pushed(self, frame: VideoFrame | None) -> Iterator[tuple[Note, VideoFrame]]:
+    def _filter(self, frame: VideoFrame | None) -> Iterator[tuple[Note, VideoFrame]]:
         assert self.graph is not None
         try:
             self.graph.vpush(frame)
@@ -67,7 +67,7 @@ class Deinterlacer(Generic[Note]):
                 yield self.waiting.popleft(), ready
         except (av.error.BlockingIOError, av.error.EOFError):
             return
-        except av.error.MemoryError:  # the sandbox tells of it
+        except av.error.MemoryError:  # the sandbox reports it
             raise
         except av.error.FFmpegError as e:
             raise MediaError("UNSUPPORTED", f"no deinterlacing: {e.strerror}") from e

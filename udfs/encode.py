@@ -29,7 +29,7 @@ log = logging.getLogger("reelmill")
 
 GRID_S = 0.0015  # a time this close to a multiple of the frame's duration was rounded to ms by its container
 MIN_TICKS_HZ = 10_000  # resolution of the times in the file, at least
-LAST_S = 0.25  # a last frame need not be shown for longer, however slow the frames
+LAST_S = 0.25  # the least duration of a last frame whose own frame duration is longer
 HDR_AT_8_BITS = "HDR kept at 8 bits"
 LOSSLESS = {"preset": "ultrafast", "qp": "0"}
 
@@ -52,13 +52,13 @@ class Writer:
         gpu: int = 0,
         aspect: Fraction = SQUARE,
     ) -> None:
-        """`aspect` is the width of a pixel of the first frame over its height.
+        """`aspect` is the sample aspect ratio of the first frame.
 
         Raises FFmpegError or ValueError if the encoder does not open.
         """
         self.path, self.params, self.bit_rate_k, self.gpu = path, params, bit_rate_k, gpu
         self.deinterlacer = Deinterlacer[tuple[float, Fraction | None]](on=params.deinterlace == "auto")
-        self.upright, self.is_flat = self._upright(first, aspect)
+        self.upright, self.loses_depth = self._upright(first, aspect)
         rate = timeline.rate(float(framerate))
         self.step = -(-MIN_TICKS_HZ // rate.numerator) * rate.denominator  # ticks from frame to frame
         self.time_base = 1 / (rate * self.step)
@@ -67,7 +67,7 @@ class Writer:
         self.last: Packet[VideoStream] | None = None
         self.first_s, self.first_dts = 0.0, 0
         self.num_frames = 0
-        self.lengths: dict[int, int] = {}  # of the frames in the encoder, by their times: it does not keep them
+        self.lengths: dict[int, int] = {}  # durations of the frames in the encoder, by their times: the encoder drops them
         try:
             self.stream = self._stream(self.upright(first), rate)
         except BaseException:
@@ -75,7 +75,9 @@ class Writer:
             raise
 
     def add(self, at_s: float, frame: VideoFrame, aspect: Fraction | None = None) -> None:
-        """Encode a frame that is shown from `at_s` on; times must rise. `aspect` is that of its pixels, if not the first's.
+        """Encode a frame that is shown from `at_s` on; times must rise.
+
+        `aspect` is its sample aspect ratio, None for the first frame's.
 
         Raises:
             FFmpegError: the encoder refuses it.
@@ -88,7 +90,7 @@ class Writer:
             self._hold(shown_s, self.upright(progressive, own_aspect))
 
     def close(self, end_s: float) -> None:
-        """Finish the file; the last frame is shown until `end_s`, and for one frame's duration or LAST_S at least.
+        """Finish the file; the last frame is shown until `end_s`, and at least for a frame's duration or LAST_S.
 
         Raises what `add` does.
         """
@@ -114,12 +116,12 @@ class Writer:
         self.out.close()
 
     def picture_facts(self) -> dict[str, Any]:
-        """The columns of `clips` that only the encoding knows."""
-        lost = [*([HDR_AT_8_BITS] if self.is_flat else []), *self.upright.warnings]
+        """The columns of `clips` that are known after encoding: `is_hdr` and `picture_warning`."""
+        lost = [*([HDR_AT_8_BITS] if self.loses_depth else []), *self.upright.warnings]
         return {"is_hdr": self.upright.is_hdr, "picture_warning": "; ".join(lost) or None}
 
     def _upright(self, first: VideoFrame, aspect: Fraction) -> tuple[Upright, bool]:
-        """How frames are converted, and whether HDR is kept that way in too few bits."""
+        """The converter of frames, and whether it keeps HDR of more than 8 bits in 8."""
         keeps = self.params.hdr == "keep"
         deep = keeps and is_hdr(first) and bit_depth(first) > 8
         can = self.params.encoder in encoding.DEEP
@@ -127,7 +129,7 @@ class Writer:
         return Upright(first, aspect, keep_hdr=keeps, pixel_format=pixel_format), deep and not can
 
     def _hold(self, at_s: float, frame: VideoFrame) -> None:
-        """Encode the frame before, whose end is known now, and wait for the end of this one."""
+        """Encode the frame before, whose end is known now, and keep this one until its end is known."""
         tick = self._tick(at_s - self.first_s)
         if self.held is not None:
             tick = max(tick, self.held[0] + 1)

@@ -79,7 +79,7 @@ KINDS = {
 }
 
 
-DEEP = {"libx264", "libsvtav1"}  # encoders of 10 bits; the av wheel's libvpx knows 8
+DEEP = {"libx264", "libsvtav1"}  # encoders of 10 bits per component; libvpx of the av wheel has only 8
 
 
 class EncoderError(RunError):

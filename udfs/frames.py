@@ -1,4 +1,4 @@
-"""A video and a number, times, rates or a place -> the pictures on screen then: upright, of true shape, RGB, fitted."""
+"""Pictures of a video at given times, rates or numbers of frames: upright, in square pixels, RGB, scaled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Language codes of ISO 639: one language under its codes of two and of three letters."""
+"""Language codes of ISO 639: compare codes of two and of three letters."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ wo:wol xh:xho yi:yid yo:yor za:zha zh:zho:chi zu:zul
 
 
 def same_language(one: str, other: str) -> bool:
-    """Whether two codes name one language: "de", "deu", "ger" and "de-AT" do."""
+    """Whether two codes name the same language, as "de", "deu", "ger" and "de-AT" do."""
     return bool(one and other) and _normal(one) == _normal(other)
 
 
 def _normal(code: str) -> str:
+    """The three-letter code (639-2/T) of a language, without region; unknown codes in lower case."""
     language = code.strip().lower().replace("_", "-").split("-")[0]
     return _three_letters().get(language, language)
 

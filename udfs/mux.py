@@ -6,7 +6,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import av.error
@@ -21,8 +21,8 @@ from udfs.picture import SQUARE, sample_aspect
 from udfs.remote import AnyPath
 from udfs.timeline import Timing
 
-REORDERED = 32  # packets among which the one shown last is found
-WAYS: tuple[Way, ...] = ("copy", "encode")  # of taking over sound, one after the other
+REORDERED = 32  # packets at the end, among which the one shown last is found
+WAYS: tuple[Way, ...] = ("copy", "encode")  # attempts to take the sound, in order
 
 # What to take the picture from, opened anew at each call: a stream as template, and its packets from time 0 on.
 Picture = Callable[[], AbstractContextManager[tuple[VideoStream, "Iterator[Packet[VideoStream]]"]]]
@@ -37,42 +37,56 @@ class Sound:
     timing: Timing
 
 
+@dataclass
+class _Track:
+    """One attempt to take the sound, and how much of it that gave."""
+
+    sound: Sound
+    way: Way
+    coverage: audio.Coverage = field(default_factory=audio.Coverage)
+
+
 def write(target: str, picture: Picture, sound: Sound | None, limits: Limits) -> str | None:
-    """Write the mp4, with its sound copied, else encoded, else without; returns a warning if sound is lost.
+    """Write the mp4 with its sound copied, else encoded, else without it; returns a warning if sound is lost.
 
     Raises:
         FFmpegError, ValueError: it cannot be written without sound either.
     """
     if sound is None:
-        _write(target, picture, None, WAYS[0], audio.Heard(), limits)
+        _write(target, picture, limits)
         return None
     problem = ""
     for way in WAYS:
-        heard = audio.Heard()
+        track = _Track(sound, way)
         try:
-            _write_with(sound, target, picture, way, heard, limits)
+            _write_with(track, target, picture, limits)
         except (av.error.FFmpegError, audio.UnfitError, ValueError) as e:
             problem = " ".join(str(e).split())
         else:
-            return heard.warning
-    _write(target, picture, None, WAYS[0], audio.Heard(), limits)
+            return track.coverage.warning
+    _write(target, picture, limits)
     return _loss(sound, problem, limits)
 
 
-def _write_with(sound: Sound, target: str, picture: Picture, way: Way, heard: audio.Heard, limits: Limits) -> None:
+def _write_with(track: _Track, target: str, picture: Picture, limits: Limits) -> None:
     try:
-        _write(target, picture, sound, way, heard, limits)
-    except soundtrack.BehindError:
-        unsought = replace(sound, stretch=replace(sound.stretch, sought=False))
-        _write(target, picture, unsought, way, heard, limits)
+        _write(target, picture, limits, track)
+    except soundtrack.SeekError:
+        track.sound = _from_start(track.sound)
+        _write(target, picture, limits, track)
+
+
+def _from_start(sound: Sound) -> Sound:
+    return replace(sound, stretch=replace(sound.stretch, by_seek=False))
 
 
 def _loss(sound: Sound, problem: str, limits: Limits) -> str | None:
-    heard = audio.Heard()
+    """The warning of a clip that goes without its sound."""
+    coverage = audio.Coverage()
     with media.open_video(sound.path, limits, timing=sound.timing) as source:
-        audio.measure(source, replace(sound.stretch, sought=False), heard)
-    heard.problem = problem
-    return heard.warning
+        audio.measure(source, _from_start(sound).stretch, coverage)
+    coverage.problem = problem
+    return coverage.warning
 
 
 def facts(path: str, limits: Limits) -> dict[str, Any]:
@@ -98,36 +112,37 @@ def whole(path: str, limits: Limits) -> Picture:
     def opened() -> Iterator[tuple[VideoStream, Iterator[Packet[VideoStream]]]]:
         with media.open_video(path, limits) as video:
             packets = (packet for packet in video.container.demux(video.stream) if packet.size)
-            yield video.stream, _ending(packets, video.stream.duration or 0)
+            yield video.stream, _extend_last(packets, video.stream.duration or 0)
 
     return opened
 
 
-def _ending(packets: Iterator[Packet[VideoStream]], end: int) -> Iterator[Packet[VideoStream]]:
-    """The packets, of which the one shown last lasts until `end`: an mp4 keeps the steps of decoding times instead."""
-    held: deque[Packet[VideoStream]] = deque()
+def _extend_last(packets: Iterator[Packet[VideoStream]], end: int) -> Iterator[Packet[VideoStream]]:
+    """The packets, with the one shown last lasting until `end` (ticks): mp4 stores the steps of decoding times instead."""
+    recent: deque[Packet[VideoStream]] = deque()
     for packet in packets:
-        held.append(packet)
-        if len(held) > REORDERED:
-            yield held.popleft()
-    if held:
-        last = max(held, key=lambda packet: packet.pts or 0)
+        recent.append(packet)
+        if len(recent) > REORDERED:
+            yield recent.popleft()
+    if recent:
+        last = max(recent, key=lambda packet: packet.pts or 0)
         last.duration = max(last.duration or 1, end - (last.pts or 0))
-    yield from held
+    yield from recent
 
 
-def _write(target: str, picture: Picture, sound: Sound | None, way: Way, heard: audio.Heard, limits: Limits) -> None:
+def _write(target: str, picture: Picture, limits: Limits, track: _Track | None = None) -> None:
     with ExitStack() as opened:
         template, packets = opened.enter_context(picture())
         out = opened.enter_context(encode.create(target))
         stream = out.add_stream_from_template(template, opaque=True)  # by codec: there may be no encoder of the decoder's name
         stream.time_base = template.time_base
         if (aspect := sample_aspect(template)) != (template.codec_context.sample_aspect_ratio or SQUARE):
-            stream.codec_context.sample_aspect_ratio = aspect  # the source's container says other than its coded stream
+            stream.codec_context.sample_aspect_ratio = aspect  # the source's container overrides its coded stream
         tracks: list[Iterable[Packet[Any]]] = [_onto(packets, stream)]
-        if sound is not None:
+        if track is not None:
+            sound = track.sound
             source = opened.enter_context(media.open_video(sound.path, limits, timing=sound.timing))
-            tracks.append(audio.packets(source, sound.stretch, out, way, heard))
+            tracks.append(audio.packets(source, sound.stretch, out, track.way, track.coverage))
         for packet in heapq.merge(*tracks, key=_decode_time):
             beat()
             out.mux(packet)

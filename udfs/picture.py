@@ -1,4 +1,4 @@
-"""What a picture is beside its pixels: sample aspect ratio, orientation, field order, colour and bit depth."""
+"""Properties of a decoded picture: sample aspect ratio, orientation, field order, color and bit depth."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 SQUARE = Fraction(1)
-MAX_ASPECT = 10  # a pixel wider or higher than this is a mistake in the header
-# These say nothing of the aspect themselves, and what the coded stream says may change: a broadcast turns from 4:3 to 16:9.
+MAX_ASPECT = 10  # a sample aspect ratio beyond 10:1 or 1:10 is a mistake in the header
+# These containers state no aspect ratio; that of the coded stream may change: a broadcast switches from 4:3 to 16:9.
 WITHOUT_ASPECT = ("mpegts", "mpeg", "mpegvideo", "m4v")
 FIELD_ORDERS = ("unknown", "progressive", "tt", "bb", "tb", "bt")  # as AVFieldOrder numbers them
 PQ, HLG = 16, 18  # as AVColorTransferCharacteristic numbers them
@@ -50,14 +50,14 @@ RANGES = {1: "tv", 2: "pc"}
 
 
 class Orientation(NamedTuple):
-    """How a player shows a coded picture: mirrored left to right or not, then turned by quarters counter-clockwise."""
+    """How a player shows a coded picture: mirrored left to right or not, then rotated."""
 
     mirrored: bool = False
-    turns: int = 0
+    turns: int = 0  # of 90 degrees, counter-clockwise
 
 
 def picture_facts(stream: VideoStream, frame: VideoFrame) -> dict[str, Any]:
-    """The columns of `videos` on the picture, from an open stream and its first decoded frame."""
+    """The columns of `videos` that describe the picture, by an open stream and its first decoded frame."""
     seen = orientation(frame)
     return {
         "sample_aspect_ratio": float(sample_aspect(stream)),
@@ -74,7 +74,7 @@ def picture_facts(stream: VideoStream, frame: VideoFrame) -> dict[str, Any]:
 
 
 def sample_aspect(stream: VideoStream) -> Fraction:
-    """The width of a pixel over its height, as the container says, else the coded stream; 1 where neither says anything sane."""
+    """The width of a pixel over its height by the container, else by the coded stream; 1 if neither is plausible."""
     stated = stream.sample_aspect_ratio
     if stream.container.format.name in WITHOUT_ASPECT:
         stated = stream.codec_context.sample_aspect_ratio or stated
@@ -82,13 +82,13 @@ def sample_aspect(stream: VideoStream) -> Fraction:
 
 
 def true_size(size: tuple[int, int], aspect: Fraction) -> tuple[int, int]:
-    """Width and height of the same picture in square pixels; one side is stretched, none shrinks."""
+    """Width and height of the picture in square pixels: one side is stretched, neither shrinks."""
     width, height = size
     return (round(width * aspect), height) if aspect >= 1 else (width, round(height / aspect))
 
 
 def orientation(frame: VideoFrame) -> Orientation:
-    """How the display matrix of a frame has it shown; other angles are rounded to quarters of a turn."""
+    """The orientation by a frame's display matrix; angles are rounded to multiples of 90 degrees."""
     matrix = side_data(frame, "DISPLAYMATRIX")
     if matrix is None or matrix.buffer_size < 36:
         return Orientation()
@@ -99,7 +99,7 @@ def orientation(frame: VideoFrame) -> Orientation:
 
 
 def field_order(stream: VideoStream, frame: VideoFrame) -> str:
-    """FFmpeg's name of the order of fields: what the header says, unless it is silent or the frame belies it."""
+    """FFmpeg's name of the field order by the header, unless that is unknown or the frame contradicts it."""
     stated = FIELD_ORDERS[stream.codec_context.field_order]
     if stated == "unknown" and not frame.interlaced_frame:
         return "progressive"
@@ -109,28 +109,28 @@ def field_order(stream: VideoStream, frame: VideoFrame) -> str:
 
 
 def bit_depth(frame: VideoFrame) -> int:
-    """Bits of the deepest component of a pixel; of a palette, those of its colours."""
+    """Bits of the deepest component of a pixel; for a palette, 8."""
     return 8 if frame.format.has_palette else max(component.bits for component in frame.format.components)
 
 
 def is_hdr(frame: VideoFrame) -> bool:
-    """Whether the transfer is that of high dynamic range: PQ (SMPTE ST 2084) or HLG (ARIB STD-B67)."""
+    """Whether the transfer characteristic is PQ (SMPTE ST 2084) or HLG (ARIB STD-B67)."""
     return frame.color_trc in (PQ, HLG)
 
 
 def side_data(frame: VideoFrame, name: str) -> Any:
-    """The side data of one kind; None where there is none, or where the frame has another kind that PyAV does not know."""
+    """A frame's side data of the named type; None if it has none, or has a type that PyAV does not know."""
     with suppress(KeyError, ValueError):
-        every: Any = frame.side_data  # annotated for motion vectors alone
-        return every[name]
+        entries: Any = frame.side_data  # annotated for motion vectors alone
+        return entries[name]
     return None
 
 
 def _top_field_first(frame: VideoFrame) -> bool:
-    """PyAV does not hand the flag out, but FFmpeg's `select` filter knows it."""
-    graph, passed = Graph(), "eq(interlace_type\\,TOPFIRST)"
+    """Whether the top field comes first, by FFmpeg's filter `select`: PyAV does not expose the flag."""
+    graph, condition = Graph(), "eq(interlace_type\\,TOPFIRST)"
     source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000))
-    graph.link_nodes(source, graph.add("select", passed), graph.add("buffersink")).configure()
+    graph.link_nodes(source, graph.add("select", condition), graph.add("buffersink")).configure()
     graph.vpush(frame)
     graph.vpush(None)
     with suppress(EOFError, BlockingIOError):

@@ -1,4 +1,4 @@
-"""A decoded frame and a size -> the frame or its pixels at that size, in another pixel format; HDR is shown as SDR."""
+"""Scale decoded frames and convert their pixel format; HDR becomes SDR."""
 
 from __future__ import annotations
 
@@ -19,21 +19,24 @@ Size = tuple[int, int]  # width, height, pixels
 
 
 class Scaler:
-    """What scales the frames of one video to one size: to set it up again costs more than to scale. For one thread at a time."""
+    """Scales the frames of one video to one size. It is kept, since setting up costs more than scaling; not thread-safe."""
 
     def __init__(self) -> None:
         self.reformatter, self.mapper = VideoReformatter(), Mapper("yuv444p")
         self.seen: tuple[int, Orientation] | None = None
 
     def __call__(self, frame: VideoFrame, size: Size, pixel_format: str, how: str) -> VideoFrame:
-        """The frame in another size and format, the same object where nothing is to be done."""
+        """The frame in another size and format; the same object if it has them already."""
         if is_hdr(frame):
             frame = self.mapper(frame, size)
-        # PyAV's own default is a new scaler a frame, with a thread a core: 2.5 times the CPU time on two cores.
+        # By default PyAV sets up a scaler per frame with one thread per core: 2.5 times the CPU time on two cores.
         return self.reformatter.reformat(frame, *size, format=pixel_format, interpolation=how, threads=1)
 
     def orientation(self, frame: VideoFrame) -> Orientation:
-        """That of a frame. The matrix is not read of every frame: PyAV then keeps the frame until Python looks for cycles."""
+        """The orientation of a frame, read only if its rotation changes.
+
+        PyAV keeps a frame whose side data was read until Python's cyclic garbage collector runs.
+        """
         if self.seen is None or self.seen[0] != frame.rotation:
             self.seen = frame.rotation, orientation(frame)
         return self.seen[1]
@@ -66,7 +69,7 @@ def upright(frame: VideoFrame, size: Size, scaler: Scaler, how: str = "AREA") ->
 
 
 def upright_size(frame: VideoFrame, scaler: Scaler, aspect: Fraction = SQUARE) -> Size:
-    """Width and height as a player shows the frame, in square pixels; `aspect` is that of the coded ones."""
+    """Width and height as a player shows the frame, in square pixels; `aspect` is its sample aspect ratio."""
     width, height = true_size((frame.width, frame.height), aspect)
     return (width, height) if scaler.orientation(frame).turns % 2 == 0 else (height, width)
 

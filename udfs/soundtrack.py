@@ -1,4 +1,4 @@
-"""The sound track of a container: which one to take, and its packets from a time on, with times that can be used."""
+"""The sound track of a container: choose it, read its packets from a time on, and repair their times."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ Packets = Iterator["Packet[AudioStream]"]
 
 RUN_UP_S = 0.5  # read before the wanted time, for decoders that need what came before
 LEAST_RUN_UP_S = 0.1
-# How far before the wanted time a seek aims, one try after the other: by some indexes it lands behind it.
+# How far before the wanted time a seek aims, one attempt after the other: by some indexes it lands after that time.
 SEEK_BACK_S = (RUN_UP_S, 2.0, 15.0, 60.0)
-FAR_S = 10.0  # a seek that lands so far before the wanted time and finds no sound before it: there is none
-FALL_S = 1.0  # times that fall by more than that belong to a clock that began again
-MOST_FRAMES = 2.5  # that a packet of one frame may claim to last: of HE-AAC twice what its header says
+FAR_S = 10.0  # there is no sound before the wanted time if a seek lands so far before it and finds none
+FALL_S = 1.0  # times that fall by more belong to a clock that was restarted
+MOST_FRAMES = 2.5  # frame durations that a packet of one frame may state: HE-AAC has twice the duration of its header
 NATIVE_LAYOUTS = ("mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1")
 
 
-class BehindError(Exception):
-    """No seek leads to before the wanted time: the file has to be read from its beginning."""
+class SeekError(Exception):
+    """No seek leads to a place before the wanted time: the file has to be read from its beginning."""
 
 
 def choose(streams: Iterable[AudioStream], language: str = "") -> AudioStream | None:
-    """The track to take: one in the language, the default one, the first one; None if no track has a decoder.
+    """The track to take: one in the language, else the default one, else the first; None if no track has a decoder.
 
-    A track in the language comes before the default one, and of several in it the default one comes first.
+    Of several tracks in the language it is the default one, else the first of them.
     """
     decodable = [stream for stream in streams if has_decoder(stream)]
     spoken = [stream for stream in decodable if same_language(stream.language or "", language)]
@@ -54,45 +54,46 @@ def has_decoder(stream: AudioStream) -> bool:
 
 
 def name_layout(stream: AudioStream) -> None:
-    """Give the decoder the usual layout for its number of channels, before it is opened.
+    """Set the usual layout for the number of channels, before the decoder is opened.
 
-    PyAV frees a layout that lists its channels one by one (in QuickTime files) each time it is looked at, and the process
-    dies: https://github.com/PyAV-Org/PyAV/pull/2284. Decoders that find their layout in the stream are not affected.
+    PyAV frees a layout that lists its channels one by one (as in QuickTime files) at each read of
+    it, which crashes the process: https://github.com/PyAV-Org/PyAV/pull/2284. Decoders that take
+    their layout from the coded stream are not affected.
     """
     context = stream.codec_context
-    if not context.is_open and (number := context.channels):  # which looks at the layout, once
+    if not context.is_open and (number := context.channels):  # reads the layout, once
         context.layout = NATIVE_LAYOUTS[number - 1] if number <= len(NATIVE_LAYOUTS) else f"{number} channels"
 
 
-def demuxed(source: Video, stream: AudioStream, start_s: float) -> Packets:
-    """The packets of a track from shortly before a time on the container's clock, or from its first one.
+def packets_from(source: Video, stream: AudioStream, start_s: float) -> Packets:
+    """The packets of a track from shortly before a time (s, on the container's clock) on, or from the first one.
 
-    `source` must have been opened just now: not every format can go back to its first packet.
+    `source` must be freshly opened: not every format can return to its first packet.
 
     Raises:
-        BehindError: no seek leads before that time.
-        FFmpegError: the file cannot be read on.
+        SeekError: no seek leads to a place before that time.
+        FFmpegError: reading fails.
     """
     if source.timing.breaks:
-        return _unrolled(source, stream, start_s - RUN_UP_S)
+        return _without_breaks(source, stream, start_s - RUN_UP_S)
     if start_s - RUN_UP_S <= _first_s(source):
-        return _read(source, stream)
-    # The second time by the track's own index: where pictures are rare, no key frame lies beside the sound.
+        return _track_packets(source, stream)
+    # First by the video's index, then by the track's own: where frames are rare, no key frame lies near the sound.
     for of in (None, stream):
         for back_s in SEEK_BACK_S:
-            landed_s, first, following = _sought(source, stream, start_s - back_s, of)
+            landed_s, first, following = _seek(source, stream, start_s - back_s, of)
             begins_s = None if first is None else start_of(first)
             is_none_near = of is not None and landed_s <= start_s - FAR_S
             if (begins_s is not None and begins_s <= start_s - LEAST_RUN_UP_S) or is_none_near:
                 return following if first is None else chain([first], following)
-    raise BehindError("no seek leads before its start")
+    raise SeekError("no seek leads before its start")
 
 
-def _unrolled(source: Video, stream: AudioStream, start_s: float) -> Packets:
-    """The packets of a track from a time on, on the clock that the breaks of the video's clock are taken out of.
+def _without_breaks(source: Video, stream: AudioStream, start_s: float) -> Packets:
+    """The packets of a track from a time on, with the breaks of the video's clock taken out of their times.
 
-    Sound and picture lie beside each other in a file, and not exactly: of the shifts on both sides of a break, a packet
-    gets the one by which it follows the packet before it.
+    Sound and video are only roughly interleaved in a file. Near a break, a packet gets the shift of
+    that side by which it follows the packet before it.
     """
     breaks = source.timing.breaks
     shifts = [0.0, *(b.shift_s for b in breaks)]
@@ -128,13 +129,16 @@ def _first_s(source: Video) -> float:
     return source.start_s if start is None else min(source.start_s, start / av.time_base)
 
 
-def _sought(
+def _seek(
     source: Video, stream: AudioStream, at_s: float, of: AudioStream | None
 ) -> tuple[float, Packet[AudioStream] | None, Packets]:
-    """Where a seek lands, by the first packet of sound or picture that has a time; the first one of sound; those after it.
+    """Seek to a time by the index of a track, None for the video's.
+
+    Gives the time in s of the earliest packet of sound or video there, the first sound packet with
+    a time, and the packets after it.
 
     Raises:
-        BehindError: the format knows no seek; having tried may have moved to anywhere (FLV, MPEG).
+        SeekError: the format allows no seek; the attempt may have moved anywhere (FLV, MPEG).
     """
     try:
         if of is None:
@@ -142,7 +146,7 @@ def _sought(
         else:
             source.container.seek(round(at_s / (of.time_base or 1)), backward=True, stream=of)
     except av.error.FFmpegError as e:
-        raise BehindError("the format knows no seek") from e
+        raise SeekError("the format allows no seek") from e
     landed_s = math.inf
     following = _read_both(source, stream)
     for packet in following:
@@ -154,7 +158,7 @@ def _sought(
     return landed_s, None, iter(())
 
 
-def _read(source: Video, stream: AudioStream) -> Packets:
+def _track_packets(source: Video, stream: AudioStream) -> Packets:
     return (packet for packet in _read_both(source, stream) if packet.stream.index == stream.index)
 
 
@@ -168,10 +172,10 @@ def _read_both(source: Video, stream: AudioStream) -> Packets:
             return
 
 
-def timed(packets: Packets, stream: AudioStream) -> Packets:
-    """The packets with times of showing and durations that can be used: missing and stray ones are replaced.
+def repair_times(packets: Packets, stream: AudioStream) -> Packets:
+    """Replace missing and stray times and durations of packets.
 
-    Times that repeat, or fall by little, stay: several of them tell what is true (sound_samples.py).
+    Times that repeat or fall by little stay: sound_samples.py compares several to find the right ones.
     """
     end: int | None = None  # of the packet before
     last: int | None = None
@@ -183,10 +187,10 @@ def timed(packets: Packets, stream: AudioStream) -> Packets:
         if at is None:
             continue  # nothing before it has a time
         if packet.is_discard and stamp is not None and stamp in (raw, after):
-            packet = _shown(packet)
+            packet = _visible(packet)
         raw = stamp
         if stamp is not None and after is not None and after < stamp - far and end is not None and after + shift >= end - far:
-            at = end  # a stray one
+            at = end  # a stray time
         elif last is not None and end is not None and at < last - far:
             shift, at = shift + end - at, end
         packet.pts = packet.dts = at
@@ -195,15 +199,15 @@ def timed(packets: Packets, stream: AudioStream) -> Packets:
         yield packet
 
 
-def _shown(packet: Packet[AudioStream]) -> Packet[AudioStream]:
-    """The packet without its flag that hides it: FFmpeg hides the second of two that a fragmented mp4 gives one time."""
-    shown = cast("Packet[AudioStream]", Packet(bytes(packet)))
-    shown.stream, shown.time_base, shown.duration = packet.stream, packet.time_base, packet.duration
-    return shown
+def _visible(packet: Packet[AudioStream]) -> Packet[AudioStream]:
+    """A copy without the discard flag, which FFmpeg sets on the second of two packets of one time in a fragmented mp4."""
+    copy = cast("Packet[AudioStream]", Packet(bytes(packet)))
+    copy.stream, copy.time_base, copy.duration = packet.stream, packet.time_base, packet.duration
+    return copy
 
 
 def _length(packet: Packet[AudioStream], stream: AudioStream) -> int:
-    """A packet's duration; in mp4 it may reach over a gap to the next packet."""
+    """A packet's duration in ticks; that of an mp4, which may include a gap after the packet, is limited to one frame's."""
     context, length = stream.codec_context, packet.duration or 0
     if not has_decoder(stream) or not context.frame_size or not context.sample_rate:
         return length

@@ -14,8 +14,8 @@ from udfs.errors import MediaError
 from udfs.picture import SQUARE, is_hdr, orientation
 from udfs.tonemap import BT709, Mapper
 
-TURNS = ((), ("transpose=cclock",), ("hflip", "vflip"), ("transpose=clock",))  # by quarters counter-clockwise
-SAME_SHAPE = 0.01  # by which the shape of a frame may differ, through rounding, without bars
+TURNS = ((), ("transpose=cclock",), ("hflip", "vflip"), ("transpose=clock",))  # by turns of 90 degrees counter-clockwise
+SAME_SHAPE = 0.01  # relative difference of aspect ratios up to which a frame gets no bars
 SIZE_CHANGED, ASPECT_CHANGED = "size changed midway", "sample aspect ratio changed midway"
 
 Size = tuple[int, int]
@@ -24,9 +24,9 @@ Size = tuple[int, int]
 class Upright:
     """Converts the frames of one video; the first frame decides on the size and the aspect of pixels.
 
-    Later frames of another size or aspect are scaled to fit, between black bars, and `warnings` says so. An odd size loses one
-    column or row of pixels. HDR becomes BT.709 unless `keep_hdr`; other matrices, primaries and transfers stay what they were;
-    RGB becomes BT.709.
+    Later frames of another size or aspect are scaled to fit between black bars, which `warnings` notes. An odd size loses one
+    column or row of pixels. HDR becomes BT.709 unless `keep_hdr`; other matrices, primaries and transfers stay; RGB becomes
+    BT.709.
     """
 
     def __init__(
@@ -47,22 +47,22 @@ class Upright:
         self.bars: tuple[Size, Graph | None] = (self.coded, None)
 
     def __call__(self, frame: VideoFrame, aspect: Fraction | None = None) -> VideoFrame:
-        """The converted frame, maybe the same one; `aspect` is that of its pixels, if not the first frame's.
+        """The converted frame, possibly the same object; `aspect` is its sample aspect ratio, None for the first frame's.
 
         Raises:
             MediaError: UNSUPPORTED for a pixel format that cannot be converted.
         """
-        size = self._fitting(frame, aspect or self.coded_aspect)
+        size = self._fit(frame, aspect or self.coded_aspect)
         maps = is_hdr(frame) and not self.keep_hdr
-        plain = self.mapper(frame, size) if maps else self._converted(frame, size)
+        plain = self.mapper(frame, size) if maps else self._convert(frame, size)
         if size != self.coded:
-            plain = self._between_bars(plain, size)
+            plain = self._pad(plain, size)
         if self.graph is not None:
             plain = _filtered(self.graph, plain)
         plain.pict_type = 0  # else the encoder is forced to the type that the frame had in its source
         return plain
 
-    def _converted(self, frame: VideoFrame, size: Size) -> VideoFrame:
+    def _convert(self, frame: VideoFrame, size: Size) -> VideoFrame:
         try:
             plain = self.scaler.reformat(
                 frame,
@@ -78,8 +78,8 @@ class Upright:
             plain.color_primaries = plain.color_trc = BT709
         return plain
 
-    def _fitting(self, frame: VideoFrame, aspect: Fraction) -> Size:
-        """The size of a frame within that of the first one, so that it keeps its shape."""
+    def _fit(self, frame: VideoFrame, aspect: Fraction) -> Size:
+        """The size to which a frame is scaled, within that of the first frame, to keep its shape."""
         (width, height), changed = self.coded, (frame.width, frame.height) != self.coded
         if not changed and aspect == self.coded_aspect:
             return self.coded
@@ -89,7 +89,8 @@ class Upright:
             return self.coded
         return (width, _even(height / wider)) if wider > 1 else (_even(width * wider), height)
 
-    def _between_bars(self, frame: VideoFrame, size: Size) -> VideoFrame:
+    def _pad(self, frame: VideoFrame, size: Size) -> VideoFrame:
+        """The frame of `size` between black bars."""
         if self.bars[0] != size:
             (width, height), (left, top) = self.coded, (_even((c - s) / 2, 0) for c, s in zip(self.coded, size, strict=True))
             self.bars = size, _graph(size, self.pixel_format, (f"pad={width}:{height}:{left}:{top}",))
@@ -98,6 +99,7 @@ class Upright:
 
 
 def _even(side: float, least: int = 2) -> int:
+    """The nearest even number of pixels."""
     return max(least, round(side / 2) * 2)
 
 
