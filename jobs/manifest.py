@@ -1,4 +1,4 @@
-"""--manifest -> a frame of the files to ingest and of what was left out, checked before any table is touched."""
+"""Read --manifest as a frame of the files to ingest and of what was left out; check it before any table is touched."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from udfs.manifest import ManifestError, Params, column, folder, kind, listing, 
 from udfs.remote import opened
 from udfs.source import Params as Sources
 
-# Version and time of a file by a listing, NULL where there was none. `number` rows or files stand behind a row: of a file those
-# that name it; of a row without a uri those that were left out, for the reason `left_out`.
+# Version and time of change of a file by a listing, NULL without one. `number` counts the rows that name the file; in a row
+# without a uri it counts the files or rows that were left out for the reason `left_out`.
 TOLD = "source_version string, changed_s double, left_out string, number bigint"
 SCHEMA = f"uri string, attributes map<string, string>, {TOLD}"
 NAMES = ["uri", "attributes", "source_version", "changed_s", "left_out", "number"]
 FORMATS = {"jsonl": "json", "csv": "csv", "parquet": "parquet", "delta": "delta"}
 BY_PYARROW = {"PARQUET_TYPE_ILLEGAL", "DECIMAL_PRECISION_EXCEEDS_MAX_PRECISION", "COLUMN_ALREADY_EXISTS"}
-HEAD_BYTES = 1 << 16  # of a text, which hold its first line
+HEAD_BYTES = 1 << 16  # of a text, for its first line
 PIECES = 64  # tasks at most that list a prefix
 SLICE = 10_000  # uris of a listing, or lines of a file, that go to Spark together
 
@@ -53,7 +53,7 @@ def check(manifest: str, sources: Sources) -> None:
 
 
 def read(spark: SparkSession, manifest: str, sources: Sources, params: Params | None = None) -> DataFrame:
-    """The manifest's files by SCHEMA, each uri once, and a row without a uri for each reason to leave something out.
+    """The manifest's files by SCHEMA, each uri once, and one row without a uri per reason to leave something out.
 
     Raises:
         UsageError: a row that cannot be read, no column of uris, or a row without one.
@@ -91,20 +91,20 @@ def listed(batches: Iterable[pd.DataFrame], params: Sources) -> Iterator[pd.Data
 
 
 def _table(spark: SparkSession, manifest: str, what: str, sources: Sources, wanted: str) -> DataFrame:
-    """The rows of a table, those of one file together; rows of a CSV in which nothing stands are left out."""
+    """One row per file that a table names; empty rows of a CSV are left out."""
     try:
-        given = _given(spark, manifest, what, sources, wanted)
+        rows = _rows(spark, manifest, what, sources, wanted)
         missing = F.btrim(F.coalesce("uri", F.lit("")), F.lit(source.EDGES)) == ""
         empty = F.coalesce(F.size("attributes"), F.lit(0)) <= 0
         blank = missing & empty & F.lit(what == "csv")  # as spreadsheets leave them below
-        sums = given.agg(F.count_if(missing & ~blank).alias("missing"), F.count_if(blank).alias("blank")).first()
+        sums = rows.agg(F.count_if(missing & ~blank).alias("missing"), F.count_if(blank).alias("blank")).first()
     except (PySparkException, Py4JError) as e:
         raise ManifestError(f"{shown(manifest)}: {_first_line(e)}") from e
     assert sums is not None
     if sums["missing"]:
         raise ManifestError(f"{shown(manifest)}: {sums['missing']} rows without a uri")
-    one = pandas_udf(_spelling(folder(manifest)), "string")  # type: ignore[call-overload]
-    named = given.where(~missing).select(one("uri").alias("uri"), "attributes").groupBy("uri")
+    spelling = pandas_udf(_spelling(folder(manifest)), "string")  # type: ignore[call-overload]
+    named = rows.where(~missing).select(spelling("uri").alias("uri"), "attributes").groupBy("uri")
     files = named.agg(F.first("attributes").alias("attributes"), F.count(F.lit(1)).alias("number"))
     nothing = [F.lit(None).cast(kind).alias(name) for name, kind in (told.split() for told in TOLD.split(", ")[:3])]
     found = files.select("uri", "attributes", *nothing, "number")
@@ -120,8 +120,8 @@ def _spelling(folder: str) -> Callable[[pd.Series], pd.Series]:
     return spelled
 
 
-def _given(spark: SparkSession, manifest: str, what: str, sources: Sources, wanted: str) -> DataFrame:
-    """Uri and attributes of a table's rows as they are written."""
+def _rows(spark: SparkSession, manifest: str, what: str, sources: Sources, wanted: str) -> DataFrame:
+    """Columns `uri` and `attributes` of a table, with uris as written."""
     try:
         rows = _load(spark, manifest, what, sources, wanted)
     except PySparkException as e:
@@ -134,9 +134,11 @@ def _given(spark: SparkSession, manifest: str, what: str, sources: Sources, want
 
 
 def _by_pyarrow(spark: SparkSession, manifest: str, sources: Sources, wanted: str) -> DataFrame:
-    """Of Parquet files with a type that Spark does not read."""
+    """The same for Parquet files with a type that Spark does not read."""
     try:
         files = parquetrows.files(manifest, sources)
+        if not files:
+            raise ManifestError(f"{shown(manifest)}: no file whose name ends with .parquet")
         name = column(manifest, wanted, parquetrows.columns(files[0], sources))
     except (MediaError, StoreError, OSError) as e:
         raise ManifestError(f"{shown(manifest)}: {e}") from e
@@ -167,7 +169,7 @@ def _load(spark: SparkSession, manifest: str, what: str, sources: Sources, wante
 
 
 def _head(manifest: str, sources: Sources) -> bytes:
-    """The first bytes of a text; none of a folder of texts, which programs write as UTF-8."""
+    """The first bytes of a text; none for a folder of texts, which programs write as UTF-8."""
     try:
         if not source.is_remote(manifest) and os.path.isdir(source.local_path(manifest)):
             return b""
@@ -182,7 +184,7 @@ def _head(manifest: str, sources: Sources) -> bytes:
 
 
 def _check_text(manifest: str, what: str, head: bytes) -> None:
-    """Refuse bytes that are no UTF-8, and nesting that Spark does not survive; on another machine the head alone is looked at."""
+    """Refuse bytes that are no UTF-8, and nesting too deep for Spark; of a remote text only the head is checked."""
     path = "" if source.is_remote(manifest) else source.local_path(manifest)
     try:
         with open(path, "rb") if os.path.isfile(path) else io.BytesIO(head[: head.rfind(b"\n") + 1]) as file:

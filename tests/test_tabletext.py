@@ -49,7 +49,7 @@ def test_a_column_is_found_but_for_blanks_and_capitals(names: list[str], found: 
 )
 def test_what_is_no_text_is_said_in_one_line(data: bytes, said: str) -> None:
     with pytest.raises(ValueError, match=said) as e:
-        tabletext.decoded(data)
+        tabletext.decode(data)
     assert "\n" not in str(e.value)
 
 

@@ -1,4 +1,4 @@
-"""A manifest -> the uris it names and what was left out, or what Spark is to read it as."""
+"""Manifests: the kind of each, the uris that it names, and counts of what was left out."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MAX_TEXT_BYTES = 1 << 28
 
 SPARK_READS: dict[str, Kind] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet"}
 SPARK_READS |= {".csv": "csv", ".tsv": "csv", ".tab": "csv"}
-# What people and data sets call the column that is to be named uri.
+# Names under which data sets have the column `uri`; case, blanks and punctuation do not count.
 # fmt: off
 ALIASES = (
     "url", "path", "file", "filename", "filepath", "video", "src", "source", "location", "address", "key", "s3uri",
@@ -50,7 +50,7 @@ class Params:
 
 
 class Listing(NamedTuple):
-    """Uris, each once, in a fixed order, and how many files or entries were left out, by reason."""
+    """Uris, each once and in a fixed order, and how many files or entries were left out by reason."""
 
     uris: list[str]
     left_out: Counter[str]
@@ -77,7 +77,7 @@ def kind(manifest: str, sources: Sources) -> Kind:
         raise ManifestError(f"{manifest}: no such file or folder")
     if os.path.isdir(path):
         return "delta" if os.path.isdir(os.path.join(path, "_delta_log")) else SPARK_READS.get(suffix, "folder")
-    if not stat.S_ISREG(os.stat(path).st_mode):  # what is read twice, and by other processes
+    if not stat.S_ISREG(os.stat(path).st_mode):  # it is read twice, and by other processes
         raise ManifestError(f"{manifest}: a pipe or a device, not a regular file: write it to a file first")
     return _of_file(manifest, suffix, lambda: _head(path))
 
@@ -108,7 +108,7 @@ def column(manifest: str, wanted: str, names: Sequence[str]) -> str:
     """The column of a table that holds the uris.
 
     Raises:
-        ManifestError: there is none; it names those that may be meant.
+        ManifestError: there is none; the text names the columns that may be meant.
     """
     if found := tabletext.column_named(wanted, names):
         return found
@@ -120,7 +120,7 @@ def column(manifest: str, wanted: str, names: Sequence[str]) -> str:
 
 
 def uri(given: str | None, folder: str) -> str | None:
-    """The one spelling of a row's uri, as a file of that name is there; None for a row without one."""
+    """The normal form of a row's uri, as in `source.absolute` and `source.existing`; None for a row without one."""
     if given is None or not given.strip(source.EDGES):
         return None
     return source.existing(source.absolute(given, folder))
@@ -164,7 +164,7 @@ def text(manifest: str, sources: Sources) -> str:
         return data
 
     try:
-        return tabletext.decoded(_answered(manifest, read))
+        return tabletext.decode(_answered(manifest, read))
     except ValueError as e:
         raise ManifestError(f"{shown(manifest)}: {e}") from e
 
@@ -183,8 +183,8 @@ def shown(manifest: str) -> str:
 
 
 def _nothing(manifest: str, left_out: Counter[str]) -> str:
-    others = omissions.summary(0, left_out).partition(", ")[2] + ": " if left_out else ""
-    return f"{shown(manifest)}: no video there ({others}looked for {' '.join(source.VIDEO_SUFFIXES)})"
+    omitted = omissions.summary(0, left_out).partition(", ")[2] + ": " if left_out else ""
+    return f"{shown(manifest)}: no video there ({omitted}looked for {' '.join(source.VIDEO_SUFFIXES)})"
 
 
 def _remote_kind(manifest: str, sources: Sources) -> Kind:
@@ -248,19 +248,19 @@ def _in_folder(path: str) -> Listing:
 
 
 def _matching(pattern: str) -> Listing:
-    """What matches, but for folders; a file reached through several links to folders counts once, by its shortest name."""
+    """The files that match a pattern; a file reached through several linked folders counts once, by its shortest path."""
     names = [name for name in glob.iglob(pattern, recursive=True) if not os.path.isdir(name)]
-    real, kept = cache(os.path.realpath), dict[str, str]()
+    real, unique = cache(os.path.realpath), dict[str, str]()
     for name in sorted(names, key=lambda name: (name.count("/"), name)):
         place, base = os.path.split(name)
-        kept.setdefault(os.path.join(real(place), base), name)
-    return Listing(sorted(map(source.spelled, kept.values())), +Counter({omissions.LINK: len(names) - len(kept)}))
+        unique.setdefault(os.path.join(real(place), base), name)
+    return Listing(sorted(map(source.spelled, unique.values())), +Counter({omissions.LINK: len(names) - len(unique)}))
 
 
 def _unique(uris: Iterable[str]) -> Listing:
-    all_of_them = list(uris)
-    unique = list(dict.fromkeys(all_of_them))
-    return Listing(unique, +Counter({omissions.DUPLICATE: len(all_of_them) - len(unique)}))
+    entries = list(uris)
+    unique = list(dict.fromkeys(entries))
+    return Listing(unique, +Counter({omissions.DUPLICATE: len(entries) - len(unique)}))
 
 
 def _begins_as_list(head: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""Why files and rows are left out of an ingest -> counts by reason, and the words for them."""
+"""Reasons to leave files and rows out of an ingest, and the summary that counts them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DUPLICATE = "duplicate"
 BLANK = "blank"
 TAKEN_DOWN = "taken down"
 UNCHANGED = "unchanged"
-# In the words of the log's line, for one and for several.
+# Their words in the summary, for one and for several.
 WORDS = {
     SUFFIX: ("not a video by its suffix", "not a video by their suffix"),
     HIDDEN: ("hidden", "hidden"),
@@ -26,7 +26,7 @@ WORDS = {
     TAKEN_DOWN: ("taken down", "taken down"),
     UNCHANGED: ("not changed since", "not changed since"),
 }
-# Folders that systems keep beside people's files: what was deleted, thumbnails, and forks of macOS in a zip.
+# Folders that systems keep beside users' files: deleted files, thumbnails, and resource forks of macOS.
 TRASHES = {
     "$recycle.bin",
     "recycler",
@@ -40,15 +40,15 @@ TRASHES = {
 
 
 def reason(name: str) -> str | None:
-    """Why a folder or file of that name is left out; None if its name is no reason."""
+    """The reason to leave out a folder or file of that name; None if there is none."""
     if name.casefold() in TRASHES or name.casefold().startswith(".trash"):
         return TRASH
     return HIDDEN if name.startswith(".") else None
 
 
 def summary(taken: int, left_out: Mapping[str, int]) -> str:
-    """The line that ends an ingest: `3 files taken, 2 left out (1 hidden, 1 duplicate row)`."""
+    """The last line of an ingest: `3 files taken, 2 left out (1 hidden, 1 duplicate row)`."""
     counts = Counter(left_out)
     words = [f"{counts[name]} {forms[counts[name] != 1]}" for name, forms in WORDS.items() if counts[name]]
-    because = f" ({', '.join(words)})" if words else ""
-    return f"{taken} file{'s' * (taken != 1)} taken, {counts.total()} left out{because}"
+    details = f" ({', '.join(words)})" if words else ""
+    return f"{taken} file{'s' * (taken != 1)} taken, {counts.total()} left out{details}"

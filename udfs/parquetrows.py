@@ -1,4 +1,4 @@
-"""Parquet files of types that Spark does not read (nanoseconds, times of day, half floats) -> rows of text, read by pyarrow."""
+"""Read Parquet manifests with types that Spark lacks (nanoseconds, times of day, half floats) by pyarrow, as text."""
 
 from __future__ import annotations
 
@@ -17,13 +17,18 @@ from udfs.source import Params
 
 TEXTS = pa.map_(pa.string(), pa.string())
 SCHEMA = pa.schema([("uri", pa.string()), ("attributes", TEXTS)])
-ROWS = 10_000  # at a time
+ROWS = 10_000  # per batch
 ZEROS = re.compile(r"\.?0+$")
+HIDDEN = re.compile(r"(^|/)(\.|_[^/=]*(/|$))")  # in a path below the manifest
 PARTITION = re.compile(r"([^/=]+)=([^/]*)/")
 
 
 def files(uri: str, sources: Params) -> list[str]:
-    """The Parquet files that a uri names: itself, or those below a folder whose names begin with no dot or underscore."""
+    """The Parquet files that a uri names: itself, or those below a folder, without hidden ones.
+
+    As in Spark, a file or folder is hidden if its name begins with a dot or an underscore, unless it
+    is a partition such as `_day=1`.
+    """
     if source.is_remote(uri):
         if uri.lower().endswith(".parquet") and not source.transport(uri).holds(uri, sources):
             return [uri]
@@ -33,7 +38,8 @@ def files(uri: str, sources: Params) -> list[str]:
         if not os.path.isdir(path):
             return [path]
         below = [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names]
-    return sorted(name for name in below if re.search(r"/[^/._][^/]*\.parquet$", name))
+        uri = path
+    return sorted(name for name in below if name.endswith(".parquet") and not HIDDEN.search(name.removeprefix(uri)))
 
 
 def columns(uri: str, sources: Params) -> list[str]:
@@ -43,47 +49,47 @@ def columns(uri: str, sources: Params) -> list[str]:
 
 
 def rows(batches: Iterable[pa.RecordBatch], column: str, sources: Params) -> Iterator[pa.RecordBatch]:
-    """Batches of uris of files -> batches of SCHEMA: the wanted column, and the others as text."""
+    """Read the files named by batches of uris as batches of SCHEMA: `column` as `uri`, the others as text."""
     for batch in batches:
         for uri in batch.column(0).to_pylist():
-            parts = {name: unquote(value) for name, value in PARTITION.findall(uri)}
+            partition = {name: unquote(value) for name, value in PARTITION.findall(uri)}
             with opened(source.own_path(uri, sources)) as file:
-                for found in pq.ParquetFile(file).iter_batches(ROWS):
-                    yield _texts(found, column, parts)
+                for table in pq.ParquetFile(file).iter_batches(ROWS):
+                    yield _as_text(table, column, partition)
 
 
-def _texts(batch: pa.RecordBatch, column: str, parts: dict[str, str]) -> pa.RecordBatch:
-    named = {name: text(batch.column(i)) for i, name in enumerate(batch.schema.names)}
-    uris = named.pop(column)
-    held = [
-        parts | {name: value for name, value in zip(named, row, strict=True) if value is not None}
-        for row in (zip(*named.values(), strict=True) if named else [()] * len(uris))
+def _as_text(batch: pa.RecordBatch, column: str, partition: dict[str, str]) -> pa.RecordBatch:
+    columns = {name: text(batch.column(i)) for i, name in enumerate(batch.schema.names)}
+    uris = columns.pop(column)
+    attributes = [
+        partition | {name: value for name, value in zip(columns, row, strict=True) if value is not None}
+        for row in (zip(*columns.values(), strict=True) if columns else [()] * len(uris))
     ]
     return pa.RecordBatch.from_arrays(
-        [pa.array(uris, pa.string()), pa.array([[*one.items()] for one in held], TEXTS)], schema=SCHEMA
+        [pa.array(uris, pa.string()), pa.array([[*one.items()] for one in attributes], TEXTS)], schema=SCHEMA
     )
 
 
 def text(values: pa.Array) -> list[str | None]:
-    """A column's values as Spark would write them: times to the microsecond without zeros at the end, structures as JSON."""
+    """A column's values as Spark casts them to strings: times to the microsecond without trailing zeros, structs as JSON."""
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     if pa.types.is_timestamp(values.type):
         moments = values.cast(pa.timestamp("us", values.type.tz), safe=False).cast(pa.timestamp("us"))
-        return [None if one is None else _shortened(one) for one in moments.cast(pa.string()).to_pylist()]
+        return [None if one is None else _without_zeros(one) for one in moments.cast(pa.string()).to_pylist()]
     if pa.types.is_time(values.type):
         moments = values.cast(pa.time64("us"), safe=False)
         return [None if one is None else str(one) for one in moments.to_pylist()]
     if pa.types.is_duration(values.type):
         return [None if one is None else str(one) for one in values.cast(pa.int64()).to_pylist()]
-    return [None if one is None else _written(one) for one in values.to_pylist()]
+    return [None if one is None else _string(one) for one in values.to_pylist()]
 
 
-def _shortened(moment: str) -> str:
+def _without_zeros(moment: str) -> str:
     return ZEROS.sub("", moment) if "." in moment else moment
 
 
-def _written(value: object) -> str:
+def _string(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, bytes):

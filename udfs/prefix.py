@@ -1,4 +1,4 @@
-"""An s3:// prefix -> the videos under it with their versions, and counts of the rest: a page at a time, in no process all."""
+"""List the videos under an s3:// prefix with their versions, a page at a time, and count the objects left out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Part(NamedTuple):
     bucket: str
     prefix: str
     flat: bool = False
-    top: int = 0  # characters of a key that the manifest names: folders from there on may be hidden
+    top: int = 0  # characters of the manifest's own prefix: only folders after it are checked for hidden names
 
 
 def whole(uri: str) -> Part:
@@ -50,27 +50,28 @@ def parts(uri: str, params: Params) -> list[Part]:
 def videos(part: Part, params: Params) -> Iterator[pd.DataFrame]:
     """The videos of a piece, a page at a time: uri, source_version as of `s3.stat`, changed_s in Unix time.
 
-    For each reason to leave objects out a page has a row without a uri, with `left_out` and their `number`.
+    A page has one row without a uri per reason to leave objects out, with `left_out` and their `number`.
 
     Raises:
         What `parts` raises.
     """
     for page in _pages(part, params):
-        found, left = list[dict[str, Any]](), Counter[str]()
+        entries, left_out = list[dict[str, Any]](), Counter[str]()
         for entry in page.get("Contents", []):
             if why := _omission(entry["Key"], part):
-                left[why] += 1
-            elif not entry["Key"].endswith("/"):  # a folder's own
+                left_out[why] += 1
+            elif not entry["Key"].endswith("/"):  # an object that stands for a folder
                 version = s3.version(entry["Size"], entry.get("ETag", ""))
                 changed_s = entry["LastModified"].timestamp()
                 uri = f"s3://{part.bucket}/{entry['Key']}"
-                found.append({"uri": uri, "source_version": version, "changed_s": changed_s, "number": 1})
-        found += ({"left_out": why, "number": number} for why, number in left.items())
-        if found:
-            yield pd.DataFrame(found, columns=list(COLUMNS)).astype(COLUMNS)
+                entries.append({"uri": uri, "source_version": version, "changed_s": changed_s, "number": 1})
+        entries += ({"left_out": why, "number": number} for why, number in left_out.items())
+        if entries:
+            yield pd.DataFrame(entries, columns=list(COLUMNS)).astype(COLUMNS)
 
 
 def _omission(key: str, part: Part) -> str | None:
+    """The reason to leave out an object; None for a video, and for an object that stands for a folder."""
     if key.endswith("/"):
         return None
     *folders, name = key[part.top :].split("/")

@@ -35,11 +35,11 @@ MAGIC = (
     b"\xb7\xd8\x00 7I\xda\x11\xa6N\x00\x07\xe9^\xad\x8d",  # WTV
     b"nut/multimedia container",
     b"DKIF",  # IVF
-    b"G@",  # MPEG-TS, were it a single packet
+    b"G@",  # MPEG-TS, also of a single packet
     b"DHAV",  # recorders of Dahua
     b"YUV4MPEG2",
 )
-# What lies under a video's name where a download or a copy went wrong.
+# Files with a video's name that are none, often after a failed download or copy.
 OTHERS = {
     b"<!doctype html": "a web page: a download that failed?",
     b"<html": "a web page: a download that failed?",
@@ -53,8 +53,8 @@ OTHERS = {
     b"\x1f\x8b": "an archive (gzip)",
     b"%pdf": "a document (PDF)",
 }
-TS_PACKETS = ((0, 188), (4, 192))  # where the first begins and how long they are: with a time before each in M2TS
-SYNC = 0x47  # with which they begin
+TS_PACKETS = ((0, 188), (4, 192))  # offset of the first packet and bytes per packet: MPEG-TS, and M2TS with a time before each
+SYNC = 0x47  # the first byte of each packet
 
 
 def refusal(path: AnyPath, error: Exception) -> MediaError:
@@ -74,14 +74,14 @@ def refusal(path: AnyPath, error: Exception) -> MediaError:
     if not any(head):
         return MediaError("CORRUPT", "nothing but zeros: a copy that was cut off?")
     if bare := _bare_codec(head):
-        told = f"a bare {bare} stream, which holds no times: put it into a container (ffmpeg -r FPS -i IN -c copy OUT.mp4)"
-        return MediaError("UNSUPPORTED", told)
-    other = next((told for mark, told in OTHERS.items() if text[: len(mark)].lower() == mark), None)
+        advice = f"a bare {bare} stream, which holds no times: put it into a container (ffmpeg -r FPS -i IN -c copy OUT.mp4)"
+        return MediaError("UNSUPPORTED", advice)
+    other = next((name for mark, name in OTHERS.items() if text[: len(mark)].lower() == mark), None)
     return MediaError("UNSUPPORTED", f"not a video container, but {other}" if other else "not a video container")
 
 
 def _bare_codec(head: bytes) -> str | None:
-    """H.264 or HEVC, where the first unit is one with which such a stream begins: a delimiter or a parameter set."""
+    """H.264 or HEVC, if the first NAL unit is an access unit delimiter or a parameter set; else None."""
     start = head.removeprefix(b"\x00")
     if not start.startswith(b"\x00\x00\x01") or len(start) < 5:
         return None

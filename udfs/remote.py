@@ -44,7 +44,7 @@ _lock = threading.Lock()  # of `_blocks`: a worker's threads read at the same ti
 
 
 class SeekableFile(io.RawIOBase):
-    """What files to read from share that have a size and a place in it."""
+    """Base of read-only files that have a known size and a position."""
 
     def __init__(self, num_bytes: int) -> None:
         self._num_bytes, self._at = num_bytes, 0
@@ -103,7 +103,7 @@ def size(path: AnyPath) -> int:
 
 
 def peek(path: AnyPath, start: int, size: int) -> bytes:
-    """So many bytes of a file, and no more are fetched than these, unless a block that is held has them."""
+    """`size` bytes of a file from offset `start` on; of a remote file only these are fetched, unless a cached block has them."""
     if not isinstance(path, RemotePath):
         with open(path, "rb") as file:
             file.seek(start)

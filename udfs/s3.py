@@ -48,14 +48,14 @@ MAX_PARTS = 10_000  # by S3's rules
 MAX_DELETED = 1000  # at once, by the same
 GONE = {"404", "NoSuchKey", "NoSuchBucket", "NoSuchVersion"}
 OTHER = {"412", "PreconditionFailed", "416", "InvalidRange"}
-# Faults of the keys, the clock or the region, which every other request would meet as well.
+# Errors of the keys, the clock or the region, which every other request would meet too.
 OURS = {
     *("ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired", "RequestExpired", "InvalidAccessKeyId"),
     *("SignatureDoesNotMatch", "AuthorizationHeaderMalformed", "RequestTimeTooSkewed", "InvalidSecurity", "AccountProblem"),
     *("NotSignedUp", "UnrecognizedClientException", "InvalidClientTokenId", "MissingSecurityHeader"),
 }
 LOST = (ConnectionError, HTTPClientError, IncompleteReadError, ResponseParserError, ChecksumError, FlexibleChecksumError)
-# What boto3 says of a bucket or a key that no store can have, before it asks.
+# What boto3 raises for a bucket or a key that cannot exist, before any request.
 MISNAMED = (
     *(ParamValidationError, InvalidDNSNameError, InvalidHostLabelError, EndpointProviderError, UnsupportedS3ArnError),
     *(UnsupportedOutpostResourceError, UnsupportedS3AccesspointConfigurationError, UnsupportedS3ConfigurationError, ValueError),
@@ -134,7 +134,7 @@ def fetch(uri: str, start: int, end: int, version: str, params: Params) -> bytes
 
     def attempt(s3: Any) -> bytes:
         body = s3.get_object(Bucket=bucket, Key=key, Range=f"bytes={start}-{end - 1}", **match)["Body"]
-        data: bytes = body.read(end - start + 1)  # and no more, should the store send the whole object
+        data: bytes = body.read(end - start + 1)  # not more, even if the store sends the whole object
         if len(data) != end - start:
             raise BusyError(f"{len(data)} bytes of {end - start}")
         return data
@@ -158,7 +158,7 @@ def put(uri: str, path: str, params: Params) -> None:
         data = f.read()
 
         def attempt(s3: Any) -> None:
-            s3.put_object(Bucket=bucket, Key=key, Body=_Sent(data), ContentType=kind)
+            s3.put_object(Bucket=bucket, Key=key, Body=_Body(data), ContentType=kind)
 
         _written(attempt, bucket, params)
 
@@ -259,8 +259,8 @@ def _put_parts(f: BinaryIO, size: int, at: dict[str, str], kind: str, params: Pa
         stack.pop_all()
 
 
-class _Sent(io.BytesIO):
-    """Bytes that a client sends; sending them on is progress."""
+class _Body(io.BytesIO):
+    """Bytes to send, with a heartbeat at each read."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         beat()
@@ -273,7 +273,7 @@ def _abort(at: dict[str, str], params: Params) -> None:
 
 
 def _part(data: bytes, number: int, at: dict[str, str], params: Params) -> dict[str, Any]:
-    sent = _written(lambda s3: s3.upload_part(**at, PartNumber=number, Body=_Sent(data)), at["Bucket"], params)
+    sent = _written(lambda s3: s3.upload_part(**at, PartNumber=number, Body=_Body(data)), at["Bucket"], params)
     return {"PartNumber": number, "ETag": sent["ETag"]}
 
 
@@ -328,5 +328,5 @@ def _fault(error: ClientError, bucket: str) -> Exception:
         return MediaError("CHANGED", f"another object than the one that was looked at: {code}")
     if code in OURS:
         return StoreError(f"s3://{bucket}: the store says {code} (status {status})")
-    # Not allowed, in an archive, under a key of KMS's that is gone, or whatever else it may say of one object.
+    # Not allowed, archived, encrypted with a deleted KMS key, or another error of one object.
     return MediaError("DENIED", f"the store says {code} (status {status})")

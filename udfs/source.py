@@ -23,8 +23,8 @@ from udfs.errors import MediaError, read_fault
 from udfs.remote import AnyPath, RemotePath, Stat, opened, peek
 
 SAMPLE_BYTES = 1 << 16  # of the head and of the tail, hashed into the content tag
-# And of the middle: a file that a downloader laid out in full and fills as parts arrive has its head and tail early. Of a remote
-# file these are three requests for bytes that nothing else reads, so they are few: 0.02 % of 200 MB.
+# Samples of the middle: a downloader may allocate the whole file and write head and tail first. Of a remote file these are three
+# requests for bytes that nothing else reads, so the samples are small: 0.02 % of 200 MB.
 MIDDLE_BYTES = 1 << 14
 MIDDLE_PARTS = (1, 2, 3)  # quarters of the file at which a sample begins
 SCHEME = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)(,[^:/]*)?:(?P<slashes>//)?", re.IGNORECASE)
@@ -48,7 +48,7 @@ VIDEO_SUFFIXES = (
     ".dav", ".264", ".h264", ".avc", ".265", ".h265", ".hevc",
 )
 # fmt: on
-# What editors, spreadsheets and the web leave around an address: blanks, line ends, byte order marks, characters of no width.
+# Characters around an address that are no part of it: blanks, line ends, byte order marks, zero-width characters.
 EDGES = " \t\r\n\v\f\u00a0\u200b\u200c\u200d\u2060\ufeff"
 WINDOWS = re.compile(r"(^|/)([A-Za-z]:[\\/]|\\\\)")  # a drive or a share
 
@@ -104,11 +104,12 @@ def local_path(uri: str) -> str:
 
 
 def absolute(uri: str, folder: str = "") -> str:
-    """The one spelling of a uri, which means the same in every process.
+    """The normal form of a uri, which means the same in every process.
 
-    Of a file it is the absolute path without `.`, `..` and double slashes, or file:// where a path would not come through.
-    Keys of stores and paths of web servers are what they are; only their scheme, and a host's letters, have several spellings.
-    What is relative is meant from a folder, which may be on another machine. What cannot be read stays, to be refused later.
+    For a file it is the absolute path without `.`, `..` and double slashes, or file:// as in
+    `spelled`. Keys of stores and paths of web servers stay; only the scheme and the host are
+    normalized. A relative uri starts at `folder`, which may be on another machine. A uri that cannot
+    be parsed stays as it is and is refused later.
     """
     uri = uri.strip(EDGES)
     scheme, rest = _address(uri)
@@ -127,7 +128,7 @@ def absolute(uri: str, folder: str = "") -> str:
 
 
 def spelled(path: str) -> str:
-    """The uri of an absolute path: the path itself, or file:// where its bytes are no UTF-8 or its ends would be trimmed."""
+    """The uri of an absolute path: the path, or file:// if its bytes are no UTF-8 or it has EDGES that would be trimmed."""
     path = "/" + path.lstrip("/")  # POSIX keeps two slashes at the beginning
     try:
         path.encode()
@@ -137,9 +138,10 @@ def spelled(path: str) -> str:
 
 
 def existing(uri: str) -> str:
-    """The spelling of a file's path that is there, where the one given is not.
+    """The uri, or if no such file exists, another spelling of its path under which one does.
 
-    macOS writes a letter with an accent as two characters, others as one; Windows writes paths with backslashes.
+    macOS writes an accented letter as two characters, other systems as one; Windows paths have
+    backslashes.
     """
     if (uri.isascii() and "\\" not in uri) or _address(uri)[0] or os.path.lexists(uri):
         return uri
@@ -233,7 +235,7 @@ def unchanged_path(uri: str, source_version: str, params: Params) -> AnyPath:
 
 
 def content_tag(path: AnyPath) -> str:
-    """Size, a hash of the first and last 64 KiB, and one of samples between: equal bytes give equal tags wherever they lie.
+    """Size, a hash of the first and last 64 KiB, and one of samples between them: equal files have equal tags anywhere.
 
     Raises:
         MediaError: the file cannot be read.
@@ -253,13 +255,13 @@ def content_tag(path: AnyPath) -> str:
 
 
 def matches(tag: str, tags: Collection[str]) -> bool:
-    """Whether a content tag is one of these, of which earlier releases made some without the middle of the file."""
+    """Whether a content tag is among `tags`; those of earlier releases lack the hash of the middle."""
     return tag in tags or "-".join(tag.split("-")[:2]) in tags
 
 
 @contextmanager
 def _reading() -> Iterator[None]:
-    """Make an error of looking at or reading a source the failure of that source; errors of writing are not caught here."""
+    """Turn an error of a source, while it is examined or read, into MediaError."""
     try:
         yield
     except OSError as e:
@@ -295,7 +297,7 @@ def _spelled_remote(scheme: str, rest: str) -> str:
 
 
 def _beside(folder: str, uri: str) -> str:
-    """A relative address from a folder of a store or server, never above its bucket or host."""
+    """A uri relative to a folder of a store or server; `..` never leaves its bucket or host."""
     while uri.startswith(("./", "../")):
         step, _, uri = uri.partition("/")
         if step == ".." and folder.count("/") > 3:

@@ -1,4 +1,4 @@
-"""The bytes of a CSV or JSON manifest -> its text, its encoding, what stands between its columns."""
+"""Encoding, delimiter and columns of a CSV or JSON manifest, by its bytes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ AS_UTF8 = "save it as UTF-8 (in Excel: CSV UTF-8)"
 
 
 def encoding(head: bytes) -> str:
-    """Of a text by its byte order mark: utf-8-sig or utf-16, without one utf-8.
+    """The encoding by the byte order mark: utf-8-sig or utf-16; utf-8 without one.
 
     Raises:
-        ValueError: it holds NULs, as UTF-16 without a mark does, or a zip, as a spreadsheet is.
+        ValueError: there are NULs, as in UTF-16 without a mark, or a zip, as a spreadsheet is.
     """
     found = next((name for mark, name in MARKS.items() if head.startswith(mark)), "utf-8")
     if head.startswith((b"PK\x03\x04", b"\x1f\x8b")):
@@ -32,35 +32,35 @@ def encoding(head: bytes) -> str:
     return found
 
 
-def decoded(data: bytes) -> str:
-    """A whole text.
+def decode(data: bytes) -> str:
+    """The text of the bytes.
 
     Raises:
-        ValueError: what `encoding` raises, or the first byte that is no UTF-8.
+        ValueError: as `encoding`; or a byte is no UTF-8, of which the first is named.
     """
     try:
         return data.decode(encoding(data[:BLOCK]))
     except UnicodeDecodeError as e:
-        raise ValueError(f"{_wrong(e, 0)}: {AS_UTF8}") from e
+        raise ValueError(f"{_describe(e, 0)}: {AS_UTF8}") from e
 
 
 def check(file: BinaryIO) -> None:
-    """Read a text through, a block at a time, for bytes that are no UTF-8; Spark would read them as a question mark.
+    """Look for bytes that are no UTF-8, which Spark would read as question marks; a block is read at a time.
 
     Raises:
-        ValueError: where there are some.
+        ValueError: there is one.
     """
     decoder, start = codecs.getincrementaldecoder("utf-8")(), 0
     while block := file.read(BLOCK):
         try:
             decoder.decode(block)
         except UnicodeDecodeError as e:
-            raise ValueError(f"{_wrong(e, start)}: {AS_UTF8}") from e
+            raise ValueError(f"{_describe(e, start)}: {AS_UTF8}") from e
         start += len(block)
 
 
 def check_depth(lines: Iterable[bytes]) -> None:
-    """Look for a line of JSON that is nested so deeply that Spark's JVM would die of it.
+    """Look for a line of JSON nested over MAX_DEPTH deep, which may overflow the stack of Spark's JVM.
 
     Raises:
         ValueError: there is one.
@@ -71,6 +71,7 @@ def check_depth(lines: Iterable[bytes]) -> None:
 
 
 def _depth(line: bytes) -> int:
+    """The depth of objects and arrays in a line of JSON."""
     depth = deepest = 0
     for token in TOKENS.findall(line):
         depth += 1 if token in b"{[" else -1 if token in b"}]" else 0
@@ -78,15 +79,15 @@ def _depth(line: bytes) -> int:
     return deepest
 
 
-def _wrong(error: UnicodeDecodeError, start: int) -> str:
+def _describe(error: UnicodeDecodeError, start: int) -> str:
     return f"byte 0x{error.object[error.start]:02x} near byte {start + error.start} is no {error.encoding.upper()}"
 
 
 def delimiter(head: str, column: str) -> str:
-    """What stands between the names of a CSV's first line: what sets the wanted column apart, by default the comma.
+    """The delimiter by which the first line of a CSV has the wanted column; the comma if there is none.
 
     Raises:
-        ValueError: the first line is not of names, but of Excel's own.
+        ValueError: the first line is Excel's `sep=`.
     """
     line = head.lstrip(EDGES).partition("\n")[0]
     if line.lower().startswith("sep="):
@@ -98,8 +99,8 @@ def delimiter(head: str, column: str) -> str:
 
 
 def column_named(wanted: str, names: Sequence[str]) -> str | None:
-    """The column of that name, else the only one of that name but for blanks around it and capital letters."""
+    """The column of that name, else the only one that differs from it only in case and surrounding blanks."""
     if wanted in names:
         return wanted
-    like = [name for name in names if name.strip(EDGES).casefold() == wanted.casefold()]
-    return like[0] if len(like) == 1 else None
+    alike = [name for name in names if name.strip(EDGES).casefold() == wanted.casefold()]
+    return alike[0] if len(alike) == 1 else None
