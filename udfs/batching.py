@@ -1,4 +1,4 @@
-"""Batches of rows and a function of one row -> batches of its results, with a failure row wherever it raised an exception."""
+"""Apply a function to every row of batches; an exception becomes the failure row of its input."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Counter(Protocol):
 # Beside a table's own columns a batch carries these; the driver takes them off again (jobs/stage.py).
 FAILURE = ("failed_key", "failed_code", "failed_message")
 COST, GPU_COST = "cpu_s", "gpu_s"
-MAX_MESSAGE = 2000  # characters of a failure's message: an exception may quote all of a file
+MAX_MESSAGE = 2000  # characters of a failure's message: an exception may quote a whole file
 PIECE = 200  # inputs whose rows are handed on together: an Arrow batch of 10,000 may stand for hours of work
 
 
@@ -51,7 +51,7 @@ class Env:
 
 @dataclass(frozen=True)
 class _Call:
-    """What `each` does with a row, and with one that fails."""
+    """The arguments of `each` that apply to a row."""
 
     work: Work
     key: str
@@ -77,8 +77,8 @@ def each(
     A MediaError becomes one row that holds nothing but the failure of that input, named by its column `key`; so does any other
     exception, as BUG, unless it concerns the run (`bugs.run_error`) or most videos meet it. Work that opens no file may do
     without the sandbox. `parts` splits a row that stands for several inputs into rows of one input each: if such a row fails,
-    its parts are done one by one, so that only the guilty one fails. `rescue` gives what to try in place of a row that failed
-    alone, if there is something.
+    its parts are done one by one, so that only the guilty one fails. `rescue` gives a row to try in place of one that failed
+    alone, or None.
     """
     call, watch = _Call(work, key, limits, isolated, parts, rescue), bugs.watch(name_of(work))
     for batch in batches:
@@ -92,11 +92,11 @@ def frame(rows: list[Row], columns: list[str]) -> pd.DataFrame:
     """Results as a batch, a column of None where they lack one."""
     names = [*columns, "fingerprint", *FAILURE, COST, GPU_COST]
     # As objects: a NaN would turn whole numbers into floats, and is no map or list.
-    return pd.DataFrame([[_sent(row.get(name)) for name in names] for row in rows], columns=names, dtype=object)
+    return pd.DataFrame([[_encodable(row.get(name)) for name in names] for row in rows], columns=names, dtype=object)
 
 
-def _sent(value: Any) -> Any:
-    """A value that Arrow can carry: text whose bytes were no UTF-8, such as a title or a file's name, has them as escapes."""
+def _encodable(value: Any) -> Any:
+    """A value that Arrow can encode: in text such as a title or a file name, bytes that are no UTF-8 become escapes."""
     if isinstance(value, str) and not value.isascii():
         return value.encode("utf-8", "backslashreplace").decode()
     return value
@@ -119,18 +119,18 @@ def failure(key: str, error: MediaError) -> Row:
 
 
 def name_of(work: Callable[..., Any]) -> str:
-    """The name of a function, and of the one within a partial."""
+    """The qualified name of a function or of the function within a partial."""
     function = getattr(work, "func", work)
     return f"{function.__module__}.{function.__qualname__}"
 
 
 def video_of(row: Row, key: str) -> str:
-    """The video that an input belongs to; what has no video_id yet stands for itself."""
+    """The video_id of an input's row; its key if it has none yet."""
     return str(row.get("video_id") or row.get(key))
 
 
-def name_for_people(row: Row, key: str) -> str:
-    """The file behind an input, where its row names it."""
+def display_name(row: Row, key: str) -> str:
+    """The uri of an input's file if its row has one; else its key."""
     return str(row.get("uri") or row.get(key))
 
 
@@ -146,17 +146,17 @@ def _outcome(row: Row, call: _Call, watch: bugs.Watch) -> list[Row]:
     except MediaError as e:
         failed = e
     except Exception as e:  # noqa: BLE001 - the border at which a bug that one input meets becomes its failure
-        failed = watch.failure(e, name_for_people(row, call.key), video)
+        failed = watch.failure(e, display_name(row, call.key), video)
     else:
         return [result | {COST: cpu_s / len(results)} for result in results]
     spent = time.monotonic() - started  # the child that could have told its CPU seconds may be gone
-    again = call.parts(row) if call.parts else [row]
-    if len(again) == 1:
-        spare = call.rescue(again[0], failed) if call.rescue else None
-        if spare is None:
-            return [failure(again[0][call.key], failed) | {COST: spent}]
-        again, call = [spare], replace(call, rescue=None)
-    results = [result for part in again for result in _outcome(part, call, watch)]
+    retries = call.parts(row) if call.parts else [row]
+    if len(retries) == 1:
+        substitute = call.rescue(retries[0], failed) if call.rescue else None
+        if substitute is None:
+            return [failure(retries[0][call.key], failed) | {COST: spent}]
+        retries, call = [substitute], replace(call, rescue=None)
+    results = [result for part in retries for result in _outcome(part, call, watch)]
     results[0][COST] += spent
     return results
 

@@ -41,7 +41,7 @@ def _serve(pipe: Connection) -> None:
 def _answered(message: bytes) -> bytes:
     try:
         function, args = pickle.loads(message)
-        beats.beat()  # what it needs has been imported
+        beats.beat()  # its imports are done
         return pickle.dumps((function(*args), None))
     except Exception as e:  # noqa: BLE001 - nothing ends here: the parent raises it again
         error = bugs.run_error(e) or e

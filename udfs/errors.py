@@ -1,4 +1,4 @@
-"""The kinds of errors: MediaError for one input, which becomes a row of `failures`; RunError for what no input can help."""
+"""Errors: MediaError is of one input and becomes a row of `failures`; RunError is of the run and stops it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Code = Literal[
     "UNREACHABLE",  # its store did not answer in full, however often it was asked; the next run tries again
     "CHANGED",  # the file is not the one that was ingested
     "BAD_OUTPUT",  # a model's answer that cannot be used: NaN, a wrong shape, an empty text
-    "BUG",  # an exception that this code did not expect; the message has its type and place
+    "BUG",  # an unexpected exception; the message has its type and place
 ]
 CODES: tuple[str, ...] = get_args(Code)
-# No fault of the input, so the next run tries it again: a store that was down, a file that was being written, and a bug of ours.
-# A bug is not given up with its code version, because a checkout does not say which version it is.
+# Not the input's fault, so the next run tries it again: a store that was down, a file that was being written, or a bug. A BUG is
+# retried by every run and not only by another version of the code, because a checkout does not know its version.
 PASSING: tuple[Code, ...] = ("UNREACHABLE", "CHANGED", "BUG")
 DEVICE_ERRNOS = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN, errno.EREMOTEIO, errno.EBUSY}
 
@@ -43,7 +43,7 @@ class MediaError(Exception):
 
 
 class RunError(Exception):
-    """What stops a run, whatever its inputs are: a missing model, a full disk, wrong credentials. Its text is one line."""
+    """An error that stops the run, such as a missing model, a full disk or wrong credentials. Its text is one line."""
 
 
 class StoreError(RunError):
@@ -55,6 +55,6 @@ class OutputError(RunError):
 
 
 def read_fault(error: OSError) -> MediaError:
-    """The failure of an input whose file cannot be looked at or read."""
+    """The MediaError for an input whose file cannot be examined or read: UNREACHABLE or NOT_FOUND."""
     code: Code = "UNREACHABLE" if error.errno in DEVICE_ERRNOS else "NOT_FOUND"
     return MediaError(code, error.strerror or type(error).__name__)

@@ -20,9 +20,9 @@ from udfs.remote import AnyPath, opened
 
 MEGA = 1_000_000
 GROUP_BYTES = 64 * MEGA  # of videos in a row group, which a reader and this writer hold in memory
-PAGE_BYTES = 256 << 10  # with which a page is full: a video of so much has one of its own
-BYTES = "video.bytes"  # the leaf of the videos themselves
-# As `datasets` chunks what it writes itself, and says in the file's metadata.
+PAGE_BYTES = 256 << 10  # that fill a page: a larger video has a page of its own
+BYTES = "video.bytes"  # the leaf column of video data
+# The content-defined chunking that `datasets` uses and notes in the file's metadata.
 CHUNKING = {"min_chunk_size": 256 << 10, "max_chunk_size": 1 << 20, "norm_level": 0}
 KNOWS_CHUNKING = "use_content_defined_chunking" in signature(pq.ParquetWriter).parameters  # pyarrow 21
 VIDEO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -45,9 +45,9 @@ def cost_sql(params: Params) -> tuple[str, int]:
 def write(part: Part, batches: Iterator[pa.RecordBatch]) -> None:
     """`data/<part>.parquet`, whose row groups end where their videos reach GROUP_BYTES.
 
-    The videos lie in it as they are, large ones each in a page of its own, and an index tells where
-    the pages are: a reader can seek to a video and in it. `datasets` writes them so itself
-    (huggingface/datasets #7971, #7976).
+    Videos are stored uncompressed, large ones in pages of their own, with a page index, so that a
+    reader can seek to a video and within it. `datasets` does the same (huggingface/datasets #7971,
+    #7976).
     """
     clips: list[Clip] = []
     first = next(batches)
@@ -67,7 +67,7 @@ def write(part: Part, batches: Iterator[pa.RecordBatch]) -> None:
 
 
 def layout(schema: pa.Schema) -> dict[str, Any]:
-    """The options of a writer: a column of videos plain and uncompressed, the others compressed, pages indexed."""
+    """The options of a ParquetWriter: videos plain and uncompressed, other columns compressed, pages indexed."""
     with pq.ParquetWriter(empty := pa.BufferOutputStream(), schema):
         pass
     columns = pq.ParquetFile(empty.getvalue()).schema

@@ -72,7 +72,7 @@ def gates(params: Params) -> list[Gate]:
 
 
 def where_gate(params: Params) -> Gate | None:
-    """The gate of the user's own condition, whose answer is the column `accepted`, if there is one."""
+    """The gate of the setting `where`, by the column `accepted`; None for the default, which accepts all."""
     return None if params.where == "true" else Gate("where", "accepted", "NOT accepted")
 
 

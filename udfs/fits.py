@@ -1,4 +1,4 @@
-"""The upright size of a video in square pixels -> the size of its pictures: functions that a worker can be sent."""
+"""Sizes of pictures by the upright size of their video, in square pixels: functions that can be sent to workers."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class _Ticket:
     answers: dict[int, Any] = field(default_factory=dict)
     num_items: int | None = None  # known once the task's own thread has heard of its end, so that it is done once
     error: MediaError | None = None
-    bug: Exception | None = None  # what `prepare` raised that is no MediaError
+    bug: Exception | None = None  # raised by `prepare`, and no MediaError
     cpu_s: float = 0.0
     gpu_s: float = 0.0
 
@@ -69,7 +69,7 @@ def infer(
     `prepare(row, call)` runs on `resources.cpus` threads and yields the row's items; whatever decodes goes through `call`, which
     runs a module-level function in the thread's sandbox. `load(device)` gives the model: a function of at most `batch_size`
     items, of any rows, to as many answers, of which a MediaError fails its row. `finish(row, answers)` makes the results of
-    one row. It and `prepare` may raise MediaError for their row; what else they raise is a BUG of it, as in `batching.each`.
+    one row. It and `prepare` may raise MediaError for their row; any other exception is its BUG, as in `batching.each`.
     """
     watch = bugs.watch(batching.name_of(prepare))
     with _Feeder(batches, prepare, env, resources.cpus, QUEUED_BATCHES * batch_size) as feeder:
@@ -148,7 +148,7 @@ def _results(ticket: _Ticket, finish: Finish, key: str, watch: bugs.Watch) -> li
     except MediaError as e:
         results = [batching.failure(name, e)]
     except Exception as e:  # noqa: BLE001 - the border at which a bug that one input meets becomes its failure
-        results = [batching.failure(name, watch.failure(e, batching.name_for_people(ticket.row, key), video))]
+        results = [batching.failure(name, watch.failure(e, batching.display_name(ticket.row, key), video))]
     costs = {COST: ticket.cpu_s / max(1, len(results)), GPU_COST: ticket.gpu_s / max(1, len(results))}
     return [result | {"fingerprint": ticket.row.get("fingerprint")} | costs for result in results]
 
@@ -185,7 +185,7 @@ class _Feeder:
         """Items and tickets, in the order in which they get ready.
 
         Raises:
-            Exception: what `prepare` raised that concerns the run and not its row.
+            Exception: an error of the run that `prepare` raised.
         """
         while self.under_way:
             event = self.queue.get()

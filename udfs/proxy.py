@@ -58,7 +58,7 @@ class Observer:
             options = X264 | {"crf": str(self.params.crf), "g": str(self.params.gop)}
             self.rendition = Rendition(("mp4", "libx264"), small, TIME_BASE, options)
             if (shown := orientation(frame)) != Orientation():
-                # FFmpeg mirrors after the turn.
+                # FFmpeg mirrors after it rotates.
                 degrees = 90 * (-shown.turns if shown.mirrored else shown.turns)
                 self.rendition.stream.set_display_rotation(degrees, hflip=shown.mirrored)
         self.rendition.add(at_s, small)

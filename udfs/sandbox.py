@@ -23,7 +23,7 @@ from udfs.limits import Limits
 
 RECYCLE_AFTER = 500  # calls, so that a leak in a decoder stays small
 START_S = 120.0  # for the child to import what it needs, on a machine that is busy
-START_ATTEMPTS, START_PAUSE_S = 4, 1.0  # a machine short of memory kills a child that starts, and has room a moment later
+START_ATTEMPTS, START_PAUSE_S = 4, 1.0  # a machine short of memory may kill a starting child, and have room a moment later
 LOOK_S = 1.0  # between looks at the child's heartbeats
 # A task has one core: the pools that numerical libraries start by default would be threads for nothing.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1"}
@@ -36,7 +36,7 @@ class StartError(RunError):
 
 
 class Bounds(TypedDict):
-    """What a call may cost."""
+    """Time and memory that a call may take, as keyword arguments of `call`."""
 
     timeout_s: float
     total_s: float
@@ -44,7 +44,7 @@ class Bounds(TypedDict):
 
 
 def bounds(limits: Limits) -> Bounds:
-    """The bounds of one input's call."""
+    """The bounds of a call for one input."""
     return Bounds(timeout_s=limits.timeout_s, total_s=limits.timeout_total_s, memory_mb=limits.memory_mb)
 
 
@@ -88,9 +88,9 @@ class _Child:
         """What it sends next: a result, or the exception that stood in its way.
 
         Raises:
-            TimeoutError: nothing came for so long without a heartbeat, or in all.
+            TimeoutError: no answer within `timeout_s` of the last heartbeat, or within `total_s`.
         """
-        begun = last = time.monotonic()
+        start = last = time.monotonic()
         count = self.beats[0]
         while not self.pipe.poll(max(0.0, min(LOOK_S, last + timeout_s - time.monotonic()))):
             now = time.monotonic()
@@ -98,7 +98,7 @@ class _Child:
                 count, last = self.beats[0], now
             if now - last >= timeout_s:
                 raise TimeoutError(f"no progress for {timeout_s:.0f} s")
-            if now - begun >= total_s:
+            if now - start >= total_s:
                 raise TimeoutError(f"not done after {total_s:.0f} s")
         answer: tuple[Any, Exception | None] = self.pipe.recv()
         return answer
@@ -117,7 +117,7 @@ class _Child:
 def call(function: Callable[..., Any], *args: Any, timeout_s: float, memory_mb: int, total_s: float = math.inf) -> Any:
     """Run a module-level function in this thread's child; the child is kept from call to call.
 
-    It may take `total_s` in all, and `timeout_s` from one heartbeat (`beats.beat`) to the next.
+    It may take `total_s` in all, and `timeout_s` without a heartbeat (`beats.beat`).
 
     Raises:
         MediaError: TIMEOUT, CRASH or OOM if the child had to be given up.
@@ -159,7 +159,7 @@ def _sent(message: bytes, memory_mb: int) -> _Child:
         child: _Child | None = getattr(_mine, "child", None)
         if child is None or not child.serves(memory_mb):
             stop()
-            child = _mine.child = _started(memory_mb)
+            child = _mine.child = _start(memory_mb)
         child.calls += 1
         with contextlib.suppress(ConnectionError):
             child.pipe.send_bytes(message)
@@ -168,11 +168,11 @@ def _sent(message: bytes, memory_mb: int) -> _Child:
     raise StartError("the decoding process dies before it takes a call")
 
 
-def _started(memory_mb: int) -> _Child:
+def _start(memory_mb: int) -> _Child:
     for attempt in range(1, START_ATTEMPTS + 1):
         try:
             return _Child(memory_mb)
-        except OSError as e:  # no process to be had, or one that was killed as it started
+        except OSError as e:  # no process can be created, or it was killed as it started
             if attempt == START_ATTEMPTS:
                 raise StartError(f"the decoding process does not start, at the last of {attempt} attempts: {e}") from e
             time.sleep(START_PAUSE_S * 2 ** (attempt - 1))

@@ -150,7 +150,7 @@ def _place(path: str, target: str, root: str) -> None:
 
 @contextmanager
 def _output(root: str) -> Iterator[None]:
-    """Make an error of writing below a root what stops the run: no other input would fare better."""
+    """Turn an error of writing below a root into OutputError, which stops the run: every input would meet it."""
     try:
         yield
     except OSError as e:

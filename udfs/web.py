@@ -16,7 +16,7 @@ from udfs.remote import Stat
 from udfs.source import Params
 from udfs.weblines import Answer, answer, target
 
-BUSY = (408, 425, 429)  # and 500 or above: of a server, or of what stands before it, and not of the file
+BUSY = (408, 425, 429)  # and 500 or above: errors of the server or of a proxy before it, not of the file
 RANGE = re.compile(r"bytes (?:(?P<start>\d+)-(?P<last>\d+)|\*)/(?P<size>\d+)")
 
 

@@ -123,7 +123,7 @@ def _tar(old: BinaryIO, path: str, names: Collection[str]) -> None:
 
 
 def _parquet(old: BinaryIO, path: str, names: Collection[str]) -> None:
-    """A table without the rows whose clip_id or id is a name, laid out as it was."""
+    """A table without the rows whose clip_id or id is a name, in the layout that the export gave it."""
     with pq.ParquetFile(old) as table:
         column = "clip_id" if "clip_id" in table.schema_arrow.names else "id"
         with pq.ParquetWriter(path, table.schema_arrow, **export_huggingface.layout(table.schema_arrow)) as new:
