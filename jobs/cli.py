@@ -1,4 +1,4 @@
-"""A command line -> one job's run and an exit status: 0 done, 1 the run broke or met bugs, 2 wrong usage or settings."""
+"""The command line: run one job; exit status 0 done, 1 the run failed or had bugs, 2 wrong usage or settings."""
 
 from __future__ import annotations
 

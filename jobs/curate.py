@@ -54,7 +54,7 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
 
     From the deadline on no wave begins; dedup and filter still place and judge the clips of the waves that ran.
     """
-    filter.accepted(run)  # a condition that is no SQL is refused before anything is cut
+    filter.accepted(run)  # refuses a wrong condition before anything is cut
     counts = ingest.run(run, options)
     counts += _waves(run, options)
     apart = ["copies"] if run.settings.filter.duplicates else []

@@ -44,10 +44,10 @@ def judged(run: Run) -> DataFrame:
 
 
 def accepted(run: Run) -> DataFrame:
-    """The clips that count, and whether `filter.where` is true of each.
+    """The current clips, with the column `accepted`: whether `filter.where` is true of each.
 
     Raises:
-        SettingsError: it is no SQL, or names a column that neither table has.
+        SettingsError: the condition is no SQL, or names a column that neither table has.
     """
     clips, videos = run.current("clips").alias("c"), run.tables.read("videos").alias("v")
     joined = clips.join(videos, on=F.col("c.video_id") == F.col("v.video_id"), how="left")

@@ -25,7 +25,7 @@ from udfs.resources import Resources
 
 log = logging.getLogger("reelmill")
 
-SHOWN_BUGS, SHOWN_KINDS = 20, 3  # of a wave, in the log; of a run, in its last line
+SHOWN_BUGS, SHOWN_KINDS = 20, 3  # failures logged per wave; kinds of bugs in the last line of a run
 DISTRIBUTIONS = (
     "reelmill",
     "pyspark",
@@ -101,25 +101,25 @@ def record(run: Run, stage: str, done: DataFrame, tally: Tally, facts: dict[str,
 
 
 def bugs(run: Run) -> str:
-    """The bugs that a run met, the most frequent ones first, each with its type and place."""
-    met = run.tables.read("failures").where((F.col("run_id") == run.run_id) & (F.col("code") == "BUG"))
-    kinds = met.groupBy(F.substring_index("message", MET_BY, 1).alias("kind")).count().orderBy(F.desc("count"), "kind")
-    first = [f"{row['kind']} x {row['count']}" for row in kinds.limit(SHOWN_KINDS).collect()]
-    return f"{'; '.join(first)}; the next run tries their inputs again, which `failures` names"
+    """The bugs of a run in one line, the most frequent first, each with its type and place."""
+    failures = run.tables.read("failures").where((F.col("run_id") == run.run_id) & (F.col("code") == "BUG"))
+    kinds = failures.groupBy(F.substring_index("message", MET_BY, 1).alias("kind")).count().orderBy(F.desc("count"), "kind")
+    lines = [f"{row['kind']} x {row['count']}" for row in kinds.limit(SHOWN_KINDS).collect()]
+    return f"{'; '.join(lines)}; the next run tries their inputs again, which `failures` names"
 
 
 def tally(done: DataFrame) -> Tally:
     """What came of a stage's work, in one pass over it."""
     size = F.sum("num_bytes") if "num_bytes" in done.columns else F.lit(None).cast("bigint")
     spent = (F.sum(COST).alias("cpu_s"), F.sum(GPU_COST).alias("gpu_s"))
-    warned = [name for name in done.columns if name.endswith("_warning")]
-    told = [F.count(name).alias(name) for name in warned]
-    sums = done.groupBy(FAILURE[1]).agg(F.count("*").alias("n"), *spent, size.alias("bytes_out"), *told).collect()
+    warnings = [name for name in done.columns if name.endswith("_warning")]
+    counts = [F.count(name).alias(name) for name in warnings]
+    sums = done.groupBy(FAILURE[1]).agg(F.count("*").alias("n"), *spent, size.alias("bytes_out"), *counts).collect()
     models = [row["gpu_s"] for row in sums if row["gpu_s"] is not None]
     return Tally(
         num_ok=sum(row["n"] for row in sums if row[0] is None),
         failed=Counter({row[0]: row["n"] for row in sums if row[0] is not None}),
-        warnings=Counter({name: n for name in warned if (n := sum(row[name] for row in sums))}),
+        warnings=Counter({name: n for name in warnings if (n := sum(row[name] for row in sums))}),
         cpu_s=sum(row["cpu_s"] for row in sums),
         gpu_s=sum(models) if models else None,
         bytes_out=sum(row["bytes_out"] or 0 for row in sums),

@@ -47,15 +47,15 @@ def stage(run: Run, options: argparse.Namespace) -> Stage:
 
 def _listed(run: Run, options: argparse.Namespace) -> DataFrame:
     """The manifest's files, one row per file; one that has changed since it was ingested has another fingerprint."""
-    return _taken(_looked_up(run, options))
+    return _taken(_with_fingerprints(run, options))
 
 
 def _taken(files: DataFrame) -> DataFrame:
     return files.where(F.col("uri").isNotNull() & F.col("left_out").isNull()).select("uri", "attributes", "fingerprint")
 
 
-def _looked_up(run: Run, options: argparse.Namespace) -> DataFrame:
-    """The manifest by `manifest.SCHEMA` and with fingerprints; `left_out` says why a file is not taken."""
+def _with_fingerprints(run: Run, options: argparse.Namespace) -> DataFrame:
+    """The manifest by `manifest.SCHEMA`, with fingerprints; `left_out` is the reason not to ingest a file, else NULL."""
     sources = run.settings.sources
     files = manifest.read(run.spark, options.manifest, sources, run.settings.manifest)
     if run.tables.exists("takedowns"):
@@ -69,7 +69,9 @@ def _looked_up(run: Run, options: argparse.Namespace) -> DataFrame:
 
 
 def _changed(files: DataFrame, since: datetime) -> DataFrame:
-    """The files, those left out that did not change since, as the manifest, the listing or the file says; silence is change.
+    """The files, with those left out whose time of change, by the manifest, the listing or the file, is before `since`.
+
+    A file without a time of change is taken.
 
     Raises:
         UsageError: the manifest's column holds what is no time.
@@ -78,27 +80,27 @@ def _changed(files: DataFrame, since: datetime) -> DataFrame:
     time = F.try_to_timestamp(stated)
     if wrong := files.where(stated.isNotNull() & time.isNull()).select(stated.alias("time")).first():
         raise cli.UsageError(f"--since: the manifest's column {MODIFIED} holds {wrong['time']!r}, which is no time")
-    told = files.select(*manifest.NAMES).mapInPandas(ingest.changes, manifest.SCHEMA)
+    timed = files.select(*manifest.NAMES).mapInPandas(ingest.changes, manifest.SCHEMA)
     when = F.coalesce(time, F.timestamp_seconds("changed_s"))
     unchanged = F.when(when < F.lit(since), omissions.UNCHANGED)
-    return told.withColumn("left_out", F.coalesce("left_out", unchanged))
+    return timed.withColumn("left_out", F.coalesce("left_out", unchanged))
 
 
 def run(run: Run, options: argparse.Namespace) -> Counts:
-    """Probe the files of the manifest that are new or changed, or the first of them; then say what was left out."""
+    """Probe the new or changed files of the manifest, or the first of them; then log what was left out."""
     # Asked for once: each wave looks at all of it, and a store lists a thousand names a request.
-    files = _looked_up(run, options).persist(StorageLevel.DISK_ONLY)
+    files = _with_fingerprints(run, options).persist(StorageLevel.DISK_ONLY)
     step = replace(stage(run, options), source=lambda run: _taken(files))
     try:
         taken, left_out = _counts(files)
-        counts = _probed(run, step, options.limit)
+        counts = _probe(run, step, options.limit)
     finally:
         files.unpersist()
     log.info("ingest: %s", omissions.summary(taken, left_out))
     return counts
 
 
-def _probed(run: Run, step: Stage, limit: int | None) -> Counts:
+def _probe(run: Run, step: Stage, limit: int | None) -> Counts:
     if limit is None:
         return run_alone(run, step)
     with run.tables.landing(f"{run.run_id}-ingest-first") as land:
@@ -107,7 +109,7 @@ def _probed(run: Run, step: Stage, limit: int | None) -> Counts:
 
 
 def _counts(files: DataFrame) -> tuple[int, Counter[str]]:
-    """How many files are taken, and how many files or rows are left out by reason."""
+    """The number of files taken, and of files or rows left out by reason."""
     is_file = F.col("uri").isNotNull()
     rows = files.groupBy("left_out", is_file.alias("is_file")).agg(F.count("*").alias("rows"), F.sum("number").alias("number"))
     taken, left_out = 0, Counter[str]()

@@ -90,10 +90,10 @@ def listed(batches: Iterable[pd.DataFrame], params: Sources) -> Iterator[pd.Data
     return prefix.rows(batches, params)
 
 
-def _table(spark: SparkSession, manifest: str, what: str, sources: Sources, wanted: str) -> DataFrame:
+def _table(spark: SparkSession, manifest: str, what: str, sources: Sources, uri_column: str) -> DataFrame:
     """One row per file that a table names; empty rows of a CSV are left out."""
     try:
-        rows = _rows(spark, manifest, what, sources, wanted)
+        rows = _rows(spark, manifest, what, sources, uri_column)
         missing = F.btrim(F.coalesce("uri", F.lit("")), F.lit(source.EDGES)) == ""
         empty = F.coalesce(F.size("attributes"), F.lit(0)) <= 0
         blank = missing & empty & F.lit(what == "csv")  # as spreadsheets leave them below
@@ -106,7 +106,8 @@ def _table(spark: SparkSession, manifest: str, what: str, sources: Sources, want
     spelling = pandas_udf(_spelling(folder(manifest)), "string")  # type: ignore[call-overload]
     named = rows.where(~missing).select(spelling("uri").alias("uri"), "attributes").groupBy("uri")
     files = named.agg(F.first("attributes").alias("attributes"), F.count(F.lit(1)).alias("number"))
-    nothing = [F.lit(None).cast(kind).alias(name) for name, kind in (told.split() for told in TOLD.split(", ")[:3])]
+    kinds = {"source_version": "string", "changed_s": "double", "left_out": "string"}
+    nothing = [F.lit(None).cast(kind).alias(name) for name, kind in kinds.items()]
     found = files.select("uri", "attributes", *nothing, "number")
     if not sums["blank"]:
         return found
@@ -120,40 +121,40 @@ def _spelling(folder: str) -> Callable[[pd.Series], pd.Series]:
     return spelled
 
 
-def _rows(spark: SparkSession, manifest: str, what: str, sources: Sources, wanted: str) -> DataFrame:
+def _rows(spark: SparkSession, manifest: str, what: str, sources: Sources, uri_column: str) -> DataFrame:
     """Columns `uri` and `attributes` of a table, with uris as written."""
     try:
-        rows = _load(spark, manifest, what, sources, wanted)
+        rows = _load(spark, manifest, what, sources, uri_column)
     except PySparkException as e:
         if what != "parquet" or e.getCondition() not in BY_PYARROW:
             raise
-        return _by_pyarrow(spark, manifest, sources, wanted)
-    name = column(manifest, wanted, rows.columns)
+        return _by_pyarrow(spark, manifest, sources, uri_column)
+    name = column(manifest, uri_column, rows.columns)
     others = StructType([field for field in rows.schema if field.name != name])
     return rows.select(_quoted(name).cast("string").alias("uri"), _attributes(others).alias("attributes"))
 
 
-def _by_pyarrow(spark: SparkSession, manifest: str, sources: Sources, wanted: str) -> DataFrame:
+def _by_pyarrow(spark: SparkSession, manifest: str, sources: Sources, uri_column: str) -> DataFrame:
     """The same for Parquet files with a type that Spark does not read."""
     try:
         files = parquetrows.files(manifest, sources)
         if not files:
             raise ManifestError(f"{shown(manifest)}: no file whose name ends with .parquet")
-        name = column(manifest, wanted, parquetrows.columns(files[0], sources))
+        name = column(manifest, uri_column, parquetrows.columns(files[0], sources))
     except (MediaError, StoreError, OSError) as e:
         raise ManifestError(f"{shown(manifest)}: {e}") from e
     dealt = spark.sparkContext.parallelize([(file,) for file in files], min(len(files), PIECES))
     frame = spark.createDataFrame(dealt, "file string", verifySchema=False)
-    rows = partial(parquetrows.rows, column=name, sources=sources)
+    rows = partial(parquetrows.rows, top=manifest, column=name, sources=sources)
     return frame.mapInArrow(rows, "uri string, attributes map<string, string>")
 
 
-def _load(spark: SparkSession, manifest: str, what: str, sources: Sources, wanted: str) -> DataFrame:
+def _load(spark: SparkSession, manifest: str, what: str, sources: Sources, uri_column: str) -> DataFrame:
     # FAILFAST: a malformed row refuses the manifest; the default would make it a row of NULLs.
     head = _head(manifest, sources) if what in ("jsonl", "csv") else b""
     try:
         encoding = tabletext.encoding(head)
-        sign = tabletext.delimiter(head.decode(encoding, errors="replace"), wanted) if what == "csv" else ","
+        sign = tabletext.delimiter(head.decode(encoding, errors="replace"), uri_column) if what == "csv" else ","
     except ValueError as e:
         raise ManifestError(f"{shown(manifest)}: {e}") from e
     if source.is_web(manifest) or encoding == "utf-16":

@@ -30,7 +30,7 @@ LEFT = (f"media/{ASIDE}", f"tables/{LANDING}")  # folders where a killed run lea
 
 
 class Owner(NamedTuple):
-    """The stage that fills a table, the table whose current rows its rows belong to, and the column that they share."""
+    """The stage that fills a table, the table whose current rows its rows belong to, and the column that joins them."""
 
     stage: str
     upstream: str
@@ -95,7 +95,7 @@ class Run:
         return Env(f"{self.output}/media", self.fingerprint(stage), s.limits, s.sources, checkpoints.absolute(s.models))
 
     def made(self, name: str) -> DataFrame:
-        """The rows of a table that these settings made; of videos, those that no later content of their address has replaced."""
+        """The rows of a table that these settings made; of videos, the newest row per uri."""
         rows = self.tables.read(name)
         if name == "videos":
             return newest_videos(rows)
@@ -112,9 +112,9 @@ class Run:
 
 
 def newest_videos(videos: DataFrame) -> DataFrame:
-    """The row of each address that was written last: what lay there before is gone, or was not complete yet.
+    """The newest row per uri: an older one is of a file that was replaced, or was not complete yet.
 
-    Runs are named by the time at which they began.
+    Run ids sort by the time at which the runs began.
     """
     newest = videos.groupBy("uri").agg(F.max_by("video_id", "run_id").alias("video_id"))
     return videos.join(newest.select("video_id"), on="video_id", how="left_semi")

@@ -23,8 +23,8 @@ from pyspark.sql import SparkSession
 
 from jobs import java
 
-RETRIES = 4  # of a task: a Python worker may be killed for want of memory. In local mode the master says so, and no setting does
-LOCAL_MASTER = re.compile(r"local(\[(?P<cores>\*|\d+)\])?")  # without a word on retries, of which it then makes none
+ATTEMPTS = 4  # of a task: a Python worker may be killed for lack of memory. In local mode only the master's name can set this
+LOCAL_MASTER = re.compile(r"local(\[(?P<cores>\*|\d+)\])?")  # without a number of attempts, which is then 1
 ONE_MACHINE = re.compile(r"local(\[.*\])?")  # spark.master, and not local-cluster
 DELTA = "io.delta.sql.DeltaSparkSessionExtension"
 PACKAGES = ("jobs", "udfs", "schemas", "conf")
@@ -34,7 +34,7 @@ EVERYWHERE = {
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.session.timeZone": "UTC",
     "spark.scheduler.mode": "FAIR",  # waves overlap
-    "spark.task.maxFailures": str(RETRIES),
+    "spark.task.maxFailures": str(ATTEMPTS),
 }
 # On one machine: no web page, no 200 partitions for a handful of rows, no second opinion of the host's name.
 LOCAL = {
@@ -87,7 +87,7 @@ def connect(extra: dict[str, str], *, verbose: bool) -> SparkSession:
         builder = builder.config(key, value)
     if not submitted and (trouble := java.problem()):
         raise SessionError(trouble)
-    with _jvm_log(quiet=not verbose and not submitted) as log, _own_interrupt():
+    with _jvm_log(quiet=not verbose and not submitted) as log, _keep_interrupt_handler():
         spark = _start(builder, log)
     spark.sparkContext.setLogLevel("WARN" if verbose else "ERROR")
     for name in () if verbose else ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
@@ -149,8 +149,8 @@ def _start(builder: SparkSession.Builder, log: str | None) -> SparkSession:
 
 
 @contextmanager
-def _own_interrupt() -> Iterator[None]:
-    """Keep this program's way to take Ctrl-C, where it has one: Spark's context puts its own in that place."""
+def _keep_interrupt_handler() -> Iterator[None]:
+    """Keep this program's own handler of SIGINT, if it has one: a new Spark context replaces it."""
     own = signal.getsignal(signal.SIGINT)
     yield
     in_main = threading.current_thread() is threading.main_thread()
@@ -159,10 +159,10 @@ def _own_interrupt() -> Iterator[None]:
 
 
 def _settings(extra: dict[str, str], *, submitted: bool) -> dict[str, str]:
-    """Every setting of a new session; a master of one machine has tasks tried again."""
-    found = (EVERYWHERE if submitted else EVERYWHERE | _standalone(extra)) | extra
-    master = LOCAL_MASTER.fullmatch(found.get("spark.master", ""))
-    return found | ({"spark.master": f"local[{master['cores'] or 1},{RETRIES}]"} if master else {})
+    """Every setting of a new session; a local master makes ATTEMPTS at a task."""
+    settings = (EVERYWHERE if submitted else EVERYWHERE | _standalone(extra)) | extra
+    master = LOCAL_MASTER.fullmatch(settings.get("spark.master", ""))
+    return settings | ({"spark.master": f"local[{master['cores'] or 1},{ATTEMPTS}]"} if master else {})
 
 
 def _standalone(extra: dict[str, str]) -> dict[str, str]:

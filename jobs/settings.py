@@ -76,7 +76,7 @@ class Settings:
     spark: dict[str, str] = field(default_factory=dict)
 
 
-# Settings of earlier releases, and what to do instead.
+# Removed settings, and what to do instead.
 GONE = {"limits.timeout_per_s": "leave it out: limits.timeout_s is the time without progress, however long a video is"}
 SECTIONS: dict[str, Any] = {f.name: f.default_factory for f in fields(Settings) if f.name != "spark"}
 
@@ -121,7 +121,7 @@ def _read(name: str) -> dict[str, Any]:
 
 def _parse(override: str) -> tuple[str, dict[str, Any]]:
     name, equals, text = override.partition("=")
-    section, dot, key = QUOTES.sub("", name).strip().partition(".")  # as a TOML file has names of several words
+    section, dot, key = QUOTES.sub("", name).strip().partition(".")  # TOML allows quoted keys
     if not (equals and dot and key):
         raise SettingsError(f"--set {override}: write it as section.key=value")
     try:

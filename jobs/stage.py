@@ -58,10 +58,10 @@ def pending(run: Run, stage: Stage) -> DataFrame:
 
 
 def _not_given_up(run: Run, stage: Stage, inputs: DataFrame) -> DataFrame:
-    """The inputs that have not failed since their video was ingested; what failed before was another version of its file.
+    """The inputs that have not failed since their video was ingested; an older failure may be of an incomplete file.
 
-    That a file has its size, head, tail and samples does not say that it was whole: its id may be the same once it is.
-    Runs are named by the time at which they began.
+    A file that was still being written may have had its size, head, tail and samples already, and so
+    the same video_id. Run ids sort by the time at which the runs began.
     """
     if not run.tables.exists("failures"):
         return inputs
@@ -78,7 +78,7 @@ def _not_given_up(run: Run, stage: Stage, inputs: DataFrame) -> DataFrame:
 
 
 def given_up(run: Run, stage: str) -> DataFrame:
-    """Key and fingerprint of what failed in a stage, by its own fault, and is not to be tried again, and the run it failed in."""
+    """Key, fingerprint and run (`failed_in`) of the inputs that failed in a stage and are not to be tried again."""
     failed = run.tables.read("failures").where((F.col("stage") == stage) & ~F.col("code").isin(*PASSING))
     if run.retry is not None:
         failed = failed.where(~F.col("code").isin(*run.retry)) if run.retry else failed.limit(0)
@@ -163,10 +163,10 @@ def envelope(results: StructType) -> StructType:
 
 
 def _write(run: Run, stage: Stage, done: DataFrame, items: list[Row], started: datetime) -> history.Counts:
-    checked = _checked(stage, done)
+    checked = _with_check_failures(stage, done)
     tally, written = history.tally(checked), 0
     if tally.failed["BUG"] < max(bugs.MANY_VIDEOS, bugs.MOST * len(items)):
-        done = checked  # else what breaks a check does so, and stops the run
+        done = checked  # else the checks of the table stop the run
     if tally.num_ok:
         ok = done.where(F.col(batching.FAILURE[0]).isNull()).select(*columns(stage.table), "fingerprint")
         written = run.tables.append(stage.table, ok.withColumn("run_id", F.lit(run.run_id)), upsert=stage.upsert)
@@ -176,8 +176,8 @@ def _write(run: Run, stage: Stage, done: DataFrame, items: list[Row], started: d
     return history.record(run, stage.name, done, tally, facts)
 
 
-def _checked(stage: Stage, done: DataFrame) -> DataFrame:
-    """The rows of a stage's work, in which a row that breaks a check of its table is a bug that its input met."""
+def _with_check_failures(stage: Stage, done: DataFrame) -> DataFrame:
+    """The rows of a stage's work, with each row that breaks a check of its table turned into a BUG failure of its input."""
     table = TABLES[stage.table]
     checks = {name: F.expr(check) for name, check in table.checks.items()}
     checks |= {f"{f.name} is not NULL": F.col(f.name).isNotNull() for f in _declared(stage) if not f.nullable}

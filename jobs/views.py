@@ -7,7 +7,7 @@ import re
 from jobs.run import BELONGS, Run
 from schemas import TABLES
 
-# What `run.newest_videos` gives.
+# The rows of `run.newest_videos`.
 CURRENT_VIDEOS = """
 SELECT r.* FROM videos r
 LEFT SEMI JOIN (SELECT max_by(video_id, run_id) AS video_id FROM videos GROUP BY uri) n ON n.video_id = r.video_id

@@ -1,8 +1,11 @@
-"""Parquet manifests read by pyarrow: which files of a folder count."""
+"""Parquet manifests read by pyarrow: which files of a folder count, and which folders are columns."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from udfs import parquetrows
 from udfs.source import Params
@@ -18,3 +21,17 @@ def test_hidden_files_and_folders_do_not_count_but_partitions_do(tmp_path: Path)
     expected = sorted(str(top / name) for name in names[:3])
     assert parquetrows.files(str(top), Params()) == expected
     assert parquetrows.files(expected[0], Params()) == expected[:1]
+
+
+def test_only_partitions_below_the_manifest_are_columns(tmp_path: Path) -> None:
+    top = tmp_path / "above=0" / "list.parquet"
+    (top / "day=a%20b").mkdir(parents=True)
+    file = str(top / "day=a%20b" / "part.parquet")
+    pq.write_table(pa.table({"uri": ["/v.mp4"], "size": [1]}), file)
+    uris = pa.RecordBatch.from_pydict({"file": [file]})
+    assert _read([uris], str(top)) == [{"uri": "/v.mp4", "attributes": [("day", "a b"), ("size", "1")]}]
+    assert _read([uris], file) == [{"uri": "/v.mp4", "attributes": [("size", "1")]}]
+
+
+def _read(uris: list[pa.RecordBatch], top: str) -> list[dict[str, object]]:
+    return [row for batch in parquetrows.rows(uris, top, "uri", Params()) for row in batch.to_pylist()]

@@ -135,13 +135,13 @@ def _overlap_s(start_s: float, end_s: float, stretch: Stretch) -> float:
 
 
 def _copy(found: Packets, stream: AudioStream, stretch: Stretch, out: OutputContainer, coverage: Coverage) -> Packets:
-    wanted = _check_copyable(_with_one_before(found, stretch.start_s), stream, stretch)
-    trial = list(islice(wanted, TRIALS))
+    copyable = _check_copyable(_with_one_before(found, stretch.start_s), stream, stretch)
+    trial = list(islice(copyable, TRIALS))
     if not trial:
         return iter(())
     _check_decodes(trial, stream)
     copy = out.add_stream_from_template(stream)
-    return _shift_times(chain(trial, wanted), copy, stretch.start_s, coverage)
+    return _shift_times(chain(trial, copyable), copy, stretch.start_s, coverage)
 
 
 def _with_one_before(found: Packets, start_s: float) -> Packets:
@@ -157,7 +157,7 @@ def _with_one_before(found: Packets, start_s: float) -> Packets:
             before = packet
 
 
-def _check_copyable(wanted: Packets, stream: AudioStream, stretch: Stretch) -> Packets:
+def _check_copyable(track: Packets, stream: AudioStream, stretch: Stretch) -> Packets:
     """The packets of a copy.
 
     Raises:
@@ -165,7 +165,7 @@ def _check_copyable(wanted: Packets, stream: AudioStream, stretch: Stretch) -> P
     """
     end_s: float | None = None
     kind: tuple[int, ...] | None = None
-    for packet in wanted:
+    for packet in track:
         start_s = float((packet.pts or 0) * packet.time_base)
         length_s = float((packet.duration or 0) * packet.time_base)
         if not 0 < length_s <= LONGEST_COPIED_S:
@@ -222,9 +222,9 @@ def _check_decodes(packets: list[Packet[AudioStream]], stream: AudioStream) -> N
         raise UnfitError("its parameters are not those of its header")
 
 
-def _shift_times(wanted: Packets, stream: AudioStream, start_s: float, coverage: Coverage) -> Packets:
+def _shift_times(track: Packets, stream: AudioStream, start_s: float, coverage: Coverage) -> Packets:
     """The packets with times from the start of the stretch on; what is copied counts as kept, damaged or not."""
-    for packet in wanted:
+    for packet in track:
         packet.pts = packet.dts = (packet.pts or 0) - round(start_s / packet.time_base)
         packet.stream = stream
         coverage.kept_s = coverage.source_s
@@ -272,7 +272,7 @@ def _frames(found: Packets, stream: AudioStream) -> Iterator[AudioFrame]:
             continue
     try:
         yield from stream.codec_context.decode(None)
-    except av.error.FFmpegError:  # nothing was pending back
+    except av.error.FFmpegError:  # the decoder held no frames
         return
 
 

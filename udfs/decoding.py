@@ -39,8 +39,9 @@ class Video:
     stream: VideoStream
     tally: Tally = field(default_factory=Tally)
     timing: Timing = field(default_factory=Timing)
-    decoded: list[tuple[int, int]] | None = None  # time and duration of each packet decoded so far, in ticks; None: not recorded
+    num_shown: int = 0  # packets decoded so far whose frames are shown
     num_hidden: int = 0  # packets decoded so far whose frames an edit list hides
+    decoded: list[tuple[int, int]] | None = None  # time and duration of each of the first kind, in ticks; None: not recorded
     zero_s: float | None = None  # the time stamp of the first shown frame, once it has been decoded
 
     @property
@@ -72,7 +73,7 @@ class Video:
     def num_promised(self) -> int:
         """Frames to expect by the packets decoded so far, or by the index of an mp4 that hides no frame."""
         stated = self.stream.frames if self.is_indexed and not self.num_hidden else 0
-        return max(stated, len(self.decoded or ()))
+        return max(stated, self.num_shown)
 
     @property
     def has_own_clock(self) -> bool:
@@ -186,13 +187,11 @@ def _from_key(found: Iterator[Packet[VideoStream]], stamp: float) -> Iterator[Pa
     """The packets from the last key frame at or before `stamp` (ticks) on."""
     group: list[Packet[VideoStream]] = []
     for packet in found:
-        is_key = packet.is_keyframe and packet.pts is not None
-        if is_key and packet.pts is not None and packet.pts > stamp:
-            group.append(packet)
-            break
-        if is_key:
+        if packet.is_keyframe and packet.pts is not None and packet.pts <= stamp:
             group.clear()
         group.append(packet)
+        if packet.dts is not None and packet.dts > stamp:  # later key frames are shown later too
+            break
     yield from group
     yield from found
 
@@ -202,8 +201,10 @@ def _decoded(video: Video, found: Iterator[Packet[VideoStream]] | None = None) -
         if packet.has_sidedata("encryption_info"):
             raise MediaError("UNSUPPORTED", "encrypted")
         video.num_hidden += packet.is_discard
-        if video.decoded is not None and packet.pts is not None and packet.size and not packet.is_discard:
-            video.decoded.append((packet.pts, packet.duration or 0))
+        if packet.pts is not None and packet.size and not packet.is_discard:
+            video.num_shown += 1
+            if video.decoded is not None:
+                video.decoded.append((packet.pts, packet.duration or 0))
         try:
             yield from packet.decode()
         except av.error.EOFError:

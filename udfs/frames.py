@@ -43,7 +43,6 @@ def even(path: AnyPath, num_frames: int, fit: Fit, limits: Limits) -> tuple[Time
     """
     wanted = middles(_outline(path, limits)[1], num_frames)
     with media.open_video(path, limits) as video:
-        video.decoded = []
         found = _painted(video, on_screen(media.frames(video), wanted), fit)
         video.tally.check(video.num_promised, limits)
     return found
@@ -96,7 +95,6 @@ def stream(path: AnyPath, fps: Sequence[float], fit: Fit, limits: Limits) -> Ite
         MediaError: as `even`.
     """
     with media.open_video(path, limits) as video:
-        video.decoded = []
         painter = _Painter(video, fit)
         for rate, at_s, frame in nearest(media.frames(video), fps):
             yield rate, at_s, painter.picture(frame)

@@ -37,20 +37,20 @@ class IndexFile(SeekableFile):
         # A truncated file ends where its boxes say it does; a size far beyond the file is damage.
         self._num_bytes = min(max(self._num_bytes, *self._ends, 0), MOST_MISSING * self._num_bytes)
 
-    def read(self, wanted: int = -1, /) -> bytes:
-        """Read at most `wanted` bytes, up to where media data begins or ends."""
+    def read(self, num_bytes: int = -1, /) -> bytes:
+        """Read at most `num_bytes` bytes, up to where media data begins or ends."""
         rest = max(0, self._num_bytes - self._at)
-        wanted = rest if wanted < 0 else min(wanted, rest)
+        num_bytes = rest if num_bytes < 0 else min(num_bytes, rest)
         inside, until = self._stretch() if self._skips else (False, self._num_bytes)
-        wanted = max(0, min(wanted, until - self._at))
-        data = ZEROS[:wanted] if inside else self._read(wanted)
+        num_bytes = max(0, min(num_bytes, until - self._at))
+        data = ZEROS[:num_bytes] if inside else self._read(num_bytes)
         self._at += len(data)
         return data
 
-    def _read(self, wanted: int) -> bytes:
+    def _read(self, num_bytes: int) -> bytes:
         try:
             self._file.seek(self._at)
-            return self._file.read(wanted)
+            return self._file.read(num_bytes)
         except OSError as e:
             raise read_fault(e) from e
 

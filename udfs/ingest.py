@@ -59,8 +59,8 @@ def versions(batches: Iterable[pd.DataFrame], params: source.Params) -> Iterator
     """
     with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
         for batch in batches:
-            told = pool.map(partial(_version, params=params), batch["uri"], batch["source_version"], batch["left_out"])
-            yield batch.assign(source_version=pd.Series([*told], batch.index, "object"))
+            versions = pool.map(partial(_version, params=params), batch["uri"], batch["source_version"], batch["left_out"])
+            yield batch.assign(source_version=pd.Series([*versions], batch.index, "object"))
 
 
 def changes(batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
@@ -69,8 +69,8 @@ def changes(batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
     None for what is no file of this machine, and where the attributes say when it was changed.
     """
     for batch in batches:
-        told = zip(batch["attributes"], batch["left_out"], strict=True)
-        stated = [bool(left_out or (attributes and attributes.get(source.MODIFIED))) for attributes, left_out in told]
+        pairs = zip(batch["attributes"], batch["left_out"], strict=True)
+        stated = [bool(left_out or (attributes and attributes.get(source.MODIFIED))) for attributes, left_out in pairs]
         times = [None if known else _changed_s(uri) for uri, known in zip(batch["uri"], stated, strict=True)]
         yield batch.assign(changed_s=batch["changed_s"].fillna(pd.Series(times, batch.index, "float64")))
 

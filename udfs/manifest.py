@@ -104,19 +104,19 @@ def listing(manifest: str, sources: Sources) -> Listing:
     return found
 
 
-def column(manifest: str, wanted: str, names: Sequence[str]) -> str:
+def column(manifest: str, uri_column: str, names: Sequence[str]) -> str:
     """The column of a table that holds the uris.
 
     Raises:
         ManifestError: there is none; the text names the columns that may be meant.
     """
-    if found := tabletext.column_named(wanted, names):
+    if found := tabletext.column_named(uri_column, names):
         return found
     alike = [name for name in names if re.sub("[^a-z0-9]", "", name.casefold()) in ALIASES]
     if alike:
         meant = " or ".join(f"`{name}`" for name in alike)
-        raise ManifestError(f"{shown(manifest)}: no column {wanted}, but {meant}: name it uri, or set manifest.uri_column")
-    raise ManifestError(f"{shown(manifest)}: no column {wanted}, only {', '.join(names) or 'none'}")
+        raise ManifestError(f"{shown(manifest)}: no column {uri_column}, but {meant}: name it uri, or set manifest.uri_column")
+    raise ManifestError(f"{shown(manifest)}: no column {uri_column}, only {', '.join(names) or 'none'}")
 
 
 def uri(given: str | None, folder: str) -> str | None:

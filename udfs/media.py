@@ -28,7 +28,7 @@ from udfs.limits import Limits as Limits
 from udfs.limits import Tally as Tally
 from udfs.picture import picture_facts
 from udfs.refusal import refusal
-from udfs.remote import AnyPath, RemoteFile, RemotePath, opened
+from udfs.remote import AnyPath, RemoteFile, RemotePath, opened, size
 from udfs.timeline import Timing
 from udfs.tracks import video_stream
 
@@ -159,7 +159,7 @@ def _measured(path: AnyPath, is_indexed: bool, first: tuple[int | None, int | No
         video = opened.enter_context(open_video(path, limits, index=index))
         if index:
             index.skip_media()
-        measured = packet_times.measure(video, *first, limits)
+        measured = packet_times.measure(video, size(path), *first, limits)
         line = measured.timeline
         return {
             "num_frames": len(line.times_s),

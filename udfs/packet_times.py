@@ -55,8 +55,8 @@ class Measured:
     is_vfr: bool
 
 
-def measure(video: Video, first_stamp: int | None, frame_step: int | None, limits: Limits) -> Measured:
-    """Read all packets of an open video and derive its timeline.
+def measure(video: Video, num_bytes: int, first_stamp: int | None, frame_step: int | None, limits: Limits) -> Measured:
+    """Read all packets of an open video, whose file has `num_bytes`, and derive its timeline.
 
     `first_stamp` is the time of the first frame that decodes, in ticks; packets before it give no
     frame. `frame_step` is the number of ticks between decoded frames of an interlaced video, whose
@@ -66,7 +66,7 @@ def measure(video: Video, first_stamp: int | None, frame_step: int | None, limit
         MediaError: TOO_LARGE over `limits.max_frames`; CORRUPT if no packet is shown, or if packets
             claim far more bytes than the file has.
     """
-    packets = _read(video, limits)
+    packets = _read(video, num_bytes, limits)
     base = float(video.stream.time_base or 1)
     stamps, reorder_s = _replace_strays(_stamps(video, packets), np.array(packets.dts), base)
     kinds = np.array(packets.kind)
@@ -104,7 +104,7 @@ def sample(video: Video) -> tuple[Fraction, bool]:
     return stated if agrees else rate_of(line.times_s, measured, ()), varies(line)
 
 
-def _read(video: Video, limits: Limits) -> _Packets:
+def _read(video: Video, num_bytes: int, limits: Limits) -> _Packets:
     """Demux the whole file.
 
     Raises:
@@ -114,7 +114,7 @@ def _read(video: Video, limits: Limits) -> _Packets:
     is_repeated = codec in SCREEN_CODECS or (video.container.format.name == "avi" and codec not in PACKED_CODECS)
     least, is_vp8 = REPEATS_BYTES if is_repeated else 0, codec in ("vp8", "libvpx")
     add_pts, add_dts, add_duration, add_kind = (a.append for a in (packets.pts, packets.dts, packets.duration, packets.kind))
-    left = MOST_READ * max(MIN_BYTES, video.container.size)
+    left = MOST_READ * max(MIN_BYTES, num_bytes)
     for packet in demux(video, video.stream):
         size = packet.size
         if not size:

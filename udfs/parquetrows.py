@@ -29,17 +29,20 @@ def files(uri: str, sources: Params) -> list[str]:
     As in Spark, a file or folder is hidden if its name begins with a dot or an underscore, unless it
     is a partition such as `_day=1`.
     """
+    top = _path(uri)
     if source.is_remote(uri):
         if uri.lower().endswith(".parquet") and not source.transport(uri).holds(uri, sources):
             return [uri]
         below = [name for name, *_ in source.transport(uri).files(uri, sources)]
+    elif os.path.isdir(top):
+        below = [os.path.join(folder, name) for folder, _, names in os.walk(top) for name in names]
     else:
-        path = source.local_path(uri)
-        if not os.path.isdir(path):
-            return [path]
-        below = [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names]
-        uri = path
-    return sorted(name for name in below if name.endswith(".parquet") and not HIDDEN.search(name.removeprefix(uri)))
+        return [top]
+    return sorted(name for name in below if name.endswith(".parquet") and not HIDDEN.search(name.removeprefix(top)))
+
+
+def _path(uri: str) -> str:
+    return uri if source.is_remote(uri) else source.local_path(uri)
 
 
 def columns(uri: str, sources: Params) -> list[str]:
@@ -48,11 +51,15 @@ def columns(uri: str, sources: Params) -> list[str]:
         return list(pq.read_schema(file).names)
 
 
-def rows(batches: Iterable[pa.RecordBatch], column: str, sources: Params) -> Iterator[pa.RecordBatch]:
-    """Read the files named by batches of uris as batches of SCHEMA: `column` as `uri`, the others as text."""
+def rows(batches: Iterable[pa.RecordBatch], top: str, column: str, sources: Params) -> Iterator[pa.RecordBatch]:
+    """Read the files below `top` that batches of uris name as batches of SCHEMA: `column` as `uri`, the others as text.
+
+    Folders such as `day=1` below `top` are columns too.
+    """
+    top = _path(top)
     for batch in batches:
         for uri in batch.column(0).to_pylist():
-            partition = {name: unquote(value) for name, value in PARTITION.findall(uri)}
+            partition = {name: unquote(value) for name, value in PARTITION.findall(uri.removeprefix(top))}
             with opened(source.own_path(uri, sources)) as file:
                 for table in pq.ParquetFile(file).iter_batches(ROWS):
                     yield _as_text(table, column, partition)

@@ -98,9 +98,9 @@ def delimiter(head: str, column: str) -> str:
     return ","
 
 
-def column_named(wanted: str, names: Sequence[str]) -> str | None:
+def column_named(title: str, names: Sequence[str]) -> str | None:
     """The column of that name, else the only one that differs from it only in case and surrounding blanks."""
-    if wanted in names:
-        return wanted
-    alike = [name for name in names if name.strip(EDGES).casefold() == wanted.casefold()]
+    if title in names:
+        return title
+    alike = [name for name in names if name.strip(EDGES).casefold() == title.casefold()]
     return alike[0] if len(alike) == 1 else None
