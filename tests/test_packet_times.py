@@ -15,7 +15,7 @@ from tests import field_pictures, odd_times
 from tests.faults import builders
 from tests.footage import numbers, read_number, write_looped, write_numbered
 from tests.odd_times import SMALL
-from udfs import clip, ingest, media, source, split, timeline
+from udfs import clip, ingest, media, packet_times, source, split, timeline
 from udfs.batching import Env
 from udfs.errors import MediaError
 from udfs.limits import Limits
@@ -60,6 +60,18 @@ def test_a_copy_into_any_container_has_the_same_frames(good: Path, tmp_path: Pat
     assert (facts["num_frames"], facts["framerate"], facts["is_vfr"]) == (120, pytest.approx(30), False)
     assert facts["duration_s"] == pytest.approx(4, abs=0.002)
     assert facts["frame_times"] is None
+
+
+def test_packets_may_claim_a_share_of_the_file_and_not_of_what_its_boxes_claim(
+    good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = odd_times.copy(good, tmp_path / "v.mp4", {"movflags": "faststart"})
+    short = builders.cut_to(whole, tmp_path / "short.mp4", whole.stat().st_size // 5)  # its video alone has a third
+    monkeypatch.setattr(packet_times, "MIN_BYTES", 1)
+    monkeypatch.setattr(packet_times, "MOST_READ", 1)
+    assert probe(whole)["num_frames"] == 120
+    with pytest.raises(MediaError, match="many times the bytes of the file"):
+        probe(short)
 
 
 def test_what_the_header_claims_is_kept_where_it_differs(good: Path, tmp_path: Path) -> None:
