@@ -67,6 +67,15 @@ def laid_out(whole: Path, target: Path, start: float, end: float) -> None:
     target.write_bytes(data)
 
 
+def check_frames_once(spark: SparkSession, videos: Path, output: Path, num_frames: int) -> None:
+    """A run gives every frame of the one video once, and the next run changes nothing."""
+    assert curate(videos, output) == 0
+    assert [number for path in current_clips(spark, output) for number in numbers(path)] == list(range(num_frames))
+    before = versions(output)
+    assert curate(videos, output) == 0
+    assert versions(output) == before
+
+
 @pytest.mark.parametrize("hole", [(0.3, 0.95), (0.51, 0.7)], ids=["seen by the samples", "between the samples"])
 def test_75_a_file_whose_middle_comes_late_gets_all_its_clips(
     spark: SparkSession, tmp_path: Path, hole: tuple[float, float]
@@ -79,12 +88,7 @@ def test_75_a_file_whose_middle_comes_late_gets_all_its_clips(
     assert curate(videos, output) == 0
     assert codes(output)["clip", "CORRUPT"] + codes(output)["clip", "PARTIAL"] > 0
     (videos / "v.mp4").write_bytes(whole.read_bytes())
-    assert curate(videos, output) == 0
-    shown = [number for path in current_clips(spark, output) for number in numbers(path)]
-    assert shown == list(range(150))
-    before = versions(output)
-    assert curate(videos, output) == 0
-    assert versions(output) == before
+    check_frames_once(spark, videos, output, 150)
 
 
 def test_75_a_file_that_grows_has_its_clips_once(spark: SparkSession, tmp_path: Path) -> None:
@@ -94,12 +98,7 @@ def test_75_a_file_that_grows_has_its_clips_once(spark: SparkSession, tmp_path: 
     (videos / "v.mkv").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     assert curate(videos, output) == 0
     (videos / "v.mkv").write_bytes(whole.read_bytes())
-    assert curate(videos, output) == 0
-    shown = [number for path in current_clips(spark, output) for number in numbers(path)]
-    assert shown == list(range(150))
-    before = versions(output)
-    assert curate(videos, output) == 0
-    assert versions(output) == before
+    check_frames_once(spark, videos, output, 150)
 
 
 def test_72_bugs_that_single_inputs_meet_are_rows_and_the_exit_status(

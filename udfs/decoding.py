@@ -41,7 +41,7 @@ class Video:
     timing: Timing = field(default_factory=Timing)
     num_shown: int = 0  # packets decoded so far whose frames are shown
     num_hidden: int = 0  # packets decoded so far whose frames an edit list hides
-    decoded: list[tuple[int, int]] | None = None  # time and duration of each of the first kind, in ticks; None: not recorded
+    decoded: list[tuple[int, int]] | None = None  # time and duration of each packet in `num_shown`, in ticks; None: not recorded
     zero_s: float | None = None  # the time stamp of the first shown frame, once it has been decoded
 
     @property
