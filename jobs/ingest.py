@@ -47,10 +47,10 @@ def stage(run: Run, options: argparse.Namespace) -> Stage:
 
 def _listed(run: Run, options: argparse.Namespace) -> DataFrame:
     """The manifest's files, one row per file; one that has changed since it was ingested has another fingerprint."""
-    return _taken(_with_fingerprints(run, options))
+    return _to_ingest(_with_fingerprints(run, options))
 
 
-def _taken(files: DataFrame) -> DataFrame:
+def _to_ingest(files: DataFrame) -> DataFrame:
     return files.where(F.col("uri").isNotNull() & F.col("left_out").isNull()).select("uri", "attributes", "fingerprint")
 
 
@@ -90,7 +90,7 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
     """Probe the new or changed files of the manifest, or the first of them; then log what was left out."""
     # Asked for once: each wave looks at all of it, and a store lists a thousand names a request.
     files = _with_fingerprints(run, options).persist(StorageLevel.DISK_ONLY)
-    step = replace(stage(run, options), source=lambda run: _taken(files))
+    step = replace(stage(run, options), source=lambda run: _to_ingest(files))
     try:
         taken, left_out = _counts(files)
         counts = _probe(run, step, options.limit)

@@ -115,10 +115,10 @@ def _table(spark: SparkSession, manifest: str, what: str, sources: Sources, uri_
 
 
 def _spelling(folder: str) -> Callable[[pd.Series], pd.Series]:
-    def spelled(uris: pd.Series) -> pd.Series:
+    def normal_uris(uris: pd.Series) -> pd.Series:
         return uris.map(partial(uri, folder=folder))
 
-    return spelled
+    return normal_uris
 
 
 def _rows(spark: SparkSession, manifest: str, what: str, sources: Sources, uri_column: str) -> DataFrame:

@@ -54,10 +54,10 @@ def pending(run: Run, stage: Stage) -> DataFrame:
         inputs = inputs.withColumn("fingerprint", F.lit(run.fingerprint(stage.name)))
     done = run.current(stage.table) if stage.upsert else run.tables.read(stage.table)
     keys = [stage.key, "fingerprint"]
-    return _not_given_up(run, stage, inputs.join(done.select(keys), on=keys, how="left_anti"))
+    return _without_failed(run, stage, inputs.join(done.select(keys), on=keys, how="left_anti"))
 
 
-def _not_given_up(run: Run, stage: Stage, inputs: DataFrame) -> DataFrame:
+def _without_failed(run: Run, stage: Stage, inputs: DataFrame) -> DataFrame:
     """The inputs that have not failed since their video was ingested; an older failure may be of an incomplete file.
 
     A file that was still being written may have had its size, head, tail and samples already, and so

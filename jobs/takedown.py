@@ -125,7 +125,7 @@ def _sources(run: Run, options: argparse.Namespace) -> DataFrame:
     if options.sql:
         found = known.join(_queried(run, options.sql), on="video_id", how="left_semi").select(*SOURCE)
     else:
-        asked = [what if ID.fullmatch(what) else source.existing(source.absolute(what)) for what in options.what]
+        asked = [what if ID.fullmatch(what) else source.existing_uri(source.absolute(what)) for what in options.what]
         found = known.where(F.col("uri").isin(*asked, *options.what) | F.col("video_id").isin(asked))
         met = {word for row in found.collect() for word in (row["uri"], row["video_id"])}
         addresses = [(word, "", None) for word in asked if word not in met]

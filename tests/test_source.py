@@ -98,8 +98,8 @@ def test_a_name_written_by_another_system_is_found(tmp_path: Path) -> None:
     nfd, nfc = "day/cafe\u0301.mp4", "day/caf\u00e9.mp4"
     (tmp_path / nfd).write_bytes(b"x")
     for spelling in (nfc, nfd, "day\\cafe\u0301.mp4", "day\\caf\u00e9.mp4"):
-        assert source.existing(f"{tmp_path}/{spelling}") == f"{tmp_path}/{nfd}"
-    assert source.existing(f"{tmp_path}/gon\u00e9.mp4") == f"{tmp_path}/gon\u00e9.mp4"
+        assert source.existing_uri(f"{tmp_path}/{spelling}") == f"{tmp_path}/{nfd}"
+    assert source.existing_uri(f"{tmp_path}/gon\u00e9.mp4") == f"{tmp_path}/gon\u00e9.mp4"
 
 
 @pytest.mark.parametrize("uri", [r"C:\videos\a.mp4", r"\\nas\share\a.mp4", "D:/a.mp4"])

@@ -98,7 +98,7 @@ def listing(manifest: str, sources: Sources) -> Listing:
     elif what == "glob":
         found = _matching(_local(manifest))
     else:
-        found = _unique([source.spelled(_local(manifest))])
+        found = _unique([source.path_uri(_local(manifest))])
     if not found.uris:
         raise ManifestError(_nothing(manifest, found.left_out))
     return found
@@ -120,10 +120,10 @@ def column(manifest: str, uri_column: str, names: Sequence[str]) -> str:
 
 
 def uri(given: str | None, folder: str) -> str | None:
-    """The normal form of a row's uri, as in `source.absolute` and `source.existing`; None for a row without one."""
+    """The normal form of a row's uri, as in `source.absolute` and `source.existing_uri`; None for a row without one."""
     if given is None or not given.strip(source.EDGES):
         return None
-    return source.existing(source.absolute(given, folder))
+    return source.existing_uri(source.absolute(given, folder))
 
 
 def parts(manifest: str, sources: Sources) -> list[tuple[str, str, bool, int]]:
@@ -244,7 +244,7 @@ def _local(manifest: str) -> str:
 
 def _in_folder(path: str) -> Listing:
     found, left_out = folders.videos(path)
-    return Listing([*map(source.spelled, found)], left_out)
+    return Listing([*map(source.path_uri, found)], left_out)
 
 
 def _matching(pattern: str) -> Listing:
@@ -254,7 +254,7 @@ def _matching(pattern: str) -> Listing:
     for name in sorted(names, key=lambda name: (name.count("/"), name)):
         place, base = os.path.split(name)
         unique.setdefault(os.path.join(real(place), base), name)
-    return Listing(sorted(map(source.spelled, unique.values())), +Counter({omissions.LINK: len(names) - len(unique)}))
+    return Listing(sorted(map(source.path_uri, unique.values())), +Counter({omissions.LINK: len(names) - len(unique)}))
 
 
 def _unique(uris: Iterable[str]) -> Listing:

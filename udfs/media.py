@@ -98,11 +98,15 @@ def probe(path: AnyPath, limits: Limits) -> dict[str, Any]:
             "container": video.container.format.name,
             "start_time_s": video.start_s,
         } | picture_facts(video.stream, first[1])
-        first_stamp, stated = None if video.shows_by_decode_time else first[1].pts, _stated(video)
+        first_stamp, stated = None if video.shows_by_decode_time else first[1].pts, _header_columns(video)
         frame_step = _frame_step(shown) if first[1].interlaced_frame and not video.is_indexed else None
         is_indexed, sound_s, own_rate = video.is_indexed, _sound_s(audio), stream.codec_context.framerate
     is_read_whole = is_indexed or not isinstance(path, RemotePath) or not stated["header_duration_s"]
-    measured = _measured(path, is_indexed, (first_stamp, frame_step), limits) if is_read_whole else _sampled(path, stated, limits)
+    measured = (
+        _columns_by_packets(path, is_indexed, (first_stamp, frame_step), limits)
+        if is_read_whole
+        else _columns_by_header(path, stated, limits)
+    )
     _check_time_scale(measured, stated["header_num_frames"] or 0, sound_s, float(own_rate or 0))
     if measured["duration_s"] > limits.max_duration_s:
         raise MediaError("TOO_LARGE", f"{measured['duration_s']:.0f} s of video, over {limits.max_duration_s:.0f}")
@@ -135,7 +139,7 @@ def _check_time_scale(measured: dict[str, Any], stated_frames: int, sound_s: flo
         raise MediaError("CORRUPT", f"{shown}, where the codec's {own_rate:g} would fit the {sound_s:.1f} s of sound")
 
 
-def _stated(video: Video) -> dict[str, Any]:
+def _header_columns(video: Video) -> dict[str, Any]:
     """What the header states: the columns `header_*`."""
     rate = video.stream.average_rate
     return {
@@ -152,7 +156,7 @@ def _differs(name: str, stated: Any, measured: dict[str, Any]) -> bool:
     return stated is not None and abs(stated - own) > slack
 
 
-def _measured(path: AnyPath, is_indexed: bool, first: tuple[int | None, int | None], limits: Limits) -> dict[str, Any]:
+def _columns_by_packets(path: AnyPath, is_indexed: bool, first: tuple[int | None, int | None], limits: Limits) -> dict[str, Any]:
     """The columns on time of a video, by all of its packets; of an mp4, by its index alone."""
     with ExitStack() as opened:
         index = opened.enter_context(closing(IndexFile(path))) if is_indexed else None
@@ -174,7 +178,7 @@ def _measured(path: AnyPath, is_indexed: bool, first: tuple[int | None, int | No
         }
 
 
-def _sampled(path: AnyPath, stated: dict[str, Any], limits: Limits) -> dict[str, Any]:
+def _columns_by_header(path: AnyPath, stated: dict[str, Any], limits: Limits) -> dict[str, Any]:
     """The columns on time of a remote video without an index, by its header and its first packets."""
     with open_video(path, limits) as video:
         rate, is_vfr = packet_times.sample(video)
@@ -197,14 +201,14 @@ def _opened(
         file, options["fflags"] = index, "+noparse"
     try:
         container: InputContainer = av.open(file, container_options=options, metadata_errors="replace", hwaccel=accel)
+        return _reopen_bare(path, container, options, accel) if container.format.name in BARE.split(",") else container
     except (av.error.FFmpegError, ValueError) as e:
         if accel is not None:  # the card may be full
             return _opened(path, None, index, more)
         raise refusal(path, e) from e
-    return _reopened_bare(path, container, options, accel) if container.format.name in BARE.split(",") else container
 
 
-def _reopened_bare(path: AnyPath, container: InputContainer, options: dict[str, str], accel: HWAccel | None) -> InputContainer:
+def _reopen_bare(path: AnyPath, container: InputContainer, options: dict[str, str], accel: HWAccel | None) -> InputContainer:
     """A stream without a container, opened once more at the frame rate that its own header states.
 
     Raises:

@@ -75,7 +75,7 @@ def measure(video: Video, num_bytes: int, first_stamp: int | None, frame_step: i
     for number, ticks in breaks:
         shifts[number:] = ticks
     continuous = stamps + shifts
-    zero = _zero(stamps, continuous, kinds, first_stamp)
+    zero = _first_time(stamps, continuous, kinds, first_stamp)
     is_there = (kinds != HIDDEN) & (stamps != UNKNOWN) & (continuous >= zero)
     is_shown = is_there & (kinds == SHOWN)
     if not is_shown.any():
@@ -169,7 +169,7 @@ def _replace_strays(stamps: Ticks, dts: Ticks, base: float) -> tuple[Ticks, floa
     return np.where(strays, dts + usual, stamps), float(np.abs(ahead[known & ~strays]).max() * base)
 
 
-def _zero(stamps: Ticks, continuous: Ticks, kinds: npt.NDArray[np.int8], first_stamp: int | None) -> int:
+def _first_time(stamps: Ticks, continuous: Ticks, kinds: npt.NDArray[np.int8], first_stamp: int | None) -> int:
     """The time without breaks of the first frame that decodes, in ticks; of the first packet if that is not known."""
     matches = np.flatnonzero(stamps == first_stamp) if first_stamp is not None else np.array([], np.int64)
     if len(matches):

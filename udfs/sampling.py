@@ -32,7 +32,7 @@ class Sampler:
 
 def luma(frame: VideoFrame, scaler: Scaler) -> Luma:
     """The brightness of a frame as a player shows it: upright, full range."""
-    return scaling.turned(coded_luma(frame, (frame.width, frame.height), scaler), scaler.orientation(frame))
+    return scaling.orient(coded_luma(frame, (frame.width, frame.height), scaler), scaler.orientation(frame))
 
 
 def coded_luma(frame: VideoFrame, size: tuple[int, int], scaler: Scaler) -> Luma:

@@ -65,7 +65,7 @@ def upright(frame: VideoFrame, size: Size, scaler: Scaler, how: str = "AREA") ->
     """A frame as a player shows it, height x width x 3: RGB, turned upright, scaled to `size` (width, height)."""
     shown = scaler.orientation(frame)
     coded = size if shown.turns % 2 == 0 else size[::-1]
-    return turned(pixels(frame, coded, "rgb24", scaler, how), shown)
+    return orient(pixels(frame, coded, "rgb24", scaler, how), shown)
 
 
 def upright_size(frame: VideoFrame, scaler: Scaler, aspect: Fraction = SQUARE) -> Size:
@@ -74,6 +74,6 @@ def upright_size(frame: VideoFrame, scaler: Scaler, aspect: Fraction = SQUARE) -
     return (width, height) if scaler.orientation(frame).turns % 2 == 0 else (height, width)
 
 
-def turned(picture: Pixels, shown: Orientation) -> Pixels:
+def orient(picture: Pixels, shown: Orientation) -> Pixels:
     """A coded picture as a player shows it."""
     return np.ascontiguousarray(np.rot90(np.fliplr(picture) if shown.mirrored else picture, shown.turns))

@@ -107,7 +107,7 @@ def absolute(uri: str, folder: str = "") -> str:
     """The normal form of a uri, which means the same in every process.
 
     For a file it is the absolute path without `.`, `..` and double slashes, or file:// as in
-    `spelled`. Keys of stores and paths of web servers stay; only the scheme and the host are
+    `path_uri`. Keys of stores and paths of web servers stay; only the scheme and the host are
     normalized. A relative uri starts at `folder`, which may be on another machine. A uri that cannot
     be parsed stays as it is and is refused later.
     """
@@ -115,19 +115,19 @@ def absolute(uri: str, folder: str = "") -> str:
     scheme, rest = _address(uri)
     if scheme in ("file", "dbfs"):
         try:
-            return spelled(local_path(uri))
+            return path_uri(local_path(uri))
         except MediaError:
             return uri
     if scheme in TRANSPORTS:
-        return _spelled_remote(scheme, rest)
+        return _remote_uri(scheme, rest)
     if scheme:
         return uri
     if is_remote(folder) and not uri.startswith("/"):
-        return _beside(_spelled_remote(*_address(folder)), uri)
-    return spelled(os.path.abspath(os.path.join(folder, uri)))
+        return _beside(_remote_uri(*_address(folder)), uri)
+    return path_uri(os.path.abspath(os.path.join(folder, uri)))
 
 
-def spelled(path: str) -> str:
+def path_uri(path: str) -> str:
     """The uri of an absolute path: the path, or file:// if its bytes are no UTF-8 or it has EDGES that would be trimmed."""
     path = "/" + path.lstrip("/")  # POSIX keeps two slashes at the beginning
     try:
@@ -137,7 +137,7 @@ def spelled(path: str) -> str:
     return path if path == path.strip(EDGES) else f"file://{quote(path)}"
 
 
-def existing(uri: str) -> str:
+def existing_uri(uri: str) -> str:
     """The uri, or if no such file exists, another spelling of its path under which one does.
 
     macOS writes an accented letter as two characters, other systems as one; Windows paths have
@@ -288,7 +288,7 @@ def _checked_remote(uri: str, params: Params) -> RemotePath:
     return path
 
 
-def _spelled_remote(scheme: str, rest: str) -> str:
+def _remote_uri(scheme: str, rest: str) -> str:
     if scheme in ("s3", "s3a"):
         return f"s3://{rest}"
     place, slash, path = rest.partition("/")

@@ -58,7 +58,7 @@ class Upright:
         if size != self.coded:
             plain = self._pad(plain, size)
         if self.graph is not None:
-            plain = _filtered(self.graph, plain)
+            plain = _filter(self.graph, plain)
         plain.pict_type = 0  # else the encoder is forced to the type that the frame had in its source
         return plain
 
@@ -95,7 +95,7 @@ class Upright:
             (width, height), (left, top) = self.coded, (_even((c - s) / 2, 0) for c, s in zip(self.coded, size, strict=True))
             self.bars = size, _graph(size, self.pixel_format, (f"pad={width}:{height}:{left}:{top}",))
         assert self.bars[1] is not None
-        return _filtered(self.bars[1], frame)
+        return _filter(self.bars[1], frame)
 
 
 def _even(side: float, least: int = 2) -> int:
@@ -107,7 +107,7 @@ def _is_rgb(frame: VideoFrame) -> bool:
     return frame.format.is_rgb or frame.format.has_palette
 
 
-def _filtered(graph: Graph, frame: VideoFrame) -> VideoFrame:
+def _filter(graph: Graph, frame: VideoFrame) -> VideoFrame:
     frame.pts, frame.time_base = None, Fraction(1, 1000)
     graph.vpush(frame)
     return graph.vpull()
