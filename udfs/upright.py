@@ -1,4 +1,4 @@
-"""Frames as decoded -> frames as every encoder takes them: upright, of one even size, 4:2:0, limited range."""
+"""Convert decoded frames to the form that every encoder takes: upright, of one even size, 4:2:0, limited range."""
 
 from __future__ import annotations
 
