@@ -23,7 +23,7 @@ from tests.outputs import table, versions
 from udfs import batching, split
 from udfs.batching import Env, Row
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.files]
 SPLIT = ["--set", "split.clip_len_s=1", "--set", "split.min_clip_length_s=0.5"]
 
 
