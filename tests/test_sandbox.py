@@ -66,12 +66,11 @@ def test_74_a_child_that_is_killed_as_it_starts_is_started_again(monkeypatch: py
     sandbox.stop()
     starts, popen = [], subprocess.Popen
 
-    def killed_twice(*args: Any, **options: Any) -> subprocess.Popen[bytes]:
-        process = popen(*args, **options)
-        starts.append(process.pid)
-        if len(starts) < 3:
-            process.kill()
-        return process
+    def killed_twice(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        starts.append(command)
+        if len(starts) < 3:  # by itself, so that it cannot be ready before
+            command = [sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"]
+        return popen(command, **options)
 
     monkeypatch.setattr(sandbox, "START_PAUSE_S", 0.01)
     monkeypatch.setattr(subprocess, "Popen", killed_twice)
