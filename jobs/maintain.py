@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 from jobs import cli, history, sql, upkeep
 from jobs.history import Counts
-from jobs.run import BELONGS, Owner, Run
+from jobs.run import BELONGS, Owner, Run, without_superseded
 from jobs.settings import Settings
 from jobs.upkeep import Step
 from schemas import TABLES
@@ -22,7 +22,7 @@ LEAST_DAYS = 7  # for which Delta has readers and writers of a table be sure of 
 LAID_OUT = ("assignments",)  # by dedup itself: in one file, its clusters could not be read apart
 Rows = Callable[[str], DataFrame]  # a table's name -> rows of it
 
-OWNED = BELONGS | {"centroids": Owner("dedup", "")}
+OWNED = BELONGS | {"centroids": Owner("dedup", None)}
 
 
 def check(options: argparse.Namespace, settings: Settings) -> None:
@@ -84,11 +84,11 @@ def _old(run: Run) -> dict[str, list[str]]:
 
 def _kept(run: Run, old: dict[str, list[str]], name: str) -> DataFrame:
     """The rows of a table that stay: those of the last settings whose upstream rows stay."""
-    if name == "videos":
-        return run.made(name)
-    stage, upstream, key = OWNED[name]
+    stage, upstream = OWNED[name]
     rows = run.tables.read(name).where(~F.col("fingerprint").isin(old.get(stage, [])))
-    return rows.join(_kept(run, old, upstream).select(key), on=key, how="left_semi") if upstream else rows
+    if upstream is not None:
+        return rows.join(_kept(run, old, upstream).select("clip_id"), on="clip_id", how="left_semi")
+    return without_superseded(rows, run.tables.read("videos")) if name == "spans" else rows
 
 
 def _orphans(run: Run, kept: Rows, *, dry_run: bool) -> Iterator[Step]:

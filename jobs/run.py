@@ -30,15 +30,14 @@ LEFT = (f"media/{ASIDE}", f"tables/{LANDING}")  # folders where a killed run lea
 
 
 class Owner(NamedTuple):
-    """The stage that fills a table, the table whose current rows its rows belong to, and the column that joins them."""
+    """The stage that fills a table, and the table of clips whose current rows its rows belong to."""
 
     stage: str
-    upstream: str
-    key: str = "clip_id"
+    upstream: str | None  # None: videos, whose older rows of one uri are superseded
 
 
 BELONGS = {
-    "spans": Owner("split", "videos", "video_id"),
+    "spans": Owner("split", None),
     "clips": Owner("clip", "spans"),
     "signals": Owner("analyze", "clips"),
     "copies": Owner("copies", "clips"),
@@ -107,8 +106,16 @@ class Run:
         """The rows of a table that these settings made, and whose upstream rows still count."""
         if name not in BELONGS:
             return self.made(name)
-        _, upstream, key = BELONGS[name]
-        return self.made(name).join(self.current(upstream).select(key), on=key, how="left_semi")
+        upstream = BELONGS[name].upstream
+        if upstream is not None:
+            return self.made(name).join(self.current(upstream).select("clip_id"), on="clip_id", how="left_semi")
+        return without_superseded(self.made(name), self.tables.read("videos"))
+
+
+def without_superseded(rows: DataFrame, videos: DataFrame) -> DataFrame:
+    """The rows of the videos that no newer row with the same uri supersedes."""
+    superseded = videos.join(newest_videos(videos).select("video_id"), on="video_id", how="left_anti").select("video_id")
+    return rows.join(superseded, on="video_id", how="left_anti")
 
 
 def newest_videos(videos: DataFrame) -> DataFrame:

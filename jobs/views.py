@@ -13,6 +13,8 @@ SELECT r.* FROM videos r
 LEFT SEMI JOIN (SELECT max_by(video_id, run_id) AS video_id FROM videos GROUP BY uri) n ON n.video_id = r.video_id
 """
 
+SUPERSEDED = "SELECT video_id FROM videos LEFT ANTI JOIN current_videos USING (video_id)"
+
 CURATED = """
 SELECT c.clip_id, c.video_id, v.uri AS video_uri, s.start_s, s.end_s, s.start_frame, s.end_frame, s.method,
        c.uri, c.sha256, c.num_bytes, c.width, c.height, c.framerate, c.num_frames, c.duration_s, c.video_codec, c.audio_codec,
@@ -211,6 +213,9 @@ def _queries(run: Run) -> dict[str, str]:
 
 def _current(run: Run, name: str) -> str:
     """What `Run.current` gives, as SQL."""
-    stage, upstream, key = BELONGS[name]
-    alive = f"LEFT SEMI JOIN current_{upstream} u ON u.{key} = r.{key}"
+    stage, upstream = BELONGS[name]
+    if upstream is None:
+        alive = f"LEFT ANTI JOIN ({SUPERSEDED}) u ON u.video_id = r.video_id"
+    else:
+        alive = f"LEFT SEMI JOIN current_{upstream} u ON u.clip_id = r.clip_id"
     return f"SELECT r.* FROM {name} r {alive} WHERE r.fingerprint = '{run.fingerprint(stage)}'"

@@ -18,7 +18,7 @@ from tests.footage import numbers, write_numbered
 from udfs import analyze, batching, media, motion, preview
 from udfs.analyze import Params, Settings
 from udfs.batching import Row
-from udfs.errors import MediaError
+from udfs.errors import MediaError, OutputError
 from udfs.limits import Limits
 
 NONE = Params(motion=False, quality=False, phash=False, proxy=False, preview=False)
@@ -112,7 +112,7 @@ def test_a_fault_at_the_end_is_a_warning_too(path: Path, monkeypatch: pytest.Mon
 
 def test_a_disk_that_cannot_be_written_is_loud(path: Path) -> None:
     (path.parent / "media").write_text("a file where the folder should be")
-    with pytest.raises(OSError, match="media"):
+    with pytest.raises(OutputError, match="media"):
         measured(path)
 
 

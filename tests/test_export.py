@@ -125,7 +125,7 @@ def test_a_folder_takes_no_second_export(tmp_path: Path, override: str, named: s
 
 @pytest.mark.parametrize(
     ("format", "what", "view"),
-    [("nemo", "auto", "current_clips"), ("parquet", "auto", "curated"), ("parquet", "videos", "videos")],
+    [("nemo", "auto", "current_clips"), ("parquet", "auto", "curated"), ("parquet", "videos", "current_videos")],
 )
 def test_without_a_query_settings_say_which_rows(format: str, what: str, view: str) -> None:
     assert asked(f"export.what={what}", format=format).query == f"SELECT * FROM (SELECT * FROM {view}\n) WHERE true"

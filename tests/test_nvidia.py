@@ -235,9 +235,9 @@ def watch_opening(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
     """What is opened from now on, and whether on a card."""
     opened, open_video = list[tuple[str, bool]](), media.open_video
 
-    def watched(path: str, limits: Limits, accel: HWAccel | None = None) -> Any:
+    def watched(path: str, limits: Limits, accel: HWAccel | None = None, *more: Any, **named: Any) -> Any:
         opened.append((path, accel is not None))
-        return open_video(path, limits, accel)
+        return open_video(path, limits, accel, *more, **named)
 
     monkeypatch.setattr(media, "open_video", watched)
     return opened
