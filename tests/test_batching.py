@@ -79,6 +79,12 @@ def test_72_a_bug_of_most_videos_stops_the_run() -> None:
     assert "20 of the last 20 videos met this bug" in raised.value.__notes__[-1]
 
 
+def test_72_a_bug_that_begins_late_stops_the_run_as_well() -> None:
+    with pytest.raises(IndexError) as raised:
+        rows_of([*(f"ok{k}" for k in range(500)), *(f"v{k}" for k in range(40))], stumbling)
+    assert "21 of the last 40 videos met this bug" in raised.value.__notes__[-1]
+
+
 def test_72_a_bug_of_some_videos_does_not() -> None:
     videos = [name for k in range(30) for name in (f"ok{k}", f"v{k}")]
     assert rows_of(videos, stumbling) == [None, "BUG"] * 30

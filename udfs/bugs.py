@@ -6,7 +6,7 @@ import errno
 import logging
 import re
 import traceback
-from collections import defaultdict
+from collections import OrderedDict
 from functools import cache
 from pathlib import Path
 
@@ -19,7 +19,8 @@ MAX_TEXT = 300  # characters of the exception's own text in it
 # Twenty videos are too many for chance, and cost minutes where a run of millions would cost hours. Videos are counted and not
 # clips: all clips of one film may raise the same exception, and one film must not end a run.
 MANY_VIDEOS = 20
-MOST = 0.5  # of the videos that this process has worked on
+MOST = 0.5  # of the last videos that this process has worked on
+LAST_VIDEOS = 2 * MANY_VIDEOS  # so that a bug that begins late in a run is as loud as one at its start
 PLACE_NOTE = "raised at "  # begins the note on an exception of the decoding process that says where it was raised
 # Errors of the machine or of the output: every other input would meet them too.
 MACHINE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE}
@@ -56,15 +57,17 @@ def without_secrets(text: str) -> str:
 
 
 class Watch:
-    """The videos that one kind of work has processed in this process, and which of them raised which exception."""
+    """The last videos that one kind of work has processed in this process, and the exceptions that each of them raised."""
 
     def __init__(self) -> None:
-        self.videos: set[str] = set()
-        self.videos_by_bug: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        self.bugs_by_video: OrderedDict[str, set[tuple[str, str]]] = OrderedDict()
 
     def take(self, video: str) -> None:
         """Record that the work begins an input of a video."""
-        self.videos.add(video)
+        self.bugs_by_video.setdefault(video, set())
+        self.bugs_by_video.move_to_end(video)
+        if len(self.bugs_by_video) > LAST_VIDEOS:
+            self.bugs_by_video.popitem(last=False)
 
     def failure(self, error: Exception, name: str, video: str) -> MediaError:
         """The failure of an input that raised an unexpected exception; `name` is its file, for the message.
@@ -75,11 +78,12 @@ class Watch:
         if (concern := run_error(error)) is not None:
             raise concern from error
         failure = as_failure(error, name)
-        videos = self.videos_by_bug[type(error).__name__, next(iter(places(error)), "")]
-        videos.add(video)
+        bug = type(error).__name__, next(iter(places(error)), "")
+        self.bugs_by_video.setdefault(video, set()).add(bug)
         log.error("BUG: %s\n%s", failure.message, without_secrets("".join(traceback.format_exception(error))))
-        if len(videos) >= MANY_VIDEOS and len(videos) > MOST * len(self.videos):
-            error.add_note(f"{len(videos)} of the last {len(self.videos)} videos met this bug, so the run stops")
+        number, last = sum(bug in met for met in self.bugs_by_video.values()), len(self.bugs_by_video)
+        if number >= MANY_VIDEOS and number > MOST * last:
+            error.add_note(f"{number} of the last {last} videos met this bug, so the run stops")
             raise error
         return failure
 
