@@ -24,6 +24,8 @@ UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 VERSION = re.compile(r"('fingerprint': '[0-9a-f]{16})-[^']*")  # of a file, which ingest's fingerprints end with
 SHELVES = re.compile(r"/(clips|proxies|previews)/[0-9a-f]{2}/")  # folders by the first letters of an id
 BUCKET = "films"
+# How times were read, and what only all packets tell: not read in a store, of a file without an index.
+BY_PACKETS = {"videos": {"timing", "num_hidden_frames"}, "spans": {"num_frames"}}
 
 
 class Output(NamedTuple):
@@ -92,13 +94,14 @@ def tables(output: Output) -> dict[str, list[str]]:
     for row in outputs.table(output.folder, "spans"):
         names[row["clip_id"]] = f"{names[row['video_id']]} {row['start_frame']}-{row['end_frame']}"
 
-    def line(row: dict[str, object]) -> str:
-        kept = {key: value for key, value in row.items() if key not in outputs.PASSING}
+    def line(table: str, row: dict[str, object]) -> str:
+        passing = outputs.PASSING | BY_PACKETS.get(table, set())
+        kept = {key: value for key, value in row.items() if key not in passing}
         text = repr(kept).replace(output.uri, "OUTPUT").replace(output.manifest, "MANIFEST")
         text = VERSION.sub(r"\1", text)
         return SHELVES.sub(r"/\1/", UUID.sub(lambda found: names.get(found[0], found[0]), text))
 
-    return {name: sorted(map(line, outputs.table(output.folder, name))) for name in TABLES if name != "runs"}
+    return {name: sorted(line(name, row) for row in outputs.table(output.folder, name)) for name in TABLES if name != "runs"}
 
 
 def contents(output: Output) -> list[tuple[str, str]]:
@@ -110,6 +113,11 @@ def contents(output: Output) -> list[tuple[str, str]]:
 def test_a_run_on_a_store_equals_a_run_on_folders(runs: dict[str, Output], name: str) -> None:
     assert tables(runs[name]) == tables(runs["here"])
     assert contents(runs[name]) == contents(runs["here"])
+
+
+def test_times_are_read_from_an_index_or_a_header(runs: dict[str, Output]) -> None:
+    read = {Path(row["uri"]).name: row["timing"] for row in outputs.table(runs["quiet"].folder, "videos")}
+    assert read == {"long one.mp4": "index", "other.mkv": "header"}
 
 
 def test_the_run_that_they_equal_made_something(runs: dict[str, Output]) -> None:
