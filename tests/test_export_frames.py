@@ -239,5 +239,6 @@ def test_a_place_that_cannot_be_written_to_is_told_before_spark_starts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], to: str
 ) -> None:
     (tmp_path / "tables").mkdir()
-    assert cli.main(["export", "--format", "frames", "--output", str(tmp_path), "--to", to]) == 2
+    at_once = "--set=sources.retry_s=0"  # no store answers here
+    assert cli.main(["export", "--format", "frames", "--output", str(tmp_path), "--to", to, at_once]) == 2
     assert capsys.readouterr().err.startswith(f"reelmill: --to {to}: ")
