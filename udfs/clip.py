@@ -136,8 +136,9 @@ def _copied(path: AnyPath, span: Row, row: Row, params: Params, env: Env) -> Row
     """The row of a span that is cut without decoding; None if it has to be transcoded."""
     falls_back = params.copy_if_exact  # to transcoding
     start_s = span["start_s"] - (span.get("held_s") or 0.0)
+    timing = timeline.timing_of(row)
     try:
-        with media.open_video(path, env.limits, timing=timeline.timing_of(row)) as video:
+        with media.open_video(path, env.limits, timing=timing) as video:
             found = streamcopy.find(video, start_s, span["end_s"], params.copy_reach_s)
             streamcopy.check(found, _expected(span, video), env.limits)
             sound = _sound(path, video, found.start_s, found.end_s, row, params)
@@ -145,7 +146,7 @@ def _copied(path: AnyPath, span: Row, row: Row, params: Params, env: Env) -> Row
         return None if falls_back else batching.failure(span["clip_id"], e)
     if falls_back and not found.exact:
         return None
-    picture = streamcopy.picture(path, found, start_s, params.copy_reach_s, env.limits, timeline.timing_of(row))
+    picture = streamcopy.picture(path, found, start_s, params.copy_reach_s, env.limits, timing)
     try:
         done = _placed(span, row, picture, sound, env) | {"encoder": "copy", "exact": found.exact}
         done |= {"is_hdr": row.get("is_hdr"), "picture_warning": None}
@@ -183,9 +184,8 @@ def _expected(span: Row, video: Video) -> int:
     if span.get("num_frames") is not None or video.decoded is None:
         return int(span.get("num_frames") or 0)
     base = float(video.stream.time_base or 1)
-    shown = [
-        (pts * base - video.start_s + media.BOUNDARY_TOLERANCE_S, duration * base) for pts, duration in set(video.decoded)
-    ]  # a seek may give packets twice
+    packets = set(video.decoded)  # a seek may give some twice
+    shown = [(pts * base - video.start_s + media.BOUNDARY_TOLERANCE_S, duration * base) for pts, duration in packets]
     end_s = max((at_s + max(duration_s, 1 / float(video.framerate)) for at_s, duration_s in shown), default=0.0)
     if span["start_s"] < end_s < span["end_s"] - MISSING_S:
         raise MediaError("PARTIAL", f"the file ends {span['end_s'] - end_s:.1f} s before the span does")
