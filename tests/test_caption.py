@@ -52,7 +52,7 @@ def here(function: Callable[..., Any], *args: Any) -> Any:
     return function(*args)
 
 
-def requests(row: Row, settings: Settings | None = None, step: int = 28) -> list[Request]:
+def requests_of(row: Row, settings: Settings | None = None, step: int = 28) -> list[Request]:
     return list(caption.prepare(row, here, settings or Settings(windows=SHORT), step, Env("", "")))
 
 
@@ -80,7 +80,7 @@ def talking(model: str, **settings: Any) -> Params:
 
 
 def test_each_window_shows_its_own_frames_of_the_clip(tmp_path: Path) -> None:
-    found = requests(clip(write_numbered(tmp_path / "a.mp4", 56), 56))
+    found = requests_of(clip(write_numbered(tmp_path / "a.mp4", 56), 56))
     assert [[read_number(picture) for picture in frames_of(r).pictures] for r in found] == [[0, 10, 21, 31], [32, 40, 47, 55]]
     assert [frames_of(r).frame_numbers for r in found] == [(0, 10, 21, 31), (0, 8, 15, 23)]
     assert [(frames_of(r).framerate, frames_of(r).num_frames) for r in found] == [(30.0, 32), (30.0, 24)]
@@ -89,7 +89,7 @@ def test_each_window_shows_its_own_frames_of_the_clip(tmp_path: Path) -> None:
 
 def test_the_proxy_is_read_where_there_is_one(tmp_path: Path) -> None:
     proxy = write_numbered(tmp_path / "p.mp4", 8, fps=4, first=500)  # two seconds in 8 frames
-    [request] = requests(clip(tmp_path / "gone.mp4", 60, proxy), Settings())
+    [request] = requests_of(clip(tmp_path / "gone.mp4", 60, proxy), Settings())
     assert [read_number(picture) for picture in frames_of(request).pictures] == [500, 502, 505, 507]
     assert frames_of(request).frame_numbers == (0, 20, 39, 59)
 
@@ -98,13 +98,13 @@ def test_frames_come_in_the_models_steps_or_as_they_are(tmp_path: Path) -> None:
     row = clip(write_numbered(tmp_path / "a.mp4", 20), 20)
     few, own = Params(max_frame_tokens=12, min_frame_tokens=4), Params(model_does_preprocess=True)
     wanted = [(Params(), 28), (Params(), 32), (few, 28), (own, 28)]
-    sizes = [frames_of(requests(row, Settings(params), step)[0]).pictures.shape for params, step in wanted]
+    sizes = [frames_of(requests_of(row, Settings(params), step)[0]).pictures.shape for params, step in wanted]
     assert sizes == [(4, 280, 392, 3), (4, 320, 448, 3), (4, 84, 112, 3), (4, 240, 320, 3)]
 
 
 def test_a_clip_too_short_for_a_window_is_a_failure(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="TOO_SHORT: 3 frames"):
-        requests(clip(write_numbered(tmp_path / "a.mp4", 3), 3))
+        requests_of(clip(write_numbered(tmp_path / "a.mp4", 3), 3))
 
 
 def test_the_step_is_that_of_the_model(model: str, reader: str, tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_every_window_of_every_clip_becomes_a_row(model: str, tmp_path: Path) ->
     spans = good[["clip_id", "start_frame", "end_frame"]].to_records(index=False).tolist()
     assert spans == [("0", 0, 31), ("0", 32, 55), ("1", 0, 31), ("1", 32, 55)]
     engine = generation.load(settings.caption.speech, HERE, "cpu")
-    expected = engine.generate([request for row in clips for request in requests(row, settings)])
+    expected = engine.generate([request for row in clips for request in requests_of(row, settings)])
     assert good["caption"].tolist() == [answer.text.strip() for answer in expected if isinstance(answer, Answer)]
     assert set(good["tokens_out"]) == {WORDS}
     assert {tuple(codes) for codes in good["checks"]} == {("truncated",)}
@@ -138,7 +138,7 @@ def test_every_window_of_every_clip_becomes_a_row(model: str, tmp_path: Path) ->
 def test_the_second_pass_reads_the_first_caption_and_sees_the_frames(model: str, tmp_path: Path) -> None:
     params = talking(model, generate_stage2_caption=True)
     engine = generation.load(params.speech, HERE, "cpu")
-    asked = requests(clip(write_numbered(tmp_path / "a.mp4", 56), 56), Settings(params, SHORT))
+    asked = requests_of(clip(write_numbered(tmp_path / "a.mp4", 56), 56), Settings(params, SHORT))
     told = caption.describe(engine, params, asked)
     for request, answer in zip(asked, told, strict=True):
         assert isinstance(answer, Told)
@@ -204,7 +204,7 @@ def test_a_custom_prompt_is_named_and_asked(tmp_path: Path) -> None:
     row = finished(Answer("A boat.", None, None, "stop"), prompt_text="What floats?")
     assert row["prompt"] == prompts.name("default", "What floats?")
     assert (row["tokens_in"], row["tokens_out"]) == (None, None)
-    [request] = requests(clip(write_numbered(tmp_path / "a.mp4", 20), 20), Settings(Params(prompt_text="What floats?")))
+    [request] = requests_of(clip(write_numbered(tmp_path / "a.mp4", 20), 20), Settings(Params(prompt_text="What floats?")))
     assert request.prompt == "What floats?"
 
 

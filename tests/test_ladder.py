@@ -27,26 +27,26 @@ def names(count: int) -> neighbours.Ids:
     return np.array([f"{i:04d}" for i in range(count)], np.bytes_)
 
 
-def climbed(rows: Vectors, levels: Sequence[float], block: int = 1024, home: npt.NDArray[np.bool_] | None = None) -> ladder.Links:
+def climbed(rows: Vectors, steps: Sequence[float], block: int = 1024, home: npt.NDArray[np.bool_] | None = None) -> ladder.Links:
     """All rows in blocks of a size."""
     here = np.ones(len(rows), bool) if home is None else home
-    whole = Ladder(levels, rows.shape[1], CPU)
+    whole = Ladder(steps, rows.shape[1], CPU)
     found = [
         whole.climb(rows[i : i + block], names(len(rows))[i : i + block], here[i : i + block]) for i in range(0, len(rows), block)
     ]
     return ladder.Links(*(np.concatenate([getattr(links, name) for links in found]) for name in ladder.Links._fields))
 
 
-def by_hand(rows: Vectors, levels: Sequence[float], home: npt.NDArray[np.bool_] | None = None) -> tuple[list[int], list[float]]:
+def by_hand(rows: Vectors, steps: Sequence[float], home: npt.NDArray[np.bool_] | None = None) -> tuple[list[int], list[float]]:
     """The level at which each row falls and its similarity, in double precision and one by one."""
     cosines = rows.astype(float) @ rows.astype(float).T
     here = [True] * len(rows) if home is None else home.tolist()
     fall, similarity = list[int](), list[float]()
     for i in range(len(rows)):
-        for level in range(len(levels) + 1):
-            stands = [j for j in range(i) if here[j] and fall[j] > min(level, len(levels) - 1)]
+        for level in range(len(steps) + 1):
+            stands = [j for j in range(i) if here[j] and fall[j] > min(level, len(steps) - 1)]
             nearest = max((cosines[i, j] for j in stands), default=np.nan)
-            if level == len(levels) or nearest >= 1 - levels[level] - ROUNDING:
+            if level == len(steps) or nearest >= 1 - steps[level] - ROUNDING:
                 fall.append(level)
                 similarity.append(nearest)
                 break
@@ -55,21 +55,21 @@ def by_hand(rows: Vectors, levels: Sequence[float], home: npt.NDArray[np.bool_] 
 
 @settings(max_examples=1500, deadline=None)
 @given(LATTICE, SOME_LEVELS, st.integers(1, 9), st.integers(1, 7))
-def test_links_are_those_of_the_definition(vectors: npt.NDArray[np.int8], levels: list[float], block: int, tile: int) -> None:
+def test_links_are_those_of_the_definition(vectors: npt.NDArray[np.int8], steps: list[float], block: int, tile: int) -> None:
     rows = kmeans.unit(vectors).astype(np.float32)
     rows = rows[rows.any(axis=1)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(neighbours, "TILE", tile)
-        found = climbed(rows, levels, block) if len(rows) else None
-    fall, similarity = by_hand(rows, levels)
+        found = climbed(rows, steps, block) if len(rows) else None
+    fall, similarity = by_hand(rows, steps)
     if found is None:
         return
     assert found.fall.tolist() == fall
     assert np.allclose(found.similarity, similarity, atol=1e-6, equal_nan=True)
-    check_targets(rows, found, levels)
+    check_targets(rows, found, steps)
 
 
-def check_targets(rows: Vectors, found: ladder.Links, levels: Sequence[float]) -> None:
+def check_targets(rows: Vectors, found: ladder.Links, steps: Sequence[float]) -> None:
     """Each link names an elder that stands at the level at which the row falls, and its similarity is the cosine to it."""
     for i, (level, to, similarity) in enumerate(
         zip(found.fall.tolist(), found.to.tolist(), found.similarity.tolist(), strict=True)
@@ -79,7 +79,7 @@ def check_targets(rows: Vectors, found: ladder.Links, levels: Sequence[float]) -
             continue
         j = int(to)
         assert j < i
-        assert found.fall[j] > min(level, len(levels) - 1)
+        assert found.fall[j] > min(level, len(steps) - 1)
         assert similarity == pytest.approx(float(rows[i].astype(float) @ rows[j].astype(float)), abs=1e-9)
 
 

@@ -69,7 +69,7 @@ def transnetv2(path: Path, num_frames: int) -> Borders:
     return [(last + first) / 2 for (_, last), (first, _) in pairwise(found)]
 
 
-def content(path: Path, num_frames: int) -> Borders:
+def by_content(path: Path, num_frames: int) -> Borders:
     """Before the first frame after a cut."""
     detector = scenes.adaptive(DEFAULTS.adaptive_threshold, DEFAULTS.min_content_val, DEFAULTS.window_width)
     with media.open_video(str(path), Limits()) as video:
@@ -90,7 +90,7 @@ def network() -> Callable[[list[transnet.Window]], list[transnet.Answer]]:
     return model
 
 
-METHODS = {"transnetv2": transnetv2, "content": content, "fixed_stride": fixed_stride}
+METHODS = {"transnetv2": transnetv2, "content": by_content, "fixed_stride": fixed_stride}
 
 
 def judged(borders: Borders, truth: list[Transition]) -> Score:
