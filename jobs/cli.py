@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from jobs import catalog, faults, interrupts, times
 from jobs.settings import Settings, SettingsError, load
 from udfs import source, store
-from udfs.errors import CODES, MediaError, RunError, StoreError
+from udfs.core.errors import CODES, MediaError, RunError, StoreError
 
 if TYPE_CHECKING:
     from jobs.run import Run

@@ -33,7 +33,7 @@ from jobs.history import Counts
 from jobs.run import Run
 from jobs.settings import Settings
 from jobs.sql import text
-from udfs import waves
+from udfs.core import scheduling
 
 log = logging.getLogger("reelmill")
 
@@ -125,7 +125,7 @@ def _num_waves(run: Run) -> int:
     """Waves enough for them."""
     size = _unfinished(run).agg(F.count("*").alias("n"), F.coalesce(F.sum("duration_s"), F.lit(0.0)).alias("s")).first()
     assert size is not None
-    return waves.num_waves(size["n"], size["s"], run.settings.curate)
+    return scheduling.num_waves(size["n"], size["s"], run.settings.curate)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from jobs.history import Counts
 from jobs.progress import Progress
 from jobs.run import Run
 from udfs import batching, export_frames
-from udfs.resources import Resources
+from udfs.core.task_resources import Resources
 from udfs.store import ASIDE
 
 RESULTS = StructType().add("num_frames", LongType()).add("num_bytes", LongType())

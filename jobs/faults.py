@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 
-from udfs.errors import RunError
+from udfs.core.errors import RunError
 
 RAISED = re.compile(r"^(?:[\w.]*: )?(?P<module>udfs(?:\.\w+)+)\.(?P<name>\w+): (?P<text>.*)$", re.MULTILINE)  # in a worker
 # Java's messages on file systems and stores.

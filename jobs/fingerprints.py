@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from jobs.settings import Settings
 from udfs import checkpoints
-from udfs.resources import EFFORT
+from udfs.core.task_resources import EFFORT
 
 
 @dataclass(frozen=True)

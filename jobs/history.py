@@ -18,10 +18,10 @@ from jobs.run import Run
 from jobs.settings import Settings
 from jobs.tables import struct_type
 from schemas import TABLES
-from udfs import cost
 from udfs.batching import COST, FAILURE, GPU_COST
-from udfs.bugs import MET_BY
-from udfs.resources import Resources
+from udfs.core import cost
+from udfs.core.bugs import MET_BY
+from udfs.core.task_resources import Resources
 
 log = logging.getLogger("reelmill")
 

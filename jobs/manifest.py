@@ -21,7 +21,7 @@ from pyspark.sql.types import ArrayType, MapType, StructField, StructType
 
 from jobs.cli import UsageError
 from udfs import omissions, parquetrows, source, tabletext
-from udfs.errors import MediaError, StoreError
+from udfs.core.errors import MediaError, StoreError
 from udfs.manifest import ManifestError, Params, column, folder, kind, listing, parts, shown, text, uri
 from udfs.remote import opened
 from udfs.source import Params as Sources

@@ -18,7 +18,7 @@ from jobs.fingerprints import RECIPES
 from jobs.run import Run
 from jobs.settings import Settings
 from udfs import export, filter, source, store
-from udfs.errors import MediaError, StoreError
+from udfs.core.errors import MediaError, StoreError
 from udfs.parts import Summary
 
 FILE = "release.json"

@@ -15,8 +15,8 @@ from typing import NamedTuple
 from pyspark import SparkContext, TaskContext
 from pyspark.resource import ExecutorResourceRequests, ResourceProfile, ResourceProfileBuilder, TaskResourceRequests
 
-from udfs.device import Task
-from udfs.resources import Resources
+from udfs.core.gpu_device import Task
+from udfs.core.task_resources import Resources
 
 log = logging.getLogger("reelmill")
 

@@ -22,7 +22,7 @@ from jobs.settings import Settings
 from jobs.tables import LANDING, Tables
 from udfs import checkpoints, source, store
 from udfs.batching import Env
-from udfs.errors import MediaError, StoreError
+from udfs.core.errors import MediaError, StoreError
 from udfs.store import ASIDE
 
 log = logging.getLogger("reelmill")

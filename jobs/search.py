@@ -17,7 +17,7 @@ from jobs.run import Run
 from jobs.settings import Settings
 from udfs import nearest, texts
 from udfs.checkpoints import MissingModelError
-from udfs.device import Task, device
+from udfs.core.gpu_device import Task, device
 
 Vector = npt.NDArray[np.float32]
 

@@ -18,7 +18,6 @@ from udfs import (
     checkpoints,
     clip,
     copies,
-    cost,
     dedup,
     embed,
     enhance,
@@ -34,9 +33,9 @@ from udfs import (
     source,
     split,
     upkeep,
-    waves,
     windows,
 )
+from udfs.core import cost, scheduling
 
 QUOTES = re.compile("[\"']")
 
@@ -53,7 +52,7 @@ class Settings:
     manifest: manifest.Params = field(default_factory=manifest.Params)
     limits: media.Limits = field(default_factory=media.Limits)
     models: checkpoints.Params = field(default_factory=checkpoints.Params)
-    curate: waves.Params = field(default_factory=waves.Params)
+    curate: scheduling.Params = field(default_factory=scheduling.Params)
     split: split.Params = field(default_factory=split.Params)
     clip: clip.Params = field(default_factory=clip.Params)
     analyze: analyze.Params = field(default_factory=analyze.Params)

@@ -11,7 +11,7 @@ from jobs.settings import Settings, SettingsError
 from jobs.stage import Stage, run_alone
 from udfs import split
 from udfs.checkpoints import MissingModelError
-from udfs.resources import Resources
+from udfs.core.task_resources import Resources
 
 STAGE = Stage(
     "split",

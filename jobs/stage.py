@@ -20,10 +20,11 @@ from jobs.run import Run
 from jobs.settings import Settings
 from jobs.tables import struct_type
 from schemas import TABLES
-from udfs import batching, bugs, waves
+from udfs import batching
 from udfs.batching import Env
-from udfs.errors import PASSING
-from udfs.resources import Resources
+from udfs.core import bugs, scheduling
+from udfs.core.errors import PASSING
+from udfs.core.task_resources import Resources
 
 log = logging.getLogger("reelmill")
 
@@ -96,7 +97,7 @@ def run_alone(run: Run, stage: Stage) -> history.Counts:
     duration = F.sum("duration_s") if "duration_s" in todo.columns else F.lit(0.0)
     size = todo.agg(F.countDistinct(stage.wave).alias("n"), F.coalesce(duration, F.lit(0.0)).alias("s")).first()
     assert size is not None
-    total = waves.num_waves(size["n"], size["s"], run.settings.curate)
+    total = scheduling.num_waves(size["n"], size["s"], run.settings.curate)
     counts = history.Counts()
     for wave in range(total):
         if run.late:
@@ -139,7 +140,7 @@ def spread(run: Run, wanted: Resources, items: list[Row], schema: StructType) ->
     costs = [float(getattr(item, "duration_s", None) or 1.0) for item in items]
     context = run.spark.sparkContext
     slots = resources.num_slots(context, wanted)
-    tasks = waves.pack(costs, waves.num_tasks(costs, slots, run.settings.curate))
+    tasks = scheduling.pack(costs, scheduling.num_tasks(costs, slots, run.settings.curate))
     dealt = context.parallelize([[items[i] for i in task] for task in tasks], len(tasks))
     return run.spark.createDataFrame(dealt.flatMap(lambda task: task), schema, verifySchema=False)
 

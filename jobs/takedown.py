@@ -23,7 +23,7 @@ from jobs.tables import struct_type
 from jobs.upkeep import Step
 from schemas import TABLES
 from udfs import source, store, withdraw
-from udfs.errors import MediaError, StoreError
+from udfs.core.errors import MediaError, StoreError
 from udfs.kmeans import least_cosine
 
 ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # of a video or clip; files of a clip begin with it

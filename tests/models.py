@@ -12,9 +12,9 @@ import pandas as pd
 
 from udfs import inference
 from udfs.batching import Env, Row
-from udfs.errors import MediaError, OutputError
+from udfs.core.errors import MediaError, OutputError
+from udfs.core.task_resources import Resources
 from udfs.inference import Call
-from udfs.resources import Resources
 
 COLUMNS = ["key", "total", "sizes", "pid", "gpu", "started", "ended"]
 ONE = Resources()

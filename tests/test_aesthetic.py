@@ -31,7 +31,7 @@ from udfs import aesthetic, checkpoints
 from udfs.aesthetic import Params
 from udfs.batching import COST, FAILURE, GPU_COST, Env, Row
 from udfs.checkpoints import MissingModelError
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
 from udfs.frames import Pictures
 
 ENV = Env(media_root="unused", fingerprint="f" * 16, models=checkpoints.Params(device="cpu"))

@@ -18,8 +18,8 @@ from tests.footage import numbers, write_numbered
 from udfs import analyze, batching, media, motion, preview
 from udfs.analyze import Params, Settings
 from udfs.batching import Row
-from udfs.errors import MediaError, OutputError
-from udfs.limits import Limits
+from udfs.core.errors import MediaError, OutputError
+from udfs.core.limits import Limits
 
 NONE = Params(motion=False, quality=False, phash=False, proxy=False, preview=False)
 

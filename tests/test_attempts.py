@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from udfs.attempts import BURST_S, BusyError, await_turn, persist
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
 from udfs.source import Params
 
 IN_A_ROW = """

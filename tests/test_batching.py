@@ -12,9 +12,10 @@ import pyarrow as pa
 import pytest
 
 from tests.faults import hooks
-from udfs import batching, bugs, checkpoints, device, encoding
+from udfs import batching, checkpoints, encoding
 from udfs.batching import COST, FAILURE, GPU_COST, PIECE
-from udfs.errors import MediaError, OutputError, RunError, StoreError
+from udfs.core import bugs, gpu_device
+from udfs.core.errors import MediaError, OutputError, RunError, StoreError
 from udfs.media import Limits
 
 LIMITS = Limits(timeout_s=4, memory_mb=512)
@@ -101,7 +102,7 @@ def test_72_a_bug_of_all_clips_of_one_film_does_not() -> None:
         OSError(errno.EROFS, "Read-only file system", "/out"),
         encoding.EncoderError("no"),
         checkpoints.MissingModelError("no"),
-        device.NoDeviceError("no"),
+        gpu_device.NoDeviceError("no"),
         StoreError("no"),
         OutputError("no"),
         MemoryError("no"),

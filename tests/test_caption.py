@@ -24,9 +24,9 @@ from udfs import caption, checkpoints, generation, prompts, windows
 from udfs.batching import COST, FAILURE, GPU_COST, Env, Row
 from udfs.caption import Params, Settings, Told
 from udfs.checkpoints import MissingModelError
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
+from udfs.core.task_resources import Resources
 from udfs.generation import Answer, Endpoint, Request, Sampling
-from udfs.resources import Resources
 
 ENV = Env(media_root="unused", fingerprint="f" * 16)
 HERE = checkpoints.Params()

@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 from jobs.resources import Facts, choose
 from tests.conf_lines import lines
 from tests.test_rapids import KEYS as RAPIDS
-from udfs.resources import Resources
+from udfs.core.task_resources import Resources
 
 NAMES = sorted(path.stem for path in Path("conf/spark").glob("*.conf"))
 # The objects in which Spark and Delta declare their settings; loading one enters them into Spark's list of all.

@@ -13,8 +13,8 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from udfs import descriptor
+from udfs.core.limits import Limits
 from udfs.frames import Pictures, even, exactly
-from udfs.limits import Limits
 
 Clip = list[Pictures]
 COPIES = {  # scale, quantiser (higher is worse), share cut off in all at left, top, right and bottom

@@ -16,8 +16,8 @@ from tests.footage import write_numbered
 from udfs import batching, checkpoints, embed, embedders, frames
 from udfs.batching import COST, FAILURE, GPU_COST, Env, Row
 from udfs.checkpoints import MissingModelError
-from udfs.errors import MediaError
-from udfs.limits import Limits
+from udfs.core.errors import MediaError
+from udfs.core.limits import Limits
 
 KNOWN = ["clip_id", "model", "dim", "num_frames", "vector"]
 ENV = Env(media_root="unused", fingerprint="f" * 16)

@@ -204,7 +204,7 @@ def test_libopenh264_encodes_every_frame(tmp_path: Path) -> None:
 
 
 def test_a_frame_too_small_for_its_colour_is_refused(tmp_path: Path) -> None:
-    from udfs.errors import MediaError
+    from udfs.core.errors import MediaError
 
     with pytest.raises(MediaError, match="UNSUPPORTED: a frame of 1x40 pixels"):
         encode.Writer(str(tmp_path / "a.mp4"), Params(), VideoFrame(1, 40, "yuv444p"), Fraction(30))

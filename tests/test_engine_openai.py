@@ -25,8 +25,8 @@ from tests.endpoint import Reply, serving
 from tests.footage import draw, read_number
 from udfs import engine_openai
 from udfs.checkpoints import MissingModelError
+from udfs.core.errors import MediaError
 from udfs.engine_openai import Engine
-from udfs.errors import MediaError
 from udfs.generation import Answer, Endpoint, Request, Sampling, Speech, Video
 
 BOAT = Request("A boat?")

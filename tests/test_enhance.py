@@ -14,8 +14,8 @@ from tests import tiny
 from udfs import checkpoints, enhance, generation, prompts
 from udfs.batching import COST, FAILURE, GPU_COST, Env, Row
 from udfs.checkpoints import MissingModelError
+from udfs.core.errors import MediaError
 from udfs.enhance import Params, Told
-from udfs.errors import MediaError
 from udfs.generation import Answer, Request, Sampling
 
 ENV = Env(media_root="unused", fingerprint="f" * 16)

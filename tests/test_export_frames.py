@@ -16,7 +16,7 @@ from tests.footage import read_number, write_numbered
 from tests.outputs import table
 from udfs import export, export_frames
 from udfs.batching import Env, Row
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
 
 ENV = Env(media_root="unused", fingerprint="f" * 16)
 

@@ -11,13 +11,13 @@ import sys
 import pytest
 
 from jobs import faults
-from udfs.errors import OutputError
+from udfs.core.errors import OutputError
 
 WORKER = """An exception was thrown from the Python worker. Please see the stack trace below.
 Traceback (most recent call last):
   File "/app/udfs/store.py", line 152, in _output
     raise OutputError(f"{root} cannot be written to: {e.strerror or e}") from e
-udfs.errors.OutputError: /out/media cannot be written to: No space left on device
+udfs.core.errors.OutputError: /out/media cannot be written to: No space left on device
 in the decoding process:
 Traceback (most recent call last):
 """
@@ -32,7 +32,7 @@ JAVA = "Job aborted.\n\tat org.x.Y\nCaused by: org.apache.hadoop.fs.FSError: jav
         (OutputError("/out cannot\nbe written to"), "/out cannot be written to"),
         (OSError(errno.EROFS, "Read-only file system", "/out/.lock"), "[Errno 30] Read-only file system: '/out/.lock'"),
         (RuntimeError("KeyError: 'no such column'"), None),
-        (RuntimeError("udfs.errors.MediaError: CORRUPT: no frame"), None),
+        (RuntimeError("udfs.core.errors.MediaError: CORRUPT: no frame"), None),
     ],
 )
 def test_83_what_stops_a_run_is_one_line(error: Exception, said: str | None) -> None:

@@ -12,9 +12,9 @@ import pytest
 
 from tests.footage import COLOURS, read_number, write_numbered
 from udfs import sandbox
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
+from udfs.core.limits import Limits
 from udfs.frames import Pictures, Policy, even, exactly, one, sequence, short_side, shown, stream, target_res
-from udfs.limits import Limits
 from udfs.moments import middles
 
 SIZE = exactly(320, 240)

@@ -13,9 +13,9 @@ import pytest
 
 from tests import models
 from udfs.batching import COST, FAILURE, GPU_COST, Env
-from udfs.errors import OutputError
+from udfs.core.errors import OutputError
+from udfs.core.task_resources import Resources
 from udfs.inference import LOST_WORKER
-from udfs.resources import Resources
 
 ENV = Env(media_root="unused", fingerprint="f" * 16)
 

@@ -23,7 +23,7 @@ from tests.footage import write_numbered
 from tests.outputs import table
 from udfs import ingest, source
 from udfs.batching import COST, FAILURE, GPU_COST, Env
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
 
 ENV = Env(media_root="unused", fingerprint="0" * 16)
 

@@ -11,7 +11,7 @@ from av.stream import Disposition
 from tests.footage import read_number, write_numbered
 from tests.oddities import Track, write_tracks
 from udfs import media
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
 from udfs.media import Limits, Tally
 
 SMALL = (160, 120)

@@ -29,10 +29,10 @@ from tests.footage import draw, numbers, write_numbered
 from tests.test_clip import one, unit
 from udfs import analyze, clip, encode, encoding, media, nvidia, sampling, sandbox, scaling, source, transcode
 from udfs.batching import Env, Row
-from udfs.device import Task, index
-from udfs.errors import MediaError
-from udfs.limits import Limits
-from udfs.resources import Resources
+from udfs.core.errors import MediaError
+from udfs.core.gpu_device import Task, index
+from udfs.core.limits import Limits
+from udfs.core.task_resources import Resources
 from udfs.upright import Upright
 
 NVENC = encoding.Params(encoder="h264_nvenc")

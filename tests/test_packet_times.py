@@ -17,8 +17,8 @@ from tests.footage import numbers, read_number, write_looped, write_numbered
 from tests.odd_times import SMALL
 from udfs import clip, ingest, media, packet_times, source, split, timeline
 from udfs.batching import Env
-from udfs.errors import MediaError
-from udfs.limits import Limits
+from udfs.core.errors import MediaError
+from udfs.core.limits import Limits
 from udfs.remote import RemotePath, Stat
 
 

@@ -17,8 +17,8 @@ from tests.footage import Rgb, draw, read_number, rgb
 from udfs import analyze, clip, frames, media, source
 from udfs.batching import Row
 from udfs.clip import Params
+from udfs.core.limits import Limits
 from udfs.deinterlace import Deinterlacer
-from udfs.limits import Limits
 from udfs.picture import HLG, Orientation, field_order, orientation, true_size
 from udfs.tonemap import WHITE_NITS, compress, hlg_nits, pq_nits, pq_signal
 from udfs.upright import ASPECT_CHANGED, SIZE_CHANGED, Upright

@@ -15,7 +15,7 @@ from tests.faults import builders
 from tests.footage import draw, read_number, rgb
 from tests.test_picture import ANAMORPHIC, aspect, cut, decoded, preview, signals
 from udfs import frames, media
-from udfs.limits import Limits
+from udfs.core.limits import Limits
 from udfs.picture import HLG, PQ
 
 pytestmark = pytest.mark.files

@@ -14,8 +14,8 @@ from tests import clips
 from tests.faults import builders
 from tests.footage import draw, read_number, write_numbered
 from udfs import media, pieces, sandbox
-from udfs.errors import MediaError
-from udfs.limits import Limits
+from udfs.core.errors import MediaError
+from udfs.core.limits import Limits
 from udfs.pieces import Piece
 
 LIMITS = Limits()

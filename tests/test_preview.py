@@ -12,7 +12,7 @@ from tests import clips
 from tests.footage import Rgb, read_number, write_numbered
 from udfs import frames, preview, windows
 from udfs.batching import Row
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
 from udfs.media import Limits
 
 CUT = windows.Params(window_size=60, remainder_threshold=30)

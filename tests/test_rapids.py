@@ -10,7 +10,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from jobs.resources import Facts, choose
-from udfs.resources import Resources
+from udfs.core.task_resources import Resources
 
 CONF = dict(
     line.split(maxsplit=1)

@@ -11,7 +11,7 @@ import pytest
 from jobs import cli, views
 from jobs.settings import load
 from schemas import TABLES
-from udfs.errors import CODES
+from udfs.core.errors import CODES
 
 README = Path("README.md").read_text(encoding="utf-8")
 COMMANDS = [
@@ -63,11 +63,9 @@ def test_the_settings_shown_are_settings(tmp_path: Path) -> None:
     assert settings.embed.resources.gpus == 0.25
 
 
-def test_the_tree_names_every_file_and_no_other() -> None:
+def test_the_tree_names_every_package_and_no_other() -> None:
     tree = README.partition("## The tree")[2].partition("```")[2].partition("```")[0]
-    folders = re.split(r"^(\w+)/", tree, flags=re.MULTILINE)[1:]
-    for folder, text in zip(folders[::2], folders[1::2], strict=True):
-        if folder in ("jobs", "udfs"):
-            named = set(re.findall(r"\b\w+\.py\b", text))
-            assert named == {path.name for path in Path(folder).glob("*.py")} - {"__init__.py"}
-        assert Path(folder).is_dir()
+    named = set(re.findall(r"^(\w+(?:/\w+)?)/ ", tree, flags=re.MULTILINE))
+    packages = {str(path.parent) for top in ("jobs", "udfs") for path in Path(top).glob("**/__init__.py")}
+    assert {name for name in named if name.startswith(("jobs", "udfs"))} == packages
+    assert all(Path(name).is_dir() for name in named)

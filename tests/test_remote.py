@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tests.footage import numbers, read_number, write_numbered
 from udfs import media, remote, source
-from udfs.errors import MediaError
-from udfs.limits import Limits
+from udfs.core.errors import MediaError
+from udfs.core.limits import Limits
 from udfs.remote import BLOCK, CACHE_BLOCKS, RemoteFile, RemotePath, Stat
 
 DATA = os.urandom(1 << 16) * 40  # 10 blocks

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from jobs.fingerprints import fingerprint
 from jobs.resources import Facts, choose
 from jobs.settings import Settings, SettingsError, load
-from udfs.resources import Resources
+from udfs.core.task_resources import Resources
 
 GPUS = {
     "spark.executor.cores": "8",

@@ -15,8 +15,8 @@ from tests.footage import read_number, write_looped, write_numbered
 from tests.s3 import KEYS, Fault, Proxy, Server
 from udfs import clip, embed, frames, ingest, media, remote, s3, source, store, windowframes
 from udfs.batching import Env, Row
-from udfs.errors import MediaError, StoreError
-from udfs.limits import Limits
+from udfs.core.errors import MediaError, StoreError
+from udfs.core.limits import Limits
 from udfs.source import Params
 
 NAMES = ["mojibake Ã©.mp4", "emoji 😀.mp4", "a%20b.mp4", "what?.mp4", "#1 a+b.mp4"]

@@ -19,7 +19,7 @@ from pyspark.sql import SparkSession
 
 from tests.faults import hooks
 from udfs import sandbox
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
 
 
 def call(function: Callable[..., Any], *args: Any, timeout_s: float = 30, memory_mb: int = 512, total_s: float = math.inf) -> Any:

@@ -20,8 +20,8 @@ from tests.faults.writers import write_scenes
 from tests.test_split import video_row
 from udfs import pieces, shots, source, split, transnet
 from udfs.batching import COST, FAILURE, GPU_COST, Env, Row
-from udfs.errors import MediaError
-from udfs.limits import Limits
+from udfs.core.errors import MediaError
+from udfs.core.limits import Limits
 from udfs.pieces import Times
 from udfs.split import Params
 from udfs.transnet import Answer

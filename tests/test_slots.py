@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from udfs.device import NoDeviceError, Task, device
+from udfs.core.gpu_device import NoDeviceError, Task, device
 from udfs.slots import Slot
 
 # A process that takes a place, says so, works until it is told to idle, says when it gave the place up, and stays.

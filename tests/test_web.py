@@ -20,7 +20,7 @@ from tests.footage import write_numbered
 from tests.webs import Page, serving
 from udfs import downloads, ingest, source, web, weblines
 from udfs.batching import Env
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
 from udfs.remote import Stat
 from udfs.source import Params
 from udfs.weblines import public, redacted, target

@@ -15,10 +15,10 @@ from pydantic.dataclasses import dataclass
 from schemas.aesthetics import TABLE
 from udfs import checkpoints, frames, source
 from udfs.batching import Env, Row
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
+from udfs.core.task_resources import EFFORT, Resources
 from udfs.frames import Pictures
 from udfs.inference import Call, infer
-from udfs.resources import EFFORT, Resources
 
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
 SHORT_SIDE = 224  # px, what CLIP ViT-L/14 sees; the model's own processor crops from there

@@ -12,7 +12,7 @@ from schemas.alignments import TABLE
 from udfs import checkpoints, embed, embedders, prompts, texts
 from udfs.batching import Env, Row
 from udfs.checkpoints import MissingModelError
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
 from udfs.inference import Call, infer
 
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]

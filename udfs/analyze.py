@@ -19,11 +19,11 @@ from pydantic.dataclasses import dataclass
 from schemas.signals import TABLE
 from udfs import batching, media, motion, nvidia, phash, preview, proxy, quality, sandbox, source, windows
 from udfs.batching import Env, Row
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
+from udfs.core.task_resources import EFFORT, Resources
 from udfs.nvidia import Hwaccel
 from udfs.picture import sample_aspect
 from udfs.remote import AnyPath
-from udfs.resources import EFFORT, Resources
 
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
 # Each sees every frame, in order, and gives its columns at the end; none knows of another. `warnings` is a column of all.

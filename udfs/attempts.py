@@ -14,8 +14,8 @@ from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
-from udfs.beats import beat
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
+from udfs.core.heartbeat import beat
 from udfs.source import Params
 
 T = TypeVar("T")

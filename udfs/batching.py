@@ -11,9 +11,10 @@ from typing import Any, Protocol, TypeVar
 
 import pandas as pd
 
-from udfs import bugs, checkpoints, sandbox, source
-from udfs.device import Task
-from udfs.errors import MediaError
+from udfs import checkpoints, sandbox, source
+from udfs.core import bugs
+from udfs.core.errors import MediaError
+from udfs.core.gpu_device import Task
 from udfs.media import Limits
 
 T = TypeVar("T")

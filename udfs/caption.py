@@ -16,11 +16,11 @@ from schemas.captions import TABLE
 from udfs import captionchecks, checkpoints, frames, generation, prompts, windowframes, windows
 from udfs.batching import Env, Row
 from udfs.checkpoints import MissingModelError
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
+from udfs.core.task_resources import EFFORT, Resources
 from udfs.generation import Answer, Dtype, Endpoint, Engine, EngineName, Request, Sampling, Speech, Video
 from udfs.inference import Call, infer
 from udfs.prompts import Variant
-from udfs.resources import EFFORT, Resources
 from udfs.windows import Window
 
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]

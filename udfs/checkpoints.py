@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass as validated
 
-from udfs.errors import RunError
+from udfs.core.errors import RunError
 
 INDEX = ".reelmill.json"  # size and sha256 of each file, written last: a folder without it was not fetched whole
 NAMED = re.compile(r"(?P<model>[^@]+)@(?P<revision>[0-9a-f]{7,40})")  # any model of the hub, or another revision of a known one

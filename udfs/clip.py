@@ -17,12 +17,12 @@ from schemas.clips import TABLE
 from udfs import batching, encode, encoding, media, mux, nvidia, sandbox, source, store, streamcopy, timeline, transcode
 from udfs.audio import Stretch
 from udfs.batching import Env, Row
-from udfs.errors import Code, MediaError
-from udfs.limits import Tally
+from udfs.core.errors import Code, MediaError
+from udfs.core.limits import Tally
+from udfs.core.task_resources import EFFORT, Resources
 from udfs.media import Video
 from udfs.nvidia import Hwaccel
 from udfs.remote import AnyPath
-from udfs.resources import EFFORT, Resources
 
 LANGUAGE = r"^([A-Za-z]{2,3}([-_][A-Za-z0-9]+)*)?$"
 FATAL: tuple[Code, ...] = ("CRASH", "TIMEOUT", "OOM")  # failures of the decoding process that sound may have caused

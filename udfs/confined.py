@@ -11,7 +11,7 @@ import sys
 import traceback
 from multiprocessing.connection import Connection
 
-from udfs import beats, bugs
+from udfs.core import bugs, heartbeat
 
 PR_SET_PDEATHSIG = 1
 
@@ -41,7 +41,7 @@ def _serve(pipe: Connection) -> None:
 def _answered(message: bytes) -> bytes:
     try:
         function, args = pickle.loads(message)
-        beats.beat()  # its imports are done
+        heartbeat.beat()  # its imports are done
         return pickle.dumps((function(*args), None))
     except Exception as e:  # noqa: BLE001 - nothing ends here: the parent raises it again
         error = bugs.run_error(e) or e
@@ -65,7 +65,7 @@ def _portable(error: Exception) -> bytes:
 def main(fd: int, page: int, memory_mb: int, parent: int) -> None:
     """Answer calls until the pipe is closed."""
     _confine(memory_mb, parent)
-    beats.raise_on(page)
+    heartbeat.raise_on(page)
     with Connection(fd) as pipe:
         _serve(pipe)
 

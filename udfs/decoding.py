@@ -18,9 +18,9 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from udfs.beats import beat
-from udfs.errors import MediaError
-from udfs.limits import Tally
+from udfs.core.errors import MediaError
+from udfs.core.heartbeat import beat
+from udfs.core.limits import Tally
 from udfs.timeline import BOUNDARY_TOLERANCE_S as BOUNDARY_TOLERANCE_S
 from udfs.timeline import Timing
 

@@ -14,10 +14,10 @@ from pydantic.dataclasses import dataclass
 
 from udfs import neighbours, ranking
 from udfs.batching import Env
-from udfs.device import device
+from udfs.core.gpu_device import device
+from udfs.core.task_resources import EFFORT, Resources
 from udfs.ladder import Ladder, Links, Near
 from udfs.neighbours import Ids, Precision, Vectors
-from udfs.resources import EFFORT, Resources
 
 BLOCK = 512  # rows that are compared at a time
 LINKS = pa.schema(

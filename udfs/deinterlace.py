@@ -11,7 +11,7 @@ import av.error
 from av.filter.graph import Graph
 from av.video.frame import VideoFrame
 
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
 
 Note = TypeVar("Note")  # what a caller attaches to a frame, such as its time
 

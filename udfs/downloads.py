@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from udfs.attempts import BusyError
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
 from udfs.remote import Stat
 from udfs.source import Params
 

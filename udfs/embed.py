@@ -18,11 +18,11 @@ from schemas.embeddings import TABLE
 from udfs import batching, checkpoints, descriptor, embedders, frames, source, texts
 from udfs.batching import Env, Row
 from udfs.checkpoints import MissingModelError
+from udfs.core.errors import MediaError
+from udfs.core.task_resources import EFFORT, Resources
 from udfs.embedders import DESCRIPTOR, Dtype, Vectors
-from udfs.errors import MediaError
 from udfs.frames import Fit, Pictures, Times
 from udfs.inference import Call, infer
-from udfs.resources import EFFORT, Resources
 
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
 NUM_FRAMES = 16  # of the descriptor

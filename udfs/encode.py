@@ -17,7 +17,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from udfs import encoding, timeline
-from udfs.beats import beat
+from udfs.core.heartbeat import beat
 from udfs.deinterlace import Deinterlacer
 from udfs.encoding import EncoderError as EncoderError
 from udfs.encoding import Params

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from udfs.errors import RunError
+from udfs.core.errors import RunError
 
 ENCODERS = "libx264, libvpx-vp9, libsvtav1"  # what the av wheel brings for any machine
 NVENC = "h264_nvenc"

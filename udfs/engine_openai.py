@@ -16,7 +16,7 @@ import numpy as np
 import openai
 
 from udfs.checkpoints import MissingModelError
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
 from udfs.generation import Answer, Endpoint, Request, Speech, Video
 
 REFUSED = (400, 413, 415, 422)  # what is wrong with one request; other errors are those of the key, the address or the server

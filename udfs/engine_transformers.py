@@ -18,7 +18,7 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 from transformers.video_utils import VideoMetadata
 
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
 from udfs.generation import Answer, Request, Speech, Video, chat
 
 

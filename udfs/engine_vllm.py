@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from udfs.checkpoints import MissingModelError
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
 from udfs.generation import Answer, Request, Speech, Video, chat
 
 MAX_MODEL_LEN = 32768  # tokens of prompt and answer

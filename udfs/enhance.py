@@ -15,11 +15,11 @@ from pydantic.dataclasses import dataclass
 from schemas.enhanced import TABLE
 from udfs import captionchecks, checkpoints, generation, prompts
 from udfs.batching import Env, Row
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
+from udfs.core.task_resources import EFFORT, Resources
 from udfs.generation import Answer, Endpoint, Engine, EngineName, Request, Sampling, Speech
 from udfs.inference import Call, infer
 from udfs.prompts import Variant
-from udfs.resources import EFFORT, Resources
 
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
 ALIASES = {"qwen": "qwen-lm", "qwen2.5": "qwen-lm", "qwen3": "qwen3-lm"}

@@ -14,13 +14,13 @@ import numpy.typing as npt
 from av.video.frame import VideoFrame
 
 from udfs import media, scaling
-from udfs.beats import beat
+from udfs.core.heartbeat import beat
+from udfs.core.limits import Limits, Tally
 from udfs.fits import Fit as Fit
 from udfs.fits import exactly as exactly
 from udfs.fits import pixels as pixels
 from udfs.fits import short_side as short_side
 from udfs.fits import target_res as target_res
-from udfs.limits import Limits, Tally
 from udfs.moments import Times as Times
 from udfs.moments import middles, nearest, on_screen
 from udfs.picture import sample_aspect

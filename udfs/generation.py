@@ -11,8 +11,8 @@ from pydantic.dataclasses import dataclass as validated
 
 from udfs import checkpoints
 from udfs.checkpoints import MissingModelError
-from udfs.device import Task
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
+from udfs.core.gpu_device import Task
 from udfs.frames import Pictures
 
 EngineName = Literal["transformers", "vllm", "openai"]

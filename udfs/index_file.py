@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from udfs.errors import read_fault
+from udfs.core.errors import read_fault
 from udfs.remote import AnyPath, SeekableFile, opened, size
 
 LARGE_SIZE, TO_THE_END = 1, 0  # special values of a box's 32-bit size (ISO/IEC 14496-12, 4.2)

@@ -15,11 +15,12 @@ from typing import Any
 
 import pandas as pd
 
-from udfs import batching, bugs, sandbox
+from udfs import batching, sandbox
 from udfs.batching import COST, GPU_COST, Env, Row
-from udfs.errors import MediaError
+from udfs.core import bugs
+from udfs.core.errors import MediaError
+from udfs.core.task_resources import Resources
 from udfs.resident import Load, Model, resident
-from udfs.resources import Resources
 
 Call = Callable[..., Any]
 Prepare = Callable[[Row, Call], Iterable[Any]]

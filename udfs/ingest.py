@@ -12,7 +12,7 @@ import pandas as pd
 from schemas.videos import TABLE
 from udfs import batching, media, source
 from udfs.batching import Env, Row
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
 
 ASKED_AT_ONCE = 16  # a store takes 30 ms to tell an object's version, and has many to tell
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]

@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 
 from udfs import folder as folders
 from udfs import omissions, source, store, tabletext
-from udfs.errors import MediaError, StoreError
+from udfs.core.errors import MediaError, StoreError
 from udfs.source import Params as Sources
 from udfs.weblines import redacted
 

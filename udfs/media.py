@@ -18,14 +18,14 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from udfs import packet_times, soundtrack, timeline
+from udfs.core.errors import MediaError
+from udfs.core.limits import Limits as Limits
+from udfs.core.limits import Tally as Tally
 from udfs.decoding import BOUNDARY_TOLERANCE_S as BOUNDARY_TOLERANCE_S
 from udfs.decoding import CLOCKED
 from udfs.decoding import Video as Video
 from udfs.decoding import frames as frames
-from udfs.errors import MediaError
 from udfs.index_file import IndexFile
-from udfs.limits import Limits as Limits
-from udfs.limits import Tally as Tally
 from udfs.picture import picture_facts
 from udfs.refusal import refusal
 from udfs.remote import AnyPath, RemoteFile, RemotePath, opened, size

@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 
 from udfs import audio, encode, media, soundtrack
 from udfs.audio import Way
-from udfs.beats import beat
+from udfs.core.heartbeat import beat
 from udfs.media import Limits
 from udfs.picture import SQUARE, sample_aspect
 from udfs.remote import AnyPath

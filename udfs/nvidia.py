@@ -18,10 +18,10 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from udfs import device
-from udfs.device import Task
+from udfs.core import gpu_device
+from udfs.core.gpu_device import Task
+from udfs.core.task_resources import Resources
 from udfs.heard import heard, last
-from udfs.resources import Resources
 
 log = logging.getLogger("reelmill")
 
@@ -41,7 +41,7 @@ def taken(wanted: Resources, on_gpu: bool) -> Resources:
 
 def index(task: Task) -> int:
     """The number of the task's GPU as CUDA counts in this process; 0 where there is none."""
-    return device.index(task, visible())
+    return gpu_device.index(task, visible())
 
 
 @cache

@@ -31,7 +31,7 @@ import pyarrow.parquet as pq
 
 from udfs import batching, source, store
 from udfs.batching import Counter, Env, Row
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
 from udfs.remote import AnyPath
 
 INDEX = "index"  # folder of the export

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from av.video.frame import VideoFrame
 
 from udfs import media, scaling
-from udfs.errors import MediaError
-from udfs.limits import Limits
+from udfs.core.errors import MediaError
+from udfs.core.limits import Limits
 from udfs.remote import AnyPath
 from udfs.scaling import Scaler
 from udfs.timeline import Timing

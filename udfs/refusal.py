@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import av.error
 
-from udfs.errors import MediaError, read_fault
+from udfs.core.errors import MediaError, read_fault
 from udfs.remote import AnyPath, opened
 
 PLAYLISTS = (

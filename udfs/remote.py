@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NamedTuple
 
-from udfs.beats import beat
+from udfs.core.heartbeat import beat
 
 BLOCK = 1 << 18  # bytes that are fetched and kept together
 CACHE_BLOCKS = 256  # 64 MiB a process: FFmpeg opens a file anew for each look at it, and reads its index again

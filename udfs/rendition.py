@@ -12,7 +12,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
 
 
 class Rendition:

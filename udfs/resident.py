@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from udfs.device import Task, device
-from udfs.resources import Resources
+from udfs.core.gpu_device import Task, device
+from udfs.core.task_resources import Resources
 from udfs.slots import Slot
 
 log = logging.getLogger("reelmill")

@@ -37,8 +37,8 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 
 from udfs.attempts import BusyError, persist
-from udfs.beats import beat
-from udfs.errors import MediaError, StoreError
+from udfs.core.errors import MediaError, StoreError
+from udfs.core.heartbeat import beat
 from udfs.remote import Stat
 from udfs.source import Params
 

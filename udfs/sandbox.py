@@ -17,9 +17,9 @@ from collections.abc import Callable
 from multiprocessing.connection import Pipe
 from typing import Any, TypedDict
 
-from udfs import beats
-from udfs.errors import Code, MediaError, RunError
-from udfs.limits import Limits
+from udfs.core import heartbeat
+from udfs.core.errors import Code, MediaError, RunError
+from udfs.core.limits import Limits
 
 RECYCLE_AFTER = 500  # calls, so that a leak in a decoder stays small
 START_S = 120.0  # for the child to import what it needs, on a machine that is busy
@@ -58,8 +58,8 @@ class _Child:
     def __init__(self, memory_mb: int) -> None:
         self.pipe, theirs = Pipe()
         self.memory_mb, self.owner, self.calls = memory_mb, os.getpid(), 0
-        page = beats.new_page()
-        self.beats = beats.counter(page)
+        page = heartbeat.new_page()
+        self.beats = heartbeat.counter(page)
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
         numbers = [str(number) for number in (theirs.fileno(), page, memory_mb, self.owner)]
         try:

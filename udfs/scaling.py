@@ -10,7 +10,7 @@ import numpy.typing as npt
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
 from udfs.picture import SQUARE, Orientation, is_hdr, orientation, true_size
 from udfs.tonemap import Mapper
 

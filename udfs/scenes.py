@@ -12,7 +12,7 @@ from scenedetect.common import Timecode
 from scenedetect.detectors import AdaptiveDetector
 
 from udfs import media, scaling
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
 from udfs.scaling import Scaler
 
 LONG_SIDE_PX = 256  # what the detector looks at; PySceneDetect's own command scales to it too

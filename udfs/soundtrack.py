@@ -14,7 +14,7 @@ from av.audio.stream import AudioStream
 from av.packet import Packet
 from av.stream import Disposition
 
-from udfs.beats import beat
+from udfs.core.heartbeat import beat
 from udfs.decoding import Video
 from udfs.languages import same_language
 

@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from udfs.errors import MediaError, read_fault
+from udfs.core.errors import MediaError, read_fault
 from udfs.remote import AnyPath, RemotePath, Stat, opened, peek
 
 SAMPLE_BYTES = 1 << 16  # of the head and of the tail, hashed into the content tag

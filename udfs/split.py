@@ -14,8 +14,8 @@ from pydantic.dataclasses import dataclass
 
 from udfs import batching, media, source, timeline
 from udfs.batching import Env, Row
-from udfs.errors import MediaError
-from udfs.resources import EFFORT, Resources
+from udfs.core.errors import MediaError
+from udfs.core.task_resources import EFFORT, Resources
 from udfs.timeline import Timeline
 
 Span = tuple[float, float]  # start and end in seconds after the first shown frame, [start, end)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 from udfs import source
-from udfs.errors import MediaError, OutputError
+from udfs.core.errors import MediaError, OutputError
 from udfs.remote import AnyPath, opened
 from udfs.source import local_path
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from udfs import neighbours
 from udfs.batching import Env
+from udfs.core.gpu_device import device
 from udfs.dedup import Params, vectors
-from udfs.device import device
 from udfs.kmeans import Indexes
 from udfs.ladder import Falls, Near, nearer
 from udfs.neighbours import TILE, Product, Vectors, cosines

@@ -12,9 +12,9 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from udfs import media
+from udfs.core.errors import MediaError
+from udfs.core.limits import Limits, Tally
 from udfs.decoding import packets_from
-from udfs.errors import MediaError
-from udfs.limits import Limits, Tally
 from udfs.media import BOUNDARY_TOLERANCE_S as TOLERANCE_S
 from udfs.media import Video
 from udfs.mux import Picture

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from av.filter.graph import Graph
 from av.video.frame import VideoFrame
 
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
 from udfs.picture import HLG, RANGES, SPACES, side_data
 
 Array = npt.NDArray[np.float64]

@@ -9,7 +9,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
 
 # Pictures beside the film, by FFmpeg's dispositions, and codecs of single pictures, which are cover art beside another track.
 BESIDE = Disposition.timed_thumbnails | Disposition.still_image | Disposition.dependent | Disposition.metadata

@@ -10,9 +10,9 @@ import av.error
 from av.video.frame import VideoFrame
 
 from udfs import encode, media
+from udfs.core.errors import MediaError
+from udfs.core.limits import Tally
 from udfs.encoding import NVENC, EncoderError, Params, fallback
-from udfs.errors import MediaError
-from udfs.limits import Tally
 from udfs.media import BOUNDARY_TOLERANCE_S, Video
 from udfs.picture import sample_aspect
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from udfs.checkpoints import MissingModelError
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
 from udfs.pieces import SIZE, Pictures, Piece, Times
 
 Probabilities = npt.NDArray[np.float32]  # one a frame

@@ -10,7 +10,7 @@ from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
 from udfs.picture import SQUARE, is_hdr, orientation
 from udfs.tonemap import BT709, Mapper
 

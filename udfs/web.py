@@ -11,7 +11,7 @@ from email.message import Message
 
 from udfs import downloads
 from udfs.attempts import BusyError, persist
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
 from udfs.remote import Stat
 from udfs.source import Params
 from udfs.weblines import Answer, answer, target

@@ -17,8 +17,8 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from udfs.attempts import BusyError
-from udfs.beats import beat
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
+from udfs.core.heartbeat import beat
 from udfs.source import Params
 
 REDIRECTS = (301, 302, 303, 307, 308)

@@ -20,7 +20,7 @@ import torch
 from tests import reels
 from tests.reels import FPS, Kind, Transition
 from udfs import media, pieces, scenes, split, transnet
-from udfs.limits import Limits
+from udfs.core.limits import Limits
 
 TOLERANCE = 2  # frames
 NUM_SHOTS, SEEDS, LEAST_FRAMES = 7, (1, 2), 80  # 12 transitions a line

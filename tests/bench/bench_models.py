@@ -34,9 +34,9 @@ from transformers import (
 from tests import reels, tiny
 from udfs import aesthetic, batching, caption, checkpoints, embed, engine_transformers, enhance, resident, towers, windows
 from udfs.batching import FAILURE, Env
+from udfs.core.task_resources import Resources
 from udfs.engine_transformers import Engine
 from udfs.generation import Request, Sampling
-from udfs.resources import Resources
 
 GPU = torch.cuda.is_available()
 DEVICE = "cuda:0" if GPU else "cpu"

@@ -20,7 +20,7 @@ import pytest
 from tests import clips
 from tests.footage import write_numbered
 from udfs import analyze, media, motion
-from udfs.limits import Limits
+from udfs.core.limits import Limits
 
 CACHE = Path(os.environ.get("REELMILL_BENCH_CACHE", Path(tempfile.gettempdir()) / "reelmill-bench"))
 NEEDS = ["torch", "av>=18.1,<19", "numpy", "opencv-python-headless"]  # what its motion module imports; the rest is Ray and models

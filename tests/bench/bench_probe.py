@@ -13,7 +13,7 @@ import pytest
 from tests.footage import write_looped, write_numbered
 from tests.odd_times import copy
 from udfs import media
-from udfs.limits import Limits
+from udfs.core.limits import Limits
 from udfs.remote import RemotePath, Stat
 
 MINUTE, MINUTES, FPS = 60, 60, 30

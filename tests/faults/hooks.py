@@ -13,8 +13,8 @@ from pathlib import Path
 import pandas as pd
 
 from udfs.batching import Row
-from udfs.beats import beat
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
+from udfs.core.heartbeat import beat
 
 
 class Unportable(Exception):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from udfs import ingest, media, sandbox
 from udfs.batching import Env, Row
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
 from udfs.media import Limits, Tally
 
 SMALL = (160, 120)

@@ -14,7 +14,7 @@ from tests.faults import builders, writers
 from tests.faults.looking import SMALL, code_of, decoded, look
 from tests.footage import read_number, write_numbered
 from udfs import media, sandbox
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
 from udfs.media import Limits
 
 

@@ -13,7 +13,7 @@ from tests.faults import builders
 from tests.faults.looking import SMALL, code_of, look
 from tests.footage import write_numbered
 from udfs import manifest, sandbox, source
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
 from udfs.remote import AnyPath
 
 NAMES = [

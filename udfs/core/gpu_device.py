@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
-from udfs.errors import RunError
+from udfs.core.errors import RunError
 
 Choice = Literal["auto", "cpu", "cuda"]
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as validated
 
-from udfs.errors import MediaError
+from udfs.core.errors import MediaError
 
 
 @validated(frozen=True, config=ConfigDict(extra="forbid"))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from udfs.waves import Params, num_tasks, num_waves, pack
+from udfs.core.scheduling import Params, num_tasks, num_waves, pack
 
 COSTS = st.lists(st.floats(0.01, 36_000), max_size=200)
 

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from functools import cache
 from pathlib import Path
 
-from udfs.errors import MediaError, OutputError, RunError
+from udfs.core.errors import MediaError, OutputError, RunError
 
 log = logging.getLogger("reelmill")
 

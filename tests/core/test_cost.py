@@ -6,7 +6,7 @@ import pytest
 
 from jobs.history import resources_of
 from jobs.settings import load
-from udfs.cost import Params, usd
+from udfs.core.cost import Params, usd
 
 PRICED = Params(cpu_core_hour=0.04, gpu_hour=3.6)
 

@@ -1,0 +1,1 @@
+"""What every module may use: errors, limits, task resources, GPU devices, scheduling, heartbeats."""
