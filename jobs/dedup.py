@@ -49,7 +49,8 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
             night = nights.without_gone(run, model, night, land)
         anew, stored = refit or not len(model.centres), 0
         if not anew:
-            _assign(run, model, night, anew=not night.placed_before and nights.made(run, "assignments", model.version).isEmpty())
+            none_placed = not night.placed_before and nights.made(run, "assignments", model.version).isEmpty()
+            _assign(run, model, night, anew=none_placed)
             anew, stored = _worn(run, model, night.number)
         if anew:
             if night.placed_before:

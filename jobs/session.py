@@ -173,7 +173,9 @@ def _standalone(extra: dict[str, str]) -> dict[str, str]:
     os.environ.setdefault("SPARK_HOME", os.path.dirname(pyspark.__file__))
     os.environ.setdefault("SPARK_SCALA_VERSION", "2.13")
     # Executors elsewhere do not have this code yet when their daemon starts.
-    daemon = {"spark.python.daemon.module": "jobs.daemon"} if ONE_MACHINE.fullmatch(extra.get("spark.master", "local")) else {}
+    daemon = {"spark.python.daemon.module": "jobs.daemon"}
+    if not ONE_MACHINE.fullmatch(extra.get("spark.master", "local")):
+        daemon = {}
     made = {"spark.master": "local[*]", "spark.driver.memory": _heap(), "spark.jars.packages": delta_package()}
     return LOCAL | made | daemon
 

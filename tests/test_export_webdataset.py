@@ -11,8 +11,8 @@ from typing import Any
 
 import duckdb
 import pytest
-import webdataset
 from pydantic import TypeAdapter, ValidationError
+from webdataset import WebDataset
 
 from tests.exported import batches, clip, index, part
 from udfs import export_webdataset
@@ -69,7 +69,7 @@ def test_a_shard_is_read_by_the_package_it_is_for(tmp_path: Path) -> None:
         clip(tmp_path, "a", score=0.5, tags={"k": 1}, caption="two cars"),
         clip(tmp_path, "b", score=None, tags=None, caption=None),
     ]
-    samples = list(webdataset.WebDataset(str(write(tmp_path / "to", rows)), shardshuffle=False))
+    samples = list(WebDataset(str(write(tmp_path / "to", rows)), shardshuffle=False))
     assert [sample["__key__"] for sample in samples] == ["a", "b"]
     assert samples[0]["mp4"] == b"a" * 100
     assert json.loads(samples[0]["json"]) == {"clip_id": "a", "score": 0.5, "tags": {"k": 1}, "caption": "two cars"}

@@ -54,6 +54,14 @@ def test_target_res_is_a_square_or_the_source_s_own_size() -> None:
     assert fits.target_res(-1)(1920, 1080) == (1920, 1080)
 
 
-@pytest.mark.parametrize("fit", [fits.exactly(8, 8), fits.short_side(8), fits.pixels(1, 9999, 2), fits.target_res(-1)])
+@pytest.mark.parametrize(
+    "fit",
+    [
+        fits.exactly(8, 8),
+        fits.short_side(8),
+        fits.pixels(1, 9999, 2),
+        fits.target_res(-1),
+    ],
+)
 def test_a_fit_survives_the_trip_to_a_worker(fit: fits.Fit) -> None:
     assert pickle.loads(pickle.dumps(fit))(40, 20) == fit(40, 20)

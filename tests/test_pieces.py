@@ -119,5 +119,6 @@ def test_a_video_of_which_nothing_decodes_is_corrupt(tmp_path: Path) -> None:
 
 def test_the_colours_are_those_of_the_picture(tmp_path: Path) -> None:
     drawn = draw(3, SMALL)
-    ((_, pictures),) = pieces.every(str(clips.write(tmp_path / "v.mp4", [drawn] * 2, options={"crf": "10"})), LIMITS, here)
+    path = str(clips.write(tmp_path / "v.mp4", [drawn] * 2, options={"crf": "10"}))
+    ((_, pictures),) = pieces.every(path, LIMITS, here)
     assert pictures[0].mean(axis=(0, 1)) == pytest.approx(drawn.mean(axis=(0, 1)), abs=3)

@@ -1,4 +1,4 @@
-"""A folder -> tiny random models of transformers' own classes, in the format of the real ones: `python -m tests.tiny .models`."""
+"""Tiny random models of transformers' own classes, saved as the real ones are: `python -m tests.tiny .models`."""
 
 from __future__ import annotations
 

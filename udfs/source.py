@@ -36,7 +36,12 @@ PROTOCOLS = re.compile(
 CLIMBS = re.compile(r"/(\.|%2e){2}(/|$)", re.IGNORECASE)
 MODIFIED = "modified"  # the attribute of a file that says when it was changed
 # The modules that give `stat` and `fetch` of a scheme's uris.
-TRANSPORTS = {"s3": "udfs.s3", "s3a": "udfs.s3", "http": "udfs.web", "https": "udfs.web"}
+TRANSPORTS = {
+    "s3": "udfs.s3",
+    "s3a": "udfs.s3",
+    "http": "udfs.web",
+    "https": "udfs.web",
+}
 # fmt: off
 VIDEO_SUFFIXES = (
     ".mp4", ".m4v", ".mp4v", ".f4v", ".mov", ".qt", ".mqv", ".3gp", ".3gpp", ".3g2", ".3gp2", ".mj2", ".ismv",
