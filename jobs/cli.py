@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from jobs import catalog, faults, interrupts, times
 from jobs.settings import Settings, SettingsError, load
-from udfs import source, store
 from udfs.core.errors import CODES, MediaError, RunError, StoreError
+from udfs.storage import access, media_store
 
 if TYPE_CHECKING:
     from jobs.run import Run
@@ -137,13 +137,13 @@ def _publish(run: Run) -> None:
     views.publish(replace(run, recorded=sql.recorded(run)))
 
 
-def _output(name: str, sources: source.Params) -> str:
+def _output(name: str, sources: access.Params) -> str:
     """The output as every process knows it: a path, s3://bucket/prefix, or dbfs:/path, which to Spark is another than /path."""
     path = place("--output", name, sources)
     return f"dbfs:{path.removeprefix('/dbfs')}" if name.startswith("dbfs:") and path.startswith("/dbfs/") else path
 
 
-def place(option: str, name: str, sources: source.Params) -> str:
+def place(option: str, name: str, sources: access.Params) -> str:
     """A place to write to by the name that every process knows it by: a path, or s3://bucket/prefix.
 
     Raises:
@@ -154,9 +154,9 @@ def place(option: str, name: str, sources: source.Params) -> str:
     scheme = name.partition("://")[0] if "://" in name else ""
     try:
         if scheme in ("s3", "s3a"):
-            store.check(name, sources)
+            media_store.check(name, sources)
             return name.rstrip("/")
-        path = source.local_path(name)
+        path = access.local_path(name)
     except (MediaError, StoreError) as e:
         raise UsageError(f"{option} {name}: {getattr(e, 'message', e)}") from e
     if os.path.exists(path) and not os.path.isdir(path):

@@ -9,7 +9,8 @@ from jobs import cli, export_files, export_frames, release, sql
 from jobs.history import Counts
 from jobs.run import Run
 from jobs.settings import Settings
-from udfs import export_lance, source
+from udfs import export_lance
+from udfs.storage import access
 
 HERE = ("frames", "lance")  # whose files are not put into their place one by one and whole
 
@@ -23,7 +24,7 @@ def check(options: argparse.Namespace, settings: Settings) -> None:
     request = release.request(options, settings)
     if request.format == "lance" and not find_spec(export_lance.PACKAGE):
         raise cli.UsageError("--format lance needs pylance: pip install 'reelmill[export]'")
-    if request.format in HERE and source.is_remote(options.to):
+    if request.format in HERE and access.is_remote(options.to):
         raise cli.UsageError(f"--format {request.format} --to {options.to}: is written to a folder, not to a store")
     if request.format != "frames":
         release.begun(options.to, request, settings.sources)

@@ -23,8 +23,9 @@ from jobs.progress import Progress
 from jobs.release import Request
 from jobs.run import Run
 from jobs.tables import struct_type
-from udfs import export, export_huggingface, export_lance, export_nemo, export_parquet, export_webdataset, parts, store
+from udfs import export, export_huggingface, export_lance, export_nemo, export_parquet, export_webdataset, parts
 from udfs.parts import CLIP, PART, Summary, Write
+from udfs.storage import media_store
 
 log = logging.getLogger("reelmill")
 UNIT, ORDER = "_unit", "_order"  # what goes to one part as a whole, and the order of its rows there
@@ -90,7 +91,7 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
         return counts
     finally:
         plan.dealt.unpersist()
-        store.clear(to, sources)
+        media_store.clear(to, sources)
 
 
 def _pinned(run: Run, options: argparse.Namespace, begun: dict[str, Any] | None) -> Run:
@@ -181,7 +182,7 @@ def _write(run: Run, plan: Plan, missing: list[str]) -> Counts:
     if not missing:
         return Counts()
     started, items = history.now(), [Row(part=name) for name in missing]
-    store.clear(plan.to, run.settings.sources)  # of what a killed run left
+    media_store.clear(plan.to, run.settings.sources)  # of what a killed run left
     todo = plan.dealt.where(F.col(PART).isin(missing))
     rows = plan.rows.join(todo.select(UNIT, PART), on=UNIT, how="inner").repartition(len(missing), PART)
     rows = rows.sortWithinPartitions(PART, UNIT, ORDER).drop(UNIT, ORDER)
@@ -224,7 +225,7 @@ def _know(run: Run, to: str) -> None:
     """Note below the output where it was exported to, so that what has to be taken back can be found."""
     name = hashlib.blake2b(to.encode(), digest_size=8).hexdigest()
     with (
-        store.writing(f"{run.output}/exports/{name}.json", run.settings.sources, root=f"{run.output}/media") as path,
+        media_store.writing(f"{run.output}/exports/{name}.json", run.settings.sources, root=f"{run.output}/media") as path,
         open(path, "w", encoding="utf-8") as file,
     ):
         json.dump({"to": to, "run_id": run.run_id}, file)

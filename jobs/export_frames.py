@@ -21,7 +21,7 @@ from jobs.progress import Progress
 from jobs.run import Run
 from udfs import batching, export_frames
 from udfs.core.task_resources import Resources
-from udfs.store import ASIDE
+from udfs.storage.media_store import ASIDE
 
 RESULTS = StructType().add("num_frames", LongType()).add("num_bytes", LongType())
 # Of each kind of row: the view, its key, what changes when the file does, and the bytes of the file.

@@ -18,8 +18,9 @@ from jobs.history import Counts
 from jobs.run import Run
 from jobs.settings import Settings
 from jobs.stage import Stage, pending, run_alone
-from udfs import ingest, omissions
-from udfs.source import MODIFIED
+from udfs import ingest
+from udfs.storage import omissions
+from udfs.storage.access import MODIFIED
 
 log = logging.getLogger("reelmill")
 

@@ -20,11 +20,11 @@ from pyspark.sql.pandas.functions import pandas_udf
 from pyspark.sql.types import ArrayType, MapType, StructField, StructType
 
 from jobs.cli import UsageError
-from udfs import omissions, parquetrows, source, tabletext
 from udfs.core.errors import MediaError, StoreError
-from udfs.manifest import ManifestError, Params, column, folder, kind, listing, parts, shown, text, uri
-from udfs.remote import opened
-from udfs.source import Params as Sources
+from udfs.storage import access, omissions, parquet_rows, table_text
+from udfs.storage.access import Params as Sources
+from udfs.storage.manifest import ManifestError, Params, column, folder, kind, listing, parts, shown, text, uri
+from udfs.storage.remote_file import opened
 
 # Version and time of change of a file by a listing, NULL without one. `number` counts the rows that name the file; in a row
 # without a uri it counts the files or rows that were left out for the reason `left_out`.
@@ -85,16 +85,16 @@ def _frame(spark: SparkSession, rows: list[Any], schema: str) -> DataFrame:
 
 def listed(batches: Iterable[pd.DataFrame], params: Sources) -> Iterator[pd.DataFrame]:
     """On the executor: pieces of a prefix -> the videos in them."""
-    from udfs import prefix  # with boto3, which most runs do not need
+    from udfs.storage import s3_listing  # with boto3, which most runs do not need
 
-    return prefix.rows(batches, params)
+    return s3_listing.rows(batches, params)
 
 
 def _table(spark: SparkSession, manifest: str, what: str, sources: Sources, uri_column: str) -> DataFrame:
     """One row per file that a table names; empty rows of a CSV are left out."""
     try:
         rows = _rows(spark, manifest, what, sources, uri_column)
-        missing = F.btrim(F.coalesce("uri", F.lit("")), F.lit(source.EDGES)) == ""
+        missing = F.btrim(F.coalesce("uri", F.lit("")), F.lit(access.EDGES)) == ""
         empty = F.coalesce(F.size("attributes"), F.lit(0)) <= 0
         blank = missing & empty & F.lit(what == "csv")  # as spreadsheets leave them below
         sums = rows.agg(F.count_if(missing & ~blank).alias("missing"), F.count_if(blank).alias("blank")).first()
@@ -137,15 +137,15 @@ def _rows(spark: SparkSession, manifest: str, what: str, sources: Sources, uri_c
 def _by_pyarrow(spark: SparkSession, manifest: str, sources: Sources, uri_column: str) -> DataFrame:
     """The same for Parquet files with a type that Spark does not read."""
     try:
-        files = parquetrows.files(manifest, sources)
+        files = parquet_rows.files(manifest, sources)
         if not files:
             raise ManifestError(f"{shown(manifest)}: no file whose name ends with .parquet")
-        name = column(manifest, uri_column, parquetrows.columns(files[0], sources))
+        name = column(manifest, uri_column, parquet_rows.columns(files[0], sources))
     except (MediaError, StoreError, OSError) as e:
         raise ManifestError(f"{shown(manifest)}: {e}") from e
     dealt = spark.sparkContext.parallelize([(file,) for file in files], min(len(files), PIECES))
     frame = spark.createDataFrame(dealt, "file string", verifySchema=False)
-    rows = partial(parquetrows.rows, top=manifest, column=name, sources=sources)
+    rows = partial(parquet_rows.rows, top=manifest, column=name, sources=sources)
     return frame.mapInArrow(rows, "uri string, attributes map<string, string>")
 
 
@@ -153,11 +153,11 @@ def _load(spark: SparkSession, manifest: str, what: str, sources: Sources, uri_c
     # FAILFAST: a malformed row refuses the manifest; the default would make it a row of NULLs.
     head = _head(manifest, sources) if what in ("jsonl", "csv") else b""
     try:
-        encoding = tabletext.encoding(head)
-        sign = tabletext.delimiter(head.decode(encoding, errors="replace"), uri_column) if what == "csv" else ","
+        encoding = table_text.encoding(head)
+        sign = table_text.delimiter(head.decode(encoding, errors="replace"), uri_column) if what == "csv" else ","
     except ValueError as e:
         raise ManifestError(f"{shown(manifest)}: {e}") from e
-    if source.is_web(manifest) or encoding == "utf-16":
+    if access.is_web(manifest) or encoding == "utf-16":
         lines = _lines(manifest, what, sources, sign)
         if not lines:
             raise ManifestError(f"{shown(manifest)}: no rows")
@@ -172,9 +172,9 @@ def _load(spark: SparkSession, manifest: str, what: str, sources: Sources, uri_c
 def _head(manifest: str, sources: Sources) -> bytes:
     """The first bytes of a text; none for a folder of texts, which programs write as UTF-8."""
     try:
-        if not source.is_remote(manifest) and os.path.isdir(source.local_path(manifest)):
+        if not access.is_remote(manifest) and os.path.isdir(access.local_path(manifest)):
             return b""
-        with opened(source.own_path(manifest, sources)) as file:
+        with opened(access.own_path(manifest, sources)) as file:
             return file.read(HEAD_BYTES)
     except MediaError as e:
         if e.code in ("EMPTY", "NOT_FOUND"):  # or a folder in a store
@@ -186,13 +186,13 @@ def _head(manifest: str, sources: Sources) -> bytes:
 
 def _check_text(manifest: str, what: str, head: bytes) -> None:
     """Refuse bytes that are no UTF-8, and nesting too deep for Spark; of a remote text only the head is checked."""
-    path = "" if source.is_remote(manifest) else source.local_path(manifest)
+    path = "" if access.is_remote(manifest) else access.local_path(manifest)
     try:
         with open(path, "rb") if os.path.isfile(path) else io.BytesIO(head[: head.rfind(b"\n") + 1]) as file:
-            tabletext.check(file)
+            table_text.check(file)
             if what == "jsonl":
                 file.seek(0)
-                tabletext.check_depth(file)
+                table_text.check_depth(file)
     except ValueError as e:
         raise ManifestError(f"{manifest}: {e}") from e
 
@@ -214,9 +214,9 @@ def _lines(manifest: str, what: str, sources: Sources, sign: str) -> list[str]:
 
 def address(manifest: str) -> str:
     """What Spark calls a manifest."""
-    if source.is_remote(manifest):
+    if access.is_remote(manifest):
         return "s3a://" + manifest.partition("://")[2]
-    path = source.local_path(manifest)
+    path = access.local_path(manifest)
     if "DATABRICKS_RUNTIME_VERSION" in os.environ and path.startswith(("/dbfs/", "/Volumes/")):
         return "dbfs:" + path.removeprefix("/dbfs")  # executors may not have it mounted
     return "file:" + path  # the default file system of a cluster is another

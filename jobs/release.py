@@ -17,9 +17,10 @@ from jobs import cli, history
 from jobs.fingerprints import RECIPES
 from jobs.run import Run
 from jobs.settings import Settings
-from udfs import export, filter, source, store
+from udfs import export, filter
 from udfs.core.errors import MediaError, StoreError
 from udfs.parts import Summary
+from udfs.storage import access, media_store
 
 FILE = "release.json"
 WITH_MODELS = {"aesthetics": "aesthetic", "embeddings": "embed", "captions": "caption", "enhanced": "enhance"}
@@ -59,7 +60,7 @@ def request(options: argparse.Namespace, settings: Settings) -> Request:
     return Request(options.format, query, settings.export, settings.filter)
 
 
-def begun(to: str, wanted: Request, sources: source.Params) -> dict[str, Any] | None:
+def begun(to: str, wanted: Request, sources: access.Params) -> dict[str, Any] | None:
     """The release that a folder holds, whole or in part; None if there is none.
 
     Raises:
@@ -67,7 +68,7 @@ def begun(to: str, wanted: Request, sources: source.Params) -> dict[str, Any] | 
     """
     path = f"{to}/{FILE}"
     try:
-        if store.size(path, sources) is None:
+        if media_store.size(path, sources) is None:
             return None
     except (MediaError, StoreError) as e:
         raise cli.UsageError(f"--to {to}: {getattr(e, 'message', e)}") from e
@@ -82,14 +83,14 @@ def begun(to: str, wanted: Request, sources: source.Params) -> dict[str, Any] | 
     return found
 
 
-def load(path: str, sources: source.Params) -> dict[str, Any]:
+def load(path: str, sources: access.Params) -> dict[str, Any]:
     """A release file.
 
     Raises:
         UsageError: it cannot be read, or is none.
     """
     try:
-        with store.reading(path, sources) as file:
+        with media_store.reading(path, sources) as file:
             found = json.loads(file.read())
     except FileNotFoundError as e:
         raise cli.UsageError(f"{path}: {e.strerror}") from e
@@ -127,9 +128,9 @@ def finished(release: Mapping[str, Any], parts: Mapping[str, Summary]) -> dict[s
     return dict(release) | {"ended_at": history.now().isoformat(), "counts": counts, "parts": found}
 
 
-def write(to: str, release: Mapping[str, Any], sources: source.Params) -> None:
+def write(to: str, release: Mapping[str, Any], sources: access.Params) -> None:
     """Put release.json into the folder of an export."""
-    with store.writing(f"{to}/{FILE}", sources, root=to) as path:
+    with media_store.writing(f"{to}/{FILE}", sources, root=to) as path:
         Path(path).write_text(json.dumps(release, indent=2) + "\n", encoding="utf-8")
 
 

@@ -20,10 +20,11 @@ from jobs.catalog import Schema
 from jobs.fingerprints import fingerprint
 from jobs.settings import Settings
 from jobs.tables import LANDING, Tables
-from udfs import checkpoints, source, store
+from udfs import checkpoints
 from udfs.batching import Env
 from udfs.core.errors import MediaError, StoreError
-from udfs.store import ASIDE
+from udfs.storage import access, media_store
+from udfs.storage.media_store import ASIDE
 
 log = logging.getLogger("reelmill")
 LEFT = (f"media/{ASIDE}", f"tables/{LANDING}")  # folders where a killed run leaves what was not complete
@@ -128,7 +129,7 @@ def newest_videos(videos: DataFrame) -> DataFrame:
 
 
 @contextmanager
-def locked(output: str, sources: source.Params, *, sweep: bool = True) -> Iterator[None]:
+def locked(output: str, sources: access.Params, *, sweep: bool = True) -> Iterator[None]:
     """Hold a local output for one run at a time, and sweep up what a killed one left; the lock goes with the process.
 
     Stores have no locks. There, names that are the same in every run and Delta's commits guard the output: those of one
@@ -137,22 +138,22 @@ def locked(output: str, sources: source.Params, *, sweep: bool = True) -> Iterat
     Raises:
         OutputBusyError: another run holds it.
     """
-    with _lock(output) if store.has_locks(output) else nullcontext():
+    with _lock(output) if media_store.has_locks(output) else nullcontext():
         if sweep:
             _sweep(output, sources)
         yield
 
 
-def _sweep(output: str, sources: source.Params) -> None:
+def _sweep(output: str, sources: access.Params) -> None:
     try:
-        store.sweep(output, f"tables/{LANDING}", sources)
+        media_store.sweep(output, f"tables/{LANDING}", sources)
     except (MediaError, StoreError) as e:
         log.warning("what killed runs left at %s stays: %s", output, e)
 
 
 @contextmanager
 def _lock(output: str) -> Iterator[None]:
-    folder = source.local_path(output)
+    folder = access.local_path(output)
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, ".lock"), "a+", encoding="utf-8") as lock:
         _hold(lock, output)

@@ -23,19 +23,17 @@ from udfs import (
     enhance,
     export,
     filter,
-    manifest,
     media,
     motion,
     phash,
     preview,
     proxy,
     quality,
-    source,
     split,
-    upkeep,
     windows,
 )
 from udfs.core import cost, scheduling
+from udfs.storage import access, cleanup, manifest
 
 QUOTES = re.compile("[\"']")
 
@@ -48,7 +46,7 @@ class SettingsError(Exception):
 class Settings:
     """One field a section of a conf file; `spark` holds Spark's own keys as they are."""
 
-    sources: source.Params = field(default_factory=source.Params)
+    sources: access.Params = field(default_factory=access.Params)
     manifest: manifest.Params = field(default_factory=manifest.Params)
     limits: media.Limits = field(default_factory=media.Limits)
     models: checkpoints.Params = field(default_factory=checkpoints.Params)
@@ -71,7 +69,7 @@ class Settings:
     enhance: enhance.Params = field(default_factory=enhance.Params)
     export: export.Params = field(default_factory=export.Params)
     cost: cost.Params = field(default_factory=cost.Params)
-    maintain: upkeep.Params = field(default_factory=upkeep.Params)
+    maintain: cleanup.Params = field(default_factory=cleanup.Params)
     spark: dict[str, str] = field(default_factory=dict)
 
 

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from jobs import cli, views
 from jobs.run import Run
 from jobs.settings import Settings
-from udfs import store
+from udfs.storage import media_store
 
 SHOWN = 1000  # rows
 WIDTH = 80  # characters of a cell; what has no blanks, such as a path, is shown whole
@@ -22,7 +22,7 @@ WIDTH = 80  # characters of a cell; what has no blanks, such as a path, is shown
 
 def check(options: argparse.Namespace, settings: Settings) -> None:
     """Refuse an output that holds no tables."""
-    if not options.schema and not store.holds(f"{options.output}/tables", settings.sources):
+    if not options.schema and not media_store.holds(f"{options.output}/tables", settings.sources):
         raise cli.UsageError(f"--output {options.output}: no tables here")
 
 

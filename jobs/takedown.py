@@ -22,9 +22,10 @@ from jobs.settings import Settings
 from jobs.tables import struct_type
 from jobs.upkeep import Step
 from schemas import TABLES
-from udfs import source, store, withdraw
+from udfs import withdraw
 from udfs.core.errors import MediaError, StoreError
 from udfs.kmeans import least_cosine
+from udfs.storage import access, media_store
 
 ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # of a video or clip; files of a clip begin with it
 ID_CHARS = 36
@@ -65,14 +66,14 @@ def check(options: argparse.Namespace, settings: Settings) -> None:
     sql.check(options, settings)
     if bool(options.what) == bool(options.sql):
         raise cli.UsageError("takedown: name videos by id or uri, or give --sql, one of both")
-    options.exports = [folder.rstrip("/") if source.is_remote(folder) else folder for folder in options.exports]
+    options.exports = [folder.rstrip("/") if access.is_remote(folder) else folder for folder in options.exports]
     if missing := [folder for folder in options.exports if not _is_there(folder, settings.sources)]:
         raise cli.UsageError(f"--exports {missing[0]}: no such folder")
 
 
-def _is_there(folder: str, sources: source.Params) -> bool:
+def _is_there(folder: str, sources: access.Params) -> bool:
     try:
-        return store.holds(folder, sources)
+        return media_store.holds(folder, sources)
     except (MediaError, StoreError) as e:
         raise cli.UsageError(f"--exports {folder}: {getattr(e, 'message', e)}") from e
 
@@ -125,7 +126,7 @@ def _sources(run: Run, options: argparse.Namespace) -> DataFrame:
     if options.sql:
         found = known.join(_queried(run, options.sql), on="video_id", how="left_semi").select(*SOURCE)
     else:
-        asked = [what if ID.fullmatch(what) else source.existing_uri(source.absolute(what)) for what in options.what]
+        asked = [what if ID.fullmatch(what) else access.existing_uri(access.absolute(what)) for what in options.what]
         found = known.where(F.col("uri").isin(*asked, *options.what) | F.col("video_id").isin(asked))
         met = {word for row in found.collect() for word in (row["uri"], row["video_id"])}
         addresses = [(word, "", None) for word in asked if word not in met]

@@ -15,7 +15,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from jobs import session
 from jobs.run import LEFT, Run
 from schemas import TABLES
-from udfs import source, store, upkeep
+from udfs.storage import access, cleanup, media_store
 
 # The columns that name media files, as an array a row.
 MEDIA = {"clips": "array(uri)", "signals": "concat(array(proxy_uri), coalesce(previews.uri, array()))"}
@@ -43,13 +43,13 @@ def existing(run: Run) -> list[str]:
 
 
 def media(run: Run) -> DataFrame:
-    """Rows of udfs/upkeep.py's FILES: every media file, listed a folder at a time on the executors."""
-    found = [(folder,) for folder in store.folders(f"{run.output}/media", run.settings.sources)]
+    """Rows of udfs/storage/cleanup.py's FILES: every media file, listed a folder at a time on the executors."""
+    found = [(folder,) for folder in media_store.folders(f"{run.output}/media", run.settings.sources)]
     tasks = max(1, min(len(found), 4 * run.spark.sparkContext.defaultParallelism))
     return (
         run.spark.createDataFrame(found, "folder string")
         .repartition(tasks)
-        .mapInArrow(partial(upkeep.listed, sources=run.settings.sources), from_arrow_schema(upkeep.FILES))
+        .mapInArrow(partial(cleanup.listed, sources=run.settings.sources), from_arrow_schema(cleanup.FILES))
     )
 
 
@@ -61,7 +61,7 @@ def named(rows: Callable[[str], DataFrame]) -> DataFrame:
 
 def removed(run: Run, files: DataFrame) -> tuple[int, int]:
     """Delete these files, which must be stored rows; how many there were, and their bytes."""
-    gone = files.mapInArrow(partial(upkeep.removed, sources=run.settings.sources), from_arrow_schema(upkeep.GONE))
+    gone = files.mapInArrow(partial(cleanup.removed, sources=run.settings.sources), from_arrow_schema(cleanup.GONE))
     return _sums(gone.agg(F.sum("num_files"), F.sum("num_bytes")))
 
 
@@ -93,10 +93,10 @@ def vacuum(run: Run, name: str, keep_hours: float, *, dry_run: bool = False) -> 
 
 def swept(run: Run, *, dry_run: bool = False) -> Step:
     """Remove what killed runs left half-written; in a store, where nobody can tell whose it is, only what is a week old."""
-    local = [] if source.is_remote(run.output) else [os.path.join(run.output, left) for left in LEFT]
+    local = [] if access.is_remote(run.output) else [os.path.join(run.output, left) for left in LEFT]
     sizes = [os.path.getsize(os.path.join(at, name)) for folder in local for at, _, names in os.walk(folder) for name in names]
     if not dry_run:
-        store.sweep(run.output, LEFT[1], run.settings.sources)
+        media_store.sweep(run.output, LEFT[1], run.settings.sources)
     return Step("left half-written", " ".join(LEFT), files=len(sizes), num_bytes=sum(sizes))
 
 

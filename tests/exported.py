@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from udfs import source
 from udfs.batching import Row
 from udfs.parts import CLIP, PART, Part
+from udfs.storage import access
 
 
 def media(path: Path, content: bytes) -> Row:
@@ -35,7 +35,7 @@ def batches(rows: list[Row], size: int = 100, part: str = "00000") -> Iterator[p
 
 def part(to: Path, name: str = "00000") -> Part:
     """A part to write."""
-    return Part(name, str(to), source.Params())
+    return Part(name, str(to), access.Params())
 
 
 def files(to: Path) -> dict[str, str]:

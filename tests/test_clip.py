@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from schemas.clips import TABLE
 from tests.footage import numbers, read_number, seconds_heard, write_numbered
-from udfs import batching, clip, decoding, media, source
+from udfs import batching, clip, decoding, media
 from udfs.batching import Env, Row
 from udfs.clip import Params
+from udfs.storage import access
 
 Frames = tuple[int, int]  # first, and the one after the last
 
@@ -40,7 +41,7 @@ def unit(path: Path, *spans: Frames, **changed: Any) -> Row:
         {"clip_id": f"{first}-{end}", "start_s": first / fps, "end_s": end / fps, "num_frames": end - first}
         for first, end in spans
     ]
-    return facts | {"video_id": "v", "uri": str(path), "source_version": source.version(str(path)), "spans": cuts} | changed
+    return facts | {"video_id": "v", "uri": str(path), "source_version": access.version(str(path)), "spans": cuts} | changed
 
 
 def one(row: Row, env: Env, **settings: Any) -> Row:
@@ -439,7 +440,7 @@ def test_of_a_truncated_video_the_whole_clips_are_kept(tmp_path: Path, env: Env)
     row = unit(path, (0, 30), (30, 60), (45, 105), (105, 120))
     with path.open("r+b") as f:
         f.truncate(path.stat().st_size * 6 // 10)
-    made = clip.cut(row | {"source_version": source.version(str(path))}, Params(), env)
+    made = clip.cut(row | {"source_version": access.version(str(path))}, Params(), env)
     assert codes(made) == [None, None, "PARTIAL", "CORRUPT"]
     assert numbers(made[1]["uri"]) == list(range(30, 60))
 
@@ -456,7 +457,7 @@ def test_a_failed_clip_leaves_no_file(tmp_path: Path, env: Env, mode: Literal["t
     path = write_numbered(tmp_path / "a.mkv", 60, gop=15)
     row = unit(path, (45, 60))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    made = clip.cut(row | {"source_version": source.version(str(path))}, Params(mode=mode), env)
+    made = clip.cut(row | {"source_version": access.version(str(path))}, Params(mode=mode), env)
     assert codes(made) == ["CORRUPT"]
     assert [found for found in (tmp_path / "media").rglob("*") if found.is_file()] == []
 

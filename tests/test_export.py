@@ -11,7 +11,7 @@ import pytest
 
 from jobs import cli, export, release
 from jobs.settings import load
-from udfs.source import Params
+from udfs.storage.access import Params
 
 
 @pytest.fixture

@@ -21,9 +21,10 @@ from schemas import TABLES
 from schemas.videos import TABLE
 from tests.footage import write_numbered
 from tests.outputs import table
-from udfs import ingest, source
+from udfs import ingest
 from udfs.batching import COST, FAILURE, GPU_COST, Env
 from udfs.core.errors import MediaError
+from udfs.storage import access
 
 ENV = Env(media_root="unused", fingerprint="0" * 16)
 
@@ -45,9 +46,9 @@ def test_facts_are_a_row_of_videos(good: Path) -> None:
 
 
 def test_facts_tell_where_the_file_is_and_which_it_is(good: Path) -> None:
-    row, tag = facts(good), source.content_tag(str(good))
+    row, tag = facts(good), access.content_tag(str(good))
     assert (row["uri"], row["size"], row["content_tag"]) == (str(good), good.stat().st_size, tag)
-    assert (row["source_version"], row["video_id"]) == (source.version(str(good)), source.video_id(str(good), tag))
+    assert (row["source_version"], row["video_id"]) == (access.version(str(good)), access.video_id(str(good), tag))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_what_could_not_be_reached_is_asked_again(spark: SparkSession, tmp_path:
 
 
 def test_bytes_that_were_taken_down_are_refused_at_any_address(good: Path) -> None:
-    tag = source.content_tag(str(good))
+    tag = access.content_tag(str(good))
     with pytest.raises(MediaError, match="DENIED: taken down"):
         ingest.facts({"uri": str(good), "attributes": None}, ENV, {tag})
 

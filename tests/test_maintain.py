@@ -25,7 +25,7 @@ from jobs.settings import load
 from schemas import TABLES
 from tests.outputs import files, table, versions
 from tests.vectors import unit, write_embeddings
-from udfs import store
+from udfs.storage import media_store
 
 pytestmark = [pytest.mark.spark, pytest.mark.upkeep]
 OLD_SETTINGS = ["clip.crf=30"]
@@ -43,7 +43,7 @@ def add(output: Path, name: str, rows: list[dict[str, Any]]) -> None:
 
 def media(output: Path, clip_id: str, settings: list[str], age_h: float = 48.0) -> Path:
     """A media file of a clip as these settings name it, so many hours old."""
-    path = Path(store.media_uri(f"{output}/media", "clips", clip_id, fingerprint("clip", load([], settings)), ".mp4"))
+    path = Path(media_store.media_uri(f"{output}/media", "clips", clip_id, fingerprint("clip", load([], settings)), ".mp4"))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(clip_id.encode())
     os.utime(path, (time.time() - 3600 * age_h,) * 2)
@@ -141,7 +141,7 @@ def test_maintain_keeps_what_counts(
     assert held(output, "signals", "fingerprint") == {new["analyze"]}
     assert held(output, "embeddings", "fingerprint") == {new["embed"]}
     assert held(output, "embeddings") == held(output, "signals") == set(CLIPS)
-    kept = {store.media_uri("media", "clips", clip, new["clip"], ".mp4") for clip in CLIPS}
+    kept = {media_store.media_uri("media", "clips", clip, new["clip"], ".mp4") for clip in CLIPS}
     assert set(files(output)) == kept | {str(young.relative_to(output))}
     for name in ("clips", "embeddings"):
         lying = {path.name for path in (output / "tables" / name).glob("*.parquet")}

@@ -13,8 +13,8 @@ from pyspark.sql import SparkSession
 
 from jobs.cli import UsageError
 from jobs.manifest import read
-from udfs import manifest
-from udfs.source import Params
+from udfs.storage import manifest
+from udfs.storage.access import Params
 
 pytestmark = pytest.mark.spark
 

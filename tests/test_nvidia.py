@@ -27,12 +27,13 @@ from jobs.settings import Settings, SettingsError, load
 from tests import clips
 from tests.footage import draw, numbers, write_numbered
 from tests.test_clip import one, unit
-from udfs import analyze, clip, encode, encoding, media, nvidia, sampling, sandbox, scaling, source, transcode
+from udfs import analyze, clip, encode, encoding, media, nvidia, sampling, sandbox, scaling, transcode
 from udfs.batching import Env, Row
 from udfs.core.errors import MediaError
 from udfs.core.gpu_device import Task, index
 from udfs.core.limits import Limits
 from udfs.core.task_resources import Resources
+from udfs.storage import access
 from udfs.upright import Upright
 
 NVENC = encoding.Params(encoder="h264_nvenc")
@@ -218,7 +219,7 @@ def test_what_fails_on_a_card_is_decoded_again_in_software(tmp_path: Path, env: 
     row = unit(path, (0, 30), (30, 60), (45, 105))
     with path.open("r+b") as f:
         f.truncate(path.stat().st_size * 6 // 10)
-    row["source_version"] = source.version(str(path))
+    row["source_version"] = access.version(str(path))
     plain = clip.cut(row, clip.Params(audio="drop"), env)
     opened = watch_opening(monkeypatch)
     monkeypatch.setattr(nvidia, "decoder", lambda gpu: nvidia._accel(gpu, or_software=True))  # as if it had worked a moment ago
@@ -469,7 +470,7 @@ def test_damage_fails_the_same_clips_with_nvdec_or_none(tmp_path: Path, env: Env
     row = unit(path, (0, 30), (30, 60), (105, 120))
     with path.open("r+b") as f:
         f.truncate(path.stat().st_size * 6 // 10)
-    row["source_version"] = source.version(str(path))
+    row["source_version"] = access.version(str(path))
     asked, plain = (clip.cut(row, clip.Params(hwaccel=hwaccel), env) for hwaccel in ("cuda", "none"))
     assert asked == plain
 

@@ -15,11 +15,12 @@ from tests import field_pictures, odd_times
 from tests.faults import builders
 from tests.footage import numbers, read_number, write_looped, write_numbered
 from tests.odd_times import SMALL
-from udfs import clip, ingest, media, packet_times, source, split, timeline
+from udfs import clip, ingest, media, packet_times, split, timeline
 from udfs.batching import Env
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
-from udfs.remote import RemotePath, Stat
+from udfs.storage import access
+from udfs.storage.remote_file import RemotePath, Stat
 
 
 def probe(path: Path) -> dict[str, Any]:
@@ -233,7 +234,7 @@ def test_what_was_planned_by_a_header_is_judged_by_the_packets_met(good: Path, t
     middle = len(damaged) * 3 // 4
     damaged[middle:] = bytes(len(damaged) - middle)
     source_path.write_bytes(damaged)
-    video["source_version"] = source.version(str(source_path))
+    video["source_version"] = access.version(str(source_path))
     made = clip.cut(video | {"spans": spans}, clip.Params(), env)
     assert [row.get("failed_code") for row in made] == [None, "PARTIAL"]
 

@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.exported import batches, clip, files, index, media, part
-from udfs import export_huggingface, export_parquet, parts, source
+from udfs import export_huggingface, export_parquet, parts
 from udfs.batching import Env, Row
 from udfs.parts import CLIP, Part
+from udfs.storage import access
 
 ENV = Env("unused", "f")
 
@@ -49,7 +50,7 @@ def test_a_part_that_breaks_leaves_no_file_and_is_not_complete(tmp_path: Path) -
     with pytest.raises(OSError, match="disk full"):
         list(parts.rows(batches([clip(tmp_path, "a")]), write, str(tmp_path / "to"), ENV, Told()))
     assert files(tmp_path / "to") == {}
-    assert parts.summary(str(tmp_path / "to"), "00000", source.Params()) is None
+    assert parts.summary(str(tmp_path / "to"), "00000", access.Params()) is None
 
 
 def test_a_part_is_complete_as_long_as_its_files_are_there(tmp_path: Path) -> None:
@@ -57,11 +58,11 @@ def test_a_part_is_complete_as_long_as_its_files_are_there(tmp_path: Path) -> No
     with made.file("data/x.bin", []) as path:
         Path(path).write_bytes(b"four")
     assert made.close() == 4
-    found = parts.summary(str(tmp_path), "00000", source.Params())
+    found = parts.summary(str(tmp_path), "00000", access.Params())
     assert found is not None
     assert (found.path, found.num_files, found.num_bytes, found.num_clips) == ("data/x.bin", 1, 4, 0)
     (tmp_path / "data/x.bin").write_bytes(b"cut")
-    assert parts.summary(str(tmp_path), "00000", source.Params()) is None
+    assert parts.summary(str(tmp_path), "00000", access.Params()) is None
 
 
 def test_a_file_that_is_gone_is_a_failure_of_its_clip(tmp_path: Path) -> None:

@@ -14,12 +14,13 @@ from PIL import Image
 
 from tests import clips, oddities
 from tests.footage import Rgb, draw, read_number, rgb
-from udfs import analyze, clip, frames, media, source
+from udfs import analyze, clip, frames, media
 from udfs.batching import Row
 from udfs.clip import Params
 from udfs.core.limits import Limits
 from udfs.deinterlace import Deinterlacer
 from udfs.picture import HLG, Orientation, field_order, orientation, true_size
+from udfs.storage import access
 from udfs.tonemap import WHITE_NITS, compress, hlg_nits, pq_nits, pq_signal
 from udfs.upright import ASPECT_CHANGED, SIZE_CHANGED, Upright
 
@@ -38,7 +39,7 @@ def cut(path: Path, folder: Path, **settings: Any) -> Row:
     """The row of the only clip of a whole file."""
     facts = media.probe(str(path), Limits())
     span = {"clip_id": path.name.replace(".", "_"), "start_s": 0.0, "end_s": facts["duration_s"], "start_frame": None}
-    unit = facts | {"video_id": "v", "uri": str(path), "source_version": source.version(str(path))}
+    unit = facts | {"video_id": "v", "uri": str(path), "source_version": access.version(str(path))}
     (row,) = clip.cut(unit | {"spans": [span | {"end_frame": None}]}, Params(**settings), clips.env(folder))
     return row
 

@@ -18,12 +18,13 @@ from jobs.settings import Settings, SettingsError, load
 from tests import reels
 from tests.faults.writers import write_scenes
 from tests.test_split import video_row
-from udfs import pieces, shots, source, split, transnet
+from udfs import pieces, shots, split, transnet
 from udfs.batching import COST, FAILURE, GPU_COST, Env, Row
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
 from udfs.pieces import Times
 from udfs.split import Params
+from udfs.storage import access
 from udfs.transnet import Answer
 
 ENV = Env(media_root="unused", fingerprint="0" * 16)
@@ -71,7 +72,7 @@ def test_a_batch_of_a_good_and_a_damaged_video(reel: Path, tmp_path: Path) -> No
     damaged.write_bytes(reel.read_bytes()[:2000])
     drawn = write_scenes(tmp_path / "drawn.mp4", [k / 25 for k in range(90)], cuts=[40])
     good = video_row(drawn)
-    bad = good | {"video_id": "bad", "uri": str(damaged), "source_version": source.version(str(damaged))}
+    bad = good | {"video_id": "bad", "uri": str(damaged), "source_version": access.version(str(damaged))}
     done = pd.concat(list(split.rows([pd.DataFrame([bad, good])], params(), ENV)))
     assert done.columns.tolist() == [*split.COLUMNS, "fingerprint", *FAILURE, COST, GPU_COST]
     failed = done[done["failed_key"].notna()]

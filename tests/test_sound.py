@@ -16,10 +16,11 @@ from jobs.history import Counts
 from tests import beeps
 from tests.beeps import Sound
 from tests.faults.builders import join
-from udfs import clip, media, sandbox, soundtrack, source
+from udfs import clip, media, sandbox, soundtrack
 from udfs.batching import Env, Row
 from udfs.clip import Params
 from udfs.languages import same_language
+from udfs.storage import access
 
 CUT = clip.cut
 SPANS = ((0.0, 4.0), (4.52, 8.0))
@@ -64,7 +65,7 @@ def cut(path: Path, tmp_path: Path, spans: tuple[tuple[float, float], ...] = SPA
         }
         for n, (start_s, end_s) in enumerate(spans)
     ]
-    row = facts | {"video_id": "v", "uri": str(path), "source_version": source.version(str(path)), "spans": cuts}
+    row = facts | {"video_id": "v", "uri": str(path), "source_version": access.version(str(path)), "spans": cuts}
     return clip.cut(row, Params(**settings), env)
 
 
@@ -304,7 +305,7 @@ def test_a_crash_in_sound_costs_the_sound(tmp_path: Path, monkeypatch: pytest.Mo
     row = facts | {
         "video_id": "v",
         "uri": str(path),
-        "source_version": source.version(str(path)),
+        "source_version": access.version(str(path)),
         "spans": spans,
         "duration_s": 2.0,
     }

@@ -19,7 +19,7 @@ from tests.footage import write_numbered
 from tests.outputs import files, tables
 from tests.standalone import Standalone, kill, standalone, with_smi
 from tests.submits import BARE, ROOT, environment, installed, source, wheel
-from udfs.store import ASIDE
+from udfs.storage.media_store import ASIDE
 
 pytestmark = pytest.mark.cluster
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 from jobs import stores
 from jobs.session import SessionError
 from jobs.settings import Settings, load
-from udfs.source import Params
+from udfs.storage.access import Params
 
 S3A = "spark.hadoop.fs.s3a."
 TABLE = {f"{stores.DYNAMODB}.tableName": "log", f"{stores.DYNAMODB}.region": "eu-west-1"}

@@ -15,7 +15,7 @@ import pytest
 
 from tests import s3
 from udfs import export_huggingface, withdraw
-from udfs.source import Params
+from udfs.storage.access import Params
 
 HERE = Params()
 

@@ -13,12 +13,13 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from schemas.aesthetics import TABLE
-from udfs import checkpoints, frames, source
+from udfs import checkpoints, frames
 from udfs.batching import Env, Row
 from udfs.core.errors import MediaError
 from udfs.core.task_resources import EFFORT, Resources
 from udfs.frames import Pictures
 from udfs.inference import Call, infer
+from udfs.storage import access
 
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
 SHORT_SIDE = 224  # px, what CLIP ViT-L/14 sees; the model's own processor crops from there
@@ -72,7 +73,7 @@ def prepare(row: Row, call: Call, params: Params, env: Env) -> Iterator[Pictures
 
 def look(uri: str, fps: float, env: Env) -> Pictures:
     """A clip's pictures at a rate; `call` runs it in the sandbox."""
-    path = source.own_path(uri, env.sources)
+    path = access.own_path(uri, env.sources)
     [(_, pictures)] = frames.sequence(path, [fps], frames.short_side(SHORT_SIDE), env.limits)
     return pictures
 

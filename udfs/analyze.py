@@ -17,13 +17,14 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from schemas.signals import TABLE
-from udfs import batching, media, motion, nvidia, phash, preview, proxy, quality, sandbox, source, windows
+from udfs import batching, media, motion, nvidia, phash, preview, proxy, quality, sandbox, windows
 from udfs.batching import Env, Row
 from udfs.core.errors import MediaError
 from udfs.core.task_resources import EFFORT, Resources
 from udfs.nvidia import Hwaccel
 from udfs.picture import sample_aspect
-from udfs.remote import AnyPath
+from udfs.storage import access
+from udfs.storage.remote_file import AnyPath
 
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
 # Each sees every frame, in order, and gives its columns at the end; none knows of another. `warnings` is a column of all.
@@ -77,7 +78,7 @@ def measure(row: Row, params: Settings, env: Env) -> list[Row]:
     Raises:
         MediaError: the clip is not there, damaged or incomplete, or its frames change their size.
     """
-    path = source.own_path(row["uri"], env.sources)
+    path = access.own_path(row["uri"], env.sources)
     cv2.setNumThreads(1)  # a task has one core
     if params.analyze.hwaccel == "cuda" and (accel := nvidia.decoder(nvidia.index(env.task))):
         with suppress(MediaError):  # it may be the card that failed, or a clip that only FFmpeg itself decodes

@@ -11,11 +11,12 @@ from typing import Any, Protocol, TypeVar
 
 import pandas as pd
 
-from udfs import checkpoints, sandbox, source
+from udfs import checkpoints, sandbox
 from udfs.core import bugs
 from udfs.core.errors import MediaError
 from udfs.core.gpu_device import Task
 from udfs.media import Limits
+from udfs.storage import access
 
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -45,7 +46,7 @@ class Env:
     media_root: str  # <output>/media
     fingerprint: str  # of the stage, part of the names of the files it writes
     limits: Limits = field(default_factory=Limits)
-    sources: source.Params = field(default_factory=source.Params)
+    sources: access.Params = field(default_factory=access.Params)
     models: checkpoints.Params = field(default_factory=checkpoints.Params)
     task: Task = field(default_factory=Task)  # the one that runs; known on the executor only
 

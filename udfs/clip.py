@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from schemas.clips import TABLE
-from udfs import batching, encode, encoding, media, mux, nvidia, sandbox, source, store, streamcopy, timeline, transcode
+from udfs import batching, encode, encoding, media, mux, nvidia, sandbox, streamcopy, timeline, transcode
 from udfs.audio import Stretch
 from udfs.batching import Env, Row
 from udfs.core.errors import Code, MediaError
@@ -22,7 +22,8 @@ from udfs.core.limits import Tally
 from udfs.core.task_resources import EFFORT, Resources
 from udfs.media import Video
 from udfs.nvidia import Hwaccel
-from udfs.remote import AnyPath
+from udfs.storage import access, media_store
+from udfs.storage.remote_file import AnyPath
 
 LANGUAGE = r"^([A-Za-z]{2,3}([-_][A-Za-z0-9]+)*)?$"
 FATAL: tuple[Code, ...] = ("CRASH", "TIMEOUT", "OOM")  # failures of the decoding process that sound may have caused
@@ -82,7 +83,7 @@ def cut(row: Row, params: Params, env: Env) -> list[Row]:
     Raises:
         MediaError: the video cannot be used at all.
     """
-    path = source.unchanged_path(row["uri"], row["source_version"], env.sources)
+    path = access.unchanged_path(row["uri"], row["source_version"], env.sources)
     spans = sorted(row["spans"], key=lambda span: (span["start_s"], span["end_s"]))
     done = []
     if params.mode == "copy" or params.copy_if_exact:
@@ -108,7 +109,7 @@ def _recoded(path: AnyPath, spans: list[Row], row: Row, params: Params, env: Env
     encoder = encode.usable(params, gpu)
     bit_rate_k = row.get("bit_rate_k") if params.use_input_bit_rate else None
     timing = timeline.timing_of(row)
-    with media.open_video(path, env.limits, accel, timing) as video, store.aside(env.media_root) as folder:
+    with media.open_video(path, env.limits, accel, timing) as video, media_store.aside(env.media_root) as folder:
         video.decoded = [] if row.get("timing") == "header" else None
         takes = [transcode.Take(span, f"{folder}/{n}.mp4", encoder, bit_rate_k, gpu) for n, span in enumerate(spans)]
         return [_finished(take, path, video, row, params, env) for take in transcode.taken(takes, video)]
@@ -161,11 +162,11 @@ def _copied(path: AnyPath, span: Row, row: Row, params: Params, env: Env) -> Row
 
 def _placed(span: Row, row: Row, picture: mux.Picture, sound: mux.Sound | None, env: Env) -> Row:
     """Write the mp4 to its place in the store, and tell what it holds."""
-    uri = store.media_uri(env.media_root, "clips", span["clip_id"], env.fingerprint, ".mp4")
-    with store.writing(uri, env.sources) as path:
+    uri = media_store.media_uri(env.media_root, "clips", span["clip_id"], env.fingerprint, ".mp4")
+    with media_store.writing(uri, env.sources) as path:
         warning = mux.write(path, picture, sound, env.limits) or row.get("audio_warning")
         held: dict[str, Any] = mux.facts(path, env.limits) | {"audio_warning": warning}
-        held |= {"num_bytes": os.path.getsize(path), "sha256": store.sha256(path)}
+        held |= {"num_bytes": os.path.getsize(path), "sha256": media_store.sha256(path)}
     return {"clip_id": span["clip_id"], "video_id": row["video_id"], "uri": uri} | held
 
 

@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from schemas.embeddings import TABLE
-from udfs import batching, checkpoints, descriptor, embedders, frames, source, texts
+from udfs import batching, checkpoints, descriptor, embedders, frames, texts
 from udfs.batching import Env, Row
 from udfs.checkpoints import MissingModelError
 from udfs.core.errors import MediaError
@@ -23,6 +23,7 @@ from udfs.core.task_resources import EFFORT, Resources
 from udfs.embedders import DESCRIPTOR, Dtype, Vectors
 from udfs.frames import Fit, Pictures, Times
 from udfs.inference import Call, infer
+from udfs.storage import access
 
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
 NUM_FRAMES = 16  # of the descriptor
@@ -126,7 +127,7 @@ def prepare(row: Row, call: Call, num_frames: int, fit: Fit, env: Env) -> Iterat
 
 def look(uri: str, num_frames: int, fit: Fit, env: Env) -> tuple[Times, Pictures]:
     """A clip's pictures, spread over all of it; `call` runs it in the sandbox."""
-    return frames.even(source.own_path(uri, env.sources), num_frames, fit, env.limits)
+    return frames.even(access.own_path(uri, env.sources), num_frames, fit, env.limits)
 
 
 def load(folder: str, params: Params, device: str) -> Callable[[Sequence[tuple[int, Pictures]]], list[Answer]]:

@@ -13,12 +13,13 @@ from typing import Any
 
 import pandas as pd
 
-from udfs import batching, frames, source
+from udfs import batching, frames
 from udfs.batching import Env, Row
 from udfs.export import Params
 from udfs.frames import Pictures
 from udfs.pictures import ArrayFile, ImageFiles
-from udfs.remote import AnyPath
+from udfs.storage import access
+from udfs.storage.remote_file import AnyPath
 
 COLUMNS = ["num_frames", "num_bytes"]
 LIST = "frames.json"  # beside the pictures, written last: what they are of, how they were made, and their times
@@ -66,8 +67,8 @@ def _pictures(path: AnyPath, folders: list[str], params: Params, env: Env) -> It
 
 def _path(row: Row, params: Params, env: Env) -> AnyPath:
     if params.what == "videos":
-        return source.unchanged_path(row["uri"], row["version"], env.sources)
-    return source.own_path(row["uri"], env.sources)
+        return access.unchanged_path(row["uri"], row["version"], env.sources)
+    return access.own_path(row["uri"], env.sources)
 
 
 def _made_of(row: Row, params: Params) -> dict[str, Any]:

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from udfs import source, store
 from udfs.parts import CLIP, PART, Clip, Part, whose
-from udfs.remote import AnyPath, opened
+from udfs.storage import access, media_store
+from udfs.storage.remote_file import AnyPath, opened
 
 MEGA = 1_000_000
 GROUP_BYTES = 64 * MEGA  # of videos in a row group, which a reader and this writer hold in memory
@@ -90,11 +90,11 @@ def read(path: AnyPath) -> bytes:
         return file.read()
 
 
-def write_card(to: str, release: Mapping[str, Any], params: Params, sources: source.Params) -> None:
+def write_card(to: str, release: Mapping[str, Any], params: Params, sources: access.Params) -> None:
     """README.md of the folder, as the hub shows it."""
-    with store.reading(f"{to}/{release['parts'][0]['path']}", sources) as file:
+    with media_store.reading(f"{to}/{release['parts'][0]['path']}", sources) as file:
         schema = pq.read_schema(file)
-    with store.writing(f"{to}/README.md", sources, root=to) as path:
+    with media_store.writing(f"{to}/README.md", sources, root=to) as path:
         Path(path).write_text(card(schema, release, params), encoding="utf-8")
 
 

@@ -23,7 +23,7 @@ from pydantic.dataclasses import dataclass
 from udfs.batching import Row
 from udfs.checkpoints import KNOWN
 from udfs.parts import CLIP, Clip, Part, records
-from udfs.remote import AnyPath, opened
+from udfs.storage.remote_file import AnyPath, opened
 
 CLIPS_A_PART = 1000  # about; a part holds whole videos
 CHUNK_SIZE = 8  # num_clips_per_chunk times this many seconds of clips make a chunk, as there

@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from udfs.batching import Row
 from udfs.parts import CLIP, Clip, Part, own, records, whose
-from udfs.remote import AnyPath, opened
+from udfs.storage.remote_file import AnyPath, opened
 
 Aspect = Annotated[str, Field(pattern=r"^[1-9]\d*:[1-9]\d*$")]
 MEGA = 1_000_000

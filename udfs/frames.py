@@ -24,8 +24,8 @@ from udfs.fits import target_res as target_res
 from udfs.moments import Times as Times
 from udfs.moments import middles, nearest, on_screen
 from udfs.picture import sample_aspect
-from udfs.remote import AnyPath
 from udfs.scaling import Scaler
+from udfs.storage.remote_file import AnyPath
 
 Pictures = npt.NDArray[np.uint8]  # frames x height x width x 3, RGB
 Policy = Literal["first", "middle", "last"]

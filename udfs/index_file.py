@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from udfs.core.errors import read_fault
-from udfs.remote import AnyPath, SeekableFile, opened, size
+from udfs.storage.remote_file import AnyPath, SeekableFile, opened, size
 
 LARGE_SIZE, TO_THE_END = 1, 0  # special values of a box's 32-bit size (ISO/IEC 14496-12, 4.2)
 ZEROS = bytes(1 << 16)  # returned by one read, at most

@@ -10,9 +10,10 @@ from typing import Any
 import pandas as pd
 
 from schemas.videos import TABLE
-from udfs import batching, media, source
+from udfs import batching, media
 from udfs.batching import Env, Row
 from udfs.core.errors import MediaError
+from udfs.storage import access
 
 ASKED_AT_ONCE = 16  # a store takes 30 ms to tell an object's version, and has many to tell
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
@@ -25,12 +26,12 @@ def facts(row: Row, env: Env, taken: Collection[str] = ()) -> list[Row]:
         MediaError: what `source.checked_path` and `media.probe` raise; DENIED for what was taken down.
     """
     uri = row["uri"]
-    path = source.checked_path(uri, env.sources)
-    seen, tag = source.stated(path), source.content_tag(path)  # before the probe: a change under way shows later
-    if source.matches(tag, taken):
+    path = access.checked_path(uri, env.sources)
+    seen, tag = access.stated(path), access.content_tag(path)  # before the probe: a change under way shows later
+    if access.matches(tag, taken):
         raise MediaError("DENIED", "taken down: the same bytes were, at this address or another")
     found = media.probe(path, env.limits) | {
-        "video_id": source.video_id(uri, tag),
+        "video_id": access.video_id(uri, tag),
         "uri": uri,
         "source_version": seen.version,
         "content_tag": tag,
@@ -52,7 +53,7 @@ def _texts(attributes: Any) -> dict[str, str | None] | None:
     return {str(key): None if value is None else str(value) for key, value in dict(attributes).items()}
 
 
-def versions(batches: Iterable[pd.DataFrame], params: source.Params) -> Iterator[pd.DataFrame]:
+def versions(batches: Iterable[pd.DataFrame], params: access.Params) -> Iterator[pd.DataFrame]:
     """Batches of uris -> the same with every `source_version`: the one that a listing told, else the file's own.
 
     Empty where there is nothing to ask.
@@ -70,22 +71,22 @@ def changes(batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
     """
     for batch in batches:
         pairs = zip(batch["attributes"], batch["left_out"], strict=True)
-        stated = [bool(left_out or (attributes and attributes.get(source.MODIFIED))) for attributes, left_out in pairs]
+        stated = [bool(left_out or (attributes and attributes.get(access.MODIFIED))) for attributes, left_out in pairs]
         times = [None if known else _changed_s(uri) for uri, known in zip(batch["uri"], stated, strict=True)]
         yield batch.assign(changed_s=batch["changed_s"].fillna(pd.Series(times, batch.index, "float64")))
 
 
 def _changed_s(uri: str) -> float | None:
     try:
-        return source.changed_s(source.local_path(uri))
+        return access.changed_s(access.local_path(uri))
     except (MediaError, OSError, ValueError):
         return None
 
 
-def _version(uri: str, listed: str | None, left_out: str | None, params: source.Params) -> str | None:
+def _version(uri: str, listed: str | None, left_out: str | None, params: access.Params) -> str | None:
     if listed or left_out:
         return listed
     try:
-        return source.version(source.located(uri, params))
+        return access.version(access.located(uri, params))
     except (MediaError, OSError, ValueError):  # told by `facts`, which is asked next
         return ""

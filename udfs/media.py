@@ -28,7 +28,7 @@ from udfs.decoding import frames as frames
 from udfs.index_file import IndexFile
 from udfs.picture import picture_facts
 from udfs.refusal import refusal
-from udfs.remote import AnyPath, RemoteFile, RemotePath, opened, size
+from udfs.storage.remote_file import AnyPath, RemoteFile, RemotePath, opened, size
 from udfs.timeline import Timing
 from udfs.tracks import video_stream
 

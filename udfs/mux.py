@@ -18,7 +18,7 @@ from udfs.audio import Way
 from udfs.core.heartbeat import beat
 from udfs.media import Limits
 from udfs.picture import SQUARE, sample_aspect
-from udfs.remote import AnyPath
+from udfs.storage.remote_file import AnyPath
 from udfs.timeline import Timing
 
 REORDERED = 32  # packets at the end, among which the one shown last is found

@@ -29,10 +29,11 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from udfs import batching, source, store
+from udfs import batching
 from udfs.batching import Counter, Env, Row
 from udfs.core.errors import MediaError
-from udfs.remote import AnyPath
+from udfs.storage import access, media_store
+from udfs.storage.remote_file import AnyPath
 
 INDEX = "index"  # folder of the export
 CLIP = "_clip"  # beside the query's columns: what is known of the row's clip
@@ -60,7 +61,7 @@ class Clip(NamedTuple):
 class Part:
     """A part that is being written: its files take their place whole, and `close` writes its index."""
 
-    def __init__(self, name: str, to: str, sources: source.Params) -> None:
+    def __init__(self, name: str, to: str, sources: access.Params) -> None:
         self.name = name
         self.to = to
         self.sources = sources
@@ -71,7 +72,7 @@ class Part:
     @contextmanager
     def file(self, path: str, clips: list[Clip], *, shared: bool = True) -> Iterator[str]:
         """A local path to write one file of the export to; `clips` may be filled until the block ends."""
-        with store.writing(f"{self.to}/{path}", self.sources, root=self.to) as aside:
+        with media_store.writing(f"{self.to}/{path}", self.sources, root=self.to) as aside:
             yield aside
             self._note(path, aside, clips, shared)
 
@@ -97,12 +98,12 @@ class Part:
         files = {row["path"]: row["num_bytes"] for row in self._index}
         self.note |= {"num_failed": len(self.failed)}
         schema = SCHEMA.with_metadata({"reelmill": json.dumps(self.note)})
-        with store.writing(index_path(self.to, self.name), self.sources, root=self.to) as aside:
+        with media_store.writing(index_path(self.to, self.name), self.sources, root=self.to) as aside:
             pq.write_table(pa.Table.from_pylist(self._index, schema), aside, compression="zstd")
         return sum(files.values())
 
     def _note(self, path: str, at: str, clips: list[Clip], shared: bool) -> None:
-        facts = {"path": path, "shared": shared, "num_bytes": os.path.getsize(at), "sha256": store.sha256(at)}
+        facts = {"path": path, "shared": shared, "num_bytes": os.path.getsize(at), "sha256": media_store.sha256(at)}
         self._index += [clip._asdict() | facts for clip in clips or [Clip(None, None, None)]]
 
 
@@ -136,7 +137,7 @@ class Summary(NamedTuple):
     note: dict[str, Any]
 
 
-def summary(to: str, part: str, sources: source.Params) -> Summary | None:
+def summary(to: str, part: str, sources: access.Params) -> Summary | None:
     """A part of an export; None if it is not complete. Many files in a store are not asked for: their index is put there last.
 
     Raises:
@@ -144,15 +145,15 @@ def summary(to: str, part: str, sources: source.Params) -> Summary | None:
     """
     at = index_path(to, part)
     try:
-        with store.reading(at, sources) as file:
+        with media_store.reading(at, sources) as file:
             data = file.read()
     except FileNotFoundError:
         return None
     index = pq.read_table(pa.BufferReader(data))
     found = index.to_pylist()
     files = {row["path"]: row for row in found}
-    looked_at = {} if source.is_remote(to) and len(files) > 1 else files
-    if any(store.size(f"{to}/{path}", sources) != row["num_bytes"] for path, row in looked_at.items()):
+    looked_at = {} if access.is_remote(to) and len(files) > 1 else files
+    if any(media_store.size(f"{to}/{path}", sources) != row["num_bytes"] for path, row in looked_at.items()):
         return None
     num_clips = len({row["clip_id"] for row in found} - {None})
     num_bytes = sum(row["num_bytes"] for row in files.values())
@@ -181,11 +182,11 @@ def whose(row: Row) -> Clip:
     return Clip(row.get("clip_id"), clip.get("video_id") or row.get("video_id"), row.get("clip_id"))
 
 
-def _checked(uri: str | None, sha256: str | None, sources: source.Params) -> AnyPath:
+def _checked(uri: str | None, sha256: str | None, sources: access.Params) -> AnyPath:
     if uri is None:
         raise MediaError("NOT_FOUND", "not among the clips that count")
-    path = source.own_path(uri, sources)
-    if sha256 and store.sha256(path) != sha256:
+    path = access.own_path(uri, sources)
+    if sha256 and media_store.sha256(path) != sha256:
         raise MediaError("CHANGED", f"{uri} has other bytes than when it was written")
     return path
 

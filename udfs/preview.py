@@ -9,11 +9,12 @@ from av.video.frame import VideoFrame
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from udfs import scaling, store, windows
+from udfs import scaling, windows
 from udfs.batching import Env, Row
 from udfs.rendition import Rendition
 from udfs.sampling import Sampler
 from udfs.scaling import Scaler
+from udfs.storage import media_store
 
 TIME_BASE = Fraction(1, 1000)  # WebP counts milliseconds
 LOSSLESS = {"lossless": "1", "compression_level": "4"}  # libwebp's own default effort
@@ -66,8 +67,8 @@ class Observer:
         entries = []
         for window, content in self.files:
             suffix = f"-{window.start_frame}_{window.end_frame}.webp"
-            uri = store.media_uri(self.env.media_root, "previews", self.clip["clip_id"], self.env.fingerprint, suffix)
-            with store.writing(uri, self.env.sources) as path, open(path, "wb") as f:
+            uri = media_store.media_uri(self.env.media_root, "previews", self.clip["clip_id"], self.env.fingerprint, suffix)
+            with media_store.writing(uri, self.env.sources) as path, open(path, "wb") as f:
                 f.write(content)
             entries.append({"start_frame": window.start_frame, "end_frame": window.end_frame, "uri": uri})
         return {"previews": entries, "warnings": self._warnings()}

@@ -9,12 +9,12 @@ from av.video.frame import VideoFrame
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from udfs import store
 from udfs.batching import Env, Row
 from udfs.picture import Orientation, orientation, true_size
 from udfs.rendition import Rendition
 from udfs.sampling import Sampler, bounded
 from udfs.scaling import Scaler, scaled
+from udfs.storage import media_store
 
 TIME_BASE = Fraction(1, 90_000)  # divides the usual frame rates
 # fastdecode leaves out CABAC and the deblocking filter, zerolatency B-frames and look-ahead; key frames come by count alone.
@@ -38,7 +38,7 @@ class Observer:
     def __init__(self, params: Params, clip: Row, env: Env) -> None:
         self.params, self.sources = params, env.sources
         self.duration_s = float(clip["duration_s"])
-        self.uri = store.media_uri(env.media_root, "proxies", clip["clip_id"], env.fingerprint, ".mp4")
+        self.uri = media_store.media_uri(env.media_root, "proxies", clip["clip_id"], env.fingerprint, ".mp4")
         self.sampler = Sampler(params.fps)
         self.aspect = Fraction(clip.get("sample_aspect_ratio") or 1)
         self.scaler = Scaler()
@@ -68,6 +68,6 @@ class Observer:
         if self.rendition is None:
             return {"proxy_uri": None, "proxy_num_frames": None}
         content = self.rendition.close(self.duration_s)
-        with store.writing(self.uri, self.sources) as path, open(path, "wb") as f:
+        with media_store.writing(self.uri, self.sources) as path, open(path, "wb") as f:
             f.write(content)
         return {"proxy_uri": self.uri, "proxy_num_frames": self.rendition.count}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import av.error
 
 from udfs.core.errors import MediaError, read_fault
-from udfs.remote import AnyPath, opened
+from udfs.storage.remote_file import AnyPath, opened
 
 PLAYLISTS = (
     b"#EXTM3U",

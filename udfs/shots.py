@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from udfs import pieces, source, split, timeline, transnet
+from udfs import pieces, split, timeline, transnet
 from udfs.batching import Env, Row
 from udfs.inference import infer
+from udfs.storage import access
 from udfs.transnet import Answer, Window
 
 
@@ -35,7 +36,7 @@ def windows(row: Row, call: Callable[..., Any], env: Env) -> Iterator[Window]:
     Raises:
         MediaError: the file is not there or changed, or what opening and decoding it raise.
     """
-    path = source.unchanged_path(row["uri"], row["source_version"], env.sources)
+    path = access.unchanged_path(row["uri"], row["source_version"], env.sources)
     return transnet.windows(pieces.every(path, env.limits, call, timeline.timing_of(row)))
 
 

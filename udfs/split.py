@@ -12,10 +12,11 @@ import pandas as pd
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from udfs import batching, media, source, timeline
+from udfs import batching, media, timeline
 from udfs.batching import Env, Row
 from udfs.core.errors import MediaError
 from udfs.core.task_resources import EFFORT, Resources
+from udfs.storage import access
 from udfs.timeline import Timeline
 
 Span = tuple[float, float]  # start and end in seconds after the first shown frame, [start, end)
@@ -132,7 +133,7 @@ def _content(row: Row, params: Params, env: Env) -> list[Span]:
     from udfs import scenes  # half a second of imports, which fixed_stride need not pay
 
     detector = scenes.adaptive(params.adaptive_threshold, params.min_content_val, params.window_width)
-    path = source.unchanged_path(row["uri"], row["source_version"], env.sources)
+    path = access.unchanged_path(row["uri"], row["source_version"], env.sources)
     with media.open_video(path, env.limits, timing=timeline.timing_of(row)) as video:
         return scene_spans(*scenes.cuts(video, detector), params)
 

@@ -18,7 +18,7 @@ from udfs.decoding import packets_from
 from udfs.media import BOUNDARY_TOLERANCE_S as TOLERANCE_S
 from udfs.media import Video
 from udfs.mux import Picture
-from udfs.remote import AnyPath
+from udfs.storage.remote_file import AnyPath
 from udfs.timeline import Timing
 
 REORDER_S = 1.0  # no B-frame lies further from where it is shown

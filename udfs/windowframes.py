@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from udfs import frames, source
+from udfs import frames
 from udfs.batching import Env
 from udfs.frames import Fit, Pictures
+from udfs.storage import access
 from udfs.windows import Window
 
 MIN_FRAMES = 4
@@ -48,4 +49,4 @@ def budget(shown: int, step: int, bounds: Bounds) -> Fit:
 
 def look(uri: str, at_s: Sequence[float], fit: Fit, env: Env) -> Pictures:
     """A clip's pictures at these times; made to run in a sandbox."""
-    return frames.shown(source.own_path(uri, env.sources), at_s, fit, env.limits)[1]
+    return frames.shown(access.own_path(uri, env.sources), at_s, fit, env.limits)[1]

@@ -14,7 +14,7 @@ from tests.footage import write_looped, write_numbered
 from tests.odd_times import copy
 from udfs import media
 from udfs.core.limits import Limits
-from udfs.remote import RemotePath, Stat
+from udfs.storage.remote_file import RemotePath, Stat
 
 MINUTE, MINUTES, FPS = 60, 60, 30
 

@@ -18,12 +18,13 @@ import pytest
 
 from tests.footage import write_numbered
 from tests.webs import Page, serving
-from udfs import downloads, ingest, source, web, weblines
+from udfs import ingest
 from udfs.batching import Env
 from udfs.core.errors import MediaError
-from udfs.remote import Stat
-from udfs.source import Params
-from udfs.weblines import public, redacted, target
+from udfs.storage import access, http_cache, http_connection, http_source
+from udfs.storage.access import Params
+from udfs.storage.http_connection import public, redacted, target
+from udfs.storage.remote_file import Stat
 
 DATA = random.Random(0).randbytes(300_000)
 HERE = Params(http_private=True, retry_s=3.0, timeout_s=1.0, http_total_s=5.0)
@@ -34,16 +35,16 @@ ONCE = Params(http_private=True, retry_s=0.0, timeout_s=1.0, http_total_s=1.0)
 def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder for temporary files, and no line kept from an earlier test."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    downloads._folder.cache_clear()
-    weblines._mine.__dict__.clear()
+    http_cache._folder.cache_clear()
+    http_connection._mine.__dict__.clear()
     yield tmp_path / f"reelmill-downloads-{os.getuid()}"
-    downloads._folder.cache_clear()
+    http_cache._folder.cache_clear()
 
 
 def refusal(uri: str, params: Params = ONCE) -> MediaError:
     """What `stat` says of an address that it cannot use."""
     with pytest.raises(MediaError) as e:
-        web.stat(uri, params)
+        http_source.stat(uri, params)
     return e.value
 
 
@@ -54,27 +55,27 @@ def held(disk: Path) -> list[int]:
 
 def test_a_range_costs_its_bytes_and_one_connection() -> None:
     with serving({"/v.mp4": Page(DATA)}) as site:
-        found = web.stat(f"{site.url}/v.mp4", HERE)
+        found = http_source.stat(f"{site.url}/v.mp4", HERE)
         assert found == Stat(300_000, "300000-one")
-        assert web.fetch(f"{site.url}/v.mp4", 1000, 3000, found.version, HERE) == DATA[1000:3000]
-        assert web.fetch(f"{site.url}/v.mp4", 299_999, 300_000, found.version, HERE) == DATA[-1:]
+        assert http_source.fetch(f"{site.url}/v.mp4", 1000, 3000, found.version, HERE) == DATA[1000:3000]
+        assert http_source.fetch(f"{site.url}/v.mp4", 299_999, 300_000, found.version, HERE) == DATA[-1:]
     assert (site.sent, site.connections, len(site.asked)) == (1 + 2000 + 1, 1, 3)
 
 
 def test_a_server_without_ranges_sends_a_file_once(disk: Path) -> None:
     with serving({"/v.mp4": Page(DATA, ranges=False)}) as site:
-        found = web.stat(f"{site.url}/v.mp4", HERE)
+        found = http_source.stat(f"{site.url}/v.mp4", HERE)
         assert not disk.exists() or held(disk) == []
         for start in (0, 100_000, 299_000):
-            assert web.fetch(f"{site.url}/v.mp4", start, start + 1000, found.version, HERE) == DATA[start : start + 1000]
+            assert http_source.fetch(f"{site.url}/v.mp4", start, start + 1000, found.version, HERE) == DATA[start : start + 1000]
     assert (found, len(site.asked), held(disk)) == (Stat(300_000, "300000-one"), 2, [300_000])
 
 
 def test_a_server_that_states_no_size_sends_a_file_once(disk: Path) -> None:
     with serving({"/v.mp4": Page(DATA, ranges=False, length=None)}) as site:
         for _ in range(2):
-            found = web.stat(f"{site.url}/v.mp4", HERE)
-            assert web.fetch(f"{site.url}/v.mp4", 5, 9, found.version, HERE) == DATA[5:9]
+            found = http_source.stat(f"{site.url}/v.mp4", HERE)
+            assert http_source.fetch(f"{site.url}/v.mp4", 5, 9, found.version, HERE) == DATA[5:9]
     assert found == Stat(300_000, "300000-one")
     assert (len(site.asked), held(disk)) == (2, [300_000])  # the second look goes no further than the headers
 
@@ -89,8 +90,8 @@ def test_a_server_that_states_no_size_sends_a_file_once(disk: Path) -> None:
 )
 def test_a_version_is_what_the_server_has_for_one(page: Page, version: str) -> None:
     with serving({"/v.mp4": page}) as site:
-        assert web.stat(f"{site.url}/v.mp4", HERE).version == version
-        assert web.fetch(f"{site.url}/v.mp4", 0, 10, version, HERE) == DATA[:10]
+        assert http_source.stat(f"{site.url}/v.mp4", HERE).version == version
+        assert http_source.fetch(f"{site.url}/v.mp4", 0, 10, version, HERE) == DATA[:10]
 
 
 @pytest.mark.parametrize(
@@ -98,10 +99,10 @@ def test_a_version_is_what_the_server_has_for_one(page: Page, version: str) -> N
 )
 def test_29_another_file_at_the_address_is_said(changed: Page, disk: Path) -> None:
     with serving({"/v.mp4": Page(DATA)}) as site:
-        found = web.stat(f"{site.url}/v.mp4", HERE)
+        found = http_source.stat(f"{site.url}/v.mp4", HERE)
         site.pages["/v.mp4"] = changed
         with pytest.raises(MediaError, match="CHANGED"):
-            web.fetch(f"{site.url}/v.mp4", 1000, 2000, found.version, HERE)
+            http_source.fetch(f"{site.url}/v.mp4", 1000, 2000, found.version, HERE)
     assert held(disk) == []
 
 
@@ -109,9 +110,9 @@ def test_29_another_file_at_the_address_is_said(changed: Page, disk: Path) -> No
 @pytest.mark.parametrize("ranges", [True, False])
 def test_43_what_passes_is_asked_for_again(fault: Any, ranges: bool) -> None:
     with serving({"/v.mp4": Page(DATA, ranges=ranges)}) as site:
-        found = web.stat(f"{site.url}/v.mp4", HERE)
+        found = http_source.stat(f"{site.url}/v.mp4", HERE)
         site.pages["/v.mp4"].faults = [fault, fault]
-        assert web.fetch(f"{site.url}/v.mp4", 1000, 200_000, found.version, HERE) == DATA[1000:200_000]
+        assert http_source.fetch(f"{site.url}/v.mp4", 1000, 200_000, found.version, HERE) == DATA[1000:200_000]
     assert len(site.asked) == 4
 
 
@@ -143,13 +144,13 @@ def test_43_a_server_that_accepts_and_says_nothing_is_given_up() -> None:
 @pytest.mark.parametrize("length", [299_999, 300_001])
 def test_43_a_wrong_content_length_is_what_counts_or_a_body_too_short(length: int) -> None:
     with serving({"/v.mp4": Page(DATA, ranges=False, length=length)}) as site:
-        found = web.stat(f"{site.url}/v.mp4", ONCE)
+        found = http_source.stat(f"{site.url}/v.mp4", ONCE)
         assert found.size == length
         if length < 300_000:
-            assert web.fetch(f"{site.url}/v.mp4", 0, length, found.version, ONCE) == DATA[:length]
+            assert http_source.fetch(f"{site.url}/v.mp4", 0, length, found.version, ONCE) == DATA[:length]
         else:
             with pytest.raises(MediaError, match="UNREACHABLE: 300000 of 300001 bytes came"):
-                web.fetch(f"{site.url}/v.mp4", 0, 10, found.version, ONCE)
+                http_source.fetch(f"{site.url}/v.mp4", 0, 10, found.version, ONCE)
 
 
 @pytest.mark.parametrize(
@@ -183,13 +184,13 @@ def test_20_a_file_over_the_limit_is_not_read(page: Page, disk: Path) -> None:
 @pytest.mark.parametrize("page", [Page(DATA, ranges=False), *UNSTATED])
 def test_20_a_file_that_the_disk_may_not_hold_is_not_downloaded(page: Page, disk: Path) -> None:
     with serving({"/v.mp4": page}) as site, pytest.raises(MediaError, match=r"TOO_LARGE: .* over sources.http_disk_bytes"):
-        web.fetch(f"{site.url}/v.mp4", 0, 10, "300000-one", Params(http_private=True, http_disk_bytes=299_999))
+        http_source.fetch(f"{site.url}/v.mp4", 0, 10, "300000-one", Params(http_private=True, http_disk_bytes=299_999))
     assert held(disk) == []
 
 
 def test_no_encoding_is_asked_for() -> None:
     with serving({"/v.mp4": Page(DATA)}) as site:
-        web.stat(f"{site.url}/v.mp4", HERE)
+        http_source.stat(f"{site.url}/v.mp4", HERE)
     assert site.asked[0][1]["accept-encoding"] == "identity"
 
 
@@ -198,7 +199,7 @@ def test_a_redirect_is_followed_and_takes_no_password_along() -> None:
         serving({"/v.mp4": Page(DATA)}) as there,
         serving({"/to": Page(redirect="/on"), "/on": Page(redirect=f"{there.url}/v.mp4?x=1")}) as here,
     ):
-        assert web.stat(f"http://me:s%40cret@{here.url[7:]}/to", HERE).size == 300_000
+        assert http_source.stat(f"http://me:s%40cret@{here.url[7:]}/to", HERE).size == 300_000
     assert [headers.get("authorization") for _, headers in here.asked] == ["Basic bWU6c0BjcmV0"] * 2
     assert [(path, headers.get("authorization")) for path, headers in there.asked] == [("/v.mp4?x=1", None)]
 
@@ -242,7 +243,7 @@ def test_addresses_of_the_open_internet(address: str) -> None:
 
 
 def test_52_a_redirect_to_a_private_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weblines, "public", lambda address: address == "127.0.0.1")
+    monkeypatch.setattr(http_connection, "public", lambda address: address == "127.0.0.1")
     with (
         serving({"/v.mp4": Page(DATA)}, host="127.0.0.2") as inner,
         serving({"/v.mp4": Page(redirect=f"{inner.url}/v.mp4")}) as outer,
@@ -254,7 +255,7 @@ def test_52_a_redirect_to_a_private_address_is_refused(monkeypatch: pytest.Monke
 def test_52_a_name_that_leads_elsewhere_the_second_time_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = ["127.0.0.1", "127.0.0.2"]
     real = socket.getaddrinfo
-    monkeypatch.setattr(weblines, "public", lambda address: address == "127.0.0.1")
+    monkeypatch.setattr(http_connection, "public", lambda address: address == "127.0.0.1")
     monkeypatch.setattr(socket, "getaddrinfo", lambda host, port, **how: real(answers.pop(0), port, **how))
     with serving({"/v.mp4": Page(DATA, faults=["reset"])}) as site:
         error = refusal(site.url.replace("127.0.0.1", "rebind.test") + "/v.mp4", Params(retry_s=2.0))
@@ -295,7 +296,7 @@ SECRETS = ("s3cret", "AKIA", "sign")
 )
 def test_57_no_secret_of_an_address_is_in_what_is_said(page: Page) -> None:
     with serving({"/v.mp4": page}) as site, pytest.raises(MediaError) as e:
-        web.stat(f"http://me:s3cret@{site.url[7:]}/v.mp4?sign=AKIA", ONCE)
+        http_source.stat(f"http://me:s3cret@{site.url[7:]}/v.mp4?sign=AKIA", ONCE)
     said = [f"{error} {error.args}" for error in (e.value, e.value.__cause__, e.value.__context__) if error]
     assert not any(secret in text for secret in SECRETS for text in said)
 
@@ -329,17 +330,17 @@ def test_a_certificate_must_be_one_that_is_trusted(tmp_path: Path, monkeypatch: 
         assert (error.code, site.asked) == ("DENIED", [])
         assert "not trusted: self-signed certificate" in error.message
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
-        weblines._tls.cache_clear()
-        assert web.stat(f"{site.url}/v.mp4", HERE).size == 300_000
+        http_connection._tls.cache_clear()
+        assert http_source.stat(f"{site.url}/v.mp4", HERE).size == 300_000
         assert refusal(f"{site.url}/down", HERE).message == "a redirect from https to http"
-    weblines._tls.cache_clear()
+    http_connection._tls.cache_clear()
 
 
 def test_the_disk_holds_the_files_used_last(disk: Path) -> None:
     params = Params(http_private=True, http_disk_bytes=650_000)
     with serving({f"/{i}": Page(DATA, ranges=False) for i in range(3)}) as site:
         for number in (0, 1, 0, 2, 0):
-            assert web.fetch(f"{site.url}/{number}", 7, 9, "300000-one", params) == DATA[7:9]
+            assert http_source.fetch(f"{site.url}/{number}", 7, 9, "300000-one", params) == DATA[7:9]
             time.sleep(0.01)
     assert [path for path, _ in site.asked] == ["/0", "/1", "/2"]
     assert held(disk) == [300_000, 300_000]
@@ -348,8 +349,8 @@ def test_the_disk_holds_the_files_used_last(disk: Path) -> None:
 def fetched(uri: str, folder: str) -> list[str]:
     """In a process of its own: fetch a file that ends on disk, and what lies there then."""
     tempfile.tempdir = folder
-    web.fetch(uri, 0, 10, "300000-one", HERE)
-    return [file.name for file in downloads._folder(os.getpid()).iterdir() if not file.name.startswith(".")]
+    http_source.fetch(uri, 0, 10, "300000-one", HERE)
+    return [file.name for file in http_cache._folder(os.getpid()).iterdir() if not file.name.startswith(".")]
 
 
 def test_41_files_go_with_the_last_process_and_those_of_a_killed_one_with_the_next(disk: Path, tmp_path: Path) -> None:
@@ -372,9 +373,9 @@ def test_a_video_on_the_web_is_ingested_by_its_ranges(tmp_path: Path) -> None:
         uri = f"{site.url}/a/v.mp4?sig=AKIA"
         (row,) = ingest.facts({"uri": uri, "attributes": None}, Env("unused", "0" * 16, sources=HERE))
         (batch,) = ingest.versions([pd.DataFrame({"uri": [uri], "source_version": None, "left_out": None})], HERE)
-        assert source.unchanged_path(uri, batch["source_version"][0], HERE) == source.checked_path(uri, HERE)
+        assert access.unchanged_path(uri, batch["source_version"][0], HERE) == access.checked_path(uri, HERE)
     assert (row["uri"], row["num_frames"], row["size"]) == (uri, 60, len(film))
-    assert row["content_tag"] == source.content_tag(str(tmp_path / "v.mp4"))
+    assert row["content_tag"] == access.content_tag(str(tmp_path / "v.mp4"))
     assert batch["source_version"][0] == row["source_version"] == f"{len(film)}-one"
 
 
@@ -394,15 +395,15 @@ def test_57_a_bad_video_on_the_web_is_a_row_whose_message_shows_no_address(page:
 def test_52_roots_hold_for_addresses_as_well() -> None:
     with serving({"/a/v.mp4": Page(DATA), "/b/v.mp4": Page(DATA)}) as site:
         inside = Params(http_private=True, roots=(f"{site.url}/a",))
-        assert source.checked_path(f"{site.url}/a/v.mp4", inside)
+        assert access.checked_path(f"{site.url}/a/v.mp4", inside)
         for outside in (f"{site.url}/b/v.mp4", f"{site.url}/a/../b/v.mp4"):
             with pytest.raises(MediaError, match="DENIED"):
-                source.checked_path(outside, inside)
+                access.checked_path(outside, inside)
 
 
 def test_43_a_part_without_end_is_not_read_to_learn_the_size() -> None:
     page = Page(DATA, ranges=False, length=None, endless=True, status_of_all=206, headers={"Content-Range": "bytes 0-0/300000"})
     with serving({"/v.mp4": page}) as site:
         started = time.monotonic()
-        assert web.stat(f"{site.url}/v.mp4", HERE).size == 300_000
+        assert http_source.stat(f"{site.url}/v.mp4", HERE).size == 300_000
     assert time.monotonic() - started < HERE.http_total_s

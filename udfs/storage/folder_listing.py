@@ -6,8 +6,8 @@ import os
 from collections import Counter, deque
 from collections.abc import Iterator
 
-from udfs import omissions
-from udfs.source import VIDEO_SUFFIXES
+from udfs.storage import omissions
+from udfs.storage.access import VIDEO_SUFFIXES
 
 Key = tuple[int, int] | str
 

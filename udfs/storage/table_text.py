@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import BinaryIO
 
-from udfs.source import EDGES
+from udfs.storage.access import EDGES
 
 BLOCK = 1 << 20
 DELIMITERS = (",", "\t", ";", "|")

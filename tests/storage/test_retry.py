@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from udfs.attempts import BURST_S, BusyError, await_turn, persist
 from udfs.core.errors import MediaError
-from udfs.source import Params
+from udfs.storage.access import Params
+from udfs.storage.retry import BURST_S, BusyError, await_turn, persist
 
 IN_A_ROW = """
 import sys
 from pathlib import Path
-from udfs.attempts import await_turn
+from udfs.storage.retry import await_turn
 for _ in range(75):
     await_turn("s", 100, Path(sys.argv[1]))
 """

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.footage import numbers, read_number, write_numbered
-from udfs import media, remote, source
+from udfs import media
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
-from udfs.remote import BLOCK, CACHE_BLOCKS, RemoteFile, RemotePath, Stat
+from udfs.storage import access, remote_file
+from udfs.storage.remote_file import BLOCK, CACHE_BLOCKS, RemoteFile, RemotePath, Stat
 
 DATA = os.urandom(1 << 16) * 40  # 10 blocks
 
@@ -40,14 +41,14 @@ class Shelf:
 
 @pytest.fixture(autouse=True)
 def _nothing_held() -> Iterator[None]:
-    remote._blocks.clear()
+    remote_file._blocks.clear()
     yield
-    remote._blocks.clear()
+    remote_file._blocks.clear()
 
 
 @given(st.lists(st.tuples(st.integers(0, len(DATA) + 10), st.integers(0, 3 * BLOCK)), max_size=8))
 def test_any_reads_give_what_the_bytes_give(reads: list[tuple[int, int]]) -> None:
-    remote._blocks.clear()
+    remote_file._blocks.clear()
     ours, true = io.BufferedReader(RemoteFile(Shelf(DATA).path)), io.BytesIO(DATA)
     for at, length in reads:
         assert ours.seek(at) == true.seek(at)
@@ -105,7 +106,7 @@ def test_what_is_held_stays_bounded_and_the_oldest_goes() -> None:
     shelf = Shelf(bytes((CACHE_BLOCKS + 50) * BLOCK))
     file = RemoteFile(shelf.path)
     while file.read(BLOCK):
-        assert len(remote._blocks) <= CACHE_BLOCKS
+        assert len(remote_file._blocks) <= CACHE_BLOCKS
     asked = len(shelf.asked)
     file.seek(0)
     file.read(1)
@@ -130,7 +131,7 @@ def test_the_facts_are_those_of_the_path(tmp_path: Path) -> None:
     path = write_numbered(tmp_path / "v.mp4", 90, audio="aac")
     shelf = Shelf(path.read_bytes())
     assert media.probe(shelf.path, Limits()) == media.probe(str(path), Limits())
-    assert source.content_tag(shelf.path) == source.content_tag(str(path))
+    assert access.content_tag(shelf.path) == access.content_tag(str(path))
 
 
 def test_what_the_store_says_midway_is_what_is_raised(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 
 import pytest
 
-from udfs import tabletext
+from udfs.storage import table_text
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from udfs import tabletext
     ],
 )
 def test_the_sign_that_sets_the_column_apart(head: str, sign: str) -> None:
-    assert tabletext.delimiter(head, "uri") == sign
+    assert table_text.delimiter(head, "uri") == sign
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_the_sign_that_sets_the_column_apart(head: str, sign: str) -> None:
     [(["a", "uri"], "uri"), (["URI"], "URI"), ([" uri\u200b"], " uri\u200b"), (["URI", "Uri"], None), (["url"], None)],
 )
 def test_a_column_is_found_but_for_blanks_and_capitals(names: list[str], found: str | None) -> None:
-    assert tabletext.column_named("uri", names) == found
+    assert table_text.column_named("uri", names) == found
 
 
 @pytest.mark.parametrize(
@@ -49,14 +49,14 @@ def test_a_column_is_found_but_for_blanks_and_capitals(names: list[str], found: 
 )
 def test_what_is_no_text_is_said_in_one_line(data: bytes, said: str) -> None:
     with pytest.raises(ValueError, match=said) as e:
-        tabletext.decode(data)
+        table_text.decode(data)
     assert "\n" not in str(e.value)
 
 
 def test_a_long_text_is_checked_to_its_end() -> None:
     with pytest.raises(ValueError, match=r"byte 0xe9 near byte 3000000 "):
-        tabletext.check(io.BytesIO("\u00e9".encode() * 1_500_000 + b"\xe9x"))
-    tabletext.check(io.BytesIO("\u00e9".encode() * 1_500_000))
+        table_text.check(io.BytesIO("\u00e9".encode() * 1_500_000 + b"\xe9x"))
+    table_text.check(io.BytesIO("\u00e9".encode() * 1_500_000))
 
 
 @pytest.mark.parametrize(
@@ -65,4 +65,4 @@ def test_a_long_text_is_checked_to_its_end() -> None:
 )
 def test_82_a_line_nested_too_deeply_for_spark_is_refused(line: bytes, is_deep: bool) -> None:
     with pytest.raises(ValueError, match="line 2 is nested more than 100 deep") if is_deep else nullcontext():
-        tabletext.check_depth([b"{}\n", line])
+        table_text.check_depth([b"{}\n", line])

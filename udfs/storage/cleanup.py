@@ -10,7 +10,7 @@ import pyarrow as pa
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from udfs import source, store
+from udfs.storage import access, media_store
 
 FILES = pa.schema([("uri", pa.string()), ("place", pa.string()), ("num_bytes", pa.int64()), ("changed_s", pa.float64())])
 GONE = pa.schema([("num_files", pa.int64()), ("num_bytes", pa.int64())])
@@ -28,19 +28,19 @@ class Params:
     grace_hours: Annotated[float, Field(ge=0, description="age from which a media file without a row is removed")] = 24.0
 
 
-def listed(batches: Iterable[pa.RecordBatch], sources: source.Params) -> Iterator[pa.RecordBatch]:
+def listed(batches: Iterable[pa.RecordBatch], sources: access.Params) -> Iterator[pa.RecordBatch]:
     """Batches of `folder` -> a row a file in it; `place` is what the rows of tables and the files have in common."""
     for batch in batches:
         for folder in batch.column("folder").to_pylist():
-            files = store.files(folder, sources)
+            files = media_store.files(folder, sources)
             while some := list(islice(files, BATCH)):
-                rows = [(f.uri, store.place(f.uri), f.num_bytes, f.changed_s) for f in some]
+                rows = [(f.uri, media_store.place(f.uri), f.num_bytes, f.changed_s) for f in some]
                 yield pa.RecordBatch.from_arrays([pa.array(column) for column in zip(*rows, strict=True)], schema=FILES)
 
 
-def removed(batches: Iterable[pa.RecordBatch], sources: source.Params) -> Iterator[pa.RecordBatch]:
+def removed(batches: Iterable[pa.RecordBatch], sources: access.Params) -> Iterator[pa.RecordBatch]:
     """Batches of FILES -> how many files were there and are not any more, and their bytes, a row a batch."""
     for batch in batches:
         sizes = dict(zip(batch.column("uri").to_pylist(), batch.column("num_bytes").to_pylist(), strict=True))
-        gone = store.remove(list(sizes), sources)
+        gone = media_store.remove(list(sizes), sources)
         yield pa.RecordBatch.from_pylist([{"num_files": len(gone), "num_bytes": sum(sizes[uri] for uri in gone)}], schema=GONE)

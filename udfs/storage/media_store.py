@@ -16,10 +16,10 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
-from udfs import source
 from udfs.core.errors import MediaError, OutputError
-from udfs.remote import AnyPath, opened
-from udfs.source import local_path
+from udfs.storage import access
+from udfs.storage.access import local_path
+from udfs.storage.remote_file import AnyPath, opened
 
 ASIDE = ".writing"  # folder of the media root for files that are not complete yet; a killed run leaves them there
 LEFT_S = 24 * 3600.0  # an unfinished file of this age, on its way to a store, has no process any more
@@ -33,7 +33,7 @@ def media_uri(root: str, kind: str, key: str, fingerprint: str, suffix: str) -> 
 
 
 @contextmanager
-def writing(uri: str, params: source.Params, root: str | None = None) -> Iterator[str]:
+def writing(uri: str, params: access.Params, root: str | None = None) -> Iterator[str]:
     """A local path to write to; the file takes its place at a `media_uri` when the block ends well, else it is removed.
 
     `root` is the folder that `uri` lies somewhere below, where that is no `media_uri`.
@@ -42,8 +42,8 @@ def writing(uri: str, params: source.Params, root: str | None = None) -> Iterato
     with aside(root) as folder:
         path = os.path.join(folder, name)
         yield path
-        if source.is_remote(uri):
-            source.transport(uri).put(uri, path, params)
+        if access.is_remote(uri):
+            access.transport(uri).put(uri, path, params)
         else:
             _place(path, local_path(uri), local_path(root))
 
@@ -54,7 +54,7 @@ def aside(root: str) -> Iterator[str]:
 
     What a killed run leaves is swept up: in a local media root by the next run, on the way to a store after a day.
     """
-    on_its_way = source.is_remote(root) or local_path(root).startswith(MOUNTS)
+    on_its_way = access.is_remote(root) or local_path(root).startswith(MOUNTS)
     with ExitStack() as stack:
         with _output(root):
             folder = _waiting_room() if on_its_way else os.path.join(local_path(root), ASIDE)
@@ -63,7 +63,7 @@ def aside(root: str) -> Iterator[str]:
         yield own
 
 
-def reading(uri: str, params: source.Params) -> BinaryIO:
+def reading(uri: str, params: access.Params) -> BinaryIO:
     """A file of an output or of an export, open to be read.
 
     Raises:
@@ -71,17 +71,17 @@ def reading(uri: str, params: source.Params) -> BinaryIO:
         MediaError, StoreError: its store cannot be asked.
     """
     try:
-        return opened(source.own_path(uri, params))
+        return opened(access.own_path(uri, params))
     except MediaError as e:
         if e.code == "NOT_FOUND":
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), uri) from e
         raise
 
 
-def size(uri: str, params: source.Params) -> int | None:
+def size(uri: str, params: access.Params) -> int | None:
     """Bytes of a file of an output or of an export, None if there is none; raises MediaError and StoreError as `reading`."""
     try:
-        return source.stated(source.own_path(uri, params)).size
+        return access.stated(access.own_path(uri, params)).size
     except MediaError as e:
         if e.code not in ("NOT_FOUND", "EMPTY"):
             raise
@@ -90,50 +90,50 @@ def size(uri: str, params: source.Params) -> int | None:
 
 def has_locks(output: str) -> bool:
     """Whether an output is a folder of a file system that knows locks, which neither stores nor Databricks' mounts do."""
-    return not source.is_remote(output) and not local_path(output).startswith(MOUNTS)
+    return not access.is_remote(output) and not local_path(output).startswith(MOUNTS)
 
 
-def check(output: str, params: source.Params) -> None:
+def check(output: str, params: access.Params) -> None:
     """Whether an output's store is there and lets us in.
 
     Raises:
         MediaError: it is not, or does not.
         StoreError: it cannot be asked.
     """
-    if source.is_remote(output):
-        source.transport(output).check(output, params)
+    if access.is_remote(output):
+        access.transport(output).check(output, params)
 
 
-def holds(uri: str, params: source.Params) -> bool:
+def holds(uri: str, params: access.Params) -> bool:
     """Whether anything lies below a uri.
 
     Raises:
         MediaError, StoreError: its store cannot be asked.
     """
-    return bool(source.transport(uri).holds(uri, params)) if source.is_remote(uri) else os.path.isdir(local_path(uri))
+    return bool(access.transport(uri).holds(uri, params)) if access.is_remote(uri) else os.path.isdir(local_path(uri))
 
 
-def sweep(output: str, landing: str, params: source.Params) -> None:
+def sweep(output: str, landing: str, params: access.Params) -> None:
     """Remove the unfinished media and the rows not yet in a table that killed runs left: in a store, those older than any run.
 
     Raises:
         MediaError, StoreError: its store cannot be asked, or does not allow it.
     """
     clear(f"{output}/media", params)
-    if source.is_remote(output):
-        source.transport(output).expire(f"{output}/{landing}", OLD_S, params)
+    if access.is_remote(output):
+        access.transport(output).expire(f"{output}/{landing}", OLD_S, params)
     else:
         shutil.rmtree(os.path.join(local_path(output), landing), ignore_errors=True)
 
 
-def clear(root: str, params: source.Params) -> None:
+def clear(root: str, params: access.Params) -> None:
     """Remove the files that are not complete below the root of media or of an export: in a store, those older than any run.
 
     Raises:
         MediaError, StoreError: as `sweep`.
     """
-    if source.is_remote(root):
-        source.transport(root).abandon(root, OLD_S, params)
+    if access.is_remote(root):
+        access.transport(root).abandon(root, OLD_S, params)
     else:
         shutil.rmtree(os.path.join(local_path(root), ASIDE), ignore_errors=True)
 
@@ -182,15 +182,15 @@ class File(NamedTuple):
     changed_s: float  # seconds of Unix time
 
 
-def folders(root: str, params: source.Params) -> list[str]:
+def folders(root: str, params: access.Params) -> list[str]:
     """The folders of a media root that hold files: <root>/<kind>/<first two characters of the key>."""
     return sorted(found for kind in _within(root, params) for found in _within(kind, params))
 
 
-def files(folder: str, params: source.Params) -> Iterator[File]:
+def files(folder: str, params: access.Params) -> Iterator[File]:
     """The files of one of `folders`, as they come."""
-    if source.is_remote(folder):
-        yield from (File(*found) for found in source.transport(folder).files(folder, params))
+    if access.is_remote(folder):
+        yield from (File(*found) for found in access.transport(folder).files(folder, params))
         return
     with suppress(FileNotFoundError), os.scandir(local_path(folder)) as entries:
         for entry in entries:
@@ -199,10 +199,10 @@ def files(folder: str, params: source.Params) -> Iterator[File]:
                 yield File(f"{folder}/{entry.name}", info.st_size, info.st_mtime)
 
 
-def remove(uris: Sequence[str], params: source.Params) -> list[str]:
+def remove(uris: Sequence[str], params: access.Params) -> list[str]:
     """Delete media files of one output; those that were still there, as far as its store tells."""
-    if uris and source.is_remote(uris[0]):
-        return list(source.transport(uris[0]).remove(uris, params))
+    if uris and access.is_remote(uris[0]):
+        return list(access.transport(uris[0]).remove(uris, params))
     gone = []
     for uri in uris:
         with suppress(FileNotFoundError):
@@ -216,9 +216,9 @@ def place(uri: str) -> str:
     return "/".join(uri.split("/")[-3:])
 
 
-def _within(folder: str, params: source.Params) -> list[str]:
-    if source.is_remote(folder):
-        return list(source.transport(folder).folders(folder, params))
+def _within(folder: str, params: access.Params) -> list[str]:
+    if access.is_remote(folder):
+        return list(access.transport(folder).folders(folder, params))
     with suppress(FileNotFoundError), os.scandir(local_path(folder)) as entries:
         return [f"{folder}/{entry.name}" for entry in entries if entry.is_dir(follow_symlinks=False) and entry.name != ASIDE]
     return []

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from jobs.manifest import address
-from udfs import manifest, omissions, sandbox
-from udfs.manifest import ManifestError
-from udfs.source import Params
+from udfs import sandbox
+from udfs.storage import manifest, omissions
+from udfs.storage.access import Params
+from udfs.storage.manifest import ManifestError
 
 
 def listing(name: str) -> list[str]:

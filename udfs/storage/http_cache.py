@@ -13,10 +13,10 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
-from udfs.attempts import BusyError
 from udfs.core.errors import MediaError
-from udfs.remote import Stat
-from udfs.source import Params
+from udfs.storage.access import Params
+from udfs.storage.remote_file import Stat
+from udfs.storage.retry import BusyError
 
 STEP = 1 << 26  # bytes that are reserved together where a server does not state a size
 PART = ".part"  # a file under way, locked by the process that writes it

@@ -20,7 +20,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from udfs.core.errors import MediaError, read_fault
-from udfs.remote import AnyPath, RemotePath, Stat, opened, peek
+from udfs.storage.remote_file import AnyPath, RemotePath, Stat, opened, peek
 
 SAMPLE_BYTES = 1 << 16  # of the head and of the tail, hashed into the content tag
 # Samples of the middle: a downloader may allocate the whole file and write head and tail first. Of a remote file these are three
@@ -37,10 +37,10 @@ CLIMBS = re.compile(r"/(\.|%2e){2}(/|$)", re.IGNORECASE)
 MODIFIED = "modified"  # the attribute of a file that says when it was changed
 # The modules that give `stat` and `fetch` of a scheme's uris.
 TRANSPORTS = {
-    "s3": "udfs.s3",
-    "s3a": "udfs.s3",
-    "http": "udfs.web",
-    "https": "udfs.web",
+    "s3": "udfs.storage.s3",
+    "s3a": "udfs.storage.s3",
+    "http": "udfs.storage.http_source",
+    "https": "udfs.storage.http_source",
 }
 # fmt: off
 VIDEO_SUFFIXES = (

@@ -36,11 +36,11 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from udfs.attempts import BusyError, persist
 from udfs.core.errors import MediaError, StoreError
 from udfs.core.heartbeat import beat
-from udfs.remote import Stat
-from udfs.source import Params
+from udfs.storage.access import Params
+from udfs.storage.remote_file import Stat
+from udfs.storage.retry import BusyError, persist
 
 T = TypeVar("T")
 PART = 64 << 20  # bytes up to which an object is one PUT; above it, of a part of its upload

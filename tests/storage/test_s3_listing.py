@@ -20,10 +20,11 @@ from tests import s3 as servers
 from tests.footage import write_numbered
 from tests.outputs import table
 from tests.webs import Page, serving
-from udfs import ingest, manifest, prefix, s3
-from udfs.manifest import ManifestError
-from udfs.prefix import Part
-from udfs.source import Params, absolute
+from udfs import ingest
+from udfs.storage import manifest, s3, s3_listing
+from udfs.storage.access import Params, absolute
+from udfs.storage.manifest import ManifestError
+from udfs.storage.s3_listing import Part
 
 NAMES = ["a b.mp4", "100%.mp4", "50%20+1.mp4", "über-電影.MKV", "a&b=c?d#e.webm", "deep/er/x.mov", "quote'\"<>.mp4"]
 
@@ -42,7 +43,7 @@ def odd(s3_server: servers.Server, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def found(uri: str, params: Params) -> dict[str, str]:
     """uri -> version of every video under a prefix."""
-    frames = [frame for part in prefix.parts(uri, params) for frame in prefix.videos(part, params)]
+    frames = [frame for part in s3_listing.parts(uri, params) for frame in s3_listing.videos(part, params)]
     whole = (pd.concat(frames) if frames else pd.DataFrame({"uri": [], "source_version": []})).dropna(subset="uri")
     assert whole["uri"].is_unique
     return dict(zip(whole["uri"], whole["source_version"], strict=True))
@@ -72,12 +73,12 @@ def test_a_whole_bucket_is_a_prefix(odd: str, proxy: servers.Proxy) -> None:
 def test_folders_are_listed_apart(s3_server: servers.Server, proxy: servers.Proxy) -> None:
     touched(s3_server, "apart", ["v", "v/x", "v/y/z"], 3)
     whole = Part("apart", "v/", top=2)
-    assert prefix.parts("s3://apart/v", proxy.params()) == [
+    assert s3_listing.parts("s3://apart/v", proxy.params()) == [
         whole._replace(flat=True),
         whole._replace(prefix="v/x/"),
         whole._replace(prefix="v/y/"),
     ]
-    assert prefix.parts("s3://apart/v/y", proxy.params()) == [Part("apart", "v/y/", top=4)]
+    assert s3_listing.parts("s3://apart/v/y", proxy.params()) == [Part("apart", "v/y/", top=4)]
     assert len(found("s3://apart/v", proxy.params())) == 9
 
 
@@ -86,7 +87,7 @@ def test_hidden_and_trash_folders_are_counted_below_the_prefix(s3_server: server
     (s3_server.bucket("trash") / ".v/y/._a.mp4").touch()
     (s3_server.bucket("trash") / ".v/y/notes.txt").touch()
     pages = pd.concat(
-        page for part in prefix.parts("s3://trash/.v", proxy.params()) for page in prefix.videos(part, proxy.params())
+        page for part in s3_listing.parts("s3://trash/.v", proxy.params()) for page in s3_listing.videos(part, proxy.params())
     )
     left = pages[pages["uri"].isna()].groupby("left_out")["number"].sum().to_dict()
     assert sorted(pages["uri"].dropna()) == [

@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from udfs import parquetrows
-from udfs.source import Params
+from udfs.storage import parquet_rows
+from udfs.storage.access import Params
 
 
 def test_hidden_files_and_folders_do_not_count_but_partitions_do(tmp_path: Path) -> None:
@@ -19,8 +19,8 @@ def test_hidden_files_and_folders_do_not_count_but_partitions_do(tmp_path: Path)
         (top / name).parent.mkdir(parents=True, exist_ok=True)
         (top / name).touch()
     expected = sorted(str(top / name) for name in names[:3])
-    assert parquetrows.files(str(top), Params()) == expected
-    assert parquetrows.files(expected[0], Params()) == expected[:1]
+    assert parquet_rows.files(str(top), Params()) == expected
+    assert parquet_rows.files(expected[0], Params()) == expected[:1]
 
 
 def test_only_partitions_below_the_manifest_are_columns(tmp_path: Path) -> None:
@@ -34,4 +34,4 @@ def test_only_partitions_below_the_manifest_are_columns(tmp_path: Path) -> None:
 
 
 def _read(uris: list[pa.RecordBatch], top: str) -> list[dict[str, object]]:
-    return [row for batch in parquetrows.rows(uris, top, "uri", Params()) for row in batch.to_pylist()]
+    return [row for batch in parquet_rows.rows(uris, top, "uri", Params()) for row in batch.to_pylist()]

@@ -16,11 +16,11 @@ from typing import Annotated, Literal, NamedTuple, TypeVar
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from udfs import folder as folders
-from udfs import omissions, source, store, tabletext
 from udfs.core.errors import MediaError, StoreError
-from udfs.source import Params as Sources
-from udfs.weblines import redacted
+from udfs.storage import access, media_store, omissions, table_text
+from udfs.storage import folder_listing as folders
+from udfs.storage.access import Params as Sources
+from udfs.storage.http_connection import redacted
 
 T = TypeVar("T")
 Kind = Literal["folder", "glob", "video", "prefix", "list", "jsonl", "csv", "parquet", "delta"]
@@ -68,7 +68,7 @@ def kind(manifest: str, sources: Sources) -> Kind:
     """
     if not manifest.strip():
         raise ManifestError("an empty name: give a folder, a glob, a video or a list")
-    if source.is_remote(manifest):
+    if access.is_remote(manifest):
         return _remote_kind(manifest, sources)
     path, suffix = _local(manifest), Path(manifest).suffix.lower()
     if not os.path.exists(path):
@@ -91,14 +91,14 @@ def listing(manifest: str, sources: Sources) -> Listing:
     what = kind(manifest, sources)
     if what == "list":
         found = _unique(_listed(manifest, sources))
-    elif source.is_remote(manifest):
-        found = _unique([source.absolute(manifest)])
+    elif access.is_remote(manifest):
+        found = _unique([access.absolute(manifest)])
     elif what == "folder":
         found = _answered(manifest, lambda: _in_folder(_local(manifest)))
     elif what == "glob":
         found = _matching(_local(manifest))
     else:
-        found = _unique([source.path_uri(_local(manifest))])
+        found = _unique([access.path_uri(_local(manifest))])
     if not found.uris:
         raise ManifestError(_nothing(manifest, found.left_out))
     return found
@@ -110,7 +110,7 @@ def column(manifest: str, uri_column: str, names: Sequence[str]) -> str:
     Raises:
         ManifestError: there is none; the text names the columns that may be meant.
     """
-    if found := tabletext.column_named(uri_column, names):
+    if found := table_text.column_named(uri_column, names):
         return found
     alike = [name for name in names if re.sub("[^a-z0-9]", "", name.casefold()) in ALIASES]
     if alike:
@@ -121,9 +121,9 @@ def column(manifest: str, uri_column: str, names: Sequence[str]) -> str:
 
 def uri(given: str | None, folder: str) -> str | None:
     """The normal form of a row's uri, as in `source.absolute` and `source.existing_uri`; None for a row without one."""
-    if given is None or not given.strip(source.EDGES):
+    if given is None or not given.strip(access.EDGES):
         return None
-    return source.existing_uri(source.absolute(given, folder))
+    return access.existing_uri(access.absolute(given, folder))
 
 
 def parts(manifest: str, sources: Sources) -> list[tuple[str, str, bool, int]]:
@@ -132,12 +132,12 @@ def parts(manifest: str, sources: Sources) -> list[tuple[str, str, bool, int]]:
     Raises:
         ManifestError: there is no video in it.
     """
-    from udfs import prefix  # with boto3, which most runs do not need
+    from udfs.storage import s3_listing  # with boto3, which most runs do not need
 
     def found() -> list[tuple[str, str, bool, int]]:
-        pieces: list[tuple[str, str, bool, int]] = [*prefix.parts(manifest, sources)]
+        pieces: list[tuple[str, str, bool, int]] = [*s3_listing.parts(manifest, sources)]
         left = Counter[str]()
-        for found in (page for piece in pieces for page in prefix.videos(prefix.Part(*piece), sources)):
+        for found in (page for piece in pieces for page in s3_listing.videos(s3_listing.Part(*piece), sources)):
             if found["uri"].notna().any():
                 return pieces
             left.update(dict(zip(found["left_out"], found["number"], strict=True)))
@@ -154,9 +154,9 @@ def text(manifest: str, sources: Sources) -> str:
     """
 
     def read() -> bytes:
-        if not source.is_remote(manifest):
+        if not access.is_remote(manifest):
             return Path(_local(manifest)).read_bytes()
-        store = source.transport(manifest)
+        store = access.transport(manifest)
         found = store.stat(manifest, sources)
         if found.size > MAX_TEXT_BYTES:
             raise ManifestError(f"{shown(manifest)}: {found.size} bytes, more than the {MAX_TEXT_BYTES} that are read at once")
@@ -164,39 +164,39 @@ def text(manifest: str, sources: Sources) -> str:
         return data
 
     try:
-        return tabletext.decode(_answered(manifest, read))
+        return table_text.decode(_answered(manifest, read))
     except ValueError as e:
         raise ManifestError(f"{shown(manifest)}: {e}") from e
 
 
 def folder(manifest: str) -> str:
     """Where relative uris of a manifest begin: its own folder, wherever the job was started."""
-    if not source.is_remote(manifest):
+    if not access.is_remote(manifest):
         return os.path.dirname(_local(manifest)) + "/"
-    path = manifest.partition("?")[0] if source.is_web(manifest) else manifest
+    path = manifest.partition("?")[0] if access.is_web(manifest) else manifest
     return path.rstrip("/").rpartition("/")[0] + "/"
 
 
 def shown(manifest: str) -> str:
     """A manifest's name for people to read, without passwords and signatures."""
-    return redacted(manifest) if source.is_web(manifest) else manifest
+    return redacted(manifest) if access.is_web(manifest) else manifest
 
 
 def _nothing(manifest: str, left_out: Counter[str]) -> str:
     omitted = omissions.summary(0, left_out).partition(", ")[2] + ": " if left_out else ""
-    return f"{shown(manifest)}: no video there ({omitted}looked for {' '.join(source.VIDEO_SUFFIXES)})"
+    return f"{shown(manifest)}: no video there ({omitted}looked for {' '.join(access.VIDEO_SUFFIXES)})"
 
 
 def _remote_kind(manifest: str, sources: Sources) -> Kind:
-    web = source.is_web(manifest)
+    web = access.is_web(manifest)
     path = manifest.partition("?")[0].partition("#")[0] if web else manifest
     suffix = Path(path.rstrip("/")).suffix.lower()
-    if not web and (path.endswith("/") or suffix not in (*SPARK_READS, *source.VIDEO_SUFFIXES)):
+    if not web and (path.endswith("/") or suffix not in (*SPARK_READS, *access.VIDEO_SUFFIXES)):
         return _remote_folder(manifest, suffix, sources)
-    found = _answered(manifest, lambda: source.transport(manifest).stat(manifest, sources))
+    found = _answered(manifest, lambda: access.transport(manifest).stat(manifest, sources))
 
     def head() -> bytes:
-        data: bytes = source.transport(manifest).fetch(manifest, 0, min(found.size, HEAD_BYTES), found.version, sources)
+        data: bytes = access.transport(manifest).fetch(manifest, 0, min(found.size, HEAD_BYTES), found.version, sources)
         return data
 
     what = _of_file(manifest, suffix, lambda: _answered(manifest, head) if found.size else b"")
@@ -207,7 +207,7 @@ def _remote_kind(manifest: str, sources: Sources) -> Kind:
 
 def _remote_folder(manifest: str, suffix: str, sources: Sources) -> Kind:
     def is_table() -> bool:
-        return store.holds(f"{manifest.rstrip('/')}/_delta_log", sources)
+        return media_store.holds(f"{manifest.rstrip('/')}/_delta_log", sources)
 
     return "delta" if _answered(manifest, is_table) else SPARK_READS.get(suffix, "prefix")
 
@@ -215,7 +215,7 @@ def _remote_folder(manifest: str, suffix: str, sources: Sources) -> Kind:
 def _of_file(manifest: str, suffix: str, head: Callable[[], bytes]) -> Kind:
     if suffix == ".json" and _begins_as_list(head()):
         return "list"
-    if suffix in source.VIDEO_SUFFIXES:
+    if suffix in access.VIDEO_SUFFIXES:
         return "video"
     if suffix in SPARK_READS:
         return SPARK_READS[suffix]
@@ -237,14 +237,14 @@ def _answered(manifest: str, ask: Callable[[], T]) -> T:
 
 def _local(manifest: str) -> str:
     try:
-        return source.local_path(manifest)
+        return access.local_path(manifest)
     except MediaError as e:
         raise ManifestError(f"{manifest}: {e.message}") from e
 
 
 def _in_folder(path: str) -> Listing:
     found, left_out = folders.videos(path)
-    return Listing([*map(source.path_uri, found)], left_out)
+    return Listing([*map(access.path_uri, found)], left_out)
 
 
 def _matching(pattern: str) -> Listing:
@@ -254,7 +254,7 @@ def _matching(pattern: str) -> Listing:
     for name in sorted(names, key=lambda name: (name.count("/"), name)):
         place, base = os.path.split(name)
         unique.setdefault(os.path.join(real(place), base), name)
-    return Listing(sorted(map(source.path_uri, unique.values())), +Counter({omissions.LINK: len(names) - len(unique)}))
+    return Listing(sorted(map(access.path_uri, unique.values())), +Counter({omissions.LINK: len(names) - len(unique)}))
 
 
 def _unique(uris: Iterable[str]) -> Listing:
@@ -264,7 +264,7 @@ def _unique(uris: Iterable[str]) -> Listing:
 
 
 def _begins_as_list(head: bytes) -> bool:
-    mark = tabletext.MARKS.get(head[:3]) or tabletext.MARKS.get(head[:2], "utf-8")
+    mark = table_text.MARKS.get(head[:3]) or table_text.MARKS.get(head[:2], "utf-8")
     return head.decode(mark, errors="replace").lstrip().startswith("[")
 
 

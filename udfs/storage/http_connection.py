@@ -16,10 +16,10 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import NamedTuple
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from udfs.attempts import BusyError
 from udfs.core.errors import MediaError
 from udfs.core.heartbeat import beat
-from udfs.source import Params
+from udfs.storage.access import Params
+from udfs.storage.retry import BusyError
 
 REDIRECTS = (301, 302, 303, 307, 308)
 PIECE_BYTES = 1 << 18

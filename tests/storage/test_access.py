@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from udfs import source
 from udfs.core.errors import MediaError
-from udfs.source import Params
+from udfs.storage import access
+from udfs.storage.access import Params
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ from udfs.source import Params
     ],
 )
 def test_local_path(uri: str, path: str) -> None:
-    assert source.local_path(uri) == path
+    assert access.local_path(uri) == path
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_local_path(uri: str, path: str) -> None:
 )
 def test_addresses_without_a_reader(uri: str, code: str) -> None:
     with pytest.raises(MediaError, match=code):
-        source.local_path(uri)
+        access.local_path(uri)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_addresses_without_a_reader(uri: str, code: str) -> None:
     ],
 )
 def test_absolute_means_the_same_in_every_process(uri: str, absolute: str) -> None:
-    assert source.absolute(uri, "/a") == absolute
+    assert access.absolute(uri, "/a") == absolute
 
 
 @pytest.mark.parametrize(
@@ -81,8 +81,8 @@ def test_absolute_means_the_same_in_every_process(uri: str, absolute: str) -> No
     ],
 )
 def test_one_file_under_several_spellings_has_one_uri(spellings: list[str], one: str) -> None:
-    assert {source.absolute(spelling, "/a") for spelling in spellings} == {one}
-    assert source.absolute(one) == one
+    assert {access.absolute(spelling, "/a") for spelling in spellings} == {one}
+    assert access.absolute(one) == one
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_one_file_under_several_spellings_has_one_uri(spellings: list[str], one:
     [("../v/a.mp4", "s3://b-1/v/a.mp4"), ("./a.mp4", "s3://b-1/x/a.mp4"), ("../../../a.mp4", "s3://b-1/a.mp4")],
 )
 def test_a_relative_address_never_leaves_the_bucket(uri: str, meant: str) -> None:
-    assert source.absolute(uri, "s3a://b-1/x/") == meant
+    assert access.absolute(uri, "s3a://b-1/x/") == meant
 
 
 def test_a_name_written_by_another_system_is_found(tmp_path: Path) -> None:
@@ -98,60 +98,60 @@ def test_a_name_written_by_another_system_is_found(tmp_path: Path) -> None:
     nfd, nfc = "day/cafe\u0301.mp4", "day/caf\u00e9.mp4"
     (tmp_path / nfd).write_bytes(b"x")
     for spelling in (nfc, nfd, "day\\cafe\u0301.mp4", "day\\caf\u00e9.mp4"):
-        assert source.existing_uri(f"{tmp_path}/{spelling}") == f"{tmp_path}/{nfd}"
-    assert source.existing_uri(f"{tmp_path}/gon\u00e9.mp4") == f"{tmp_path}/gon\u00e9.mp4"
+        assert access.existing_uri(f"{tmp_path}/{spelling}") == f"{tmp_path}/{nfd}"
+    assert access.existing_uri(f"{tmp_path}/gon\u00e9.mp4") == f"{tmp_path}/gon\u00e9.mp4"
 
 
 @pytest.mark.parametrize("uri", [r"C:\videos\a.mp4", r"\\nas\share\a.mp4", "D:/a.mp4"])
 def test_a_path_of_windows_is_said_to_be_one(uri: str) -> None:
     with pytest.raises(MediaError, match=r"NOT_FOUND: .*a path of Windows"):
-        source.checked_path(source.absolute(uri), Params())
+        access.checked_path(access.absolute(uri), Params())
 
 
 def test_a_root_may_be_spelled_as_spark_spells_it() -> None:
     nowhere = Params(roots=("s3a://b-1",), s3_endpoint="http://127.0.0.1:1", s3_anonymous=True, s3_region="x", retry_s=0.0)
     with pytest.raises(MediaError, match="UNREACHABLE"):
-        source.checked_path("s3://b-1/k.mp4", nowhere)
+        access.checked_path("s3://b-1/k.mp4", nowhere)
     with pytest.raises(MediaError, match="DENIED"):
-        source.checked_path("s3://b-2/k.mp4", nowhere)
+        access.checked_path("s3://b-2/k.mp4", nowhere)
 
 
 def test_a_file_inside_the_roots_may_be_read(tmp_path: Path) -> None:
     (tmp_path / "v.mp4").write_bytes(b"x")
-    assert source.checked_path(str(tmp_path / "v.mp4"), Params(roots=(str(tmp_path),))) == str(tmp_path / "v.mp4")
+    assert access.checked_path(str(tmp_path / "v.mp4"), Params(roots=(str(tmp_path),))) == str(tmp_path / "v.mp4")
 
 
 def test_equal_bytes_have_equal_tags_wherever_they_lie(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).write_bytes(b"x" * 200_000)
-    assert source.content_tag(str(tmp_path / "a")) == source.content_tag(str(tmp_path / "b"))
+    assert access.content_tag(str(tmp_path / "a")) == access.content_tag(str(tmp_path / "b"))
 
 
 @pytest.mark.parametrize("offset", [0, 65_535, 200_000 - 65_536, 199_999])
 def test_a_change_of_head_or_tail_changes_the_tag(tmp_path: Path, offset: int) -> None:
     path, data = tmp_path / "v", bytearray(200_000)
     path.write_bytes(data)
-    before = source.content_tag(str(path))
+    before = access.content_tag(str(path))
     data[offset] = 1
     path.write_bytes(data)
-    assert source.content_tag(str(path)) != before
+    assert access.content_tag(str(path)) != before
 
 
 def test_75_a_change_of_the_middle_changes_the_tag(tmp_path: Path) -> None:
     path, data = tmp_path / "v", bytearray(os.urandom(1_000_000))
     path.write_bytes(data)
-    whole = source.content_tag(str(path))
+    whole = access.content_tag(str(path))
     data[300_000:700_000] = bytes(400_000)
     path.write_bytes(data)
-    laid_out = source.content_tag(str(path))
+    laid_out = access.content_tag(str(path))
     assert laid_out != whole
     assert laid_out.split("-")[:2] == whole.split("-")[:2]
 
 
 def test_what_was_taken_down_by_its_head_and_tail_alone_stays_so() -> None:
-    assert source.matches("9-ab-cd", {"9-ab"})
-    assert source.matches("9-ab-cd", {"9-ab-cd"})
-    assert not source.matches("9-ab-cd", {"9-ab-ef", "9-cd"})
+    assert access.matches("9-ab-cd", {"9-ab"})
+    assert access.matches("9-ab-cd", {"9-ab-cd"})
+    assert not access.matches("9-ab-cd", {"9-ab-ef", "9-cd"})
 
 
 @pytest.mark.parametrize(
@@ -174,17 +174,17 @@ def test_73_an_error_of_looking_at_a_file_is_its_failure(
     def fail(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(*((os, "stat", fail) if call == "stat" else (source, "opened", fail)))
+    monkeypatch.setattr(*((os, "stat", fail) if call == "stat" else (access, "opened", fail)))
     with pytest.raises(MediaError) as e:
-        source.content_tag(source.checked_path(str(path), Params()))
+        access.content_tag(access.checked_path(str(path), Params()))
     assert e.value.code == code
 
 
 def test_version_tells_size_and_time(tmp_path: Path) -> None:
     (tmp_path / "v").write_bytes(b"abc")
     os.utime(tmp_path / "v", ns=(0, 5))
-    assert source.version(str(tmp_path / "v")) == "3-5"
+    assert access.version(str(tmp_path / "v")) == "3-5"
 
 
 def test_video_id_is_fixed() -> None:
-    assert source.video_id("/a.mp4", "3-abc") == "0eaf3c61-80cf-570f-8087-4f0ea677a519"
+    assert access.video_id("/a.mp4", "3-abc") == "0eaf3c61-80cf-570f-8087-4f0ea677a519"

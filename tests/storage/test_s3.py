@@ -13,11 +13,12 @@ from botocore.exceptions import ClientError
 from tests import clips
 from tests.footage import read_number, write_looped, write_numbered
 from tests.s3 import KEYS, Fault, Proxy, Server
-from udfs import clip, embed, frames, ingest, media, remote, s3, source, store, windowframes
+from udfs import clip, embed, frames, ingest, media, windowframes
 from udfs.batching import Env, Row
 from udfs.core.errors import MediaError, StoreError
 from udfs.core.limits import Limits
-from udfs.source import Params
+from udfs.storage import access, media_store, remote_file, s3
+from udfs.storage.access import Params
 
 NAMES = ["mojibake Ã©.mp4", "emoji 😀.mp4", "a%20b.mp4", "what?.mp4", "#1 a+b.mp4"]
 BITS = os.urandom(1 << 20)
@@ -26,9 +27,9 @@ STEADY = {"x264-params": "nal-hrd=cbr:bitrate=8000:vbv-maxrate=8000:vbv-bufsize=
 
 @pytest.fixture(autouse=True)
 def _nothing_held() -> Iterator[None]:
-    remote._blocks.clear()
+    remote_file._blocks.clear()
     yield
-    remote._blocks.clear()
+    remote_file._blocks.clear()
 
 
 @pytest.fixture(scope="module")
@@ -92,33 +93,33 @@ def test_a_store_that_is_not_there_is_unreachable() -> None:
 @pytest.mark.parametrize("uri", ["s3://things/none.mp4", "s3://nowhere/bits.bin", "s3://things", "s3://things/", "s3:///key"])
 def test_what_is_not_there_is_not_found(proxy: Proxy, uri: str) -> None:
     with pytest.raises(MediaError, match="NOT_FOUND"):
-        source.checked_path(uri, proxy.params())
+        access.checked_path(uri, proxy.params())
 
 
 def test_an_object_without_bytes_is_empty(s3_server: Server, proxy: Proxy, tmp_path: Path) -> None:
     (tmp_path / "none").write_bytes(b"")
     with pytest.raises(MediaError, match="EMPTY"):
-        source.checked_path(s3_server.put("s3://things/none", tmp_path / "none"), proxy.params())
+        access.checked_path(s3_server.put("s3://things/none", tmp_path / "none"), proxy.params())
 
 
 def test_outside_the_roots_nothing_is_asked(proxy: Proxy, uri: str) -> None:
     for roots in (("/data",), ("s3://things/bits",), ("s3://thing",)):
         with pytest.raises(MediaError, match="DENIED"):
-            source.checked_path(uri, proxy.params(roots=roots))
+            access.checked_path(uri, proxy.params(roots=roots))
     assert not proxy.requests
-    assert source.checked_path(uri, proxy.params(roots=("/data", "s3://things/")))
-    assert source.own_path(uri, proxy.params(roots=("/data",)))
+    assert access.checked_path(uri, proxy.params(roots=("/data", "s3://things/")))
+    assert access.own_path(uri, proxy.params(roots=("/data",)))
 
 
 def test_an_object_that_is_replaced_is_changed(s3_server: Server, proxy: Proxy, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"one")
     uri = s3_server.put("s3://things/a", tmp_path / "a")
-    path = source.checked_path(uri, proxy.params())
+    path = access.checked_path(uri, proxy.params())
     (tmp_path / "a").write_bytes(b"two")
     s3_server.put(uri, tmp_path / "a")
     with pytest.raises(MediaError, match="CHANGED"):
-        source.unchanged_path(uri, source.version(path), proxy.params())
-    with pytest.raises(MediaError, match="CHANGED"), remote.opened(path) as f:
+        access.unchanged_path(uri, access.version(path), proxy.params())
+    with pytest.raises(MediaError, match="CHANGED"), remote_file.opened(path) as f:
         f.read()
 
 
@@ -185,7 +186,7 @@ def test_73_what_it_says_of_the_keys_stops_the_run(code: str) -> None:
 )
 def test_73_a_name_that_no_object_can_have_is_not_found(uri: str) -> None:
     with pytest.raises(MediaError, match="NOT_FOUND"):
-        source.checked_path(uri, FAR)
+        access.checked_path(uri, FAR)
 
 
 def test_no_keys_at_all_stop_the_run(proxy: Proxy, uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -220,9 +221,9 @@ def test_probing_and_a_span_cost_little_more_than_they_show(
     env = Env("unused", "f", sources=proxy.params())
     (facts,) = ingest.facts({"uri": uri}, env)
     probed = proxy.sent[key]
-    remote._blocks.clear()
+    remote_file._blocks.clear()
     proxy.forget()
-    with media.open_video(source.unchanged_path(uri, facts["source_version"], env.sources), Limits()) as video:
+    with media.open_video(access.unchanged_path(uri, facts["source_version"], env.sources), Limits()) as video:
         shown = [read_number(frame) for _, frame in media.frames(video, 95.0, 105.0)]
     share = size * 10 / facts["duration_s"]
     cost = f"{proxy.sent[key] / share:.2f} of their share, {proxy.requests[key]} requests"
@@ -261,16 +262,16 @@ def test_clips_cut_from_and_to_a_store_are_those_of_a_folder(
     there, here = made
     assert [{**row, "uri": ""} for row in there] == [{**row, "uri": ""} for row in here]
     assert [row["uri"] for row in there] == [f"s3://things/out/media/clips/c{k}/c{k}-ffffffff.mp4" for k in (1, 4)]
-    with remote.opened(source.own_path(there[0]["uri"], proxy.params())) as f, open(here[0]["uri"], "rb") as local:
+    with remote_file.opened(access.own_path(there[0]["uri"], proxy.params())) as f, open(here[0]["uri"], "rb") as local:
         assert f.read() == local.read()
 
 
 def upload(proxy: Proxy, data: bytes, name: str = "file.bin", **settings: Any) -> bytes:
     """What lies in the store after a file has been written there."""
     uri = f"s3://things/up/{name}"
-    with store.writing(uri, proxy.params(**settings)) as path:
+    with media_store.writing(uri, proxy.params(**settings)) as path:
         Path(path).write_bytes(data)
-    with remote.opened(source.own_path(uri, proxy.params())) as f:
+    with remote_file.opened(access.own_path(uri, proxy.params())) as f:
         return f.read()
 
 
@@ -326,7 +327,7 @@ def test_a_write_that_breaks_off_leaves_nothing(proxy: Proxy) -> None:
     left = []
 
     def write_half() -> None:
-        with store.writing("s3://things/up/none.bin", proxy.params()) as path:
+        with media_store.writing("s3://things/up/none.bin", proxy.params()) as path:
             Path(path).write_bytes(b"half")
             left.append(Path(path))
             raise KeyError
@@ -360,11 +361,11 @@ def test_media_in_a_store_are_listed_folder_by_folder_and_removed(s3_server: Ser
     names = ["clips/ab/abc-1.mp4", "clips/cd/cde-1.mp4", "proxies/ab/abc-2.mp4"]
     uris = [s3_server.put(f"{root}/{name}", path) for name in names]
     s3_server.put("s3://things/out 10/media/clips/ab/abc-1.mp4", path)
-    folders = store.folders(root, params)
+    folders = media_store.folders(root, params)
     assert folders == [f"{root}/clips/ab", f"{root}/clips/cd", f"{root}/proxies/ab"]
-    found = [file for folder in folders for file in store.files(folder, params)]
+    found = [file for folder in folders for file in media_store.files(folder, params)]
     assert [(file.uri, file.num_bytes) for file in found] == [(uri, 3) for uri in uris]
     assert all(abs(file.changed_s - path.stat().st_mtime) < 60 for file in found)
-    assert store.remove(uris[:2], params) == uris[:2]
-    assert store.folders(root, params) == [f"{root}/proxies/ab"]
-    assert store.holds("s3://things/out 10", params)
+    assert media_store.remove(uris[:2], params) == uris[:2]
+    assert media_store.folders(root, params) == [f"{root}/proxies/ab"]
+    assert media_store.holds("s3://things/out 10", params)

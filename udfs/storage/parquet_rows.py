@@ -11,9 +11,9 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from udfs import source
-from udfs.remote import opened
-from udfs.source import Params
+from udfs.storage import access
+from udfs.storage.access import Params
+from udfs.storage.remote_file import opened
 
 TEXTS = pa.map_(pa.string(), pa.string())
 SCHEMA = pa.schema([("uri", pa.string()), ("attributes", TEXTS)])
@@ -30,10 +30,10 @@ def files(uri: str, sources: Params) -> list[str]:
     is a partition such as `_day=1`.
     """
     top = _path(uri)
-    if source.is_remote(uri):
-        if uri.lower().endswith(".parquet") and not source.transport(uri).holds(uri, sources):
+    if access.is_remote(uri):
+        if uri.lower().endswith(".parquet") and not access.transport(uri).holds(uri, sources):
             return [uri]
-        below = [name for name, *_ in source.transport(uri).files(uri, sources)]
+        below = [name for name, *_ in access.transport(uri).files(uri, sources)]
     elif os.path.isdir(top):
         below = [os.path.join(folder, name) for folder, _, names in os.walk(top) for name in names]
     else:
@@ -42,12 +42,12 @@ def files(uri: str, sources: Params) -> list[str]:
 
 
 def _path(uri: str) -> str:
-    return uri if source.is_remote(uri) else source.local_path(uri)
+    return uri if access.is_remote(uri) else access.local_path(uri)
 
 
 def columns(uri: str, sources: Params) -> list[str]:
     """The names of a file's columns."""
-    with opened(source.own_path(uri, sources)) as file:
+    with opened(access.own_path(uri, sources)) as file:
         return list(pq.read_schema(file).names)
 
 
@@ -60,7 +60,7 @@ def rows(batches: Iterable[pa.RecordBatch], top: str, column: str, sources: Para
     for batch in batches:
         for uri in batch.column(0).to_pylist():
             partition = {name: unquote(value) for name, value in PARTITION.findall(uri.removeprefix(top))}
-            with opened(source.own_path(uri, sources)) as file:
+            with opened(access.own_path(uri, sources)) as file:
                 for table in pq.ParquetFile(file).iter_batches(ROWS):
                     yield _as_text(table, column, partition)
 

@@ -9,12 +9,12 @@ import re
 import time
 from email.message import Message
 
-from udfs import downloads
-from udfs.attempts import BusyError, persist
 from udfs.core.errors import MediaError
-from udfs.remote import Stat
-from udfs.source import Params
-from udfs.weblines import Answer, answer, target
+from udfs.storage import http_cache
+from udfs.storage.access import Params
+from udfs.storage.http_connection import Answer, answer, target
+from udfs.storage.remote_file import Stat
+from udfs.storage.retry import BusyError, persist
 
 BUSY = (408, 425, 429)  # and 500 or above: errors of the server or of a proxy before it, not of the file
 RANGE = re.compile(r"bytes (?:(?P<start>\d+)-(?P<last>\d+)|\*)/(?P<size>\d+)")
@@ -37,7 +37,7 @@ def fetch(uri: str, start: int, end: int, version: str, params: Params) -> bytes
     Raises:
         MediaError: CHANGED if another version lies there now, and what `stat` raises.
     """
-    held = downloads.read(uri, version, start, end)
+    held = http_cache.read(uri, version, start, end)
     return persist(lambda: _range(uri, start, end, version, params), target(uri).host, params) if held is None else held
 
 
@@ -79,7 +79,7 @@ def _range(uri: str, start: int, end: int, version: str, params: Params) -> byte
         if found is not None:
             _same(found.version, version)
         _same(_download(uri, got, params).version, version)
-    data = downloads.read(uri, version, start, end)
+    data = http_cache.read(uri, version, start, end)
     if data is None:
         raise BusyError("no room on disk for long")
     return data
@@ -89,14 +89,14 @@ def _stated(uri: str, headers: Message, params: Params) -> Stat | None:
     """What a server without ranges says of its file; None if it does not say how large it is, and it is not on disk."""
     length = headers.get("Content-Length")
     if length is None:
-        return downloads.stat(uri, _tag(headers)) if _tag(headers) else None
+        return http_cache.stat(uri, _tag(headers)) if _tag(headers) else None
     return Stat(_bounded(_number(length), params), _version(headers, _number(length)))
 
 
 def _download(uri: str, got: Answer, params: Params) -> Stat:
     headers = got.response.headers
     length = headers.get("Content-Length")
-    size = downloads.keep(uri, _tag(headers), got.pieces(), None if length is None else _number(length), params)
+    size = http_cache.keep(uri, _tag(headers), got.pieces(), None if length is None else _number(length), params)
     return Stat(_bounded(size, params), _version(headers, size))
 
 

@@ -1,0 +1,1 @@
+"""Where bytes lie: URIs, S3, HTTP, media files of an output, manifests."""
