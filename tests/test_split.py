@@ -18,8 +18,8 @@ from tests.footage import read_number, write_numbered
 from udfs import ingest, media, split
 from udfs.batching import COST, FAILURE, GPU_COST, Env
 from udfs.core.errors import MediaError
+from udfs.demux.timeline import Timeline
 from udfs.split import Params, fixed_stride, scene_spans
-from udfs.timeline import Timeline
 
 ENV = Env(media_root="unused", fingerprint="0" * 16)
 SMALL = (160, 120)

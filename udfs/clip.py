@@ -14,12 +14,13 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from schemas.clips import TABLE
-from udfs import batching, encode, encoding, media, mux, nvidia, sandbox, streamcopy, timeline, transcode
+from udfs import batching, encode, encoding, media, mux, nvidia, sandbox, streamcopy, transcode
 from udfs.audio import Stretch
 from udfs.batching import Env, Row
 from udfs.core.errors import Code, MediaError
 from udfs.core.limits import Tally
 from udfs.core.task_resources import EFFORT, Resources
+from udfs.demux import timeline
 from udfs.media import Video
 from udfs.nvidia import Hwaccel
 from udfs.storage import access, media_store

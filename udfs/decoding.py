@@ -21,8 +21,8 @@ from av.video.stream import VideoStream
 from udfs.core.errors import MediaError
 from udfs.core.heartbeat import beat
 from udfs.core.limits import Tally
-from udfs.timeline import BOUNDARY_TOLERANCE_S as BOUNDARY_TOLERANCE_S
-from udfs.timeline import Timing
+from udfs.demux.timeline import BOUNDARY_TOLERANCE_S as BOUNDARY_TOLERANCE_S
+from udfs.demux.timeline import Timing
 
 CLOCKED = ("mpegts", "mpeg", "flv", "live_flv", "asf")  # formats whose time stamps are a recorder's clock
 BYTE_SEEKABLE = ("mpegts", "mpeg", "flv", "live_flv")  # formats without an index, whose beginning is sought by its offset

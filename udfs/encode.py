@@ -16,9 +16,10 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from udfs import encoding, timeline
+from udfs import encoding
 from udfs.core.heartbeat import beat
 from udfs.deinterlace import Deinterlacer
+from udfs.demux import timeline
 from udfs.encoding import EncoderError as EncoderError
 from udfs.encoding import Params
 from udfs.heard import heard, last

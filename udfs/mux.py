@@ -16,10 +16,10 @@ from av.video.stream import VideoStream
 from udfs import audio, encode, media, soundtrack
 from udfs.audio import Way
 from udfs.core.heartbeat import beat
+from udfs.demux.timeline import Timing
 from udfs.media import Limits
 from udfs.picture import SQUARE, sample_aspect
 from udfs.storage.remote_file import AnyPath
-from udfs.timeline import Timing
 
 REORDERED = 32  # packets at the end, among which the one shown last is found
 WAYS: tuple[Way, ...] = ("copy", "encode")  # attempts to take the sound, in order

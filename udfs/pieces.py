@@ -13,9 +13,9 @@ from av.video.frame import VideoFrame
 from udfs import media, scaling
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
+from udfs.demux.timeline import Timing
 from udfs.scaling import Scaler
 from udfs.storage.remote_file import AnyPath
-from udfs.timeline import Timing
 
 Pictures = npt.NDArray[np.uint8]  # frames x 27 x 48 x 3, RGB
 Times = npt.NDArray[np.float64]  # seconds after the first shown frame

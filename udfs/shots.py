@@ -8,8 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from udfs import pieces, split, timeline, transnet
+from udfs import pieces, split, transnet
 from udfs.batching import Env, Row
+from udfs.demux import timeline
 from udfs.inference import infer
 from udfs.storage import access
 from udfs.transnet import Answer, Window

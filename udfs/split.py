@@ -12,12 +12,13 @@ import pandas as pd
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from udfs import batching, media, timeline
+from udfs import batching, media
 from udfs.batching import Env, Row
 from udfs.core.errors import MediaError
 from udfs.core.task_resources import EFFORT, Resources
+from udfs.demux import timeline
+from udfs.demux.timeline import Timeline
 from udfs.storage import access
-from udfs.timeline import Timeline
 
 Span = tuple[float, float]  # start and end in seconds after the first shown frame, [start, end)
 Seconds = Annotated[float, Field(ge=0.1, le=86_400, allow_inf_nan=False)]

@@ -15,11 +15,11 @@ from udfs import media
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits, Tally
 from udfs.decoding import packets_from
+from udfs.demux.timeline import Timing
 from udfs.media import BOUNDARY_TOLERANCE_S as TOLERANCE_S
 from udfs.media import Video
 from udfs.mux import Picture
 from udfs.storage.remote_file import AnyPath
-from udfs.timeline import Timing
 
 REORDER_S = 1.0  # no B-frame lies further from where it is shown
 HOLDABLE = {"h264", "hevc", "av1", "vp9", "mpeg4"}  # what mp4 may hold and players look for there

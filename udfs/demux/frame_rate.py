@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 
 from udfs.decoding import Video
-from udfs.timeline import BOUNDARY_TOLERANCE_S, EVEN_TOLERANCE_S, HELD_STEPS, Timeline, Times
+from udfs.demux.timeline import BOUNDARY_TOLERANCE_S, EVEN_TOLERANCE_S, HELD_STEPS, Timeline, Times
 
 STANDARD_RATES = (
     *(Fraction(24000, 1001), Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(30), Fraction(48), Fraction(50)),

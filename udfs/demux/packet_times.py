@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from av.packet import Packet
 
-from udfs.clock_breaks import LATEST, UNKNOWN, Ticks, clock_breaks
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
 from udfs.decoding import Video, demux
-from udfs.frame_rate import NEAR_RATE, rate_of, timeline_of, varies
-from udfs.timeline import Break, Timeline
+from udfs.demux.clock_breaks import LATEST, UNKNOWN, Ticks, clock_breaks
+from udfs.demux.frame_rate import NEAR_RATE, rate_of, timeline_of, varies
+from udfs.demux.timeline import Break, Timeline
 
 # All packets together may have this many times the bytes of the file, which counts as MIN_BYTES at least.
 MOST_READ, MIN_BYTES = 100, 1 << 20

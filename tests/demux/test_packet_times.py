@@ -15,10 +15,11 @@ from tests import field_pictures, odd_times
 from tests.faults import builders
 from tests.footage import numbers, read_number, write_looped, write_numbered
 from tests.odd_times import SMALL
-from udfs import clip, ingest, media, packet_times, split, timeline
+from udfs import clip, ingest, media, split
 from udfs.batching import Env
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
+from udfs.demux import packet_times, timeline
 from udfs.storage import access
 from udfs.storage.remote_file import RemotePath, Stat
 
