@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from schemas.clips import TABLE
 from udfs import batching, encode, encoding, media, mux, nvidia, sandbox, streamcopy, transcode
-from udfs.audio import Stretch
+from udfs.audio.audio_writer import Stretch
 from udfs.batching import Env, Row
 from udfs.core.errors import Code, MediaError
 from udfs.core.limits import Tally

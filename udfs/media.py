@@ -17,7 +17,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from udfs import soundtrack
+from udfs.audio import soundtrack
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits as Limits
 from udfs.core.limits import Tally as Tally

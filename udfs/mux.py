@@ -13,8 +13,9 @@ import av.error
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from udfs import audio, encode, media, soundtrack
-from udfs.audio import Way
+from udfs import encode, media
+from udfs.audio import audio_writer, soundtrack
+from udfs.audio.audio_writer import Way
 from udfs.core.heartbeat import beat
 from udfs.demux.timeline import Timing
 from udfs.media import Limits
@@ -33,7 +34,7 @@ class Sound:
     """Where the sound comes from."""
 
     path: AnyPath
-    stretch: audio.Stretch
+    stretch: audio_writer.Stretch
     timing: Timing
 
 
@@ -43,7 +44,7 @@ class _Track:
 
     sound: Sound
     way: Way
-    coverage: audio.Coverage = field(default_factory=audio.Coverage)
+    coverage: audio_writer.Coverage = field(default_factory=audio_writer.Coverage)
 
 
 def write(target: str, picture: Picture, sound: Sound | None, limits: Limits) -> str | None:
@@ -60,7 +61,7 @@ def write(target: str, picture: Picture, sound: Sound | None, limits: Limits) ->
         track = _Track(sound, way)
         try:
             _write_with(track, target, picture, limits)
-        except (av.error.FFmpegError, audio.UnfitError, ValueError) as e:
+        except (av.error.FFmpegError, audio_writer.UnfitError, ValueError) as e:
             problem = " ".join(str(e).split())
         else:
             return track.coverage.warning
@@ -82,9 +83,9 @@ def _from_start(sound: Sound) -> Sound:
 
 def _loss(sound: Sound, problem: str, limits: Limits) -> str | None:
     """The warning of a clip that goes without its sound."""
-    coverage = audio.Coverage()
+    coverage = audio_writer.Coverage()
     with media.open_video(sound.path, limits, timing=sound.timing) as source:
-        audio.measure(source, _from_start(sound).stretch, coverage)
+        audio_writer.measure(source, _from_start(sound).stretch, coverage)
     coverage.problem = problem
     return coverage.warning
 
@@ -142,7 +143,7 @@ def _write(target: str, picture: Picture, limits: Limits, track: _Track | None =
         if track is not None:
             sound = track.sound
             source = opened.enter_context(media.open_video(sound.path, limits, timing=sound.timing))
-            tracks.append(audio.packets(source, sound.stretch, out, track.way, track.coverage))
+            tracks.append(audio_writer.packets(source, sound.stretch, out, track.way, track.coverage))
         for packet in heapq.merge(*tracks, key=_decode_time):
             beat()
             out.mux(packet)

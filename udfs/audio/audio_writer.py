@@ -17,10 +17,10 @@ from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.packet import Packet
 
-from udfs import sound_samples, soundtrack
+from udfs.audio import samples, soundtrack
+from udfs.audio.samples import Samples, Shape
+from udfs.audio.soundtrack import Packets
 from udfs.media import Video
-from udfs.sound_samples import Samples, Shape
-from udfs.soundtrack import Packets
 
 Way = Literal["copy", "encode"]
 
@@ -244,7 +244,7 @@ def _encode(found: Packets, stream: AudioStream, stretch: Stretch, out: OutputCo
         return iter(())
     shape = _shape(early[-1])
     encoder = out.add_stream("aac", rate=shape.rate, layout=shape.layout)
-    laid_out = sound_samples.lay_out(chain(early, decoded), shape, stretch.start_s, stretch.end_s)
+    laid_out = samples.lay_out(chain(early, decoded), shape, stretch.start_s, stretch.end_s)
     return _encode_samples(_chunks(laid_out), encoder, shape)
 
 
@@ -258,7 +258,7 @@ def _decode(found: Packets, stream: AudioStream, stretch: Stretch, coverage: Cov
     for frame in _frames(found, stream):
         start_s = frame.time if frame.time is not None else end_s
         end_s = start_s + frame.samples / (frame.sample_rate or 1)
-        follows = start_s <= reached_s + sound_samples.TOLERANCE_S
+        follows = start_s <= reached_s + samples.TOLERANCE_S
         coverage.kept_s += _overlap_s(reached_s if follows else start_s, end_s, stretch)
         reached_s = max(reached_s, end_s)
         yield frame

@@ -16,10 +16,11 @@ from jobs.history import Counts
 from tests import beeps
 from tests.beeps import Sound
 from tests.faults.builders import join
-from udfs import clip, media, sandbox, soundtrack
+from udfs import clip, media, sandbox
+from udfs.audio import soundtrack
+from udfs.audio.languages import same_language
 from udfs.batching import Env, Row
 from udfs.clip import Params
-from udfs.languages import same_language
 from udfs.storage import access
 
 CUT = clip.cut

@@ -14,9 +14,9 @@ from av.audio.stream import AudioStream
 from av.packet import Packet
 from av.stream import Disposition
 
+from udfs.audio.languages import same_language
 from udfs.core.heartbeat import beat
 from udfs.decoding import Video
-from udfs.languages import same_language
 
 Packets = Iterator["Packet[AudioStream]"]
 

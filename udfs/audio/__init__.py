@@ -1,0 +1,1 @@
+"""The sound of a file: choose a track, read it, copy it or encode it."""
