@@ -9,7 +9,8 @@ from jobs.history import Counts
 from jobs.run import Run
 from jobs.settings import Settings, SettingsError
 from jobs.stage import Stage, run_alone
-from udfs import analyze, nvidia
+from udfs import analyze
+from udfs.video import nvdec
 
 STAGE = Stage(
     "analyze",
@@ -17,7 +18,7 @@ STAGE = Stage(
     key="clip_id",
     source=lambda run: run.current("clips").drop("fingerprint", "run_id", "sha256"),
     rows=analyze.rows,
-    resources=lambda s: nvidia.taken(s.analyze.resources, s.analyze.hwaccel == "cuda"),
+    resources=lambda s: nvdec.taken(s.analyze.resources, s.analyze.hwaccel == "cuda"),
     params=lambda s: analyze.Settings(s.analyze, s.motion, s.quality, s.phash, s.proxy, s.preview, s.windows),
 )
 

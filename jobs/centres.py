@@ -21,8 +21,9 @@ from pyspark.sql import functions as F
 from jobs import resources
 from jobs.resources import Facts
 from jobs.settings import SettingsError
-from udfs import assign, dedup, kmeans, nvidia
+from udfs import assign, dedup, kmeans
 from udfs.kmeans import Floats
+from udfs.video import nvdec
 
 if TYPE_CHECKING:
     from spark_rapids_ml.clustering import KMeans as CumlKMeans
@@ -141,7 +142,7 @@ def _trouble(spark: SparkSession) -> str | None:
     if not isinstance(spark, SparkSession):
         return "Spark Connect has no barrier stages"
     found = resources.facts(spark.sparkContext)
-    if why := hindrance(found, nvidia.visible()):
+    if why := hindrance(found, nvdec.visible()):
         return why
     return f"{name} is not installed: pip install 'reelmill[cuml]'" if (name := missing()) else None
 

@@ -12,7 +12,8 @@ from jobs.history import Counts
 from jobs.run import Run
 from jobs.settings import Settings, SettingsError
 from jobs.stage import Stage, run_alone
-from udfs import clip, encode, encoding, nvidia
+from udfs import clip
+from udfs.video import encoder_options, mp4_writer, nvdec
 
 SPAN = ("clip_id", "start_s", "end_s", "start_frame", "end_frame", "num_frames", "held_s")
 VIDEO = (
@@ -40,14 +41,14 @@ def check(options: argparse.Namespace, settings: Settings) -> None:
 
     NVENC is tried by the workers, who may be the only ones with a GPU; what takes its place must work everywhere.
     """
-    wanted: encoding.Params = settings.clip
-    if wanted.encoder == encoding.NVENC:
+    wanted: encoder_options.Params = settings.clip
+    if wanted.encoder == encoder_options.NVENC:
         if not wanted.fallback:
             return
-        wanted = encoding.fallback(wanted)
+        wanted = encoder_options.fallback(wanted)
     try:
-        encode.check_encoder(wanted)
-    except encode.EncoderError as e:
+        mp4_writer.check_encoder(wanted)
+    except mp4_writer.EncoderError as e:
         raise SettingsError(f"clip.encoder: {e}") from e
 
 
@@ -78,7 +79,7 @@ STAGE = Stage(
     units=_units,
     rows=clip.rows,
     params=lambda settings: settings.clip,
-    resources=lambda settings: nvidia.taken(settings.clip.resources, settings.clip.on_gpu),
+    resources=lambda settings: nvdec.taken(settings.clip.resources, settings.clip.on_gpu),
 )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jobs import cli
-from udfs import media
+from udfs.video import container
 
 HOME = Path(".demo")
 FPS = 25
@@ -104,8 +104,8 @@ def _source(name: str) -> str:
 
 
 def _pictures(shot: Shot) -> Iterator[Picture]:
-    with media.open_video(_source(shot.clip), media.Limits()) as video:
-        found = [frame.to_ndarray(format="rgb24") for _, frame in media.frames(video)]
+    with container.open_video(_source(shot.clip), container.Limits()) as video:
+        found = [frame.to_ndarray(format="rgb24") for _, frame in container.frames(video)]
     height, width = found[0].shape[:2]
     top, left = int(shot.top * height), int(shot.left * width)
     part = np.s_[top : top + int(shot.share * height), left : left + int(shot.share * width)]

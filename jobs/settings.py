@@ -23,7 +23,6 @@ from udfs import (
     enhance,
     export,
     filter,
-    media,
     motion,
     phash,
     preview,
@@ -34,6 +33,7 @@ from udfs import (
 )
 from udfs.core import cost, scheduling
 from udfs.storage import access, cleanup, manifest
+from udfs.video import container
 
 QUOTES = re.compile("[\"']")
 
@@ -48,7 +48,7 @@ class Settings:
 
     sources: access.Params = field(default_factory=access.Params)
     manifest: manifest.Params = field(default_factory=manifest.Params)
-    limits: media.Limits = field(default_factory=media.Limits)
+    limits: container.Limits = field(default_factory=container.Limits)
     models: checkpoints.Params = field(default_factory=checkpoints.Params)
     curate: scheduling.Params = field(default_factory=scheduling.Params)
     split: split.Params = field(default_factory=split.Params)

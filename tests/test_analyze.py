@@ -15,11 +15,12 @@ from av.codec.hwaccel import HWAccel
 from schemas.signals import TABLE
 from tests import clips
 from tests.footage import numbers, write_numbered
-from udfs import analyze, batching, media, motion, preview
+from udfs import analyze, batching, motion, preview
 from udfs.analyze import Params, Settings
 from udfs.batching import Row
 from udfs.core.errors import MediaError, OutputError
 from udfs.core.limits import Limits
+from udfs.video import container
 
 NONE = Params(motion=False, quality=False, phash=False, proxy=False, preview=False)
 
@@ -55,16 +56,16 @@ def test_every_observer_has_its_say(path: Path) -> None:
 
 
 def test_the_clip_is_opened_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened, open_video = [], media.open_video
+    opened, open_video = [], container.open_video
 
     @contextmanager
-    def counted(name: str, limits: Limits, accel: HWAccel | None) -> Iterator[media.Video]:
+    def counted(name: str, limits: Limits, accel: HWAccel | None) -> Iterator[container.Video]:
         opened.append(name)
         with open_video(name, limits, accel) as video:
             yield video
 
     row = clips.row(path)
-    monkeypatch.setattr(media, "open_video", counted)
+    monkeypatch.setattr(container, "open_video", counted)
     analyze.measure(row, Settings(), clips.env(path.parent))
     assert opened == [str(path)]
 

@@ -12,11 +12,12 @@ import pyarrow as pa
 import pytest
 
 from tests.faults import hooks
-from udfs import batching, checkpoints, encoding
+from udfs import batching, checkpoints
 from udfs.batching import COST, FAILURE, GPU_COST, PIECE
 from udfs.core import bugs, gpu_device
 from udfs.core.errors import MediaError, OutputError, RunError, StoreError
-from udfs.media import Limits
+from udfs.video import encoder_options
+from udfs.video.container import Limits
 
 LIMITS = Limits(timeout_s=4, memory_mb=512)
 
@@ -100,7 +101,7 @@ def test_72_a_bug_of_all_clips_of_one_film_does_not() -> None:
     [
         OSError(errno.ENOSPC, "No space left on device", "/out"),
         OSError(errno.EROFS, "Read-only file system", "/out"),
-        encoding.EncoderError("no"),
+        encoder_options.EncoderError("no"),
         checkpoints.MissingModelError("no"),
         gpu_device.NoDeviceError("no"),
         StoreError("no"),

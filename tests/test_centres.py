@@ -15,14 +15,15 @@ from jobs import centres, clusters
 from jobs.centres import Choice, choose, fit, hindrance, missing
 from jobs.resources import Facts
 from jobs.settings import SettingsError
-from udfs import assign, nvidia
+from udfs import assign
 from udfs.batching import Env
 from udfs.dedup import Params
 from udfs.kmeans import Floats, unit
+from udfs.video import nvdec
 
 GPUS = {"spark.executor.cores": "8", "spark.executor.resource.gpu.amount": "1", "spark.task.resource.gpu.amount": "0.125"}
 MLLIB, CUML = Choice("mllib", "as set"), Choice("cuml", "as set")
-with_cuml = pytest.mark.skipif(not nvidia.visible() or bool(missing()), reason=f"no GPU here, or no {missing() or 'CUDA'}")
+with_cuml = pytest.mark.skipif(not nvdec.visible() or bool(missing()), reason=f"no GPU here, or no {missing() or 'CUDA'}")
 
 
 def frame(spark: SparkSession, vectors: object, seed: int | None = None, partitions: int = 2) -> DataFrame:
@@ -68,7 +69,7 @@ def test_why_a_session_cannot_run_cuml(master: str, conf: dict[str, str], visibl
 def test_auto_is_mllib_without_a_gpu_and_says_so(
     spark: SparkSession, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(nvidia, "visible", lambda: 0)
+    monkeypatch.setattr(nvdec, "visible", lambda: 0)
     with caplog.at_level(logging.INFO, "reelmill"):
         assert choose(spark, Params()).engine == "mllib"
     assert [record.getMessage() for record in caplog.records] == ["dedup: mllib: no GPU: CUDA shows none on this machine"]
@@ -76,7 +77,7 @@ def test_auto_is_mllib_without_a_gpu_and_says_so(
 
 @pytest.mark.spark
 def test_auto_is_cuml_with_a_gpu_and_the_packages(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nvidia, "visible", lambda: 1)
+    monkeypatch.setattr(nvdec, "visible", lambda: 1)
     monkeypatch.setattr(centres, "missing", lambda: None)
     assert choose(spark, Params()) == ("cuml", "there are GPUs and the packages for them")
     assert choose(spark, Params(engine="mllib")) == ("mllib", "as set")
@@ -86,7 +87,7 @@ def test_auto_is_cuml_with_a_gpu_and_the_packages(spark: SparkSession, monkeypat
 
 @pytest.mark.spark
 def test_cuml_by_name_is_not_replaced(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nvidia, "visible", lambda: 0)
+    monkeypatch.setattr(nvdec, "visible", lambda: 0)
     with pytest.raises(SettingsError, match=r"^dedup\.engine = 'cuml': no GPU: CUDA shows none on this machine$"):
         choose(spark, Params(engine="cuml"))
 
@@ -177,9 +178,9 @@ def test_the_estimator_is_set_as_the_settings_say(spark: SparkSession) -> None:
 
 
 @pytest.mark.spark
-@pytest.mark.skipif(bool(nvidia.visible()), reason="here it would run")
+@pytest.mark.skipif(bool(nvdec.visible()), reason="here it would run")
 def test_all_but_cuda_runs_without_a_gpu(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nvidia, "visible", lambda: 1)
+    monkeypatch.setattr(nvdec, "visible", lambda: 1)
     with pytest.raises(Exception, match=r"No module named 'cupy'|cudaError"):
         fit(frame(spark, groups(40)), Params(n_clusters=4), CUML)
     with pytest.raises(Exception, match=r"vectors with NaN or infinity"):

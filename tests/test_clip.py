@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 
 from schemas.clips import TABLE
 from tests.footage import numbers, read_number, seconds_heard, write_numbered
-from udfs import batching, clip, decoding, media
+from udfs import batching, clip
 from udfs.batching import Env, Row
 from udfs.clip import Params
 from udfs.storage import access
+from udfs.video import container, decode
 
 Frames = tuple[int, int]  # first, and the one after the last
 
@@ -35,7 +36,7 @@ def env(tmp_path: Path) -> Env:
 
 def unit(path: Path, *spans: Frames, **changed: Any) -> Row:
     """The work of cutting spans, given in frames, out of a file; a clip is called after its span."""
-    facts = media.probe(str(path), media.Limits())
+    facts = container.probe(str(path), container.Limits())
     fps = facts["framerate"]
     cuts = [
         {"clip_id": f"{first}-{end}", "start_s": first / fps, "end_s": end / fps, "num_frames": end - first}
@@ -507,12 +508,12 @@ def test_a_span_that_kills_the_decoder_fails_alone(env: Env) -> None:
 def count_decoded(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A function that tells how many packets were given to a decoder since."""
     given: list[int] = []
-    packets = decoding.packets
+    packets = decode.packets
 
-    def counted(video: decoding.Video) -> Iterator[Packet[Any]]:
+    def counted(video: decode.Video) -> Iterator[Packet[Any]]:
         for packet in packets(video):
             given.append(packet.size)
             yield packet
 
-    monkeypatch.setattr(decoding, "packets", counted)
+    monkeypatch.setattr(decode, "packets", counted)
     return lambda: len(given)

@@ -13,10 +13,11 @@ import pytest
 from tests import clips
 from tests.faults import builders
 from tests.footage import draw, read_number, write_numbered
-from udfs import media, pieces, sandbox
+from udfs import pieces, sandbox
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
 from udfs.pieces import Piece
+from udfs.video import container
 
 LIMITS = Limits()
 SMALL = (192, 108)
@@ -54,8 +55,8 @@ def video(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("piece_frames", [7, 12, 59])
 def test_pieces_hold_every_frame_once_at_the_times_of_one_pass(video: Path, piece_frames: int) -> None:
     times, pictures = together(list(pieces.every(str(video), LIMITS, here, piece_frames=piece_frames)))
-    with media.open_video(str(video), LIMITS) as whole:
-        assert times.tolist() == [at_s for at_s, _ in media.frames(whole)]
+    with container.open_video(str(video), LIMITS) as whole:
+        assert times.tolist() == [at_s for at_s, _ in container.frames(whole)]
     assert [read_number(picture) for picture in pictures] == list(range(60))
 
 

@@ -13,7 +13,7 @@ from tests.footage import Rgb, read_number, write_numbered
 from udfs import frames, preview, windows
 from udfs.batching import Row
 from udfs.core.errors import MediaError
-from udfs.media import Limits
+from udfs.video.container import Limits
 
 CUT = windows.Params(window_size=60, remainder_threshold=30)
 

@@ -13,7 +13,7 @@ from av.video.reformatter import Colorspace
 from tests import clips
 from tests.footage import numbers, read_number, write_numbered
 from udfs import frames, proxy
-from udfs.media import Limits
+from udfs.video.container import Limits
 
 TYPES = {1: "I", 2: "P", 3: "B"}
 

@@ -10,9 +10,10 @@ import pytest
 
 from tests.faults.builders import join
 from tests.faults.writers import write_flat, write_scenes
-from udfs import ingest, media, scenes, split
+from udfs import ingest, scenes, split
 from udfs.batching import Env
 from udfs.split import Params
+from udfs.video import container
 
 ENV = Env(media_root="unused", fingerprint="0" * 16)
 
@@ -22,7 +23,7 @@ def at_25_fps(num_frames: int) -> list[float]:
 
 
 def cuts_of(path: Path) -> tuple[list[float], float]:
-    with media.open_video(str(path), ENV.limits) as video:
+    with container.open_video(str(path), ENV.limits) as video:
         return scenes.cuts(video, scenes.adaptive(threshold=3.0, min_content_val=15.0, window_width=2))
 
 

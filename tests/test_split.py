@@ -15,11 +15,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.footage import read_number, write_numbered
-from udfs import ingest, media, split
+from udfs import ingest, split
 from udfs.batching import COST, FAILURE, GPU_COST, Env
 from udfs.core.errors import MediaError
 from udfs.demux.timeline import Timeline
 from udfs.split import Params, fixed_stride, scene_spans
+from udfs.video import container
 
 ENV = Env(media_root="unused", fingerprint="0" * 16)
 SMALL = (160, 120)
@@ -94,8 +95,8 @@ def test_overlapping_strides_end_with_shorter_windows() -> None:
 def test_a_span_holds_exactly_the_frames_it_names(tmp_path: Path, suffix: str, fps: Fraction) -> None:
     row = video_row(write_numbered(tmp_path / f"v{suffix}", 100, fps, SMALL, gop=40))
     spans = split.spans(row, Params(clip_len_s=1.1, min_clip_length_s=0.3), ENV)
-    with media.open_video(row["uri"], ENV.limits) as video:
-        shown = [[read_number(f) for _, f in media.frames(video, s["start_s"], s["end_s"])] for s in spans]
+    with container.open_video(row["uri"], ENV.limits) as video:
+        shown = [[read_number(f) for _, f in container.frames(video, s["start_s"], s["end_s"])] for s in spans]
     assert shown == [list(range(s["start_frame"], s["end_frame"])) for s in spans]
 
 

@@ -17,14 +17,15 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from schemas.signals import TABLE
-from udfs import batching, media, motion, nvidia, phash, preview, proxy, quality, sandbox, windows
+from udfs import batching, motion, phash, preview, proxy, quality, sandbox, windows
 from udfs.batching import Env, Row
 from udfs.core.errors import MediaError
 from udfs.core.task_resources import EFFORT, Resources
-from udfs.nvidia import Hwaccel
-from udfs.picture import sample_aspect
 from udfs.storage import access
 from udfs.storage.remote_file import AnyPath
+from udfs.video import container, nvdec
+from udfs.video.nvdec import Hwaccel
+from udfs.video.picture import sample_aspect
 
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
 # Each sees every frame, in order, and gives its columns at the end; none knows of another. `warnings` is a column of all.
@@ -80,7 +81,7 @@ def measure(row: Row, params: Settings, env: Env) -> list[Row]:
     """
     path = access.own_path(row["uri"], env.sources)
     cv2.setNumThreads(1)  # a task has one core
-    if params.analyze.hwaccel == "cuda" and (accel := nvidia.decoder(nvidia.index(env.task))):
+    if params.analyze.hwaccel == "cuda" and (accel := nvdec.decoder(nvdec.index(env.task))):
         with suppress(MediaError):  # it may be the card that failed, or a clip that only FFmpeg itself decodes
             return _measured(path, row, params, env, accel)
     return _measured(path, row, params, env, None)
@@ -88,13 +89,13 @@ def measure(row: Row, params: Settings, env: Env) -> list[Row]:
 
 def _measured(path: AnyPath, row: Row, params: Settings, env: Env, accel: HWAccel | None) -> list[Row]:
     warnings = list[str]()
-    with media.open_video(path, env.limits, accel) as video:
+    with container.open_video(path, env.limits, accel) as video:
         observers = watching(row | {"sample_aspect_ratio": sample_aspect(video.stream)}, params, env)
         if params.analyze.motion:
             video.stream.codec_context.flags2 |= Flags2.export_mvs  # before the first frame is decoded
             # Frame threads drop vectors by chance, up to 5 % of them and others in every run (FFmpeg 8.1).
             video.stream.codec_context.thread_type = ThreadType.SLICE
-        for at_s, frame in _of_one_size(media.frames(video)):
+        for at_s, frame in _of_one_size(container.frames(video)):
             _show(observers, at_s, frame, warnings)
         video.tally.check(row["num_frames"], env.limits)
     unscored = {} if params.analyze.motion else {"motion_source": "off"}

@@ -15,8 +15,8 @@ from udfs import checkpoints, sandbox
 from udfs.core import bugs
 from udfs.core.errors import MediaError
 from udfs.core.gpu_device import Task
-from udfs.media import Limits
 from udfs.storage import access
+from udfs.video.container import Limits
 
 T = TypeVar("T")
 Row = dict[str, Any]

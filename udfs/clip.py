@@ -14,17 +14,18 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from schemas.clips import TABLE
-from udfs import batching, encode, encoding, media, mux, nvidia, sandbox, streamcopy, transcode
+from udfs import batching, sandbox
 from udfs.audio.audio_writer import Stretch
 from udfs.batching import Env, Row
 from udfs.core.errors import Code, MediaError
 from udfs.core.limits import Tally
 from udfs.core.task_resources import EFFORT, Resources
 from udfs.demux import timeline
-from udfs.media import Video
-from udfs.nvidia import Hwaccel
 from udfs.storage import access, media_store
 from udfs.storage.remote_file import AnyPath
+from udfs.video import container, encoder_options, mp4_writer, mux, nvdec, stream_copy, transcode
+from udfs.video.container import Video
+from udfs.video.nvdec import Hwaccel
 
 LANGUAGE = r"^([A-Za-z]{2,3}([-_][A-Za-z0-9]+)*)?$"
 FATAL: tuple[Code, ...] = ("CRASH", "TIMEOUT", "OOM")  # failures of the decoding process that sound may have caused
@@ -33,7 +34,7 @@ COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "r
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class Params(encoding.Params):
+class Params(encoder_options.Params):
     """[clip]"""
 
     mode: Annotated[Literal["transcode", "copy"], Field(description="copy: no decoding, clips begin at key frames")] = "transcode"
@@ -52,7 +53,7 @@ class Params(encoding.Params):
     @property
     def on_gpu(self) -> bool:
         """Whether a GPU may encode or decode."""
-        return self.mode == "transcode" and (self.encoder == encoding.NVENC or self.hwaccel == "cuda")
+        return self.mode == "transcode" and (self.encoder == encoder_options.NVENC or self.hwaccel == "cuda")
 
 
 def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env) -> Iterator[pd.DataFrame]:
@@ -95,7 +96,7 @@ def cut(row: Row, params: Params, env: Env) -> list[Row]:
 
 
 def _transcoded(path: AnyPath, spans: list[Row], row: Row, params: Params, env: Env) -> list[Row]:
-    accel = nvidia.decoder(nvidia.index(env.task)) if params.hwaccel == "cuda" else None
+    accel = nvdec.decoder(nvdec.index(env.task)) if params.hwaccel == "cuda" else None
     made = _recoded(path, spans, row, params, env, accel)
     failed = {done[batching.FAILURE[0]] for done in made if batching.FAILURE[0] in done}
     if accel is None or not failed:
@@ -106,11 +107,11 @@ def _transcoded(path: AnyPath, spans: list[Row], row: Row, params: Params, env: 
 
 
 def _recoded(path: AnyPath, spans: list[Row], row: Row, params: Params, env: Env, accel: HWAccel | None) -> list[Row]:
-    gpu = nvidia.index(env.task) if params.on_gpu else 0
-    encoder = encode.usable(params, gpu)
+    gpu = nvdec.index(env.task) if params.on_gpu else 0
+    encoder = mp4_writer.usable(params, gpu)
     bit_rate_k = row.get("bit_rate_k") if params.use_input_bit_rate else None
     timing = timeline.timing_of(row)
-    with media.open_video(path, env.limits, accel, timing) as video, media_store.aside(env.media_root) as folder:
+    with container.open_video(path, env.limits, accel, timing) as video, media_store.aside(env.media_root) as folder:
         video.decoded = [] if row.get("timing") == "header" else None
         takes = [transcode.Take(span, f"{folder}/{n}.mp4", encoder, bit_rate_k, gpu) for n, span in enumerate(spans)]
         return [_finished(take, path, video, row, params, env) for take in transcode.taken(takes, video)]
@@ -140,15 +141,15 @@ def _copied(path: AnyPath, span: Row, row: Row, params: Params, env: Env) -> Row
     start_s = span["start_s"] - (span.get("held_s") or 0.0)
     timing = timeline.timing_of(row)
     try:
-        with media.open_video(path, env.limits, timing=timing) as video:
-            found = streamcopy.find(video, start_s, span["end_s"], params.copy_reach_s)
-            streamcopy.check(found, _expected(span, video), env.limits)
+        with container.open_video(path, env.limits, timing=timing) as video:
+            found = stream_copy.find(video, start_s, span["end_s"], params.copy_reach_s)
+            stream_copy.check(found, _expected(span, video), env.limits)
             sound = _sound(path, video, found.start_s, found.end_s, row, params)
     except MediaError as e:
         return None if falls_back else batching.failure(span["clip_id"], e)
     if falls_back and not found.exact:
         return None
-    picture = streamcopy.picture(path, found, start_s, params.copy_reach_s, env.limits, timing)
+    picture = stream_copy.picture(path, found, start_s, params.copy_reach_s, env.limits, timing)
     try:
         done = _placed(span, row, picture, sound, env) | {"encoder": "copy", "exact": found.exact}
         done |= {"is_hdr": row.get("is_hdr"), "picture_warning": None}
@@ -187,7 +188,7 @@ def _expected(span: Row, video: Video) -> int:
         return int(span.get("num_frames") or 0)
     base = float(video.stream.time_base or 1)
     packets = set(video.decoded)  # a seek may give some twice
-    shown = [(pts * base - video.start_s + media.BOUNDARY_TOLERANCE_S, duration * base) for pts, duration in packets]
+    shown = [(pts * base - video.start_s + container.BOUNDARY_TOLERANCE_S, duration * base) for pts, duration in packets]
     end_s = max((at_s + max(duration_s, 1 / float(video.framerate)) for at_s, duration_s in shown), default=0.0)
     if span["start_s"] < end_s < span["end_s"] - MISSING_S:
         raise MediaError("PARTIAL", f"the file ends {span['end_s'] - end_s:.1f} s before the span does")

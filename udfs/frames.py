@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
 
-from udfs import media, scaling
 from udfs.core.heartbeat import beat
 from udfs.core.limits import Limits, Tally
 from udfs.fits import Fit as Fit
@@ -23,9 +22,10 @@ from udfs.fits import short_side as short_side
 from udfs.fits import target_res as target_res
 from udfs.moments import Times as Times
 from udfs.moments import middles, nearest, on_screen
-from udfs.picture import sample_aspect
-from udfs.scaling import Scaler
 from udfs.storage.remote_file import AnyPath
+from udfs.video import container, rescale
+from udfs.video.picture import sample_aspect
+from udfs.video.rescale import Scaler
 
 Pictures = npt.NDArray[np.uint8]  # frames x height x width x 3, RGB
 Policy = Literal["first", "middle", "last"]
@@ -42,8 +42,8 @@ def even(path: AnyPath, num_frames: int, fit: Fit, limits: Limits) -> tuple[Time
         MediaError: what `media.open_video` raises; CORRUPT or PARTIAL if too little of the clip decodes.
     """
     wanted = middles(_outline(path, limits)[1], num_frames)
-    with media.open_video(path, limits) as video:
-        found = _painted(video, on_screen(media.frames(video), wanted), fit)
+    with container.open_video(path, limits) as video:
+        found = _painted(video, on_screen(container.frames(video), wanted), fit)
         video.tally.check(video.num_promised, limits)
     return found
 
@@ -94,9 +94,9 @@ def stream(path: AnyPath, fps: Sequence[float], fit: Fit, limits: Limits) -> Ite
     Raises:
         MediaError: as `even`.
     """
-    with media.open_video(path, limits) as video:
+    with container.open_video(path, limits) as video:
         painter = _Painter(video, fit)
-        for rate, at_s, frame in nearest(media.frames(video), fps):
+        for rate, at_s, frame in nearest(container.frames(video), fps):
             yield rate, at_s, painter.picture(frame)
         video.tally.check(video.num_promised, limits)
 
@@ -104,19 +104,19 @@ def stream(path: AnyPath, fps: Sequence[float], fit: Fit, limits: Limits) -> Ite
 class _Painter:
     """Makes pictures of the frames of one video, all of the size that fits its first one."""
 
-    def __init__(self, video: media.Video, fit: Fit) -> None:
+    def __init__(self, video: container.Video, fit: Fit) -> None:
         self.video, self.fit, self.scaler = video, fit, Scaler()
         self.size: tuple[int, int] | None = None
         self.last: tuple[VideoFrame, Pictures] | None = None
 
     def picture(self, frame: VideoFrame) -> Pictures:
-        self.size = self.size or self.fit(*scaling.upright_size(frame, self.scaler, sample_aspect(self.video.stream)))
+        self.size = self.size or self.fit(*rescale.upright_size(frame, self.scaler, sample_aspect(self.video.stream)))
         if self.last is None or self.last[0] is not frame:
-            self.last = frame, scaling.upright(frame, self.size, self.scaler)
+            self.last = frame, rescale.upright(frame, self.size, self.scaler)
         return self.last[1]
 
 
-def _painted(video: media.Video, found: Iterator[tuple[float, VideoFrame]], fit: Fit) -> tuple[Times, Pictures]:
+def _painted(video: container.Video, found: Iterator[tuple[float, VideoFrame]], fit: Fit) -> tuple[Times, Pictures]:
     painter = _Painter(video, fit)
     seen = [(at_s, painter.picture(frame)) for at_s, frame in found]
     return np.array([at_s for at_s, _ in seen]), np.array([image for _, image in seen], dtype=np.uint8)
@@ -126,8 +126,8 @@ def _shown(path: AnyPath, wanted: Times, starts: Times, fit: Fit, limits: Limits
     """The frames on screen then, decoded from the last start no later than the first wanted time, else from the beginning."""
     before = starts[starts <= wanted[0]]
     for start_s in dict.fromkeys((float(before.max(initial=0.0)), 0.0)):
-        with media.open_video(path, limits) as video:
-            found = _painted(video, islice(on_screen(media.frames(video, start_s), wanted), len(wanted)), fit)
+        with container.open_video(path, limits) as video:
+            found = _painted(video, islice(on_screen(container.frames(video, start_s), wanted), len(wanted)), fit)
             if len(found[0]) or start_s == 0.0:
                 video.tally.check(0, limits)
                 break
@@ -141,7 +141,7 @@ def _outline(path: AnyPath, limits: Limits, *, whole: bool = False) -> tuple[Tim
     With `whole`, packets that are missing or damaged are a MediaError, as frames are where all are decoded.
     """
     begins, end_s, tally = array("d"), -math.inf, Tally()  # of a day's video, floats of Python's would be 300 MB
-    with media.open_video(path, limits) as video:
+    with container.open_video(path, limits) as video:
         duration_s = video.duration_s
         try:
             for packet in video.container.demux(video.stream):

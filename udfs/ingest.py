@@ -10,10 +10,11 @@ from typing import Any
 import pandas as pd
 
 from schemas.videos import TABLE
-from udfs import batching, media
+from udfs import batching
 from udfs.batching import Env, Row
 from udfs.core.errors import MediaError
 from udfs.storage import access
+from udfs.video import container
 
 ASKED_AT_ONCE = 16  # a store takes 30 ms to tell an object's version, and has many to tell
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
@@ -30,7 +31,7 @@ def facts(row: Row, env: Env, taken: Collection[str] = ()) -> list[Row]:
     seen, tag = access.stated(path), access.content_tag(path)  # before the probe: a change under way shows later
     if access.matches(tag, taken):
         raise MediaError("DENIED", "taken down: the same bytes were, at this address or another")
-    found = media.probe(path, env.limits) | {
+    found = container.probe(path, env.limits) | {
         "video_id": access.video_id(uri, tag),
         "uri": uri,
         "source_version": seen.version,

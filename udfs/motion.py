@@ -11,9 +11,9 @@ from pydantic.dataclasses import dataclass
 
 from udfs import flow
 from udfs.batching import Env, Row
-from udfs.picture import side_data
 from udfs.sampling import Luma, Sampler, bounded, coded_luma
-from udfs.scaling import Scaler
+from udfs.video.picture import side_data
+from udfs.video.rescale import Scaler
 
 ESTIMATE_MIN_SIDE_PX = 64  # OpenCV's DIS refuses sides under 12, gives NaN or dies under 32
 # NeMo Curator's decoder (1.4.0), for parity.

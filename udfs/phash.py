@@ -11,10 +11,10 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from udfs.batching import Env, Row
-from udfs.media import BOUNDARY_TOLERANCE_S
 from udfs.moments import middles
 from udfs.sampling import luma
-from udfs.scaling import Scaler
+from udfs.video.container import BOUNDARY_TOLERANCE_S
+from udfs.video.rescale import Scaler
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))

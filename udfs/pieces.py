@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
 
-from udfs import media, scaling
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
 from udfs.demux.timeline import Timing
-from udfs.scaling import Scaler
 from udfs.storage.remote_file import AnyPath
+from udfs.video import container, rescale
+from udfs.video.rescale import Scaler
 
 Pictures = npt.NDArray[np.uint8]  # frames x 27 x 48 x 3, RGB
 Times = npt.NDArray[np.float64]  # seconds after the first shown frame
@@ -64,12 +64,12 @@ def decode(path: AnyPath, number: int, piece_frames: int, limits: Limits, timing
 
 def _pieces(path: AnyPath, piece_frames: int, limits: Limits, timing: Timing | None) -> Iterator[Piece]:
     scaler = Scaler()
-    with media.open_video(path, limits, timing=timing) as video:
-        shown = media.frames(video)
+    with container.open_video(path, limits, timing=timing) as video:
+        shown = container.frames(video)
         while piece := [(at_s, _picture(frame, scaler)) for at_s, frame in islice(shown, piece_frames)]:
             yield np.array([at_s for at_s, _ in piece]), np.stack([picture for _, picture in piece])
 
 
 def _picture(frame: VideoFrame, scaler: Scaler) -> Pictures:
     """Upright, and scaled as FFmpeg's command does by default, which made the pictures that TransNet V2 learnt from."""
-    return scaling.upright(frame, SIZE, scaler, "BICUBIC")
+    return rescale.upright(frame, SIZE, scaler, "BICUBIC")

@@ -9,12 +9,13 @@ from av.video.frame import VideoFrame
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from udfs import scaling, windows
+from udfs import windows
 from udfs.batching import Env, Row
-from udfs.rendition import Rendition
 from udfs.sampling import Sampler
-from udfs.scaling import Scaler
 from udfs.storage import media_store
+from udfs.video import rescale
+from udfs.video.memory_writer import Rendition
+from udfs.video.rescale import Scaler
 
 TIME_BASE = Fraction(1, 1000)  # WebP counts milliseconds
 LOSSLESS = {"lossless": "1", "compression_level": "4"}  # libwebp's own default effort
@@ -54,9 +55,9 @@ class Observer:
             self._end(at_s)
         if self.left and self.sampler.takes(at_s - self.start_s):
             size = self._size(frame)
-            pixels = VideoFrame.from_ndarray(scaling.upright(frame, size, self.scaler), format="rgb24")
+            pixels = VideoFrame.from_ndarray(rescale.upright(frame, size, self.scaler), format="rgb24")
             coded = "bgra" if self.params.compression_level == 0 else "yuv420p"
-            small = scaling.scaled(pixels, size, coded, self.coder, "BILINEAR")
+            small = rescale.scaled(pixels, size, coded, self.coder, "BILINEAR")
             if self.rendition is None:
                 self.rendition = Rendition(("webp", "libwebp"), small, TIME_BASE, self._options())
             self.rendition.add(at_s - self.start_s, small)
@@ -89,7 +90,7 @@ class Observer:
 
     def _size(self, frame: VideoFrame) -> tuple[int, int]:
         """Width and height of the preview, as the clip is shown."""
-        width, height = scaling.upright_size(frame, self.scaler, self.aspect)
+        width, height = rescale.upright_size(frame, self.scaler, self.aspect)
         scale = min(1.0, self.params.target_height / height)
         return max(1, round(width * scale)), max(1, round(height * scale))
 

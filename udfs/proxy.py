@@ -10,11 +10,11 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from udfs.batching import Env, Row
-from udfs.picture import Orientation, orientation, true_size
-from udfs.rendition import Rendition
 from udfs.sampling import Sampler, bounded
-from udfs.scaling import Scaler, scaled
 from udfs.storage import media_store
+from udfs.video.memory_writer import Rendition
+from udfs.video.picture import Orientation, orientation, true_size
+from udfs.video.rescale import Scaler, scaled
 
 TIME_BASE = Fraction(1, 90_000)  # divides the usual frame rates
 # fastdecode leaves out CABAC and the deblocking filter, zerolatency B-frames and look-ahead; key frames come by count alone.

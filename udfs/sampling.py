@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
 
-from udfs import scaling
-from udfs.scaling import Scaler
+from udfs.video import rescale
+from udfs.video.rescale import Scaler
 
 Luma = npt.NDArray[np.uint8]  # height x width, 0 black to 255 white
 SLACK = 1e-3  # of a stretch: a frame this little before its beginning, by rounding, lies on it
@@ -32,12 +32,12 @@ class Sampler:
 
 def luma(frame: VideoFrame, scaler: Scaler) -> Luma:
     """The brightness of a frame as a player shows it: upright, full range."""
-    return scaling.orient(coded_luma(frame, (frame.width, frame.height), scaler), scaler.orientation(frame))
+    return rescale.orient(coded_luma(frame, (frame.width, frame.height), scaler), scaler.orientation(frame))
 
 
 def coded_luma(frame: VideoFrame, size: tuple[int, int], scaler: Scaler) -> Luma:
     """The brightness of a frame as it was coded, which may not be upright, scaled to width x height."""
-    return scaling.pixels(frame, size, "gray", scaler)
+    return rescale.pixels(frame, size, "gray", scaler)
 
 
 def bounded(size: tuple[int, int], max_side_px: int, multiple: int) -> tuple[int, int]:

@@ -11,15 +11,15 @@ from scenedetect import FrameTimecode
 from scenedetect.common import Timecode
 from scenedetect.detectors import AdaptiveDetector
 
-from udfs import media, scaling
 from udfs.core.errors import MediaError
-from udfs.scaling import Scaler
+from udfs.video import container, rescale
+from udfs.video.rescale import Scaler
 
 LONG_SIDE_PX = 256  # what the detector looks at; PySceneDetect's own command scales to it too
 TICK = Fraction(1, 1_000_000)  # s, of the times given to the detector
 
 
-def cuts(video: media.Video, detector: AdaptiveDetector) -> tuple[list[float], float]:
+def cuts(video: container.Video, detector: AdaptiveDetector) -> tuple[list[float], float]:
     """The times of the first frames after a cut, and the time at which the last frame ends, both in seconds.
 
     Raises:
@@ -28,7 +28,7 @@ def cuts(video: media.Video, detector: AdaptiveDetector) -> tuple[list[float], f
     scaler, size = Scaler(), _small(video.stream.width, video.stream.height)
     found: list[float] = []
     last_s = -1.0
-    for last_s, frame in media.frames(video):
+    for last_s, frame in container.frames(video):
         at = FrameTimecode(Timecode(round(last_s / TICK), TICK), fps=video.framerate)
         found += [float(cut.seconds) for cut in detector.process_frame(at, _picture(frame, size, scaler))]
     if last_s < 0:
@@ -49,4 +49,4 @@ def _small(width: int, height: int) -> tuple[int, int]:
 
 
 def _picture(frame: VideoFrame, size: tuple[int, int], scaler: Scaler) -> npt.NDArray[np.uint8]:
-    return scaling.pixels(frame, size, "bgr24", scaler, "BILINEAR")
+    return rescale.pixels(frame, size, "bgr24", scaler, "BILINEAR")

@@ -12,13 +12,14 @@ import pandas as pd
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from udfs import batching, media
+from udfs import batching
 from udfs.batching import Env, Row
 from udfs.core.errors import MediaError
 from udfs.core.task_resources import EFFORT, Resources
 from udfs.demux import timeline
 from udfs.demux.timeline import Timeline
 from udfs.storage import access
+from udfs.video import container
 
 Span = tuple[float, float]  # start and end in seconds after the first shown frame, [start, end)
 Seconds = Annotated[float, Field(ge=0.1, le=86_400, allow_inf_nan=False)]
@@ -135,7 +136,7 @@ def _content(row: Row, params: Params, env: Env) -> list[Span]:
 
     detector = scenes.adaptive(params.adaptive_threshold, params.min_content_val, params.window_width)
     path = access.unchanged_path(row["uri"], row["source_version"], env.sources)
-    with media.open_video(path, env.limits, timing=timeline.timing_of(row)) as video:
+    with container.open_video(path, env.limits, timing=timeline.timing_of(row)) as video:
         return scene_spans(*scenes.cuts(video, detector), params)
 
 

@@ -16,12 +16,13 @@ from jobs.history import Counts
 from tests import beeps
 from tests.beeps import Sound
 from tests.faults.builders import join
-from udfs import clip, media, sandbox
+from udfs import clip, sandbox
 from udfs.audio import soundtrack
 from udfs.audio.languages import same_language
 from udfs.batching import Env, Row
 from udfs.clip import Params
 from udfs.storage import access
+from udfs.video import container
 
 CUT = clip.cut
 SPANS = ((0.0, 4.0), (4.52, 8.0))
@@ -55,7 +56,7 @@ def sound(codec: str, container: str = "") -> Sound:
 def cut(path: Path, tmp_path: Path, spans: tuple[tuple[float, float], ...] = SPANS, **settings: Any) -> list[Row]:
     """The clips of some spans, given in seconds."""
     env = Env(media_root=str(tmp_path / "media"), fingerprint="0123456789abcdef")
-    facts = media.probe(str(path), media.Limits())
+    facts = container.probe(str(path), container.Limits())
     cuts = [
         {
             "clip_id": f"c{n}",
@@ -302,7 +303,7 @@ def test_a_crash_in_sound_costs_the_sound(tmp_path: Path, monkeypatch: pytest.Mo
         {"clip_id": f"c{n}", "start_s": float(n), "end_s": n + 1.0, "start_frame": n * 25, "end_frame": n * 25 + 25}
         for n in (0, 1)
     ]
-    facts = media.probe(str(path), media.Limits())
+    facts = container.probe(str(path), container.Limits())
     row = facts | {
         "video_id": "v",
         "uri": str(path),

@@ -33,9 +33,10 @@ from av.video.stream import VideoStream
 
 from jobs.bands import ALL_BUT_FIRST, HASH_BITS
 from tests import clips
-from udfs import analyze, assign, clip, copies, dedup, embed, ingest, kmeans, media, scaling, split
+from udfs import analyze, assign, clip, copies, dedup, embed, ingest, kmeans, split
 from udfs.batching import Env, Row
 from udfs.filter import Params as Gates
+from udfs.video import container, rescale
 
 MOST_S = float(os.environ.get("REELMILL_FOOTAGE_S", "60"))
 LENGTHS = {10.0: 2.0, 2.0: 1.0}  # longest and shortest clip, seconds; 10 and 2 are the defaults
@@ -116,14 +117,14 @@ def videos() -> list[Path]:
 
 def vary(path: Path, variant: Variant, target: Path) -> Path:
     """Write a copy of a video."""
-    scaler = scaling.Scaler()
-    with media.open_video(str(path), media.Limits()) as video, av.open(str(target), "w") as out:
+    scaler = rescale.Scaler()
+    with container.open_video(str(path), container.Limits()) as video, av.open(str(target), "w") as out:
         stream = out.add_stream(variant.codec, rate=video.framerate * variant.speed, options=variant.options)
         assert isinstance(stream, VideoStream)
         for number, (at_s, frame) in enumerate(shown(video)):
-            picture = cropped(scaling.upright(frame, scaling.upright_size(frame, scaler), scaler), variant.crop)
+            picture = cropped(rescale.upright(frame, rescale.upright_size(frame, scaler), scaler), variant.crop)
             if number == 0:
-                size = scaling.upright_size(frame, scaler)
+                size = rescale.upright_size(frame, scaler)
                 stream.width, stream.height = (round(side * variant.scale / 2) * 2 for side in size)
                 stream.pix_fmt, stream.codec_context.time_base = "yuv420p", TIME_BASE
             made = VideoFrame.from_ndarray(picture, format="rgb24").reformat(stream.width, stream.height, "yuv420p")
@@ -133,9 +134,9 @@ def vary(path: Path, variant: Variant, target: Path) -> Path:
     return target
 
 
-def shown(video: media.Video) -> Iterator[tuple[float, VideoFrame]]:
+def shown(video: container.Video) -> Iterator[tuple[float, VideoFrame]]:
     """The frames of as much of a video as is looked at."""
-    for at_s, frame in media.frames(video):
+    for at_s, frame in container.frames(video):
         if at_s >= MOST_S:
             return
         yield at_s, frame

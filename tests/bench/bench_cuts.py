@@ -19,8 +19,9 @@ import torch
 
 from tests import reels
 from tests.reels import FPS, Kind, Transition
-from udfs import media, pieces, scenes, split, transnet
+from udfs import pieces, scenes, split, transnet
 from udfs.core.limits import Limits
+from udfs.video import container
 
 TOLERANCE = 2  # frames
 NUM_SHOTS, SEEDS, LEAST_FRAMES = 7, (1, 2), 80  # 12 transitions a line
@@ -72,7 +73,7 @@ def transnetv2(path: Path, num_frames: int) -> Borders:
 def by_content(path: Path, num_frames: int) -> Borders:
     """Before the first frame after a cut."""
     detector = scenes.adaptive(DEFAULTS.adaptive_threshold, DEFAULTS.min_content_val, DEFAULTS.window_width)
-    with media.open_video(str(path), Limits()) as video:
+    with container.open_video(str(path), Limits()) as video:
         return [at_s * FPS - 0.5 for at_s in scenes.cuts(video, detector)[0]]
 
 

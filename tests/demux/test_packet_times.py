@@ -15,17 +15,18 @@ from tests import field_pictures, odd_times
 from tests.faults import builders
 from tests.footage import numbers, read_number, write_looped, write_numbered
 from tests.odd_times import SMALL
-from udfs import clip, ingest, media, split
+from udfs import clip, ingest, split
 from udfs.batching import Env
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
 from udfs.demux import packet_times, timeline
 from udfs.storage import access
 from udfs.storage.remote_file import RemotePath, Stat
+from udfs.video import container
 
 
 def probe(path: Path) -> dict[str, Any]:
-    return media.probe(str(path), Limits())
+    return container.probe(str(path), Limits())
 
 
 def decoded(path: Path) -> list[float]:
@@ -127,12 +128,12 @@ def test_a_clock_that_breaks_is_unrolled(good: Path, tmp_path: Path, offset_s: f
     assert len(facts["clock_breaks"] or []) == num_breaks
     assert facts["duration_s"] == pytest.approx(4, abs=0.15)
     row = facts | {"start_time_s": facts["start_time_s"]}
-    with media.open_video(str(path), Limits(), timing=timeline.timing_of(row)) as video:
-        times, seen = zip(*((at, read_number(frame)) for at, frame in media.frames(video)), strict=True)
+    with container.open_video(str(path), Limits(), timing=timeline.timing_of(row)) as video:
+        times, seen = zip(*((at, read_number(frame)) for at, frame in container.frames(video)), strict=True)
         assert sorted(seen) == list(seen)
         assert len(seen) == facts["num_frames"] >= 118
         assert np.diff(times) == pytest.approx(1 / 30, abs=0.07)
-        later = [read_number(frame) for _, frame in media.frames(video, 2.5, 3.0)]
+        later = [read_number(frame) for _, frame in container.frames(video, 2.5, 3.0)]
     assert later == [n for at, n in zip(times, seen, strict=True) if 2.4985 <= at < 2.9985]
 
 
@@ -140,8 +141,8 @@ def test_single_frames_hours_ahead_are_put_in_their_place(good: Path, tmp_path: 
     path = odd_times.copy(good, tmp_path / "v.mp4", strays=(50, 51))
     facts = probe(path)
     assert (facts["num_frames"], facts["duration_s"]) == (pytest.approx(120, abs=2), pytest.approx(4, abs=0.1))
-    with media.open_video(str(path), Limits(), timing=timeline.timing_of(facts)) as video:
-        assert [read_number(frame) for _, frame in media.frames(video, 1.0, 2.0)] == pytest.approx(list(range(30, 60)), abs=2)
+    with container.open_video(str(path), Limits(), timing=timeline.timing_of(facts)) as video:
+        assert [read_number(frame) for _, frame in container.frames(video, 1.0, 2.0)] == pytest.approx(list(range(30, 60)), abs=2)
 
 
 def test_a_picture_that_is_held_is_no_break(tmp_path: Path) -> None:
@@ -200,7 +201,7 @@ def test_of_a_remote_mp4_the_index_is_fetched(tmp_path: Path, good: Path) -> Non
     long = write_looped(good, tmp_path / "long.mp4", 300, in_front=True)
     assert long.stat().st_size > 20_000_000
     there = Elsewhere(long)
-    facts = media.probe(there.path, Limits())
+    facts = container.probe(there.path, Limits())
     assert (facts["timing"], facts["num_frames"]) == ("index", 36_000)
     assert there.num_bytes < 0.2 * long.stat().st_size
 
@@ -217,7 +218,7 @@ def test_of_a_remote_mp4_the_index_is_fetched(tmp_path: Path, good: Path) -> Non
 def test_of_a_remote_file_without_an_index_the_header_is_believed_if_it_says_anything(
     good: Path, tmp_path: Path, name: str, options: dict[str, str], timing: str
 ) -> None:
-    facts = media.probe(Elsewhere(odd_times.copy(good, tmp_path / name, options)).path, Limits())
+    facts = container.probe(Elsewhere(odd_times.copy(good, tmp_path / name, options)).path, Limits())
     assert facts["timing"] == timing
     assert facts["num_frames"] == pytest.approx(120, abs=1)
     assert facts["framerate"] == pytest.approx(30, rel=0.01)

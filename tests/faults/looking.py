@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from udfs import ingest, media, sandbox
+from udfs import ingest, sandbox
 from udfs.batching import Env, Row
 from udfs.core.errors import MediaError
-from udfs.media import Limits, Tally
+from udfs.video import container
+from udfs.video.container import Limits, Tally
 
 SMALL = (160, 120)
 
@@ -37,7 +38,7 @@ def decoded(path: Path) -> Tally:
 
 
 def _decode(path: str) -> Tally:
-    with media.open_video(path, Limits()) as video:
-        for _ in media.frames(video):
+    with container.open_video(path, Limits()) as video:
+        for _ in container.frames(video):
             pass
         return video.tally

@@ -13,9 +13,10 @@ import pytest
 from tests.faults import builders, writers
 from tests.faults.looking import SMALL, code_of, decoded, look
 from tests.footage import read_number, write_numbered
-from udfs import media, sandbox
+from udfs import sandbox
 from udfs.core.errors import MediaError
-from udfs.media import Limits
+from udfs.video import container
+from udfs.video.container import Limits
 
 
 @pytest.fixture(scope="module")
@@ -111,14 +112,14 @@ def test_20_a_frame_of_8192_squared_is_too_large_before_it_is_decoded(tmp_path: 
 def test_21_a_header_of_a_thousand_million_frames_is_not_believed(good: Path, tmp_path: Path) -> None:
     stts = builders.box(good.read_bytes(), b"stts")[0]
     path = builders.patch(good, tmp_path / "v.mp4", stts + 8, struct.pack(">I", 10**9))
-    facts = media.probe(str(path), Limits())
+    facts = container.probe(str(path), Limits())
     assert (facts["num_frames"], facts["header_num_frames"]) == (90, 10**9)
     assert facts["duration_s"] == pytest.approx(3)
 
 
 def test_21_more_frames_than_the_limit_are_too_large(good: Path) -> None:
     with pytest.raises(MediaError, match="TOO_LARGE"):
-        media.probe(str(good), Limits(max_frames=89))
+        container.probe(str(good), Limits(max_frames=89))
 
 
 def test_21_a_hundred_hours_are_too_large(tmp_path: Path) -> None:
@@ -164,8 +165,8 @@ def test_containers_of_cameras_and_broadcast_are_read(
     assert row["duration_s"] == pytest.approx(50 / fps, abs=lost / fps)
     assert row["framerate"] == pytest.approx(fps, rel=0.03 if suffix == ".gxf" else 0.001)
     assert bool(row["audio_codec"]) == bool(audio)
-    with media.open_video(str(path), Limits()) as video:
-        shown = [(read_number(frame), at) for at, frame in media.frames(video, 20 / fps, 30 / fps)]
+    with container.open_video(str(path), Limits()) as video:
+        shown = [(read_number(frame), at) for at, frame in container.frames(video, 20 / fps, 30 / fps)]
     assert [number for number, _ in shown] == list(range(20, 30))
     assert [at for _, at in shown] == pytest.approx([k / fps for k in range(20, 30)], abs=0.001)
 

@@ -12,13 +12,14 @@ import pytest
 from tests.faults import builders, writers
 from tests.faults.looking import SMALL, code_of, look
 from tests.footage import read_number, write_numbered
-from udfs import media, sandbox
-from udfs.media import Limits
+from udfs import sandbox
+from udfs.video import container
+from udfs.video.container import Limits
 
 
 def shown(path: Path, start_s: float = 0.0, end_s: float = 1e9) -> list[tuple[float, int]]:
-    with media.open_video(str(path), Limits()) as video:
-        return [(at, read_number(frame)) for at, frame in media.frames(video, start_s, end_s)]
+    with container.open_video(str(path), Limits()) as video:
+        return [(at, read_number(frame)) for at, frame in container.frames(video, start_s, end_s)]
 
 
 @pytest.mark.parametrize("default", [0, 1])
@@ -138,7 +139,7 @@ def noise() -> Callable[[Path], Path]:
 def grown_over(path: str) -> tuple[int, float]:
     """The frames of a file, and by how many MB the process grew from the thousandth to the last."""
     early, count = 0, 0
-    with media.open_video(path, Limits()) as video:
-        for count, _ in enumerate(media.frames(video), start=1):
+    with container.open_video(path, Limits()) as video:
+        for count, _ in enumerate(container.frames(video), start=1):
             early = early or (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss if count == 1000 else 0)
     return count, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - early) / 1024

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.footage import numbers, read_number, write_numbered
-from udfs import media
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
 from udfs.storage import access, remote_file
 from udfs.storage.remote_file import BLOCK, CACHE_BLOCKS, RemoteFile, RemotePath, Stat
+from udfs.video import container
 
 DATA = os.urandom(1 << 16) * 40  # 10 blocks
 
@@ -122,15 +122,15 @@ def test_another_version_is_another_file() -> None:
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts", ".avi"])
 def test_a_video_decodes_as_it_does_from_a_path(tmp_path: Path, suffix: str) -> None:
     path = write_numbered(tmp_path / f"v{suffix}", 90)
-    with media.open_video(Shelf(path.read_bytes()).path, Limits()) as video:
-        assert [read_number(frame) for _, frame in media.frames(video)] == numbers(path)
-        assert [read_number(frame) for _, frame in media.frames(video, 1.0, 2.0)] == numbers(path)[30:60]
+    with container.open_video(Shelf(path.read_bytes()).path, Limits()) as video:
+        assert [read_number(frame) for _, frame in container.frames(video)] == numbers(path)
+        assert [read_number(frame) for _, frame in container.frames(video, 1.0, 2.0)] == numbers(path)[30:60]
 
 
 def test_the_facts_are_those_of_the_path(tmp_path: Path) -> None:
     path = write_numbered(tmp_path / "v.mp4", 90, audio="aac")
     shelf = Shelf(path.read_bytes())
-    assert media.probe(shelf.path, Limits()) == media.probe(str(path), Limits())
+    assert container.probe(shelf.path, Limits()) == container.probe(str(path), Limits())
     assert access.content_tag(shelf.path) == access.content_tag(str(path))
 
 
@@ -139,8 +139,8 @@ def test_what_the_store_says_midway_is_what_is_raised(tmp_path: Path) -> None:
         tmp_path / "v.mp4", 90, options={"x264-params": "nal-hrd=cbr:bitrate=9000:vbv-maxrate=9000:vbv-bufsize=9000"}
     )
     shelf = Shelf(path.read_bytes())
-    with media.open_video(shelf.path, Limits()) as video:
-        shown = media.frames(video)
+    with container.open_video(shelf.path, Limits()) as video:
+        shown = container.frames(video)
         next(shown)
         shelf.fails_at = len(shelf.data) // 2
         with pytest.raises(MediaError, match="CHANGED"):
@@ -148,10 +148,10 @@ def test_what_the_store_says_midway_is_what_is_raised(tmp_path: Path) -> None:
 
 
 def test_a_store_that_fails_at_once_is_no_corrupt_video() -> None:
-    with pytest.raises(MediaError, match="CHANGED"), media.open_video(Shelf(DATA, fails_at=0).path, Limits()):
+    with pytest.raises(MediaError, match="CHANGED"), container.open_video(Shelf(DATA, fails_at=0).path, Limits()):
         pass
 
 
 def test_what_is_no_video_is_told_from_its_first_bytes() -> None:
-    with pytest.raises(MediaError, match="DENIED"), media.open_video(Shelf(b"ffconcat version 1.0\n").path, Limits()):
+    with pytest.raises(MediaError, match="DENIED"), container.open_video(Shelf(b"ffconcat version 1.0\n").path, Limits()):
         pass

@@ -13,12 +13,13 @@ from botocore.exceptions import ClientError
 from tests import clips
 from tests.footage import read_number, write_looped, write_numbered
 from tests.s3 import KEYS, Fault, Proxy, Server
-from udfs import clip, embed, frames, ingest, media, windowframes
+from udfs import clip, embed, frames, ingest, windowframes
 from udfs.batching import Env, Row
 from udfs.core.errors import MediaError, StoreError
 from udfs.core.limits import Limits
 from udfs.storage import access, media_store, remote_file, s3
 from udfs.storage.access import Params
+from udfs.video import container
 
 NAMES = ["mojibake Ã©.mp4", "emoji 😀.mp4", "a%20b.mp4", "what?.mp4", "#1 a+b.mp4"]
 BITS = os.urandom(1 << 20)
@@ -223,8 +224,8 @@ def test_probing_and_a_span_cost_little_more_than_they_show(
     probed = proxy.sent[key]
     remote_file._blocks.clear()
     proxy.forget()
-    with media.open_video(access.unchanged_path(uri, facts["source_version"], env.sources), Limits()) as video:
-        shown = [read_number(frame) for _, frame in media.frames(video, 95.0, 105.0)]
+    with container.open_video(access.unchanged_path(uri, facts["source_version"], env.sources), Limits()) as video:
+        shown = [read_number(frame) for _, frame in container.frames(video, 95.0, 105.0)]
     share = size * 10 / facts["duration_s"]
     cost = f"{proxy.sent[key] / share:.2f} of their share, {proxy.requests[key]} requests"
     print(f"{size / 1e6:.0f} MB: probed by {probed / size:.2%}; 10 s: {cost}")

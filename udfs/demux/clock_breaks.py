@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from udfs.decoding import Video, demux, rewind
+from udfs.video.decode import Video, demux, rewind
 
 Ticks = npt.NDArray[np.int64]
 

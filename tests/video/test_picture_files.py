@@ -13,10 +13,11 @@ from av.video.frame import VideoFrame
 from tests import oddities
 from tests.faults import builders
 from tests.footage import draw, read_number, rgb
-from tests.test_picture import ANAMORPHIC, aspect, cut, decoded, preview, signals
-from udfs import frames, media
+from tests.video.test_picture import ANAMORPHIC, aspect, cut, decoded, preview, signals
+from udfs import frames
 from udfs.core.limits import Limits
-from udfs.picture import HLG, PQ
+from udfs.video import container
+from udfs.video.picture import HLG, PQ
 
 pytestmark = pytest.mark.files
 
@@ -68,7 +69,7 @@ HDR = [
 def test_the_shape_of_pixels(tmp_path: Path, suffix: str, codec: str, pix_fmt: str) -> None:
     disc = oddities.shown(oddities.circle((720, 576), ANAMORPHIC), pix_fmt)
     path = oddities.write(tmp_path / f"a.{suffix}", iter([disc] * 30), codec, aspect=ANAMORPHIC)
-    assert media.probe(str(path), Limits())["sample_aspect_ratio"] == pytest.approx(float(ANAMORPHIC), rel=0.02)
+    assert container.probe(str(path), Limits())["sample_aspect_ratio"] == pytest.approx(float(ANAMORPHIC), rel=0.02)
     made = cut(path, tmp_path)
     assert float(aspect(made["uri"]) or 1) == pytest.approx(float(ANAMORPHIC), rel=0.02)  # FLV and MPEG-2 round it
     row = signals(made, tmp_path)
@@ -82,7 +83,7 @@ def test_the_shape_of_pixels(tmp_path: Path, suffix: str, codec: str, pix_fmt: s
 def test_interlaced(tmp_path: Path, suffix: str, codec: str, options: dict[str, str]) -> None:
     pictures = oddities.interlaced(40, (720, 576), pix_fmt="yuv422p10le" if codec == "prores" else "yuv420p")
     path = oddities.write(tmp_path / f"a.{suffix}", pictures, codec, options=options)
-    facts = media.probe(str(path), Limits())
+    facts = container.probe(str(path), Limits())
     assert facts["field_order"] in ("tt", "tb")
     raw = decoded(str(path))
     assert min(oddities.comb(rgb(frame)) for frame in raw) > 3
@@ -98,7 +99,7 @@ def test_hdr(tmp_path: Path, suffix: str, codec: str, pix_fmt: str, transfer: in
     picture = np.vstack([oddities.bars(), draw(5, (448, 256))])
     pictures = (oddities.as_hdr(picture, transfer, pix_fmt=pix_fmt) for _ in range(30))
     path = oddities.write(tmp_path / f"a.{suffix}", pictures, codec)
-    facts = media.probe(str(path), Limits())
+    facts = container.probe(str(path), Limits())
     assert (facts["is_hdr"], facts["bit_depth"]) == (True, 8 if pix_fmt == "yuv420p" else 10)
     modes = ["transcode", *(["copy"] if codec not in ("prores", "ffv1") else [])]
     for mode in modes:

@@ -16,15 +16,15 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from udfs import encoding
 from udfs.core.heartbeat import beat
-from udfs.deinterlace import Deinterlacer
 from udfs.demux import timeline
-from udfs.encoding import EncoderError as EncoderError
-from udfs.encoding import Params
-from udfs.heard import heard, last
-from udfs.picture import SQUARE, bit_depth, is_hdr
-from udfs.upright import Upright
+from udfs.video import encoder_options
+from udfs.video.deinterlace import Deinterlacer
+from udfs.video.encoder_options import EncoderError as EncoderError
+from udfs.video.encoder_options import Params
+from udfs.video.ffmpeg_log import heard, last
+from udfs.video.normalize import Upright
+from udfs.video.picture import SQUARE, bit_depth, is_hdr
 
 log = logging.getLogger("reelmill")
 
@@ -108,7 +108,7 @@ class Writer:
                 self.out.mux(self.last)
         self.abandon()
         if self._is_external:
-            encoding.convert(self._aside, self.path, self.params, self.bit_rate_k, round(1 / self.time_base))
+            encoder_options.convert(self._aside, self.path, self.params, self.bit_rate_k, round(1 / self.time_base))
             os.unlink(self._aside)
 
     def abandon(self) -> None:
@@ -125,7 +125,7 @@ class Writer:
         """The converter of frames, and whether it keeps HDR of more than 8 bits in 8."""
         keeps = self.params.hdr == "keep"
         deep = keeps and is_hdr(first) and bit_depth(first) > 8
-        can = self.params.encoder in encoding.DEEP
+        can = self.params.encoder in encoder_options.DEEP
         pixel_format = "yuv420p10le" if deep and can else "yuv420p"
         return Upright(first, aspect, keep_hdr=keeps, pixel_format=pixel_format), deep and not can
 
@@ -146,7 +146,7 @@ class Writer:
         return f"{self.path}.lossless" if self._is_external else self.path
 
     def _stream(self, like: VideoFrame, rate: Fraction) -> VideoStream:
-        given = LOSSLESS if self._is_external else encoding.options(self.params, self.bit_rate_k, self.gpu)
+        given = LOSSLESS if self._is_external else encoder_options.options(self.params, self.bit_rate_k, self.gpu)
         name = "libx264" if self._is_external else self.params.encoder
         stream = self.out.add_stream(name, rate=rate, options=given)
         stream.width, stream.height, stream.pix_fmt = like.width, like.height, like.format.name
@@ -188,7 +188,7 @@ def usable(params: Params, gpu: int) -> Params:
     Raises:
         EncoderError: it does not, and nothing may take its place.
     """
-    if params.encoder != encoding.NVENC:
+    if params.encoder != encoder_options.NVENC:
         return params
     try:
         check_encoder(params, gpu)
@@ -196,7 +196,7 @@ def usable(params: Params, gpu: int) -> Params:
         if not params.fallback:
             raise
         log.warning("%s; %s takes its place", e, params.fallback)
-        return encoding.fallback(params)
+        return encoder_options.fallback(params)
     return params
 
 
@@ -220,6 +220,6 @@ def check_encoder(params: Params, gpu: int = 0) -> None:
 
 
 def _advice(params: Params) -> str:
-    if params.encoder == encoding.NVENC:
+    if params.encoder == encoder_options.NVENC:
         return "it takes a GPU with NVENC, which A100, H100 and H200 lack; clip.fallback = 'libx264' does without"
-    return f"check preset and crf, or use {encoding.ENCODERS}"
+    return f"check preset and crf, or use {encoder_options.ENCODERS}"

@@ -10,9 +10,9 @@ from av.stream import Disposition
 
 from tests.footage import read_number, write_numbered
 from tests.oddities import Track, write_tracks
-from udfs import media
 from udfs.core.errors import MediaError
-from udfs.media import Limits, Tally
+from udfs.video import container
+from udfs.video.container import Limits, Tally
 
 SMALL = (160, 120)
 OPEN_GOP = {"x264-params": "open-gop=1:bframes=3:scenecut=0"}
@@ -20,8 +20,8 @@ OPEN_GOP = {"x264-params": "open-gop=1:bframes=3:scenecut=0"}
 
 def shown(path: Path, *stretches: tuple[float, float]) -> list[list[int]]:
     """The numbers of the frames of each stretch, all from one open container."""
-    with media.open_video(str(path), Limits()) as video:
-        return [[read_number(frame) for _, frame in media.frames(video, start, end)] for start, end in stretches]
+    with container.open_video(str(path), Limits()) as video:
+        return [[read_number(frame) for _, frame in container.frames(video, start, end)] for start, end in stretches]
 
 
 @pytest.mark.parametrize(
@@ -59,19 +59,19 @@ def test_a_stretch_of_any_container_is_frame_exact(tmp_path: Path, name: str, co
 
 def test_times_are_seconds_after_the_first_frame(tmp_path: Path) -> None:
     path = write_numbered(tmp_path / "v.ts", 30, 30, SMALL)
-    with media.open_video(str(path), Limits()) as video:
-        assert [at for at, _ in media.frames(video)] == pytest.approx([k / 30 for k in range(30)])
+    with container.open_video(str(path), Limits()) as video:
+        assert [at for at, _ in container.frames(video)] == pytest.approx([k / 30 for k in range(30)])
 
 
 @pytest.mark.parametrize("fps", [Fraction(30_000, 1001), Fraction(179, 6), Fraction(25, 2)])
 def test_probe_tells_rate_count_and_length(tmp_path: Path, fps: Fraction) -> None:
-    facts = media.probe(str(write_numbered(tmp_path / "v.mp4", 50, fps, SMALL)), Limits())
+    facts = container.probe(str(write_numbered(tmp_path / "v.mp4", 50, fps, SMALL)), Limits())
     assert (facts["framerate"], facts["num_frames"]) == (float(fps), 50)
     assert facts["duration_s"] == pytest.approx(50 / float(fps), abs=0.001)
 
 
 def test_probe_tells_what_the_streams_are(tmp_path: Path) -> None:
-    facts = media.probe(str(write_numbered(tmp_path / "v.mp4", 60, 30, SMALL, audio="aac")), Limits())
+    facts = container.probe(str(write_numbered(tmp_path / "v.mp4", 60, 30, SMALL, audio="aac")), Limits())
     told = {name: facts[name] for name in ("width", "height", "video_codec", "pixel_format", "audio_codec", "is_vfr", "rotation")}
     assert told == {
         "width": 160,
@@ -91,9 +91,9 @@ def test_probe_tells_what_the_streams_are(tmp_path: Path) -> None:
 )
 def test_what_is_over_a_limit_is_too_large(tmp_path: Path, limits: Limits) -> None:
     path = write_numbered(tmp_path / "v.mp4", 30, 30, SMALL)
-    assert media.probe(str(path), Limits())["num_frames"] == 30
+    assert container.probe(str(path), Limits())["num_frames"] == 30
     with pytest.raises(MediaError, match="TOO_LARGE"):
-        media.probe(str(path), limits)
+        container.probe(str(path), limits)
 
 
 def test_a_title_that_is_no_utf8_does_not_matter(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_title_that_is_no_utf8_does_not_matter(tmp_path: Path) -> None:
     data = path.read_bytes()
     assert b"Lavf" in data
     path.write_bytes(data.replace(b"Lavf", b"\xe9\xff\xfe\xe8"))
-    assert media.probe(str(path), Limits())["num_frames"] == 30
+    assert container.probe(str(path), Limits())["num_frames"] == 30
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ DEFAULT, OTHER = Disposition.default, Disposition(0)
 
 
 def track_width(path: Path) -> int:
-    with media.open_video(str(path), Limits()) as video:
+    with container.open_video(str(path), Limits()) as video:
         return video.stream.width
 
 

@@ -12,8 +12,8 @@ from av.video.frame import VideoFrame
 from pydantic import ValidationError
 
 from tests.footage import draw, numbers, read_number
-from udfs import encode, encoding
-from udfs.encoding import Params
+from udfs.video import encoder_options, mp4_writer
+from udfs.video.encoder_options import Params
 
 STAND_IN = """#!/bin/sh
 # Lists libopenh264 and encodes with mpeg4 in its place.
@@ -41,7 +41,7 @@ def write(
 ) -> Path:
     """Encode numbered pictures that are shown at the given times."""
     pictures = [VideoFrame.from_ndarray(draw(k, (320, 240)), format="rgb24") for k in range(len(times_s))]
-    writer = encode.Writer(str(path), params, pictures[0], fps, bit_rate_k)
+    writer = mp4_writer.Writer(str(path), params, pictures[0], fps, bit_rate_k)
     for at_s, picture in zip(times_s, pictures, strict=True):
         writer.add(at_s, picture)
     writer.close(end_s)
@@ -59,28 +59,28 @@ def even(count: int, fps: float = 30.0) -> list[float]:
 
 def has_libopenh264() -> bool:
     try:
-        return bool(encoding.program(Params(encoder="libopenh264")))
-    except encode.EncoderError:
+        return bool(encoder_options.program(Params(encoder="libopenh264")))
+    except mp4_writer.EncoderError:
         return False
 
 
 def works(params: Params) -> bool:
     try:
-        encode.check_encoder(params)
-    except encode.EncoderError:
+        mp4_writer.check_encoder(params)
+    except mp4_writer.EncoderError:
         return False
     return True
 
 
 @pytest.mark.parametrize("encoder", ["libx264", "libvpx-vp9", "libsvtav1"])
 def test_the_wheels_encoders_work(encoder: str) -> None:
-    encode.check_encoder(Params(encoder=encoder))  # type: ignore[arg-type]
+    mp4_writer.check_encoder(Params(encoder=encoder))  # type: ignore[arg-type]
 
 
 @pytest.mark.skipif(works(Params(encoder="h264_nvenc")), reason="this machine has NVENC")
 def test_a_missing_gpu_is_one_line_that_names_another_encoder() -> None:
-    with pytest.raises(encode.EncoderError, match=r"^h264_nvenc does not work here \(.*\): .*libx264.*$") as raised:
-        encode.check_encoder(Params(encoder="h264_nvenc"))
+    with pytest.raises(mp4_writer.EncoderError, match=r"^h264_nvenc does not work here \(.*\): .*libx264.*$") as raised:
+        mp4_writer.check_encoder(Params(encoder="h264_nvenc"))
     assert "\n" not in str(raised.value)
 
 
@@ -91,8 +91,8 @@ def test_nvenc_encodes_every_frame(tmp_path: Path) -> None:
 
 
 def test_an_unknown_preset_is_one_line_that_names_it() -> None:
-    with pytest.raises(encode.EncoderError, match=r"libx264 .*fastest.*check preset"):
-        encode.check_encoder(Params(preset="fastest"))
+    with pytest.raises(mp4_writer.EncoderError, match=r"libx264 .*fastest.*check preset"):
+        mp4_writer.check_encoder(Params(preset="fastest"))
 
 
 def test_an_unknown_encoder_is_refused_with_the_settings() -> None:
@@ -101,20 +101,20 @@ def test_an_unknown_encoder_is_refused_with_the_settings() -> None:
 
 
 def test_options_are_for_constant_quality_or_for_a_bit_rate() -> None:
-    assert encoding.options(Params(), None)["crf"] == "20"
-    assert encoding.options(Params(crf=30), None)["crf"] == "30"
-    assert encoding.options(Params(encoder="h264_nvenc"), None) | {"cq": "21", "rc": "vbr"} == encoding.options(
+    assert encoder_options.options(Params(), None)["crf"] == "20"
+    assert encoder_options.options(Params(crf=30), None)["crf"] == "30"
+    assert encoder_options.options(Params(encoder="h264_nvenc"), None) | {"cq": "21", "rc": "vbr"} == encoder_options.options(
         Params(encoder="h264_nvenc"), None
     )
-    assert encoding.options(Params(encoder="libvpx-vp9"), None)["b"] == "0"  # else its crf is a bound, not an aim
-    rated = encoding.options(Params(crf=30), 900)
+    assert encoder_options.options(Params(encoder="libvpx-vp9"), None)["b"] == "0"  # else its crf is a bound, not an aim
+    rated = encoder_options.options(Params(crf=30), 900)
     assert rated["b"] == "900k"
     assert "crf" not in rated
 
 
 def test_the_encoders_preset_has_its_own_name() -> None:
-    assert encoding.options(Params(preset="medium"), None)["preset"] == "medium"
-    assert encoding.options(Params(encoder="libvpx-vp9", preset="8"), None)["cpu-used"] == "8"
+    assert encoder_options.options(Params(preset="medium"), None)["preset"] == "medium"
+    assert encoder_options.options(Params(encoder="libvpx-vp9", preset="8"), None)["cpu-used"] == "8"
 
 
 def test_a_higher_crf_makes_a_smaller_file(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_equal_frames_give_equal_bytes(tmp_path: Path) -> None:
 
 def test_a_frame_of_the_sources_key_frame_type_is_no_key_frame(tmp_path: Path) -> None:
     frame = VideoFrame.from_ndarray(draw(0, (320, 240)), format="rgb24").reformat(format="yuv420p")
-    writer = encode.Writer(str(tmp_path / "a.mp4"), Params(), frame, Fraction(30))
+    writer = mp4_writer.Writer(str(tmp_path / "a.mp4"), Params(), frame, Fraction(30))
     for k in range(10):
         frame.pict_type = 1
         writer.add(k / 30, frame)
@@ -166,28 +166,28 @@ def test_a_frame_of_the_sources_key_frame_type_is_no_key_frame(tmp_path: Path) -
 
 
 def test_no_ffmpeg_program_is_one_line_that_names_the_setting() -> None:
-    with pytest.raises(encode.EncoderError, match=r"there is no /nowhere/ffmpeg: set clip\.ffmpeg or use libx264"):
-        encode.check_encoder(Params(encoder="libopenh264", ffmpeg="/nowhere/ffmpeg"))
+    with pytest.raises(mp4_writer.EncoderError, match=r"there is no /nowhere/ffmpeg: set clip\.ffmpeg or use libx264"):
+        mp4_writer.check_encoder(Params(encoder="libopenh264", ffmpeg="/nowhere/ffmpeg"))
 
 
 def test_a_program_without_the_encoder_is_one_line(tmp_path: Path) -> None:
     without = program(tmp_path, "#!/bin/sh\necho ' V....D libx264'\n")
-    with pytest.raises(encode.EncoderError, match="was built without libopenh264"):
-        encode.check_encoder(Params(encoder="libopenh264", ffmpeg=without))
+    with pytest.raises(mp4_writer.EncoderError, match="was built without libopenh264"):
+        mp4_writer.check_encoder(Params(encoder="libopenh264", ffmpeg=without))
 
 
 def test_a_program_that_fails_is_one_line_with_its_own_words(tmp_path: Path) -> None:
     failing = program(
         tmp_path, "#!/bin/sh\ncase \"$*\" in *-encoders*) echo ' V libopenh264 x';; *) echo no luck >&2; exit 1;; esac\n"
     )
-    with pytest.raises(encode.EncoderError, match="no luck"):
-        encode.check_encoder(Params(encoder="libopenh264", ffmpeg=failing))
+    with pytest.raises(mp4_writer.EncoderError, match="no luck"):
+        mp4_writer.check_encoder(Params(encoder="libopenh264", ffmpeg=failing))
 
 
 @pytest.mark.skipif(subprocess.call("command -v ffmpeg >/dev/null", shell=True) != 0, reason="no ffmpeg program")
 def test_an_external_program_gets_every_frame_and_time(tmp_path: Path) -> None:
     params = Params(encoder="libopenh264", crf=3, ffmpeg=program(tmp_path, STAND_IN))
-    encode.check_encoder(params)
+    mp4_writer.check_encoder(params)
     uneven = [0.0, 0.1, 0.2, 0.25, 0.5]
     path = write(tmp_path / "a.mp4", params, uneven, end_s=0.6)
     assert numbers(path) == [0, 1, 2, 3, 4]
@@ -207,7 +207,7 @@ def test_a_frame_too_small_for_its_colour_is_refused(tmp_path: Path) -> None:
     from udfs.core.errors import MediaError
 
     with pytest.raises(MediaError, match="UNSUPPORTED: a frame of 1x40 pixels"):
-        encode.Writer(str(tmp_path / "a.mp4"), Params(), VideoFrame(1, 40, "yuv444p"), Fraction(30))
+        mp4_writer.Writer(str(tmp_path / "a.mp4"), Params(), VideoFrame(1, 40, "yuv444p"), Fraction(30))
 
 
 def program(folder: Path, script: str) -> str:

@@ -11,8 +11,8 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
 from udfs.core.errors import MediaError
-from udfs.picture import SQUARE, Orientation, is_hdr, orientation, true_size
-from udfs.tonemap import Mapper
+from udfs.video.picture import SQUARE, Orientation, is_hdr, orientation, true_size
+from udfs.video.tonemap import Mapper
 
 Pixels = npt.NDArray[np.uint8]
 Size = tuple[int, int]  # width, height, pixels

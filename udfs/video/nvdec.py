@@ -21,7 +21,7 @@ from av.video.stream import VideoStream
 from udfs.core import gpu_device
 from udfs.core.gpu_device import Task
 from udfs.core.task_resources import Resources
-from udfs.heard import heard, last
+from udfs.video.ffmpeg_log import heard, last
 
 log = logging.getLogger("reelmill")
 

@@ -11,15 +11,15 @@ from itertools import islice, takewhile
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from udfs import media
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits, Tally
-from udfs.decoding import packets_from
 from udfs.demux.timeline import Timing
-from udfs.media import BOUNDARY_TOLERANCE_S as TOLERANCE_S
-from udfs.media import Video
-from udfs.mux import Picture
 from udfs.storage.remote_file import AnyPath
+from udfs.video import container
+from udfs.video.container import BOUNDARY_TOLERANCE_S as TOLERANCE_S
+from udfs.video.container import Video
+from udfs.video.decode import packets_from
+from udfs.video.mux import Picture
 
 REORDER_S = 1.0  # no B-frame lies further from where it is shown
 HOLDABLE = {"h264", "hevc", "av1", "vp9", "mpeg4"}  # what mp4 may hold and players look for there
@@ -104,7 +104,7 @@ def picture(path: AnyPath, cut: Cut, start_s: float, reach_s: float, limits: Lim
 
     @contextmanager
     def opened() -> Iterator[tuple[VideoStream, Iterator[Packet[VideoStream]]]]:
-        with media.open_video(path, limits, timing=timing) as video:
+        with container.open_video(path, limits, timing=timing) as video:
             demuxed = _nonempty_packets(video, start_s - reach_s)
             run = islice(demuxed, cut.first, cut.first + len(cut.pts) + len(cut.dropped))
             yield video.stream, _shifted((packet for i, packet in enumerate(run) if i not in cut.dropped), cut)

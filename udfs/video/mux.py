@@ -13,14 +13,14 @@ import av.error
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from udfs import encode, media
 from udfs.audio import audio_writer, soundtrack
 from udfs.audio.audio_writer import Way
 from udfs.core.heartbeat import beat
 from udfs.demux.timeline import Timing
-from udfs.media import Limits
-from udfs.picture import SQUARE, sample_aspect
 from udfs.storage.remote_file import AnyPath
+from udfs.video import container, mp4_writer
+from udfs.video.container import Limits
+from udfs.video.picture import SQUARE, sample_aspect
 
 REORDERED = 32  # packets at the end, among which the one shown last is found
 WAYS: tuple[Way, ...] = ("copy", "encode")  # attempts to take the sound, in order
@@ -84,7 +84,7 @@ def _from_start(sound: Sound) -> Sound:
 def _loss(sound: Sound, problem: str, limits: Limits) -> str | None:
     """The warning of a clip that goes without its sound."""
     coverage = audio_writer.Coverage()
-    with media.open_video(sound.path, limits, timing=sound.timing) as source:
+    with container.open_video(sound.path, limits, timing=sound.timing) as source:
         audio_writer.measure(source, _from_start(sound).stretch, coverage)
     coverage.problem = problem
     return coverage.warning
@@ -92,7 +92,7 @@ def _loss(sound: Sound, problem: str, limits: Limits) -> str | None:
 
 def facts(path: str, limits: Limits) -> dict[str, Any]:
     """What a finished mp4 holds, as its header says."""
-    with media.open_video(path, limits) as video:
+    with container.open_video(path, limits) as video:
         sound = next(iter(video.container.streams.audio), None)
         return {
             "width": video.stream.width,
@@ -111,7 +111,7 @@ def whole(path: str, limits: Limits) -> Picture:
 
     @contextmanager
     def opened() -> Iterator[tuple[VideoStream, Iterator[Packet[VideoStream]]]]:
-        with media.open_video(path, limits) as video:
+        with container.open_video(path, limits) as video:
             packets = (packet for packet in video.container.demux(video.stream) if packet.size)
             yield video.stream, _extend_last(packets, video.stream.duration or 0)
 
@@ -134,7 +134,7 @@ def _extend_last(packets: Iterator[Packet[VideoStream]], end: int) -> Iterator[P
 def _write(target: str, picture: Picture, limits: Limits, track: _Track | None = None) -> None:
     with ExitStack() as opened:
         template, packets = opened.enter_context(picture())
-        out = opened.enter_context(encode.create(target))
+        out = opened.enter_context(mp4_writer.create(target))
         stream = out.add_stream_from_template(template, opaque=True)  # by codec: there may be no encoder of the decoder's name
         stream.time_base = template.time_base
         if (aspect := sample_aspect(template)) != (template.codec_context.sample_aspect_ratio or SQUARE):
@@ -142,7 +142,7 @@ def _write(target: str, picture: Picture, limits: Limits, track: _Track | None =
         tracks: list[Iterable[Packet[Any]]] = [_onto(packets, stream)]
         if track is not None:
             sound = track.sound
-            source = opened.enter_context(media.open_video(sound.path, limits, timing=sound.timing))
+            source = opened.enter_context(container.open_video(sound.path, limits, timing=sound.timing))
             tracks.append(audio_writer.packets(source, sound.stretch, out, track.way, track.coverage))
         for packet in heapq.merge(*tracks, key=_decode_time):
             beat()

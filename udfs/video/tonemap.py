@@ -14,7 +14,7 @@ from av.filter.graph import Graph
 from av.video.frame import VideoFrame
 
 from udfs.core.errors import MediaError
-from udfs.picture import HLG, RANGES, SPACES, side_data
+from udfs.video.picture import HLG, RANGES, SPACES, side_data
 
 Array = npt.NDArray[np.float64]
 

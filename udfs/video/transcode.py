@@ -9,12 +9,12 @@ from typing import Any
 import av.error
 from av.video.frame import VideoFrame
 
-from udfs import encode, media
 from udfs.core.errors import MediaError
 from udfs.core.limits import Tally
-from udfs.encoding import NVENC, EncoderError, Params, fallback
-from udfs.media import BOUNDARY_TOLERANCE_S, Video
-from udfs.picture import sample_aspect
+from udfs.video import container, mp4_writer
+from udfs.video.container import BOUNDARY_TOLERANCE_S, Video
+from udfs.video.encoder_options import NVENC, EncoderError, Params, fallback
+from udfs.video.picture import sample_aspect
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Take:
     bit_rate_k: int | None = None
     gpu: int = 0
     tally: Tally = field(default_factory=Tally)
-    writer: encode.Writer | None = None
+    writer: mp4_writer.Writer | None = None
     error: MediaError | None = None
 
     @property
@@ -72,7 +72,7 @@ class Take:
         if self.writer is not None:
             self.writer.abandon()
 
-    def _opened(self, frame: VideoFrame, video: Video) -> encode.Writer:
+    def _opened(self, frame: VideoFrame, video: Video) -> mp4_writer.Writer:
         try:
             return self._writer(frame, video)
         except av.error.FFmpegError:
@@ -82,14 +82,14 @@ class Take:
         self.params = fallback(self.params)
         return self._writer(frame, video)
 
-    def _writer(self, frame: VideoFrame, video: Video) -> encode.Writer:
+    def _writer(self, frame: VideoFrame, video: Video) -> mp4_writer.Writer:
         aspect = sample_aspect(video.stream)
-        return encode.Writer(self.path, self.params, frame, video.framerate, self.bit_rate_k, self.gpu, aspect)
+        return mp4_writer.Writer(self.path, self.params, frame, video.framerate, self.bit_rate_k, self.gpu, aspect)
 
     def _refused(self, error: av.error.FFmpegError | EncoderError) -> MediaError:
         if isinstance(error, OSError | MemoryError):  # a full disk is not the picture's fault
             raise error
-        encode.check_encoder(self.params, self.gpu)  # loud, if the encoder refuses everything
+        mp4_writer.check_encoder(self.params, self.gpu)  # loud, if the encoder refuses everything
         return MediaError("UNSUPPORTED", f"{self.params.encoder} refuses the frames: {getattr(error, 'strerror', error)}")
 
 
@@ -102,7 +102,7 @@ def taken(takes: list[Take], video: Video) -> Iterator[Take]:
     errors = video.tally.errors
     start_s, end_s = min(take.begin_s for take in takes), max(take.span["end_s"] for take in takes)
     try:
-        for at_s, frame in media.frames(video, start_s, end_s):
+        for at_s, frame in container.frames(video, start_s, end_s):
             reached_s = at_s + BOUNDARY_TOLERANCE_S
             while waiting and waiting[-1].begin_s <= reached_s:
                 rolling.append(waiting.pop())

@@ -27,30 +27,31 @@ from jobs.settings import Settings, SettingsError, load
 from tests import clips
 from tests.footage import draw, numbers, write_numbered
 from tests.test_clip import one, unit
-from udfs import analyze, clip, encode, encoding, media, nvidia, sampling, sandbox, scaling, transcode
+from udfs import analyze, clip, sampling, sandbox
 from udfs.batching import Env, Row
 from udfs.core.errors import MediaError
 from udfs.core.gpu_device import Task, index
 from udfs.core.limits import Limits
 from udfs.core.task_resources import Resources
 from udfs.storage import access
-from udfs.upright import Upright
+from udfs.video import container, encoder_options, mp4_writer, nvdec, rescale, transcode
+from udfs.video.normalize import Upright
 
-NVENC = encoding.Params(encoder="h264_nvenc")
+NVENC = encoder_options.Params(encoder="h264_nvenc")
 
 
 def nvenc_works() -> bool:
     try:
-        encode.check_encoder(NVENC)
-    except encode.EncoderError:
+        mp4_writer.check_encoder(NVENC)
+    except mp4_writer.EncoderError:
         return False
     return True
 
 
 def nvdec_works() -> bool:
     try:
-        nvidia.check(0)
-    except nvidia.DecoderError:
+        nvdec.check(0)
+    except nvdec.DecoderError:
         return False
     return True
 
@@ -69,7 +70,7 @@ def env(tmp_path: Path) -> Env:
 @pytest.fixture(autouse=True)
 def fresh() -> None:
     """Nothing is remembered of an earlier test's tries, here or in the child."""
-    for tried in (encode.usable, nvidia.decoder):
+    for tried in (mp4_writer.usable, nvdec.decoder):
         tried.cache_clear()
     sandbox.stop()
 
@@ -98,17 +99,17 @@ def refused(name: str, value: str) -> int:
 
 @pytest.mark.parametrize("bit_rate_k", [None, 900])
 def test_nvenc_knows_every_option_and_its_value(bit_rate_k: int | None) -> None:
-    given = encoding.options(NVENC, bit_rate_k, gpu=1)
+    given = encoder_options.options(NVENC, bit_rate_k, gpu=1)
     assert {name: refused(name, value) for name, value in given.items()} == dict.fromkeys(given, 0)
-    assert [refused("preset", preset) for preset in encoding.NVENC_PRESETS] == [0] * 7
+    assert [refused("preset", preset) for preset in encoder_options.NVENC_PRESETS] == [0] * 7
     assert refused("temporal-qa", "1") < 0
     assert refused("tune", "best") < 0
-    assert refused("cq", str(encoding.NVENC_MAX_CQ)) == 0
-    assert refused("cq", str(encoding.NVENC_MAX_CQ + 1)) < 0
+    assert refused("cq", str(encoder_options.NVENC_MAX_CQ)) == 0
+    assert refused("cq", str(encoder_options.NVENC_MAX_CQ + 1)) < 0
 
 
 def test_nvenc_is_told_a_constant_quality_and_its_gpu() -> None:
-    assert encoding.options(NVENC, None, gpu=2) == {
+    assert encoder_options.options(NVENC, None, gpu=2) == {
         "preset": "p4",
         "rc": "vbr",
         "cq": "21",
@@ -119,9 +120,9 @@ def test_nvenc_is_told_a_constant_quality_and_its_gpu() -> None:
         "rc-lookahead": "20",
         "gpu": "2",
     }
-    assert encoding.options(dataclasses.replace(NVENC, crf=30), None)["cq"] == "30"
-    assert "cq" not in encoding.options(NVENC, 900)
-    assert "gpu" not in encoding.options(encoding.Params(), None, gpu=2)
+    assert encoder_options.options(dataclasses.replace(NVENC, crf=30), None)["cq"] == "30"
+    assert "cq" not in encoder_options.options(NVENC, 900)
+    assert "gpu" not in encoder_options.options(encoder_options.Params(), None, gpu=2)
 
 
 @pytest.mark.parametrize("override", ["clip.preset=slow", "clip.crf=52"])
@@ -153,7 +154,7 @@ def test_what_takes_nvencs_place_encodes_as_it_always_does(tmp_path: Path, env: 
 @without_nvenc
 def test_without_a_fallback_the_task_fails_in_one_line(tmp_path: Path, env: Env) -> None:
     row = unit(write_numbered(tmp_path / "a.mp4", 30, size=(160, 120)), (0, 30), fingerprint="f", duration_s=1.0)
-    with pytest.raises(encode.EncoderError, match=r"^h264_nvenc does not work here \(.+\): it takes a GPU") as raised:
+    with pytest.raises(mp4_writer.EncoderError, match=r"^h264_nvenc does not work here \(.+\): it takes a GPU") as raised:
         next(clip.rows(iter([pd.DataFrame([row])]), clip.Params(encoder="h264_nvenc", fallback=""), env))
     assert "\n" not in str(raised.value)
 
@@ -162,7 +163,7 @@ def test_without_a_fallback_the_task_fails_in_one_line(tmp_path: Path, env: Env)
 def test_a_clip_that_nvenc_does_not_open_is_encoded_all_the_same(tmp_path: Path) -> None:
     path = write_numbered(tmp_path / "a.mp4", 20, size=(160, 120))
     take = transcode.Take({"start_s": 0.0, "end_s": 20 / 30}, str(tmp_path / "made.mp4"), NVENC)
-    with media.open_video(str(path), Limits()) as video:
+    with container.open_video(str(path), Limits()) as video:
         (done,) = transcode.taken([take], video)
     assert done.finish() == 0
     assert (done.params.encoder, numbers(tmp_path / "made.mp4")) == ("libx264", list(range(20)))
@@ -184,15 +185,15 @@ def test_the_driver_needs_no_nvenc_but_what_takes_its_place(capsys: pytest.Captu
 @without_nvdec
 def test_without_nvdec_software_decodes_and_one_warning_tells(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "reelmill"):
-        assert [nvidia.decoder(0), nvidia.decoder(0)] == [None, None]
+        assert [nvdec.decoder(0), nvdec.decoder(0)] == [None, None]
     assert [line[:32] for line in caplog.messages] == ["NVDEC does not decode on GPU 0 ("]
     assert caplog.messages[0].endswith("): videos are decoded in software")
 
 
 def test_the_clip_that_nvdec_is_tried_with_is_one() -> None:
     context = av.CodecContext.create("h264", "r")
-    frames = [frame for packet in [*nvidia._probe(), None] for frame in context.decode(packet)]
-    assert [(frame.width, frame.height, frame.format.name) for frame in frames] == [(256, 256, "yuv420p")] * nvidia.PROBE_FRAMES
+    frames = [frame for packet in [*nvdec._probe(), None] for frame in context.decode(packet)]
+    assert [(frame.width, frame.height, frame.format.name) for frame in frames] == [(256, 256, "yuv420p")] * nvdec.PROBE_FRAMES
 
 
 @without_nvdec
@@ -222,7 +223,7 @@ def test_what_fails_on_a_card_is_decoded_again_in_software(tmp_path: Path, env: 
     row["source_version"] = access.version(str(path))
     plain = clip.cut(row, clip.Params(audio="drop"), env)
     opened = watch_opening(monkeypatch)
-    monkeypatch.setattr(nvidia, "decoder", lambda gpu: nvidia._accel(gpu, or_software=True))  # as if it had worked a moment ago
+    monkeypatch.setattr(nvdec, "decoder", lambda gpu: nvdec._accel(gpu, or_software=True))  # as if it had worked a moment ago
     asked = clip.cut(row, clip.Params(hwaccel="cuda", audio="drop"), env)
     assert asked == plain
     assert [made.get("failed_code") for made in asked] == [None, None, "PARTIAL"]
@@ -234,17 +235,17 @@ def test_what_fails_on_a_card_is_decoded_again_in_software(tmp_path: Path, env: 
 
 def watch_opening(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
     """What is opened from now on, and whether on a card."""
-    opened, open_video = list[tuple[str, bool]](), media.open_video
+    opened, open_video = list[tuple[str, bool]](), container.open_video
 
     def watched(path: str, limits: Limits, accel: HWAccel | None = None, *more: Any, **named: Any) -> Any:
         opened.append((path, accel is not None))
         return open_video(path, limits, accel, *more, **named)
 
-    monkeypatch.setattr(media, "open_video", watched)
+    monkeypatch.setattr(container, "open_video", watched)
     return opened
 
 
-def analyzed(path: Path, env: Env, hwaccel: nvidia.Hwaccel, **facts: int) -> Row:
+def analyzed(path: Path, env: Env, hwaccel: nvdec.Hwaccel, **facts: int) -> Row:
     (signals,) = analyze.measure(clips.row(path) | facts, analyze.Settings(analyze.Params(hwaccel=hwaccel)), env)
     return signals
 
@@ -252,10 +253,10 @@ def analyzed(path: Path, env: Env, hwaccel: nvidia.Hwaccel, **facts: int) -> Row
 @without_nvdec
 def test_a_card_that_opens_nothing_costs_no_video(tmp_path: Path) -> None:
     path = write_numbered(tmp_path / "a.mp4", 10, size=(160, 120))
-    with media.open_video(str(path), Limits(), nvidia._accel(0, or_software=True)) as video:
-        assert len(list(media.frames(video))) == 10
+    with container.open_video(str(path), Limits(), nvdec._accel(0, or_software=True)) as video:
+        assert len(list(container.frames(video))) == 10
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(MediaError, match="CORRUPT"), media.open_video(str(path), Limits(), nvidia._accel(0, or_software=True)):
+    with pytest.raises(MediaError, match="CORRUPT"), container.open_video(str(path), Limits(), nvdec._accel(0, or_software=True)):
         pass
 
 
@@ -267,10 +268,10 @@ def test_the_layout_that_a_card_gives_frames_in_changes_no_picture(coded: str, o
     here = VideoFrame.from_ndarray(draw(5, (320, 240)), format="rgb24").reformat(format=coded, dst_color_range=to)
     there = downloaded(here, on_card)
     assert apart_by(*(Upright(frame)(frame).to_ndarray() for frame in (here, there))) <= apart
-    assert apart_by(*(sampling.luma(frame, scaling.Scaler()) for frame in (here, there))) == 0
-    assert apart_by(*(scaling.upright(frame, (160, 120), scaling.Scaler()) for frame in (here, there))) == 0
+    assert apart_by(*(sampling.luma(frame, rescale.Scaler()) for frame in (here, there))) == 0
+    assert apart_by(*(rescale.upright(frame, (160, 120), rescale.Scaler()) for frame in (here, there))) == 0
     assert (
-        apart_by(*(scaling.scaled(frame, (160, 120), "yuv420p", scaling.Scaler()).to_ndarray() for frame in (here, there))) == 0
+        apart_by(*(rescale.scaled(frame, (160, 120), "yuv420p", rescale.Scaler()).to_ndarray() for frame in (here, there))) == 0
     )
 
 
@@ -418,7 +419,7 @@ def test_nvenc_keeps_a_quality_and_not_a_rate(tmp_path: Path) -> None:
 
 def encoded(path: Path, pictures: list[NDArray[np.uint8]], crf: int) -> int:
     frames = [VideoFrame.from_ndarray(picture, format="rgb24") for picture in pictures]
-    writer = encode.Writer(str(path), dataclasses.replace(NVENC, crf=crf), frames[0], Fraction(30))
+    writer = mp4_writer.Writer(str(path), dataclasses.replace(NVENC, crf=crf), frames[0], Fraction(30))
     for k, frame in enumerate(frames):
         writer.add(k / 30, frame)
     writer.close(len(frames) / 30)
@@ -447,9 +448,9 @@ def test_what_is_too_wide_for_nvenc_is_encoded_by_libx264(tmp_path: Path, env: E
 @pytest.mark.parametrize(("size", "options"), [((320, 240), {}), ((322, 182), {"x264-params": "bframes=3:ref=4"})])
 def test_nvdec_decodes_to_the_bit(tmp_path: Path, size: tuple[int, int], options: dict[str, str]) -> None:
     path = str(write_numbered(tmp_path / "a.mp4", 90, size=size, options=options, gop=30))
-    accel = nvidia.decoder(0)
-    with media.open_video(path, Limits()) as here, media.open_video(path, Limits(), accel) as there:
-        both = list(zip(media.frames(here, 0.4, 2.5), media.frames(there, 0.4, 2.5), strict=True))
+    accel = nvdec.decoder(0)
+    with container.open_video(path, Limits()) as here, container.open_video(path, Limits(), accel) as there:
+        both = list(zip(container.frames(here, 0.4, 2.5), container.frames(there, 0.4, 2.5), strict=True))
     assert {frame.format.name for _, (_, frame) in both} == {"nv12"}
     assert [at_s for (at_s, _), _ in both] == [at_s for _, (at_s, _) in both]
     assert all(np.array_equal(a.to_ndarray(), b.reformat(format="yuv420p").to_ndarray()) for (_, a), (_, b) in both)
@@ -489,8 +490,8 @@ def test_signals_with_nvdec_are_those_of_pictures(tmp_path: Path, env: Env) -> N
 @with_nvdec
 def test_a_hidden_left_edge_is_left_to_software(tmp_path: Path, env: Env) -> None:
     path = write_numbered(tmp_path / "a.mp4", 30, options={"x264-params": "crop-rect=16,8,0,0"})
-    with pytest.raises(MediaError, match="UNSUPPORTED"), media.open_video(str(path), Limits(), nvidia.decoder(0)) as video:
-        list(media.frames(video))
+    with pytest.raises(MediaError, match="UNSUPPORTED"), container.open_video(str(path), Limits(), nvdec.decoder(0)) as video:
+        list(container.frames(video))
     row = unit(path, (0, 30))
     asked, plain = (one(row, env, hwaccel=hwaccel) for hwaccel in ("cuda", "none"))
     assert asked == plain
@@ -506,4 +507,4 @@ def test_a_codec_that_nvdec_lacks_is_decoded_in_software(tmp_path: Path, env: En
 @pytest.mark.gpu
 @with_nvdec
 def test_the_childs_limit_leaves_room_for_cuda() -> None:
-    sandbox.call(nvidia.check, 0, timeout_s=60, memory_mb=Limits().with_cuda().memory_mb)
+    sandbox.call(nvdec.check, 0, timeout_s=60, memory_mb=Limits().with_cuda().memory_mb)

@@ -14,15 +14,16 @@ from PIL import Image
 
 from tests import clips, oddities
 from tests.footage import Rgb, draw, read_number, rgb
-from udfs import analyze, clip, frames, media
+from udfs import analyze, clip, frames
 from udfs.batching import Row
 from udfs.clip import Params
 from udfs.core.limits import Limits
-from udfs.deinterlace import Deinterlacer
-from udfs.picture import HLG, Orientation, field_order, orientation, true_size
 from udfs.storage import access
-from udfs.tonemap import WHITE_NITS, compress, hlg_nits, pq_nits, pq_signal
-from udfs.upright import ASPECT_CHANGED, SIZE_CHANGED, Upright
+from udfs.video import container
+from udfs.video.deinterlace import Deinterlacer
+from udfs.video.normalize import ASPECT_CHANGED, SIZE_CHANGED, Upright
+from udfs.video.picture import HLG, Orientation, field_order, orientation, true_size
+from udfs.video.tonemap import WHITE_NITS, compress, hlg_nits, pq_nits, pq_signal
 
 ANAMORPHIC = Fraction(64, 45)  # of 640x512 shown as 16:9
 FLIPS: dict[tuple[float, bool, bool], Any] = {  # degrees, mirrored across, mirrored down -> what NumPy does to the coded picture
@@ -37,7 +38,7 @@ FLIPS: dict[tuple[float, bool, bool], Any] = {  # degrees, mirrored across, mirr
 
 def cut(path: Path, folder: Path, **settings: Any) -> Row:
     """The row of the only clip of a whole file."""
-    facts = media.probe(str(path), Limits())
+    facts = container.probe(str(path), Limits())
     span = {"clip_id": path.name.replace(".", "_"), "start_s": 0.0, "end_s": facts["duration_s"], "start_frame": None}
     unit = facts | {"video_id": "v", "uri": str(path), "source_version": access.version(str(path))}
     (row,) = clip.cut(unit | {"spans": [span | {"end_frame": None}]}, Params(**settings), clips.env(folder))
@@ -63,7 +64,7 @@ def test_the_clip_keeps_the_shape_of_its_pixels(tmp_path: Path, mode: str) -> No
     made = cut(path, tmp_path, mode=mode)
     assert aspect(made["uri"]) == ANAMORPHIC
     assert (made["width"], made["height"], made["sample_aspect_ratio"]) == (640, 512, pytest.approx(64 / 45))
-    assert media.probe(str(path), Limits())["sample_aspect_ratio"] == pytest.approx(64 / 45)
+    assert container.probe(str(path), Limits())["sample_aspect_ratio"] == pytest.approx(64 / 45)
 
 
 def test_a_quarter_of_a_turn_turns_the_pixels_too(tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ def test_a_quarter_of_a_turn_turns_the_pixels_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["transcode", "copy"])
 def test_an_absurd_aspect_is_none(tmp_path: Path, stated: Fraction, mode: str) -> None:
     path = oddities.write(tmp_path / "a.mp4", oddities.numbered(10), aspect=stated)
-    assert media.probe(str(path), Limits())["sample_aspect_ratio"] == 1
+    assert container.probe(str(path), Limits())["sample_aspect_ratio"] == 1
     assert aspect(cut(path, tmp_path, mode=mode)["uri"]) in (None, 1)
 
 
@@ -116,7 +117,7 @@ def test_a_mirrored_picture_comes_out_the_right_way_round(tmp_path: Path, matrix
     inverse = next(p for p in (lambda p: p, np.fliplr, np.flipud, *_turns()) if np.array_equal(FLIPS[matrix](p(right)), right))
     coded = np.ascontiguousarray(inverse(right))
     path = oddities.write(tmp_path / "a.mp4", iter([oddities.shown(coded)] * 12), matrix=matrix)
-    facts = media.probe(str(path), Limits())
+    facts = container.probe(str(path), Limits())
     assert facts["is_mirrored"] == (matrix[1] or matrix[2])
     made = cut(path, tmp_path, mode=mode)
     assert (made["width"], made["height"]) == (320, 240)
@@ -149,7 +150,7 @@ WOVEN = {"flags": "+ilme+ildct", "x264-params": "interlaced=1:tff=1"}
 
 def test_interlaced_frames_become_as_many_progressive_ones(tmp_path: Path) -> None:
     path = oddities.write(tmp_path / "a.mp4", oddities.interlaced(30), options=WOVEN)
-    assert media.probe(str(path), Limits())["field_order"] == "tt"
+    assert container.probe(str(path), Limits())["field_order"] == "tt"
     woven, plain = (cut(path, tmp_path / mode, deinterlace=mode, crf=12) for mode in ("off", "auto"))
     for made, least, most in ((woven, 3, 1e9), (plain, -1, 0.2)):
         shown = decoded(made["uri"])
@@ -196,10 +197,10 @@ def test_progressive_frames_are_not_touched() -> None:
 
 def test_what_is_said_of_colour_is_read_by_ffmpegs_names(tmp_path: Path) -> None:
     path = oddities.write(tmp_path / "a.mp4", (oddities.as_hdr(oddities.bars(), 16) for _ in range(3)), "libx265")
-    facts = media.probe(str(path), Limits())
+    facts = container.probe(str(path), Limits())
     names = ("color_primaries", "color_transfer", "color_space", "color_range", "bit_depth", "is_hdr", "field_order")
     assert [facts[name] for name in names] == ["bt2020", "smpte2084", "bt2020nc", "tv", 10, True, "progressive"]
-    plain = media.probe(str(oddities.write(tmp_path / "b.mp4", oddities.numbered(3))), Limits())
+    plain = container.probe(str(oddities.write(tmp_path / "b.mp4", oddities.numbered(3))), Limits())
     assert [plain[name] for name in names] == [None, None, None, plain["color_range"], 8, False, "progressive"]
 
 
@@ -219,7 +220,7 @@ def test_hdr_becomes_sdr_that_looks_the_same(tmp_path: Path, transfer: int) -> N
 def test_hdr_is_kept_in_ten_bits_if_asked(tmp_path: Path, encoder: str) -> None:
     path = oddities.write(tmp_path / "a.mp4", (oddities.as_hdr(oddities.bars(), 16) for _ in range(6)), "libx265")
     made = cut(path, tmp_path, hdr="keep", encoder=encoder)
-    facts = media.probe(made["uri"], Limits())
+    facts = container.probe(made["uri"], Limits())
     assert (facts["bit_depth"], facts["color_transfer"], facts["color_primaries"]) == (10, "smpte2084", "bt2020")
     assert (made["is_hdr"], made["picture_warning"]) == (True, None)
 
@@ -227,7 +228,7 @@ def test_hdr_is_kept_in_ten_bits_if_asked(tmp_path: Path, encoder: str) -> None:
 def test_hdr_that_an_encoder_keeps_in_eight_bits_is_a_warning(tmp_path: Path) -> None:
     path = oddities.write(tmp_path / "a.mp4", (oddities.as_hdr(oddities.bars(), 16) for _ in range(6)), "libx265")
     made = cut(path, tmp_path, hdr="keep", encoder="libvpx-vp9")
-    assert media.probe(made["uri"], Limits())["color_transfer"] == "smpte2084"
+    assert container.probe(made["uri"], Limits())["color_transfer"] == "smpte2084"
     assert (made["is_hdr"], made["picture_warning"]) == (True, "HDR kept at 8 bits")
 
 

@@ -21,17 +21,17 @@ from udfs.audio import soundtrack
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits as Limits
 from udfs.core.limits import Tally as Tally
-from udfs.decoding import BOUNDARY_TOLERANCE_S as BOUNDARY_TOLERANCE_S
-from udfs.decoding import CLOCKED
-from udfs.decoding import Video as Video
-from udfs.decoding import frames as frames
 from udfs.demux import packet_times, timeline
 from udfs.demux.index_file import IndexFile
 from udfs.demux.timeline import Timing
 from udfs.demux.tracks import video_stream
-from udfs.picture import picture_facts
-from udfs.refusal import refusal
 from udfs.storage.remote_file import AnyPath, RemoteFile, RemotePath, opened, size
+from udfs.video.decode import BOUNDARY_TOLERANCE_S as BOUNDARY_TOLERANCE_S
+from udfs.video.decode import CLOCKED
+from udfs.video.decode import Video as Video
+from udfs.video.decode import frames as frames
+from udfs.video.picture import picture_facts
+from udfs.video.refusal import refusal
 
 # ffconcat and HLS playlists open other files, even from under an .mp4 name: only these demuxers may run.
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,live_flv,asf,ogg,mxf,gxf,dv,dhav,rm,wtv,nut,ivf,yuv4mpegpipe"

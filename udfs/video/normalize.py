@@ -11,8 +11,8 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from udfs.core.errors import MediaError
-from udfs.picture import SQUARE, is_hdr, orientation
-from udfs.tonemap import BT709, Mapper
+from udfs.video.picture import SQUARE, is_hdr, orientation
+from udfs.video.tonemap import BT709, Mapper
 
 TURNS = ((), ("transpose=cclock",), ("hflip", "vflip"), ("transpose=clock",))  # by turns of 90 degrees counter-clockwise
 SAME_SHAPE = 0.01  # relative difference of aspect ratios up to which a frame gets no bars
