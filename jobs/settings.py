@@ -29,9 +29,9 @@ from udfs import (
     proxy,
     quality,
     split,
-    windows,
 )
 from udfs.core import cost, scheduling
+from udfs.frames import windows
 from udfs.storage import access, cleanup, manifest
 from udfs.video import container
 

@@ -32,7 +32,7 @@ from udfs.aesthetic import Params
 from udfs.batching import COST, FAILURE, GPU_COST, Env, Row
 from udfs.checkpoints import MissingModelError
 from udfs.core.errors import MediaError
-from udfs.frames import Pictures
+from udfs.frames.extract import Pictures
 
 ENV = Env(media_root="unused", fingerprint="f" * 16, models=checkpoints.Params(device="cpu"))
 

@@ -20,12 +20,13 @@ from jobs.settings import load
 from tests import tiny
 from tests.footage import read_number, write_numbered
 from tests.outputs import CURATED, keep_only, table
-from udfs import caption, checkpoints, generation, prompts, windows
+from udfs import caption, checkpoints, generation, prompts
 from udfs.batching import COST, FAILURE, GPU_COST, Env, Row
 from udfs.caption import Params, Settings, Told
 from udfs.checkpoints import MissingModelError
 from udfs.core.errors import MediaError
 from udfs.core.task_resources import Resources
+from udfs.frames import windows
 from udfs.generation import Answer, Endpoint, Request, Sampling
 
 ENV = Env(media_root="unused", fingerprint="f" * 16)

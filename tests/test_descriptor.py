@@ -14,7 +14,7 @@ from av.video.stream import VideoStream
 
 from udfs import descriptor
 from udfs.core.limits import Limits
-from udfs.frames import Pictures, even, exactly
+from udfs.frames.extract import Pictures, even, exactly
 
 Clip = list[Pictures]
 COPIES = {  # scale, quantiser (higher is worse), share cut off in all at left, top, right and bottom

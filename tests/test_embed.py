@@ -13,11 +13,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from tests import tiny
 from tests.footage import write_numbered
-from udfs import batching, checkpoints, embed, embedders, frames
+from udfs import batching, checkpoints, embed, embedders
 from udfs.batching import COST, FAILURE, GPU_COST, Env, Row
 from udfs.checkpoints import MissingModelError
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
+from udfs.frames import extract
 
 KNOWN = ["clip_id", "model", "dim", "num_frames", "vector"]
 ENV = Env(media_root="unused", fingerprint="f" * 16)
@@ -139,7 +140,7 @@ def test_a_models_vectors_are_those_of_its_own_call_on_the_same_pictures(clips: 
     done = embedded(clips, embed.Params(model=model, batch_size=3))
     loaded = embedders.load(model, embed.Params(model=model), "cpu")
     for name in ("0", "300", "600", "900"):
-        _, pictures = frames.even(next(row["uri"] for row in clips if row["clip_id"] == name), 8, loaded.fit, Limits())
+        _, pictures = extract.even(next(row["uri"] for row in clips if row["clip_id"] == name), 8, loaded.fit, Limits())
         assert np.allclose(done[name]["vector"], loaded.encode([pictures])[0], atol=1e-6)
         assert (done[name]["model"], done[name]["dim"], done[name]["num_frames"]) == (model, 32, 8)
     assert done["broken"]["failed_code"] == "CORRUPT"

@@ -10,9 +10,10 @@ from PIL import Image, ImageSequence
 
 from tests import clips
 from tests.footage import Rgb, read_number, write_numbered
-from udfs import frames, preview, windows
+from udfs import preview
 from udfs.batching import Row
 from udfs.core.errors import MediaError
+from udfs.frames import extract, windows
 from udfs.video.container import Limits
 
 CUT = windows.Params(window_size=60, remainder_threshold=30)
@@ -80,7 +81,7 @@ def test_a_turned_clip_is_shown_upright(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("level", "lossless"), [(0, True), (1, False), (6, False)])
 def test_level_zero_is_lossless(tmp_path: Path, level: int, lossless: bool) -> None:
     path = write_numbered(tmp_path / "n.mp4", 8)
-    _, original = frames.even(str(path), 8, frames.exactly(320, 240), Limits())
+    _, original = extract.even(str(path), 8, extract.exactly(320, 240), Limits())
     pictures, _ = shown(made(path, compression_level=level, target_fps=30)["previews"][0]["uri"])
     assert len(pictures) == 8
     assert np.array_equal(pictures, original) == lossless

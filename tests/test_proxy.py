@@ -12,7 +12,8 @@ from av.video.reformatter import Colorspace
 
 from tests import clips
 from tests.footage import numbers, read_number, write_numbered
-from udfs import frames, proxy
+from udfs import proxy
+from udfs.frames import extract
 from udfs.video.container import Limits
 
 TYPES = {1: "I", 2: "P", 3: "B"}
@@ -79,7 +80,7 @@ def test_the_picture_types_of_the_clip_do_not_come_along(tmp_path: Path) -> None
 def test_a_turned_clip_has_a_turned_proxy(tmp_path: Path) -> None:
     small = made(write_numbered(tmp_path / "phone.mp4", 8, size=(320, 240), rotation=90))
     assert numbers(small) == [0]
-    _, pictures = frames.even(small, 1, frames.exactly(240, 320), Limits())
+    _, pictures = extract.even(small, 1, extract.exactly(240, 320), Limits())
     assert read_number(pictures[0]) == 0
 
 
@@ -89,7 +90,7 @@ def test_its_colours_are_those_of_the_clip(tmp_path: Path, space: Colorspace, fu
     tags = {"colorspace": "bt709" if space == Colorspace.ITU709 else "smpte170m"}
     path = write_numbered(tmp_path / "n.mp4", 4, fps=4, size=(640, 480), full_range=full_range, options=tags)
     small = made(path, crf=10)
-    (_, theirs), (_, ours) = (frames.even(str(p), 1, frames.exactly(64, 48), Limits()) for p in (path, small))
+    (_, theirs), (_, ours) = (extract.even(str(p), 1, extract.exactly(64, 48), Limits()) for p in (path, small))
     assert np.abs(theirs[0].astype(int) - ours[0].astype(int)).mean() < 2
 
 

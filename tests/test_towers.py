@@ -17,7 +17,7 @@ from tests import tiny
 from udfs import checkpoints, embed, embedders, legacy, towers
 from udfs.checkpoints import MissingModelError
 from udfs.embedders import Model, Vectors
-from udfs.frames import Pictures
+from udfs.frames.extract import Pictures
 
 Sizes = dict[str, Any]
 TEXTS = ["A red ball", "snow covers the cabin and a train crosses the bridge"]

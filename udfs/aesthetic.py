@@ -13,11 +13,12 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from schemas.aesthetics import TABLE
-from udfs import checkpoints, frames
+from udfs import checkpoints
 from udfs.batching import Env, Row
 from udfs.core.errors import MediaError
 from udfs.core.task_resources import EFFORT, Resources
-from udfs.frames import Pictures
+from udfs.frames import extract
+from udfs.frames.extract import Pictures
 from udfs.inference import Call, infer
 from udfs.storage import access
 
@@ -74,7 +75,7 @@ def prepare(row: Row, call: Call, params: Params, env: Env) -> Iterator[Pictures
 def look(uri: str, fps: float, env: Env) -> Pictures:
     """A clip's pictures at a rate; `call` runs it in the sandbox."""
     path = access.own_path(uri, env.sources)
-    [(_, pictures)] = frames.sequence(path, [fps], frames.short_side(SHORT_SIDE), env.limits)
+    [(_, pictures)] = extract.sequence(path, [fps], extract.short_side(SHORT_SIDE), env.limits)
     return pictures
 
 

@@ -16,7 +16,7 @@ from transformers import AutoImageProcessor, CLIPVisionModelWithProjection
 from transformers.utils import logging
 
 from udfs.checkpoints import MissingModelError
-from udfs.frames import Pictures
+from udfs.frames.extract import Pictures
 
 Layer = tuple[torch.Tensor, torch.Tensor]  # weight and bias
 Scores = npt.NDArray[np.float32]

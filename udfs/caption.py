@@ -13,15 +13,16 @@ from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
 from schemas.captions import TABLE
-from udfs import captionchecks, checkpoints, frames, generation, prompts, windowframes, windows
+from udfs import captionchecks, checkpoints, generation, prompts
 from udfs.batching import Env, Row
 from udfs.checkpoints import MissingModelError
 from udfs.core.errors import MediaError
 from udfs.core.task_resources import EFFORT, Resources
+from udfs.frames import extract, window_frames, windows
+from udfs.frames.windows import Window
 from udfs.generation import Answer, Dtype, Endpoint, Engine, EngineName, Request, Sampling, Speech, Video
 from udfs.inference import Call, infer
 from udfs.prompts import Variant
-from udfs.windows import Window
 
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
 ALIASES = {"qwen": "qwen2.5"}
@@ -80,9 +81,9 @@ class Params:
         return self.prompt_text or prompts.CAPTIONS[self.prompt_variant]
 
     @property
-    def bounds(self) -> windowframes.Bounds:
+    def bounds(self) -> window_frames.Bounds:
         """How large frames may be."""
-        return windowframes.Bounds(self.min_frame_tokens, self.max_frame_tokens, self.max_video_tokens)
+        return window_frames.Bounds(self.min_frame_tokens, self.max_frame_tokens, self.max_video_tokens)
 
     @property
     def speech(self) -> Speech:
@@ -177,10 +178,10 @@ def prepare(row: Row, call: Call, params: Settings, step: int, env: Env) -> Iter
         raise MediaError("TOO_SHORT", f"{row['num_frames']} frames: a window has {windows.MIN_FRAMES}")
     uri, framerate = str(row.get("proxy_uri") or row["uri"]), float(row["framerate"])
     for window in cut:
-        numbers = windowframes.frame_numbers(window, framerate, params.caption.sampling_fps)
-        budget = windowframes.budget(len(numbers), step, params.caption.bounds)
-        fit = frames.target_res(-1) if params.caption.model_does_preprocess else budget
-        pictures = call(windowframes.look, uri, [number / framerate for number in numbers], fit, env)
+        numbers = window_frames.frame_numbers(window, framerate, params.caption.sampling_fps)
+        budget = window_frames.budget(len(numbers), step, params.caption.bounds)
+        fit = extract.target_res(-1) if params.caption.model_does_preprocess else budget
+        pictures = call(window_frames.look, uri, [number / framerate for number in numbers], fit, env)
         within = tuple(number - window.start_frame for number in numbers)
         video = Video(pictures, within, framerate, window.end_frame - window.start_frame + 1)
         yield Request(params.caption.prompt, video)

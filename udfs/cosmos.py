@@ -11,7 +11,7 @@ from transformers import AutoProcessor
 
 from udfs import embedders, legacy, towers
 from udfs.embedders import Model, Vectors, Wish
-from udfs.frames import Pictures
+from udfs.frames.extract import Pictures
 
 
 def load(folder: str, wish: Wish, device: str) -> Model:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from udfs.frames import Pictures
+from udfs.frames.extract import Pictures
 
 Floats = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float32]

@@ -15,13 +15,14 @@ from pydantic import ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from schemas.embeddings import TABLE
-from udfs import batching, checkpoints, descriptor, embedders, frames, texts
+from udfs import batching, checkpoints, descriptor, embedders, texts
 from udfs.batching import Env, Row
 from udfs.checkpoints import MissingModelError
 from udfs.core.errors import MediaError
 from udfs.core.task_resources import EFFORT, Resources
 from udfs.embedders import DESCRIPTOR, Dtype, Vectors
-from udfs.frames import Fit, Pictures, Times
+from udfs.frames import extract
+from udfs.frames.extract import Fit, Pictures, Times
 from udfs.inference import Call, infer
 from udfs.storage import access
 
@@ -115,7 +116,7 @@ def described(row: Row, params: Params, env: Env) -> list[Row]:
     Raises:
         MediaError: the file is not there, damaged or incomplete.
     """
-    times, pictures = look(_uri(row), params.num_frames or NUM_FRAMES, frames.exactly(*descriptor.SIZE), env)
+    times, pictures = look(_uri(row), params.num_frames or NUM_FRAMES, extract.exactly(*descriptor.SIZE), env)
     return [embedding(row, DESCRIPTOR, descriptor.describe(pictures), len(np.unique(times)))]
 
 
@@ -127,7 +128,7 @@ def prepare(row: Row, call: Call, num_frames: int, fit: Fit, env: Env) -> Iterat
 
 def look(uri: str, num_frames: int, fit: Fit, env: Env) -> tuple[Times, Pictures]:
     """A clip's pictures, spread over all of it; `call` runs it in the sandbox."""
-    return frames.even(access.own_path(uri, env.sources), num_frames, fit, env.limits)
+    return extract.even(access.own_path(uri, env.sources), num_frames, fit, env.limits)
 
 
 def load(folder: str, params: Params, device: str) -> Callable[[Sequence[tuple[int, Pictures]]], list[Answer]]:

@@ -13,11 +13,12 @@ from typing import Any
 
 import pandas as pd
 
-from udfs import batching, frames
+from udfs import batching
 from udfs.batching import Env, Row
 from udfs.export import Params
-from udfs.frames import Pictures
-from udfs.pictures import ArrayFile, ImageFiles
+from udfs.frames import extract
+from udfs.frames.extract import Pictures
+from udfs.frames.image_files import ArrayFile, ImageFiles
 from udfs.storage import access
 from udfs.storage.remote_file import AnyPath
 
@@ -57,11 +58,11 @@ def write(row: Row, params: Params, env: Env, to: str, aside: str) -> list[Row]:
 
 def _pictures(path: AnyPath, folders: list[str], params: Params, env: Env) -> Iterator[tuple[int, float, Pictures]]:
     """Each picture with its time and the number of the folder that it goes to."""
-    fit = frames.target_res(params.target_res)
+    fit = extract.target_res(params.target_res)
     if params.policy == "sequence":
         rates = [fps for fps, name in zip(params.fps, params.folders, strict=True) if name in folders]
-        return frames.stream(path, rates, fit, env.limits)
-    times, pictures = frames.one(path, params.policy, fit, env.limits)
+        return extract.stream(path, rates, fit, env.limits)
+    times, pictures = extract.one(path, params.policy, fit, env.limits)
     return iter([(0, float(times[0]), pictures[0])])
 
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from udfs.sampling import Luma
+from udfs.frames.sampler import Luma
 
 CELL_PX = 8  # H.264 and the MPEG family export no smaller block, and none off this grid
 PATCH_PX = 256

@@ -13,7 +13,7 @@ from udfs import checkpoints
 from udfs.checkpoints import MissingModelError
 from udfs.core.errors import MediaError
 from udfs.core.gpu_device import Task
-from udfs.frames import Pictures
+from udfs.frames.extract import Pictures
 
 EngineName = Literal["transformers", "vllm", "openai"]
 Dtype = Literal["float32", "float16"]

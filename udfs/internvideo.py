@@ -10,7 +10,7 @@ import torch
 
 from udfs import embedders, legacy, towers
 from udfs.embedders import Model, Vectors, Wish
-from udfs.frames import Pictures
+from udfs.frames.extract import Pictures
 
 # ImageNet's, which the model was trained with; its code leaves the preparing of pictures to the caller.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from udfs import flow
 from udfs.batching import Env, Row
-from udfs.sampling import Luma, Sampler, bounded, coded_luma
+from udfs.frames.sampler import Luma, Sampler, bounded, coded_luma
 from udfs.video.picture import side_data
 from udfs.video.rescale import Scaler
 

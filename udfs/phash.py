@@ -11,8 +11,8 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from udfs.batching import Env, Row
-from udfs.moments import middles
-from udfs.sampling import luma
+from udfs.frames.sampler import luma
+from udfs.frames.timestamps import middles
 from udfs.video.container import BOUNDARY_TOLERANCE_S
 from udfs.video.rescale import Scaler
 

@@ -12,7 +12,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from udfs import embedders
 from udfs.embedders import Model, Vectors, Wish
-from udfs.frames import Pictures
+from udfs.frames.extract import Pictures
 
 LOCAL: dict[str, Any] = {"local_files_only": True}
 

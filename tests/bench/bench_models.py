@@ -32,10 +32,11 @@ from transformers import (
 )
 
 from tests import reels, tiny
-from udfs import aesthetic, batching, caption, checkpoints, embed, engine_transformers, enhance, resident, towers, windows
+from udfs import aesthetic, batching, caption, checkpoints, embed, engine_transformers, enhance, resident, towers
 from udfs.batching import FAILURE, Env
 from udfs.core.task_resources import Resources
 from udfs.engine_transformers import Engine
+from udfs.frames import windows
 from udfs.generation import Request, Sampling
 
 GPU = torch.cuda.is_available()

@@ -13,10 +13,11 @@ from botocore.exceptions import ClientError
 from tests import clips
 from tests.footage import read_number, write_looped, write_numbered
 from tests.s3 import KEYS, Fault, Proxy, Server
-from udfs import clip, embed, frames, ingest, windowframes
+from udfs import clip, embed, ingest
 from udfs.batching import Env, Row
 from udfs.core.errors import MediaError, StoreError
 from udfs.core.limits import Limits
+from udfs.frames import extract, window_frames
 from udfs.storage import access, media_store, remote_file, s3
 from udfs.storage.access import Params
 from udfs.video import container
@@ -350,10 +351,10 @@ def test_a_clip_in_a_store_is_read_back(s3_server: Server, proxy: Proxy, tmp_pat
     uri = s3_server.put("s3://things/a.mp4", path)
     row = clips.row(path) | {"uri": uri}
     env = Env("unused", "f", sources=proxy.params())
-    _, there = embed.look(uri, 8, frames.short_side(64), env)
-    _, here = embed.look(str(path), 8, frames.short_side(64), env)
+    _, there = embed.look(uri, 8, extract.short_side(64), env)
+    _, here = embed.look(str(path), 8, extract.short_side(64), env)
     assert (there == here).all()
-    assert len(windowframes.look(row["uri"], [0.0, 1.0], frames.short_side(64), env)) == 2
+    assert len(window_frames.look(row["uri"], [0.0, 1.0], extract.short_side(64), env)) == 2
 
 
 def test_media_in_a_store_are_listed_folder_by_folder_and_removed(s3_server: Server, proxy: Proxy, tmp_path: Path) -> None:

@@ -27,12 +27,13 @@ from jobs.settings import Settings, SettingsError, load
 from tests import clips
 from tests.footage import draw, numbers, write_numbered
 from tests.test_clip import one, unit
-from udfs import analyze, clip, sampling, sandbox
+from udfs import analyze, clip, sandbox
 from udfs.batching import Env, Row
 from udfs.core.errors import MediaError
 from udfs.core.gpu_device import Task, index
 from udfs.core.limits import Limits
 from udfs.core.task_resources import Resources
+from udfs.frames import sampler
 from udfs.storage import access
 from udfs.video import container, encoder_options, mp4_writer, nvdec, rescale, transcode
 from udfs.video.normalize import Upright
@@ -268,7 +269,7 @@ def test_the_layout_that_a_card_gives_frames_in_changes_no_picture(coded: str, o
     here = VideoFrame.from_ndarray(draw(5, (320, 240)), format="rgb24").reformat(format=coded, dst_color_range=to)
     there = downloaded(here, on_card)
     assert apart_by(*(Upright(frame)(frame).to_ndarray() for frame in (here, there))) <= apart
-    assert apart_by(*(sampling.luma(frame, rescale.Scaler()) for frame in (here, there))) == 0
+    assert apart_by(*(sampler.luma(frame, rescale.Scaler()) for frame in (here, there))) == 0
     assert apart_by(*(rescale.upright(frame, (160, 120), rescale.Scaler()) for frame in (here, there))) == 0
     assert (
         apart_by(*(rescale.scaled(frame, (160, 120), "yuv420p", rescale.Scaler()).to_ndarray() for frame in (here, there))) == 0

@@ -14,8 +14,8 @@ from tests import oddities
 from tests.faults import builders
 from tests.footage import draw, read_number, rgb
 from tests.video.test_picture import ANAMORPHIC, aspect, cut, decoded, preview, signals
-from udfs import frames
 from udfs.core.limits import Limits
+from udfs.frames import extract
 from udfs.video import container
 from udfs.video.picture import HLG, PQ
 
@@ -74,7 +74,7 @@ def test_the_shape_of_pixels(tmp_path: Path, suffix: str, codec: str, pix_fmt: s
     assert float(aspect(made["uri"]) or 1) == pytest.approx(float(ANAMORPHIC), rel=0.02)  # FLV and MPEG-2 round it
     row = signals(made, tmp_path)
     for uri in (made["uri"], row["proxy_uri"]):
-        (picture,) = frames.one(uri, "middle", frames.target_res(-1), Limits())[1]
+        (picture,) = extract.one(uri, "middle", extract.target_res(-1), Limits())[1]
         assert oddities.roundness(picture) == pytest.approx(1, abs=0.03)
     assert oddities.roundness(preview(row)) == pytest.approx(1, abs=0.03)
 
@@ -107,7 +107,7 @@ def test_hdr(tmp_path: Path, suffix: str, codec: str, pix_fmt: str, transfer: in
         assert made["is_hdr"] == (mode == "copy")
         row = signals(made, tmp_path / mode)
         pictures_seen = [
-            frames.one(uri, "middle", frames.target_res(-1), Limits())[1][0] for uri in (made["uri"], row["proxy_uri"])
+            extract.one(uri, "middle", extract.target_res(-1), Limits())[1][0] for uri in (made["uri"], row["proxy_uri"])
         ]
         for seen in (*pictures_seen, preview(row)):
             assert np.abs(oddities.colors(seen) - np.array(oddities.BARS)).max() < 40

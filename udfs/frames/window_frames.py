@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from udfs import frames
 from udfs.batching import Env
-from udfs.frames import Fit, Pictures
+from udfs.frames import extract
+from udfs.frames.extract import Fit, Pictures
+from udfs.frames.windows import Window
 from udfs.storage import access
-from udfs.windows import Window
 
 MIN_FRAMES = 4
 MAX_FRAMES = 768
@@ -44,9 +44,9 @@ def budget(shown: int, step: int, bounds: Bounds) -> Fit:
     """The size of so many frames, `step` being the pixels of a token's side: within the bounds."""
     room = max(1, TEMPORAL_PATCH * bounds.max_video // shown)
     least, most = min(bounds.min_frame, room // 4), min(bounds.max_frame, room)  # a quarter: `pixels` rounds up
-    return frames.pixels(least * step**2, most * step**2, step)
+    return extract.pixels(least * step**2, most * step**2, step)
 
 
 def look(uri: str, at_s: Sequence[float], fit: Fit, env: Env) -> Pictures:
     """A clip's pictures at these times; made to run in a sandbox."""
-    return frames.shown(access.own_path(uri, env.sources), at_s, fit, env.limits)[1]
+    return extract.shown(access.own_path(uri, env.sources), at_s, fit, env.limits)[1]

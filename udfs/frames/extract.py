@@ -15,13 +15,13 @@ from av.video.frame import VideoFrame
 
 from udfs.core.heartbeat import beat
 from udfs.core.limits import Limits, Tally
-from udfs.fits import Fit as Fit
-from udfs.fits import exactly as exactly
-from udfs.fits import pixels as pixels
-from udfs.fits import short_side as short_side
-from udfs.fits import target_res as target_res
-from udfs.moments import Times as Times
-from udfs.moments import middles, nearest, on_screen
+from udfs.frames.target_size import Fit as Fit
+from udfs.frames.target_size import exactly as exactly
+from udfs.frames.target_size import pixels as pixels
+from udfs.frames.target_size import short_side as short_side
+from udfs.frames.target_size import target_res as target_res
+from udfs.frames.timestamps import Times as Times
+from udfs.frames.timestamps import middles, nearest, on_screen
 from udfs.storage.remote_file import AnyPath
 from udfs.video import container, rescale
 from udfs.video.picture import sample_aspect

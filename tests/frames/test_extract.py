@@ -14,8 +14,8 @@ from tests.footage import COLOURS, read_number, write_numbered
 from udfs import sandbox
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
-from udfs.frames import Pictures, Policy, even, exactly, one, sequence, short_side, shown, stream, target_res
-from udfs.moments import middles
+from udfs.frames.extract import Pictures, Policy, even, exactly, one, sequence, short_side, shown, stream, target_res
+from udfs.frames.timestamps import middles
 
 SIZE = exactly(320, 240)
 

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from udfs.moments import middles, nearest, on_screen
+from udfs.frames.timestamps import middles, nearest, on_screen
 from udfs.video.decode import BOUNDARY_TOLERANCE_S
 
 TICKS = 12_800  # a second

@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 from PIL import Image
 
-from udfs.frames import Pictures
+from udfs.frames.extract import Pictures
 
 SUFFIXES = {"jpeg": "jpg", "png": "png"}
 

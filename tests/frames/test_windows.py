@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from udfs.windows import Params, Window, windows
+from udfs.frames.windows import Params, Window, windows
 
 PARAMS = st.builds(Params, window_size=st.integers(4, 300), remainder_threshold=st.integers(1, 300))
 

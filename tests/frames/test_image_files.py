@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.footage import Rgb, draw, read_number
-from udfs.pictures import ArrayFile, ImageFiles
+from udfs.frames.image_files import ArrayFile, ImageFiles
 
 SIZE = (160, 120)
 

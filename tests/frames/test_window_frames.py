@@ -9,9 +9,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from udfs import windowframes, windows
-from udfs.windowframes import Bounds
-from udfs.windows import Window
+from udfs.frames import window_frames, windows
+from udfs.frames.window_frames import Bounds
+from udfs.frames.windows import Window
 
 LONG_ENOUGH = st.integers(4, 3000)
 RATES = st.floats(1, 120)
@@ -33,12 +33,12 @@ RATES = st.floats(1, 120)
     ],
 )
 def test_the_published_number_of_frames(total: int, framerate: float, fps: float, expected: int) -> None:
-    assert windowframes.num_frames(total, framerate, fps) == expected
+    assert window_frames.num_frames(total, framerate, fps) == expected
 
 
 @given(LONG_ENOUGH, RATES, st.floats(0.01, 60))
 def test_the_number_of_frames_is_even_and_bounded(total: int, framerate: float, fps: float) -> None:
-    shown = windowframes.num_frames(total, framerate, fps)
+    shown = window_frames.num_frames(total, framerate, fps)
     assert shown % 2 == 0
     assert 4 <= shown <= min(768, total)
     wanted = total / framerate * fps
@@ -48,7 +48,7 @@ def test_the_number_of_frames_is_even_and_bounded(total: int, framerate: float, 
 
 @given(st.integers(0, 3000), LONG_ENOUGH, RATES)
 def test_the_frames_shown_go_from_the_windows_first_to_its_last(start: int, total: int, framerate: float) -> None:
-    numbers = windowframes.frame_numbers(Window(start, start + total - 1), framerate, 2.0)
+    numbers = window_frames.frame_numbers(Window(start, start + total - 1), framerate, 2.0)
     assert (numbers[0], numbers[-1]) == (start, start + total - 1)
     gaps = np.diff(numbers)
     assert gaps.min() > 0
@@ -57,7 +57,7 @@ def test_the_frames_shown_go_from_the_windows_first_to_its_last(start: int, tota
 
 @given(LONG_ENOUGH, RATES, st.builds(windows.Params, window_size=st.integers(4, 300), remainder_threshold=st.integers(1, 300)))
 def test_the_windows_of_a_clip_show_its_tail_too(total: int, framerate: float, cut: windows.Params) -> None:
-    shown = [windowframes.frame_numbers(window, framerate, 2.0) for window in windows.windows(total, cut)]
+    shown = [window_frames.frame_numbers(window, framerate, 2.0) for window in windows.windows(total, cut)]
     assert shown[0][0] == 0
     assert shown[-1][-1] == total - 1
     for before, after in pairwise(shown):
@@ -76,7 +76,7 @@ def test_frames_stay_within_the_budget_of_a_frame_and_of_a_video(
     shown: int, step: int, size: tuple[int, int], least: int, more: int
 ) -> None:
     assume(max(size) <= 4 * min(size))
-    width, height = windowframes.budget(shown, step, Bounds(least, least + more, 24576))(*size)
+    width, height = window_frames.budget(shown, step, Bounds(least, least + more, 24576))(*size)
     assert width % step == height % step == 0
     tokens = width * height // step**2
     assert tokens * shown / 2 <= 24576
