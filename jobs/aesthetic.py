@@ -13,7 +13,7 @@ from jobs.run import Run
 from jobs.settings import Settings, SettingsError
 from jobs.stage import Stage, run_alone
 from udfs import aesthetic
-from udfs.checkpoints import MissingModelError
+from udfs.models.checkpoints import MissingModelError
 
 
 def _inputs(run: Run) -> DataFrame:

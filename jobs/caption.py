@@ -15,7 +15,7 @@ from jobs.run import Run
 from jobs.settings import Settings, SettingsError
 from jobs.stage import Stage, run_alone
 from udfs import caption
-from udfs.checkpoints import MissingModelError
+from udfs.models.checkpoints import MissingModelError
 
 log = logging.getLogger("reelmill")
 

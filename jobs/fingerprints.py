@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from jobs.settings import Settings
-from udfs import checkpoints
 from udfs.core.task_resources import EFFORT
+from udfs.models import checkpoints
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from jobs import cli
 from jobs.settings import Settings
-from udfs import checkpoints, hub
-from udfs.checkpoints import KNOWN, MissingModelError, Params
+from udfs.models import checkpoints, hub
+from udfs.models.checkpoints import KNOWN, MissingModelError, Params
 
 
 def without_spark(options: argparse.Namespace, settings: Settings) -> int:

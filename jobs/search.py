@@ -15,9 +15,10 @@ from pyspark.sql import functions as F
 from jobs import cli, sql
 from jobs.run import Run
 from jobs.settings import Settings
-from udfs import nearest, texts
-from udfs.checkpoints import MissingModelError
+from udfs import nearest
 from udfs.core.gpu_device import Task, device
+from udfs.models import text_match
+from udfs.models.checkpoints import MissingModelError
 
 Vector = npt.NDArray[np.float32]
 
@@ -62,7 +63,7 @@ def _of_text(run: Run, vectors: DataFrame, text: str) -> tuple[str, Vector]:
     settings = run.settings
     try:
         on = device(Task(), 0, settings.models.device)
-        found = texts.read(text, some["model"], replace(settings.embed, num_frames=None), settings.models, on)
+        found = text_match.read(text, some["model"], replace(settings.embed, num_frames=None), settings.models, on)
     except MissingModelError as e:
         raise cli.UsageError(f"--text: the vectors here are of {some['model']}: {e}") from e
     if len(found) != len(some["vector"]):

@@ -15,7 +15,6 @@ from udfs import (
     aesthetic,
     analyze,
     caption,
-    checkpoints,
     clip,
     copies,
     dedup,
@@ -32,6 +31,7 @@ from udfs import (
 )
 from udfs.core import cost, scheduling
 from udfs.frames import windows
+from udfs.models import checkpoints
 from udfs.storage import access, cleanup, manifest
 from udfs.video import container
 

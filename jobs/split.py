@@ -10,8 +10,8 @@ from jobs.run import Run
 from jobs.settings import Settings, SettingsError
 from jobs.stage import Stage, run_alone
 from udfs import split
-from udfs.checkpoints import MissingModelError
 from udfs.core.task_resources import Resources
+from udfs.models.checkpoints import MissingModelError
 
 STAGE = Stage(
     "split",

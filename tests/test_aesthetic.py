@@ -27,12 +27,13 @@ from jobs.tables import struct_type
 from schemas import TABLES
 from tests import tiny
 from tests.footage import write_numbered
-from udfs import aesthetic, checkpoints
+from udfs import aesthetic
 from udfs.aesthetic import Params
 from udfs.batching import COST, FAILURE, GPU_COST, Env, Row
-from udfs.checkpoints import MissingModelError
 from udfs.core.errors import MediaError
 from udfs.frames.extract import Pictures
+from udfs.models import checkpoints
+from udfs.models.checkpoints import MissingModelError
 
 ENV = Env(media_root="unused", fingerprint="f" * 16, models=checkpoints.Params(device="cpu"))
 

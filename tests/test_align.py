@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 
 from tests import tiny
-from udfs import align, checkpoints, embed, embedders
+from udfs import align, embed
 from udfs.batching import COST, FAILURE, GPU_COST, Env, Row
-from udfs.checkpoints import MissingModelError
 from udfs.core.errors import MediaError
+from udfs.models import checkpoints, embedding_models
+from udfs.models.checkpoints import MissingModelError
 
 ENV = Env(media_root="unused", fingerprint="f" * 16)
 HERE = checkpoints.Params()
@@ -32,7 +33,7 @@ def clip(vector: Any, *captions: tuple[str, str | None]) -> Row:
 def test_each_caption_is_compared_by_the_models_own_text_side(model: str) -> None:
     params = embed.Params(model=model)
     texts = ["A small boat drifts.", "Two children run.", "A dog."]
-    read = embedders.load(model, params, "cpu").encode_text
+    read = embedding_models.load(model, params, "cpu").encode_text
     assert read is not None
     vectors = read(texts)
     row = clip(vectors[0] / np.linalg.norm(vectors[0]), (texts[0], None), (texts[1], None), (texts[2], texts[0]))

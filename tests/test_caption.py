@@ -20,14 +20,15 @@ from jobs.settings import load
 from tests import tiny
 from tests.footage import read_number, write_numbered
 from tests.outputs import CURATED, keep_only, table
-from udfs import caption, checkpoints, generation, prompts
+from udfs import caption, generation, prompts
 from udfs.batching import COST, FAILURE, GPU_COST, Env, Row
 from udfs.caption import Params, Settings, Told
-from udfs.checkpoints import MissingModelError
 from udfs.core.errors import MediaError
 from udfs.core.task_resources import Resources
 from udfs.frames import windows
 from udfs.generation import Answer, Endpoint, Request, Sampling
+from udfs.models import checkpoints
+from udfs.models.checkpoints import MissingModelError
 
 ENV = Env(media_root="unused", fingerprint="f" * 16)
 HERE = checkpoints.Params()

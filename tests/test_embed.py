@@ -13,12 +13,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from tests import tiny
 from tests.footage import write_numbered
-from udfs import batching, checkpoints, embed, embedders
+from udfs import batching, embed
 from udfs.batching import COST, FAILURE, GPU_COST, Env, Row
-from udfs.checkpoints import MissingModelError
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
 from udfs.frames import extract
+from udfs.models import checkpoints, embedding_models
+from udfs.models.checkpoints import MissingModelError
 
 KNOWN = ["clip_id", "model", "dim", "num_frames", "vector"]
 ENV = Env(media_root="unused", fingerprint="f" * 16)
@@ -138,7 +139,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
 
 def test_a_models_vectors_are_those_of_its_own_call_on_the_same_pictures(clips: list[Row], model: str) -> None:
     done = embedded(clips, embed.Params(model=model, batch_size=3))
-    loaded = embedders.load(model, embed.Params(model=model), "cpu")
+    loaded = embedding_models.load(model, embed.Params(model=model), "cpu")
     for name in ("0", "300", "600", "900"):
         _, pictures = extract.even(next(row["uri"] for row in clips if row["clip_id"] == name), 8, loaded.fit, Limits())
         assert np.allclose(done[name]["vector"], loaded.encode([pictures])[0], atol=1e-6)

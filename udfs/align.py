@@ -9,14 +9,15 @@ import numpy as np
 import pandas as pd
 
 from schemas.alignments import TABLE
-from udfs import checkpoints, embed, embedders, prompts, texts
+from udfs import embed, prompts
 from udfs.batching import Env, Row
-from udfs.checkpoints import MissingModelError
 from udfs.core.errors import MediaError
 from udfs.inference import Call, infer
+from udfs.models import checkpoints, embedding_models, text_match
+from udfs.models.checkpoints import MissingModelError
 
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
-Vector = texts.Vector
+Vector = text_match.Vector
 
 
 def rows(batches: Iterable[pd.DataFrame], params: embed.Params, env: Env) -> Iterator[pd.DataFrame]:
@@ -24,7 +25,7 @@ def rows(batches: Iterable[pd.DataFrame], params: embed.Params, env: Env) -> Ite
     return infer(
         batches,
         prepare=prepare,
-        load=partial(texts.reader, params.model, params, env.models),
+        load=partial(text_match.reader, params.model, params, env.models),
         finish=finish,
         key="clip_id",
         columns=COLUMNS,
@@ -40,10 +41,10 @@ def check(params: embed.Params, models: checkpoints.Params) -> None:
     Raises:
         MissingModelError: any of these.
     """
-    if params.model == embedders.DESCRIPTOR:
-        raise MissingModelError(texts.cannot_read(params.model))
-    if not embedders.wants(checkpoints.allowed(params.model, models), params.num_frames).text:
-        raise MissingModelError(texts.cannot_read(params.model))
+    if params.model == embedding_models.DESCRIPTOR:
+        raise MissingModelError(text_match.cannot_read(params.model))
+    if not embedding_models.wants(checkpoints.allowed(params.model, models), params.num_frames).text:
+        raise MissingModelError(text_match.cannot_read(params.model))
 
 
 def prepare(row: Row, call: Call) -> Iterator[str]:

@@ -13,15 +13,16 @@ from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
 from schemas.captions import TABLE
-from udfs import captionchecks, checkpoints, generation, prompts
+from udfs import captionchecks, generation, prompts
 from udfs.batching import Env, Row
-from udfs.checkpoints import MissingModelError
 from udfs.core.errors import MediaError
 from udfs.core.task_resources import EFFORT, Resources
 from udfs.frames import extract, window_frames, windows
 from udfs.frames.windows import Window
 from udfs.generation import Answer, Dtype, Endpoint, Engine, EngineName, Request, Sampling, Speech, Video
 from udfs.inference import Call, infer
+from udfs.models import checkpoints
+from udfs.models.checkpoints import MissingModelError
 from udfs.prompts import Variant
 
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]

@@ -15,15 +15,16 @@ from pydantic import ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from schemas.embeddings import TABLE
-from udfs import batching, checkpoints, descriptor, embedders, texts
+from udfs import batching
 from udfs.batching import Env, Row
-from udfs.checkpoints import MissingModelError
 from udfs.core.errors import MediaError
 from udfs.core.task_resources import EFFORT, Resources
-from udfs.embedders import DESCRIPTOR, Dtype, Vectors
 from udfs.frames import extract
 from udfs.frames.extract import Fit, Pictures, Times
 from udfs.inference import Call, infer
+from udfs.models import checkpoints, copy_descriptor, embedding_models, text_match
+from udfs.models.checkpoints import MissingModelError
+from udfs.models.embedding_models import DESCRIPTOR, Dtype, Vectors
 from udfs.storage import access
 
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
@@ -51,7 +52,7 @@ class Params:
     @field_validator("model")
     @classmethod
     def _known(cls, model: str) -> str:
-        known = (DESCRIPTOR, *embedders.NAMES)
+        known = (DESCRIPTOR, *embedding_models.NAMES)
         if model in known or "/" in model or "@" in model:
             return model
         close = get_close_matches(model, known, n=1, cutoff=0.4)
@@ -81,7 +82,7 @@ def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env) -> Iterator[
         work = partial(described, params=params, env=env)
         return batching.each(batches, work, key="clip_id", columns=COLUMNS, limits=env.limits)
     folder = checkpoints.allowed(params.model, env.models)
-    wants = embedders.wants(folder, params.num_frames)
+    wants = embedding_models.wants(folder, params.num_frames)
     return infer(
         batches,
         prepare=partial(prepare, num_frames=wants.num_frames, fit=wants.fit, env=env),
@@ -105,9 +106,9 @@ def check(params: Params, models: checkpoints.Params) -> None:
     if reads:
         checkpoints.check(params.model, models)
         if checkpoints.is_local(params.model) or checkpoints.present(checkpoints.checkpoint(params.model), models):
-            reads = embedders.wants(checkpoints.folder(params.model, models), params.num_frames).text
+            reads = embedding_models.wants(checkpoints.folder(params.model, models), params.num_frames).text
     if params.texts_to_verify and not reads:
-        raise MissingModelError(texts.cannot_read(params.model))
+        raise MissingModelError(text_match.cannot_read(params.model))
 
 
 def described(row: Row, params: Params, env: Env) -> list[Row]:
@@ -116,8 +117,8 @@ def described(row: Row, params: Params, env: Env) -> list[Row]:
     Raises:
         MediaError: the file is not there, damaged or incomplete.
     """
-    times, pictures = look(_uri(row), params.num_frames or NUM_FRAMES, extract.exactly(*descriptor.SIZE), env)
-    return [embedding(row, DESCRIPTOR, descriptor.describe(pictures), len(np.unique(times)))]
+    times, pictures = look(_uri(row), params.num_frames or NUM_FRAMES, extract.exactly(*copy_descriptor.SIZE), env)
+    return [embedding(row, DESCRIPTOR, copy_descriptor.describe(pictures), len(np.unique(times)))]
 
 
 def prepare(row: Row, call: Call, num_frames: int, fit: Fit, env: Env) -> Iterator[tuple[int, Pictures]]:
@@ -133,7 +134,7 @@ def look(uri: str, num_frames: int, fit: Fit, env: Env) -> tuple[Times, Pictures
 
 def load(folder: str, params: Params, device: str) -> Callable[[Sequence[tuple[int, Pictures]]], list[Answer]]:
     """What answers for a batch of clips; the texts to verify are read here, once for all clips."""
-    model = embedders.load(folder, params, device)
+    model = embedding_models.load(folder, params, device)
     read = model.encode_text(params.texts_to_verify) if params.texts_to_verify and model.encode_text else None
 
     def answers(items: Sequence[tuple[int, Pictures]]) -> list[Answer]:
@@ -156,7 +157,7 @@ def finish(row: Row, answers: Sequence[Answer], params: Params) -> list[Row]:
         raise MediaError("BAD_OUTPUT", "a vector of zeros, or with a number that is none")
     row = embedding(row, params.model, answer.vector, answer.num_frames)
     if answer.read is not None:
-        scores = texts.matches(answer.vector, answer.read)
+        scores = text_match.matches(answer.vector, answer.read)
         row["text_scores"] = dict(zip(params.texts_to_verify, map(float, scores), strict=True))
         row["text_match"] = params.texts_to_verify[int(scores.argmax())]
     return [row]

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from udfs.checkpoints import MissingModelError
 from udfs.core.errors import MediaError
 from udfs.generation import Answer, Request, Speech, Video, chat
+from udfs.models.checkpoints import MissingModelError
 
 MAX_MODEL_LEN = 32768  # tokens of prompt and answer
 GPU_SHARE = 0.85  # of the task's part of a GPU

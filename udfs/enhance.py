@@ -13,12 +13,13 @@ from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
 from schemas.enhanced import TABLE
-from udfs import captionchecks, checkpoints, generation, prompts
+from udfs import captionchecks, generation, prompts
 from udfs.batching import Env, Row
 from udfs.core.errors import MediaError
 from udfs.core.task_resources import EFFORT, Resources
 from udfs.generation import Answer, Endpoint, Engine, EngineName, Request, Sampling, Speech
 from udfs.inference import Call, infer
+from udfs.models import checkpoints
 from udfs.prompts import Variant
 
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]

@@ -21,7 +21,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from udfs.batching import Row
-from udfs.checkpoints import KNOWN
+from udfs.models.checkpoints import KNOWN
 from udfs.parts import CLIP, Clip, Part, records
 from udfs.storage.remote_file import AnyPath, opened
 

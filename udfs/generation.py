@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal, Protocol
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as validated
 
-from udfs import checkpoints
-from udfs.checkpoints import MissingModelError
 from udfs.core.errors import MediaError
 from udfs.core.gpu_device import Task
 from udfs.frames.extract import Pictures
+from udfs.models import checkpoints
+from udfs.models.checkpoints import MissingModelError
 
 EngineName = Literal["transformers", "vllm", "openai"]
 Dtype = Literal["float32", "float16"]

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from udfs.checkpoints import MissingModelError
 from udfs.core.errors import MediaError
+from udfs.models.checkpoints import MissingModelError
 from udfs.pieces import SIZE, Pictures, Piece, Times
 
 Probabilities = npt.NDArray[np.float32]  # one a frame

@@ -32,12 +32,13 @@ from transformers import (
 )
 
 from tests import reels, tiny
-from udfs import aesthetic, batching, caption, checkpoints, embed, engine_transformers, enhance, resident, towers
+from udfs import aesthetic, batching, caption, embed, engine_transformers, enhance, resident
 from udfs.batching import FAILURE, Env
 from udfs.core.task_resources import Resources
 from udfs.engine_transformers import Engine
 from udfs.frames import windows
 from udfs.generation import Request, Sampling
+from udfs.models import checkpoints, hf_towers
 
 GPU = torch.cuda.is_available()
 DEVICE = "cuda:0" if GPU else "cpu"
@@ -187,13 +188,13 @@ def test_embed(clips: pd.DataFrame, clip: str) -> None:
     params = embed.Params(model=clip, batch_size=32 if GPU else 8, resources=RESOURCES)
     seconds, busy = staged(embed.rows, params, clips, params.batch_size)
     resident.drop()
-    model = AutoModel.from_pretrained(clip, dtype=towers.dtype(params, DEVICE)).to(DEVICE).eval()
+    model = AutoModel.from_pretrained(clip, dtype=hf_towers.dtype(params, DEVICE)).to(DEVICE).eval()
     ready = torch.randn(params.batch_size * 8, 3, 224, 224, device=DEVICE, dtype=model.dtype)
 
     @torch.inference_mode()
     def bare(num_batches: int) -> None:
         for _ in range(num_batches):
-            towers.unit(towers.pooled(model.get_image_features(ready)))
+            hf_towers.unit(hf_towers.pooled(model.get_image_features(ready)))
 
     bare(1)
     loop, _ = timed(lambda: bare(NUM_CLIPS // params.batch_size))
@@ -212,7 +213,7 @@ def test_aesthetic(clips: pd.DataFrame, clip: str, tmp_path: Path) -> None:
     @torch.inference_mode()
     def bare(num_frames: int) -> None:
         for start in range(0, num_frames, params.batch_size):
-            towers.unit(towers.pooled(model.get_image_features(ready[: num_frames - start])))
+            hf_towers.unit(hf_towers.pooled(model.get_image_features(ready[: num_frames - start])))
 
     bare(1)
     loop, _ = timed(lambda: bare(NUM_CLIPS * frames))

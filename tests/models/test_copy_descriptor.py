@@ -12,9 +12,9 @@ import pytest
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from udfs import descriptor
 from udfs.core.limits import Limits
 from udfs.frames.extract import Pictures, even, exactly
+from udfs.models import copy_descriptor
 
 Clip = list[Pictures]
 COPIES = {  # scale, quantiser (higher is worse), share cut off in all at left, top, right and bottom
@@ -48,7 +48,7 @@ def originals() -> dict[str, Clip]:
 
 def described(
     pictures: Clip, path: Path, scale: float = 1.0, crf: int = 20, crop: tuple[float, ...] = (0, 0, 0, 0)
-) -> descriptor.Vector:
+) -> copy_descriptor.Vector:
     """The vector of a clip that has been cropped, scaled, and encoded with x264."""
     height, width, _ = pictures[0].shape
     left, top, right, bottom = (round(share * side) for share, side in zip(crop, (width, height) * 2, strict=True))
@@ -61,7 +61,7 @@ def described(
             frame = VideoFrame.from_ndarray(part, format="rgb24")
             out.mux(stream.encode(frame.reformat(width=stream.width, height=stream.height, format="yuv420p")))
         out.mux(stream.encode(None))
-    return descriptor.describe(even(str(path), 16, exactly(*descriptor.SIZE), Limits())[1])
+    return copy_descriptor.describe(even(str(path), 16, exactly(*copy_descriptor.SIZE), Limits())[1])
 
 
 @pytest.mark.parametrize("copy", COPIES)
@@ -87,9 +87,9 @@ def still_scene(paths: list[tuple[int, int]]) -> Pictures:
 
 
 def test_clips_of_an_unmoved_camera_differ_by_what_moves_in_them() -> None:
-    across = descriptor.describe(still_scene([(3 * i, 10) for i in range(16)]))
-    back = descriptor.describe(still_scene([(45 - 3 * i, 40) for i in range(16)]))
-    again = descriptor.describe(still_scene([(3 * i + 1, 10) for i in range(16)]))
+    across = copy_descriptor.describe(still_scene([(3 * i, 10) for i in range(16)]))
+    back = copy_descriptor.describe(still_scene([(45 - 3 * i, 40) for i in range(16)]))
+    again = copy_descriptor.describe(still_scene([(3 * i + 1, 10) for i in range(16)]))
     assert across @ back < 0.8
     assert across @ again > 0.95
 
@@ -97,35 +97,35 @@ def test_clips_of_an_unmoved_camera_differ_by_what_moves_in_them() -> None:
 def test_coding_noise_in_a_still_scene_is_not_taken_for_motion() -> None:
     scene = still_scene([(20, 20)] * 16)
     noise = np.random.default_rng(2).integers(-1, 2, (2, *scene.shape))
-    first, second = (descriptor.describe((scene + n).astype(np.uint8)) for n in noise)
+    first, second = (copy_descriptor.describe((scene + n).astype(np.uint8)) for n in noise)
     assert first @ second > 0.95
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_vectors_are_256_floats_of_length_one(seed: int) -> None:
-    vector = descriptor.describe(np.random.default_rng(seed).integers(0, 256, (16, 64, 64, 3), dtype=np.uint8))
-    assert vector.shape == (256,) == (descriptor.DIM,)
+    vector = copy_descriptor.describe(np.random.default_rng(seed).integers(0, 256, (16, 64, 64, 3), dtype=np.uint8))
+    assert vector.shape == (256,) == (copy_descriptor.DIM,)
     assert vector.dtype == np.float32
     assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)
 
 
 def test_the_same_pictures_give_the_same_bits() -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (16, 64, 64, 3), dtype=np.uint8)
-    assert descriptor.describe(pictures).tobytes() == descriptor.describe(pictures.copy()).tobytes()
+    assert copy_descriptor.describe(pictures).tobytes() == copy_descriptor.describe(pictures.copy()).tobytes()
 
 
 @pytest.mark.parametrize("shade", [0, 16, 128, 255])
 def test_a_clip_of_one_shade_of_grey_is_a_vector_of_zeros(shade: int) -> None:
-    assert not descriptor.describe(np.full((16, 64, 64, 3), shade, np.uint8)).any()
+    assert not copy_descriptor.describe(np.full((16, 64, 64, 3), shade, np.uint8)).any()
 
 
 def test_a_clip_of_one_colour_has_a_direction() -> None:
     blue, red = np.zeros((2, 16, 64, 64, 3), np.uint8)
     blue[..., 2], red[..., 0] = 200, 200
-    assert descriptor.describe(blue) @ descriptor.describe(red) < 0
+    assert copy_descriptor.describe(blue) @ copy_descriptor.describe(red) < 0
 
 
 @pytest.mark.parametrize("frames", [1, 2, 8, 13])
 def test_fewer_frames_than_temporal_frequencies_still_give_a_unit_vector(frames: int) -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (frames, 64, 64, 3), dtype=np.uint8)
-    assert np.linalg.norm(descriptor.describe(pictures)) == pytest.approx(1, abs=1e-6)
+    assert np.linalg.norm(copy_descriptor.describe(pictures)) == pytest.approx(1, abs=1e-6)

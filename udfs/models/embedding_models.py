@@ -12,14 +12,14 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from udfs.checkpoints import MissingModelError
 from udfs.frames import extract
 from udfs.frames.extract import Fit, Pictures
+from udfs.models.checkpoints import MissingModelError
 
 Vectors = npt.NDArray[np.float32]  # clips or texts x dim, each of length 1
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
-DESCRIPTOR = "descriptor"  # no model of any folder: udfs/descriptor.py
+DESCRIPTOR = "descriptor"  # no model of any folder: udfs/models/copy_descriptor.py
 NAMES = (
     *("cosmos-embed1-224p", "cosmos-embed1-336p", "cosmos-embed1-448p", "internvideo2"),
     *("clip", "siglip2", "x-clip"),

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from udfs import checkpoints
-from udfs.checkpoints import Checkpoint, MissingModelError, Params
+from udfs.models import checkpoints
+from udfs.models.checkpoints import Checkpoint, MissingModelError, Params
 
 log = logging.getLogger("reelmill")
 

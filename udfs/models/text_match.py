@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from udfs import checkpoints, embedders
-from udfs.checkpoints import MissingModelError
-from udfs.embedders import DESCRIPTOR, NAMES, Vectors, Wish
+from udfs.models import checkpoints, embedding_models
+from udfs.models.checkpoints import MissingModelError
+from udfs.models.embedding_models import DESCRIPTOR, NAMES, Vectors, Wish
 
 SHARPNESS = 100  # of the softmax over texts: what CLIP's own scale ends at
 Vector = npt.NDArray[np.float32]
@@ -32,7 +32,7 @@ def reader(name: str, wish: Wish, models: checkpoints.Params, device: str) -> Ca
     """
     if name == DESCRIPTOR:
         raise MissingModelError(cannot_read(name))
-    model = embedders.load(checkpoints.allowed(name, models), wish, device)
+    model = embedding_models.load(checkpoints.allowed(name, models), wish, device)
     if model.encode_text is None:
         raise MissingModelError(cannot_read(name))
     return model.encode_text

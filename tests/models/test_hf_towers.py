@@ -14,10 +14,11 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoModel, AutoProcessor, AutoTokenizer
 
 from tests import tiny
-from udfs import checkpoints, embed, embedders, legacy, towers
-from udfs.checkpoints import MissingModelError
-from udfs.embedders import Model, Vectors
+from udfs import embed
 from udfs.frames.extract import Pictures
+from udfs.models import checkpoints, embedding_models, hf_towers, transformers4_compat
+from udfs.models.checkpoints import MissingModelError
+from udfs.models.embedding_models import Model, Vectors
 
 Sizes = dict[str, Any]
 TEXTS = ["A red ball", "snow covers the cabin and a train crosses the bridge"]
@@ -152,7 +153,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def loaded(folder: str, **settings: Any) -> Model:
-    return embedders.load(folder, embed.Params(model=folder, **settings), "cpu")
+    return embedding_models.load(folder, embed.Params(model=folder, **settings), "cpu")
 
 
 def clips(model: Model, count: int = 3) -> list[Pictures]:
@@ -274,8 +275,8 @@ def test_half_precision_points_the_same_way(folders: dict[str, str], name: str) 
 
 def test_auto_is_half_precision_on_a_gpu_alone() -> None:
     auto = embed.Params()
-    assert (towers.dtype(auto, "cpu"), towers.dtype(auto, "cuda:0")) == (torch.float32, torch.bfloat16)
-    assert towers.dtype(embed.Params(dtype="float16"), "cpu") == torch.float16
+    assert (hf_towers.dtype(auto, "cpu"), hf_towers.dtype(auto, "cuda:0")) == (torch.float32, torch.bfloat16)
+    assert hf_towers.dtype(embed.Params(dtype="float16"), "cpu") == torch.float16
 
 
 @pytest.mark.parametrize(
@@ -293,14 +294,14 @@ def test_auto_is_half_precision_on_a_gpu_alone() -> None:
 def test_what_a_model_wants_is_read_without_its_weights(
     folders: dict[str, str], name: str, num_frames: int, size: tuple[int, int]
 ) -> None:
-    wants = embedders.wants(folders[name], None)
+    wants = embedding_models.wants(folders[name], None)
     assert wants.num_frames == num_frames
     assert max(abs(a - b) for a, b in zip(wants.fit(1920, 1080), size, strict=True)) <= 2
     assert wants.text == (name != "dinov2")
 
 
 def test_a_picture_keeps_its_aspect_where_the_model_does(folders: dict[str, str]) -> None:
-    width, height = embedders.wants(folders["siglip2"], None).fit(1920, 1080)
+    width, height = embedding_models.wants(folders["siglip2"], None).fit(1920, 1080)
     assert width * height <= 16 * 8 * 8
     assert width > height
 
@@ -308,8 +309,8 @@ def test_a_picture_keeps_its_aspect_where_the_model_does(folders: dict[str, str]
 @pytest.mark.parametrize("name", ["x_clip", "cosmos"])
 def test_a_model_made_for_so_many_frames_takes_no_others(folders: dict[str, str], name: str) -> None:
     with pytest.raises(MissingModelError, match="takes 8 frames a clip, not 4"):
-        embedders.wants(folders[name], 4)
-    assert embedders.wants(folders[name], 8).num_frames == 8
+        embedding_models.wants(folders[name], 4)
+    assert embedding_models.wants(folders[name], 8).num_frames == 8
 
 
 def test_a_picture_model_takes_any_number_of_frames(folders: dict[str, str]) -> None:
@@ -330,13 +331,13 @@ def test_a_folder_that_is_no_embedder_is_refused(tmp_path: Path, config: str | N
     if config is not None:
         (tmp_path / "config.json").write_text(config)
     with pytest.raises(MissingModelError, match="no embedder"):
-        embedders.wants(str(tmp_path), None)
+        embedding_models.wants(str(tmp_path), None)
 
 
 def test_weights_without_code_are_refused(tmp_path: Path) -> None:
     (tmp_path / "InternVideo2-stage2_1b-224p-f4.pt").write_bytes(b"weights")
     with pytest.raises(MissingModelError, match="weights without code"):
-        embedders.wants(str(tmp_path), None)
+        embedding_models.wants(str(tmp_path), None)
 
 
 # What the code of real checkpoints does that transformers 5 does not bear: names that are gone, numbers out of tensors while the
@@ -396,7 +397,7 @@ def old(tmp_path: Path) -> Path:
 
 
 def test_code_written_for_transformers_4_runs_with_its_own_weights(old: Path) -> None:
-    model = legacy.load(str(old), torch.float32, "cpu")
+    model = transformers4_compat.load(str(old), torch.float32, "cpu")
     said = model.reader(torch.tensor([[1.0, 2, 3, 4]]), torch.tensor([[1, 1, 1, 0]]))
     assert said.tolist() == [[3, 5, 7, 8]]
     assert model.rates == [0, 0.5, 1]
@@ -408,4 +409,4 @@ def test_weights_that_do_not_fit_the_code_are_no_model(old: Path) -> None:
 
     save_file({"reader.layer.weight": torch.eye(4)}, old / "model.safetensors")
     with pytest.raises(RuntimeError, match=r"do not fit: no reader\.layer\.bias"):
-        legacy.load(str(old), torch.float32, "cpu")
+        transformers4_compat.load(str(old), torch.float32, "cpu")

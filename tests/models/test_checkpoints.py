@@ -10,8 +10,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from jobs import cli
 from tests import tiny
-from udfs import checkpoints
-from udfs.checkpoints import KNOWN, Checkpoint, MissingModelError, Params
+from udfs.models import checkpoints
+from udfs.models.checkpoints import KNOWN, Checkpoint, MissingModelError, Params
 
 
 def put(params: Params, name: str) -> Path:

@@ -144,7 +144,7 @@ def folder(name: str, params: Params) -> str:
     if not present(found, params):
         if not params.fetch_missing:
             raise MissingModelError(_fetch_line(name, found, params))
-        from udfs import hub  # what fetches is not needed, and may not be installed, where nothing is
+        from udfs.models import hub  # what fetches is not needed, and may not be installed, where nothing is
 
         hub.fetch(found, params)
     return str(place(found, params))

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from transformers import AutoImageProcessor, CLIPVisionModelWithProjection
 from transformers.utils import logging
 
-from udfs.checkpoints import MissingModelError
 from udfs.frames.extract import Pictures
+from udfs.models.checkpoints import MissingModelError
 
 Layer = tuple[torch.Tensor, torch.Tensor]  # weight and bias
 Scores = npt.NDArray[np.float32]

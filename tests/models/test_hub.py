@@ -14,8 +14,8 @@ import pytest
 
 from tests import tiny
 from tests.hub import Hub, of_folder, serving
-from udfs import checkpoints, hub
-from udfs.checkpoints import Params
+from udfs.models import checkpoints, hub
+from udfs.models.checkpoints import Params
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 NAME = f"tests/tiny-clip@{COMMIT}"

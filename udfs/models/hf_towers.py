@@ -10,9 +10,9 @@ import torch
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer, AutoVideoProcessor
 from transformers.utils.logging import disable_progress_bar
 
-from udfs import embedders
-from udfs.embedders import Model, Vectors, Wish
 from udfs.frames.extract import Pictures
+from udfs.models import embedding_models
+from udfs.models.embedding_models import Model, Vectors, Wish
 
 LOCAL: dict[str, Any] = {"local_files_only": True}
 
@@ -20,7 +20,7 @@ LOCAL: dict[str, Any] = {"local_files_only": True}
 def load(folder: str, wish: Wish, device: str) -> Model:
     """A model of the folder's kind with the library's own preprocessing, which runs on the device too."""
     disable_progress_bar()  # of loading weights: a worker's log is no terminal
-    wants = embedders.wants(folder, wish.num_frames)
+    wants = embedding_models.wants(folder, wish.num_frames)
     model = AutoModel.from_pretrained(folder, dtype=dtype(wish, device), use_safetensors=True, **LOCAL).to(device).eval()
     kind: Any = AutoVideoProcessor if wants.kind == "videoprism" else AutoImageProcessor
     show = {"videoprism": _videos, "xclip": _pictures_in_order}.get(wants.kind, _pictures)

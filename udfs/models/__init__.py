@@ -1,0 +1,1 @@
+"""Model weights on disk, and the networks that load them."""
