@@ -20,13 +20,14 @@ from jobs.settings import load
 from tests import tiny
 from tests.footage import read_number, write_numbered
 from tests.outputs import CURATED, keep_only, table
-from udfs import caption, generation, prompts
+from udfs import caption
 from udfs.batching import COST, FAILURE, GPU_COST, Env, Row
 from udfs.caption import Params, Settings, Told
+from udfs.captioning import prompts, requests
+from udfs.captioning.requests import Answer, Endpoint, Request, Sampling
 from udfs.core.errors import MediaError
 from udfs.core.task_resources import Resources
 from udfs.frames import windows
-from udfs.generation import Answer, Endpoint, Request, Sampling
 from udfs.models import checkpoints
 from udfs.models.checkpoints import MissingModelError
 
@@ -128,7 +129,7 @@ def test_every_window_of_every_clip_becomes_a_row(model: str, tmp_path: Path) ->
     good = done[done["failed_key"].isna()].sort_values(["clip_id", "start_frame"])
     spans = good[["clip_id", "start_frame", "end_frame"]].to_records(index=False).tolist()
     assert spans == [("0", 0, 31), ("0", 32, 55), ("1", 0, 31), ("1", 32, 55)]
-    engine = generation.load(settings.caption.speech, HERE, "cpu")
+    engine = requests.load(settings.caption.speech, HERE, "cpu")
     expected = engine.generate([request for row in clips for request in requests_of(row, settings)])
     assert good["caption"].tolist() == [answer.text.strip() for answer in expected if isinstance(answer, Answer)]
     assert set(good["tokens_out"]) == {WORDS}
@@ -139,7 +140,7 @@ def test_every_window_of_every_clip_becomes_a_row(model: str, tmp_path: Path) ->
 
 def test_the_second_pass_reads_the_first_caption_and_sees_the_frames(model: str, tmp_path: Path) -> None:
     params = talking(model, generate_stage2_caption=True)
-    engine = generation.load(params.speech, HERE, "cpu")
+    engine = requests.load(params.speech, HERE, "cpu")
     asked = requests_of(clip(write_numbered(tmp_path / "a.mp4", 56), 56), Settings(params, SHORT))
     told = caption.describe(engine, params, asked)
     for request, answer in zip(asked, told, strict=True):

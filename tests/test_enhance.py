@@ -11,11 +11,12 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from tests import tiny
-from udfs import enhance, generation, prompts
+from udfs import enhance
 from udfs.batching import COST, FAILURE, GPU_COST, Env, Row
+from udfs.captioning import prompts, requests
+from udfs.captioning.requests import Answer, Request, Sampling
 from udfs.core.errors import MediaError
 from udfs.enhance import Params, Told
-from udfs.generation import Answer, Request, Sampling
 from udfs.models import checkpoints
 from udfs.models.checkpoints import MissingModelError
 
@@ -75,7 +76,7 @@ def test_every_caption_becomes_a_row_that_the_library_would_have_written(reader:
     assert list(done) == [*enhance.COLUMNS, "fingerprint", *FAILURE, COST, GPU_COST]
     spans = done[["clip_id", "start_frame", "end_frame"]].to_records(index=False).tolist()
     assert spans == [("a", 0, 255), ("a", 256, 511), ("b", 0, 255)]
-    engine = generation.load(params.speech, HERE, "cpu")
+    engine = requests.load(params.speech, HERE, "cpu")
     alone = [engine.generate([request])[0] for row in clips for request in asked(row, params)]
     expected = [answer for answer in alone if isinstance(answer, Answer)]
     assert done["enhanced_caption"].tolist() == [answer.text.strip() for answer in expected]

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from schemas.alignments import TABLE
-from udfs import embed, prompts
+from udfs import embed
 from udfs.batching import Env, Row
+from udfs.captioning import prompts
 from udfs.core.errors import MediaError
 from udfs.inference import Call, infer
 from udfs.models import checkpoints, embedding_models, text_match

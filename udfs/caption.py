@@ -13,17 +13,17 @@ from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
 from schemas.captions import TABLE
-from udfs import captionchecks, generation, prompts
 from udfs.batching import Env, Row
+from udfs.captioning import prompts, quality_checks, requests
+from udfs.captioning.prompts import Variant
+from udfs.captioning.requests import Answer, Dtype, Endpoint, Engine, EngineName, Request, Sampling, Speech, Video
 from udfs.core.errors import MediaError
 from udfs.core.task_resources import EFFORT, Resources
 from udfs.frames import extract, window_frames, windows
 from udfs.frames.windows import Window
-from udfs.generation import Answer, Dtype, Endpoint, Engine, EngineName, Request, Sampling, Speech, Video
 from udfs.inference import Call, infer
 from udfs.models import checkpoints
 from udfs.models.checkpoints import MissingModelError
-from udfs.prompts import Variant
 
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
 ALIASES = {"qwen": "qwen2.5"}
@@ -127,13 +127,13 @@ Model = Callable[[list[Request]], list[Told | MediaError]]
 def rows(batches: Iterable[pd.DataFrame], params: Settings, env: Env) -> Iterator[pd.DataFrame]:
     """Batches of clips to batches of captions, one row a window."""
     p = params.caption
-    speech = generation.on_task(p.speech, env.task)
+    speech = requests.on_task(p.speech, env.task)
     step = frame_step(speech, env.models)
     return infer(
         batches,
         prepare=partial(prepare, params=params, step=step, env=env),
         load=partial(load, p, speech, env.models),
-        finish=partial(finish, params=params, model=generation.identity(speech)),
+        finish=partial(finish, params=params, model=requests.identity(speech)),
         key="clip_id",
         columns=COLUMNS,
         env=env,
@@ -148,7 +148,7 @@ def check(params: Params, models: checkpoints.Params) -> None:
     Raises:
         MissingModelError: what `generation.check` raises.
     """
-    generation.check("caption", params.speech, models)
+    requests.check("caption", params.speech, models)
 
 
 def frame_step(speech: Speech, models: checkpoints.Params) -> int:
@@ -190,7 +190,7 @@ def prepare(row: Row, call: Call, params: Settings, step: int, env: Env) -> Iter
 
 def load(params: Params, speech: Speech, models: checkpoints.Params, device: str) -> Model:
     """The model of the settings: a function of a batch of windows."""
-    return partial(describe, generation.load(speech, models, device), params)
+    return partial(describe, requests.load(speech, models, device), params)
 
 
 def describe(engine: Engine, params: Params, requests: list[Request]) -> list[Told | MediaError]:
@@ -230,7 +230,7 @@ def _told(first: Answer | MediaError, second: Answer | MediaError | None, second
 def _caption(row: Row, window: Window, told: Told, params: Params, model: str) -> Row:
     said = [answer for answer in (told.first, told.second) if answer]
     texts = [prompts.spoken(answer.text) for answer in said]
-    found = [c for a, text in zip(said, texts, strict=True) for c in captionchecks.checks(text, a.finish_reason, params.prompt)]
+    found = [c for a, text in zip(said, texts, strict=True) for c in quality_checks.checks(text, a.finish_reason, params.prompt)]
     if "empty" in found:
         raise MediaError("BAD_OUTPUT", f"the model said nothing of frames {window.start_frame} to {window.end_frame}")
     return {
@@ -241,8 +241,8 @@ def _caption(row: Row, window: Window, told: Told, params: Params, model: str) -
         "prompt": prompts.name(params.prompt_variant, params.prompt_text),
         "caption": texts[0],
         "stage2_caption": texts[1] if len(texts) > 1 else None,
-        "tokens_in": generation.total(answer.tokens_in for answer in said),
-        "tokens_out": generation.total(answer.tokens_out for answer in said),
+        "tokens_in": requests.total(answer.tokens_in for answer in said),
+        "tokens_out": requests.total(answer.tokens_out for answer in said),
         "seconds": told.seconds,
         "finish_reason": said[-1].finish_reason,
         "checks": list(dict.fromkeys(found)),

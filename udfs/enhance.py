@@ -13,14 +13,14 @@ from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
 from schemas.enhanced import TABLE
-from udfs import captionchecks, generation, prompts
 from udfs.batching import Env, Row
+from udfs.captioning import prompts, quality_checks, requests
+from udfs.captioning.prompts import Variant
+from udfs.captioning.requests import Answer, Endpoint, Engine, EngineName, Request, Sampling, Speech
 from udfs.core.errors import MediaError
 from udfs.core.task_resources import EFFORT, Resources
-from udfs.generation import Answer, Endpoint, Engine, EngineName, Request, Sampling, Speech
 from udfs.inference import Call, infer
 from udfs.models import checkpoints
-from udfs.prompts import Variant
 
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
 ALIASES = {"qwen": "qwen-lm", "qwen2.5": "qwen-lm", "qwen3": "qwen3-lm"}
@@ -89,12 +89,12 @@ Model = Callable[[list[Request]], list[Told | MediaError]]
 
 def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env) -> Iterator[pd.DataFrame]:
     """Batches of clips with their captions to batches of enhanced captions, one row a window."""
-    speech = generation.on_task(params.speech, env.task)
+    speech = requests.on_task(params.speech, env.task)
     return infer(
         batches,
         prepare=partial(prepare, params=params),
         load=partial(load, speech, env.models),
-        finish=partial(finish, params=params, model=generation.identity(speech)),
+        finish=partial(finish, params=params, model=requests.identity(speech)),
         key="clip_id",
         columns=COLUMNS,
         env=env,
@@ -109,7 +109,7 @@ def check(params: Params, models: checkpoints.Params) -> None:
     Raises:
         MissingModelError: what `generation.check` raises.
     """
-    generation.check("enhance", params.speech, models)
+    requests.check("enhance", params.speech, models)
 
 
 def prepare(row: Row, call: Call, params: Params) -> Iterator[Request]:
@@ -120,7 +120,7 @@ def prepare(row: Row, call: Call, params: Params) -> Iterator[Request]:
 
 def load(speech: Speech, models: checkpoints.Params, device: str) -> Model:
     """The model of the settings: a function of a batch of requests."""
-    return partial(rewrite, generation.load(speech, models, device))
+    return partial(rewrite, requests.load(speech, models, device))
 
 
 def rewrite(engine: Engine, requests: list[Request]) -> list[Told | MediaError]:
@@ -143,7 +143,7 @@ def finish(row: Row, answers: list[Told], params: Params, model: str) -> list[Ro
 
 def _enhanced(clip_id: str, caption: Row, told: Told, params: Params, model: str) -> Row:
     text = prompts.spoken(told.answer.text)
-    found = captionchecks.checks(text, told.answer.finish_reason, params.prompt)
+    found = quality_checks.checks(text, told.answer.finish_reason, params.prompt)
     if "empty" in found:
         raise MediaError("BAD_OUTPUT", f"the model said nothing of the caption of frame {caption['start_frame']}")
     return {

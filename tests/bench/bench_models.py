@@ -32,12 +32,13 @@ from transformers import (
 )
 
 from tests import reels, tiny
-from udfs import aesthetic, batching, caption, embed, engine_transformers, enhance, resident
+from udfs import aesthetic, batching, caption, embed, enhance, resident
 from udfs.batching import FAILURE, Env
+from udfs.captioning import engine_transformers
+from udfs.captioning.engine_transformers import Engine
+from udfs.captioning.requests import Request, Sampling
 from udfs.core.task_resources import Resources
-from udfs.engine_transformers import Engine
 from udfs.frames import windows
-from udfs.generation import Request, Sampling
 from udfs.models import checkpoints, hf_towers
 
 GPU = torch.cuda.is_available()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from udfs import prompts
+from udfs.captioning import prompts
 
 
 def test_every_variant_has_a_prompt_of_its_own_in_both_stages() -> None:

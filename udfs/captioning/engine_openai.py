@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import openai
 
+from udfs.captioning.requests import Answer, Endpoint, Request, Speech, Video
 from udfs.core.errors import MediaError
-from udfs.generation import Answer, Endpoint, Request, Speech, Video
 from udfs.models.checkpoints import MissingModelError
 
 REFUSED = (400, 413, 415, 422)  # what is wrong with one request; other errors are those of the key, the address or the server

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from tests import tiny
-from udfs import engine_vllm
-from udfs.engine_vllm import Engine
-from udfs.generation import Request, Speech, Video
+from udfs.captioning import engine_vllm
+from udfs.captioning.engine_vllm import Engine
+from udfs.captioning.requests import Request, Speech, Video
 from udfs.models.checkpoints import MissingModelError
 
 VIDEO = Video(np.zeros((4, 56, 56, 3), np.uint8), (0, 20, 39, 59), 29.97, 60)

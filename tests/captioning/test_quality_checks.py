@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from udfs import prompts
-from udfs.captionchecks import checks, is_empty, is_foreign, loops, refuses, scripts
+from udfs.captioning import prompts
+from udfs.captioning.quality_checks import checks, is_empty, is_foreign, loops, refuses, scripts
 
 ENGLISH = prompts.CAPTIONS["default"]
 GOOD = (

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from udfs.captioning.requests import Answer, Request, Speech, Video, chat
 from udfs.core.errors import MediaError
-from udfs.generation import Answer, Request, Speech, Video, chat
 from udfs.models.checkpoints import MissingModelError
 
 MAX_MODEL_LEN = 32768  # tokens of prompt and answer

@@ -23,10 +23,10 @@ import pytest
 from tests import tiny
 from tests.endpoint import Reply, serving
 from tests.footage import draw, read_number
-from udfs import engine_openai
+from udfs.captioning import engine_openai
+from udfs.captioning.engine_openai import Engine
+from udfs.captioning.requests import Answer, Endpoint, Request, Sampling, Speech, Video
 from udfs.core.errors import MediaError
-from udfs.engine_openai import Engine
-from udfs.generation import Answer, Endpoint, Request, Sampling, Speech, Video
 from udfs.models.checkpoints import MissingModelError
 
 BOAT = Request("A boat?")

@@ -112,15 +112,15 @@ def load(speech: Speech, models: checkpoints.Params, device: str) -> Engine:
         MissingModelError: the model is not there, or cannot run here as asked.
     """
     if speech.engine == "openai":
-        from udfs import engine_openai
+        from udfs.captioning import engine_openai
 
         return engine_openai.load(speech)
     folder, remote_code = checkpoints.allowed(speech.model, models), checkpoints.trusted(speech.model, models)
     if speech.engine == "vllm":
-        from udfs import engine_vllm
+        from udfs.captioning import engine_vllm
 
         return engine_vllm.load(folder, speech, device, remote_code)
-    from udfs import engine_transformers
+    from udfs.captioning import engine_transformers
 
     return engine_transformers.load(folder, speech, device, remote_code)
 

@@ -11,9 +11,9 @@ import torch
 
 from tests import tiny
 from tests.footage import draw
-from udfs import engine_transformers, generation
-from udfs.engine_transformers import Engine
-from udfs.generation import Answer, Request, Sampling, Speech, Video
+from udfs.captioning import engine_transformers, requests
+from udfs.captioning.engine_transformers import Engine
+from udfs.captioning.requests import Answer, Request, Sampling, Speech, Video
 
 GREEDY = Sampling(temperature=0, repetition_penalty=1.3)
 WORDS = 10
@@ -182,6 +182,6 @@ def test_a_nearly_certain_choice_is_the_greedy_one_and_a_free_one_follows_the_se
 
 def test_thinking_is_turned_off_where_the_template_knows_of_it(reading: Path) -> None:
     tokenizer = engine(reading).tokenizer
-    plain = generation.chat(tokenizer, Request("A boat."))
+    plain = requests.chat(tokenizer, Request("A boat."))
     tokenizer.chat_template += "{% if enable_thinking is false %}<think>\n\n</think>{% endif %}"
-    assert generation.chat(tokenizer, Request("A boat.")) == plain + "<think>\n\n</think>"
+    assert requests.chat(tokenizer, Request("A boat.")) == plain + "<think>\n\n</think>"

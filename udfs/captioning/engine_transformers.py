@@ -18,8 +18,8 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 from transformers.video_utils import VideoMetadata
 
+from udfs.captioning.requests import Answer, Request, Speech, Video, chat
 from udfs.core.errors import MediaError
-from udfs.generation import Answer, Request, Speech, Video, chat
 
 
 def load(folder: str, speech: Speech, device: str, remote_code: bool = False) -> Engine:

@@ -1,0 +1,1 @@
+"""Models that write text: requests, engines, prompts, checks of the answers."""
