@@ -16,9 +16,9 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from jobs import resources
 from jobs.stage import with_task
 from udfs import assign, dedup, stored
-from udfs.batching import Env
 from udfs.kmeans import Floats
 from udfs.ladder import fall_of
+from udfs.runtime.batching import Env
 from udfs.stored import Newcomers
 
 FEW = 32  # files, each of some clusters, however few the vectors

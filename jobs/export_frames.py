@@ -19,8 +19,9 @@ from jobs import cli, history, sql, stage
 from jobs.history import Counts
 from jobs.progress import Progress
 from jobs.run import Run
-from udfs import batching, export_frames
+from udfs import export_frames
 from udfs.core.task_resources import Resources
+from udfs.runtime import batching
 from udfs.storage.media_store import ASIDE
 
 RESULTS = StructType().add("num_frames", LongType()).add("num_bytes", LongType())

@@ -18,10 +18,10 @@ from jobs.run import Run
 from jobs.settings import Settings
 from jobs.tables import struct_type
 from schemas import TABLES
-from udfs.batching import COST, FAILURE, GPU_COST
 from udfs.core import cost
 from udfs.core.bugs import MET_BY
 from udfs.core.task_resources import Resources
+from udfs.runtime.batching import COST, FAILURE, GPU_COST
 
 log = logging.getLogger("reelmill")
 

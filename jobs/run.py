@@ -20,9 +20,9 @@ from jobs.catalog import Schema
 from jobs.fingerprints import fingerprint
 from jobs.settings import Settings
 from jobs.tables import LANDING, Tables
-from udfs.batching import Env
 from udfs.core.errors import MediaError, StoreError
 from udfs.models import checkpoints
+from udfs.runtime.batching import Env
 from udfs.storage import access, media_store
 from udfs.storage.media_store import ASIDE
 

@@ -20,11 +20,11 @@ from jobs.run import Run
 from jobs.settings import Settings
 from jobs.tables import struct_type
 from schemas import TABLES
-from udfs import batching
-from udfs.batching import Env
 from udfs.core import bugs, scheduling
 from udfs.core.errors import PASSING
 from udfs.core.task_resources import Resources
+from udfs.runtime import batching
+from udfs.runtime.batching import Env
 
 log = logging.getLogger("reelmill")
 

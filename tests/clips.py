@@ -14,7 +14,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from udfs.batching import Env, Row
+from udfs.runtime.batching import Env, Row
 from udfs.video import container
 from udfs.video.container import Limits
 

@@ -16,9 +16,9 @@ from pyspark.sql import SparkSession
 from jobs import resources
 from jobs.session import connect
 from tests import fake_gpus, models
-from udfs.batching import Env
 from udfs.core.task_resources import Resources
 from udfs.models.checkpoints import Params
+from udfs.runtime.batching import Env
 
 FIELDS = "key string, pid long, gpu string, started double, ended double, began double"
 NUM_TASKS = 24  # three for each place where four share a GPU

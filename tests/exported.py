@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from udfs.batching import Row
 from udfs.parts import CLIP, PART, Part
+from udfs.runtime.batching import Row
 from udfs.storage import access
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from udfs import inference
-from udfs.batching import Env, Row
 from udfs.core.errors import MediaError, OutputError
 from udfs.core.task_resources import Resources
-from udfs.inference import Call
+from udfs.runtime import inference
+from udfs.runtime.batching import Env, Row
+from udfs.runtime.inference import Call
 
 COLUMNS = ["key", "total", "sizes", "pid", "gpu", "started", "ended"]
 ONE = Resources()

@@ -29,11 +29,11 @@ from tests import tiny
 from tests.footage import write_numbered
 from udfs import aesthetic
 from udfs.aesthetic import Params
-from udfs.batching import COST, FAILURE, GPU_COST, Env, Row
 from udfs.core.errors import MediaError
 from udfs.frames.extract import Pictures
 from udfs.models import checkpoints
 from udfs.models.checkpoints import MissingModelError
+from udfs.runtime.batching import COST, FAILURE, GPU_COST, Env, Row
 
 ENV = Env(media_root="unused", fingerprint="f" * 16, models=checkpoints.Params(device="cpu"))
 

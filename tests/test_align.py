@@ -10,10 +10,10 @@ import pytest
 
 from tests import tiny
 from udfs import align, embed
-from udfs.batching import COST, FAILURE, GPU_COST, Env, Row
 from udfs.core.errors import MediaError
 from udfs.models import checkpoints, embedding_models
 from udfs.models.checkpoints import MissingModelError
+from udfs.runtime.batching import COST, FAILURE, GPU_COST, Env, Row
 
 ENV = Env(media_root="unused", fingerprint="f" * 16)
 HERE = checkpoints.Params()

@@ -21,7 +21,6 @@ from tests import tiny
 from tests.footage import read_number, write_numbered
 from tests.outputs import CURATED, keep_only, table
 from udfs import caption
-from udfs.batching import COST, FAILURE, GPU_COST, Env, Row
 from udfs.caption import Params, Settings, Told
 from udfs.captioning import prompts, requests
 from udfs.captioning.requests import Answer, Endpoint, Request, Sampling
@@ -30,6 +29,7 @@ from udfs.core.task_resources import Resources
 from udfs.frames import windows
 from udfs.models import checkpoints
 from udfs.models.checkpoints import MissingModelError
+from udfs.runtime.batching import COST, FAILURE, GPU_COST, Env, Row
 
 ENV = Env(media_root="unused", fingerprint="f" * 16)
 HERE = checkpoints.Params()

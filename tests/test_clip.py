@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from schemas.clips import TABLE
 from tests.footage import numbers, read_number, seconds_heard, write_numbered
-from udfs import batching, clip
-from udfs.batching import Env, Row
+from udfs import clip
 from udfs.clip import Params
+from udfs.runtime import batching
+from udfs.runtime.batching import Env, Row
 from udfs.storage import access
 from udfs.video import container, decode
 

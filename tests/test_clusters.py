@@ -13,9 +13,9 @@ from pyspark.sql import functions as F
 
 from jobs import clusters
 from tests.test_ladder import by_hand, clouds
-from udfs.batching import Env
 from udfs.dedup import Params
 from udfs.kmeans import ROUNDING, Floats
+from udfs.runtime.batching import Env
 
 pytestmark = pytest.mark.spark
 ENV = Env("", "")

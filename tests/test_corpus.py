@@ -36,7 +36,7 @@ class MemoryWatch(threading.Thread):
         while not self.ended.wait(0.2):
             for folder in Path("/proc").glob("[0-9]*"):
                 try:
-                    if b"udfs.confined" in (folder / "cmdline").read_bytes():
+                    if b"udfs.runtime.sandbox_child" in (folder / "cmdline").read_bytes():
                         status = (folder / "status").read_text()
                         peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
                         self.most_mb = max(self.most_mb, int(peak.split()[1]) / 1024)

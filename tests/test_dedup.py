@@ -14,9 +14,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from tests.test_ladder import by_hand, clouds
 from udfs import assign, dedup, neighbours, stored
-from udfs.batching import Env
 from udfs.dedup import Params
 from udfs.neighbours import Vectors
+from udfs.runtime.batching import Env
 
 ENV = Env("", "")
 NEAR = pa.list_(pa.struct([("shelf", pa.int32()), ("similarity", pa.float64()), ("duplicate_of", pa.string())]))

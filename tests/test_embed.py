@@ -13,13 +13,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from tests import tiny
 from tests.footage import write_numbered
-from udfs import batching, embed
-from udfs.batching import COST, FAILURE, GPU_COST, Env, Row
+from udfs import embed
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
 from udfs.frames import extract
 from udfs.models import checkpoints, embedding_models
 from udfs.models.checkpoints import MissingModelError
+from udfs.runtime import batching
+from udfs.runtime.batching import COST, FAILURE, GPU_COST, Env, Row
 
 KNOWN = ["clip_id", "model", "dim", "num_frames", "vector"]
 ENV = Env(media_root="unused", fingerprint="f" * 16)

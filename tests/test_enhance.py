@@ -12,13 +12,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from tests import tiny
 from udfs import enhance
-from udfs.batching import COST, FAILURE, GPU_COST, Env, Row
 from udfs.captioning import prompts, requests
 from udfs.captioning.requests import Answer, Request, Sampling
 from udfs.core.errors import MediaError
 from udfs.enhance import Params, Told
 from udfs.models import checkpoints
 from udfs.models.checkpoints import MissingModelError
+from udfs.runtime.batching import COST, FAILURE, GPU_COST, Env, Row
 
 ENV = Env(media_root="unused", fingerprint="f" * 16)
 HERE = checkpoints.Params()

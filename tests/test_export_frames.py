@@ -15,8 +15,8 @@ from jobs import cli
 from tests.footage import read_number, write_numbered
 from tests.outputs import table
 from udfs import export, export_frames
-from udfs.batching import Env, Row
 from udfs.core.errors import MediaError
+from udfs.runtime.batching import Env, Row
 
 ENV = Env(media_root="unused", fingerprint="f" * 16)
 

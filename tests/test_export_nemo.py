@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from tests.exported import batches, clip, index, part
 from udfs import export_nemo
-from udfs.batching import Row
+from udfs.runtime.batching import Row
 
 SOURCE = "/videos/a/b.mp4"
 # Every path and field that NeMo Curator writes; <uuid> is a span's, <file> that of a video and chunk.

@@ -16,7 +16,7 @@ from webdataset import WebDataset
 
 from tests.exported import batches, clip, index, part
 from udfs import export_webdataset
-from udfs.batching import Row
+from udfs.runtime.batching import Row
 
 
 def write(to: Path, rows: list[Row], size: int = 100) -> Path:

@@ -22,8 +22,8 @@ from schemas.videos import TABLE
 from tests.footage import write_numbered
 from tests.outputs import table
 from udfs import ingest
-from udfs.batching import COST, FAILURE, GPU_COST, Env
 from udfs.core.errors import MediaError
+from udfs.runtime.batching import COST, FAILURE, GPU_COST, Env
 from udfs.storage import access
 
 ENV = Env(media_root="unused", fingerprint="0" * 16)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tests import clips
 from tests.footage import write_numbered
 from udfs import flow, motion
-from udfs.batching import Row
+from udfs.runtime.batching import Row
 
 SIZE = (320, 264)
 B_FRAMES = {"x264-params": "bframes=3:b-adapt=0:b-pyramid=none"}

@@ -14,8 +14,8 @@ import pytest
 
 from tests.exported import batches, clip, files, index, media, part
 from udfs import export_huggingface, export_parquet, parts
-from udfs.batching import Env, Row
 from udfs.parts import CLIP, Part
+from udfs.runtime.batching import Env, Row
 from udfs.storage import access
 
 ENV = Env("unused", "f")

@@ -13,10 +13,11 @@ import pytest
 from tests import clips
 from tests.faults import builders
 from tests.footage import draw, read_number, write_numbered
-from udfs import pieces, sandbox
+from udfs import pieces
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
 from udfs.pieces import Piece
+from udfs.runtime import sandbox
 from udfs.video import container
 
 LIMITS = Limits()

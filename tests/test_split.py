@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from tests.footage import read_number, write_numbered
 from udfs import ingest, split
-from udfs.batching import COST, FAILURE, GPU_COST, Env
 from udfs.core.errors import MediaError
 from udfs.demux.timeline import Timeline
+from udfs.runtime.batching import COST, FAILURE, GPU_COST, Env
 from udfs.split import Params, fixed_stride, scene_spans
 from udfs.video import container
 

@@ -13,13 +13,13 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from schemas.aesthetics import TABLE
-from udfs.batching import Env, Row
 from udfs.core.errors import MediaError
 from udfs.core.task_resources import EFFORT, Resources
 from udfs.frames import extract
 from udfs.frames.extract import Pictures
-from udfs.inference import Call, infer
 from udfs.models import checkpoints
+from udfs.runtime.batching import Env, Row
+from udfs.runtime.inference import Call, infer
 from udfs.storage import access
 
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]

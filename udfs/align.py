@@ -10,12 +10,12 @@ import pandas as pd
 
 from schemas.alignments import TABLE
 from udfs import embed
-from udfs.batching import Env, Row
 from udfs.captioning import prompts
 from udfs.core.errors import MediaError
-from udfs.inference import Call, infer
 from udfs.models import checkpoints, embedding_models, text_match
 from udfs.models.checkpoints import MissingModelError
+from udfs.runtime.batching import Env, Row
+from udfs.runtime.inference import Call, infer
 
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
 Vector = text_match.Vector

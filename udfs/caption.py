@@ -13,7 +13,6 @@ from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
 from schemas.captions import TABLE
-from udfs.batching import Env, Row
 from udfs.captioning import prompts, quality_checks, requests
 from udfs.captioning.prompts import Variant
 from udfs.captioning.requests import Answer, Dtype, Endpoint, Engine, EngineName, Request, Sampling, Speech, Video
@@ -21,9 +20,10 @@ from udfs.core.errors import MediaError
 from udfs.core.task_resources import EFFORT, Resources
 from udfs.frames import extract, window_frames, windows
 from udfs.frames.windows import Window
-from udfs.inference import Call, infer
 from udfs.models import checkpoints
 from udfs.models.checkpoints import MissingModelError
+from udfs.runtime.batching import Env, Row
+from udfs.runtime.inference import Call, infer
 
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
 ALIASES = {"qwen": "qwen2.5"}

@@ -14,13 +14,13 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from schemas.clips import TABLE
-from udfs import batching, sandbox
 from udfs.audio.audio_writer import Stretch
-from udfs.batching import Env, Row
 from udfs.core.errors import Code, MediaError
 from udfs.core.limits import Tally
 from udfs.core.task_resources import EFFORT, Resources
 from udfs.demux import timeline
+from udfs.runtime import batching, sandbox
+from udfs.runtime.batching import Env, Row
 from udfs.storage import access, media_store
 from udfs.storage.remote_file import AnyPath
 from udfs.video import container, encoder_options, mp4_writer, mux, nvdec, stream_copy, transcode

@@ -13,11 +13,11 @@ from pydantic import ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from udfs import neighbours, ranking
-from udfs.batching import Env
 from udfs.core.gpu_device import device
 from udfs.core.task_resources import EFFORT, Resources
 from udfs.ladder import Ladder, Links, Near
 from udfs.neighbours import Ids, Precision, Vectors
+from udfs.runtime.batching import Env
 
 BLOCK = 512  # rows that are compared at a time
 LINKS = pa.schema(

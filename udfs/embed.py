@@ -15,16 +15,16 @@ from pydantic import ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from schemas.embeddings import TABLE
-from udfs import batching
-from udfs.batching import Env, Row
 from udfs.core.errors import MediaError
 from udfs.core.task_resources import EFFORT, Resources
 from udfs.frames import extract
 from udfs.frames.extract import Fit, Pictures, Times
-from udfs.inference import Call, infer
 from udfs.models import checkpoints, copy_descriptor, embedding_models, text_match
 from udfs.models.checkpoints import MissingModelError
 from udfs.models.embedding_models import DESCRIPTOR, Dtype, Vectors
+from udfs.runtime import batching
+from udfs.runtime.batching import Env, Row
+from udfs.runtime.inference import Call, infer
 from udfs.storage import access
 
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]

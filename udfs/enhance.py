@@ -13,14 +13,14 @@ from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
 from schemas.enhanced import TABLE
-from udfs.batching import Env, Row
 from udfs.captioning import prompts, quality_checks, requests
 from udfs.captioning.prompts import Variant
 from udfs.captioning.requests import Answer, Endpoint, Engine, EngineName, Request, Sampling, Speech
 from udfs.core.errors import MediaError
 from udfs.core.task_resources import EFFORT, Resources
-from udfs.inference import Call, infer
 from udfs.models import checkpoints
+from udfs.runtime.batching import Env, Row
+from udfs.runtime.inference import Call, infer
 
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
 ALIASES = {"qwen": "qwen-lm", "qwen2.5": "qwen-lm", "qwen3": "qwen3-lm"}

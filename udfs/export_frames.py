@@ -13,12 +13,12 @@ from typing import Any
 
 import pandas as pd
 
-from udfs import batching
-from udfs.batching import Env, Row
 from udfs.export import Params
 from udfs.frames import extract
 from udfs.frames.extract import Pictures
 from udfs.frames.image_files import ArrayFile, ImageFiles
+from udfs.runtime import batching
+from udfs.runtime.batching import Env, Row
 from udfs.storage import access
 from udfs.storage.remote_file import AnyPath
 

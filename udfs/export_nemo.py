@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from udfs.batching import Row
 from udfs.models.checkpoints import KNOWN
 from udfs.parts import CLIP, Clip, Part, records
+from udfs.runtime.batching import Row
 from udfs.storage.remote_file import AnyPath, opened
 
 CLIPS_A_PART = 1000  # about; a part holds whole videos

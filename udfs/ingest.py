@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from schemas.videos import TABLE
-from udfs import batching
-from udfs.batching import Env, Row
 from udfs.core.errors import MediaError
+from udfs.runtime import batching
+from udfs.runtime.batching import Env, Row
 from udfs.storage import access
 from udfs.video import container
 

@@ -10,8 +10,8 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from udfs import flow
-from udfs.batching import Env, Row
 from udfs.frames.sampler import Luma, Sampler, bounded, coded_luma
+from udfs.runtime.batching import Env, Row
 from udfs.video.picture import side_data
 from udfs.video.rescale import Scaler
 

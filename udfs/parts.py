@@ -29,9 +29,9 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from udfs import batching
-from udfs.batching import Counter, Env, Row
 from udfs.core.errors import MediaError
+from udfs.runtime import batching
+from udfs.runtime.batching import Counter, Env, Row
 from udfs.storage import access, media_store
 from udfs.storage.remote_file import AnyPath
 

@@ -10,9 +10,9 @@ from PIL import Image
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from udfs.batching import Env, Row
 from udfs.frames.sampler import luma
 from udfs.frames.timestamps import middles
+from udfs.runtime.batching import Env, Row
 from udfs.video.container import BOUNDARY_TOLERANCE_S
 from udfs.video.rescale import Scaler
 

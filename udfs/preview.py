@@ -9,9 +9,9 @@ from av.video.frame import VideoFrame
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from udfs.batching import Env, Row
 from udfs.frames import windows
 from udfs.frames.sampler import Sampler
+from udfs.runtime.batching import Env, Row
 from udfs.storage import media_store
 from udfs.video import rescale
 from udfs.video.memory_writer import Rendition

@@ -9,8 +9,8 @@ from av.video.frame import VideoFrame
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from udfs.batching import Env, Row
 from udfs.frames.sampler import Sampler, bounded
+from udfs.runtime.batching import Env, Row
 from udfs.storage import media_store
 from udfs.video.memory_writer import Rendition
 from udfs.video.picture import Orientation, orientation, true_size

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from udfs import pieces, split, transnet
-from udfs.batching import Env, Row
 from udfs.demux import timeline
-from udfs.inference import infer
+from udfs.runtime.batching import Env, Row
+from udfs.runtime.inference import infer
 from udfs.storage import access
 from udfs.transnet import Answer, Window
 

@@ -12,12 +12,12 @@ import pandas as pd
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from udfs import batching
-from udfs.batching import Env, Row
 from udfs.core.errors import MediaError
 from udfs.core.task_resources import EFFORT, Resources
 from udfs.demux import timeline
 from udfs.demux.timeline import Timeline
+from udfs.runtime import batching
+from udfs.runtime.batching import Env, Row
 from udfs.storage import access
 from udfs.video import container
 

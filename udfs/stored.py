@@ -11,12 +11,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from udfs import neighbours
-from udfs.batching import Env
 from udfs.core.gpu_device import device
 from udfs.dedup import Params, vectors
 from udfs.kmeans import Indexes
 from udfs.ladder import Falls, Near, nearer
 from udfs.neighbours import TILE, Product, Vectors, cosines
+from udfs.runtime.batching import Env
 
 NEAR = pa.schema([("clip_id", pa.string()), ("shelf", pa.int32()), ("similarity", pa.float64()), ("duplicate_of", pa.string())])
 

@@ -16,11 +16,12 @@ from jobs.history import Counts
 from tests import beeps
 from tests.beeps import Sound
 from tests.faults.builders import join
-from udfs import clip, sandbox
+from udfs import clip
 from udfs.audio import soundtrack
 from udfs.audio.languages import same_language
-from udfs.batching import Env, Row
 from udfs.clip import Params
+from udfs.runtime import sandbox
+from udfs.runtime.batching import Env, Row
 from udfs.storage import access
 from udfs.video import container
 

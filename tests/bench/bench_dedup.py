@@ -29,9 +29,9 @@ from jobs.settings import load
 from tests.outputs import table
 from tests.vectors import clip_ids, planted, write_embeddings
 from udfs import assign
-from udfs.batching import Env
 from udfs.dedup import Params, n_clusters
 from udfs.kmeans import ROUNDING, Floats, Indexes
+from udfs.runtime.batching import Env
 
 CORES = 2
 SIZES = [(50_000, 256), (50_000, 768), (200_000, 256), (200_000, 768)]

@@ -32,14 +32,15 @@ from transformers import (
 )
 
 from tests import reels, tiny
-from udfs import aesthetic, batching, caption, embed, enhance, resident
-from udfs.batching import FAILURE, Env
+from udfs import aesthetic, caption, embed, enhance
 from udfs.captioning import engine_transformers
 from udfs.captioning.engine_transformers import Engine
 from udfs.captioning.requests import Request, Sampling
 from udfs.core.task_resources import Resources
 from udfs.frames import windows
 from udfs.models import checkpoints, hf_towers
+from udfs.runtime import batching, model_cache
+from udfs.runtime.batching import FAILURE, Env
 
 GPU = torch.cuda.is_available()
 DEVICE = "cuda:0" if GPU else "cpu"
@@ -188,7 +189,7 @@ def test_embed(clips: pd.DataFrame, clip: str) -> None:
     print()
     params = embed.Params(model=clip, batch_size=32 if GPU else 8, resources=RESOURCES)
     seconds, busy = staged(embed.rows, params, clips, params.batch_size)
-    resident.drop()
+    model_cache.drop()
     model = AutoModel.from_pretrained(clip, dtype=hf_towers.dtype(params, DEVICE)).to(DEVICE).eval()
     ready = torch.randn(params.batch_size * 8, 3, 224, 224, device=DEVICE, dtype=model.dtype)
 
@@ -206,7 +207,7 @@ def test_aesthetic(clips: pd.DataFrame, clip: str, tmp_path: Path) -> None:
     head = tiny.aesthetic_mlp(tmp_path / "head", WIDTH)
     params = aesthetic.Params(model=clip, head=str(head), batch_size=256 if GPU else 64, resources=RESOURCES)
     seconds, busy = staged(aesthetic.rows, params, clips, params.batch_size // 8)
-    resident.drop()
+    model_cache.drop()
     model = AutoModel.from_pretrained(clip, dtype=torch.float32).to(DEVICE).eval()
     frames = FRAMES // reels.FPS
     ready = torch.randn(params.batch_size, 3, 224, 224, device=DEVICE)
@@ -236,7 +237,7 @@ def test_caption(clips: pd.DataFrame, talker: str, batch_size: int) -> None:
         windows.Params(),
     )
     seconds, busy = staged(caption.rows, params, few, batch_size)
-    resident.drop()
+    model_cache.drop()
     speech = params.caption.speech
     engine = engine_transformers.load(talker, speech, DEVICE)
     step = caption.frame_step(speech, checkpoints.Params())
@@ -266,7 +267,7 @@ def test_enhance(tmp_path_factory: pytest.TempPathFactory, batch_size: int) -> N
     said = {"start_frame": 0, "end_frame": 255, "caption": tiny.TEXT * 2, "stage2_caption": None}
     rows = [{"clip_id": f"{n}", "captions": [said], "fingerprint": "f" * 16} for n in range(3 * batch_size)]
     seconds, busy = staged(enhance.rows, params, pd.DataFrame(rows), batch_size)
-    resident.drop()
+    model_cache.drop()
     engine = engine_transformers.load(str(folder), params.speech, DEVICE)
     asked = list(enhance.prepare(rows[0], lambda f, *a: f(*a), params)) * batch_size
     loop = generating(engine, asked, 3)

@@ -16,10 +16,10 @@ from tests.faults import builders
 from tests.footage import numbers, read_number, write_looped, write_numbered
 from tests.odd_times import SMALL
 from udfs import clip, ingest, split
-from udfs.batching import Env
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
 from udfs.demux import packet_times, timeline
+from udfs.runtime.batching import Env
 from udfs.storage import access
 from udfs.storage.remote_file import RemotePath, Stat
 from udfs.video import container

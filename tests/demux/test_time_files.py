@@ -17,7 +17,7 @@ from tests.faults import builders
 from tests.footage import numbers, read_number, write_numbered
 from tests.odd_times import SMALL
 from udfs import clip, ingest, split
-from udfs.batching import Env, Row
+from udfs.runtime.batching import Env, Row
 
 pytestmark = pytest.mark.files
 

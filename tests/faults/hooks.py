@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from udfs.batching import Row
 from udfs.core.errors import MediaError
 from udfs.core.heartbeat import beat
+from udfs.runtime.batching import Row
 
 
 class Unportable(Exception):
@@ -88,7 +88,7 @@ def double(row: Row) -> list[Row]:
 
 def has_pyspark(batch: pd.DataFrame) -> list[bool]:
     """Whether the sandbox of this process imported pyspark, for each row."""
-    from udfs import sandbox
+    from udfs.runtime import sandbox
 
     return ["pyspark" in sandbox.call(modules, timeout_s=60, memory_mb=1024) for _ in range(len(batch))]
 

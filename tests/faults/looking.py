@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from udfs import ingest, sandbox
-from udfs.batching import Env, Row
+from udfs import ingest
 from udfs.core.errors import MediaError
+from udfs.runtime import sandbox
+from udfs.runtime.batching import Env, Row
 from udfs.video import container
 from udfs.video.container import Limits, Tally
 

@@ -12,8 +12,8 @@ import pytest
 from tests.faults import builders
 from tests.faults.looking import SMALL, code_of, look
 from tests.footage import write_numbered
-from udfs import sandbox
 from udfs.core.errors import MediaError
+from udfs.runtime import sandbox
 from udfs.storage import access, manifest
 from udfs.storage.remote_file import AnyPath
 

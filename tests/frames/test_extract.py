@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from tests.footage import COLOURS, read_number, write_numbered
-from udfs import sandbox
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
 from udfs.frames.extract import Pictures, Policy, even, exactly, one, sequence, short_side, shown, stream, target_res
 from udfs.frames.timestamps import middles
+from udfs.runtime import sandbox
 
 SIZE = exactly(320, 240)
 

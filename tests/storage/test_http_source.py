@@ -19,8 +19,8 @@ import pytest
 from tests.footage import write_numbered
 from tests.webs import Page, serving
 from udfs import ingest
-from udfs.batching import Env
 from udfs.core.errors import MediaError
+from udfs.runtime.batching import Env
 from udfs.storage import access, http_cache, http_connection, http_source
 from udfs.storage.access import Params
 from udfs.storage.http_connection import public, redacted, target

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from jobs.manifest import address
-from udfs import sandbox
+from udfs.runtime import sandbox
 from udfs.storage import manifest, omissions
 from udfs.storage.access import Params
 from udfs.storage.manifest import ManifestError

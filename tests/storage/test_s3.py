@@ -14,10 +14,10 @@ from tests import clips
 from tests.footage import read_number, write_looped, write_numbered
 from tests.s3 import KEYS, Fault, Proxy, Server
 from udfs import clip, embed, ingest
-from udfs.batching import Env, Row
 from udfs.core.errors import MediaError, StoreError
 from udfs.core.limits import Limits
 from udfs.frames import extract, window_frames
+from udfs.runtime.batching import Env, Row
 from udfs.storage import access, media_store, remote_file, s3
 from udfs.storage.access import Params
 from udfs.video import container

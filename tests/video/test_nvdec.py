@@ -27,13 +27,14 @@ from jobs.settings import Settings, SettingsError, load
 from tests import clips
 from tests.footage import draw, numbers, write_numbered
 from tests.test_clip import one, unit
-from udfs import analyze, clip, sandbox
-from udfs.batching import Env, Row
+from udfs import analyze, clip
 from udfs.core.errors import MediaError
 from udfs.core.gpu_device import Task, index
 from udfs.core.limits import Limits
 from udfs.core.task_resources import Resources
 from udfs.frames import sampler
+from udfs.runtime import sandbox
+from udfs.runtime.batching import Env, Row
 from udfs.storage import access
 from udfs.video import container, encoder_options, mp4_writer, nvdec, rescale, transcode
 from udfs.video.normalize import Upright

@@ -15,10 +15,10 @@ from PIL import Image
 from tests import clips, oddities
 from tests.footage import Rgb, draw, read_number, rgb
 from udfs import analyze, clip
-from udfs.batching import Row
 from udfs.clip import Params
 from udfs.core.limits import Limits
 from udfs.frames import extract
+from udfs.runtime.batching import Row
 from udfs.storage import access
 from udfs.video import container
 from udfs.video.deinterlace import Deinterlacer

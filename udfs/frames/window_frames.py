@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from udfs.batching import Env
 from udfs.frames import extract
 from udfs.frames.extract import Fit, Pictures
 from udfs.frames.windows import Window
+from udfs.runtime.batching import Env
 from udfs.storage import access
 
 MIN_FRAMES = 4

@@ -11,11 +11,11 @@ from typing import Any, Protocol, TypeVar
 
 import pandas as pd
 
-from udfs import sandbox
 from udfs.core import bugs
 from udfs.core.errors import MediaError
 from udfs.core.gpu_device import Task
 from udfs.models import checkpoints
+from udfs.runtime import sandbox
 from udfs.storage import access
 from udfs.video.container import Limits
 

@@ -64,7 +64,7 @@ class _Child:
         numbers = [str(number) for number in (theirs.fileno(), page, memory_mb, self.owner)]
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "udfs.confined", *numbers],
+                [sys.executable, "-P", "-m", "udfs.runtime.sandbox_child", *numbers],
                 stdin=subprocess.DEVNULL,
                 stdout=2,  # stdout may be a protocol's
                 pass_fds=[theirs.fileno(), page],

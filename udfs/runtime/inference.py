@@ -15,12 +15,12 @@ from typing import Any
 
 import pandas as pd
 
-from udfs import batching, sandbox
-from udfs.batching import COST, GPU_COST, Env, Row
 from udfs.core import bugs
 from udfs.core.errors import MediaError
 from udfs.core.task_resources import Resources
-from udfs.resident import Load, Model, resident
+from udfs.runtime import batching, sandbox
+from udfs.runtime.batching import COST, GPU_COST, Env, Row
+from udfs.runtime.model_cache import Load, Model, resident
 
 Call = Callable[..., Any]
 Prepare = Callable[[Row, Call], Iterable[Any]]

@@ -13,7 +13,7 @@ from typing import Any
 
 from udfs.core.gpu_device import Task, device
 from udfs.core.task_resources import Resources
-from udfs.slots import Slot
+from udfs.runtime.gpu_slots import Slot
 
 log = logging.getLogger("reelmill")
 

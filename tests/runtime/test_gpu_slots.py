@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from udfs.core.gpu_device import NoDeviceError, Task, device
-from udfs.slots import Slot
+from udfs.runtime.gpu_slots import Slot
 
 # A process that takes a place, says so, works until it is told to idle, says when it gave the place up, and stays.
 HOLDER = """
 import sys
-from udfs.slots import Slot
+from udfs.runtime.gpu_slots import Slot
 slot = Slot(sys.argv[1], int(sys.argv[2]), lambda: print("gave up", flush=True))
 with slot.busy:
     print("holds", flush=True)

@@ -18,8 +18,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from tests.faults import hooks
-from udfs import sandbox
 from udfs.core.errors import MediaError
+from udfs.runtime import sandbox
 
 
 def call(function: Callable[..., Any], *args: Any, timeout_s: float = 30, memory_mb: int = 512, total_s: float = math.inf) -> Any:

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 
 from tests import models
-from udfs.batching import COST, FAILURE, GPU_COST, Env
 from udfs.core.errors import OutputError
 from udfs.core.task_resources import Resources
-from udfs.inference import LOST_WORKER
+from udfs.runtime.batching import COST, FAILURE, GPU_COST, Env
+from udfs.runtime.inference import LOST_WORKER
 
 ENV = Env(media_root="unused", fingerprint="f" * 16)
 
@@ -138,7 +138,7 @@ def test_one_model_a_process_however_many_tasks(tmp_path: Path) -> None:
 
 def test_a_lost_gpu_ends_the_worker() -> None:
     code = """
-from udfs.inference import _asked
+from udfs.runtime.inference import _asked
 def model(items):
     raise RuntimeError("CUDA error: an illegal memory access was encountered")
 _asked(model, [1])
@@ -150,7 +150,7 @@ _asked(model, [1])
 
 def test_a_gpu_out_of_memory_is_told_from_other_errors() -> None:
     torch = pytest.importorskip("torch")
-    from udfs.inference import _asked
+    from udfs.runtime.inference import _asked
 
     def model(items: list[int]) -> list[int]:
         if len(items) > 1:

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pytest
 
 from tests.faults import hooks
-from udfs import batching
-from udfs.batching import COST, FAILURE, GPU_COST, PIECE
 from udfs.core import bugs, gpu_device
 from udfs.core.errors import MediaError, OutputError, RunError, StoreError
 from udfs.models import checkpoints
+from udfs.runtime import batching
+from udfs.runtime.batching import COST, FAILURE, GPU_COST, PIECE
 from udfs.video import encoder_options
 from udfs.video.container import Limits
 

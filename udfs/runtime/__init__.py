@@ -1,0 +1,1 @@
+"""How rows reach functions on an executor: batches, sandboxed decoding, GPU inference."""
