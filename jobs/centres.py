@@ -21,8 +21,9 @@ from pyspark.sql import functions as F
 from jobs import resources
 from jobs.resources import Facts
 from jobs.settings import SettingsError
-from udfs import assign, dedup, kmeans
-from udfs.kmeans import Floats
+from udfs import dedup
+from udfs.similarity import assign, kmeans
+from udfs.similarity.kmeans import Floats
 from udfs.video import nvdec
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def fit(vectors: DataFrame, params: dedup.Params, choice: Choice) -> Floats:
     """The centres of `vectors` (clip_id, vector), clusters x dim: fewer than asked for where fewer vectors differ.
 
     They are fitted on the vectors whose clip_ids have the least hashes; vectors of zeros have no direction, and no part in it.
-    MLlib's are the same to the last bit for any order and partitioning: see udfs/kmeans.py on sums.
+    MLlib's are the same to the last bit for any order and partitioning: see udfs/similarity/kmeans.py on sums.
 
     Raises:
         ValueError: a vector to fit on has a number that is not finite; from a worker, it is the text of Spark's error.

@@ -15,11 +15,12 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from jobs import resources
 from jobs.stage import with_task
-from udfs import assign, dedup, stored
-from udfs.kmeans import Floats
-from udfs.ladder import fall_of
+from udfs import dedup
 from udfs.runtime.batching import Env
-from udfs.stored import Newcomers
+from udfs.similarity import assign, incremental
+from udfs.similarity.incremental import Newcomers
+from udfs.similarity.kmeans import Floats
+from udfs.similarity.levels import fall_of
 
 FEW = 32  # files, each of some clusters, however few the vectors
 PART_BYTES = 64 << 20  # of vectors in a file or task, where this makes more of them
@@ -32,7 +33,7 @@ Work = Callable[..., Iterator[pa.RecordBatch]]
 
 
 def assigned(embeddings: DataFrame, centres: Floats, params: dedup.Params) -> DataFrame:
-    """Rows of udfs/assign.py's ROWS from clip_id, vector, night and the columns that `params.rank` names."""
+    """Rows of udfs/similarity/assign.py's ROWS from clip_id, vector, night and the columns that `params.rank` names."""
     work = partial(assign.rows, centres=centres, params=params)
     return embeddings.mapInArrow(work, from_arrow_schema(assign.ROWS))
 
@@ -92,7 +93,7 @@ def nearest_stored(new: DataFrame, before: DataFrame, fallen: DataFrame, params:
         there = before.where(_between(sorted(lookers))).select(
             "clip_id", F.xxhash64("clip_id").alias("hash"), "cluster_id", "vector"
         )
-        found = _mapped(there, partial(stored.rows, new=newcomers), stored.NEAR, params, env)
+        found = _mapped(there, partial(incremental.rows, new=newcomers), incremental.NEAR, params, env)
         best = found.groupBy("clip_id", "shelf").agg(F.max(F.struct("similarity", "duplicate_of")).alias("best"))
         shelved = F.struct(
             "shelf", F.col("best.similarity").alias("similarity"), F.col("best.duplicate_of").alias("duplicate_of")

@@ -13,7 +13,7 @@ from jobs.passing import gated
 from jobs.run import Run
 from jobs.settings import Settings, SettingsError
 from schemas import TABLES
-from udfs import ranking
+from udfs.similarity import ranking
 
 
 def check(options: argparse.Namespace, settings: Settings) -> None:

@@ -18,7 +18,7 @@ from jobs.run import Run
 from jobs.settings import Settings, SettingsError
 from jobs.tables import struct_type
 from schemas import TABLES
-from udfs import ranking
+from udfs.similarity import ranking
 
 log = logging.getLogger("reelmill")
 

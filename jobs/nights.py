@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from jobs import bands, copies
 from jobs.run import Run
 from udfs.filter import aesthetic_gate, reasons_sql
-from udfs.kmeans import Floats, least_cosine
+from udfs.similarity.kmeans import Floats, least_cosine
 
 Land = Callable[[str, DataFrame], DataFrame]
 

@@ -15,10 +15,10 @@ from pyspark.sql import functions as F
 from jobs import cli, sql
 from jobs.run import Run
 from jobs.settings import Settings
-from udfs import nearest
 from udfs.core.gpu_device import Task, device
 from udfs.models import text_match
 from udfs.models.checkpoints import MissingModelError
+from udfs.similarity import topk
 
 Vector = npt.NDArray[np.float32]
 
@@ -85,9 +85,9 @@ def _of_clip(run: Run, vectors: DataFrame, clip_id: str) -> tuple[str, Vector]:
 
 def _nearest(run: Run, vectors: DataFrame, like: Vector, top: int) -> DataFrame:
     """clip_id and similarity of the nearest clips, as a frame of known rows."""
-    best = vectors.select("clip_id", "vector").mapInArrow(partial(nearest.nearest, vector=like, top=top), nearest.COLUMNS)
+    best = vectors.select("clip_id", "vector").mapInArrow(partial(topk.nearest, vector=like, top=top), topk.COLUMNS)
     rows = best.orderBy(F.desc("similarity"), "clip_id").limit(top).collect()
-    return run.spark.createDataFrame(rows, nearest.COLUMNS)
+    return run.spark.createDataFrame(rows, topk.COLUMNS)
 
 
 def _told(run: Run, hits: DataFrame) -> DataFrame:

@@ -24,7 +24,7 @@ from jobs.upkeep import Step
 from schemas import TABLES
 from udfs import withdraw
 from udfs.core.errors import MediaError, StoreError
-from udfs.kmeans import least_cosine
+from udfs.similarity.kmeans import least_cosine
 from udfs.storage import access, media_store
 
 ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # of a video or clip; files of a clip begin with it

@@ -15,10 +15,10 @@ from jobs import centres, clusters
 from jobs.centres import Choice, choose, fit, hindrance, missing
 from jobs.resources import Facts
 from jobs.settings import SettingsError
-from udfs import assign
 from udfs.dedup import Params
-from udfs.kmeans import Floats, unit
 from udfs.runtime.batching import Env
+from udfs.similarity import assign
+from udfs.similarity.kmeans import Floats, unit
 from udfs.video import nvdec
 
 GPUS = {"spark.executor.cores": "8", "spark.executor.resource.gpu.amount": "1", "spark.task.resource.gpu.amount": "0.125"}

@@ -12,10 +12,10 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs import clusters
-from tests.test_ladder import by_hand, clouds
+from tests.similarity.test_levels import by_hand, clouds
 from udfs.dedup import Params
-from udfs.kmeans import ROUNDING, Floats
 from udfs.runtime.batching import Env
+from udfs.similarity.kmeans import ROUNDING, Floats
 
 pytestmark = pytest.mark.spark
 ENV = Env("", "")

@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from tests.test_ladder import by_hand, clouds
-from udfs import assign, dedup, neighbours, stored
+from tests.similarity.test_levels import by_hand, clouds
+from udfs import dedup
 from udfs.dedup import Params
-from udfs.neighbours import Vectors
 from udfs.runtime.batching import Env
+from udfs.similarity import assign, incremental, neighbors
+from udfs.similarity.neighbors import Vectors
 
 ENV = Env("", "")
 NEAR = pa.list_(pa.struct([("shelf", pa.int32()), ("similarity", pa.float64()), ("duplicate_of", pa.string())]))
@@ -83,8 +84,8 @@ def test_elders_of_earlier_nights_are_taken_into_account() -> None:
 
 
 def test_memory_does_not_grow_with_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "TILE", 128)
-    monkeypatch.setattr(neighbours, "IN_MEMORY", 2)
+    monkeypatch.setattr(neighbors, "TILE", 128)
+    monkeypatch.setattr(neighbors, "IN_MEMORY", 2)
     rows = np.random.default_rng(0).normal(size=(24_000, 256))
     vectors = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
     ready = stream(vectors, [0] * len(vectors), size=1000)
@@ -108,11 +109,11 @@ def test_stored_vectors_are_found_by_those_that_look_into_their_clusters(seed: i
     order = np.argsort(hashes)
     named = order[fall[order] < 3]
     lookers = {cluster: np.flatnonzero(looks[:, cluster]) for cluster in range(3)}  # nobody looks into the last
-    night = stored.Newcomers([f"new{i}" for i in range(20)], new, lookers, hashes[named], fall[named])
+    night = incremental.Newcomers([f"new{i}" for i in range(20)], new, lookers, hashes[named], fall[named])
     names = [str(i) for i in range(60)]
     columns = [pa.array(names), pa.array(hashes), pa.array(clusters, pa.int32()), assign.packed(old)]
     table = pa.Table.from_arrays(columns, names=["clip_id", "hash", "cluster_id", "vector"])
-    found = pa.Table.from_batches(list(stored.rows(table.to_batches(size), night, Params(), ENV))).to_pylist()
+    found = pa.Table.from_batches(list(incremental.rows(table.to_batches(size), night, Params(), ENV))).to_pylist()
     cosines = new.astype(float) @ old.astype(float).T
     wanted = {}
     for i in range(20):

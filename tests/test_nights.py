@@ -24,7 +24,7 @@ from jobs.tables import struct_type
 from schemas import TABLES
 from tests.outputs import table, versions
 from tests.vectors import clip_ids, unit, write_embeddings
-from udfs.kmeans import Floats
+from udfs.similarity.kmeans import Floats
 
 pytestmark = pytest.mark.spark
 SET = ["dedup.rows_per_cluster=8", "dedup.rank=duration_s desc", "split.clip_len_s=2"]

@@ -17,7 +17,7 @@ from tests import tiny
 from tests.outputs import CURATED, keep_only, table, versions
 from udfs import embed
 from udfs.models import embedding_models
-from udfs.nearest import nearest
+from udfs.similarity.topk import nearest
 
 TEXT = "a red ball"
 

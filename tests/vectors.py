@@ -14,7 +14,7 @@ from deltalake import write_deltalake
 from jobs.fingerprints import fingerprint
 from jobs.settings import load
 from schemas import TABLES
-from udfs.kmeans import Floats, Indexes
+from udfs.similarity.kmeans import Floats, Indexes
 
 SPREAD = 0x9E3779B97F4A7C15F39CC0605CEDC835  # odd: 2**128 by the golden ratio
 

@@ -9,7 +9,7 @@ import pandas as pd
 from pydantic import ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
-from udfs import ranking
+from udfs.similarity import ranking
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))

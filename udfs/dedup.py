@@ -12,12 +12,12 @@ import pyarrow as pa
 from pydantic import ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
-from udfs import neighbours, ranking
 from udfs.core.gpu_device import device
 from udfs.core.task_resources import EFFORT, Resources
-from udfs.ladder import Ladder, Links, Near
-from udfs.neighbours import Ids, Precision, Vectors
 from udfs.runtime.batching import Env
+from udfs.similarity import neighbors, ranking
+from udfs.similarity.levels import Ladder, Links, Near
+from udfs.similarity.neighbors import Ids, Precision, Vectors
 
 BLOCK = 512  # rows that are compared at a time
 LINKS = pa.schema(
@@ -117,7 +117,7 @@ def rows(batches: Iterable[pa.RecordBatch], params: Params, env: Env) -> Iterato
     Columns: clip_id, cluster_id, home, night, distance_to_centroid, vector, near (array of structs, see Shelved).
     Memory: a block, its products with a tile, and a few tiles of each level; what stands in a larger cluster lies in a file.
     """
-    arithmetic = neighbours.arithmetic(device(env.task, params.resources.gpus, env.models.device), params.precision)
+    arithmetic = neighbors.arithmetic(device(env.task, params.resources.gpus, env.models.device), params.precision)
     cluster, ladder = None, None
     for found, block in blocks(batches):
         if ladder is None or found != cluster:

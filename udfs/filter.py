@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from udfs.kmeans import least_cosine
+from udfs.similarity.kmeans import least_cosine
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))

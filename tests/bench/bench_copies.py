@@ -33,9 +33,10 @@ from av.video.stream import VideoStream
 
 from jobs.bands import ALL_BUT_FIRST, HASH_BITS
 from tests import clips
-from udfs import analyze, assign, clip, copies, dedup, embed, ingest, kmeans, split
+from udfs import analyze, clip, copies, dedup, embed, ingest, split
 from udfs.filter import Params as Gates
 from udfs.runtime.batching import Env, Row
+from udfs.similarity import assign, kmeans
 from udfs.video import container, rescale
 
 MOST_S = float(os.environ.get("REELMILL_FOOTAGE_S", "60"))

@@ -28,10 +28,10 @@ from jobs.run import Run
 from jobs.settings import load
 from tests.outputs import table
 from tests.vectors import clip_ids, planted, write_embeddings
-from udfs import assign
 from udfs.dedup import Params, n_clusters
-from udfs.kmeans import ROUNDING, Floats, Indexes
 from udfs.runtime.batching import Env
+from udfs.similarity import assign
+from udfs.similarity.kmeans import ROUNDING, Floats, Indexes
 
 CORES = 2
 SIZES = [(50_000, 256), (50_000, 768), (200_000, 256), (200_000, 768)]
@@ -102,8 +102,6 @@ def start_workers(spark: SparkSession) -> None:
     """A Python worker a core, with all its modules: those that have been idle for a minute have ended."""
 
     def imports(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:  # in here, since workers do not know this module
-        import udfs.assign
-        import udfs.dedup  # noqa: F401
 
         time.sleep(1)  # so that the next task goes to another worker
         yield from batches

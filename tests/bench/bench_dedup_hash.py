@@ -18,8 +18,8 @@ from pyspark.sql import functions as F
 
 from jobs import bands
 from jobs.session import connect
-from udfs import ranking
 from udfs.copies import Params
+from udfs.similarity import ranking
 from udfs.video import container
 
 CORES, NUM_CLIPS, NUM_FRAMES = 2, 250_000, 4

@@ -11,30 +11,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from udfs import kmeans, ladder, neighbours
-from udfs.kmeans import ROUNDING, Floats
-from udfs.ladder import Ladder, Near
-from udfs.neighbours import Vectors
+from udfs.similarity import kmeans, levels, neighbors
+from udfs.similarity.kmeans import ROUNDING, Floats
+from udfs.similarity.levels import Ladder, Near
+from udfs.similarity.neighbors import Vectors
 
 LEVELS = (0.01, 0.03, 0.1)
-CPU = neighbours.arithmetic("cpu", "float32")
+CPU = neighbors.arithmetic("cpu", "float32")
 # Few numbers, so that equal vectors, opposite ones, zeros and ties are common.
 LATTICE = arrays.arrays(np.int8, st.tuples(st.integers(1, 24), st.integers(1, 4)), elements=st.integers(-2, 2))
 SOME_LEVELS = st.lists(st.sampled_from([0.001, 0.01, 0.1, 0.3, 0.6, 1.0, 1.5]), min_size=1, max_size=4, unique=True).map(sorted)
 
 
-def names(count: int) -> neighbours.Ids:
+def names(count: int) -> neighbors.Ids:
     return np.array([f"{i:04d}" for i in range(count)], np.bytes_)
 
 
-def climbed(rows: Vectors, steps: Sequence[float], block: int = 1024, home: npt.NDArray[np.bool_] | None = None) -> ladder.Links:
+def climbed(rows: Vectors, steps: Sequence[float], block: int = 1024, home: npt.NDArray[np.bool_] | None = None) -> levels.Links:
     """All rows in blocks of a size."""
     here = np.ones(len(rows), bool) if home is None else home
     whole = Ladder(steps, rows.shape[1], CPU)
     found = [
         whole.climb(rows[i : i + block], names(len(rows))[i : i + block], here[i : i + block]) for i in range(0, len(rows), block)
     ]
-    return ladder.Links(*(np.concatenate([getattr(links, name) for links in found]) for name in ladder.Links._fields))
+    return levels.Links(*(np.concatenate([getattr(links, name) for links in found]) for name in levels.Links._fields))
 
 
 def by_hand(rows: Vectors, steps: Sequence[float], home: npt.NDArray[np.bool_] | None = None) -> tuple[list[int], list[float]]:
@@ -59,7 +59,7 @@ def test_links_are_those_of_the_definition(vectors: npt.NDArray[np.int8], steps:
     rows = kmeans.unit(vectors).astype(np.float32)
     rows = rows[rows.any(axis=1)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(neighbours, "TILE", tile)
+        patch.setattr(neighbors, "TILE", tile)
         found = climbed(rows, steps, block) if len(rows) else None
     fall, similarity = by_hand(rows, steps)
     if found is None:
@@ -69,7 +69,7 @@ def test_links_are_those_of_the_definition(vectors: npt.NDArray[np.int8], steps:
     check_targets(rows, found, steps)
 
 
-def check_targets(rows: Vectors, found: ladder.Links, steps: Sequence[float]) -> None:
+def check_targets(rows: Vectors, found: levels.Links, steps: Sequence[float]) -> None:
     """Each link names an elder that stands at the level at which the row falls, and its similarity is the cosine to it."""
     for i, (level, to, similarity) in enumerate(
         zip(found.fall.tolist(), found.to.tolist(), found.similarity.tolist(), strict=True)
@@ -96,7 +96,7 @@ def clouds(seed: int, num_rows: int, dim: int = 16) -> Vectors:
 def test_clouds_too_and_the_size_of_blocks_and_tiles_changes_nothing(seed: int, num_rows: int, block: int, tile: int) -> None:
     rows = clouds(seed, num_rows)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(neighbours, "TILE", tile)
+        patch.setattr(neighbors, "TILE", tile)
         found = climbed(rows, LEVELS, block)
     whole = climbed(rows, LEVELS)
     fall, similarity = by_hand(rows, LEVELS)
@@ -105,7 +105,7 @@ def test_clouds_too_and_the_size_of_blocks_and_tiles_changes_nothing(seed: int, 
     check_targets(rows, found, LEVELS)
 
 
-def survivor(found: ladder.Links, row: int, eps: float) -> int:
+def survivor(found: levels.Links, row: int, eps: float) -> int:
     """Who stands for a row at an eps: the end of its links."""
     while found.similarity[row] >= 1 - eps - ROUNDING:
         row = int(found.to[row])
@@ -183,7 +183,7 @@ def test_elders_known_from_elsewhere_count_like_those_here(seed: int, cut: int) 
     rows = clouds(seed, 80)
     whole = climbed(rows, LEVELS)
     old, new = rows[:cut], rows[cut:]
-    fall, cosines = ladder.fall_of(whole.similarity[:cut], LEVELS), new.astype(float) @ old.T.astype(float)
+    fall, cosines = levels.fall_of(whole.similarity[:cut], LEVELS), new.astype(float) @ old.T.astype(float)
     near = [np.where(fall == level, cosines, -np.inf) for level in (1, 2, 3)]
     to = np.stack([names(80)[one.argmax(axis=1)].astype(object) for one in near], axis=1)
     before = Near(np.stack([one.max(axis=1) for one in near], axis=1), to)
@@ -195,11 +195,11 @@ def test_elders_known_from_elsewhere_count_like_those_here(seed: int, cut: int) 
 def test_the_nearer_of_two_is_taken_shelf_by_shelf() -> None:
     one = Near(np.array([[0.5, -np.inf]]), np.array([["a", None]], object))
     other = Near(np.array([[0.4, 0.2]]), np.array([["b", "c"]], object))
-    found = ladder.nearer(one, other)
+    found = levels.nearer(one, other)
     assert found.cosine.tolist() == [[0.5, 0.2]]
     assert found.to.tolist() == [["a", "c"]]
 
 
 def test_the_level_of_a_similarity() -> None:
     similarity: Floats = np.array([1.0, 0.99, 0.98, 0.97, 0.95, 0.9, 0.89, np.nan])
-    assert ladder.fall_of(similarity, LEVELS).tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert levels.fall_of(similarity, LEVELS).tolist() == [0, 0, 1, 1, 2, 2, 3, 3]

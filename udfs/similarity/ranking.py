@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import pyarrow as pa
 
-from udfs.kmeans import Floats
+from udfs.similarity.kmeans import Floats
 
 RULES = ("hard", "easy", "random")
 RANKABLE = ("num_bytes", "width", "height", "framerate", "num_frames", "duration_s", "aesthetic")  # of clips, and their score

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from udfs.kmeans import Floats, different, fixed, lloyd, starts, unit
+from udfs.similarity.kmeans import Floats, different, fixed, lloyd, starts, unit
 
 ROWS = arrays.arrays(
     np.float32, st.tuples(st.integers(1, 12), st.integers(1, 8)), elements=st.floats(-(2.0**100), 2.0**100, width=32)

@@ -18,8 +18,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from udfs.kmeans import Floats, Indexes, least_cosine
-from udfs.neighbours import Arithmetic, Ids, Shelf, Vectors, cosines
+from udfs.similarity.kmeans import Floats, Indexes, least_cosine
+from udfs.similarity.neighbors import Arithmetic, Ids, Shelf, Vectors, cosines
 
 NOISE = 1e-4  # above what single precision may cost a cosine of up to 1,600 numbers
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pyarrow as pa
 
-from udfs import ranking
 from udfs.dedup import Params
-from udfs.kmeans import Floats, Indexes, fixed, unit
-from udfs.neighbours import Vectors
+from udfs.similarity import ranking
+from udfs.similarity.kmeans import Floats, Indexes, fixed, unit
+from udfs.similarity.neighbors import Vectors
 
 CHUNK = 1024  # rows at a time: their distances to thousands of centres, in double precision
 ROWS = pa.schema(

@@ -10,20 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.vectors import unit
-from udfs import neighbours
-from udfs.neighbours import Shelf, Vectors
+from udfs.similarity import neighbors
+from udfs.similarity.neighbors import Shelf, Vectors
 
 
 def vectors(num_rows: int, dim: int, seed: int = 0) -> Vectors:
     return unit(np.random.default_rng(seed).normal(size=(num_rows, dim))).astype(np.float32)
 
 
-def names(num_rows: int, width: int = 4) -> neighbours.Ids:
+def names(num_rows: int, width: int = 4) -> neighbors.Ids:
     return np.array([f"{i:0{width}d}" for i in range(num_rows)], np.bytes_)
 
 
-def shelf(rows: Vectors, precision: neighbours.Precision = "float32", pieces: int = 3) -> Shelf:
-    found = Shelf(rows.shape[1], neighbours.arithmetic("cpu", precision))
+def shelf(rows: Vectors, precision: neighbors.Precision = "float32", pieces: int = 3) -> Shelf:
+    found = Shelf(rows.shape[1], neighbors.arithmetic("cpu", precision))
     for some in np.array_split(np.arange(len(rows)), pieces):
         found.put(rows[some], names(len(rows))[some])
     return found
@@ -34,8 +34,8 @@ def shelf(rows: Vectors, precision: neighbours.Precision = "float32", pieces: in
 def test_the_nearest_is_found_whatever_the_tiles(num_rows: int, num_asked: int, tile: int, in_memory: int, pieces: int) -> None:
     rows, asked = vectors(num_rows, 5), vectors(num_asked, 5, seed=1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(neighbours, "TILE", tile)
-        patch.setattr(neighbours, "IN_MEMORY", in_memory)
+        patch.setattr(neighbors, "TILE", tile)
+        patch.setattr(neighbors, "IN_MEMORY", in_memory)
         full = shelf(rows, pieces=pieces)
         found = full.nearest(asked, least=0.9)
         assert np.array_equal(full.take(np.arange(num_rows)), rows)
@@ -50,14 +50,14 @@ def test_the_nearest_is_found_whatever_the_tiles(num_rows: int, num_asked: int, 
 
 
 def test_ids_of_any_length_are_kept_whole() -> None:
-    found = Shelf(2, neighbours.arithmetic("cpu", "float32"))
+    found = Shelf(2, neighbors.arithmetic("cpu", "float32"))
     for width in (3, 40, 5):
         found.put(vectors(2, 2), names(2, width))
     assert [len(name) for name in found.names(np.arange(6))] == [3, 3, 40, 40, 5, 5]
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_what_comes_near_is_computed_anew(precision: neighbours.Precision) -> None:
+def test_what_comes_near_is_computed_anew(precision: neighbors.Precision) -> None:
     rows = vectors(500, 32)
     asked = unit(rows[:100] + unit(np.random.default_rng(2).normal(size=(100, 32))) * 0.45).astype(np.float32)
     asked[50:] = vectors(50, 32, seed=3)
@@ -68,14 +68,14 @@ def test_what_comes_near_is_computed_anew(precision: neighbours.Precision) -> No
     assert np.array_equal(rough.place[near], exact.place[near])
     assert np.allclose(rough.cosine[near], exact.cosine[near], atol=1e-6)
     assert not np.allclose(rough.cosine[~near], exact.cosine[~near], atol=1e-6)  # else the test shows nothing
-    assert np.allclose(rough.cosine, exact.cosine, atol=neighbours.OFF[precision])
+    assert np.allclose(rough.cosine, exact.cosine, atol=neighbors.OFF[precision])
 
 
 def test_full_tiles_beyond_the_first_few_are_not_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "TILE", 256)
+    monkeypatch.setattr(neighbors, "TILE", 256)
     rows = vectors(256, 512)
     tracemalloc.start()
-    full = Shelf(512, neighbours.arithmetic("cpu", "float32"))
+    full = Shelf(512, neighbors.arithmetic("cpu", "float32"))
     for i in range(80):
         full.put(rows, names(256))
         if i == 20:
@@ -89,7 +89,7 @@ def test_full_tiles_beyond_the_first_few_are_not_in_memory(monkeypatch: pytest.M
 
 def test_cosines_of_opposite_rows() -> None:
     one, other = vectors(7, 300), vectors(7, 300, seed=1)
-    assert neighbours.cosines(one, other) == pytest.approx((one.astype(float) * other).sum(axis=1), abs=1e-12)
+    assert neighbors.cosines(one, other) == pytest.approx((one.astype(float) * other).sum(axis=1), abs=1e-12)
 
 
 @pytest.mark.gpu
@@ -101,8 +101,8 @@ def test_a_gpu_finds_the_same() -> None:
     asked[:100] = rows[:100]
     exact = shelf(rows).nearest(asked, 0.9)
     for precision in ("float32", "bfloat16", "float16"):
-        there = Shelf(256, neighbours.arithmetic("cuda:0", precision))
+        there = Shelf(256, neighbors.arithmetic("cuda:0", precision))
         there.put(rows, names(20_000, 6))
         found = there.nearest(asked, 0.9)
         assert np.array_equal(found.place[:100], exact.place[:100])
-        assert np.allclose(found.cosine, exact.cosine, atol=neighbours.OFF.get(precision, 1e-5))
+        assert np.allclose(found.cosine, exact.cosine, atol=neighbors.OFF.get(precision, 1e-5))

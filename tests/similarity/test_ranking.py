@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from udfs import ranking
+from udfs.similarity import ranking
 
 CLIPS = pa.RecordBatch.from_pydict(
     {

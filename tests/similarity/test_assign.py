@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from udfs import assign, dedup
-from udfs.kmeans import Floats, fixed, unit
+from udfs import dedup
+from udfs.similarity import assign
+from udfs.similarity.kmeans import Floats, fixed, unit
 
 
 def batch(vectors: Floats) -> pa.RecordBatch:

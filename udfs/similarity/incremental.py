@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from udfs import neighbours
 from udfs.core.gpu_device import device
 from udfs.dedup import Params, vectors
-from udfs.kmeans import Indexes
-from udfs.ladder import Falls, Near, nearer
-from udfs.neighbours import TILE, Product, Vectors, cosines
 from udfs.runtime.batching import Env
+from udfs.similarity import neighbors
+from udfs.similarity.kmeans import Indexes
+from udfs.similarity.levels import Falls, Near, nearer
+from udfs.similarity.neighbors import TILE, Product, Vectors, cosines
 
 NEAR = pa.schema([("clip_id", pa.string()), ("shelf", pa.int32()), ("similarity", pa.float64()), ("duplicate_of", pa.string())])
 
@@ -34,7 +34,7 @@ class Newcomers:
 
 def rows(batches: Iterable[pa.RecordBatch], new: Newcomers, params: Params, env: Env) -> Iterator[pa.RecordBatch]:
     """Batches of stored clip_id, hash, cluster_id, vector to NEAR: the nearest to each new row on each shelf of a ladder."""
-    product = neighbours.arithmetic(device(env.task, params.resources.gpus, env.models.device), "float32").fine
+    product = neighbors.arithmetic(device(env.task, params.resources.gpus, env.models.device), "float32").fine
     near = Near.nothing(len(new.ids), len(params.levels))
     for batch in batches:
         for part in _runs(batch):

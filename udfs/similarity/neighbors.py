@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from udfs.kmeans import Floats, Indexes
+from udfs.similarity.kmeans import Floats, Indexes
 
 Vectors = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.bytes_]
@@ -183,6 +183,6 @@ def _filed(tile: Vectors) -> Vectors:
 
 
 def cosines(one: Vectors, other: Vectors) -> Floats:
-    """Of rows with the rows opposite them, exact: see udfs/kmeans.py on the fixed steps."""
+    """Of rows with the rows opposite them, exact: see udfs/similarity/kmeans.py on the fixed steps."""
     products: Floats = np.einsum("ij,ij->i", one, other, dtype=np.float64)
     return products

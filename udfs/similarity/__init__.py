@@ -1,0 +1,1 @@
+"""Vectors compared with vectors: k-means, nearest neighbors, duplicate levels, ranking."""
