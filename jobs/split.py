@@ -28,7 +28,7 @@ def check(options: argparse.Namespace, settings: Settings) -> None:
     """Refuse a method whose package is not installed."""
     if settings.split.method != "transnetv2":
         return
-    from udfs import transnet
+    from udfs.shots import transnet
 
     try:
         transnet.weights()

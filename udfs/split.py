@@ -117,9 +117,9 @@ def named(row: Row, found: list[Span], params: Params) -> list[Row]:
 def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env) -> Iterator[pd.DataFrame]:
     """Batches of videos -> batches of spans."""
     if params.method == "transnetv2":
-        from udfs import shots  # with the way to models, which the other methods do without
+        from udfs.shots import transnet_stage  # with the way to models, which the other methods do without
 
-        return shots.rows(batches, params, env)
+        return transnet_stage.rows(batches, params, env)
     work = partial(spans, params=params, env=env)
     isolated = params.method != "fixed_stride"  # arithmetic needs no child
     return batching.each(batches, work, key="video_id", columns=COLUMNS, limits=env.limits, isolated=isolated)
@@ -132,12 +132,12 @@ def _strided(start_s: float, end_s: float, length_s: float, stride_s: float, lea
 
 
 def _content(row: Row, params: Params, env: Env) -> list[Span]:
-    from udfs import scenes  # half a second of imports, which fixed_stride need not pay
+    from udfs.shots import content  # half a second of imports, which fixed_stride need not pay
 
-    detector = scenes.adaptive(params.adaptive_threshold, params.min_content_val, params.window_width)
+    detector = content.adaptive(params.adaptive_threshold, params.min_content_val, params.window_width)
     path = access.unchanged_path(row["uri"], row["source_version"], env.sources)
     with container.open_video(path, env.limits, timing=timeline.timing_of(row)) as video:
-        return scene_spans(*scenes.cuts(video, detector), params)
+        return scene_spans(*content.cuts(video, detector), params)
 
 
 def _row(video: Row, line: Timeline, span: Span, method: str) -> dict[str, Any]:

@@ -19,8 +19,9 @@ import torch
 
 from tests import reels
 from tests.reels import FPS, Kind, Transition
-from udfs import pieces, scenes, split, transnet
+from udfs import split
 from udfs.core.limits import Limits
+from udfs.shots import content, transnet, transnet_frames
 from udfs.video import container
 
 TOLERANCE = 2  # frames
@@ -64,7 +65,7 @@ class Score:
 
 def transnetv2(path: Path, num_frames: int) -> Borders:
     """Between the last frame of a scene and the first of the next."""
-    model, shown = network(), pieces.every(str(path), Limits(), lambda function, *args: function(*args))
+    model, shown = network(), transnet_frames.every(str(path), Limits(), lambda function, *args: function(*args))
     probabilities = np.concatenate([answer.probabilities for answer in model(list(transnet.windows(shown)))])
     found = transnet.scene_frames(probabilities, DEFAULTS.transnetv2_threshold)
     return [(last + first) / 2 for (_, last), (first, _) in pairwise(found)]
@@ -72,9 +73,9 @@ def transnetv2(path: Path, num_frames: int) -> Borders:
 
 def by_content(path: Path, num_frames: int) -> Borders:
     """Before the first frame after a cut."""
-    detector = scenes.adaptive(DEFAULTS.adaptive_threshold, DEFAULTS.min_content_val, DEFAULTS.window_width)
+    detector = content.adaptive(DEFAULTS.adaptive_threshold, DEFAULTS.min_content_val, DEFAULTS.window_width)
     with container.open_video(str(path), Limits()) as video:
-        return [at_s * FPS - 0.5 for at_s in scenes.cuts(video, detector)[0]]
+        return [at_s * FPS - 0.5 for at_s in content.cuts(video, detector)[0]]
 
 
 def fixed_stride(path: Path, num_frames: int) -> Borders:

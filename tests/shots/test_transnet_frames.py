@@ -13,11 +13,11 @@ import pytest
 from tests import clips
 from tests.faults import builders
 from tests.footage import draw, read_number, write_numbered
-from udfs import pieces
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
-from udfs.pieces import Piece
 from udfs.runtime import sandbox
+from udfs.shots import transnet_frames
+from udfs.shots.transnet_frames import Piece
 from udfs.video import container
 
 LIMITS = Limits()
@@ -55,22 +55,22 @@ def video(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("piece_frames", [7, 12, 59])
 def test_pieces_hold_every_frame_once_at_the_times_of_one_pass(video: Path, piece_frames: int) -> None:
-    times, pictures = together(list(pieces.every(str(video), LIMITS, here, piece_frames=piece_frames)))
+    times, pictures = together(list(transnet_frames.every(str(video), LIMITS, here, piece_frames=piece_frames)))
     with container.open_video(str(video), LIMITS) as whole:
         assert times.tolist() == [at_s for at_s, _ in container.frames(whole)]
     assert [read_number(picture) for picture in pictures] == list(range(60))
 
 
 def test_a_process_that_has_not_decoded_the_piece_before_decodes_up_to_it(video: Path) -> None:
-    every = list(pieces.every(str(video), LIMITS, here, piece_frames=7))
-    times, pictures = pieces.decode(str(video), 5, 7, LIMITS)
+    every = list(transnet_frames.every(str(video), LIMITS, here, piece_frames=7))
+    times, pictures = transnet_frames.decode(str(video), 5, 7, LIMITS)
     assert np.array_equal(times, every[5][0])
     assert np.array_equal(pictures, every[5][1])
 
 
 def test_the_file_is_opened_once(tmp_path: Path) -> None:
     path = write_numbered(tmp_path / "v.mp4", 60, size=SMALL)
-    found = pieces.every(str(path), LIMITS, in_sandbox, piece_frames=20)
+    found = transnet_frames.every(str(path), LIMITS, in_sandbox, piece_frames=20)
     first = next(found)
     path.unlink()  # the process that has it open reads on
     assert [read_number(picture) for picture in together([first, *found])[1]] == list(range(60))
@@ -78,35 +78,35 @@ def test_the_file_is_opened_once(tmp_path: Path) -> None:
 
 def test_a_video_begun_again_gives_its_beginning(tmp_path: Path) -> None:
     path = write_numbered(tmp_path / "v.mp4", 40, size=SMALL)
-    left = pieces.every(str(path), LIMITS, here, piece_frames=10)
+    left = transnet_frames.every(str(path), LIMITS, here, piece_frames=10)
     next(left), next(left)
-    assert len(list(pieces.every(str(path), LIMITS, here, piece_frames=10))) == 4
+    assert len(list(transnet_frames.every(str(path), LIMITS, here, piece_frames=10))) == 4
 
 
 @pytest.mark.parametrize(("num_frames", "lengths"), [(20, [10, 10]), (25, [10, 10, 5]), (1, [1])])
 def test_the_last_piece_may_be_shorter_but_not_empty(tmp_path: Path, num_frames: int, lengths: list[int]) -> None:
     path = write_numbered(tmp_path / "v.mp4", num_frames, size=SMALL)
-    assert [len(times) for times, _ in pieces.every(str(path), LIMITS, here, piece_frames=10)] == lengths
+    assert [len(times) for times, _ in transnet_frames.every(str(path), LIMITS, here, piece_frames=10)] == lengths
 
 
 @pytest.mark.parametrize("rotation", [90, 180, 270])
 def test_pictures_stand_upright(tmp_path: Path, rotation: int) -> None:
     path = write_numbered(tmp_path / "v.mp4", 3, size=SMALL, rotation=rotation)
-    ((_, pictures),) = pieces.every(str(path), LIMITS, here)
+    ((_, pictures),) = transnet_frames.every(str(path), LIMITS, here)
     assert pictures.shape == (3, 27, 48, 3)
     assert [read_number(picture) for picture in pictures] == [0, 1, 2]
 
 
 def test_the_whole_picture_is_squeezed_into_48_x_27(tmp_path: Path) -> None:
     halves = np.hstack([np.full((240, 160, 3), 40, np.uint8), np.full((240, 160, 3), 210, np.uint8)])
-    ((_, pictures),) = pieces.every(str(clips.write(tmp_path / "v.mp4", [halves] * 2)), LIMITS, here)
+    ((_, pictures),) = transnet_frames.every(str(clips.write(tmp_path / "v.mp4", [halves] * 2)), LIMITS, here)
     assert pictures[0, :, :22].mean() == pytest.approx(40, abs=4)
     assert pictures[0, :, 26:].mean() == pytest.approx(210, abs=4)
 
 
 def test_frames_that_change_their_size_on_the_way_all_come(tmp_path: Path) -> None:
     parts = [write_numbered(tmp_path / f"{w}.ts", 20, 30, (w, 108), first=n) for w, n in ((192, 0), (256, 20))]
-    ((_, pictures),) = pieces.every(str(builders.join(tmp_path / "v.ts", *parts)), LIMITS, here)
+    ((_, pictures),) = transnet_frames.every(str(builders.join(tmp_path / "v.ts", *parts)), LIMITS, here)
     assert {len(picture) for picture in pictures} == {27}
     assert read_number(pictures[-1]) == 39
 
@@ -116,11 +116,11 @@ def test_a_video_of_which_nothing_decodes_is_corrupt(tmp_path: Path) -> None:
     start, end = builders.box(good.read_bytes(), b"mdat")
     damaged = builders.patch(good, tmp_path / "v.mp4", start + 8, bytes(end - start - 8))
     with pytest.raises(MediaError, match="CORRUPT: no frame could be decoded"):
-        list(pieces.every(str(damaged), LIMITS, here))
+        list(transnet_frames.every(str(damaged), LIMITS, here))
 
 
 def test_the_colours_are_those_of_the_picture(tmp_path: Path) -> None:
     drawn = draw(3, SMALL)
     path = str(clips.write(tmp_path / "v.mp4", [drawn] * 2, options={"crf": "10"}))
-    ((_, pictures),) = pieces.every(path, LIMITS, here)
+    ((_, pictures),) = transnet_frames.every(path, LIMITS, here)
     assert pictures[0].mean(axis=(0, 1)) == pytest.approx(drawn.mean(axis=(0, 1)), abs=3)

