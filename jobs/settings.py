@@ -11,27 +11,11 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from udfs import (
-    aesthetic,
-    analyze,
-    caption,
-    clip,
-    copies,
-    dedup,
-    embed,
-    enhance,
-    export,
-    filter,
-    motion,
-    phash,
-    preview,
-    proxy,
-    quality,
-    split,
-)
+from udfs import aesthetic, analyze, caption, clip, copies, dedup, embed, enhance, export, filter, split
 from udfs.core import cost, scheduling
 from udfs.frames import windows
 from udfs.models import checkpoints
+from udfs.signals import motion, phash, preview, proxy, quality
 from udfs.storage import access, cleanup, manifest
 from udfs.video import container
 

@@ -15,12 +15,13 @@ from av.codec.hwaccel import HWAccel
 from schemas.signals import TABLE
 from tests import clips
 from tests.footage import numbers, write_numbered
-from udfs import analyze, motion, preview
+from udfs import analyze
 from udfs.analyze import Params, Settings
 from udfs.core.errors import MediaError, OutputError
 from udfs.core.limits import Limits
 from udfs.runtime import batching
 from udfs.runtime.batching import Row
+from udfs.signals import motion, preview
 from udfs.video import container
 
 NONE = Params(motion=False, quality=False, phash=False, proxy=False, preview=False)

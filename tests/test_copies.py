@@ -26,8 +26,8 @@ from schemas import TABLES
 from tests import clips, reels
 from tests.footage import write_numbered
 from tests.outputs import CURATED, table
-from udfs import phash
 from udfs.copies import Pair, Params, rows, stand_ins
+from udfs.signals import phash
 
 Hashes = tuple[int | None, ...]  # of a clip; None says nothing
 Found = dict[int, tuple[int, int, float]]  # the place of a clip -> that of its stand-in, frames that agree, bits

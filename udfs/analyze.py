@@ -17,12 +17,12 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from schemas.signals import TABLE
-from udfs import motion, phash, preview, proxy, quality
 from udfs.core.errors import MediaError
 from udfs.core.task_resources import EFFORT, Resources
 from udfs.frames import windows
 from udfs.runtime import batching, sandbox
 from udfs.runtime.batching import Env, Row
+from udfs.signals import motion, phash, preview, proxy, quality
 from udfs.storage import access
 from udfs.storage.remote_file import AnyPath
 from udfs.video import container, nvdec

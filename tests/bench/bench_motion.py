@@ -19,8 +19,9 @@ import pytest
 
 from tests import clips
 from tests.footage import write_numbered
-from udfs import analyze, motion
+from udfs import analyze
 from udfs.core.limits import Limits
+from udfs.signals import motion
 from udfs.video import container
 
 CACHE = Path(os.environ.get("REELMILL_BENCH_CACHE", Path(tempfile.gettempdir()) / "reelmill-bench"))

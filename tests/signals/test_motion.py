@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from tests import clips
 from tests.footage import write_numbered
-from udfs import flow, motion
 from udfs.runtime.batching import Row
+from udfs.signals import motion, optical_flow
 
 SIZE = (320, 264)
 B_FRAMES = {"x264-params": "bframes=3:b-adapt=0:b-pyramid=none"}
@@ -162,5 +162,5 @@ def test_the_parity_patch_reads_four_pixels_only() -> None:
     cells = np.zeros((32, 64))
     cells[15:17, 15:17] = 5
     cells[:, 32:] = 9
-    assert flow.centre_min(cells, (512, 256)) == pytest.approx(5 / 768)
-    assert flow.patch_min(cells, (512, 256)) == pytest.approx(5 * 4 / 32**2 / 768)
+    assert optical_flow.centre_min(cells, (512, 256)) == pytest.approx(5 / 768)
+    assert optical_flow.patch_min(cells, (512, 256)) == pytest.approx(5 * 4 / 32**2 / 768)

@@ -10,10 +10,10 @@ from PIL import Image, ImageSequence
 
 from tests import clips
 from tests.footage import Rgb, read_number, write_numbered
-from udfs import preview
 from udfs.core.errors import MediaError
 from udfs.frames import extract, windows
 from udfs.runtime.batching import Row
+from udfs.signals import preview
 from udfs.video.container import Limits
 
 CUT = windows.Params(window_size=60, remainder_threshold=30)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tests import clips
-from udfs import phash
+from udfs.signals import phash
 
 SIZE = (320, 240)
 SCENES = [clips.texture(SIZE, seed, grain_px=40) for seed in range(8)]

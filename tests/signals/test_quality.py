@@ -11,8 +11,8 @@ import pytest
 
 from tests import clips
 from tests.footage import write_numbered
-from udfs import quality
 from udfs.runtime.batching import Row
+from udfs.signals import quality
 
 SIZE = (320, 240)
 

@@ -12,8 +12,8 @@ from av.video.reformatter import Colorspace
 
 from tests import clips
 from tests.footage import numbers, read_number, write_numbered
-from udfs import proxy
 from udfs.frames import extract
+from udfs.signals import proxy
 from udfs.video.container import Limits
 
 TYPES = {1: "I", 2: "P", 3: "B"}

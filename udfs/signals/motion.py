@@ -9,9 +9,9 @@ from av.video.frame import VideoFrame
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from udfs import flow
 from udfs.frames.sampler import Luma, Sampler, bounded, coded_luma
 from udfs.runtime.batching import Env, Row
+from udfs.signals import optical_flow
 from udfs.video.picture import side_data
 from udfs.video.rescale import Scaler
 
@@ -42,7 +42,7 @@ class Observer:
         self.pictures = _Mean()
         self.compared = Sampler(params.fps)
         self.before: Luma | None = None
-        self.size: flow.Size = (0, 0)
+        self.size: optical_flow.Size = (0, 0)
 
     def see(self, at_s: float, frame: VideoFrame) -> None:
         """Take the first frame with vectors of each stretch; as long as there was none, compare pictures."""
@@ -51,7 +51,7 @@ class Observer:
         if isinstance(self.chosen, _Parity):
             self.chosen.count()
         if found is not None and self.chosen.takes(at_s):
-            self.vectors.add(flow.from_vectors(found.to_ndarray(), self.size))
+            self.vectors.add(optical_flow.from_vectors(found.to_ndarray(), self.size))
         if not self.vectors.count and not self.params.parity:
             self._compare(at_s, frame)
 
@@ -62,9 +62,9 @@ class Observer:
         mean = self.vectors if self.vectors.count or self.params.parity else self.pictures
         if not mean.count:
             return _unscored("no_vectors" if self.params.parity else "too_short")
-        least = flow.centre_min if self.params.parity else flow.patch_min
+        least = optical_flow.centre_min if self.params.parity else optical_flow.patch_min
         return {
-            "motion_score_global_mean": flow.global_mean(mean.cells(), self.size),
+            "motion_score_global_mean": optical_flow.global_mean(mean.cells(), self.size),
             "motion_score_per_patch_min_256": least(mean.cells(), self.size),
             "motion_source": "vectors" if mean is self.vectors else "frames",
         }
@@ -77,7 +77,7 @@ class Observer:
         width, height = bounded(self.size, self.params.estimate_side_px, multiple=16)
         now = coded_luma(frame, (max(width, ESTIMATE_MIN_SIDE_PX), max(height, ESTIMATE_MIN_SIDE_PX)), self.scaler)
         if self.before is not None:
-            self.pictures.add(flow.from_pictures(self.before, now, self.size))
+            self.pictures.add(optical_flow.from_pictures(self.before, now, self.size))
         self.before = now if wanted else None
 
 
@@ -85,14 +85,14 @@ class _Mean:
     """A mean of grids, as they come."""
 
     def __init__(self) -> None:
-        self.sum: flow.Cells | None = None
+        self.sum: optical_flow.Cells | None = None
         self.count = 0
 
-    def add(self, cells: flow.Cells) -> None:
+    def add(self, cells: optical_flow.Cells) -> None:
         self.sum = cells if self.sum is None else self.sum + cells
         self.count += 1
 
-    def cells(self) -> flow.Cells:
+    def cells(self) -> optical_flow.Cells:
         assert self.sum is not None
         return self.sum / self.count
 

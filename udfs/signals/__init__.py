@@ -1,0 +1,1 @@
+"""What analyze measures of a clip: motion, quality, hashes, proxies, previews."""
