@@ -9,7 +9,7 @@ from jobs import cli, export_files, export_frames, release, sql
 from jobs.history import Counts
 from jobs.run import Run
 from jobs.settings import Settings
-from udfs import export_lance
+from udfs.exports import lance
 from udfs.storage import access
 
 HERE = ("frames", "lance")  # whose files are not put into their place one by one and whole
@@ -22,7 +22,7 @@ def check(options: argparse.Namespace, settings: Settings) -> None:
     if options.format == "frames" and (options.query or options.as_of):
         raise cli.UsageError("--format frames: takes neither --query nor --as-of; export.what and export.where choose")
     request = release.request(options, settings)
-    if request.format == "lance" and not find_spec(export_lance.PACKAGE):
+    if request.format == "lance" and not find_spec(lance.PACKAGE):
         raise cli.UsageError("--format lance needs pylance: pip install 'reelmill[export]'")
     if request.format in HERE and access.is_remote(options.to):
         raise cli.UsageError(f"--format {request.format} --to {options.to}: is written to a folder, not to a store")

@@ -23,8 +23,9 @@ from jobs.progress import Progress
 from jobs.release import Request
 from jobs.run import Run
 from jobs.tables import struct_type
-from udfs import export, export_huggingface, export_lance, export_nemo, export_parquet, export_webdataset, parts
-from udfs.parts import CLIP, PART, Summary, Write
+from udfs import export
+from udfs.exports import huggingface, lance, nemo, parquet, shards, webdataset
+from udfs.exports.shards import CLIP, PART, Summary, Write
 from udfs.storage import media_store
 
 log = logging.getLogger("reelmill")
@@ -44,15 +45,15 @@ class Format:
 
 
 FORMATS = {
-    "nemo": Format(lambda p: partial(export_nemo.write, params=p.nemo), lambda p: export_nemo.cost_sql(p.nemo)),
+    "nemo": Format(lambda p: partial(nemo.write, params=p.nemo), lambda p: nemo.cost_sql(p.nemo)),
     "webdataset": Format(
-        lambda p: export_webdataset.write,
-        lambda p: export_webdataset.cost_sql(p.webdataset),
-        lambda p: export_webdataset.bucket_sql(p.webdataset),
+        lambda p: webdataset.write,
+        lambda p: webdataset.cost_sql(p.webdataset),
+        lambda p: webdataset.bucket_sql(p.webdataset),
     ),
-    "parquet": Format(lambda p: export_parquet.write, lambda p: export_parquet.cost_sql(p.parquet), of_clips=False),
-    "huggingface": Format(lambda p: export_huggingface.write, lambda p: export_huggingface.cost_sql(p.huggingface)),
-    "lance": Format(lambda p: export_lance.write, lambda p: export_parquet.cost_sql(p.parquet), of_clips=False),
+    "parquet": Format(lambda p: parquet.write, lambda p: parquet.cost_sql(p.parquet), of_clips=False),
+    "huggingface": Format(lambda p: huggingface.write, lambda p: huggingface.cost_sql(p.huggingface)),
+    "lance": Format(lambda p: lance.write, lambda p: parquet.cost_sql(p.parquet), of_clips=False),
 }
 
 
@@ -140,7 +141,7 @@ def _rows(run: Run, wanted: Request) -> DataFrame:
     return rows.withColumn(UNIT, F.col("video_id" if "video_id" in asked.columns else ORDER))
 
 
-def _below(wanted: Request, rows: DataFrame) -> export_nemo.Params:
+def _below(wanted: Request, rows: DataFrame) -> nemo.Params:
     """[export.nemo] with the folder that all videos lie below."""
     path = F.regexp_replace("source_video", "^[a-z0-9]+://", "")
     [(least, most)] = rows.agg(F.min(path), F.max(path)).collect()
@@ -148,7 +149,7 @@ def _below(wanted: Request, rows: DataFrame) -> export_nemo.Params:
     common = os.path.commonpath([os.path.dirname(least), os.path.dirname(most)]) if least else ""
     if not given.input_path:
         return replace(given, input_path=common)
-    if least and os.path.commonpath([common, export_nemo.address(given.input_path)]) != given.input_path.rstrip("/"):
+    if least and os.path.commonpath([common, nemo.address(given.input_path)]) != given.input_path.rstrip("/"):
         raise cli.UsageError(f"export.nemo.input_path: {given.input_path} is not above {least}")
     return given
 
@@ -188,8 +189,8 @@ def _write(run: Run, plan: Plan, missing: list[str]) -> Counts:
     rows = rows.sortWithinPartitions(PART, UNIT, ORDER).drop(UNIT, ORDER)
     with Progress(run, "export", items) as progress, run.tables.landing(f"{run.run_id}-export") as land:
         write = FORMATS[plan.wanted.format].write(plan.params)
-        work = partial(parts.rows, write=write, to=plan.to, env=run.env("export"), done=progress.done)
-        done = land(rows.mapInArrow(work, struct_type(parts.ENVELOPE)))
+        work = partial(shards.rows, write=write, to=plan.to, env=run.env("export"), done=progress.done)
+        done = land(rows.mapInArrow(work, struct_type(shards.ENVELOPE)))
         tally = history.tally(done)
         sums = todo.agg(F.sum("num_rows"), F.sum("num_bytes")).first()
         assert sums is not None
@@ -201,7 +202,7 @@ def _write(run: Run, plan: Plan, missing: list[str]) -> Counts:
 def _summaries(run: Run, to: str, names: list[str]) -> dict[str, Summary | None]:
     """Each part of an export, None where it is not complete."""
     with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
-        return dict(zip(names, pool.map(partial(parts.summary, to, sources=run.settings.sources), names), strict=True))
+        return dict(zip(names, pool.map(partial(shards.summary, to, sources=run.settings.sources), names), strict=True))
 
 
 def _finish(run: Run, plan: Plan, described: dict[str, Any], names: list[str]) -> None:
@@ -215,9 +216,9 @@ def _finish(run: Run, plan: Plan, described: dict[str, Any], names: list[str]) -
         raise cli.UsageError(f"--to {plan.to}: is on every machine another folder, {unseen} parts are not on this; give s3://")
     whole = release.finished(described, found)
     if plan.wanted.format == "lance" and found:
-        export_lance.commit(plan.to, [part.note for part in found.values()])
+        lance.commit(plan.to, [part.note for part in found.values()])
     if plan.wanted.format == "huggingface" and found:
-        export_huggingface.write_card(plan.to, whole, plan.params.huggingface, run.settings.sources)
+        huggingface.write_card(plan.to, whole, plan.params.huggingface, run.settings.sources)
     release.write(plan.to, whole, run.settings.sources)
 
 

@@ -19,8 +19,8 @@ from jobs import cli, history, sql, stage
 from jobs.history import Counts
 from jobs.progress import Progress
 from jobs.run import Run
-from udfs import export_frames
 from udfs.core.task_resources import Resources
+from udfs.exports import frames
 from udfs.runtime import batching
 from udfs.storage.media_store import ASIDE
 
@@ -45,7 +45,7 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
     if not items:
         return history.note_settings(run, "export")
     with _aside(run, to) as aside, Progress(run, "export", items) as progress, run.tables.landing(f"{run.run_id}-export") as land:
-        rows = partial(export_frames.rows, params=run.settings.export, env=run.env("export"), to=to, aside=aside)
+        rows = partial(frames.rows, params=run.settings.export, env=run.env("export"), to=to, aside=aside)
         counted = partial(batching.counted, rows=rows, done=progress.done)
         done = land(stage.spread(run, Resources(), items, todo.schema).mapInPandas(counted, stage.envelope(RESULTS)))
         tally = history.tally(done)

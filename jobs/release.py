@@ -19,7 +19,7 @@ from jobs.run import Run
 from jobs.settings import Settings
 from udfs import export, filter
 from udfs.core.errors import MediaError, StoreError
-from udfs.parts import Summary
+from udfs.exports.shards import Summary
 from udfs.storage import access, media_store
 
 FILE = "release.json"

@@ -22,8 +22,8 @@ from jobs.settings import Settings
 from jobs.tables import struct_type
 from jobs.upkeep import Step
 from schemas import TABLES
-from udfs import withdraw
 from udfs.core.errors import MediaError, StoreError
+from udfs.exports import withdraw
 from udfs.similarity.kmeans import least_cosine
 from udfs.storage import access, media_store
 

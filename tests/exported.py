@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from udfs.parts import CLIP, PART, Part
+from udfs.exports.shards import CLIP, PART, Part
 from udfs.runtime.batching import Row
 from udfs.storage import access
 

@@ -18,7 +18,7 @@ from pyspark.sql import SparkSession
 from jobs import cli
 from tests.exported import files, index, release
 from tests.outputs import keep_only, table, versions
-from udfs.export_nemo import span_uuid
+from udfs.exports.nemo import span_uuid
 
 pytestmark = pytest.mark.spark
 slow = pytest.mark.exports

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from udfs import export_huggingface, export_nemo, export_parquet, export_webdataset
+from udfs.exports import huggingface, nemo, parquet, webdataset
 
 Rate = Annotated[float, Field(gt=0, le=1000)]
 
@@ -29,10 +29,10 @@ class Params:
     target_res: Annotated[int, Field(ge=-1, description="side of a square, pixels, the aspect lost; -1: as the clip")] = -1
     encoding: Annotated[Literal["jpeg", "png", "npz"], Field(description="a file a frame, or one file of all (npz)")] = "jpeg"
     quality: Annotated[int, Field(ge=1, le=100, description="of a JPEG: higher is better and larger")] = 92
-    nemo: export_nemo.Params = field(default_factory=export_nemo.Params)
-    webdataset: export_webdataset.Params = field(default_factory=export_webdataset.Params)
-    parquet: export_parquet.Params = field(default_factory=export_parquet.Params)
-    huggingface: export_huggingface.Params = field(default_factory=export_huggingface.Params)
+    nemo: nemo.Params = field(default_factory=nemo.Params)
+    webdataset: webdataset.Params = field(default_factory=webdataset.Params)
+    parquet: parquet.Params = field(default_factory=parquet.Params)
+    huggingface: huggingface.Params = field(default_factory=huggingface.Params)
 
     def __post_init__(self) -> None:
         if self.target_res == 0:

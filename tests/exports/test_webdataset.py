@@ -15,21 +15,21 @@ from pydantic import TypeAdapter, ValidationError
 from webdataset import WebDataset
 
 from tests.exported import batches, clip, index, part
-from udfs import export_webdataset
+from udfs.exports import webdataset
 from udfs.runtime.batching import Row
 
 
 def write(to: Path, rows: list[Row], size: int = 100) -> Path:
     """The shard that is made of rows that come in batches of a size."""
     made = part(to)
-    export_webdataset.write(made, batches(rows, size))
+    webdataset.write(made, batches(rows, size))
     made.close()
     return to / "shards" / "00000.tar"
 
 
 def bucket(width: int, height: int, duration_s: float, **params: Any) -> str:
     """The bucket of a clip, by a SQL engine that is quicker than Spark to start."""
-    told = export_webdataset.bucket_sql(TypeAdapter(export_webdataset.Params).validate_python(params))
+    told = webdataset.bucket_sql(TypeAdapter(webdataset.Params).validate_python(params))
     query = f"SELECT {told} FROM (SELECT {width} AS width, {height} AS height, {duration_s} AS duration_s)"
     [(found,)] = duckdb.connect().execute(query).fetchall()
     return str(found)
@@ -61,7 +61,7 @@ def test_a_bucket_goes_by_as_much_as_is_asked() -> None:
 )
 def test_buckets_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        TypeAdapter(export_webdataset.Params).validate_python(wrong)
+        TypeAdapter(webdataset.Params).validate_python(wrong)
 
 
 def test_a_shard_is_read_by_the_package_it_is_for(tmp_path: Path) -> None:
@@ -83,9 +83,9 @@ def test_the_best_caption_of_every_window_is_taken() -> None:
         {"caption": "a car", "stage2_caption": "a red car", "enhanced_caption": None},
         {"caption": "a car", "stage2_caption": "a red car", "enhanced_caption": "A red car."},
     ]
-    assert export_webdataset.caption({"captions": captions}) == "a car\na red car\nA red car."
-    assert export_webdataset.caption({"captions": None}) is None
-    assert export_webdataset.caption({"caption": "mine", "captions": captions}) == "mine"
+    assert webdataset.caption({"captions": captions}) == "a car\na red car\nA red car."
+    assert webdataset.caption({"captions": None}) is None
+    assert webdataset.caption({"caption": "mine", "captions": captions}) == "mine"
 
 
 def test_bytes_depend_on_nothing_but_rows_and_files(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from udfs.parts import CLIP, PART, Clip, Part, whose
+from udfs.exports.shards import CLIP, PART, Clip, Part, whose
 from udfs.storage import access, media_store
 from udfs.storage.remote_file import AnyPath, opened
 

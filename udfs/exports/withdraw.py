@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from udfs import export_huggingface
-from udfs.parts import INDEX
+from udfs.exports import huggingface
+from udfs.exports.shards import INDEX
 from udfs.storage import access, media_store
 
 Facts = dict[str, Any]  # of a file, as an index has them
@@ -127,7 +127,7 @@ def _parquet(old: BinaryIO, path: str, names: Collection[str]) -> None:
     """A table without the rows whose clip_id or id is a name, in the layout that the export gave it."""
     with pq.ParquetFile(old) as table:
         column = "clip_id" if "clip_id" in table.schema_arrow.names else "id"
-        with pq.ParquetWriter(path, table.schema_arrow, **export_huggingface.layout(table.schema_arrow)) as new:
+        with pq.ParquetWriter(path, table.schema_arrow, **huggingface.layout(table.schema_arrow)) as new:
             for i in range(table.num_row_groups):
                 group = table.read_row_group(i)
                 goes = pc.is_in(group.column(column), pa.array(sorted(names), group.schema.field(column).type))

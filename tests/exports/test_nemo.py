@@ -14,7 +14,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from tests.exported import batches, clip, index, part
-from udfs import export_nemo
+from udfs.exports import nemo
 from udfs.runtime.batching import Row
 
 SOURCE = "/videos/a/b.mp4"
@@ -78,9 +78,9 @@ def row(folder: Path, clip_id: str, start_s: float, kept: bool = True, **other: 
 
 def write(to: Path, rows: list[Row], **params: Any) -> dict[str, Path]:
     """The files that are written, by their paths below the folder; the videos lie in /videos/a."""
-    told = TypeAdapter(export_nemo.Params).validate_python({"input_path": "/videos/a", **params})
+    told = TypeAdapter(nemo.Params).validate_python({"input_path": "/videos/a", **params})
     made = part(to)
-    export_nemo.write(made, batches(rows), told)
+    nemo.write(made, batches(rows), told)
     made.close()
     found = [path for path in to.rglob("*") if path.is_file() and path.parent.name != "index"]
     return {str(path.relative_to(to)): path for path in found}
@@ -129,12 +129,12 @@ def test_fields_say_what_is_known_of_a_clip(tmp_path: Path, rows: list[Row]) -> 
 
 
 def test_a_span_of_transnetv2_is_named_by_its_frames(tmp_path: Path) -> None:
-    named = export_nemo.span_uuid(row(tmp_path, "one", 0, method="transnetv2"))
+    named = nemo.span_uuid(row(tmp_path, "one", 0, method="transnetv2"))
     assert named == str(uuid.uuid5(uuid.NAMESPACE_URL, f"{SOURCE}_1000_1120"))
 
 
 def test_a_video_on_s3_is_named_by_bucket_and_key(tmp_path: Path) -> None:
-    named = export_nemo.span_uuid(row(tmp_path, "one", 0, source_video="s3://bucket/a/b.mp4"))
+    named = nemo.span_uuid(row(tmp_path, "one", 0, source_video="s3://bucket/a/b.mp4"))
     assert named == str(uuid.uuid5(uuid.NAMESPACE_URL, "bucket/a/b.mp4_0_119"))
 
 
@@ -240,7 +240,7 @@ def test_the_index_leads_from_every_file_back_to_clip_and_video(tmp_path: Path, 
 def test_a_clip_whose_file_changed_is_a_failure_and_not_in_the_export(tmp_path: Path, rows: list[Row]) -> None:
     (tmp_path / "one.mp4").write_bytes(b"other")
     made = part(tmp_path / "to")
-    export_nemo.write(made, batches(rows), export_nemo.Params(input_path="/videos"))
+    nemo.write(made, batches(rows), nemo.Params(input_path="/videos"))
     assert [(key, error.code) for key, error in made.failed] == [("one", "CHANGED")]
     told = json.loads((tmp_path / "to/processed_videos/a/b.mp4.json").read_text())
     assert told["num_total_clips"] == 2

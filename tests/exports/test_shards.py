@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.exported import batches, clip, files, index, media, part
-from udfs import export_huggingface, export_parquet, parts
-from udfs.parts import CLIP, Part
+from udfs.exports import huggingface, parquet, shards
+from udfs.exports.shards import CLIP, Part
 from udfs.runtime.batching import Env, Row
 from udfs.storage import access
 
@@ -34,7 +34,7 @@ def test_parts_are_written_one_after_the_other_wherever_a_batch_ends(tmp_path: P
     rows = [(name, clip(tmp_path, f"{name}{i}")) for name in ("a", "b", "c") for i in range(3)]
     every = pa.Table.from_batches([batch for name, row in rows for batch in batches([row], part=name)])
     told = Told()
-    found = parts.rows(iter(every.combine_chunks().to_batches(4)), export_parquet.write, str(tmp_path / "to"), ENV, told)
+    found = shards.rows(iter(every.combine_chunks().to_batches(4)), parquet.write, str(tmp_path / "to"), ENV, told)
     assert [row["part"] for batch in found for row in batch.to_pylist()] == ["a", "b", "c"]
     assert told.total == 3
     for name in ("a", "b", "c"):
@@ -48,9 +48,9 @@ def test_a_part_that_breaks_leaves_no_file_and_is_not_complete(tmp_path: Path) -
             raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        list(parts.rows(batches([clip(tmp_path, "a")]), write, str(tmp_path / "to"), ENV, Told()))
+        list(shards.rows(batches([clip(tmp_path, "a")]), write, str(tmp_path / "to"), ENV, Told()))
     assert files(tmp_path / "to") == {}
-    assert parts.summary(str(tmp_path / "to"), "00000", access.Params()) is None
+    assert shards.summary(str(tmp_path / "to"), "00000", access.Params()) is None
 
 
 def test_a_part_is_complete_as_long_as_its_files_are_there(tmp_path: Path) -> None:
@@ -58,28 +58,28 @@ def test_a_part_is_complete_as_long_as_its_files_are_there(tmp_path: Path) -> No
     with made.file("data/x.bin", []) as path:
         Path(path).write_bytes(b"four")
     assert made.close() == 4
-    found = parts.summary(str(tmp_path), "00000", access.Params())
+    found = shards.summary(str(tmp_path), "00000", access.Params())
     assert found is not None
     assert (found.path, found.num_files, found.num_bytes, found.num_clips) == ("data/x.bin", 1, 4, 0)
     (tmp_path / "data/x.bin").write_bytes(b"cut")
-    assert parts.summary(str(tmp_path), "00000", access.Params()) is None
+    assert shards.summary(str(tmp_path), "00000", access.Params()) is None
 
 
 def test_a_file_that_is_gone_is_a_failure_of_its_clip(tmp_path: Path) -> None:
     row = clip(tmp_path, "a")
     (tmp_path / "a.mp4").unlink()
-    [found] = parts.rows(batches([row]), export_huggingface.write, str(tmp_path / "to"), ENV, Told())
+    [found] = shards.rows(batches([row]), huggingface.write, str(tmp_path / "to"), ENV, Told())
     assert [(row["failed_key"], row["failed_code"]) for row in found.to_pylist()] == [(None, None), ("a", "NOT_FOUND")]
     assert index(tmp_path / "to")[0]["clip_id"] is None
 
 
 @pytest.mark.parametrize("size", [1, 3, 100])
 def test_a_parquet_file_does_not_show_how_its_rows_came(tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export_parquet, "GROUP", 4)
+    monkeypatch.setattr(parquet, "GROUP", 4)
     rows: list[Row] = [{"n": i, "vector": [i / 7] * 50, "name": f"row {i % 3}"} for i in range(10)]
     for name, batch_size in (("one", 10), ("other", size)):
         made = part(tmp_path / name)
-        export_parquet.write(made, batches(rows, batch_size))
+        parquet.write(made, batches(rows, batch_size))
         made.close()
     assert files(tmp_path / "one") == files(tmp_path / "other")
     written = pq.ParquetFile(tmp_path / "one/data/00000.parquet")
@@ -88,11 +88,11 @@ def test_a_parquet_file_does_not_show_how_its_rows_came(tmp_path: Path, size: in
 
 
 def test_a_data_set_for_hugging_face_holds_the_videos_in_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export_huggingface, "GROUP_BYTES", 150)
+    monkeypatch.setattr(huggingface, "GROUP_BYTES", 150)
     tags = pa.array([[("k", "v")], None, []], pa.map_(pa.string(), pa.string()))
     [batch] = batches([clip(tmp_path, name) for name in "abc"])
     made = part(tmp_path / "to")
-    export_huggingface.write(made, iter([batch.append_column("tags", tags)]))
+    huggingface.write(made, iter([batch.append_column("tags", tags)]))
     made.close()
     written = pq.ParquetFile(tmp_path / "to/data/00000.parquet")
     assert [written.metadata.row_group(i).num_rows for i in range(written.num_row_groups)] == [2, 1]
@@ -107,7 +107,7 @@ def written(folder: Path, videos: list[bytes]) -> Path:
     rows = [{"clip_id": n, CLIP: media(folder / f"{n}.mp4", video)} for n, video in zip(names, videos, strict=True)]
     [batch] = batches(rows)
     made = part(folder / "to")
-    export_huggingface.write(made, iter([batch]))
+    huggingface.write(made, iter([batch]))
     made.close()
     return folder / "to/data/00000.parquet"
 
@@ -115,7 +115,7 @@ def written(folder: Path, videos: list[bytes]) -> Path:
 def test_videos_lie_in_the_file_as_they_are_and_can_be_sought(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
 
-    monkeypatch.setattr(export_huggingface, "GROUP_BYTES", 3_000_000)
+    monkeypatch.setattr(huggingface, "GROUP_BYTES", 3_000_000)
     random = Random(1)
     videos = [random.randbytes(700_000) for _ in range(10)]
     path = written(tmp_path, videos)
@@ -140,7 +140,7 @@ def test_videos_lie_in_the_file_as_they_are_and_can_be_sought(tmp_path: Path, mo
 
 
 def test_a_reader_fetches_one_row_group_to_see_one_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export_huggingface, "GROUP_BYTES", 1_000_000)
+    monkeypatch.setattr(huggingface, "GROUP_BYTES", 1_000_000)
     videos = [bytes([i]) * 500_000 for i in range(10)]
     path = written(tmp_path, videos)
     read: list[int] = []
@@ -164,7 +164,7 @@ def test_features_are_named_as_datasets_names_them() -> None:
 
     types = [pa.string(), pa.int32(), pa.float64(), pa.float32(), pa.bool_(), pa.timestamp("us", tz="UTC")]
     types += [pa.list_(pa.float32()), pa.list_(pa.struct([("a", pa.int64())])), pa.struct([("b", pa.list_(pa.string()))])]
-    schema = export_huggingface.featured(pa.schema([(f"c{i}", type_) for i, type_ in enumerate(types)]))
+    schema = huggingface.featured(pa.schema([(f"c{i}", type_) for i, type_ in enumerate(types)]))
     features = datasets.Features.from_arrow_schema(schema)
     assert isinstance(features["video"], datasets.Video)
     assert features.arrow_schema.types == schema.types

@@ -14,8 +14,9 @@ from pydantic import TypeAdapter, ValidationError
 from jobs import cli
 from tests.footage import read_number, write_numbered
 from tests.outputs import table
-from udfs import export, export_frames
+from udfs import export
 from udfs.core.errors import MediaError
+from udfs.exports import frames
 from udfs.runtime.batching import Env, Row
 
 ENV = Env(media_root="unused", fingerprint="f" * 16)
@@ -27,12 +28,12 @@ def row(path: Path, version: str = "v1") -> Row:
 
 def write(clip: Row, to: Path, **params: object) -> list[Row]:
     how = TypeAdapter(export.Params).validate_python(params)
-    return export_frames.write(clip, how, ENV, str(to), str(to / ".writing"))
+    return frames.write(clip, how, ENV, str(to), str(to / ".writing"))
 
 
 def shown(folder: Path) -> list[int]:
     """The numbers in a folder's pictures, in the order of their names."""
-    pictures = (path for path in sorted(folder.iterdir()) if path.name != export_frames.LIST)
+    pictures = (path for path in sorted(folder.iterdir()) if path.name != frames.LIST)
     return [read_number(np.asarray(Image.open(path))) for path in pictures]
 
 
@@ -184,7 +185,7 @@ def test_again_it_costs_nothing_and_what_is_gone_is_made_again(
     assert exported(output, tmp_path) == 0
     assert "nothing to do" in caplog.text
     assert (contents(tmp_path), len(table(output, "runs"))) == (before, runs)
-    gone = next(iter(tmp_path.iterdir())) / "1fps" / export_frames.LIST
+    gone = next(iter(tmp_path.iterdir())) / "1fps" / frames.LIST
     gone.unlink()
     assert exported(output, tmp_path) == 0
     assert {name: content for name, (_, content) in contents(tmp_path).items()} == {n: c for n, (_, c) in before.items()}

@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from udfs.exports.shards import CLIP, Clip, Part, records
 from udfs.models.checkpoints import KNOWN
-from udfs.parts import CLIP, Clip, Part, records
 from udfs.runtime.batching import Row
 from udfs.storage.remote_file import AnyPath, opened
 

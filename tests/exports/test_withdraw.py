@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests import s3
-from udfs import export_huggingface, withdraw
+from udfs.exports import huggingface, withdraw
 from udfs.storage.access import Params
 
 HERE = Params()
@@ -115,7 +115,7 @@ def test_a_clip_goes_out_of_a_store_as_well(export: Path, s3_server: s3.Server) 
 
 def test_a_data_set_of_videos_keeps_its_layout(tmp_path: Path) -> None:
     (tmp_path / "index").mkdir()
-    videos = pa.array([{"bytes": name.encode() * 1000, "path": f"{name}.mp4"} for name in "ab"], export_huggingface.VIDEO)
+    videos = pa.array([{"bytes": name.encode() * 1000, "path": f"{name}.mp4"} for name in "ab"], huggingface.VIDEO)
     pq.write_table(pa.table({"video": videos, "clip_id": ["a", "b"]}), tmp_path / "0.parquet")
     pq.write_table(pa.Table.from_pylist([row(clip, "0.parquet") for clip in "ab"]), tmp_path / "index" / "0.parquet")
     withdraw.withdraw(str(tmp_path), {"a"}, HERE)

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from udfs.parts import CLIP, PART, Clip, Part, whose
+from udfs.exports.shards import CLIP, PART, Clip, Part, whose
 
 GROUP = 5_000  # rows of a row group: with a vector of 768 numbers 15 MB
 

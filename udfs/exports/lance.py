@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from udfs.export_parquet import opened, told
-from udfs.parts import Clip, Part
+from udfs.exports.parquet import opened, told
+from udfs.exports.shards import Clip, Part
 
 FOLDER = "data.lance"
 PACKAGE = "lance"  # of pylance

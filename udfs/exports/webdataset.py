@@ -14,7 +14,7 @@ import pyarrow as pa
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from udfs.parts import CLIP, Clip, Part, own, records, whose
+from udfs.exports.shards import CLIP, Clip, Part, own, records, whose
 from udfs.runtime.batching import Row
 from udfs.storage.remote_file import AnyPath, opened
 
