@@ -91,7 +91,7 @@ $(VENV)-airflow/made: $(VENV)/made pyproject.toml
 
 .PHONY: java
 java:
-	@$(BIN)/python -m jobs.java
+	@$(BIN)/python -m jobs.spark.java
 
 clean:
 	rm -rf $(VENV) $(VENV)-airflow .demo build dist *.egg-info

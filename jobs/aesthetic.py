@@ -7,11 +7,11 @@ import argparse
 from pyspark.sql import DataFrame
 
 from jobs import cli
-from jobs.history import Counts
-from jobs.passing import passing
-from jobs.run import Run
-from jobs.settings import Settings, SettingsError
-from jobs.stage import Stage, run_alone
+from jobs.config.settings import Settings, SettingsError
+from jobs.flow.gates import passing
+from jobs.flow.stage import Stage, run_alone
+from jobs.lake.history import Counts
+from jobs.lake.run import Run
 from udfs import aesthetic
 from udfs.models.checkpoints import MissingModelError
 

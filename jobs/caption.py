@@ -9,11 +9,11 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs import cli
-from jobs.history import Counts
-from jobs.passing import measured
-from jobs.run import Run
-from jobs.settings import Settings, SettingsError
-from jobs.stage import Stage, run_alone
+from jobs.config.settings import Settings, SettingsError
+from jobs.flow.gates import measured
+from jobs.flow.stage import Stage, run_alone
+from jobs.lake.history import Counts
+from jobs.lake.run import Run
 from udfs import caption
 from udfs.models.checkpoints import MissingModelError
 

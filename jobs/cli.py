@@ -14,13 +14,14 @@ from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from jobs import catalog, faults, interrupts, times
-from jobs.settings import Settings, SettingsError, load
+from jobs.config import faults, interrupts, times
+from jobs.config.settings import Settings, SettingsError, load
+from jobs.lake import catalog
 from udfs.core.errors import CODES, MediaError, RunError, StoreError
 from udfs.storage import access, media_store
 
 if TYPE_CHECKING:
-    from jobs.run import Run
+    from jobs.lake.run import Run
 
 JOBS = {
     "curate": "the whole chain: manifest to curated clips",
@@ -91,19 +92,20 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
-    from jobs import history, stores
-    from jobs.run import OutputBusyError, RemainsError, Run, locked
-    from jobs.session import SessionError, connect
-    from jobs.tables import TableError
+    from jobs.lake import history
+    from jobs.lake.run import OutputBusyError, RemainsError, Run, locked
+    from jobs.lake.tables import TableError
+    from jobs.spark import s3a
+    from jobs.spark.session import SessionError, connect
 
     reads_only = options.job in ("search", "sql")
     try:
         # Jobs that can tell what they would do sweep up themselves.
         sweep = "dry_run" not in options
         with nullcontext() if reads_only else locked(options.output, settings.sources, sweep=sweep):
-            settings = stores.configured(settings, (options.output, getattr(options, "manifest", "")))
+            settings = s3a.configured(settings, (options.output, getattr(options, "manifest", "")))
             spark = connect(settings.spark, verbose=options.verbose)
-            stores.check(spark, options.output, settings.sources)
+            s3a.check(spark, options.output, settings.sources)
             if options.schema:
                 catalog.prepare(spark, options.schema, make=not reads_only)
             live = sys.stderr.isatty() and not options.verbose
@@ -132,7 +134,8 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
 
 def _publish(run: Run) -> None:
     """Leave the views in the catalog as `reelmill sql` has them: by each stage's last settings."""
-    from jobs import sql, views
+    from jobs import sql
+    from jobs.lake import views
 
     views.publish(replace(run, recorded=sql.recorded(run)))
 

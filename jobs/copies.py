@@ -7,11 +7,13 @@ import argparse
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from jobs import bands, cli, history
-from jobs.history import Counts
-from jobs.passing import gated
-from jobs.run import Run
-from jobs.settings import Settings, SettingsError
+from jobs import cli
+from jobs.config.settings import Settings, SettingsError
+from jobs.flow.gates import gated
+from jobs.lake import history
+from jobs.lake.history import Counts
+from jobs.lake.run import Run
+from jobs.similarity import phash_lsh
 from schemas import TABLES
 from udfs.similarity import ranking
 
@@ -47,9 +49,9 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
         return history.note_settings(run, "copies")
     rank = ranking.columns(run.settings.copies.rank)
     asked = compared(run).where(F.col("new") | F.col("copy_of").isNull())
-    clips = asked.select("clip_id", *rank, "new", bands.numbers(F.col("phash")).alias("hashes"))
+    clips = asked.select("clip_id", *rank, "new", phash_lsh.numbers(F.col("phash")).alias("hashes"))
     with run.tables.landing(f"{run.run_id}-ranked") as land, run.tables.landing(f"{run.run_id}-copies") as land_rows:
-        ranked = land(bands.ranked(clips, rank))
+        ranked = land(phash_lsh.ranked(clips, rank))
         total = run.tables.append("copies", land_rows(_rows(run, ranked)), upsert=True)  # rows that count no more are replaced
     history.note(run, "copies", {"started_at": started, "num_in": total, "num_out": total, "num_failed": 0})
     return Counts(total, total)
@@ -57,7 +59,7 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
 
 def _rows(run: Run, ranked: DataFrame) -> DataFrame:
     """A row a new clip."""
-    found = ranked.where("new").select("clip_id").join(bands.stand_ins(ranked, run.settings.copies), on="clip_id", how="left")
+    found = ranked.where("new").select("clip_id").join(phash_lsh.stand_ins(ranked, run.settings.copies), on="clip_id", how="left")
     stamp = {"fingerprint": F.lit(run.fingerprint("copies")), "run_id": F.lit(run.run_id)}
     return found.withColumns(stamp).select(*TABLES["copies"].schema.names)
 

@@ -11,27 +11,12 @@ from types import ModuleType
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import (
-    aesthetic,
-    align,
-    analyze,
-    caption,
-    cli,
-    clip,
-    copies,
-    dedup,
-    embed,
-    enhance,
-    filter,
-    history,
-    ingest,
-    split,
-    stage,
-    views,
-)
-from jobs.history import Counts
-from jobs.run import Run
-from jobs.settings import Settings
+from jobs import aesthetic, align, analyze, caption, cli, clip, copies, dedup, embed, enhance, filter, ingest, split
+from jobs.config.settings import Settings
+from jobs.flow import stage
+from jobs.lake import history, views
+from jobs.lake.history import Counts
+from jobs.lake.run import Run
 from jobs.sql import text
 from udfs.core import scheduling
 

@@ -11,12 +11,15 @@ from importlib.util import find_spec
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs import centres, cli, clusters, history, nights, resources, session
-from jobs.history import Counts
-from jobs.nights import Land, Model, Night
-from jobs.run import Run
-from jobs.settings import Settings, SettingsError
-from jobs.tables import struct_type
+from jobs import cli
+from jobs.config.settings import Settings, SettingsError
+from jobs.lake import history
+from jobs.lake.history import Counts
+from jobs.lake.run import Run
+from jobs.lake.tables import struct_type
+from jobs.similarity import incremental, kmeans_fit, links
+from jobs.similarity.incremental import Land, Model, Night
+from jobs.spark import resources, session
 from schemas import TABLES
 from udfs.similarity import ranking
 
@@ -27,7 +30,7 @@ MANY = 10_000  # vectors
 
 def check(options: argparse.Namespace, settings: Settings) -> None:
     """Refuse an engine that is not installed, or arithmetic that needs torch where that is not."""
-    centres.check(settings.dedup)
+    kmeans_fit.check(settings.dedup)
     params = settings.dedup
     if (params.resources.gpus or params.precision != "float32") and find_spec("torch") is None:
         raise SettingsError("dedup: GPUs and a precision other than float32 need torch: pip install 'reelmill[models]'")
@@ -40,16 +43,16 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
         land = partial(_land, run, stack)
         if run.tables.read("embeddings").count() > MANY:
             stack.enter_context(session.compiled(run.spark))
-        model = nights.model(run)
-        night = nights.night(run, model, land)
+        model = incremental.model(run)
+        night = incremental.night(run, model, land)
         if not (night or refit):
             return history.note_settings(run, "dedup")
         stack.enter_context(session.skipping(run.spark))  # what follows reads some nights, and some clusters
         if night.gone:
-            night = nights.without_gone(run, model, night, land)
+            night = incremental.without_gone(run, model, night, land)
         anew, stored = refit or not len(model.centres), 0
         if not anew:
-            none_placed = not night.placed_before and nights.made(run, "assignments", model.version).isEmpty()
+            none_placed = not night.placed_before and incremental.made(run, "assignments", model.version).isEmpty()
             _assign(run, model, night, anew=none_placed)
             anew, stored = _worn(run, model, night.number)
         if anew:
@@ -66,8 +69,8 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
 def _fit(run: Run, model: Model, night: Night) -> Model:
     """New centres, in their table."""
     params = run.settings.dedup
-    choice = centres.choose(run.spark, params)
-    found = centres.fit(_vectors(run, night.vector_ids), params, choice)
+    choice = kmeans_fit.choose(run.spark, params)
+    found = kmeans_fit.fit(_vectors(run, night.vector_ids), params, choice)
     version = max(night.number, model.version + 1)
     stamp = (choice.engine, run.fingerprint("dedup"), run.run_id)
     rows = [(run.settings.embed.model, version, i, centre.tolist(), *stamp) for i, centre in enumerate(found)]
@@ -78,13 +81,13 @@ def _fit(run: Run, model: Model, night: Night) -> Model:
 
 def _assign(run: Run, model: Model, night: Night, *, anew: bool) -> None:
     """Put the vectors that are not there yet into `assignments`; where a version begins, all."""
-    there = nights.made(run, "assignments", model.version)
+    there = incremental.made(run, "assignments", model.version)
     if not night.gone:
         there = there.where(F.col("night") == night.number)  # by a run that was killed
     new = night.unplaced.join(there, on="clip_id", how="left_anti")
-    rows = clusters.assigned(_ranked(run, night, None if anew else new), model.centres, run.settings.dedup)
-    files = clusters.num_parts(night.total if anew else night.vectors, model.centres, clusters.FEW if anew else 1)
-    rows = clusters.dealt(rows.withColumns(_stamp(run, model)), len(model.centres), files)
+    rows = links.assigned(_ranked(run, night, None if anew else new), model.centres, run.settings.dedup)
+    files = links.num_parts(night.total if anew else night.vectors, model.centres, links.FEW if anew else 1)
+    rows = links.dealt(rows.withColumns(_stamp(run, model)), len(model.centres), files)
     if anew:
         run.tables.replace("assignments", rows)
     else:
@@ -120,7 +123,7 @@ def _worn(run: Run, model: Model, number: int) -> tuple[bool, int]:
     old = F.col("night") <= model.version
     distance = F.col("distance_to_centroid")
     row = (
-        nights.made(run, "assignments", model.version)
+        incremental.made(run, "assignments", model.version)
         .agg(
             F.try_divide(F.count("*"), F.count_if(old)).alias("growth"),
             (F.avg(distance) / F.greatest(F.avg(F.when(old, distance)), F.lit(1e-6))).alias("drift"),
@@ -141,12 +144,12 @@ def _worn(run: Run, model: Model, number: int) -> tuple[bool, int]:
 def _place(run: Run, model: Model, night: Night, land: Land, *, anew: bool, nobody: bool) -> int:
     """Link what has no place yet, or everything anew; how many rows were written."""
     params, env = run.settings.dedup, run.env("dedup")
-    placed, assigned = nights.made(run, "duplicates", model.version), nights.made(run, "assignments", model.version)
+    placed, assigned = incremental.made(run, "duplicates", model.version), incremental.made(run, "assignments", model.version)
     new = assigned if anew else land("new", _unplaced(assigned, night))
     near = None if anew else _near(run, new, placed, assigned.where(F.col("night") < night.number), land, nobody=nobody)
     tasks = 4 * resources.num_slots(run.spark.sparkContext, params.resources) if anew else 1
-    parts = clusters.num_parts(night.total if anew else night.vectors, model.centres, tasks)
-    found = clusters.links(new, near, len(model.centres), parts, params, env)
+    parts = links.num_parts(night.total if anew else night.vectors, model.centres, tasks)
+    found = links.links(new, near, len(model.centres), parts, params, env)
     copies = night.wanted.where(F.col("duplicate_of").isNotNull()) if anew else night.new_copies
     rows = land("links", _rows(run, found, new, copies, model, night))
     if anew:
@@ -165,13 +168,13 @@ def _unplaced(assigned: DataFrame, night: Night) -> DataFrame:
 
 def _near(run: Run, new: DataFrame, placed: DataFrame, before: DataFrame, land: Land, *, nobody: bool) -> DataFrame:
     """What `clusters.nearest_stored` finds for all the new rows."""
-    fallen = placed.where(nights.fallen(run)).select("clip_id", "similarity")
+    fallen = placed.where(incremental.fallen(run)).select("clip_id", "similarity")
     if nobody:
         without = before.select("clip_id").join(placed, on="clip_id", how="left_anti")
         fallen = fallen.unionByName(without.withColumn("similarity", F.lit(1.0)))
-    found = clusters.nearest_stored(new, before, fallen, run.settings.dedup, run.env("dedup"))
+    found = links.nearest_stored(new, before, fallen, run.settings.dedup, run.env("dedup"))
     pieces = [land(f"near-{i}", piece) for i, piece in enumerate(found)]
-    return reduce(DataFrame.unionByName, pieces) if pieces else run.spark.createDataFrame([], clusters.NEAR)
+    return reduce(DataFrame.unionByName, pieces) if pieces else run.spark.createDataFrame([], links.NEAR)
 
 
 def _rows(run: Run, found: DataFrame, new: DataFrame, copies: DataFrame, model: Model, night: Night) -> DataFrame:

@@ -8,10 +8,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs import cli
-from jobs.history import Counts
-from jobs.run import Run
-from jobs.settings import Settings, SettingsError
-from jobs.stage import Stage, run_alone
+from jobs.config.settings import Settings, SettingsError
+from jobs.flow.stage import Stage, run_alone
+from jobs.lake.history import Counts
+from jobs.lake.run import Run
 from udfs import enhance
 from udfs.models.checkpoints import MissingModelError
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from importlib.util import find_spec
 
-from jobs import cli, export_files, export_frames, release, sql
-from jobs.history import Counts
-from jobs.run import Run
-from jobs.settings import Settings
+from jobs import cli, sql
+from jobs.config.settings import Settings
+from jobs.exports import files, frames, release
+from jobs.lake.history import Counts
+from jobs.lake.run import Run
 from udfs.exports import lance
 from udfs.storage import access
 
@@ -32,7 +33,7 @@ def check(options: argparse.Namespace, settings: Settings) -> None:
 
 def run(run: Run, options: argparse.Namespace) -> Counts:
     """Write what is not there yet, of what the settings that the output was last made with count in."""
-    return export_frames.run(run, options) if options.format == "frames" else export_files.run(run, options)
+    return frames.run(run, options) if options.format == "frames" else files.run(run, options)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,11 @@ from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import cli, history
-from jobs.history import Counts
-from jobs.run import Run
-from jobs.settings import Settings, SettingsError
+from jobs import cli
+from jobs.config.settings import Settings, SettingsError
+from jobs.lake import history
+from jobs.lake.history import Counts
+from jobs.lake.run import Run
 from udfs.filter import duplicate_sql, gates, reasons_sql
 
 

@@ -13,11 +13,12 @@ from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import cli, manifest
-from jobs.history import Counts
-from jobs.run import Run
-from jobs.settings import Settings
-from jobs.stage import Stage, pending, run_alone
+from jobs import cli
+from jobs.config.settings import Settings
+from jobs.flow import manifest
+from jobs.flow.stage import Stage, pending, run_alone
+from jobs.lake.history import Counts
+from jobs.lake.run import Run
 from udfs import ingest
 from udfs.storage import omissions
 from udfs.storage.access import MODIFIED

@@ -11,11 +11,12 @@ from delta.tables import DeltaTable
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import cli, history, sql, upkeep
-from jobs.history import Counts
-from jobs.run import BELONGS, Owner, Run, without_superseded
-from jobs.settings import Settings
-from jobs.upkeep import Step
+from jobs import cli, sql
+from jobs.config.settings import Settings
+from jobs.lake import cleanup, history
+from jobs.lake.cleanup import Step
+from jobs.lake.history import Counts
+from jobs.lake.run import BELONGS, Owner, Run, without_superseded
 from schemas import TABLES
 
 LEAST_DAYS = 7  # for which Delta has readers and writers of a table be sure of its files
@@ -38,14 +39,14 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
     """Remove what settings of before made, what no row names, and what no kept version reads; or only tell."""
     started, dry_run = history.now(), bool(options.dry_run)
     keep_hours = 24 * _keep_days(options, run.settings)
-    steps = [upkeep.swept(run, dry_run=dry_run)]  # first, since the others land rows there
+    steps = [cleanup.swept(run, dry_run=dry_run)]  # first, since the others land rows there
     kept = partial(_kept, run, _old(run))
     steps += _superseded(run, kept, dry_run=dry_run)
     steps += _orphans(run, kept, dry_run=dry_run)
-    for name in upkeep.existing(run):
+    for name in cleanup.existing(run):
         steps += _compacted(run, name, dry_run=dry_run)
-        steps.append(Step("old versions", name, None, *upkeep.vacuum(run, name, keep_hours, dry_run=dry_run)))
-    print(upkeep.summary(step for step in steps if step.rows or step.files), flush=True)
+        steps.append(Step("old versions", name, None, *cleanup.vacuum(run, name, keep_hours, dry_run=dry_run)))
+    print(cleanup.summary(step for step in steps if step.rows or step.files), flush=True)
     if dry_run:
         print("nothing was changed: this is what would go", flush=True)
         return Counts()
@@ -96,10 +97,10 @@ def _orphans(run: Run, kept: Rows, *, dry_run: bool) -> Iterator[Step]:
     if not run.tables.exists("clips"):  # then nothing can be said of them
         return
     before = time.time() - 3600 * run.settings.maintain.grace_hours
-    files = upkeep.media(run).where(F.col("changed_s") < before)
+    files = cleanup.media(run).where(F.col("changed_s") < before)
     with run.tables.landing(f"{run.run_id}-maintain-orphans") as land:
-        orphans = land(files.join(upkeep.named(kept), on="place", how="left_anti"))
-        yield Step("media without a row", "media", None, *(upkeep.size(orphans) if dry_run else upkeep.removed(run, orphans)))
+        orphans = land(files.join(cleanup.named(kept), on="place", how="left_anti"))
+        yield Step("media without a row", "media", None, *(cleanup.size(orphans) if dry_run else cleanup.removed(run, orphans)))
 
 
 def _compacted(run: Run, name: str, *, dry_run: bool) -> Iterator[Step]:

@@ -8,7 +8,7 @@ import sys
 from dataclasses import replace
 
 from jobs import cli
-from jobs.settings import Settings
+from jobs.config.settings import Settings
 from udfs.models import checkpoints, hub
 from udfs.models.checkpoints import KNOWN, MissingModelError, Params
 

@@ -13,8 +13,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs import cli, sql
-from jobs.run import Run
-from jobs.settings import Settings
+from jobs.config.settings import Settings
+from jobs.lake.run import Run
 from udfs.core.gpu_device import Task, device
 from udfs.models import text_match
 from udfs.models.checkpoints import MissingModelError

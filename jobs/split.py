@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 
 from jobs import cli
-from jobs.history import Counts
-from jobs.run import Run
-from jobs.settings import Settings, SettingsError
-from jobs.stage import Stage, run_alone
+from jobs.config.settings import Settings, SettingsError
+from jobs.flow.stage import Stage, run_alone
+from jobs.lake.history import Counts
+from jobs.lake.run import Run
 from udfs import split
 from udfs.core.task_resources import Resources
 from udfs.models.checkpoints import MissingModelError

@@ -11,9 +11,10 @@ from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import cli, views
-from jobs.run import Run
-from jobs.settings import Settings
+from jobs import cli
+from jobs.config.settings import Settings
+from jobs.lake import views
+from jobs.lake.run import Run
 from udfs.storage import media_store
 
 SHOWN = 1000  # rows

@@ -15,12 +15,14 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import StringType
 
-from jobs import cli, history, nights, sql, upkeep
-from jobs.history import Counts
-from jobs.run import RemainsError, Run
-from jobs.settings import Settings
-from jobs.tables import struct_type
-from jobs.upkeep import Step
+from jobs import cli, sql
+from jobs.config.settings import Settings
+from jobs.lake import cleanup, history
+from jobs.lake.cleanup import Step
+from jobs.lake.history import Counts
+from jobs.lake.run import RemainsError, Run
+from jobs.lake.tables import struct_type
+from jobs.similarity import incremental
 from schemas import TABLES
 from udfs.core.errors import MediaError, StoreError
 from udfs.exports import withdraw
@@ -85,7 +87,7 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
         RemainsError: something is.
     """
     started, dry_run = history.now(), bool(options.dry_run)
-    steps = [upkeep.swept(run, dry_run=dry_run)]
+    steps = [cleanup.swept(run, dry_run=dry_run)]
     with ExitStack() as stack:
         doomed = _doomed(run, options, stack)
         if not dry_run:
@@ -93,12 +95,12 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
         steps += _rows(run, doomed, dry_run=dry_run)
         steps.append(_media(run, doomed, stack, dry_run=dry_run))
         steps += (_export(run, folder, doomed, dry_run=dry_run) for folder in options.exports)
-        print(upkeep.summary(step for step in steps if step.rows or step.files), flush=True)
+        print(cleanup.summary(step for step in steps if step.rows or step.files), flush=True)
         if dry_run:
             print("nothing was changed: this is what would go", flush=True)
             return Counts()
-        for name in upkeep.existing(run):
-            upkeep.vacuum(run, name, 0)  # no earlier version can be read any more
+        for name in cleanup.existing(run):
+            cleanup.vacuum(run, name, 0)  # no earlier version can be read any more
         _prove(run, doomed, options.exports)
         total = doomed.sources.count()
     print(AFTERWARDS, flush=True)
@@ -161,7 +163,7 @@ def _again(run: Run, clips: DataFrame) -> DataFrame:
     linked = run.tables.read("duplicates").select("clip_id", "duplicate_of", "similarity")
     fallen = linked.where(F.col("similarity") >= least_cosine(_loosest(run)))
     first = linked.join(clips.toDF("duplicate_of"), on="duplicate_of", how="left_semi").select("clip_id")
-    every = nights.followed(first, fallen)
+    every = incremental.followed(first, fallen)
     return every.join(clips, on="clip_id", how="left_anti").distinct()
 
 
@@ -213,11 +215,11 @@ def _dropped(run: Run, what: str, name: str, keys: DataFrame, *, dry_run: bool) 
 def _media(run: Run, doomed: Doomed, stack: ExitStack, *, dry_run: bool) -> Step:
     """Delete the media files of the clips, those of earlier settings too."""
     files = _landed(run, stack, "media", _files(run, doomed))
-    return Step("media of it", "media", None, *(upkeep.size(files) if dry_run else upkeep.removed(run, files)))
+    return Step("media of it", "media", None, *(cleanup.size(files) if dry_run else cleanup.removed(run, files)))
 
 
 def _files(run: Run, doomed: Doomed) -> DataFrame:
-    files = upkeep.media(run).withColumn("clip_id", F.substring(F.substring_index("place", "/", -1), 1, ID_CHARS))
+    files = cleanup.media(run).withColumn("clip_id", F.substring(F.substring_index("place", "/", -1), 1, ID_CHARS))
     return files.join(doomed.clips, on="clip_id", how="left_semi").drop("clip_id")
 
 
@@ -237,7 +239,7 @@ def _prove(run: Run, doomed: Doomed, exports: list[str]) -> None:
         RemainsError: some are there.
     """
     words = doomed.words
-    names = [name for name in upkeep.existing(run) if name != "takedowns"]
+    names = [name for name in cleanup.existing(run) if name != "takedowns"]
     left = {f"rows of {name}": _holding(run.tables.read(name), words) for name in names}
     left |= {f"rows in files of {name}": _holding(_on_disk(run, name), words) for name in names}
     left["media files"] = _files(run, doomed).count()
@@ -246,7 +248,7 @@ def _prove(run: Run, doomed: Doomed, exports: list[str]) -> None:
     found = [f"{count} {where}" for where, count in left.items() if count]
     if found:
         raise RemainsError(f"takedown: not all is gone: {', '.join(found)}")
-    num_files = sum(upkeep.size(upkeep.data_files(run, name))[0] for name in names)
+    num_files = sum(cleanup.size(cleanup.data_files(run, name))[0] for name in names)
     print(f"looked for {doomed.words.count()} ids and addresses afterwards")
     print(f"  in every text column of {len(names)} tables: 0 rows")
     print(f"  in the {num_files} data files that are left on disk, old versions included: 0 rows")

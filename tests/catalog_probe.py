@@ -9,8 +9,9 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from jobs import cli, views
-from jobs.session import connect
+from jobs import cli
+from jobs.lake import views
+from jobs.spark.session import connect
 from schemas import TABLES
 from tests.outputs import CURATED
 

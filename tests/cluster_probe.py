@@ -13,8 +13,8 @@ from typing import Any
 import pandas as pd
 from pyspark.sql import SparkSession
 
-from jobs import resources
-from jobs.session import connect
+from jobs.spark import resources
+from jobs.spark.session import connect
 from tests import fake_gpus, models
 from udfs.core.task_resources import Resources
 from udfs.models.checkpoints import Params

@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs import cli
-from jobs.session import connect
+from jobs.spark.session import connect
 from tests import s3
 from tests.footage import write_numbered
 from tests.outputs import CURATED

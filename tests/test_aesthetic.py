@@ -18,12 +18,12 @@ from pyspark.sql import SparkSession
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoProcessor
 
+from jobs.config.settings import Settings, load
 from jobs.filter import judged
-from jobs.fingerprints import fingerprint
-from jobs.passing import passing
-from jobs.run import Run
-from jobs.settings import Settings, load
-from jobs.tables import struct_type
+from jobs.flow.gates import passing
+from jobs.lake.fingerprints import fingerprint
+from jobs.lake.run import Run
+from jobs.lake.tables import struct_type
 from schemas import TABLES
 from tests import tiny
 from tests.footage import write_numbered
@@ -198,7 +198,7 @@ print(len(aesthetic.load({params.model!r}, {params.head!r}, "float32", "cpu")([n
 
 
 def test_the_stage_is_imported_without_torch() -> None:
-    code = "import sys, udfs.aesthetic, jobs.settings; print({'torch', 'transformers'} & set(sys.modules))"
+    code = "import sys, udfs.aesthetic, jobs.config.settings; print({'torch', 'transformers'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 

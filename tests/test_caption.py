@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from pyspark.sql import SparkSession
 
-from jobs import cli, views
-from jobs.run import Run
-from jobs.settings import load
+from jobs import cli
+from jobs.config.settings import load
+from jobs.lake import views
+from jobs.lake.run import Run
 from tests import tiny
 from tests.footage import read_number, write_numbered
 from tests.outputs import CURATED, keep_only, table

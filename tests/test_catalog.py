@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs import catalog, cli, views
-from jobs.catalog import CatalogError, Schema, parse
-from jobs.run import BELONGS, Run
-from jobs.settings import load
-from jobs.tables import TableError, Tables, struct_type
+from jobs import cli
+from jobs.config.settings import load
+from jobs.lake import catalog, views
+from jobs.lake.catalog import CatalogError, Schema, parse
+from jobs.lake.run import BELONGS, Run
+from jobs.lake.tables import TableError, Tables, struct_type
 from schemas import TABLES
 from tests import outputs
 from tests.catalog_probe import SCHEMA

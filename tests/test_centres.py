@@ -11,10 +11,10 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs import centres, clusters
-from jobs.centres import Choice, choose, fit, hindrance, missing
-from jobs.resources import Facts
-from jobs.settings import SettingsError
+from jobs.config.settings import SettingsError
+from jobs.similarity import kmeans_fit, links
+from jobs.similarity.kmeans_fit import Choice, choose, fit, hindrance, missing
+from jobs.spark.resources import Facts
 from udfs.dedup import Params
 from udfs.runtime.batching import Env
 from udfs.similarity import assign
@@ -78,10 +78,10 @@ def test_auto_is_mllib_without_a_gpu_and_says_so(
 @pytest.mark.spark
 def test_auto_is_cuml_with_a_gpu_and_the_packages(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nvdec, "visible", lambda: 1)
-    monkeypatch.setattr(centres, "missing", lambda: None)
+    monkeypatch.setattr(kmeans_fit, "missing", lambda: None)
     assert choose(spark, Params()) == ("cuml", "there are GPUs and the packages for them")
     assert choose(spark, Params(engine="mllib")) == ("mllib", "as set")
-    monkeypatch.setattr(centres, "missing", lambda: "cuml")
+    monkeypatch.setattr(kmeans_fit, "missing", lambda: "cuml")
     assert choose(spark, Params()) == ("mllib", "cuml is not installed: pip install 'reelmill[cuml]'")
 
 
@@ -93,10 +93,10 @@ def test_cuml_by_name_is_not_replaced(spark: SparkSession, monkeypatch: pytest.M
 
 
 def test_cuml_by_name_needs_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(centres, "missing", lambda: "cuml")
+    monkeypatch.setattr(kmeans_fit, "missing", lambda: "cuml")
     with pytest.raises(SettingsError, match=r"^dedup\.engine = 'cuml' needs cuml: pip install 'reelmill\[cuml\]'$"):
-        centres.check(Params(engine="cuml"))
-    centres.check(Params())
+        kmeans_fit.check(Params(engine="cuml"))
+    kmeans_fit.check(Params())
 
 
 # MLlib
@@ -107,7 +107,7 @@ def test_centres_do_not_depend_on_order_or_partitions(spark: SparkSession, monke
     params = Params(n_clusters=6, fit_data_fraction=0.6)
     first = fit(frame(spark, groups(200)), params, MLLIB)
     assert np.array_equal(first, fit(frame(spark, groups(200), seed=1, partitions=5), params, MLLIB))
-    monkeypatch.setattr(centres, "HELD", 50)
+    monkeypatch.setattr(kmeans_fit, "HELD", 50)
     far, again = (fit(frame(spark, groups(200), seed, partitions), params, MLLIB) for seed, partitions in ((None, 2), (3, 4)))
     assert np.array_equal(far, again)
     assert far.shape == first.shape
@@ -166,12 +166,12 @@ def test_a_vector_with_nan_stops_the_fit(spark: SparkSession) -> None:
 @pytest.mark.spark
 def test_the_estimator_is_set_as_the_settings_say(spark: SparkSession) -> None:
     params = Params(max_iter=77, tol=1e-3, seed=2**31 + 5, init="random")
-    made = centres.estimator(7, params)
+    made = kmeans_fit.estimator(7, params)
     assert (made.getK(), made.getMaxIter(), made.getTol(), made.getSeed(), made.getInitMode()) == (7, 77, 1e-3, 5, "random")
     assert (made.getFeaturesCol(), made._num_workers, made._float32_inputs) == ("vector", None, True)
     wanted = {"n_clusters": 7, "max_iter": 77, "tol": 1e-3, "random_state": 5, "init": "random", "n_init": 1}
     assert wanted.items() <= made.cuml_params.items()
-    assert centres.estimator(7, replace(params, init="k-means++")).cuml_params["init"] == "k-means||"
+    assert kmeans_fit.estimator(7, replace(params, init="k-means++")).cuml_params["init"] == "k-means||"
     made.num_workers = 3
     assert made._num_workers == 3
     made._validate_parameters()  # Spark's own KMeans takes them too
@@ -190,7 +190,7 @@ def test_all_but_cuda_runs_without_a_gpu(spark: SparkSession, monkeypatch: pytes
 
 @pytest.mark.spark
 def test_cuml_gets_the_unit_vectors_that_have_a_direction(spark: SparkSession) -> None:
-    rows = frame(spark, [[3, 4], [0, 2]]).select("vector").mapInArrow(centres._units, "vector array<float>").collect()
+    rows = frame(spark, [[3, 4], [0, 2]]).select("vector").mapInArrow(kmeans_fit._units, "vector array<float>").collect()
     assert [np.round(row["vector"], 6).tolist() for row in rows] == [[0.6, 0.8], [0, 1]]
 
 
@@ -201,10 +201,10 @@ def test_cuml_finds_the_survivors_that_mllib_finds(spark: SparkSession) -> None:
     vectors, params = groups(400, noise=0.03), Params(n_clusters=4)
     kept = []
     for choice in (MLLIB, CUML):
-        assigned = clusters.assigned(
+        assigned = links.assigned(
             frame(spark, vectors).withColumn("night", F.lit(1)), fit(frame(spark, vectors), params, choice), params
         )
-        found = clusters.links(assigned, None, 4, 2, params, Env("", ""))
+        found = links.links(assigned, None, 4, 2, params, Env("", ""))
         kept.append({row["clip_id"] for row in found.where("similarity is null or similarity < 0.9").collect()})
     assert len(kept[0] & kept[1]) >= 0.99 * len(kept[0] | kept[1])
 

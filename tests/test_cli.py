@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jobs import cli
-from jobs.run import OutputBusyError, locked
+from jobs.lake.run import OutputBusyError, locked
 from udfs.storage.access import Params
 
 HERE = Params()
@@ -81,7 +81,7 @@ def test_what_a_killed_run_was_writing_is_cleared(tmp_path: Path) -> None:
 @pytest.mark.parametrize("java", ["", "/nowhere"])
 def test_a_missing_java_is_one_line_that_says_what_to_install(java: str, tmp_path: Path) -> None:
     env = {"PATH": str(tmp_path)} | ({"JAVA_HOME": java} if java else {})
-    told = subprocess.run([sys.executable, "-m", "jobs.java"], env=env, capture_output=True, text=True, check=False)
+    told = subprocess.run([sys.executable, "-m", "jobs.spark.java"], env=env, capture_output=True, text=True, check=False)
     assert told.returncode == 1
     assert "install one (Debian: apt-get install openjdk-17-jdk-headless)" in told.stderr
     assert told.stderr.count("\n") == 1
@@ -93,7 +93,7 @@ def test_a_java_too_old_is_named(tmp_path: Path) -> None:
     java.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\"' >&2\n")
     java.chmod(0o755)
     told = subprocess.run(
-        [sys.executable, "-m", "jobs.java"],
+        [sys.executable, "-m", "jobs.spark.java"],
         env={"JAVA_HOME": str(tmp_path), "PATH": "/bin"},
         capture_output=True,
         text=True,

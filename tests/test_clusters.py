@@ -11,7 +11,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs import clusters
+from jobs.similarity import links
 from tests.similarity.test_levels import by_hand, clouds
 from udfs.dedup import Params
 from udfs.runtime.batching import Env
@@ -31,8 +31,8 @@ def frame(spark: SparkSession, vectors: npt.ArrayLike, seed: int | None = None, 
 
 
 def linked(embeddings: DataFrame, centres: Floats, params: Params, parts: int = 2) -> pd.DataFrame:
-    assigned = clusters.assigned(embeddings, centres, params).localCheckpoint()
-    found = clusters.links(assigned, None, len(centres), parts, params, ENV).toPandas()
+    assigned = links.assigned(embeddings, centres, params).localCheckpoint()
+    found = links.links(assigned, None, len(centres), parts, params, ENV).toPandas()
     return found.sort_values("clip_id", ignore_index=True)
 
 
@@ -90,11 +90,11 @@ def test_what_is_stored_is_found_by_a_later_night(spark: SparkSession) -> None:
     params = Params(rank=BY_ID, probe_clusters=6)
     rows[120:] = rows[:40]
     old, new = frame(spark, rows[:120]), frame(spark, rows).where("clip_id >= '120'").withColumn("night", F.lit(2))
-    before = clusters.assigned(old, centres, params).localCheckpoint()
-    placed = clusters.links(before, None, 6, 2, params, ENV).localCheckpoint()
-    night = clusters.assigned(new, centres, params).localCheckpoint()
-    (near,) = clusters.nearest_stored(night, before, placed.select("clip_id", "similarity"), params, ENV)
-    found = clusters.links(night, near, 6, 2, params, ENV).toPandas().sort_values("clip_id", ignore_index=True)
+    before = links.assigned(old, centres, params).localCheckpoint()
+    placed = links.links(before, None, 6, 2, params, ENV).localCheckpoint()
+    night = links.assigned(new, centres, params).localCheckpoint()
+    (near,) = links.nearest_stored(night, before, placed.select("clip_id", "similarity"), params, ENV)
+    found = links.links(night, near, 6, 2, params, ENV).toPandas().sort_values("clip_id", ignore_index=True)
     assert (found["similarity"].to_numpy(float) >= 0.99 - ROUNDING).all()
     stands = set(placed.where(f"similarity is null or similarity < {0.99 - ROUNDING}").toPandas()["clip_id"])
     for clip, elder in found[["clip_id", "duplicate_of"]].itertuples(index=False):
@@ -103,12 +103,12 @@ def test_what_is_stored_is_found_by_a_later_night(spark: SparkSession) -> None:
 
 
 def test_a_night_is_compared_in_pieces_that_fit_into_memory(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clusters, "NIGHT_BYTES", 16 * 4 * 30)
+    monkeypatch.setattr(links, "NIGHT_BYTES", 16 * 4 * 30)
     rows = clouds(8, 100)
     params = Params(probe_clusters=1)
-    night = clusters.assigned(frame(spark, rows), rows[:2].astype(float), params).localCheckpoint()
+    night = links.assigned(frame(spark, rows), rows[:2].astype(float), params).localCheckpoint()
     fallen = spark.createDataFrame([], "clip_id string, similarity double")
-    pieces = list(clusters.nearest_stored(night, night, fallen, params, ENV))
+    pieces = list(links.nearest_stored(night, night, fallen, params, ENV))
     assert [piece.count() for piece in pieces] == [30, 30, 30, 10]
     first = pieces[0].orderBy("clip_id").first()
     assert first is not None
@@ -119,7 +119,7 @@ def test_a_night_is_compared_in_pieces_that_fit_into_memory(spark: SparkSession,
 @pytest.mark.parametrize("parts", [1, 2, 7, 40])
 def test_a_part_is_a_partition_of_neighbouring_clusters(spark: SparkSession, parts: int) -> None:
     rows = spark.range(80).select(F.col("id").cast("int").alias("cluster_id"), F.lit(1).alias("night"))
-    placed = clusters.dealt(rows, 80, parts).select("cluster_id", F.spark_partition_id().alias("part")).toPandas()
+    placed = links.dealt(rows, 80, parts).select("cluster_id", F.spark_partition_id().alias("part")).toPandas()
     spans = placed.groupby("part")["cluster_id"].agg(["min", "max", "count"])
     assert len(spans) == parts
     assert (spans["max"] - spans["min"] + 1 == spans["count"]).all()
@@ -128,7 +128,7 @@ def test_a_part_is_a_partition_of_neighbouring_clusters(spark: SparkSession, par
 
 def test_what_lies_in_no_cluster_is_in_the_first_part(spark: SparkSession) -> None:
     rows = spark.createDataFrame([(None,), (5,), (0,)], "cluster_id int")
-    first = clusters.dealt(rows, 6, 2).where("cluster_id is null or cluster_id = 0").select(F.spark_partition_id())
+    first = links.dealt(rows, 6, 2).where("cluster_id is null or cluster_id = 0").select(F.spark_partition_id())
     assert first.distinct().count() == 1
 
 
@@ -136,9 +136,9 @@ def test_what_lies_in_no_cluster_is_in_the_first_part(spark: SparkSession) -> No
 def test_a_query_names_the_clusters_or_few_ranges(
     spark: SparkSession, monkeypatch: pytest.MonkeyPatch, wanted: list[int], at_most: int
 ) -> None:
-    monkeypatch.setattr(clusters, "RANGES", at_most)
+    monkeypatch.setattr(links, "RANGES", at_most)
     ids = spark.range(60).select(F.col("id").alias("cluster_id"))
-    found = ids.where(clusters._between(wanted)).toPandas()["cluster_id"].tolist()
+    found = ids.where(links._between(wanted)).toPandas()["cluster_id"].tolist()
     assert set(found) >= set(wanted)
     runs = 1 + sum(b - a > 1 for a, b in pairwise(found))
     assert runs <= at_most
@@ -148,8 +148,8 @@ def test_a_query_names_the_clusters_or_few_ranges(
 
 def test_files_are_as_many_as_the_vectors_need(monkeypatch: pytest.MonkeyPatch) -> None:
     centres = np.zeros((1000, 256))
-    assert clusters.num_parts(100, centres[:3]) == 3
-    assert clusters.num_parts(100, centres) == clusters.FEW
-    assert clusters.num_parts(100, centres, few=1) == 1
-    assert clusters.num_parts(10_000_000, centres) == 4 * 10_000_000 * 256 // clusters.PART_BYTES
-    assert clusters.num_parts(0, np.zeros((0, 0))) == 1
+    assert links.num_parts(100, centres[:3]) == 3
+    assert links.num_parts(100, centres) == links.FEW
+    assert links.num_parts(100, centres, few=1) == 1
+    assert links.num_parts(10_000_000, centres) == 4 * 10_000_000 * 256 // links.PART_BYTES
+    assert links.num_parts(0, np.zeros((0, 0))) == 1

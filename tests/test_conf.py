@@ -10,7 +10,7 @@ import pytest
 from pyspark.errors import IllegalArgumentException
 from pyspark.sql import SparkSession
 
-from jobs.resources import Facts, choose
+from jobs.spark.resources import Facts, choose
 from tests.conf_lines import lines
 from tests.test_rapids import KEYS as RAPIDS
 from udfs.core.task_resources import Resources

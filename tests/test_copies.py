@@ -17,11 +17,12 @@ from pydantic import ValidationError
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from jobs import bands, cli, copies
-from jobs.fingerprints import fingerprint
-from jobs.run import Run
-from jobs.settings import load
-from jobs.tables import struct_type
+from jobs import cli, copies
+from jobs.config.settings import load
+from jobs.lake.fingerprints import fingerprint
+from jobs.lake.run import Run
+from jobs.lake.tables import struct_type
+from jobs.similarity import phash_lsh
 from schemas import TABLES
 from tests import clips, reels
 from tests.footage import write_numbered
@@ -143,10 +144,10 @@ def joined(spark: SparkSession, folder: Path, ranked: Sequence[Hashes], num_old:
     digits = [[f"{h:016x}" if h is not None else "8000000000000000" for h in hashes] for hashes in ranked]
     clips = [(f"{k:03d}", -(k // 2), digits[k], k >= num_old) for k in range(len(ranked))]  # of two as high, the clip_id decides
     np.random.default_rng(seed).shuffle(clips)
-    hashes = bands.numbers(F.col("phash")).alias("hashes")
+    hashes = phash_lsh.numbers(F.col("phash")).alias("hashes")
     frame = spark.createDataFrame(spark.sparkContext.parallelize(clips, seed), BASE).select("clip_id", "height", "new", hashes)
-    bands.ranked(frame, {"height": False}).write.parquet(str(folder / str(seed)))
-    found = bands.stand_ins(spark.read.parquet(str(folder / str(seed))), params).collect()
+    phash_lsh.ranked(frame, {"height": False}).write.parquet(str(folder / str(seed)))
+    found = phash_lsh.stand_ins(spark.read.parquet(str(folder / str(seed))), params).collect()
     return {int(row["clip_id"]): (int(row["copy_of"]), row["num_agree"], row["distance"]) for row in found}
 
 
@@ -177,7 +178,7 @@ def test_a_bucket_that_everybody_is_in_stays_small(spark: SparkSession) -> None:
     card = 0x0123456789ABCDEF
     same = spark.createDataFrame([(k, [card, k + 1]) for k in range(12)], "place bigint, hashes array<bigint>")
     params = Params(min_agree=1, max_distance=0, max_bucket=2)
-    found = bands.agreeing(same.withColumn("new", F.lit(True)), params).collect()
+    found = phash_lsh.agreeing(same.withColumn("new", F.lit(True)), params).collect()
     assert {(row["young"], row["elder"]) for row in found} == {(1, 0), *((k, elder) for k in range(2, 12) for elder in (0, 1))}
 
 

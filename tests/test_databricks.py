@@ -16,7 +16,7 @@ from databricks.bundles.jobs import Job, JobDict
 from databricks.sdk.service.jobs import JobSettings
 
 from jobs import cli
-from jobs.settings import load
+from jobs.config.settings import load
 from tests.bundle import FOLDER, bundle, nightly, read
 from tests.conf_lines import lines
 from tests.submits import wheel

@@ -10,9 +10,10 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from pyspark.sql import SparkSession
 
-from jobs import cli, views
-from jobs.run import Run
-from jobs.settings import load
+from jobs import cli
+from jobs.config.settings import load
+from jobs.lake import views
+from jobs.lake.run import Run
 from schemas import TABLES
 from tests.footage import write_numbered
 from tests.outputs import CURATED, table

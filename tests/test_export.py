@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from jobs import cli, export, release
-from jobs.settings import load
+from jobs import cli, export
+from jobs.config.settings import load
+from jobs.exports import release
 from udfs.storage.access import Params
 
 

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from jobs import faults
+from jobs.config import faults
 from udfs.core.errors import OutputError
 
 WORKER = """An exception was thrown from the Python worker. Please see the stack trace below.

@@ -6,7 +6,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs import filter
-from jobs.settings import SettingsError, load
+from jobs.config.settings import SettingsError, load
 from udfs.filter import Params, duplicate_sql, gates, reasons_sql, signal_gates
 
 SCORED = (

@@ -13,10 +13,10 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs import cli
-from jobs.run import Run
-from jobs.settings import Settings
-from jobs.stage import given_up
-from jobs.tables import struct_type
+from jobs.config.settings import Settings
+from jobs.flow.stage import given_up
+from jobs.lake.run import Run
+from jobs.lake.tables import struct_type
 from schemas import TABLES
 from schemas.videos import TABLE
 from tests.footage import write_numbered

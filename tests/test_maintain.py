@@ -18,10 +18,11 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from pyspark.sql import SparkSession
 
-from jobs import cli, dedup, filter, upkeep
-from jobs.fingerprints import fingerprint
-from jobs.run import Run
-from jobs.settings import load
+from jobs import cli, dedup, filter
+from jobs.config.settings import load
+from jobs.lake import cleanup
+from jobs.lake.fingerprints import fingerprint
+from jobs.lake.run import Run
 from schemas import TABLES
 from tests.outputs import files, table, versions
 from tests.vectors import unit, write_embeddings
@@ -113,7 +114,7 @@ def words_on_disk(output: Path) -> set[str]:
 def test_every_column_that_names_a_file_is_known() -> None:
     named = {(name, f.name) for name, t in TABLES.items() for f in t.schema if f.name == "uri" or f.name.endswith("_uri")}
     named |= {(name, f.name) for name, t in TABLES.items() for f in t.schema if "uri" in str(f.type)}
-    known = {(name, column) for name, column in named if column in upkeep.MEDIA.get(name, "")}
+    known = {(name, column) for name, column in named if column in cleanup.MEDIA.get(name, "")}
     assert named - known == {("videos", "uri"), ("takedowns", "uri")}  # addresses of sources
 
 
@@ -186,7 +187,7 @@ def test_a_takedown_leaves_nothing_and_proves_it(spark: SparkSession, output: Pa
 def test_a_takedown_that_leaves_something_says_so(
     spark: SparkSession, output: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(upkeep, "vacuum", lambda run, name, keep_hours: (0, 0))
+    monkeypatch.setattr(cleanup, "vacuum", lambda run, name, keep_hours: (0, 0))
     assert (
         cli.main(["takedown", "--output", str(output), "--sql", f"select video_id from videos where video_id = '{VIDEOS[1]}'"])
         == 1

@@ -12,7 +12,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs.cli import UsageError
-from jobs.manifest import read
+from jobs.flow.manifest import read
 from udfs.storage import manifest
 from udfs.storage.access import Params
 

@@ -10,9 +10,11 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from jobs import cli, stage, views
-from jobs.run import Run
-from jobs.settings import load
+from jobs import cli
+from jobs.config.settings import load
+from jobs.flow import stage
+from jobs.lake import views
+from jobs.lake.run import Run
 from tests.footage import write_numbered
 from tests.outputs import CURATED, files, table, tables, versions
 

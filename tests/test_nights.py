@@ -16,11 +16,13 @@ from deltalake import DeltaTable, write_deltalake
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs import clusters, dedup, filter, nights, views
-from jobs.history import Counts
-from jobs.run import Run
-from jobs.settings import load
-from jobs.tables import struct_type
+from jobs import dedup, filter
+from jobs.config.settings import load
+from jobs.lake import views
+from jobs.lake.history import Counts
+from jobs.lake.run import Run
+from jobs.lake.tables import struct_type
+from jobs.similarity import incremental, links
 from schemas import TABLES
 from tests.outputs import table, versions
 from tests.vectors import clip_ids, unit, write_embeddings
@@ -93,14 +95,14 @@ def test_a_second_night_finds_copies_of_the_first_and_rewrites_nothing(
     fresh = clip_ids(len(copied), OLD)
     write_embeddings(output, fresh, np.stack([vectors[clip] for clip in copied]), SET, duration_s=9999.0)
     read = list[str]()
-    compared = clusters.nearest_stored
+    compared = links.nearest_stored
 
     def watched(new: DataFrame, before: DataFrame, *rest: Any) -> Iterator[DataFrame]:
         for piece in compared(new, before, *rest):
             read.extend(piece.inputFiles())
             yield piece
 
-    monkeypatch.setattr(clusters, "nearest_stored", watched)
+    monkeypatch.setattr(links, "nearest_stored", watched)
     assert run(spark, output) == Counts(len(copied), len(copied))
     assert {clip: dropped(output)[clip] for clip in fresh} == dict(zip(fresh, copied, strict=True))
     assert duplicates(output).loc[old.index].equals(old)
@@ -109,7 +111,7 @@ def test_a_second_night_finds_copies_of_the_first_and_rewrites_nothing(
     read_of_first = {Path(uri).name for uri in read} & {Path(uri).name for uri in there["assignments"]}
     assert 0 < len(read_of_first) < 0.1 * len(there["assignments"])
     grown = [Run(spark, str(output), load([], [*SET, f"dedup.refit_growth={times}"])) for times in (2.0, 1.001)]
-    assert [dedup._worn(each, nights.model(each), 3)[0] for each in grown] == [False, True]
+    assert [dedup._worn(each, incremental.model(each), 3)[0] for each in grown] == [False, True]
 
 
 @pytest.mark.nights

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.settings import names
+from jobs.config.settings import names
 
 # As its documentation names them, by the section that holds their like here.
 PARAMETERS = {

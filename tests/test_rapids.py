@@ -9,7 +9,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from jobs.resources import Facts, choose
+from jobs.spark.resources import Facts, choose
 from udfs.core.task_resources import Resources
 
 CONF = dict(

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs import cli, views
-from jobs.settings import load
+from jobs import cli
+from jobs.config.settings import load
+from jobs.lake import views
 from schemas import TABLES
 from udfs.core.errors import CODES
 

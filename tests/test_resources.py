@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from jobs.fingerprints import fingerprint
-from jobs.resources import Facts, choose
-from jobs.settings import Settings, SettingsError, load
+from jobs.config.settings import Settings, SettingsError, load
+from jobs.lake.fingerprints import fingerprint
+from jobs.spark.resources import Facts, choose
 from udfs.core.task_resources import Resources
 
 GPUS = {

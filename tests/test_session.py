@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.session import _standalone
+from jobs.spark.session import _standalone
 
 pytestmark = pytest.mark.spark
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.fingerprints import RECIPES, fingerprint
-from jobs.settings import SECTIONS, Settings, SettingsError, _flat, load, names
+from jobs.config.settings import SECTIONS, Settings, SettingsError, _flat, load, names
+from jobs.lake.fingerprints import RECIPES, fingerprint
 
 
 def test_without_anything_the_defaults_hold() -> None:

@@ -14,7 +14,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs import cli
-from jobs.session import LOCAL
+from jobs.spark.session import LOCAL
 from tests.footage import write_numbered
 from tests.outputs import files, tables
 from tests.standalone import Standalone, kill, standalone, with_smi

@@ -9,7 +9,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs.tables import TableError, Tables, struct_type
+from jobs.lake.tables import TableError, Tables, struct_type
 from schemas import TABLES
 
 pytestmark = pytest.mark.spark

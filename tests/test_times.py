@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jobs.times import deadline, since
+from jobs.config.times import deadline, since
 
 NOW = datetime(2026, 3, 10, 4, 0, tzinfo=UTC)
 

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 from deltalake import write_deltalake
 
-from jobs.fingerprints import fingerprint
-from jobs.settings import load
+from jobs.config.settings import load
+from jobs.lake.fingerprints import fingerprint
 from schemas import TABLES
 from udfs.similarity.kmeans import Floats, Indexes
 

@@ -12,7 +12,7 @@ import av
 import pandas as pd
 import pytest
 
-from jobs.history import Counts
+from jobs.lake.history import Counts
 from tests import beeps
 from tests.beeps import Sound
 from tests.faults.builders import join

@@ -31,7 +31,7 @@ import pytest
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from jobs.bands import ALL_BUT_FIRST, HASH_BITS
+from jobs.similarity.phash_lsh import ALL_BUT_FIRST, HASH_BITS
 from tests import clips
 from udfs import analyze, clip, copies, dedup, embed, ingest, split
 from udfs.filter import Params as Gates
@@ -175,7 +175,7 @@ def looked_at(row: Row, video: str, kind: str, start_s: float, end_s: float, env
 
 
 def by_hash(library: Sequence[Clip], params: copies.Params) -> Links:
-    """As jobs/bands.py: pairs that have a band in common, and the clips that the best of them drop.
+    """As jobs/similarity/phash_lsh.py: pairs that have a band in common, and the clips that the best of them drop.
 
     A clip with the very same hashes as another goes where the first of them goes. No bucket of a band is taken for full.
     """

@@ -23,9 +23,11 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from jobs import centres, clusters, dedup, session
-from jobs.run import Run
-from jobs.settings import load
+from jobs import dedup
+from jobs.config.settings import load
+from jobs.lake.run import Run
+from jobs.similarity import kmeans_fit, links
+from jobs.spark import session
 from tests.outputs import table
 from tests.vectors import clip_ids, planted, write_embeddings
 from udfs.dedup import Params, n_clusters
@@ -74,10 +76,10 @@ def reelmill(spark: SparkSession, path: Path, to: Path, params: Params) -> None:
     """Parquet of vectors to Parquet of links."""
     with session.skipping(spark), session.compiled(spark):
         vectors = spark.read.parquet(str(path))
-        found = centres.fit(vectors, params, centres.Choice("mllib", "as set"))
-        parts = clusters.num_parts(pq.ParquetFile(path).metadata.num_rows, found, CORES)
-        rows = clusters.assigned(vectors.withColumn("night", F.lit(1)), found, params)
-        clusters.links(rows, None, len(found), parts, params, Env("", "")).write.mode("overwrite").parquet(str(to))
+        found = kmeans_fit.fit(vectors, params, kmeans_fit.Choice("mllib", "as set"))
+        parts = links.num_parts(pq.ParquetFile(path).metadata.num_rows, found, CORES)
+        rows = links.assigned(vectors.withColumn("night", F.lit(1)), found, params)
+        links.links(rows, None, len(found), parts, params, Env("", "")).write.mode("overwrite").parquet(str(to))
 
 
 def scikit(path: Path, to: Path, params: Params) -> None:

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from jobs import bands
-from jobs.session import connect
+from jobs.similarity import phash_lsh
+from jobs.spark.session import connect
 from udfs.copies import Params
 from udfs.similarity import ranking
 from udfs.video import container
@@ -46,11 +46,11 @@ def hash_join(spark: SparkSession, num_clips: int) -> Report:
         planted = _plant(Path(folder) / "hashes", num_clips)
         params, begin, spent = Params(), time.perf_counter(), _core_seconds(spark)
         hashed = spark.read.parquet(f"{folder}/hashes").withColumns(
-            {"hashes": bands.numbers(F.col("phash")), "new": F.lit(True), "num_bytes": F.lit(1)}
+            {"hashes": phash_lsh.numbers(F.col("phash")), "new": F.lit(True), "num_bytes": F.lit(1)}
         )
-        bands.ranked(hashed, ranking.columns(params.rank)).write.parquet(f"{folder}/ranked")
+        phash_lsh.ranked(hashed, ranking.columns(params.rank)).write.parquet(f"{folder}/ranked")
         ranked = spark.read.parquet(f"{folder}/ranked")
-        bands.stand_ins(ranked, params).write.parquet(f"{folder}/found")
+        phash_lsh.stand_ins(ranked, params).write.parquet(f"{folder}/found")
         seconds, core_seconds = time.perf_counter() - begin, _core_seconds(spark) - spent
         found = spark.read.parquet(f"{folder}/found").toPandas()
     of = dict(zip(found["clip_id"], found["copy_of"], strict=True))

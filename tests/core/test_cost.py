@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.history import resources_of
-from jobs.settings import load
+from jobs.config.settings import load
+from jobs.lake.history import resources_of
 from udfs.core.cost import Params, usd
 
 PRICED = Params(cpu_core_hour=0.04, gpu_hour=3.6)

@@ -107,7 +107,7 @@ def test_the_line_that_allows_code_is_a_setting_that_does(tmp_path: Path) -> Non
     cosmos = str(tiny.cosmos(tmp_path / "cosmos"))
     with pytest.raises(MissingModelError) as e:
         checkpoints.check(cosmos, Params(remote_code=("other",)))
-    from jobs.settings import load
+    from jobs.config.settings import load
 
     [setting] = re.findall(r"--set '(.*)'", str(e.value))
     assert load([], [setting]).models.remote_code == ("other", cosmos)

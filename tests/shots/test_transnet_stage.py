@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 from jobs import split as job
-from jobs.fingerprints import fingerprint
-from jobs.settings import Settings, SettingsError, load
+from jobs.config.settings import Settings, SettingsError, load
+from jobs.lake.fingerprints import fingerprint
 from tests import reels
 from tests.faults.writers import write_scenes
 from tests.test_split import video_row

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from jobs.manifest import address
+from jobs.flow.manifest import address
 from udfs.runtime import sandbox
 from udfs.storage import manifest, omissions
 from udfs.storage.access import Params

@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 
 from jobs import cli
 from jobs.cli import UsageError
-from jobs.manifest import check, read
+from jobs.flow.manifest import check, read
 from tests import s3 as servers
 from tests.footage import write_numbered
 from tests.outputs import table

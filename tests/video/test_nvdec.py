@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from jobs import analyze as analyze_job
 from jobs import clip as clip_job
 from jobs.cli import main
-from jobs.fingerprints import fingerprint
-from jobs.settings import Settings, SettingsError, load
+from jobs.config.settings import Settings, SettingsError, load
+from jobs.lake.fingerprints import fingerprint
 from tests import clips
 from tests.footage import draw, numbers, write_numbered
 from tests.test_clip import one, unit

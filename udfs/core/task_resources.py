@@ -1,4 +1,4 @@
-"""[<stage>.resources]: what one task of a stage takes, of which jobs/resources.py asks Spark."""
+"""[<stage>.resources]: what one task of a stage takes, of which jobs/spark/resources.py asks Spark."""
 
 from __future__ import annotations
 

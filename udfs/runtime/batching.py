@@ -33,7 +33,7 @@ class Counter(Protocol):
         """Count so many more."""
 
 
-# Beside a table's own columns a batch carries these; the driver takes them off again (jobs/stage.py).
+# Beside a table's own columns a batch carries these; the driver takes them off again (jobs/flow/stage.py).
 FAILURE = ("failed_key", "failed_code", "failed_message")
 COST, GPU_COST = "cpu_s", "gpu_s"
 MAX_MESSAGE = 2000  # characters of a failure's message: an exception may quote a whole file

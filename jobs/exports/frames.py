@@ -15,10 +15,12 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import LongType, StructType
 
-from jobs import cli, history, sql, stage
-from jobs.history import Counts
-from jobs.progress import Progress
-from jobs.run import Run
+from jobs import cli, sql
+from jobs.flow import stage
+from jobs.flow.progress import Progress
+from jobs.lake import history
+from jobs.lake.history import Counts
+from jobs.lake.run import Run
 from udfs.core.task_resources import Resources
 from udfs.exports import frames
 from udfs.runtime import batching

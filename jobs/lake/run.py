@@ -16,10 +16,10 @@ from typing import NamedTuple, TextIO
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.catalog import Schema
-from jobs.fingerprints import fingerprint
-from jobs.settings import Settings
-from jobs.tables import LANDING, Tables
+from jobs.config.settings import Settings
+from jobs.lake.catalog import Schema
+from jobs.lake.fingerprints import fingerprint
+from jobs.lake.tables import LANDING, Tables
 from udfs.core.errors import MediaError, StoreError
 from udfs.models import checkpoints
 from udfs.runtime.batching import Env

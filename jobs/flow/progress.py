@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from jobs.run import Run
+from jobs.lake.run import Run
 
 log = logging.getLogger("reelmill")
 POLL_S = 0.3

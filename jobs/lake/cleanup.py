@@ -12,8 +12,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from jobs import session
-from jobs.run import LEFT, Run
+from jobs.lake.run import LEFT, Run
+from jobs.spark import session
 from schemas import TABLES
 from udfs.storage import access, cleanup, media_store
 

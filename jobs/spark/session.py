@@ -21,7 +21,7 @@ from pyspark.errors import PySparkException
 from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 
-from jobs import java
+from jobs.spark import java
 
 ATTEMPTS = 4  # of a task: a Python worker may be killed for lack of memory. In local mode only the master's name can set this
 LOCAL_MASTER = re.compile(r"local(\[(?P<cores>\*|\d+)\])?")  # without a number of attempts, which is then 1
@@ -173,7 +173,7 @@ def _standalone(extra: dict[str, str]) -> dict[str, str]:
     os.environ.setdefault("SPARK_HOME", os.path.dirname(pyspark.__file__))
     os.environ.setdefault("SPARK_SCALA_VERSION", "2.13")
     # Executors elsewhere do not have this code yet when their daemon starts.
-    daemon = {"spark.python.daemon.module": "jobs.daemon"}
+    daemon = {"spark.python.daemon.module": "jobs.spark.pyspark_daemon"}
     if not ONE_MACHINE.fullmatch(extra.get("spark.master", "local")):
         daemon = {}
     made = {"spark.master": "local[*]", "spark.driver.memory": _heap(), "spark.jars.packages": delta_package()}

@@ -10,8 +10,9 @@ import numpy as np
 from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
 
-from jobs import bands, copies
-from jobs.run import Run
+from jobs import copies
+from jobs.lake.run import Run
+from jobs.similarity import phash_lsh
 from udfs.filter import aesthetic_gate, reasons_sql
 from udfs.similarity.kmeans import Floats, least_cosine
 
@@ -142,7 +143,7 @@ def _wanted(run: Run) -> DataFrame:
         .select(
             "clip_id",
             F.when(copy, F.col("copy_of")).alias("duplicate_of"),
-            F.when(copy, 1 - F.col("distance") / bands.HASH_BITS).alias("similarity"),
+            F.when(copy, 1 - F.col("distance") / phash_lsh.HASH_BITS).alias("similarity"),
         )
     )
 

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
-from jobs.session import SessionError, delta_package
-from jobs.settings import Settings
+from jobs.config.settings import Settings
+from jobs.spark.session import SessionError, delta_package
 from udfs.storage.access import Params
 
 SCHEMES = ("s3", "s3a")

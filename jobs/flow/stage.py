@@ -14,11 +14,12 @@ from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 from pyspark.sql.types import DoubleType, StringType, StructType
 
-from jobs import history, resources
-from jobs.progress import Progress
-from jobs.run import Run
-from jobs.settings import Settings
-from jobs.tables import struct_type
+from jobs.config.settings import Settings
+from jobs.flow.progress import Progress
+from jobs.lake import history
+from jobs.lake.run import Run
+from jobs.lake.tables import struct_type
+from jobs.spark import resources
 from schemas import TABLES
 from udfs.core import bugs, scheduling
 from udfs.core.errors import PASSING

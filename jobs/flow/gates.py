@@ -7,7 +7,7 @@ from dataclasses import replace
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.settings import Settings
+from jobs.config.settings import Settings
 from udfs.filter import reasons_sql, signal_gates
 
 READ = ("clip_id", "video_id", "uri", "num_bytes", "width", "height", "framerate", "num_frames", "duration_s")

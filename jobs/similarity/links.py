@@ -13,8 +13,8 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from jobs import resources
-from jobs.stage import with_task
+from jobs.flow.stage import with_task
+from jobs.spark import resources
 from udfs import dedup
 from udfs.runtime.batching import Env
 from udfs.similarity import assign, incremental

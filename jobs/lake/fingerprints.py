@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from jobs.settings import Settings
+from jobs.config.settings import Settings
 from udfs.core.task_resources import EFFORT
 from udfs.models import checkpoints
 

@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_type
 from pyspark.sql.types import StructField, StructType
 
-from jobs.catalog import Schema, quoted
+from jobs.lake.catalog import Schema, quoted
 from schemas import TABLES
 
 T = TypeVar("T")

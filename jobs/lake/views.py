@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from jobs.run import BELONGS, Run
+from jobs.lake.run import BELONGS, Run
 from schemas import TABLES
 
 # The rows of `run.newest_videos`.

@@ -18,9 +18,9 @@ from pyspark.mllib.linalg import DenseVector
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs import resources
-from jobs.resources import Facts
-from jobs.settings import SettingsError
+from jobs.config.settings import SettingsError
+from jobs.spark import resources
+from jobs.spark.resources import Facts
 from udfs import dedup
 from udfs.similarity import assign, kmeans
 from udfs.similarity.kmeans import Floats

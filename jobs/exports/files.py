@@ -17,12 +17,14 @@ from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import DataFrame, Row, Window
 from pyspark.sql import functions as F
 
-from jobs import cli, history, release, sql, views
-from jobs.history import Counts
-from jobs.progress import Progress
-from jobs.release import Request
-from jobs.run import Run
-from jobs.tables import struct_type
+from jobs import cli, sql
+from jobs.exports import release
+from jobs.exports.release import Request
+from jobs.flow.progress import Progress
+from jobs.lake import history, views
+from jobs.lake.history import Counts
+from jobs.lake.run import Run
+from jobs.lake.tables import struct_type
 from udfs import export
 from udfs.exports import huggingface, lance, nemo, parquet, shards, webdataset
 from udfs.exports.shards import CLIP, PART, Summary, Write

@@ -13,10 +13,11 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pyspark.sql import functions as F
 
-from jobs import cli, history
-from jobs.fingerprints import RECIPES
-from jobs.run import Run
-from jobs.settings import Settings
+from jobs import cli
+from jobs.config.settings import Settings
+from jobs.lake import history
+from jobs.lake.fingerprints import RECIPES
+from jobs.lake.run import Run
 from udfs import export, filter
 from udfs.core.errors import MediaError, StoreError
 from udfs.exports.shards import Summary

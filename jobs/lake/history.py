@@ -13,10 +13,10 @@ from pydantic import TypeAdapter
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import spent
-from jobs.run import Run
-from jobs.settings import Settings
-from jobs.tables import struct_type
+from jobs.config.settings import Settings
+from jobs.lake.run import Run
+from jobs.lake.tables import struct_type
+from jobs.spark import task_seconds
 from schemas import TABLES
 from udfs.core import cost
 from udfs.core.bugs import MET_BY
@@ -129,7 +129,7 @@ def tally(done: DataFrame) -> Tally:
 def note(run: Run, stage: str, facts: dict[str, Any]) -> None:
     """Add a row to `runs`; of a stage that was not timed, the time it is now."""
     started = facts.get("started_at", now())
-    cpu_s = facts["cpu_s"] if "cpu_s" in facts else spent.tasks_s(run.spark, started)
+    cpu_s = facts["cpu_s"] if "cpu_s" in facts else task_seconds.tasks_s(run.spark, started)
     gpus = resources_of(stage, run.settings).gpus
     row = {
         "stage": stage,

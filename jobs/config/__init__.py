@@ -1,0 +1,1 @@
+"""Settings, command-line arguments, and the errors that end a run."""

@@ -1,0 +1,1 @@
+"""How an export is planned, written and recorded on Spark."""

@@ -1,0 +1,1 @@
+"""How the pending work of a stage is found and run."""

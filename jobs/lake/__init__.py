@@ -1,0 +1,1 @@
+"""Delta tables, runs, and SQL views."""

@@ -1,0 +1,1 @@
+"""Near-duplicate search on Spark: hashes, k-means, links between clips."""

@@ -1,0 +1,1 @@
+"""The Spark session, its resources, and the Java that it runs on."""
