@@ -55,7 +55,7 @@ lint: $(VENV)/dev
 
 # Tiny random models of the real classes: what conf/tiny.toml runs every model stage with, on any CPU.
 tiny-models: $(VENV)/dev
-	$(BIN)/python -m tests.tiny .models
+	$(BIN)/python -m tests.support.tiny .models
 
 bench: $(VENV)/bench | java
 	$(BIN)/pytest -s -o python_files='bench_*.py' tests/bench

@@ -11,9 +11,9 @@ from pyspark.sql import SparkSession
 
 from jobs import cli
 from jobs.spark.session import connect
-from tests import s3
-from tests.footage import write_numbered
-from tests.outputs import CURATED
+from tests.support import s3
+from tests.support.footage import write_numbered
+from tests.support.outputs import CURATED
 
 
 @pytest.fixture(scope="session", autouse=True)

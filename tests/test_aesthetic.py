@@ -25,8 +25,8 @@ from jobs.lake.fingerprints import fingerprint
 from jobs.lake.run import Run
 from jobs.lake.tables import struct_type
 from schemas import TABLES
-from tests import tiny
-from tests.footage import write_numbered
+from tests.support import tiny
+from tests.support.footage import write_numbered
 from udfs import aesthetic
 from udfs.aesthetic import Params
 from udfs.core.errors import MediaError

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests import tiny
+from tests.support import tiny
 from udfs import align, embed
 from udfs.core.errors import MediaError
 from udfs.models import checkpoints, embedding_models

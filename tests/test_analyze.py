@@ -13,8 +13,8 @@ import pytest
 from av.codec.hwaccel import HWAccel
 
 from schemas.signals import TABLE
-from tests import clips
-from tests.footage import numbers, write_numbered
+from tests.support import clips
+from tests.support.footage import numbers, write_numbered
 from udfs import analyze
 from udfs.analyze import Params, Settings
 from udfs.core.errors import MediaError, OutputError

@@ -18,9 +18,9 @@ from jobs import cli
 from jobs.config.settings import load
 from jobs.lake import views
 from jobs.lake.run import Run
-from tests import tiny
-from tests.footage import read_number, write_numbered
-from tests.outputs import CURATED, keep_only, table
+from tests.support import tiny
+from tests.support.footage import read_number, write_numbered
+from tests.support.outputs import CURATED, keep_only, table
 from udfs import caption
 from udfs.caption import Params, Settings, Told
 from udfs.captioning import prompts, requests

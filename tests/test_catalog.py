@@ -23,9 +23,9 @@ from jobs.lake.catalog import CatalogError, Schema, parse
 from jobs.lake.run import BELONGS, Run
 from jobs.lake.tables import TableError, Tables, struct_type
 from schemas import TABLES
-from tests import outputs
-from tests.catalog_probe import SCHEMA
-from tests.outputs import table
+from tests.support import outputs
+from tests.support.catalog_probe import SCHEMA
+from tests.support.outputs import table
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -154,7 +154,7 @@ def probed(curated: Path, tmp_path_factory: pytest.TempPathFactory) -> Probed:
         encoding="utf-8",
     )
     manifest = str(Path(table(curated, "videos")[0]["uri"]).parent)
-    command = [sys.executable, "-m", "tests.catalog_probe", str(conf), manifest, str(folder / "output")]
+    command = [sys.executable, "-m", "tests.support.catalog_probe", str(conf), manifest, str(folder / "output")]
     run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1500, cwd=folder, env=_environment())
     assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-3000:]
     return Probed(json.loads(run.stdout.splitlines()[-1]), run.stderr, conf, folder / "output")

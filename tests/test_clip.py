@@ -19,7 +19,7 @@ from av.video.reformatter import ColorRange
 from numpy.typing import NDArray
 
 from schemas.clips import TABLE
-from tests.footage import numbers, read_number, seconds_heard, write_numbered
+from tests.support.footage import numbers, read_number, seconds_heard, write_numbered
 from udfs import clip
 from udfs.clip import Params
 from udfs.runtime import batching

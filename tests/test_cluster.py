@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests import cluster_probe
+from tests.support import cluster_probe
 
 pytestmark = pytest.mark.cluster
 
@@ -25,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def found(folder: Path) -> dict[str, Any]:
     """In a process of its own: the session that the other tests share is another one."""
-    command = [sys.executable, "-m", "tests.cluster_probe", str(folder)]
+    command = [sys.executable, "-m", "tests.support.cluster_probe", str(folder)]
     run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert run.returncode == 0, run.stderr[-3000:]
     probed: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])

@@ -11,7 +11,7 @@ from pyspark.errors import IllegalArgumentException
 from pyspark.sql import SparkSession
 
 from jobs.spark.resources import Facts, choose
-from tests.conf_lines import lines
+from tests.support.conf_lines import lines
 from tests.test_rapids import KEYS as RAPIDS
 from udfs.core.task_resources import Resources
 

@@ -24,9 +24,9 @@ from jobs.lake.run import Run
 from jobs.lake.tables import struct_type
 from jobs.similarity import phash_lsh
 from schemas import TABLES
-from tests import clips, reels
-from tests.footage import write_numbered
-from tests.outputs import CURATED, table
+from tests.support import clips, reels
+from tests.support.footage import write_numbered
+from tests.support.outputs import CURATED, table
 from udfs.copies import Pair, Params, rows, stand_ins
 from udfs.signals import phash
 

@@ -9,8 +9,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs import cli
-from tests import mutants
-from tests.outputs import table
+from tests.support import mutants
+from tests.support.outputs import table
 
 MUTANTS = 500
 MEMORY_MB = 1024

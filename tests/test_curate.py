@@ -12,8 +12,8 @@ from PIL import Image
 from pyspark.sql import SparkSession
 
 from jobs import cli
-from tests.footage import numbers, write_numbered
-from tests.outputs import files, table, tables, versions
+from tests.support.footage import numbers, write_numbered
+from tests.support.outputs import files, table, tables, versions
 
 pytestmark = pytest.mark.spark
 SPLIT = ["--set", "split.clip_len_s=2", "--set", "split.min_clip_length_s=1"]

@@ -15,9 +15,9 @@ from pyspark.sql import SparkSession
 
 from jobs import cli
 from schemas import TABLES
-from tests import fake_gpus, tiny
-from tests.footage import write_numbered
-from tests.outputs import PASSING, table, versions
+from tests.support import fake_gpus, tiny
+from tests.support.footage import write_numbered
+from tests.support.outputs import PASSING, table, versions
 
 pytestmark = pytest.mark.spark
 SPLIT = ["--set", "split.clip_len_s=2", "--set", "split.min_clip_length_s=1"]

@@ -17,9 +17,9 @@ from databricks.sdk.service.jobs import JobSettings
 
 from jobs import cli
 from jobs.config.settings import load
-from tests.bundle import FOLDER, bundle, nightly, read
-from tests.conf_lines import lines
-from tests.submits import wheel
+from tests.support.bundle import FOLDER, bundle, nightly, read
+from tests.support.conf_lines import lines
+from tests.support.submits import wheel
 
 TARGETS = ("dev", "prod")
 JOB = nightly("prod")

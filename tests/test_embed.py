@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from tests import tiny
-from tests.footage import write_numbered
+from tests.support import tiny
+from tests.support.footage import write_numbered
 from udfs import embed
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits

@@ -15,7 +15,7 @@ from botocore.stub import Stubber
 
 from conf.emr import submit
 from jobs import cli
-from tests.conf_lines import lines
+from tests.support.conf_lines import lines
 
 GIVEN = {
     "bucket": "a-bucket",

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from tests import tiny
+from tests.support import tiny
 from udfs import enhance
 from udfs.captioning import prompts, requests
 from udfs.captioning.requests import Answer, Request, Sampling

@@ -15,8 +15,8 @@ from jobs.config.settings import load
 from jobs.lake import views
 from jobs.lake.run import Run
 from schemas import TABLES
-from tests.footage import write_numbered
-from tests.outputs import CURATED, table
+from tests.support.footage import write_numbered
+from tests.support.outputs import CURATED, table
 
 pytestmark = pytest.mark.spark
 # One that no key or fingerprint hangs on, of each table that the output has; as if a release had added it.

@@ -16,8 +16,8 @@ import webdataset
 from pyspark.sql import SparkSession
 
 from jobs import cli
-from tests.exported import files, index, release
-from tests.outputs import keep_only, table, versions
+from tests.support.exported import files, index, release
+from tests.support.outputs import keep_only, table, versions
 from udfs.exports.nemo import span_uuid
 
 pytestmark = pytest.mark.spark

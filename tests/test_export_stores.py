@@ -11,9 +11,9 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs import cli
-from tests import s3
-from tests.exported import files, index, release
-from tests.outputs import table
+from tests.support import s3
+from tests.support.exported import files, index, release
+from tests.support.outputs import table
 
 pytestmark = [pytest.mark.spark, pytest.mark.exports]
 SHARDS = ("--format", "webdataset", "--set", "export.webdataset.shard_clips=2")

@@ -19,8 +19,8 @@ from jobs.lake.run import Run
 from jobs.lake.tables import struct_type
 from schemas import TABLES
 from schemas.videos import TABLE
-from tests.footage import write_numbered
-from tests.outputs import table
+from tests.support.footage import write_numbered
+from tests.support.outputs import table
 from udfs import ingest
 from udfs.core.errors import MediaError
 from udfs.runtime.batching import COST, FAILURE, GPU_COST, Env

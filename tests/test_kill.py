@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.footage import write_numbered
-from tests.outputs import files, table, tables
+from tests.support.footage import write_numbered
+from tests.support.outputs import files, table, tables
 
 pytestmark = pytest.mark.kill
 KILLS = 5

@@ -24,8 +24,8 @@ from jobs.lake import cleanup
 from jobs.lake.fingerprints import fingerprint
 from jobs.lake.run import Run
 from schemas import TABLES
-from tests.outputs import files, table, versions
-from tests.vectors import unit, write_embeddings
+from tests.support.outputs import files, table, versions
+from tests.support.vectors import unit, write_embeddings
 from udfs.storage import media_store
 
 pytestmark = [pytest.mark.spark, pytest.mark.upkeep]

@@ -15,8 +15,8 @@ from jobs.config.settings import load
 from jobs.flow import stage
 from jobs.lake import views
 from jobs.lake.run import Run
-from tests.footage import write_numbered
-from tests.outputs import CURATED, files, table, tables, versions
+from tests.support.footage import write_numbered
+from tests.support.outputs import CURATED, files, table, tables, versions
 
 pytestmark = pytest.mark.spark
 DAY_S = 86_400

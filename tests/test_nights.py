@@ -24,8 +24,8 @@ from jobs.lake.run import Run
 from jobs.lake.tables import struct_type
 from jobs.similarity import incremental, links
 from schemas import TABLES
-from tests.outputs import table, versions
-from tests.vectors import clip_ids, unit, write_embeddings
+from tests.support.outputs import table, versions
+from tests.support.vectors import clip_ids, unit, write_embeddings
 from udfs.similarity.kmeans import Floats
 
 pytestmark = pytest.mark.spark

@@ -18,8 +18,8 @@ from jobs import cli
 from jobs import curate as curate_job
 from jobs import split as split_job
 from tests.faults import hooks
-from tests.footage import numbers, write_numbered
-from tests.outputs import table, versions
+from tests.support.footage import numbers, write_numbered
+from tests.support.outputs import table, versions
 from udfs import split
 from udfs.runtime import batching
 from udfs.runtime.batching import Env, Row

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import pytest
 
 from schemas import TABLES
-from tests import outputs
-from tests.footage import write_numbered
-from tests.s3 import KEYS, Proxy, Server
+from tests.support import outputs
+from tests.support.footage import write_numbered
+from tests.support.s3 import KEYS, Proxy, Server
 
 pytestmark = pytest.mark.s3
 

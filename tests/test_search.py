@@ -13,8 +13,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs import cli
-from tests import tiny
-from tests.outputs import CURATED, keep_only, table, versions
+from tests.support import tiny
+from tests.support.outputs import CURATED, keep_only, table, versions
 from udfs import embed
 from udfs.models import embedding_models
 from udfs.similarity.topk import nearest

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.footage import read_number, write_numbered
+from tests.support.footage import read_number, write_numbered
 from udfs import ingest, split
 from udfs.core.errors import MediaError
 from udfs.demux.timeline import Timeline

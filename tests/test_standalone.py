@@ -15,10 +15,10 @@ from pyspark.sql import SparkSession
 
 from jobs import cli
 from jobs.spark.session import LOCAL
-from tests.footage import write_numbered
-from tests.outputs import files, tables
-from tests.standalone import Standalone, kill, standalone, with_smi
-from tests.submits import BARE, ROOT, environment, installed, source, wheel
+from tests.support.footage import write_numbered
+from tests.support.outputs import files, tables
+from tests.support.standalone import Standalone, kill, standalone, with_smi
+from tests.support.submits import BARE, ROOT, environment, installed, source, wheel
 from udfs.storage.media_store import ASIDE
 
 pytestmark = pytest.mark.cluster

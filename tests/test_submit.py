@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.footage import write_numbered
-from tests.outputs import table
-from tests.submits import BARE, BIN, LIBRARIES, ROOT, environment, installed, wheel
+from tests.support.footage import write_numbered
+from tests.support.outputs import table
+from tests.support.submits import BARE, BIN, LIBRARIES, ROOT, environment, installed, wheel
 
 pytestmark = pytest.mark.cluster
 DONE = "done: 1 inputs, 1 rows written, no failures"

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch.nn.functional import normalize
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 
-from tests import tiny
+from tests.support import tiny
 
 OFFLINE: dict[str, Any] = {"local_files_only": True}
 WEIGHTS: dict[str, Any] = OFFLINE | {"use_safetensors": True}
@@ -38,7 +38,7 @@ def test_they_are_small_and_in_the_format_of_the_hub(root: Path) -> None:
 
 
 def test_another_process_builds_the_same_bytes(root: Path, tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-m", "tests.tiny", str(tmp_path)], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-m", "tests.support.tiny", str(tmp_path)], check=True, capture_output=True)
     for file in (file for file in root.rglob("*") if file.is_file() and "__pycache__" not in file.parts):
         assert (tmp_path / file.relative_to(root)).read_bytes() == file.read_bytes(), file
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.outputs import table
+from tests.support.outputs import table
 
 SECTION = Path("README.md").read_text(encoding="utf-8").partition("### SQL without Spark")[2].partition("\n#")[0]
 DUCKDB, POLARS = re.findall(r"```python\n(.*?)```", SECTION, flags=re.DOTALL)

@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 
 from jobs.lake.history import Counts
-from tests import beeps
-from tests.beeps import Sound
 from tests.faults.builders import join
+from tests.support import beeps
+from tests.support.beeps import Sound
 from udfs import clip
 from udfs.audio import soundtrack
 from udfs.audio.languages import same_language

@@ -32,7 +32,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from jobs.similarity.phash_lsh import ALL_BUT_FIRST, HASH_BITS
-from tests import clips
+from tests.support import clips
 from udfs import analyze, clip, copies, dedup, embed, ingest, split
 from udfs.filter import Params as Gates
 from udfs.runtime.batching import Env, Row

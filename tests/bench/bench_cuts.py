@@ -2,7 +2,7 @@
 
 A transition counts as found if a method puts a border of scenes into it, or up to TOLERANCE frames beside it; a border anywhere
 else, such as at a flash, is invented. A fade may have two, one on each side of the black: what lies between is too short for a
-clip. The shots are real (tests/reels.py), drawn by SEEDS.
+clip. The shots are real (tests/support/reels.py), drawn by SEEDS.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tests import reels
-from tests.reels import FPS, Kind, Transition
+from tests.support import reels
+from tests.support.reels import FPS, Kind, Transition
 from udfs import split
 from udfs.core.limits import Limits
 from udfs.shots import content, transnet, transnet_frames

@@ -28,8 +28,8 @@ from jobs.config.settings import load
 from jobs.lake.run import Run
 from jobs.similarity import kmeans_fit, links
 from jobs.spark import session
-from tests.outputs import table
-from tests.vectors import clip_ids, planted, write_embeddings
+from tests.support.outputs import table
+from tests.support.vectors import clip_ids, planted, write_embeddings
 from udfs.dedup import Params, n_clusters
 from udfs.runtime.batching import Env
 from udfs.similarity import assign

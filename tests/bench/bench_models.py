@@ -31,7 +31,7 @@ from transformers import (
     CLIPProcessor,
 )
 
-from tests import reels, tiny
+from tests.support import reels, tiny
 from udfs import aesthetic, caption, embed, enhance
 from udfs.captioning import engine_transformers
 from udfs.captioning.engine_transformers import Engine

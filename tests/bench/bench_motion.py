@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests import clips
-from tests.footage import write_numbered
+from tests.support import clips
+from tests.support.footage import write_numbered
 from udfs import analyze
 from udfs.core.limits import Limits
 from udfs.signals import motion

@@ -10,8 +10,8 @@ from pathlib import Path
 import av
 import pytest
 
-from tests.footage import write_looped, write_numbered
-from tests.odd_times import copy
+from tests.support.footage import write_looped, write_numbered
+from tests.support.odd_times import copy
 from udfs.core.limits import Limits
 from udfs.storage.remote_file import RemotePath, Stat
 from udfs.video import container

@@ -20,9 +20,9 @@ import numpy as np
 import openai
 import pytest
 
-from tests import tiny
-from tests.endpoint import Reply, serving
-from tests.footage import draw, read_number
+from tests.support import tiny
+from tests.support.endpoint import Reply, serving
+from tests.support.footage import draw, read_number
 from udfs.captioning import engine_openai
 from udfs.captioning.engine_openai import Engine
 from udfs.captioning.requests import Answer, Endpoint, Request, Sampling, Speech, Video

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests import tiny
-from tests.footage import draw
+from tests.support import tiny
+from tests.support.footage import draw
 from udfs.captioning import engine_transformers, requests
 from udfs.captioning.engine_transformers import Engine
 from udfs.captioning.requests import Answer, Request, Sampling, Speech, Video

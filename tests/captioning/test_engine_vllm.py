@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests import tiny
+from tests.support import tiny
 from udfs.captioning import engine_vllm
 from udfs.captioning.engine_vllm import Engine
 from udfs.captioning.requests import Request, Speech, Video

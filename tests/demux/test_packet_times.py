@@ -11,10 +11,10 @@ import av
 import numpy as np
 import pytest
 
-from tests import field_pictures, odd_times
 from tests.faults import builders
-from tests.footage import numbers, read_number, write_looped, write_numbered
-from tests.odd_times import SMALL
+from tests.support import field_pictures, odd_times
+from tests.support.footage import numbers, read_number, write_looped, write_numbered
+from tests.support.odd_times import SMALL
 from udfs import clip, ingest, split
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits

@@ -12,10 +12,10 @@ import av.error
 import numpy as np
 import pytest
 
-from tests import odd_times
 from tests.faults import builders
-from tests.footage import numbers, read_number, write_numbered
-from tests.odd_times import SMALL
+from tests.support import odd_times
+from tests.support.footage import numbers, read_number, write_numbered
+from tests.support.odd_times import SMALL
 from udfs import clip, ingest, split
 from udfs.runtime.batching import Env, Row
 

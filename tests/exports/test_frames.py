@@ -12,8 +12,8 @@ from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
 from jobs import cli
-from tests.footage import read_number, write_numbered
-from tests.outputs import table
+from tests.support.footage import read_number, write_numbered
+from tests.support.outputs import table
 from udfs import export
 from udfs.core.errors import MediaError
 from udfs.exports import frames

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import TypeAdapter
 
-from tests.exported import batches, clip, index, part
+from tests.support.exported import batches, clip, index, part
 from udfs.exports import nemo
 from udfs.runtime.batching import Row
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.exported import batches, clip, files, index, media, part
+from tests.support.exported import batches, clip, files, index, media, part
 from udfs.exports import huggingface, parquet, shards
 from udfs.exports.shards import CLIP, Part
 from udfs.runtime.batching import Env, Row

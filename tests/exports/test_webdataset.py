@@ -14,7 +14,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from webdataset import WebDataset
 
-from tests.exported import batches, clip, index, part
+from tests.support.exported import batches, clip, index, part
 from udfs.exports import webdataset
 from udfs.runtime.batching import Row
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests import s3
+from tests.support import s3
 from udfs.exports import huggingface, withdraw
 from udfs.storage.access import Params
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults import builders, writers
 from tests.faults.looking import SMALL, code_of, decoded, look
-from tests.footage import read_number, write_numbered
+from tests.support.footage import read_number, write_numbered
 from udfs.core.errors import MediaError
 from udfs.runtime import sandbox
 from udfs.video import container

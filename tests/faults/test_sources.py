@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults import builders
 from tests.faults.looking import SMALL, code_of, look
-from tests.footage import write_numbered
+from tests.support.footage import write_numbered
 from udfs.core.errors import MediaError
 from udfs.runtime import sandbox
 from udfs.storage import access, manifest

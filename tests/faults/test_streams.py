@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults import builders, writers
 from tests.faults.looking import SMALL, code_of, look
-from tests.footage import read_number, write_numbered
+from tests.support.footage import read_number, write_numbered
 from udfs.runtime import sandbox
 from udfs.video import container
 from udfs.video.container import Limits
@@ -130,7 +130,7 @@ def noise() -> Callable[[Path], Path]:
     """Writes pictures without any order in them."""
     import numpy as np
 
-    from tests import clips
+    from tests.support import clips
 
     pictures = np.random.default_rng(26).integers(0, 256, (30, 120, 160, 3), dtype=np.uint8)
     return lambda path: clips.write(path, pictures)

@@ -14,7 +14,7 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from tests.footage import draw
+from tests.support.footage import draw
 
 
 def write_two_pictures(path: Path, sizes: tuple[tuple[int, int], tuple[int, int]], default: int) -> Path:

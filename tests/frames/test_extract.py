@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from tests.footage import COLOURS, read_number, write_numbered
+from tests.support.footage import COLOURS, read_number, write_numbered
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
 from udfs.frames.extract import Pictures, Policy, even, exactly, one, sequence, short_side, shown, stream, target_res

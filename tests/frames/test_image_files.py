@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.footage import Rgb, draw, read_number
+from tests.support.footage import Rgb, draw, read_number
 from udfs.frames.image_files import ArrayFile, ImageFiles
 
 SIZE = (160, 120)

@@ -9,7 +9,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from jobs import cli
-from tests import tiny
+from tests.support import tiny
 from udfs.models import checkpoints
 from udfs.models.checkpoints import KNOWN, Checkpoint, MissingModelError, Params
 

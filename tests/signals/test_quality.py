@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tests import clips
-from tests.footage import write_numbered
+from tests.support import clips
+from tests.support.footage import write_numbered
 from udfs.runtime.batching import Row
 from udfs.signals import quality
 

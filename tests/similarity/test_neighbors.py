@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.vectors import unit
+from tests.support.vectors import unit
 from udfs.similarity import neighbors
 from udfs.similarity.neighbors import Shelf, Vectors
 

@@ -16,8 +16,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.footage import write_numbered
-from tests.webs import Page, serving
+from tests.support.footage import write_numbered
+from tests.support.webs import Page, serving
 from udfs import ingest
 from udfs.core.errors import MediaError
 from udfs.runtime.batching import Env

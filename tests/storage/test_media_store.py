@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.s3 import Proxy, Server
+from tests.support.s3 import Proxy, Server
 from udfs.storage import media_store, s3
 from udfs.storage.access import Params
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.footage import numbers, read_number, write_numbered
+from tests.support.footage import numbers, read_number, write_numbered
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
 from udfs.storage import access, remote_file

@@ -10,9 +10,9 @@ from typing import Any, get_args
 import pytest
 from botocore.exceptions import ClientError
 
-from tests import clips
-from tests.footage import read_number, write_looped, write_numbered
-from tests.s3 import KEYS, Fault, Proxy, Server
+from tests.support import clips
+from tests.support.footage import read_number, write_looped, write_numbered
+from tests.support.s3 import KEYS, Fault, Proxy, Server
 from udfs import clip, embed, ingest
 from udfs.core.errors import MediaError, StoreError
 from udfs.core.limits import Limits

@@ -16,10 +16,10 @@ from pyspark.sql import SparkSession
 from jobs import cli
 from jobs.cli import UsageError
 from jobs.flow.manifest import check, read
-from tests import s3 as servers
-from tests.footage import write_numbered
-from tests.outputs import table
-from tests.webs import Page, serving
+from tests.support import s3 as servers
+from tests.support.footage import write_numbered
+from tests.support.outputs import table
+from tests.support.webs import Page, serving
 from udfs import ingest
 from udfs.storage import manifest, s3, s3_listing
 from udfs.storage.access import Params, absolute

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from av.stream import Disposition
 
-from tests.footage import read_number, write_numbered
-from tests.oddities import Track, write_tracks
+from tests.support.footage import read_number, write_numbered
+from tests.support.oddities import Track, write_tracks
 from udfs.core.errors import MediaError
 from udfs.video import container
 from udfs.video.container import Limits, Tally

@@ -11,7 +11,7 @@ import pytest
 from av.video.frame import VideoFrame
 from pydantic import ValidationError
 
-from tests.footage import draw, numbers, read_number
+from tests.support.footage import draw, numbers, read_number
 from udfs.video import encoder_options, mp4_writer
 from udfs.video.encoder_options import Params
 

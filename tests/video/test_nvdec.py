@@ -24,8 +24,8 @@ from jobs import clip as clip_job
 from jobs.cli import main
 from jobs.config.settings import Settings, SettingsError, load
 from jobs.lake.fingerprints import fingerprint
-from tests import clips
-from tests.footage import draw, numbers, write_numbered
+from tests.support import clips
+from tests.support.footage import draw, numbers, write_numbered
 from tests.test_clip import one, unit
 from udfs import analyze, clip
 from udfs.core.errors import MediaError

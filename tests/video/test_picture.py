@@ -12,8 +12,8 @@ import pytest
 from av.video.frame import VideoFrame
 from PIL import Image
 
-from tests import clips, oddities
-from tests.footage import Rgb, draw, read_number, rgb
+from tests.support import clips, oddities
+from tests.support.footage import Rgb, draw, read_number, rgb
 from udfs import analyze, clip
 from udfs.clip import Params
 from udfs.core.limits import Limits

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from av.video.frame import VideoFrame
 
-from tests import oddities
 from tests.faults import builders
-from tests.footage import draw, read_number, rgb
+from tests.support import oddities
+from tests.support.footage import draw, read_number, rgb
 from tests.video.test_picture import ANAMORPHIC, aspect, cut, decoded, preview, signals
 from udfs.core.limits import Limits
 from udfs.frames import extract

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.faults import builders
-from tests.footage import write_numbered
-from tests.odd_times import FRAGMENTED, HYBRID, SMALL, copy
+from tests.support.footage import write_numbered
+from tests.support.odd_times import FRAGMENTED, HYBRID, SMALL, copy
 
 NUMBERS = (b"mvhd", b"tkhd", b"mdhd", b"stts", b"ctts", b"stsc", b"stsz", b"stco", b"elst", b"stss", b"stsd", b"trun", b"tfhd")
 EDGES = (0, 1, 2, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)

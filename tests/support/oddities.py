@@ -15,7 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
-from tests.footage import FAST, Rgb, draw
+from tests.support.footage import FAST, Rgb, draw
 from udfs.video.tonemap import TO_BT709, WHITE_NITS, pq_signal
 
 BARS = ((180, 180, 180), (180, 180, 16), (16, 180, 180), (16, 180, 16), (180, 16, 180), (180, 16, 16), (16, 16, 180))

@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 
 from jobs.spark import resources
 from jobs.spark.session import connect
-from tests import fake_gpus, models
+from tests.support import fake_gpus, stand_ins
 from udfs.core.task_resources import Resources
 from udfs.models.checkpoints import Params
 from udfs.runtime.batching import Env
@@ -25,10 +25,10 @@ NUM_TASKS = 24  # three for each place where four share a GPU
 
 
 def work(batches: Iterable[pd.DataFrame], options: dict[str, Any]) -> Iterator[pd.DataFrame]:
-    """The stage of tests/models.py, on an executor."""
+    """The stage of tests/support/stand_ins.py, on an executor."""
     began = time.time()
     env = Env("unused", "f" * 16, models=Params(device="cpu"), task=resources.task())
-    for batch in models.rows(batches, env, **options):
+    for batch in stand_ins.rows(batches, env, **options):
         yield batch.assign(began=began)[[name.split()[0] for name in FIELDS.split(", ")]].astype({"pid": int})
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.submits import BIN, ROOT, environment
+from tests.support.submits import BIN, ROOT, environment
 
 WAIT_S = 60
 SMI = """#!/bin/sh

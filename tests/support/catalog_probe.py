@@ -13,7 +13,7 @@ from jobs import cli
 from jobs.lake import views
 from jobs.spark.session import connect
 from schemas import TABLES
-from tests.outputs import CURATED
+from tests.support.outputs import CURATED
 
 SCHEMA = "films"
 

@@ -1,4 +1,4 @@
-"""Tiny random models of transformers' own classes, saved as the real ones are: `python -m tests.tiny .models`."""
+"""Tiny random models of transformers' own classes, saved as the real ones are: `python -m tests.support.tiny .models`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import pre_tokenizers
 
-from tests import tiny_cosmos
+from tests.support import tiny_cosmos
 
 SEED = 7
 TEXT = """

@@ -11,7 +11,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from tests.footage import draw
+from tests.support.footage import draw
 
 MB = 16  # pixels, the side of a macroblock
 I_PCM, I_SLICE, NO_DEBLOCKING = 25, 7, 1

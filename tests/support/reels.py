@@ -10,8 +10,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from tests import clips
-from tests.clips import Picture
+from tests.support import clips
+from tests.support.clips import Picture
 from udfs.video import container
 
 Kind = Literal["cut", "dissolve", "fade"]

@@ -14,7 +14,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from tests.faults import builders
-from tests.footage import FAST, draw, write_numbered
+from tests.support.footage import FAST, draw, write_numbered
 
 SMALL = (160, 120)
 FRAGMENTED = {"movflags": "frag_keyframe+empty_moov"}
