@@ -46,7 +46,7 @@ test-exports: $(VENV)/dev | java
 
 # Airflow's packages would change the versions of others: it has an environment of its own, and the tests ask that.
 test-airflow: $(VENV)/dev $(VENV)-airflow/made
-	$(BIN)/pytest tests/test_airflow.py
+	$(BIN)/pytest tests/conf/test_airflow.py
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

@@ -17,8 +17,8 @@ from jobs.lake import history
 from jobs.lake.history import Counts
 from jobs.lake.run import Run
 from jobs.lake.tables import struct_type
-from jobs.similarity import incremental, kmeans_fit, links
-from jobs.similarity.incremental import Land, Model, Night
+from jobs.similarity import dedup_run, kmeans_fit, links
+from jobs.similarity.dedup_run import Land, Model, Night
 from jobs.spark import resources, session
 from schemas import TABLES
 from udfs.similarity import ranking
@@ -43,16 +43,16 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
         land = partial(_land, run, stack)
         if run.tables.read("embeddings").count() > MANY:
             stack.enter_context(session.compiled(run.spark))
-        model = incremental.model(run)
-        night = incremental.night(run, model, land)
+        model = dedup_run.model(run)
+        night = dedup_run.night(run, model, land)
         if not (night or refit):
             return history.note_settings(run, "dedup")
         stack.enter_context(session.skipping(run.spark))  # what follows reads some nights, and some clusters
         if night.gone:
-            night = incremental.without_gone(run, model, night, land)
+            night = dedup_run.without_gone(run, model, night, land)
         anew, stored = refit or not len(model.centres), 0
         if not anew:
-            none_placed = not night.placed_before and incremental.made(run, "assignments", model.version).isEmpty()
+            none_placed = not night.placed_before and dedup_run.made(run, "assignments", model.version).isEmpty()
             _assign(run, model, night, anew=none_placed)
             anew, stored = _worn(run, model, night.number)
         if anew:
@@ -81,7 +81,7 @@ def _fit(run: Run, model: Model, night: Night) -> Model:
 
 def _assign(run: Run, model: Model, night: Night, *, anew: bool) -> None:
     """Put the vectors that are not there yet into `assignments`; where a version begins, all."""
-    there = incremental.made(run, "assignments", model.version)
+    there = dedup_run.made(run, "assignments", model.version)
     if not night.gone:
         there = there.where(F.col("night") == night.number)  # by a run that was killed
     new = night.unplaced.join(there, on="clip_id", how="left_anti")
@@ -123,7 +123,7 @@ def _worn(run: Run, model: Model, number: int) -> tuple[bool, int]:
     old = F.col("night") <= model.version
     distance = F.col("distance_to_centroid")
     row = (
-        incremental.made(run, "assignments", model.version)
+        dedup_run.made(run, "assignments", model.version)
         .agg(
             F.try_divide(F.count("*"), F.count_if(old)).alias("growth"),
             (F.avg(distance) / F.greatest(F.avg(F.when(old, distance)), F.lit(1e-6))).alias("drift"),
@@ -144,7 +144,7 @@ def _worn(run: Run, model: Model, number: int) -> tuple[bool, int]:
 def _place(run: Run, model: Model, night: Night, land: Land, *, anew: bool, nobody: bool) -> int:
     """Link what has no place yet, or everything anew; how many rows were written."""
     params, env = run.settings.dedup, run.env("dedup")
-    placed, assigned = incremental.made(run, "duplicates", model.version), incremental.made(run, "assignments", model.version)
+    placed, assigned = dedup_run.made(run, "duplicates", model.version), dedup_run.made(run, "assignments", model.version)
     new = assigned if anew else land("new", _unplaced(assigned, night))
     near = None if anew else _near(run, new, placed, assigned.where(F.col("night") < night.number), land, nobody=nobody)
     tasks = 4 * resources.num_slots(run.spark.sparkContext, params.resources) if anew else 1
@@ -168,7 +168,7 @@ def _unplaced(assigned: DataFrame, night: Night) -> DataFrame:
 
 def _near(run: Run, new: DataFrame, placed: DataFrame, before: DataFrame, land: Land, *, nobody: bool) -> DataFrame:
     """What `clusters.nearest_stored` finds for all the new rows."""
-    fallen = placed.where(incremental.fallen(run)).select("clip_id", "similarity")
+    fallen = placed.where(dedup_run.fallen(run)).select("clip_id", "similarity")
     if nobody:
         without = before.select("clip_id").join(placed, on="clip_id", how="left_anti")
         fallen = fallen.unionByName(without.withColumn("similarity", F.lit(1.0)))

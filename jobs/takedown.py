@@ -22,7 +22,7 @@ from jobs.lake.cleanup import Step
 from jobs.lake.history import Counts
 from jobs.lake.run import RemainsError, Run
 from jobs.lake.tables import struct_type
-from jobs.similarity import incremental
+from jobs.similarity import dedup_run
 from schemas import TABLES
 from udfs.core.errors import MediaError, StoreError
 from udfs.exports import withdraw
@@ -163,7 +163,7 @@ def _again(run: Run, clips: DataFrame) -> DataFrame:
     linked = run.tables.read("duplicates").select("clip_id", "duplicate_of", "similarity")
     fallen = linked.where(F.col("similarity") >= least_cosine(_loosest(run)))
     first = linked.join(clips.toDF("duplicate_of"), on="duplicate_of", how="left_semi").select("clip_id")
-    every = incremental.followed(first, fallen)
+    every = dedup_run.followed(first, fallen)
     return every.join(clips, on="clip_id", how="left_anti").distinct()
 
 

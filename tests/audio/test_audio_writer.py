@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 
 from jobs.lake.history import Counts
-from tests.faults.builders import join
 from tests.support import beeps
 from tests.support.beeps import Sound
+from tests.support.broken_files import join
 from udfs import clip
 from udfs.audio import soundtrack
 from udfs.audio.languages import same_language

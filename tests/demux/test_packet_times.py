@@ -11,8 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from tests.faults import builders
-from tests.support import field_pictures, odd_times
+from tests.support import broken_files, field_pictures, odd_times
 from tests.support.footage import numbers, read_number, write_looped, write_numbered
 from tests.support.odd_times import SMALL
 from udfs import clip, ingest, split
@@ -69,7 +68,7 @@ def test_packets_may_claim_a_share_of_the_file_and_not_of_what_its_boxes_claim(
     good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = odd_times.copy(good, tmp_path / "v.mp4", {"movflags": "faststart"})
-    short = builders.cut_to(whole, tmp_path / "short.mp4", whole.stat().st_size // 5)  # its video alone has a third
+    short = broken_files.cut_to(whole, tmp_path / "short.mp4", whole.stat().st_size // 5)  # its video alone has a third
     monkeypatch.setattr(packet_times, "MIN_BYTES", 1)
     monkeypatch.setattr(packet_times, "MOST_READ", 1)
     assert probe(whole)["num_frames"] == 120
@@ -87,7 +86,7 @@ def test_what_the_header_claims_is_kept_where_it_differs(good: Path, tmp_path: P
 def test_only_the_index_of_an_mp4_is_read(good: Path, tmp_path: Path) -> None:
     """Media data behind the first packets may be gone: the index still tells of all frames."""
     fast = odd_times.copy(good, tmp_path / "v.mp4", {"movflags": "faststart"})
-    facts = probe(builders.cut_to(fast, tmp_path / "cut.mp4", fast.stat().st_size * 2 // 3))
+    facts = probe(broken_files.cut_to(fast, tmp_path / "cut.mp4", fast.stat().st_size * 2 // 3))
     assert (facts["num_frames"], facts["duration_s"]) == (120, pytest.approx(4))
     assert facts["timing"] == "index"
 
@@ -179,8 +178,8 @@ def test_a_frame_an_hour_is_a_legal_rate(tmp_path: Path) -> None:
 
 
 def test_a_time_scale_that_sound_and_codec_contradict_is_corrupt(good: Path, tmp_path: Path) -> None:
-    scale = builders.box(good.read_bytes(), b"mdhd")[0] + 12
-    path = builders.patch(good, tmp_path / "v.mp4", scale, struct.pack(">I", 100))
+    scale = broken_files.box(good.read_bytes(), b"mdhd")[0] + 12
+    path = broken_files.patch(good, tmp_path / "v.mp4", scale, struct.pack(">I", 100))
     with pytest.raises(MediaError, match="CORRUPT: frames at"):
         probe(path)
 

@@ -12,8 +12,7 @@ import av.error
 import numpy as np
 import pytest
 
-from tests.faults import builders
-from tests.support import odd_times
+from tests.support import broken_files, odd_times
 from tests.support.footage import numbers, read_number, write_numbered
 from tests.support.odd_times import SMALL
 from udfs import clip, ingest, split
@@ -168,7 +167,7 @@ def test_of_a_file_cut_short_the_whole_clips_are_kept(tmp_path: Path, suffix: st
     whole = odd_times.write_uneven(tmp_path / f"w.{suffix}", steps)
     if suffix == "mp4":
         whole = odd_times.copy(whole, tmp_path / "fast.mp4", {"movflags": "faststart"})
-    path = builders.cut_to(whole, tmp_path / f"v.{suffix}", int(whole.stat().st_size * share))
+    path = broken_files.cut_to(whole, tmp_path / f"v.{suffix}", int(whole.stat().st_size * share))
     video, spans, made = cut(path, tmp_path)
     complete = int(len(shown_until_damage(path)) / 60)
     assert video["num_frames"] >= 60 * complete

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from tests.faults import hooks
+from tests.support import sandbox_calls
 from udfs.core import bugs, gpu_device
 from udfs.core.errors import MediaError, OutputError, RunError, StoreError
 from udfs.models import checkpoints
@@ -25,7 +25,7 @@ LIMITS = Limits(timeout_s=4, memory_mb=512)
 
 def done(*values: str, isolated: bool = True) -> list[tuple[object, object, object]]:
     batch = pd.DataFrame({"n": list(values), "fingerprint": "f"})
-    frames = batching.each([batch], hooks.double, key="n", columns=["doubled"], limits=LIMITS, isolated=isolated)
+    frames = batching.each([batch], sandbox_calls.double, key="n", columns=["doubled"], limits=LIMITS, isolated=isolated)
     return [(r.doubled, r.failed_key, r.failed_code) for r in pd.concat(frames).itertuples()]
 
 
@@ -50,14 +50,15 @@ def _no_bug_met_before() -> None:
 def test_72_a_bug_is_a_row_that_says_where_and_its_siblings_go_on(isolated: bool) -> None:
     assert done("1", "bug", "2", isolated=isolated) == [(2, None, None), (None, "bug", "BUG"), (4, None, None)]
     said = message_of("bug", isolated=isolated)
-    assert re.match(r"KeyError: 'no such column' \(faults/hooks\.py:\d+ in stumble < faults/hooks\.py:\d+ in double", said)
+    place = r"support/sandbox_calls\.py:\d+"
+    assert re.match(rf"KeyError: 'no such column' \({place} in stumble < {place} in double", said)
     assert said.endswith(", met by bug")
 
 
 def message_of(value: str, *, isolated: bool) -> str:
     """What the failure of this input says."""
     batch = pd.DataFrame({"n": [value], "fingerprint": "f"})
-    (frame,) = batching.each([batch], hooks.double, key="n", columns=[], limits=LIMITS, isolated=isolated)
+    (frame,) = batching.each([batch], sandbox_calls.double, key="n", columns=[], limits=LIMITS, isolated=isolated)
     return str(frame[FAILURE[2]][0])
 
 
@@ -122,7 +123,7 @@ def test_83_what_no_input_can_help_stops_the_run_at_once(error: Exception) -> No
 def test_83_a_full_disk_in_the_child_names_the_place() -> None:
     batch = pd.DataFrame({"n": ["disk"]})
     with pytest.raises(OutputError, match=r"No space left on device: /out/media/a\.mp4"):
-        list(batching.each([batch], hooks.double, key="n", columns=[], limits=LIMITS))
+        list(batching.each([batch], sandbox_calls.double, key="n", columns=[], limits=LIMITS))
 
 
 def test_a_bug_says_no_secret_of_an_address(caplog: pytest.LogCaptureFixture) -> None:
@@ -152,7 +153,11 @@ def test_work_without_the_sandbox_gives_the_same_rows() -> None:
 
 def test_a_batch_has_the_columns_in_order_and_none_where_nothing_is_known() -> None:
     (frame,) = batching.each(
-        [pd.DataFrame({"n": ["1"], "fingerprint": ["f"]})], hooks.double, key="n", columns=["other", "doubled"], limits=LIMITS
+        [pd.DataFrame({"n": ["1"], "fingerprint": ["f"]})],
+        sandbox_calls.double,
+        key="n",
+        columns=["other", "doubled"],
+        limits=LIMITS,
     )
     assert frame.columns.tolist() == ["other", "doubled", "fingerprint", *FAILURE, COST, GPU_COST]
     assert frame.iloc[0].drop([COST, GPU_COST]).tolist() == [None, 2, "f", None, None, None]
@@ -185,5 +190,5 @@ def test_numbers_that_pandas_has_no_value_for_arrive_as_none() -> None:
 
 def test_the_cost_of_a_row_is_the_cpu_time_of_its_input() -> None:
     batch = pd.DataFrame({"n": ["1"]})
-    (frame,) = batching.each([batch], hooks.double, key="n", columns=[], limits=LIMITS)
+    (frame,) = batching.each([batch], sandbox_calls.double, key="n", columns=[], limits=LIMITS)
     assert 0 <= frame[COST][0] < 1

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 
-from tests.faults import hooks
+from tests.support import sandbox_calls
 from udfs.core.errors import MediaError
 from udfs.runtime import sandbox
 
@@ -43,23 +43,23 @@ def test_another_memory_limit_needs_another_child() -> None:
 
 def test_31_a_crash_is_named_and_the_next_call_is_served() -> None:
     with pytest.raises(MediaError, match="CRASH: the decoding process died: SIGSEGV"):
-        call(hooks.die, signal.SIGSEGV)
+        call(sandbox_calls.die, signal.SIGSEGV)
     assert call(abs, -1) == 1
 
 
 def test_32_a_hang_that_holds_the_gil_is_ended_in_time() -> None:
     before, started = call(os.getpid), time.monotonic()
     with pytest.raises(MediaError, match="TIMEOUT: no progress for 1 s"):
-        call(hooks.hold_the_gil, timeout_s=1)
+        call(sandbox_calls.hold_the_gil, timeout_s=1)
     assert time.monotonic() - started < 3
     assert not Path(f"/proc/{before}").exists()
     assert call(os.getpid) != before
 
 
 def test_84_slow_work_that_gets_on_is_left_alone_and_what_gets_on_for_ever_is_not() -> None:
-    assert call(hooks.beat_for, 3.0, timeout_s=1.5) == "done"
+    assert call(sandbox_calls.beat_for, 3.0, timeout_s=1.5) == "done"
     with pytest.raises(MediaError, match="TIMEOUT: not done after 2 s"):
-        call(hooks.beat_for, 60.0, timeout_s=30, total_s=2)
+        call(sandbox_calls.beat_for, 60.0, timeout_s=30, total_s=2)
 
 
 def test_74_a_child_that_is_killed_as_it_starts_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,13 +88,13 @@ def test_74_a_machine_on_which_none_starts_says_so(monkeypatch: pytest.MonkeyPat
 
 def test_33_memory_over_the_limit_is_oom() -> None:
     with pytest.raises(MediaError, match="OOM: more than 512 MB"):
-        call(hooks.allocate, 600)
-    assert call(hooks.allocate, 300) == 300 << 20
+        call(sandbox_calls.allocate, 600)
+    assert call(sandbox_calls.allocate, 300) == 300 << 20
 
 
 def test_33_the_kernels_memory_killer_is_oom() -> None:
     with pytest.raises(MediaError, match="OOM"):
-        call(hooks.die, signal.SIGKILL)
+        call(sandbox_calls.die, signal.SIGKILL)
 
 
 def test_a_child_that_died_idle_is_no_fault_of_the_next_call() -> None:
@@ -106,19 +106,19 @@ def test_a_child_that_died_idle_is_no_fault_of_the_next_call() -> None:
 
 def test_a_bug_stays_loud_and_tells_where_it_was() -> None:
     with pytest.raises(KeyError, match="no such column") as raised:
-        call(hooks.stumble)
+        call(sandbox_calls.stumble)
     assert "in stumble" in raised.value.__notes__[0]
 
 
 def test_a_bug_that_cannot_be_sent_is_named() -> None:
     with pytest.raises(RuntimeError, match="Unportable") as raised:
-        call(hooks.raise_unportable)
+        call(sandbox_calls.raise_unportable)
     assert "in raise_unportable" in raised.value.__notes__[0]
 
 
 def test_a_refusal_keeps_its_code() -> None:
     with pytest.raises(MediaError) as raised:
-        call(hooks.refuse)
+        call(sandbox_calls.refuse)
     assert (raised.value.code, raised.value.message) == ("CORRUPT", "as ordered")
 
 
@@ -134,18 +134,18 @@ def test_every_thread_has_its_own_child() -> None:
 
 def test_what_a_child_prints_is_kept_out_of_stdout(capfd: pytest.CaptureFixture[str]) -> None:
     sandbox.stop()  # a child started now writes to what is captured
-    call(hooks.say, "noise")
+    call(sandbox_calls.say, "noise")
     sandbox.stop()
     assert "noise" not in capfd.readouterr().out
 
 
 def test_no_child_outlives_a_killed_parent(tmp_path: Path) -> None:
     script = (
-        "from udfs import sandbox; from tests.faults import hooks; import sys; "
-        "sandbox.call(hooks.tell_and_sleep, sys.argv[1], timeout_s=60, memory_mb=512)"
+        "from tests.support import sandbox_calls; from udfs.runtime import sandbox; import sys; "
+        "sandbox.call(sandbox_calls.tell_and_sleep, sys.argv[1], timeout_s=60, memory_mb=512)"
     )
     told = tmp_path / "pid"
-    parent = subprocess.Popen([sys.executable, "-c", script, str(told)], cwd=Path(__file__).parents[1])
+    parent = subprocess.Popen([sys.executable, "-c", script, str(told)], cwd=Path(__file__).parents[2])
     wait_for(lambda: told.exists() and told.read_text() != "")
     parent.kill()
     parent.wait()
@@ -154,14 +154,14 @@ def test_no_child_outlives_a_killed_parent(tmp_path: Path) -> None:
 
 
 def test_the_childs_main_is_not_the_parents() -> None:
-    assert not {"pytest", "pyspark"} & set(call(hooks.modules))
+    assert not {"pytest", "pyspark"} & set(call(sandbox_calls.modules))
 
 
 @pytest.mark.spark
 def test_in_a_spark_worker_the_child_imports_no_pyspark(spark: SparkSession) -> None:
     def rows(batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         for batch in batches:
-            yield pd.DataFrame({"loaded": hooks.has_pyspark(batch)})
+            yield pd.DataFrame({"loaded": sandbox_calls.has_pyspark(batch)})
 
     loaded = spark.range(2, numPartitions=1).mapInPandas(rows, "loaded boolean").collect()
     assert [row["loaded"] for row in loaded] == [False, False]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.faults.builders import join
-from tests.faults.writers import write_flat, write_scenes
+from tests.support.broken_files import join
+from tests.support.odd_streams import write_flat, write_scenes
 from udfs import ingest, split
 from udfs.runtime.batching import Env
 from udfs.shots import content

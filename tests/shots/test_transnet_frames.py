@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.faults import builders
-from tests.support import clips
+from tests.support import broken_files, clips
 from tests.support.footage import draw, read_number, write_numbered
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
@@ -45,7 +44,7 @@ def video(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     suffix = f".{name}" if name in ("mkv", "ts", "avi") else ".mp4"
     if name == "times that jump back":
         parts = [write_numbered(tmp_path / f"{k}.ts", 30, 30, SMALL, first=30 * k) for k in range(2)]
-        return builders.join(tmp_path / "v.ts", *parts)
+        return broken_files.join(tmp_path / "v.ts", *parts)
     options = {"bf": "0"} if name == "cfr" else OPEN_GOP if name == "open gop" else {"bf": "3", "b_strategy": "0"}
     rate, gop = Fraction(30_000, 1001), 250 if name == "one key frame" else 12
     return write_numbered(
@@ -106,15 +105,15 @@ def test_the_whole_picture_is_squeezed_into_48_x_27(tmp_path: Path) -> None:
 
 def test_frames_that_change_their_size_on_the_way_all_come(tmp_path: Path) -> None:
     parts = [write_numbered(tmp_path / f"{w}.ts", 20, 30, (w, 108), first=n) for w, n in ((192, 0), (256, 20))]
-    ((_, pictures),) = transnet_frames.every(str(builders.join(tmp_path / "v.ts", *parts)), LIMITS, here)
+    ((_, pictures),) = transnet_frames.every(str(broken_files.join(tmp_path / "v.ts", *parts)), LIMITS, here)
     assert {len(picture) for picture in pictures} == {27}
     assert read_number(pictures[-1]) == 39
 
 
 def test_a_video_of_which_nothing_decodes_is_corrupt(tmp_path: Path) -> None:
     good = write_numbered(tmp_path / "good.mp4", 10, size=SMALL)
-    start, end = builders.box(good.read_bytes(), b"mdat")
-    damaged = builders.patch(good, tmp_path / "v.mp4", start + 8, bytes(end - start - 8))
+    start, end = broken_files.box(good.read_bytes(), b"mdat")
+    damaged = broken_files.patch(good, tmp_path / "v.mp4", start + 8, bytes(end - start - 8))
     with pytest.raises(MediaError, match="CORRUPT: no frame could be decoded"):
         list(transnet_frames.every(str(damaged), LIMITS, here))
 

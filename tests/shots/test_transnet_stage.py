@@ -15,8 +15,8 @@ import pytest
 from jobs import split as job
 from jobs.config.settings import Settings, SettingsError, load
 from jobs.lake.fingerprints import fingerprint
-from tests.faults.writers import write_scenes
 from tests.support import reels
+from tests.support.odd_streams import write_scenes
 from tests.test_split import video_row
 from udfs import split
 from udfs.core.errors import MediaError

@@ -18,7 +18,7 @@ def conf(folder: Path, cores: int = 4) -> dict[str, str]:
         "spark.master": f"local-cluster[1,{2 * cores},4096]",
         "spark.executor.cores": str(cores),
         "spark.executor.memory": "1g",
-        "spark.executorEnv.PYTHONPATH": str(Path(__file__).parent.parent),
+        "spark.executorEnv.PYTHONPATH": str(Path(__file__).parents[2]),
         "spark.worker.resource.gpu.amount": "2",
         "spark.worker.resource.gpu.discoveryScript": str(script),
         "spark.executor.resource.gpu.amount": "1",

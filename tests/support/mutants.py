@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.faults import builders
+from tests.support import broken_files
 from tests.support.footage import write_numbered
 from tests.support.odd_times import FRAGMENTED, HYBRID, SMALL, copy
 
@@ -97,7 +97,7 @@ def _number(data: bytearray, chance: random.Random, others: list[bytes]) -> None
 
 
 def _boxes(data: bytearray) -> list[tuple[bytes, int, int]]:
-    return list(builders.boxes(bytes(data))) if data[4:8] == b"ftyp" else []
+    return list(broken_files.boxes(bytes(data))) if data[4:8] == b"ftyp" else []
 
 
 MUTATIONS: dict[str, Mutation] = {

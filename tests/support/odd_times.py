@@ -13,7 +13,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from tests.faults import builders
+from tests.support import broken_files
 from tests.support.footage import FAST, draw, write_numbered
 
 SMALL = (160, 120)
@@ -61,7 +61,7 @@ def joined(folder: Path, source: Path, second_offset_s: float, at_s: float = 2.0
         copy(source, folder / "1.ts", {"muxdelay": "0"}, end_s=at_s),
         copy(source, folder / "2.ts", {"muxdelay": "0"}, start_s=at_s, offset_s=second_offset_s),
     ]
-    return builders.join(folder / "joined.ts", *parts)
+    return broken_files.join(folder / "joined.ts", *parts)
 
 
 def trimmed(source: Path, path: Path, from_s: float) -> Path:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 # The bare interpreter with the venv's libraries: on PYTHONPATH their .pth files do not count, so no editable install.
 BARE = str(Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}")
 LIBRARIES = site.getsitepackages()[0]

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from av.video.frame import VideoFrame
 
-from tests.faults import builders
-from tests.support import oddities
+from tests.support import broken_files, oddities
 from tests.support.footage import draw, read_number, rgb
 from tests.video.test_picture import ANAMORPHIC, aspect, cut, decoded, preview, signals
 from udfs.core.limits import Limits
@@ -120,7 +119,7 @@ def test_sizes_that_change(tmp_path: Path, codec: str, later: tuple[int, int]) -
     parts = [
         oddities.write(tmp_path / f"{k}.ts", oddities.numbered(25, size, first=25 * k), codec) for k, size in enumerate(sizes)
     ]
-    made = cut(builders.join(tmp_path / "a.ts", *parts), tmp_path)
+    made = cut(broken_files.join(tmp_path / "a.ts", *parts), tmp_path)
     shown = decoded(made["uri"])
     assert {(frame.width, frame.height) for frame in shown} == {(320, 180)}
     assert made["picture_warning"] == "size changed midway"

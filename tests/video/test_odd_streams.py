@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import builders, writers
-from tests.faults.looking import SMALL, code_of, look
+from tests.support import broken_files, odd_streams
 from tests.support.footage import read_number, write_numbered
+from tests.support.probing import SMALL, code_of, look
 from udfs.runtime import sandbox
 from udfs.video import container
 from udfs.video.container import Limits
@@ -24,7 +24,7 @@ def shown(path: Path, start_s: float = 0.0, end_s: float = 1e9) -> list[tuple[fl
 
 @pytest.mark.parametrize("default", [0, 1])
 def test_11_of_two_streams_the_default_one_counts(tmp_path: Path, default: int) -> None:
-    path = writers.write_two_pictures(tmp_path / "v.mkv", ((160, 120), (320, 240)), default)
+    path = odd_streams.write_two_pictures(tmp_path / "v.mkv", ((160, 120), (320, 240)), default)
     assert look(path)["width"] == (160, 320)[default]
 
 
@@ -59,7 +59,7 @@ def test_14_frames_that_an_edit_list_hides_are_not_shown(tmp_path: Path) -> None
 
 def test_14_times_that_jump_back_go_on_by_the_frame_rate(tmp_path: Path) -> None:
     parts = [write_numbered(tmp_path / f"{k}.ts", 30, 30, SMALL, first=30 * k) for k in range(2)]
-    at = shown(builders.join(tmp_path / "v.ts", *parts))
+    at = shown(broken_files.join(tmp_path / "v.ts", *parts))
     assert [k for _, k in at] == list(range(60))
     assert [time for time, _ in at] == pytest.approx([k / 30 for k in range(60)], abs=0.002)
 
@@ -67,7 +67,7 @@ def test_14_times_that_jump_back_go_on_by_the_frame_rate(tmp_path: Path) -> None
 def test_14_a_stream_that_begins_midway_stops_nothing(tmp_path: Path) -> None:
     mute = write_numbered(tmp_path / "a.ts", 30, 30, SMALL)
     loud = write_numbered(tmp_path / "b.ts", 30, 30, SMALL, audio="aac", first=30)
-    assert len(shown(builders.join(tmp_path / "v.ts", mute, loud))) >= 59
+    assert len(shown(broken_files.join(tmp_path / "v.ts", mute, loud))) >= 59
 
 
 @pytest.mark.parametrize("rotation", [90, 180, 270])
@@ -96,7 +96,7 @@ def test_17_uncommon_pictures_are_read(tmp_path: Path, codec: str, pix_fmt: str,
 
 def test_18_frames_of_two_sizes_both_come(tmp_path: Path) -> None:
     parts = [write_numbered(tmp_path / f"{w}.ts", 20, 30, (w, 120)) for w in (160, 200)]
-    assert len(shown(builders.join(tmp_path / "v.ts", *parts))) == 40
+    assert len(shown(broken_files.join(tmp_path / "v.ts", *parts))) == 40
 
 
 def test_19_without_key_frames_a_stretch_is_still_exact(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_19_without_key_frames_a_stretch_is_still_exact(tmp_path: Path) -> None:
 
 def test_22_ten_hours_are_decoded_in_flat_memory(tmp_path: Path) -> None:
     minute = write_numbered(tmp_path / "minute.mp4", 60, 1, (64, 48), gop=60)
-    path = builders.remux(minute, tmp_path / "v.mkv", {}, times=600)
+    path = broken_files.remux(minute, tmp_path / "v.mkv", {}, times=600)
     assert look(path)["duration_s"] == pytest.approx(36_000, rel=0.01)
     frames, grown_mb = sandbox.call(grown_over, str(path), timeout_s=120, memory_mb=512)
     assert frames == 36_000
@@ -114,7 +114,7 @@ def test_22_ten_hours_are_decoded_in_flat_memory(tmp_path: Path) -> None:
 
 
 def test_23_a_file_over_2_gib_is_read_by_its_path(tmp_path: Path) -> None:
-    path = builders.remux(write_numbered(tmp_path / "s.mp4", 30, 30, SMALL), tmp_path / "v.mp4", {"movflags": "faststart"})
+    path = broken_files.remux(write_numbered(tmp_path / "s.mp4", 30, 30, SMALL), tmp_path / "v.mp4", {"movflags": "faststart"})
     with path.open("ab") as f:  # a free box of 3 GiB that takes no room on the disk
         f.write((1).to_bytes(4, "big") + b"free" + (3 << 30).to_bytes(8, "big"))
         f.truncate(path.stat().st_size + 16 + (3 << 30))

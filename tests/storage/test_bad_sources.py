@@ -9,9 +9,9 @@ from pathlib import Path
 import av
 import pytest
 
-from tests.faults import builders
-from tests.faults.looking import SMALL, code_of, look
+from tests.support import broken_files
 from tests.support.footage import write_numbered
+from tests.support.probing import SMALL, code_of, look
 from udfs.core.errors import MediaError
 from udfs.runtime import sandbox
 from udfs.storage import access, manifest
@@ -138,7 +138,7 @@ def test_53_playlists_under_a_videos_name_are_denied(good: Path, tmp_path: Path,
 
 
 def test_54_a_reference_to_another_files_data_is_not_followed(good: Path, tmp_path: Path) -> None:
-    path = builders.point_elsewhere(good, tmp_path / "v.mp4", good)
+    path = broken_files.point_elsewhere(good, tmp_path / "v.mp4", good)
     with av.open(str(path), container_options={"enable_drefs": "1", "use_absolute_path": "1"}) as followed:
         assert len(list(followed.decode(video=0))) == 30
     assert code_of(path) == "CORRUPT"

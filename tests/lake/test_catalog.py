@@ -27,7 +27,7 @@ from tests.support import outputs
 from tests.support.catalog_probe import SCHEMA
 from tests.support.outputs import table
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_name_has_one_part_or_two() -> None:

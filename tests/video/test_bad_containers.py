@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import builders, writers
-from tests.faults.looking import SMALL, code_of, decoded, look
+from tests.support import broken_files, odd_streams
 from tests.support.footage import read_number, write_numbered
+from tests.support.probing import SMALL, code_of, decoded, look
 from udfs.core.errors import MediaError
 from udfs.runtime import sandbox
 from udfs.video import container
@@ -28,7 +28,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def fast(good: Path) -> Path:
     """The picture of the same, the index at the front."""
-    return builders.remux(good, good.with_name("fast.mp4"), {"movflags": "faststart"})
+    return broken_files.remux(good, good.with_name("fast.mp4"), {"movflags": "faststart"})
 
 
 def test_01_no_bytes_is_empty(tmp_path: Path) -> None:
@@ -52,50 +52,50 @@ def test_02_sound_in_riff_is_unsupported_not_a_broken_avi(tmp_path: Path) -> Non
 
 
 def test_03_moov_missing_is_corrupt(good: Path, tmp_path: Path) -> None:
-    start_of_moov = builders.box(good.read_bytes(), b"moov")[0] - 8
-    assert code_of(builders.cut_to(good, tmp_path / "v.mp4", start_of_moov)) == "CORRUPT"
+    start_of_moov = broken_files.box(good.read_bytes(), b"moov")[0] - 8
+    assert code_of(broken_files.cut_to(good, tmp_path / "v.mp4", start_of_moov)) == "CORRUPT"
 
 
 def test_04_a_header_cut_to_406_bytes_leaves_the_child_alive(fast: Path, tmp_path: Path) -> None:
     before = sandbox.call(os.getpid, timeout_s=20, memory_mb=1024)
-    assert code_of(builders.cut_to(fast, tmp_path / "v.mp4", 406)) in ("CORRUPT", "UNSUPPORTED")
+    assert code_of(broken_files.cut_to(fast, tmp_path / "v.mp4", 406)) in ("CORRUPT", "UNSUPPORTED")
     assert sandbox.call(os.getpid, timeout_s=20, memory_mb=1024) == before
 
 
 def test_05_half_the_data_is_partial(fast: Path, tmp_path: Path) -> None:
-    tally = decoded(builders.cut_to(fast, tmp_path / "v.mp4", fast.stat().st_size // 2))
+    tally = decoded(broken_files.cut_to(fast, tmp_path / "v.mp4", fast.stat().st_size // 2))
     assert 20 < tally.frames < 70
     with pytest.raises(MediaError, match="PARTIAL"):
         tally.check(90, Limits(max_corrupt_share=0.2))
 
 
 def test_06_20_flipped_bits_are_counted_as_damage(good: Path, tmp_path: Path) -> None:
-    mdat = builders.box(good.read_bytes(), b"mdat")
-    tally = decoded(builders.flip_bits(good, tmp_path / "v.mp4", mdat, flips=20, seed=6))
+    mdat = broken_files.box(good.read_bytes(), b"mdat")
+    tally = decoded(broken_files.flip_bits(good, tmp_path / "v.mp4", mdat, flips=20, seed=6))
     assert tally.corrupt + tally.errors > 0
     with pytest.raises(MediaError, match="CORRUPT"):
         tally.check(90, Limits(max_corrupt_share=0))
 
 
 def test_07_bits_flipped_in_the_index_never_crash_or_hang(good: Path, tmp_path: Path) -> None:
-    moov = builders.box(good.read_bytes(), b"moov")
+    moov = broken_files.box(good.read_bytes(), b"moov")
     before = sandbox.call(os.getpid, timeout_s=20, memory_mb=1024)
-    codes = {code_of(builders.flip_bits(good, tmp_path / "v.mp4", moov, 1 + seed % 8, seed)) for seed in range(200)}
+    codes = {code_of(broken_files.flip_bits(good, tmp_path / "v.mp4", moov, 1 + seed % 8, seed)) for seed in range(200)}
     assert codes <= {None, "CORRUPT", "UNSUPPORTED", "NO_VIDEO", "TOO_SHORT", "TOO_LARGE", "OOM"}
     assert sandbox.call(os.getpid, timeout_s=20, memory_mb=1024) == before
 
 
 def test_08_a_tail_of_zeros_is_damage(good: Path, tmp_path: Path) -> None:
-    start, end = builders.box(good.read_bytes(), b"mdat")
+    start, end = broken_files.box(good.read_bytes(), b"mdat")
     half = (end - start) // 2
-    tally = decoded(builders.patch(good, tmp_path / "v.mp4", end - half, bytes(half)))
+    tally = decoded(broken_files.patch(good, tmp_path / "v.mp4", end - half, bytes(half)))
     with pytest.raises(MediaError, match=r"CORRUPT|PARTIAL"):
         tally.check(90, Limits())
 
 
 @pytest.mark.parametrize(("name", "cover"), [("v.mp4", False), ("v.m4a", False), ("v.mp4", True)])
 def test_09_10_sound_alone_or_with_a_cover_is_no_video(tmp_path: Path, name: str, cover: bool) -> None:
-    assert code_of(writers.write_sound(tmp_path / name, cover)) == "NO_VIDEO"
+    assert code_of(odd_streams.write_sound(tmp_path / name, cover)) == "NO_VIDEO"
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi", ".ts"])
@@ -104,14 +104,14 @@ def test_12_a_single_frame_is_too_short(tmp_path: Path, suffix: str) -> None:
 
 
 def test_20_a_frame_of_8192_squared_is_too_large_before_it_is_decoded(tmp_path: Path) -> None:
-    path = writers.write_flat(tmp_path / "v.mov", (8192, 8192), "png", "gray", num_frames=2)
+    path = odd_streams.write_flat(tmp_path / "v.mov", (8192, 8192), "png", "gray", num_frames=2)
     assert path.stat().st_size < 300_000
     assert code_of(path, memory_mb=300) == "TOO_LARGE"
 
 
 def test_21_a_header_of_a_thousand_million_frames_is_not_believed(good: Path, tmp_path: Path) -> None:
-    stts = builders.box(good.read_bytes(), b"stts")[0]
-    path = builders.patch(good, tmp_path / "v.mp4", stts + 8, struct.pack(">I", 10**9))
+    stts = broken_files.box(good.read_bytes(), b"stts")[0]
+    path = broken_files.patch(good, tmp_path / "v.mp4", stts + 8, struct.pack(">I", 10**9))
     facts = container.probe(str(path), Limits())
     assert (facts["num_frames"], facts["header_num_frames"]) == (90, 10**9)
     assert facts["duration_s"] == pytest.approx(3)
@@ -128,7 +128,7 @@ def test_21_a_hundred_hours_are_too_large(tmp_path: Path) -> None:
 
 def test_24_encrypted_video_is_unsupported(good: Path, tmp_path: Path) -> None:
     key = {"encryption_scheme": "cenc-aes-ctr", "encryption_key": "00" * 16, "encryption_kid": "11" * 16}
-    assert code_of(builders.remux(good, tmp_path / "v.mp4", key)) == "UNSUPPORTED"
+    assert code_of(broken_files.remux(good, tmp_path / "v.mp4", key)) == "UNSUPPORTED"
 
 
 def test_a_good_video_is_still_good(good: Path) -> None:

@@ -17,7 +17,7 @@ from pyspark.sql import SparkSession
 from jobs import cli
 from jobs import curate as curate_job
 from jobs import split as split_job
-from tests.faults import hooks
+from tests.support import sandbox_calls
 from tests.support.footage import numbers, write_numbered
 from tests.support.outputs import table, versions
 from udfs import split
@@ -120,7 +120,7 @@ def test_72_bugs_that_single_inputs_meet_are_rows_and_the_exit_status(
     assert codes(output) == {("split", "BUG"): 2}
     assert len(table(output, "clips")) == 1
     said = capsys.readouterr().err
-    assert "reelmill: 2 bugs: KeyError: 'no such column' (faults/hooks.py:" in said
+    assert "reelmill: 2 bugs: KeyError: 'no such column' (support/sandbox_calls.py:" in said
     assert "a row that breaks a check of spans: seconds x 1" in said
     assert f"met by {videos}/bad.mp4" in caplog.text
     assert curate(videos, output) == 0  # mended
@@ -140,5 +140,5 @@ def buggy_spans(batches: Iterable[pd.DataFrame], params: split.Params, env: Env)
 def raising_spans(row: Row, params: split.Params, env: Env) -> list[Row]:
     """The spans of a video; of one, an exception."""
     if row["uri"].endswith("bad.mp4"):
-        hooks.stumble()
+        sandbox_calls.stumble()
     return split.spans(row, params, env)

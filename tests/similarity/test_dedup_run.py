@@ -22,7 +22,7 @@ from jobs.lake import views
 from jobs.lake.history import Counts
 from jobs.lake.run import Run
 from jobs.lake.tables import struct_type
-from jobs.similarity import incremental, links
+from jobs.similarity import dedup_run, links
 from schemas import TABLES
 from tests.support.outputs import table, versions
 from tests.support.vectors import clip_ids, unit, write_embeddings
@@ -111,7 +111,7 @@ def test_a_second_night_finds_copies_of_the_first_and_rewrites_nothing(
     read_of_first = {Path(uri).name for uri in read} & {Path(uri).name for uri in there["assignments"]}
     assert 0 < len(read_of_first) < 0.1 * len(there["assignments"])
     grown = [Run(spark, str(output), load([], [*SET, f"dedup.refit_growth={times}"])) for times in (2.0, 1.001)]
-    assert [dedup._worn(each, incremental.model(each), 3)[0] for each in grown] == [False, True]
+    assert [dedup._worn(each, dedup_run.model(each), 3)[0] for each in grown] == [False, True]
 
 
 @pytest.mark.nights

@@ -11,8 +11,8 @@ from pyspark.errors import IllegalArgumentException
 from pyspark.sql import SparkSession
 
 from jobs.spark.resources import Facts, choose
+from tests.conf.test_rapids import KEYS as RAPIDS
 from tests.support.conf_lines import lines
-from tests.test_rapids import KEYS as RAPIDS
 from udfs.core.task_resources import Resources
 
 NAMES = sorted(path.stem for path in Path("conf/spark").glob("*.conf"))
