@@ -22,7 +22,7 @@ PACKAGES = {
 SOURCES = [path for folder in FOLDERS for path in sorted(Path(folder).rglob("*.py"))]
 NO_TABLE = ("export", "maintain", "models", "search", "sql")  # jobs that write none
 PARTS = {"dedup": ("similarity/dedup_run", "copies")}  # which ask for its tables
-MEDIA = {"container.py", "mp4_writer.py", "memory_writer.py", "demo.py"}  # memory_writer.py writes to memory; demo.py makes its reels
+MEDIA = {"container.py", "mp4_writer.py", "memory_writer.py", "demo.py"}  # demo.py makes its reels
 
 
 def imported(path: Path) -> set[str]:

@@ -43,7 +43,7 @@ def existing(run: Run) -> list[str]:
 
 
 def media(run: Run) -> DataFrame:
-    """Rows of udfs/storage/cleanup.py's FILES: every media file, listed a folder at a time on the executors."""
+    """Rows of the FILES of udfs/storage/cleanup.py: every media file, listed a folder at a time on the executors."""
     found = [(folder,) for folder in media_store.folders(f"{run.output}/media", run.settings.sources)]
     tasks = max(1, min(len(found), 4 * run.spark.sparkContext.defaultParallelism))
     return (

@@ -223,7 +223,7 @@ def _forget_jars(spark: SparkSession) -> None:
 
 def _ship_code(spark: SparkSession) -> None:
     """From a checkout, let the workers find the packages; an installed wheel or --py-files is there already."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     if not (root / "pyproject.toml").exists():
         return
     if ONE_MACHINE.fullmatch(str(spark.sparkContext.master)):

@@ -43,7 +43,7 @@ def test_83_what_stops_a_run_is_one_line(error: Exception, said: str | None) -> 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_83_a_signal_is_one_line_and_the_status_of_a_shell(number: int, status: int) -> None:
-    code = "import time; from jobs import interrupts; interrupts.end_on_signals(); print('on', flush=True); time.sleep(60)"
+    code = "import time; from jobs.config import interrupts; interrupts.end_on_signals(); print('on', flush=True); time.sleep(60)"
     run = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert run.stdout is not None
     assert run.stdout.readline() == "on\n"

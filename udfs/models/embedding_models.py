@@ -26,10 +26,10 @@ NAMES = (
 )
 # model_type of a folder's config.json -> the module here that loads it
 LOADERS = {
-    **dict.fromkeys(("clip", "siglip", "siglip2", "metaclip_2", "xclip", "videoprism"), "towers"),
-    **dict.fromkeys(("dinov2", "clip_vision_model", "siglip_vision_model"), "towers"),  # these know no text
-    "cosmos-embed1": "cosmos",
-    "internvideo2": "internvideo",
+    **dict.fromkeys(("clip", "siglip", "siglip2", "metaclip_2", "xclip", "videoprism"), "udfs.models.hf_towers"),
+    **dict.fromkeys(("dinov2", "clip_vision_model", "siglip_vision_model"), "udfs.models.hf_towers"),  # these know no text
+    "cosmos-embed1": "udfs.models.cosmos_embed1",
+    "internvideo2": "udfs.models.internvideo2",
 }
 # What names their own code, where a checkpoint calls itself something else.
 CODE = {"modeling_embed1": "cosmos-embed1", "InternVideo2": "internvideo2"}
@@ -87,7 +87,7 @@ def wants(folder: str, num_frames: int | None) -> Wants:
 
 def load(folder: str, wish: Wish, device: str) -> Model:
     """The model in a folder, on a device, by the module that knows its kind; its own code runs if it has any."""
-    module = importlib.import_module(f"udfs.{LOADERS[configuration(folder)['model_type']]}")
+    module = importlib.import_module(LOADERS[configuration(folder)["model_type"]])
     model: Model = module.load(folder, wish, device)
     return model
 
