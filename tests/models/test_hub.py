@@ -145,7 +145,8 @@ def test_check_tells_what_has_changed_since(server: Hub, tmp_path: Path) -> None
 
 
 def test_a_worker_fetches_what_is_missing_where_the_settings_say_so(server: Hub, tmp_path: Path) -> None:
-    code = f"from udfs.models import checkpoints as c; print(c.folder({NAME!r}, c.Params(dir={str(tmp_path)!r}, fetch_missing=True)))"
+    params = f"c.Params(dir={str(tmp_path)!r}, fetch_missing=True)"
+    code = f"from udfs.models import checkpoints as c; print(c.folder({NAME!r}, {params}))"
     env = os.environ | {"HF_ENDPOINT": server.url, "HF_HOME": str(tmp_path / "home")}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(tmp_path / "tests--tiny-clip" / COMMIT)
