@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from jobs import cli
-from udfs.video import container
+from udfs.core.limits import Limits
+from udfs.video import container, decode
 
 HOME = Path(".demo")
 FPS = 25
@@ -104,8 +105,8 @@ def _source(name: str) -> str:
 
 
 def _pictures(shot: Shot) -> Iterator[Picture]:
-    with container.open_video(_source(shot.clip), container.Limits()) as video:
-        found = [frame.to_ndarray(format="rgb24") for _, frame in container.frames(video)]
+    with container.open_video(_source(shot.clip), Limits()) as video:
+        found = [frame.to_ndarray(format="rgb24") for _, frame in decode.frames(video)]
     height, width = found[0].shape[:2]
     top, left = int(shot.top * height), int(shot.left * width)
     part = np.s_[top : top + int(shot.share * height), left : left + int(shot.share * width)]

@@ -19,6 +19,7 @@ from udfs import analyze
 from udfs.analyze import Params, Settings
 from udfs.core.errors import MediaError, OutputError
 from udfs.core.limits import Limits
+from udfs.demux.demuxer import Video
 from udfs.runtime import batching
 from udfs.runtime.batching import Row
 from udfs.signals import motion, preview
@@ -61,7 +62,7 @@ def test_the_clip_is_opened_once(path: Path, monkeypatch: pytest.MonkeyPatch) ->
     opened, open_video = [], container.open_video
 
     @contextmanager
-    def counted(name: str, limits: Limits, accel: HWAccel | None) -> Iterator[container.Video]:
+    def counted(name: str, limits: Limits, accel: HWAccel | None) -> Iterator[Video]:
         opened.append(name)
         with open_video(name, limits, accel) as video:
             yield video

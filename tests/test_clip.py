@@ -22,6 +22,9 @@ from schemas.clips import TABLE
 from tests.support.footage import numbers, read_number, seconds_heard, write_numbered
 from udfs import clip
 from udfs.clip import Params
+from udfs.core.limits import Limits
+from udfs.demux import demuxer
+from udfs.demux.demuxer import Video
 from udfs.runtime import batching
 from udfs.runtime.batching import Env, Row
 from udfs.storage import access
@@ -37,7 +40,7 @@ def env(tmp_path: Path) -> Env:
 
 def unit(path: Path, *spans: Frames, **changed: Any) -> Row:
     """The work of cutting spans, given in frames, out of a file; a clip is called after its span."""
-    facts = container.probe(str(path), container.Limits())
+    facts = container.probe(str(path), Limits())
     fps = facts["framerate"]
     cuts = [
         {"clip_id": f"{first}-{end}", "start_s": first / fps, "end_s": end / fps, "num_frames": end - first}
@@ -509,9 +512,9 @@ def test_a_span_that_kills_the_decoder_fails_alone(env: Env) -> None:
 def count_decoded(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A function that tells how many packets were given to a decoder since."""
     given: list[int] = []
-    packets = decode.packets
+    packets = demuxer.packets
 
-    def counted(video: decode.Video) -> Iterator[Packet[Any]]:
+    def counted(video: Video) -> Iterator[Packet[Any]]:
         for packet in packets(video):
             given.append(packet.size)
             yield packet

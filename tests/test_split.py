@@ -20,7 +20,7 @@ from udfs.core.errors import MediaError
 from udfs.demux.timeline import Timeline
 from udfs.runtime.batching import COST, FAILURE, GPU_COST, Env
 from udfs.split import Params, fixed_stride, scene_spans
-from udfs.video import container
+from udfs.video import container, decode
 
 ENV = Env(media_root="unused", fingerprint="0" * 16)
 SMALL = (160, 120)
@@ -96,7 +96,7 @@ def test_a_span_holds_exactly_the_frames_it_names(tmp_path: Path, suffix: str, f
     row = video_row(write_numbered(tmp_path / f"v{suffix}", 100, fps, SMALL, gop=40))
     spans = split.spans(row, Params(clip_len_s=1.1, min_clip_length_s=0.3), ENV)
     with container.open_video(row["uri"], ENV.limits) as video:
-        shown = [[read_number(f) for _, f in container.frames(video, s["start_s"], s["end_s"])] for s in spans]
+        shown = [[read_number(f) for _, f in decode.frames(video, s["start_s"], s["end_s"])] for s in spans]
     assert shown == [list(range(s["start_frame"], s["end_frame"])) for s in spans]
 
 
@@ -130,19 +130,19 @@ def test_strides_within_one_frame_give_its_clip_once(tmp_path: Path) -> None:
 
 
 def test_the_crop_comes_off_the_scene_before_it_is_strided() -> None:
-    assert scene_spans([], 25.0, Params()) == [(0.5, 10.5), (10.5, 20.5), (20.5, 24.5)]
+    assert scene_spans([(0.0, 25.0)], 25.0, Params()) == [(0.5, 10.5), (10.5, 20.5), (20.5, 24.5)]
 
 
 def test_truncate_keeps_the_beginning_of_a_long_scene() -> None:
-    assert scene_spans([25.0], 30.0, Params(max_length_mode="truncate")) == [(0.5, 10.5), (25.5, 29.5)]
+    assert scene_spans([(0.0, 25.0), (25.0, 30.0)], 30.0, Params(max_length_mode="truncate")) == [(0.5, 10.5), (25.5, 29.5)]
 
 
 def test_a_scene_too_short_after_the_crop_is_dropped_not_merged() -> None:
-    assert scene_spans([5.0, 7.9], 13.0, Params()) == [(0.5, 4.5), (8.4, 12.5)]
+    assert scene_spans([(0.0, 5.0), (5.0, 7.9), (7.9, 13.0)], 13.0, Params()) == [(0.5, 4.5), (8.4, 12.5)]
 
 
 def test_a_video_without_cuts_is_no_scene_if_so_asked() -> None:
-    assert scene_spans([], 25.0, Params(entire_scene_as_clip=False)) == []
+    assert scene_spans([(0.0, 25.0)], 25.0, Params(entire_scene_as_clip=False)) == []
 
 
 @pytest.mark.parametrize(

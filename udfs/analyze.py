@@ -25,7 +25,7 @@ from udfs.runtime.batching import Env, Row
 from udfs.signals import motion, phash, preview, proxy, quality
 from udfs.storage import access
 from udfs.storage.remote_file import AnyPath
-from udfs.video import container, nvdec
+from udfs.video import container, decode, nvdec
 from udfs.video.nvdec import Hwaccel
 from udfs.video.picture import sample_aspect
 
@@ -97,7 +97,7 @@ def _measured(path: AnyPath, row: Row, params: Settings, env: Env, accel: HWAcce
             video.stream.codec_context.flags2 |= Flags2.export_mvs  # before the first frame is decoded
             # Frame threads drop vectors by chance, up to 5 % of them and others in every run (FFmpeg 8.1).
             video.stream.codec_context.thread_type = ThreadType.SLICE
-        for at_s, frame in _of_one_size(container.frames(video)):
+        for at_s, frame in _of_one_size(decode.frames(video)):
             _show(observers, at_s, frame, warnings)
         video.tally.check(row["num_frames"], env.limits)
     unscored = {} if params.analyze.motion else {"motion_source": "off"}

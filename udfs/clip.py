@@ -19,12 +19,13 @@ from udfs.core.errors import Code, MediaError
 from udfs.core.limits import Tally
 from udfs.core.task_resources import EFFORT, Resources
 from udfs.demux import timeline
+from udfs.demux.demuxer import Video
+from udfs.demux.timeline import BOUNDARY_TOLERANCE_S
 from udfs.runtime import batching, sandbox
 from udfs.runtime.batching import Env, Row
 from udfs.storage import access, media_store
 from udfs.storage.remote_file import AnyPath
 from udfs.video import container, encoder_options, mp4_writer, mux, nvdec, stream_copy, transcode
-from udfs.video.container import Video
 from udfs.video.nvdec import Hwaccel
 
 LANGUAGE = r"^([A-Za-z]{2,3}([-_][A-Za-z0-9]+)*)?$"
@@ -188,7 +189,7 @@ def _expected(span: Row, video: Video) -> int:
         return int(span.get("num_frames") or 0)
     base = float(video.stream.time_base or 1)
     packets = set(video.decoded)  # a seek may give some twice
-    shown = [(pts * base - video.start_s + container.BOUNDARY_TOLERANCE_S, duration * base) for pts, duration in packets]
+    shown = [(pts * base - video.start_s + BOUNDARY_TOLERANCE_S, duration * base) for pts, duration in packets]
     end_s = max((at_s + max(duration_s, 1 / float(video.framerate)) for at_s, duration_s in shown), default=0.0)
     if span["start_s"] < end_s < span["end_s"] - MISSING_S:
         raise MediaError("PARTIAL", f"the file ends {span['end_s'] - end_s:.1f} s before the span does")

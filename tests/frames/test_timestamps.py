@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from udfs.demux.timeline import BOUNDARY_TOLERANCE_S
 from udfs.frames.timestamps import middles, nearest, on_screen
-from udfs.video.decode import BOUNDARY_TOLERANCE_S
 
 TICKS = 12_800  # a second
 # Frames of an even rate, where samples often lie just between two of them, and of an uneven one.

@@ -14,11 +14,11 @@ import pytest
 from tests.support import sandbox_calls
 from udfs.core import bugs, gpu_device
 from udfs.core.errors import MediaError, OutputError, RunError, StoreError
+from udfs.core.limits import Limits
 from udfs.models import checkpoints
 from udfs.runtime import batching
 from udfs.runtime.batching import COST, FAILURE, GPU_COST, PIECE
 from udfs.video import encoder_options
-from udfs.video.container import Limits
 
 LIMITS = Limits(timeout_s=4, memory_mb=512)
 

@@ -17,7 +17,7 @@ from udfs.core.limits import Limits
 from udfs.runtime import sandbox
 from udfs.shots import transnet_frames
 from udfs.shots.transnet_frames import Piece
-from udfs.video import container
+from udfs.video import container, decode
 
 LIMITS = Limits()
 SMALL = (192, 108)
@@ -56,7 +56,7 @@ def video(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def test_pieces_hold_every_frame_once_at_the_times_of_one_pass(video: Path, piece_frames: int) -> None:
     times, pictures = together(list(transnet_frames.every(str(video), LIMITS, here, piece_frames=piece_frames)))
     with container.open_video(str(video), LIMITS) as whole:
-        assert times.tolist() == [at_s for at_s, _ in container.frames(whole)]
+        assert times.tolist() == [at_s for at_s, _ in decode.frames(whole)]
     assert [read_number(picture) for picture in pictures] == list(range(60))
 
 

@@ -11,10 +11,10 @@ from PIL import Image, ImageSequence
 from tests.support import clips
 from tests.support.footage import Rgb, read_number, write_numbered
 from udfs.core.errors import MediaError
+from udfs.core.limits import Limits
 from udfs.frames import extract, windows
 from udfs.runtime.batching import Row
 from udfs.signals import preview
-from udfs.video.container import Limits
 
 CUT = windows.Params(window_size=60, remainder_threshold=30)
 

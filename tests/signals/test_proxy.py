@@ -12,9 +12,9 @@ from av.video.reformatter import Colorspace
 
 from tests.support import clips
 from tests.support.footage import numbers, read_number, write_numbered
+from udfs.core.limits import Limits
 from udfs.frames import extract
 from udfs.signals import proxy
-from udfs.video.container import Limits
 
 TYPES = {1: "I", 2: "P", 3: "B"}
 

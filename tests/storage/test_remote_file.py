@@ -16,7 +16,7 @@ from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
 from udfs.storage import access, remote_file
 from udfs.storage.remote_file import BLOCK, CACHE_BLOCKS, RemoteFile, RemotePath, Stat
-from udfs.video import container
+from udfs.video import container, decode
 
 DATA = os.urandom(1 << 16) * 40  # 10 blocks
 
@@ -123,8 +123,8 @@ def test_another_version_is_another_file() -> None:
 def test_a_video_decodes_as_it_does_from_a_path(tmp_path: Path, suffix: str) -> None:
     path = write_numbered(tmp_path / f"v{suffix}", 90)
     with container.open_video(Shelf(path.read_bytes()).path, Limits()) as video:
-        assert [read_number(frame) for _, frame in container.frames(video)] == numbers(path)
-        assert [read_number(frame) for _, frame in container.frames(video, 1.0, 2.0)] == numbers(path)[30:60]
+        assert [read_number(frame) for _, frame in decode.frames(video)] == numbers(path)
+        assert [read_number(frame) for _, frame in decode.frames(video, 1.0, 2.0)] == numbers(path)[30:60]
 
 
 def test_the_facts_are_those_of_the_path(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_what_the_store_says_midway_is_what_is_raised(tmp_path: Path) -> None:
     )
     shelf = Shelf(path.read_bytes())
     with container.open_video(shelf.path, Limits()) as video:
-        shown = container.frames(video)
+        shown = decode.frames(video)
         next(shown)
         shelf.fails_at = len(shelf.data) // 2
         with pytest.raises(MediaError, match="CHANGED"):

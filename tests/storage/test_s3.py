@@ -20,7 +20,7 @@ from udfs.frames import extract, window_frames
 from udfs.runtime.batching import Env, Row
 from udfs.storage import access, media_store, remote_file, s3
 from udfs.storage.access import Params
-from udfs.video import container
+from udfs.video import container, decode
 
 NAMES = ["mojibake Ã©.mp4", "emoji 😀.mp4", "a%20b.mp4", "what?.mp4", "#1 a+b.mp4"]
 BITS = os.urandom(1 << 20)
@@ -226,7 +226,7 @@ def test_probing_and_a_span_cost_little_more_than_they_show(
     remote_file._blocks.clear()
     proxy.forget()
     with container.open_video(access.unchanged_path(uri, facts["source_version"], env.sources), Limits()) as video:
-        shown = [read_number(frame) for _, frame in container.frames(video, 95.0, 105.0)]
+        shown = [read_number(frame) for _, frame in decode.frames(video, 95.0, 105.0)]
     share = size * 10 / facts["duration_s"]
     cost = f"{proxy.sent[key] / share:.2f} of their share, {proxy.requests[key]} requests"
     print(f"{size / 1e6:.0f} MB: probed by {probed / size:.2%}; 10 s: {cost}")

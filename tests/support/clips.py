@@ -14,9 +14,9 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from udfs.core.limits import Limits
 from udfs.runtime.batching import Env, Row
-from udfs.video import container
-from udfs.video.container import Limits
+from udfs.video import container, decode
 
 Picture = NDArray[np.uint8]  # height x width x 3, RGB
 
@@ -78,7 +78,7 @@ def plain(size: tuple[int, int], level: int) -> Picture:
 def row(path: Path) -> Row:
     """The clip's row, as the clip stage would have written it."""
     with container.open_video(str(path), Limits()) as video:
-        turned = next(iter(container.frames(video)))[1].rotation % 180 != 0
+        turned = next(iter(decode.frames(video)))[1].rotation % 180 != 0
         size = video.stream.width, video.stream.height
         facts: dict[str, Any] = {
             "clip_id": "c1ip",
@@ -97,6 +97,6 @@ def watched(path: Path, observer: Observer) -> Row:
     """What one observer makes of a clip."""
     with container.open_video(str(path), Limits()) as video:
         video.stream.codec_context.flags2 |= Flags2.export_mvs
-        for at_s, frame in container.frames(video):
+        for at_s, frame in decode.frames(video):
             observer.see(at_s, frame)
     return observer.result()

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from udfs import ingest
 from udfs.core.errors import MediaError
+from udfs.core.limits import Limits, Tally
 from udfs.runtime import sandbox
 from udfs.runtime.batching import Env, Row
-from udfs.video import container
-from udfs.video.container import Limits, Tally
+from udfs.video import container, decode
 
 SMALL = (160, 120)
 
@@ -40,6 +40,6 @@ def decoded(path: Path) -> Tally:
 
 def _decode(path: str) -> Tally:
     with container.open_video(path, Limits()) as video:
-        for _ in container.frames(video):
+        for _ in decode.frames(video):
             pass
         return video.tally

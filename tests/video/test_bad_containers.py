@@ -14,9 +14,9 @@ from tests.support import broken_files, odd_streams
 from tests.support.footage import read_number, write_numbered
 from tests.support.probing import SMALL, code_of, decoded, look
 from udfs.core.errors import MediaError
+from udfs.core.limits import Limits
 from udfs.runtime import sandbox
-from udfs.video import container
-from udfs.video.container import Limits
+from udfs.video import container, decode
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +166,7 @@ def test_containers_of_cameras_and_broadcast_are_read(
     assert row["framerate"] == pytest.approx(fps, rel=0.03 if suffix == ".gxf" else 0.001)
     assert bool(row["audio_codec"]) == bool(audio)
     with container.open_video(str(path), Limits()) as video:
-        shown = [(read_number(frame), at) for at, frame in container.frames(video, 20 / fps, 30 / fps)]
+        shown = [(read_number(frame), at) for at, frame in decode.frames(video, 20 / fps, 30 / fps)]
     assert [number for number, _ in shown] == list(range(20, 30))
     assert [at for _, at in shown] == pytest.approx([k / fps for k in range(20, 30)], abs=0.001)
 

@@ -11,8 +11,8 @@ from av.stream import Disposition
 from tests.support.footage import read_number, write_numbered
 from tests.support.oddities import Track, write_tracks
 from udfs.core.errors import MediaError
-from udfs.video import container
-from udfs.video.container import Limits, Tally
+from udfs.core.limits import Limits, Tally
+from udfs.video import container, decode
 
 SMALL = (160, 120)
 OPEN_GOP = {"x264-params": "open-gop=1:bframes=3:scenecut=0"}
@@ -21,7 +21,7 @@ OPEN_GOP = {"x264-params": "open-gop=1:bframes=3:scenecut=0"}
 def shown(path: Path, *stretches: tuple[float, float]) -> list[list[int]]:
     """The numbers of the frames of each stretch, all from one open container."""
     with container.open_video(str(path), Limits()) as video:
-        return [[read_number(frame) for _, frame in container.frames(video, start, end)] for start, end in stretches]
+        return [[read_number(frame) for _, frame in decode.frames(video, start, end)] for start, end in stretches]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_stretch_of_any_container_is_frame_exact(tmp_path: Path, name: str, co
 def test_times_are_seconds_after_the_first_frame(tmp_path: Path) -> None:
     path = write_numbered(tmp_path / "v.ts", 30, 30, SMALL)
     with container.open_video(str(path), Limits()) as video:
-        assert [at for at, _ in container.frames(video)] == pytest.approx([k / 30 for k in range(30)])
+        assert [at for at, _ in decode.frames(video)] == pytest.approx([k / 30 for k in range(30)])
 
 
 @pytest.mark.parametrize("fps", [Fraction(30_000, 1001), Fraction(179, 6), Fraction(25, 2)])

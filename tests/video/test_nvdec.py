@@ -36,7 +36,7 @@ from udfs.frames import sampler
 from udfs.runtime import sandbox
 from udfs.runtime.batching import Env, Row
 from udfs.storage import access
-from udfs.video import container, encoder_options, mp4_writer, nvdec, rescale, transcode
+from udfs.video import container, decode, encoder_options, mp4_writer, nvdec, rescale, transcode
 from udfs.video.normalize import Upright
 
 NVENC = encoder_options.Params(encoder="h264_nvenc")
@@ -256,7 +256,7 @@ def analyzed(path: Path, env: Env, hwaccel: nvdec.Hwaccel, **facts: int) -> Row:
 def test_a_card_that_opens_nothing_costs_no_video(tmp_path: Path) -> None:
     path = write_numbered(tmp_path / "a.mp4", 10, size=(160, 120))
     with container.open_video(str(path), Limits(), nvdec._accel(0, or_software=True)) as video:
-        assert len(list(container.frames(video))) == 10
+        assert len(list(decode.frames(video))) == 10
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(MediaError, match="CORRUPT"), container.open_video(str(path), Limits(), nvdec._accel(0, or_software=True)):
         pass
@@ -452,7 +452,7 @@ def test_nvdec_decodes_to_the_bit(tmp_path: Path, size: tuple[int, int], options
     path = str(write_numbered(tmp_path / "a.mp4", 90, size=size, options=options, gop=30))
     accel = nvdec.decoder(0)
     with container.open_video(path, Limits()) as here, container.open_video(path, Limits(), accel) as there:
-        both = list(zip(container.frames(here, 0.4, 2.5), container.frames(there, 0.4, 2.5), strict=True))
+        both = list(zip(decode.frames(here, 0.4, 2.5), decode.frames(there, 0.4, 2.5), strict=True))
     assert {frame.format.name for _, (_, frame) in both} == {"nv12"}
     assert [at_s for (at_s, _), _ in both] == [at_s for _, (at_s, _) in both]
     assert all(np.array_equal(a.to_ndarray(), b.reformat(format="yuv420p").to_ndarray()) for (_, a), (_, b) in both)
@@ -493,7 +493,7 @@ def test_signals_with_nvdec_are_those_of_pictures(tmp_path: Path, env: Env) -> N
 def test_a_hidden_left_edge_is_left_to_software(tmp_path: Path, env: Env) -> None:
     path = write_numbered(tmp_path / "a.mp4", 30, options={"x264-params": "crop-rect=16,8,0,0"})
     with pytest.raises(MediaError, match="UNSUPPORTED"), container.open_video(str(path), Limits(), nvdec.decoder(0)) as video:
-        list(container.frames(video))
+        list(decode.frames(video))
     row = unit(path, (0, 30))
     asked, plain = (one(row, env, hwaccel=hwaccel) for hwaccel in ("cuda", "none"))
     assert asked == plain

@@ -12,14 +12,14 @@ import pytest
 from tests.support import broken_files, odd_streams
 from tests.support.footage import read_number, write_numbered
 from tests.support.probing import SMALL, code_of, look
+from udfs.core.limits import Limits
 from udfs.runtime import sandbox
-from udfs.video import container
-from udfs.video.container import Limits
+from udfs.video import container, decode
 
 
 def shown(path: Path, start_s: float = 0.0, end_s: float = 1e9) -> list[tuple[float, int]]:
     with container.open_video(str(path), Limits()) as video:
-        return [(at, read_number(frame)) for at, frame in container.frames(video, start_s, end_s)]
+        return [(at, read_number(frame)) for at, frame in decode.frames(video, start_s, end_s)]
 
 
 @pytest.mark.parametrize("default", [0, 1])
@@ -140,6 +140,6 @@ def grown_over(path: str) -> tuple[int, float]:
     """The frames of a file, and by how many MB the process grew from the thousandth to the last."""
     early, count = 0, 0
     with container.open_video(path, Limits()) as video:
-        for count, _ in enumerate(container.frames(video), start=1):
+        for count, _ in enumerate(decode.frames(video), start=1):
             early = early or (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss if count == 1000 else 0)
     return count, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - early) / 1024

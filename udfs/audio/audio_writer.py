@@ -20,7 +20,7 @@ from av.packet import Packet
 from udfs.audio import samples, soundtrack
 from udfs.audio.samples import Samples, Shape
 from udfs.audio.soundtrack import Packets
-from udfs.video.container import Video
+from udfs.demux.demuxer import Video
 
 Way = Literal["copy", "encode"]
 

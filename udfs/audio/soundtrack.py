@@ -16,7 +16,7 @@ from av.stream import Disposition
 
 from udfs.audio.languages import same_language
 from udfs.core.heartbeat import beat
-from udfs.video.decode import Video
+from udfs.demux.demuxer import Video
 
 Packets = Iterator["Packet[AudioStream]"]
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from udfs.video.decode import Video, demux, rewind
+from udfs.demux.demuxer import Video, demux, rewind
 
 Ticks = npt.NDArray[np.int64]
 

@@ -6,8 +6,8 @@ from fractions import Fraction
 
 import numpy as np
 
+from udfs.demux.demuxer import Video
 from udfs.demux.timeline import BOUNDARY_TOLERANCE_S, EVEN_TOLERANCE_S, HELD_STEPS, Timeline, Times
-from udfs.video.decode import Video
 
 STANDARD_RATES = (
     *(Fraction(24000, 1001), Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(30), Fraction(48), Fraction(50)),

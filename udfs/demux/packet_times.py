@@ -15,9 +15,9 @@ from av.packet import Packet
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
 from udfs.demux.clock_breaks import LATEST, UNKNOWN, Ticks, clock_breaks
+from udfs.demux.demuxer import Video, demux
 from udfs.demux.frame_rate import NEAR_RATE, rate_of, timeline_of, varies
 from udfs.demux.timeline import Break, Timeline
-from udfs.video.decode import Video, demux
 
 # All packets together may have this many times the bytes of the file, which counts as MIN_BYTES at least.
 MOST_READ, MIN_BYTES = 100, 1 << 20

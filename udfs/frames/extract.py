@@ -15,6 +15,7 @@ from av.video.frame import VideoFrame
 
 from udfs.core.heartbeat import beat
 from udfs.core.limits import Limits, Tally
+from udfs.demux.demuxer import Video
 from udfs.frames.target_size import Fit as Fit
 from udfs.frames.target_size import exactly as exactly
 from udfs.frames.target_size import pixels as pixels
@@ -23,7 +24,7 @@ from udfs.frames.target_size import target_res as target_res
 from udfs.frames.timestamps import Times as Times
 from udfs.frames.timestamps import middles, nearest, on_screen
 from udfs.storage.remote_file import AnyPath
-from udfs.video import container, rescale
+from udfs.video import container, decode, rescale
 from udfs.video.picture import sample_aspect
 from udfs.video.rescale import Scaler
 
@@ -43,7 +44,7 @@ def even(path: AnyPath, num_frames: int, fit: Fit, limits: Limits) -> tuple[Time
     """
     wanted = middles(_outline(path, limits)[1], num_frames)
     with container.open_video(path, limits) as video:
-        found = _painted(video, on_screen(container.frames(video), wanted), fit)
+        found = _painted(video, on_screen(decode.frames(video), wanted), fit)
         video.tally.check(video.num_promised, limits)
     return found
 
@@ -96,7 +97,7 @@ def stream(path: AnyPath, fps: Sequence[float], fit: Fit, limits: Limits) -> Ite
     """
     with container.open_video(path, limits) as video:
         painter = _Painter(video, fit)
-        for rate, at_s, frame in nearest(container.frames(video), fps):
+        for rate, at_s, frame in nearest(decode.frames(video), fps):
             yield rate, at_s, painter.picture(frame)
         video.tally.check(video.num_promised, limits)
 
@@ -104,7 +105,7 @@ def stream(path: AnyPath, fps: Sequence[float], fit: Fit, limits: Limits) -> Ite
 class _Painter:
     """Makes pictures of the frames of one video, all of the size that fits its first one."""
 
-    def __init__(self, video: container.Video, fit: Fit) -> None:
+    def __init__(self, video: Video, fit: Fit) -> None:
         self.video, self.fit, self.scaler = video, fit, Scaler()
         self.size: tuple[int, int] | None = None
         self.last: tuple[VideoFrame, Pictures] | None = None
@@ -116,7 +117,7 @@ class _Painter:
         return self.last[1]
 
 
-def _painted(video: container.Video, found: Iterator[tuple[float, VideoFrame]], fit: Fit) -> tuple[Times, Pictures]:
+def _painted(video: Video, found: Iterator[tuple[float, VideoFrame]], fit: Fit) -> tuple[Times, Pictures]:
     painter = _Painter(video, fit)
     seen = [(at_s, painter.picture(frame)) for at_s, frame in found]
     return np.array([at_s for at_s, _ in seen]), np.array([image for _, image in seen], dtype=np.uint8)
@@ -127,7 +128,7 @@ def _shown(path: AnyPath, wanted: Times, starts: Times, fit: Fit, limits: Limits
     before = starts[starts <= wanted[0]]
     for start_s in dict.fromkeys((float(before.max(initial=0.0)), 0.0)):
         with container.open_video(path, limits) as video:
-            found = _painted(video, islice(on_screen(container.frames(video, start_s), wanted), len(wanted)), fit)
+            found = _painted(video, islice(on_screen(decode.frames(video, start_s), wanted), len(wanted)), fit)
             if len(found[0]) or start_s == 0.0:
                 video.tally.check(0, limits)
                 break

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from udfs.video.decode import BOUNDARY_TOLERANCE_S
+from udfs.demux.timeline import BOUNDARY_TOLERANCE_S
 
 T = TypeVar("T")
 Times = npt.NDArray[np.float64]  # seconds after the first shown frame

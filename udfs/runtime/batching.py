@@ -14,10 +14,10 @@ import pandas as pd
 from udfs.core import bugs
 from udfs.core.errors import MediaError
 from udfs.core.gpu_device import Task
+from udfs.core.limits import Limits
 from udfs.models import checkpoints
 from udfs.runtime import sandbox
 from udfs.storage import access
-from udfs.video.container import Limits
 
 T = TypeVar("T")
 Row = dict[str, Any]

@@ -12,14 +12,15 @@ from scenedetect.common import Timecode
 from scenedetect.detectors import AdaptiveDetector
 
 from udfs.core.errors import MediaError
-from udfs.video import container, rescale
+from udfs.demux.demuxer import Video
+from udfs.video import decode, rescale
 from udfs.video.rescale import Scaler
 
 LONG_SIDE_PX = 256  # what the detector looks at; PySceneDetect's own command scales to it too
 TICK = Fraction(1, 1_000_000)  # s, of the times given to the detector
 
 
-def cuts(video: container.Video, detector: AdaptiveDetector) -> tuple[list[float], float]:
+def cuts(video: Video, detector: AdaptiveDetector) -> tuple[list[float], float]:
     """The times of the first frames after a cut, and the time at which the last frame ends, both in seconds.
 
     Raises:
@@ -28,7 +29,7 @@ def cuts(video: container.Video, detector: AdaptiveDetector) -> tuple[list[float
     scaler, size = Scaler(), _small(video.stream.width, video.stream.height)
     found: list[float] = []
     last_s = -1.0
-    for last_s, frame in container.frames(video):
+    for last_s, frame in decode.frames(video):
         at = FrameTimecode(Timecode(round(last_s / TICK), TICK), fps=video.framerate)
         found += [float(cut.seconds) for cut in detector.process_frame(at, _picture(frame, size, scaler))]
     if last_s < 0:

@@ -15,6 +15,7 @@ from udfs.core.limits import Limits
 from udfs.demux.timeline import Timing
 from udfs.storage.remote_file import AnyPath
 from udfs.video import container, rescale
+from udfs.video.decode import frames
 from udfs.video.rescale import Scaler
 
 Pictures = npt.NDArray[np.uint8]  # frames x 27 x 48 x 3, RGB
@@ -65,7 +66,7 @@ def decode(path: AnyPath, number: int, piece_frames: int, limits: Limits, timing
 def _pieces(path: AnyPath, piece_frames: int, limits: Limits, timing: Timing | None) -> Iterator[Piece]:
     scaler = Scaler()
     with container.open_video(path, limits, timing=timing) as video:
-        shown = container.frames(video)
+        shown = frames(video)
         while piece := [(at_s, _picture(frame, scaler)) for at_s, frame in islice(shown, piece_frames)]:
             yield np.array([at_s for at_s, _ in piece]), np.stack([picture for _, picture in piece])
 

@@ -10,10 +10,10 @@ from PIL import Image
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from udfs.demux.timeline import BOUNDARY_TOLERANCE_S
 from udfs.frames.sampler import luma
 from udfs.frames.timestamps import middles
 from udfs.runtime.batching import Env, Row
-from udfs.video.container import BOUNDARY_TOLERANCE_S
 from udfs.video.rescale import Scaler
 
 

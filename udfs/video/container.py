@@ -1,4 +1,4 @@
-"""A path -> container facts and decoded frames; with encode.py the only module that opens a container."""
+"""Open a video file by whitelists of formats, and probe it: the columns of `videos`."""
 
 from __future__ import annotations
 
@@ -19,17 +19,14 @@ from av.video.stream import VideoStream
 
 from udfs.audio import soundtrack
 from udfs.core.errors import MediaError
-from udfs.core.limits import Limits as Limits
-from udfs.core.limits import Tally as Tally
+from udfs.core.limits import Limits
 from udfs.demux import packet_times, timeline
+from udfs.demux.demuxer import CLOCKED, Video
 from udfs.demux.index_file import IndexFile
 from udfs.demux.timeline import Timing
 from udfs.demux.tracks import video_stream
 from udfs.storage.remote_file import AnyPath, RemoteFile, RemotePath, opened, size
-from udfs.video.decode import BOUNDARY_TOLERANCE_S as BOUNDARY_TOLERANCE_S
-from udfs.video.decode import CLOCKED
-from udfs.video.decode import Video as Video
-from udfs.video.decode import frames as frames
+from udfs.video.decode import frames
 from udfs.video.picture import picture_facts
 from udfs.video.refusal import refusal
 

@@ -16,10 +16,10 @@ from av.video.stream import VideoStream
 from udfs.audio import audio_writer, soundtrack
 from udfs.audio.audio_writer import Way
 from udfs.core.heartbeat import beat
+from udfs.core.limits import Limits
 from udfs.demux.timeline import Timing
 from udfs.storage.remote_file import AnyPath
 from udfs.video import container, mp4_writer
-from udfs.video.container import Limits
 from udfs.video.picture import SQUARE, sample_aspect
 
 REORDERED = 32  # packets at the end, among which the one shown last is found

@@ -13,12 +13,11 @@ from av.video.stream import VideoStream
 
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits, Tally
+from udfs.demux.demuxer import Video, packets_from
+from udfs.demux.timeline import BOUNDARY_TOLERANCE_S as TOLERANCE_S
 from udfs.demux.timeline import Timing
 from udfs.storage.remote_file import AnyPath
 from udfs.video import container
-from udfs.video.container import BOUNDARY_TOLERANCE_S as TOLERANCE_S
-from udfs.video.container import Video
-from udfs.video.decode import packets_from
 from udfs.video.mux import Picture
 
 REORDER_S = 1.0  # no B-frame lies further from where it is shown

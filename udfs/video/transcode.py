@@ -11,8 +11,9 @@ from av.video.frame import VideoFrame
 
 from udfs.core.errors import MediaError
 from udfs.core.limits import Tally
-from udfs.video import container, mp4_writer
-from udfs.video.container import BOUNDARY_TOLERANCE_S, Video
+from udfs.demux.demuxer import Video
+from udfs.demux.timeline import BOUNDARY_TOLERANCE_S
+from udfs.video import decode, mp4_writer
 from udfs.video.encoder_options import NVENC, EncoderError, Params, fallback
 from udfs.video.picture import sample_aspect
 
@@ -102,7 +103,7 @@ def taken(takes: list[Take], video: Video) -> Iterator[Take]:
     errors = video.tally.errors
     start_s, end_s = min(take.begin_s for take in takes), max(take.span["end_s"] for take in takes)
     try:
-        for at_s, frame in container.frames(video, start_s, end_s):
+        for at_s, frame in decode.frames(video, start_s, end_s):
             reached_s = at_s + BOUNDARY_TOLERANCE_S
             while waiting and waiting[-1].begin_s <= reached_s:
                 rolling.append(waiting.pop())

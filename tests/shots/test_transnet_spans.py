@@ -22,7 +22,7 @@ from udfs import split
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
 from udfs.runtime.batching import COST, FAILURE, GPU_COST, Env, Row
-from udfs.shots import transnet, transnet_frames, transnet_stage
+from udfs.shots import transnet, transnet_frames
 from udfs.shots.transnet import Answer
 from udfs.shots.transnet_frames import Times
 from udfs.split import Params
@@ -64,7 +64,7 @@ def reel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_cuts_of_real_footage_are_found_even_at_the_seams_of_the_pieces(reel: Path) -> None:
     found = transnet_frames.every(str(reel), Limits(), lambda function, *args: function(*args), piece_frames=40)
-    spans = times_of(transnet_stage.spans(row(), transnet.load("cpu")(list(transnet.windows(found))), params()))
+    spans = times_of(split.transnet_spans(row(), transnet.load("cpu")(list(transnet.windows(found))), params()))
     assert spans == [pytest.approx(span, abs=2 / 25) for span in [(0, 1.6), (1.6, 3.2), (3.2, 4.8)]]
 
 
@@ -88,46 +88,46 @@ def test_a_file_changed_since_is_refused(tmp_path: Path) -> None:
     path = write_scenes(tmp_path / "v.mp4", [k / 25 for k in range(10)], cuts=[])
     changed = video_row(path) | {"source_version": "1-1"}
     with pytest.raises(MediaError, match="CHANGED"):
-        transnet_stage.windows(changed, lambda function, *args: function(*args), ENV)
+        split.transnet_windows(changed, lambda function, *args: function(*args), ENV)
 
 
 def test_the_crop_comes_off_a_scene_before_it_is_strided() -> None:
-    found = transnet_stage.spans(row(), at(even(750), [625]), Params(method="transnetv2"))
+    found = split.transnet_spans(row(), at(even(750), [625]), Params(method="transnetv2"))
     assert times_of(found) == [(0.5, 10.5), (10.5, 20.5), (20.5, 24.5), (25.5, 29.5)]
 
 
 def test_truncate_keeps_the_beginning_of_a_long_scene() -> None:
-    found = transnet_stage.spans(row(), at(even(750), [625]), Params(method="transnetv2", max_length_mode="truncate"))
+    found = split.transnet_spans(row(), at(even(750), [625]), Params(method="transnetv2", max_length_mode="truncate"))
     assert times_of(found) == [(0.5, 10.5), (25.5, 29.5)]
 
 
 def test_frames_within_a_transition_are_in_no_span() -> None:
     answers = at(even(200), [*range(100, 111)])
-    assert times_of(transnet_stage.spans(row(), answers, params())) == [(0, 4.0), (4.4, 8.0)]
+    assert times_of(split.transnet_spans(row(), answers, params())) == [(0, 4.0), (4.4, 8.0)]
 
 
 def test_a_video_without_a_transition_is_one_scene() -> None:
-    assert times_of(transnet_stage.spans(row(), at(even(100), []), params())) == [(0, 4.0)]
+    assert times_of(split.transnet_spans(row(), at(even(100), []), params())) == [(0, 4.0)]
 
 
 @pytest.mark.parametrize("cuts", [[], [*range(1, 101)]])
 def test_a_video_without_scenes_is_none_if_so_asked(cuts: list[int]) -> None:
     with pytest.raises(MediaError, match="TOO_SHORT"):
-        transnet_stage.spans(row(), at(even(100), cuts), params(entire_scene_as_clip=False))
+        split.transnet_spans(row(), at(even(100), cuts), params(entire_scene_as_clip=False))
 
 
 def test_limit_clips_caps_them() -> None:
-    assert len(transnet_stage.spans(row(), at(even(200), [50, 100, 150]), params(limit_clips=2))) == 2
+    assert len(split.transnet_spans(row(), at(even(200), [50, 100, 150]), params(limit_clips=2))) == 2
 
 
 def test_a_scene_shorter_than_the_least_is_dropped() -> None:
-    assert times_of(transnet_stage.spans(row(), at(even(200), [100, 110]), params())) == [(0, 4.0), (4.4, 8.0)]
+    assert times_of(split.transnet_spans(row(), at(even(200), [100, 110]), params())) == [(0, 4.0), (4.4, 8.0)]
 
 
 def test_the_threshold_decides() -> None:
     answers = at(even(200), [100])
-    assert len(transnet_stage.spans(row(), answers, params(transnetv2_threshold=0.89))) == 2
-    assert len(transnet_stage.spans(row(), answers, params(transnetv2_threshold=0.91))) == 1
+    assert len(split.transnet_spans(row(), answers, params(transnetv2_threshold=0.89))) == 2
+    assert len(split.transnet_spans(row(), answers, params(transnetv2_threshold=0.91))) == 1
 
 
 def test_effort_changes_no_fingerprint_and_the_threshold_does() -> None:
