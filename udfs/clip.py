@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -90,7 +93,7 @@ def cut(row: Row, params: Params, env: Env) -> list[Row]:
     spans = sorted(row["spans"], key=lambda span: (span["start_s"], span["end_s"]))
     done = []
     if params.mode == "copy" or params.copy_if_exact:
-        done = [found for span in spans if (found := _copied(path, span, row, params, env)) is not None]
+        done = _copied_clips(path, spans, row, params, env)
     over = {done_row.get("clip_id") or done_row[batching.FAILURE[0]] for done_row in done}
     left = [span for span in spans if span["clip_id"] not in over]
     return done + (_transcoded(path, left, row, params, env) if left else [])
@@ -136,31 +139,64 @@ def _finished(take: transcode.Take, path: AnyPath, video: Video, row: Row, param
     return done | {"encoder": take.params.encoder, "exact": True} | take.writer.picture_facts()
 
 
-def _copied(path: AnyPath, span: Row, row: Row, params: Params, env: Env) -> Row | None:
-    """The row of a span that is cut without decoding; None if it has to be transcoded."""
+def _copied_clips(path: AnyPath, spans: list[Row], row: Row, params: Params, env: Env) -> list[Row]:
+    """The rows of the spans that are cut without decoding; those that have to be transcoded are left out.
+
+    All clips share two open containers, one for the picture and one for the sound: to open a video of hours takes longer than
+    to copy a clip of it.
+    """
+    clips = list[Row]()
+    left = deque(spans)
+    while left:  # a span that fails may leave a container anywhere: the next one opens the file anew
+        try:
+            with _open_inputs(path, row, params, env) as inputs:
+                has_failed = False
+                while left and not has_failed:
+                    clip, has_failed = _copied_clip(inputs, path, left.popleft(), row, params, env)
+                    clips += [clip] if clip else []
+        except MediaError as e:
+            return clips + ([] if params.copy_if_exact else [batching.failure(span["clip_id"], e) for span in left])
+    return clips
+
+
+@contextmanager
+def _open_inputs(path: AnyPath, row: Row, params: Params, env: Env) -> Iterator[tuple[Video, Video | None]]:
+    """The video, opened for its picture and, if its sound is kept, once more for that."""
+    timing = timeline.timing_of(row)
+    with ExitStack() as opened:
+        video = opened.enter_context(container.open_video(path, env.limits, timing=timing))
+        has_sound = params.audio == "keep" and len(video.container.streams.audio) > 0
+        yield video, opened.enter_context(container.open_video(path, env.limits, timing=timing)) if has_sound else None
+
+
+def _copied_clip(
+    inputs: tuple[Video, Video | None], path: AnyPath, span: Row, row: Row, params: Params, env: Env
+) -> tuple[Row | None, bool]:
+    """The row of a span that is cut without decoding, None if it has to be transcoded, and whether anything failed."""
     falls_back = params.copy_if_exact  # to transcoding
     start_s = span["start_s"] - (span.get("held_s") or 0.0)
-    timing = timeline.timing_of(row)
+    video, sound_source = inputs
     try:
-        with container.open_video(path, env.limits, timing=timing) as video:
-            found = stream_copy.find(video, start_s, span["end_s"], params.copy_reach_s)
-            stream_copy.check(found, _expected(span, video), env.limits)
-            sound = _sound(path, video, found.start_s, found.end_s, row, params)
+        found = stream_copy.find(video, start_s, span["end_s"], params.copy_reach_s)
+        stream_copy.check(found, _expected(span, video), env.limits)
+        sound = _sound(path, video, found.start_s, found.end_s, row, params)
     except MediaError as e:
-        return None if falls_back else batching.failure(span["clip_id"], e)
+        return (None if falls_back else batching.failure(span["clip_id"], e)), True
     if falls_back and not found.exact:
-        return None
-    picture = stream_copy.picture(path, found, start_s, params.copy_reach_s, env.limits, timing)
+        return None, False
+    picture = stream_copy.picture(video, found, start_s, params.copy_reach_s)
+    sound = replace(sound, source=sound_source) if sound else None
     try:
         done = _placed(span, row, picture, sound, env) | {"encoder": "copy", "exact": found.exact}
         done |= {"is_hdr": row.get("is_hdr"), "picture_warning": None}
     except (av.error.FFmpegError, ValueError) as e:
         if isinstance(e, OSError | MemoryError):
             raise
-        return None if falls_back else batching.failure(span["clip_id"], MediaError("UNSUPPORTED", f"mp4 takes no copy: {e}"))
+        refused = MediaError("UNSUPPORTED", f"mp4 takes no copy: {e}")
+        return (None if falls_back else batching.failure(span["clip_id"], refused)), True
     if (row.get("rotation") or 0) % 180:
         done |= {"width": done["height"], "height": done["width"]}
-    return done
+    return done, False
 
 
 def _placed(span: Row, row: Row, picture: mux.Picture, sound: mux.Sound | None, env: Env) -> Row:

@@ -83,6 +83,7 @@ def packets(source: Video, stretch: Stretch, out: OutputContainer, way: Way, cov
         measure(source, stretch, coverage)
         return iter(())
     soundtrack.name_layout(stream)
+    stream.codec_context.flush_buffers()  # the source may have given an earlier stretch
     copyable = stream.codec_context.codec.canonical_name in COPYABLE
     if way == "copy" and not copyable:
         raise UnfitError(f"mp4 does not hold {stream.codec_context.codec.canonical_name}")

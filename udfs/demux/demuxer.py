@@ -36,6 +36,7 @@ class Video:
     num_shown: int = 0  # packets decoded so far whose frames are shown
     num_hidden: int = 0  # packets decoded so far whose frames an edit list hides
     decoded: list[tuple[int, int]] | None = None  # time and duration of each packet in `num_shown`, in ticks; None: not recorded
+    is_read: bool = False  # whether packets have been read, so that the first ones come only after a rewind
     zero_s: float | None = None  # the time stamp of the first shown frame, once it has been decoded
 
     @property
@@ -137,6 +138,7 @@ def demux(video: Video, *streams: VideoStream | AudioStream) -> Iterator[Packet[
         while True:
             with suppress(IndexError):  # PyAV's answer to another stream that begins midway: go on behind its first packet
                 for packet in video.container.demux(*streams):
+                    video.is_read = True
                     beat()
                     yield packet
                 return
@@ -154,6 +156,8 @@ def packets_from(video: Video, at_s: float) -> Iterator[Packet[VideoStream]]:
     if video.timing.breaks:  # no seek works across breaks; reading packets costs a hundredth of decoding them
         rewind(video)
         return _from_key(packets(video), (at_s + video.start_s) / float(video.stream.time_base or 1))
+    if at_s <= 0 and video.is_read:
+        rewind(video)
     try:
         if at_s > 0:
             stamp = int((at_s + video.start_s) / (video.stream.time_base or 1))

@@ -17,6 +17,7 @@ from udfs.audio import audio_writer, soundtrack
 from udfs.audio.audio_writer import Way
 from udfs.core.heartbeat import beat
 from udfs.core.limits import Limits
+from udfs.demux.demuxer import Video
 from udfs.demux.timeline import Timing
 from udfs.storage.remote_file import AnyPath
 from udfs.video import container, mp4_writer
@@ -36,6 +37,7 @@ class Sound:
     path: AnyPath
     stretch: audio_writer.Stretch
     timing: Timing
+    source: Video | None = None  # the same file, open already; else it is opened for each attempt
 
 
 @dataclass
@@ -63,6 +65,7 @@ def write(target: str, picture: Picture, sound: Sound | None, limits: Limits) ->
             _write_with(track, target, picture, limits)
         except (av.error.FFmpegError, audio_writer.UnfitError, ValueError) as e:
             problem = " ".join(str(e).split())
+            sound = replace(sound, source=None)  # reading may have failed anywhere in it
         else:
             return track.coverage.warning
     _write(target, picture, limits)
@@ -78,7 +81,7 @@ def _write_with(track: _Track, target: str, picture: Picture, limits: Limits) ->
 
 
 def _from_start(sound: Sound) -> Sound:
-    return replace(sound, stretch=replace(sound.stretch, by_seek=False))
+    return replace(sound, stretch=replace(sound.stretch, by_seek=False), source=None)
 
 
 def _loss(sound: Sound, problem: str, limits: Limits) -> str | None:
@@ -142,7 +145,7 @@ def _write(target: str, picture: Picture, limits: Limits, track: _Track | None =
         tracks: list[Iterable[Packet[Any]]] = [_onto(packets, stream)]
         if track is not None:
             sound = track.sound
-            source = opened.enter_context(container.open_video(sound.path, limits, timing=sound.timing))
+            source = sound.source or opened.enter_context(container.open_video(sound.path, limits, timing=sound.timing))
             tracks.append(audio_writer.packets(source, sound.stretch, out, track.way, track.coverage))
         for packet in heapq.merge(*tracks, key=_decode_time):
             beat()

@@ -1,4 +1,4 @@
-"""A span of a video -> its coded packets from a key frame on, and whether they show exactly that span."""
+"""Cut a span without decoding: its coded packets from a key frame on, and whether they show exactly that span."""
 
 from __future__ import annotations
 
@@ -15,9 +15,6 @@ from udfs.core.errors import MediaError
 from udfs.core.limits import Limits, Tally
 from udfs.demux.demuxer import Video, packets_from
 from udfs.demux.timeline import BOUNDARY_TOLERANCE_S as TOLERANCE_S
-from udfs.demux.timeline import Timing
-from udfs.storage.remote_file import AnyPath
-from udfs.video import container
 from udfs.video.mux import Picture
 
 REORDER_S = 1.0  # no B-frame lies further from where it is shown
@@ -88,8 +85,10 @@ def find(video: Video, start_s: float, end_s: float, reach_s: float) -> Cut:
 def _last(seen: list[_Seen], first: int, end_s: float) -> int:
     """The packet up to which no frame is missing between the first and the last shown one."""
     last = max(i for i, s in enumerate(seen) if s.at_s < end_s - TOLERANCE_S)
-    while (more := max(i for i, s in enumerate(seen) if s.pts <= max(r.pts for r in seen[first : last + 1]))) > last:
-        last = more
+    latest_pts = max(s.pts for s in seen[first : last + 1])
+    while behind := [i for i in range(last + 1, len(seen)) if seen[i].pts <= latest_pts]:
+        latest_pts = max(latest_pts, *(s.pts for s in seen[last + 1 : behind[-1] + 1]))
+        last = behind[-1]
     return last
 
 
@@ -98,17 +97,16 @@ def check(cut: Cut, expected: int, limits: Limits) -> None:
     Tally(frames=len(cut.pts), corrupt=cut.corrupt).check(expected, limits)
 
 
-def picture(path: AnyPath, cut: Cut, start_s: float, reach_s: float, limits: Limits, timing: Timing) -> Picture:
-    """The packets of a cut that `find` made for the same `start_s` and `reach_s`."""
+def picture(video: Video, cut: Cut, start_s: float, reach_s: float) -> Picture:
+    """The packets of a cut that `find` made of the same open video for the same `start_s` and `reach_s`."""
 
     @contextmanager
-    def opened() -> Iterator[tuple[VideoStream, Iterator[Packet[VideoStream]]]]:
-        with container.open_video(path, limits, timing=timing) as video:
-            demuxed = _nonempty_packets(video, start_s - reach_s)
-            run = islice(demuxed, cut.first, cut.first + len(cut.pts) + len(cut.dropped))
-            yield video.stream, _shifted((packet for i, packet in enumerate(run) if i not in cut.dropped), cut)
+    def copied() -> Iterator[tuple[VideoStream, Iterator[Packet[VideoStream]]]]:
+        demuxed = _nonempty_packets(video, start_s - reach_s)
+        run = islice(demuxed, cut.first, cut.first + len(cut.pts) + len(cut.dropped))
+        yield video.stream, _shifted((packet for i, packet in enumerate(run) if i not in cut.dropped), cut)
 
-    return opened
+    return copied
 
 
 def _shifted(packets: Iterator[Packet[VideoStream]], cut: Cut) -> Iterator[Packet[VideoStream]]:
