@@ -1,11 +1,12 @@
-# make demo: the main job on real footage · make test · make lint · make bench · make bench-dedup
+# make demo: the main job on real footage · make test · make lint · make bench · make bench-dedup · make release
 # Each makes .venv by itself where it is missing. PYTHON picks the interpreter to make it with.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-all lint bench bench-dedup test-files test-cluster test-s3 test-kill test-nights test-exports test-upkeep test-airflow tiny-models clean
+.PHONY: demo test test-all lint bench bench-dedup test-files test-cluster test-s3 test-kill test-nights test-exports test-upkeep test-airflow tiny-models update-constraints release clean
 
 demo: $(VENV)/demo | java
 	$(BIN)/python -m jobs.demo
@@ -71,17 +72,38 @@ $(VENV)/made:
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 
-$(VENV)/demo: $(VENV)/made pyproject.toml
-	$(BIN)/pip install --quiet --editable '.[demo]'
+$(VENV)/demo: $(VENV)/made pyproject.toml constraints.txt
+	$(INSTALL) --editable '.[demo]'
 	touch $@
 
-$(VENV)/bench: $(VENV)/dev pyproject.toml
-	$(BIN)/pip install --quiet --editable '.[bench]'
+$(VENV)/bench: $(VENV)/dev pyproject.toml constraints.txt
+	$(INSTALL) --editable '.[bench]'
 	touch $@
 
-$(VENV)/dev: $(VENV)/made pyproject.toml
-	$(BIN)/pip install --quiet --editable '.[dev,demo,models]'
+$(VENV)/dev: $(VENV)/made pyproject.toml constraints.txt
+	$(INSTALL) --editable '.[dev,demo,models]'
 	touch $@
+
+# The newest versions of everything that pyproject.toml allows, in an environment of their own; run the tests before you commit.
+update-constraints:
+	rm -rf build/constraints && $(PYTHON) -m venv build/constraints
+	build/constraints/bin/pip install --quiet --editable '.[dev,demo,models,bench,release]'
+	{ echo '# The versions that were tested: `make update-constraints` renews them.'; \
+	  build/constraints/bin/pip freeze --exclude-editable | LC_ALL=C sort -f; } > constraints.txt
+
+# The wheel and the sdist of the version in pyproject.toml, checked; the wheel runs in an environment without the checkout. Then the tag.
+release: $(VENV)/made
+	git diff --quiet HEAD || { echo "make release: commit your changes first"; exit 1; }
+	rm -rf dist build/release && mkdir -p build/release
+	$(INSTALL) --editable ".[release]"
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/twine check --strict dist/*
+	$(PYTHON) -m venv build/release/venv
+	build/release/venv/bin/pip install --quiet --constraint constraints.txt "$$(ls dist/*.whl)[demo]"
+	cd build/release && venv/bin/reelmill --version && venv/bin/python -m jobs.demo
+	git tag --annotate "v$$($(BIN)/python -c 'import tomllib; print(tomllib.load(open("pyproject.toml", "rb"))["project"]["version"])')" \
+	  --message "$$(build/release/venv/bin/reelmill --version)"
+	@echo "tagged; push it with git push --tags, and dist/ with twine upload"
 
 $(VENV)-airflow/made: $(VENV)/made pyproject.toml
 	$(PYTHON) -m venv $(VENV)-airflow
