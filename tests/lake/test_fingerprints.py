@@ -1,0 +1,94 @@
+"""Fingerprints are the same in every version of the code: an output made before is a finished run after."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jobs.config.settings import Settings, load
+from jobs.lake.fingerprints import RECIPES, fingerprint
+
+ALWAYS = {
+    "ingest": "367c6c4bcec0d5fe",
+    "split": "6d5c0b9000a8ae2b",
+    "clip": "76fe54df5faf8a94",
+    "analyze": "0ea6636d44635223",
+    "copies": "b4a69fe12257dd06",
+    "export": "52147b6d0dddfb51",
+    "maintain": "039acbbb6542a2a2",
+    "takedown": "5f083c85779b5c00",
+}
+DEFAULT = ALWAYS | {
+    "aesthetic": "db2a9c69628f9de4",
+    "embed": "3de6f2e14b177257",
+    "dedup": "ed818a5023f53542",
+    "filter": "afcae26288fb1abe",
+    "caption": "ba45f751aa05fd92",
+    "enhance": "c233b78cf48632d1",
+    "align": "829b1c95145c5261",
+}
+TINY = ALWAYS | {
+    "aesthetic": "8bc6247342ffa79a",
+    "embed": "55e7c2ca2f4239e5",
+    "dedup": "2fb580be4c122254",
+    "filter": "d82443d1c036816a",
+    "caption": "67f138cc13e519a7",
+    "enhance": "ae1367d32ebe4f9a",
+    "align": "5b70d01917b2f142",
+}
+GPU = ALWAYS | {
+    "split": "c043d81736a2f9fe",
+    "aesthetic": "db2a9c69628f9de4",
+    "embed": "476f3bafc016b5da",
+    "dedup": "e99733b4166d243b",
+    "filter": "cfe8b169290f5c89",
+    "caption": "ec4490e0acf71da9",
+    "enhance": "046bdb03e6d2fc19",
+    "align": "e99ed8494eb70a95",
+}
+ENDPOINT = DEFAULT | {"caption": "f1bf71ab5b9682c6", "enhance": "78cfcc10b33fcf35", "align": "111faf097de86bbb"}
+ENDPOINT_SETTINGS = [
+    *("caption.engine=openai", "caption.model_variant=m", "caption.sampling.seed=3"),
+    *("caption.generate_stage2_caption=true", "enhance.engine=openai", "enhance.model_variant=m"),
+]
+
+
+def fingerprints(settings: Settings) -> dict[str, str]:
+    """The fingerprint of every stage."""
+    return {stage: fingerprint(stage, settings) for stage in RECIPES}
+
+
+@pytest.mark.parametrize(
+    ("files", "overrides", "expected"),
+    [
+        ([], [], DEFAULT),
+        (["conf/tiny.toml"], [], TINY),
+        (["conf/gpu.toml"], [], GPU),
+        ([], ENDPOINT_SETTINGS, ENDPOINT),
+    ],
+    ids=["default", "tiny", "gpu", "endpoint"],
+)
+def test_every_stage_keeps_its_fingerprint(
+    files: list[str], overrides: list[str], expected: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [str(Path(name).resolve()) for name in files]
+    monkeypatch.chdir(tmp_path)  # a model's folder that is there counts by its contents: here is none
+    assert fingerprints(load(paths, overrides)) == expected
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["caption.prompt_text=Say more", "caption.fp8=true", "caption.sampling.seed=1", "caption.stage2_prompt_text=More"],
+)
+def test_a_setting_that_changes_captions_changes_their_fingerprint(override: str) -> None:
+    changed = fingerprints(load([], [override]))
+    assert {stage for stage, value in changed.items() if value != DEFAULT[stage]} == {"caption", "enhance", "align"}
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["caption.caption_batch_size=1", "caption.endpoint.concurrency=1", "enhance.resources.cpus=2"],
+)
+def test_a_setting_that_only_changes_the_cost_does_not(override: str) -> None:
+    assert fingerprints(load([], [override])) == DEFAULT
