@@ -13,7 +13,7 @@ from jobs.flow.stage import Stage, run_alone
 from jobs.lake.history import Counts
 from jobs.lake.run import Run
 from udfs import embed
-from udfs.models.checkpoints import MissingModelError
+from udfs.models.registry import MissingModelError
 
 
 def _inputs(run: Run) -> DataFrame:

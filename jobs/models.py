@@ -1,4 +1,4 @@
-"""models: the hub's pinned checkpoints -> local folders; without Spark"""
+"""models: list, fetch and verify the models that stages use; runs without Spark"""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import replace
 
 from jobs import cli
 from jobs.config.settings import Settings
-from udfs.models import checkpoints, hub
-from udfs.models.checkpoints import KNOWN, MissingModelError, Params
+from udfs.models import checkpoints, hub, registry
+from udfs.models.registry import KNOWN, Checkpoint, MissingModelError, Params
 
 
 def without_spark(options: argparse.Namespace, settings: Settings) -> int:
-    """List the known models, or fetch or check some; the exit status."""
+    """List the known models, fetch some, or verify those that were fetched; returns the exit status."""
     params = replace(settings.models, dir=options.dir or settings.models.dir)
     if options.fetch:
         return fetch(options.fetch, params)
@@ -25,50 +25,50 @@ def without_spark(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def fetch(names: list[str], params: Params) -> int:
-    """Fetch what is not there, one after the other; no name is tried before all of them are known."""
-    for name, found in [(name, _on_hub(name)) for name in names]:
+    """Fetch the models that are missing, one after the other, once all names are known to be valid."""
+    for name, model in [(name, _checkpoint(name)) for name in names]:
         try:
-            new = hub.fetch(found, params)
+            fetched = hub.fetch(model, params)
         except MissingModelError as e:
             print(f"reelmill: {e}", file=sys.stderr)
             return 1
-        print(f"{name}: {'fetched into' if new else 'was in'} {checkpoints.place(found, params)}")
+        print(f"{name}: {'fetched into' if fetched else 'was already in'} {checkpoints.fetched_folder(model, params)}")
     return 0
 
 
 def check(params: Params) -> int:
-    """Read every fetched file again and tell what differs from when it came."""
-    folders = sorted(path.parent for path in checkpoints.root(params).glob(f"*/*/{checkpoints.INDEX}"))
-    wrong = {folder: checkpoints.verify(folder) for folder in folders}
-    for folder, lines in wrong.items():
+    """Read every fetched file again and print how it differs from what was fetched."""
+    folders = sorted(path.parent for path in checkpoints.models_folder(params).glob(f"*/*/{checkpoints.INDEX}"))
+    differences = {folder: checkpoints.verify(folder) for folder in folders}
+    for folder, lines in differences.items():
         name = f"{folder.parent.name}/{folder.name}"
-        print("\n".join(f"{name}: {line}" for line in lines) if lines else f"{name}: as fetched")
+        print("\n".join(f"{name}: {line}" for line in lines) if lines else f"{name}: unchanged")
     if not folders:
         print(f"no models in {params.dir}")
-    return 1 if any(wrong.values()) else 0
+    return 1 if any(differences.values()) else 0
 
 
 def listing(params: Params) -> str:
-    """The known models, a line each."""
+    """The known models, one per line."""
     rows = [
-        (name, "present" if checkpoints.present(found, params) else "-", f"{found.repo}@{found.revision[:7]}", _about(found))
-        for name, found in KNOWN.items()
+        (name, "present" if checkpoints.is_fetched(model, params) else "-", f"{model.repo}@{model.revision[:7]}", _about(model))
+        for name, model in KNOWN.items()
     ]
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     return "\n".join("  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[3]]) for row in rows)
 
 
-def _on_hub(name: str) -> checkpoints.Checkpoint:
-    if checkpoints.is_local(name):
-        raise cli.UsageError(f"{name} is a folder here, and used as it is: {os.path.abspath(name)}")
+def _checkpoint(name: str) -> Checkpoint:
+    if registry.is_local(name):
+        raise cli.UsageError(f"{name} is a local folder and needs no fetching: {os.path.abspath(name)}")
     try:
-        return checkpoints.checkpoint(name)
+        return registry.checkpoint(name)
     except MissingModelError as e:
         raise cli.UsageError(str(e)) from e
 
 
-def _about(found: checkpoints.Checkpoint) -> str:
-    return found.about + ("; runs code of its own" if found.remote_code else "")
+def _about(model: Checkpoint) -> str:
+    return model.about + ("; runs Python code of its own" if model.remote_code else "")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from jobs.config.settings import Settings
 from jobs.lake.run import Run
 from udfs.core.gpu_device import Task, device
 from udfs.models import text_match
-from udfs.models.checkpoints import MissingModelError
+from udfs.models.registry import MissingModelError
 from udfs.similarity import topk
 
 Vector = npt.NDArray[np.float32]
@@ -63,7 +63,7 @@ def _of_text(run: Run, vectors: DataFrame, text: str) -> tuple[str, Vector]:
     settings = run.settings
     try:
         on = device(Task(), 0, settings.models.device)
-        found = text_match.read(text, some["model"], replace(settings.embed, num_frames=None), settings.models, on)
+        found = text_match.text_vector(text, some["model"], replace(settings.embed, num_frames=None), settings.models, on)
     except MissingModelError as e:
         raise cli.UsageError(f"--text: the vectors here are of {some['model']}: {e}") from e
     if len(found) != len(some["vector"]):

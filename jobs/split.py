@@ -11,7 +11,7 @@ from jobs.lake.history import Counts
 from jobs.lake.run import Run
 from udfs import split
 from udfs.core.task_resources import Resources
-from udfs.models.checkpoints import MissingModelError
+from udfs.models.registry import MissingModelError
 
 STAGE = Stage(
     "split",

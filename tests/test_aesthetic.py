@@ -31,11 +31,11 @@ from udfs import aesthetic
 from udfs.aesthetic import Params
 from udfs.core.errors import MediaError
 from udfs.frames.extract import Pictures
-from udfs.models import checkpoints
-from udfs.models.checkpoints import MissingModelError
+from udfs.models import checkpoints, registry
+from udfs.models.registry import MissingModelError
 from udfs.runtime.batching import COST, FAILURE, GPU_COST, Env, Row
 
-ENV = Env(media_root="unused", fingerprint="f" * 16, models=checkpoints.Params(device="cpu"))
+ENV = Env(media_root="unused", fingerprint="f" * 16, models=registry.Params(device="cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def published(pictures: Pictures, params: Params) -> list[float]:
 def test_a_clip_is_scored_as_the_library_scores_its_frames(tmp_path: Path, params: Params) -> None:
     path = write_numbered(tmp_path / "a.mp4", cuts=[30])
     row = scored([clip(path)], params).loc["a"]
-    frames = aesthetic.look(str(path), 1.0, ENV)
+    frames = aesthetic.decode(str(path), 1.0, ENV)
     assert frames.shape[:2] == (3, 224)  # 2 s at 1 fps: the first, the middle and the last frame
     assert row["frame_scores"] == pytest.approx(published(frames, params), abs=1e-4)
     assert len(set(row["frame_scores"])) == 3
@@ -98,7 +98,7 @@ def test_batches_that_cross_clips_give_each_its_own_scores(tmp_path: Path, param
 def test_the_proxy_is_read_where_there_is_one(tmp_path: Path, params: Params) -> None:
     path, proxy = write_numbered(tmp_path / "a.mp4"), write_numbered(tmp_path / "p.mp4", first=900)
     row = scored([clip(path, proxy_uri=str(proxy))], params).loc["a"]
-    assert row["frame_scores"] == pytest.approx(published(aesthetic.look(str(proxy), 1.0, ENV), params), abs=1e-4)
+    assert row["frame_scores"] == pytest.approx(published(aesthetic.decode(str(proxy), 1.0, ENV), params), abs=1e-4)
 
 
 def test_the_rate_is_a_setting(tmp_path: Path, params: Params) -> None:
@@ -118,7 +118,7 @@ def test_a_batch_holds_the_tables_columns_and_a_broken_clip_fails_alone(tmp_path
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_stays_near(dtype: Any, tmp_path: Path, params: Params) -> None:
-    frames = list(aesthetic.look(str(write_numbered(tmp_path / "a.mp4")), 1.0, ENV))
+    frames = list(aesthetic.decode(str(write_numbered(tmp_path / "a.mp4")), 1.0, ENV))
     exact, half = (aesthetic.load(params.model, params.head, kind, "cpu")(frames) for kind in ("float32", dtype))
     assert np.concatenate(half) == pytest.approx(np.concatenate(exact), abs=0.5)
     assert not np.array_equal(half, exact)
@@ -126,7 +126,7 @@ def test_half_precision_stays_near(dtype: Any, tmp_path: Path, params: Params) -
 
 def test_a_head_saved_by_torch_gives_the_same(tmp_path: Path, params: Params) -> None:
     torch.save(load_file(f"{params.head}/model.safetensors"), tmp_path / "sac+logos+ava1-l14-linearMSE.pth")
-    frames = list(aesthetic.look(str(write_numbered(tmp_path / "a.mp4")), 1.0, ENV))
+    frames = list(aesthetic.decode(str(write_numbered(tmp_path / "a.mp4")), 1.0, ENV))
     one, other = (aesthetic.load(params.model, head, "float32", "cpu")(frames) for head in (params.head, str(tmp_path)))
     assert np.array_equal(one, other)
 
@@ -148,7 +148,7 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path: Path, params: Params) -> N
 @pytest.mark.parametrize(
     ("head", "said"),
     [
-        (lambda folder: tiny.aesthetic_mlp(folder, width=48), "is for vectors of 48, .* gives 32"),
+        (lambda folder: tiny.aesthetic_mlp(folder, width=48), "takes vectors of 48, .* makes vectors of 32"),
         (tiny.clip, "holds no linear layers"),
         (lambda folder: folder.mkdir() or folder, "holds no weights"),
     ],
@@ -204,7 +204,7 @@ def test_the_stage_is_imported_without_torch() -> None:
 
 def test_a_model_that_is_not_there_stops_the_driver() -> None:
     with pytest.raises(MissingModelError, match="reelmill models --fetch aesthetic-mlp"):
-        aesthetic.check(Params(model="/tmp", head="aesthetic-mlp"), checkpoints.Params(dir="/nowhere"))
+        aesthetic.check(Params(model="/tmp", head="aesthetic-mlp"), registry.Params(dir="/nowhere"))
 
 
 def test_another_model_costs_new_scores_and_another_batch_size_does_not(params: Params, tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ import pytest
 from tests.support import tiny
 from udfs import align, embed
 from udfs.core.errors import MediaError
-from udfs.models import checkpoints, embedding_models
-from udfs.models.checkpoints import MissingModelError
+from udfs.models import embedding_models, registry
+from udfs.models.registry import MissingModelError
 from udfs.runtime.batching import COST, FAILURE, GPU_COST, Env, Row
 
 ENV = Env(media_root="unused", fingerprint="f" * 16)
-HERE = checkpoints.Params()
+HERE = registry.Params()
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_a_vector_of_another_kind_is_a_failure(said: list[float]) -> None:
 
 
 def test_a_model_of_pictures_only_is_refused() -> None:
-    with pytest.raises(MissingModelError, match=r"^descriptor cannot read texts; these can: [^\n]*clip"):
+    with pytest.raises(MissingModelError, match=r"^descriptor cannot encode texts; these can: [^\n]*clip"):
         align.check(embed.Params(), HERE)
 
 

@@ -28,12 +28,12 @@ from udfs.captioning.requests import Answer, Endpoint, Request, Sampling
 from udfs.core.errors import MediaError
 from udfs.core.task_resources import Resources
 from udfs.frames import windows
-from udfs.models import checkpoints
-from udfs.models.checkpoints import MissingModelError
+from udfs.models import checkpoints, registry
+from udfs.models.registry import MissingModelError
 from udfs.runtime.batching import COST, FAILURE, GPU_COST, Env, Row
 
 ENV = Env(media_root="unused", fingerprint="f" * 16)
-HERE = checkpoints.Params()
+HERE = registry.Params()
 SHORT = windows.Params(window_size=32, remainder_threshold=16)
 WORDS = 6
 LONG_ENOUGH = st.integers(4, 3000)
@@ -206,7 +206,7 @@ def test_a_row_has_every_column_and_counts_both_stages() -> None:
 
 def test_a_custom_prompt_is_named_and_asked(tmp_path: Path) -> None:
     row = finished(Answer("A boat.", None, None, "stop"), prompt_text="What floats?")
-    assert row["prompt"] == prompts.name("default", "What floats?")
+    assert row["prompt"] == prompts.prompt_name("default", "What floats?")
     assert (row["tokens_in"], row["tokens_out"]) == (None, None)
     [request] = requests_of(clip(write_numbered(tmp_path / "a.mp4", 20), 20), Settings(Params(prompt_text="What floats?")))
     assert request.prompt == "What floats?"
@@ -242,7 +242,7 @@ def test_thoughts_are_not_part_of_a_caption() -> None:
 )
 def test_what_cannot_run_is_said_in_one_line(params: Params, line: str, tmp_path: Path) -> None:
     with pytest.raises(MissingModelError, match=rf"^{line}[^\n]*$"):
-        caption.check(params, checkpoints.Params(dir=str(tmp_path)))
+        caption.check(params, registry.Params(dir=str(tmp_path)))
 
 
 def test_vllm_needs_a_gpu(model: str) -> None:

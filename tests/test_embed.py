@@ -17,8 +17,8 @@ from udfs import embed
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
 from udfs.frames import extract
-from udfs.models import checkpoints, embedding_models
-from udfs.models.checkpoints import MissingModelError
+from udfs.models import embedding_models, registry
+from udfs.models.registry import MissingModelError
 from udfs.runtime import batching
 from udfs.runtime.batching import COST, FAILURE, GPU_COST, Env, Row
 
@@ -39,7 +39,7 @@ def clip(path: Path, proxy: Path | None = None) -> Row:
 
 
 def test_a_clip_becomes_one_row_with_a_unit_vector(tmp_path: Path) -> None:
-    [row] = embed.described(clip(write_numbered(tmp_path / "a.mp4")), embed.Params(), ENV)
+    [row] = embed.describe(clip(write_numbered(tmp_path / "a.mp4")), embed.Params(), ENV)
     assert list(row) == embed.COLUMNS == [*KNOWN, "text_scores", "text_match"]
     assert (row["clip_id"], row["model"], row["dim"], row["num_frames"]) == ("a", "descriptor", 256, 16)
     assert np.linalg.norm(row["vector"]) == pytest.approx(1, abs=1e-6)
@@ -49,29 +49,29 @@ def test_the_proxy_is_read_where_there_is_one(tmp_path: Path) -> None:
     proxy = write_numbered(tmp_path / "p.mp4", first=500)
     whole = clip(write_numbered(tmp_path / "a.mp4"), proxy)
     assert (
-        embed.described(whole, embed.Params(), ENV)[0]["vector"] == embed.described(clip(proxy), embed.Params(), ENV)[0]["vector"]
+        embed.describe(whole, embed.Params(), ENV)[0]["vector"] == embed.describe(clip(proxy), embed.Params(), ENV)[0]["vector"]
     )
 
 
 def test_the_clip_is_read_where_no_proxy_is_named(tmp_path: Path) -> None:
     path, other = write_numbered(tmp_path / "a.mp4"), write_numbered(tmp_path / "b.mp4", first=700)
-    without, elsewhere = (embed.described(clip(p), embed.Params(), ENV)[0]["vector"] for p in (path, other))
+    without, elsewhere = (embed.describe(clip(p), embed.Params(), ENV)[0]["vector"] for p in (path, other))
     assert len(without) == 256
     assert without != elsewhere
 
 
 def test_a_proxy_that_is_gone_is_not_silently_replaced_by_the_clip(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="NOT_FOUND"):
-        embed.described(clip(write_numbered(tmp_path / "a.mp4"), tmp_path / "missing.mp4"), embed.Params(), ENV)
+        embed.describe(clip(write_numbered(tmp_path / "a.mp4"), tmp_path / "missing.mp4"), embed.Params(), ENV)
 
 
 def test_frames_that_a_short_clip_shows_again_count_once(tmp_path: Path) -> None:
-    [row] = embed.described(clip(write_numbered(tmp_path / "a.mp4", num_frames=5)), embed.Params(), ENV)
+    [row] = embed.describe(clip(write_numbered(tmp_path / "a.mp4", num_frames=5)), embed.Params(), ENV)
     assert row["num_frames"] == 5
 
 
 def test_as_many_frames_go_in_as_the_settings_say(tmp_path: Path) -> None:
-    [row] = embed.described(clip(write_numbered(tmp_path / "a.mp4")), embed.Params(num_frames=4), ENV)
+    [row] = embed.describe(clip(write_numbered(tmp_path / "a.mp4")), embed.Params(num_frames=4), ENV)
     assert row["num_frames"] == 4
 
 
@@ -186,7 +186,7 @@ def test_a_vector_that_cannot_be_used_is_a_failure(vector: list[float]) -> None:
         embed.finish({"clip_id": "a"}, [answer], embed.Params())
 
 
-def refusal(params: embed.Params, models: checkpoints.Params) -> str:
+def refusal(params: embed.Params, models: registry.Params) -> str:
     """The one line that the driver says."""
     with pytest.raises(MissingModelError) as caught:
         embed.check(params, models)
@@ -195,18 +195,18 @@ def refusal(params: embed.Params, models: checkpoints.Params) -> str:
 
 
 def test_what_a_model_cannot_do_is_said_on_the_driver(model: str, tmp_path: Path) -> None:
-    here = checkpoints.Params(dir=str(tmp_path))
-    assert "descriptor cannot read texts; these can: cosmos" in refusal(embed.Params(texts_to_verify=("a dog",)), here)
+    here = registry.Params(dir=str(tmp_path))
+    assert "descriptor cannot encode texts; these can: cosmos" in refusal(embed.Params(texts_to_verify=("a dog",)), here)
     assert "reelmill models --fetch clip" in refusal(embed.Params(model="clip"), here)
-    assert "no embedder" in refusal(embed.Params(model=str(tmp_path)), here)
+    assert "not an embedding model" in refusal(embed.Params(model=str(tmp_path)), here)
     embed.check(embed.Params(model=model, num_frames=3, texts_to_verify=("a dog",)), here)
     embed.check(embed.Params(), here)
 
 
 def test_a_models_own_code_runs_only_where_it_is_named(tmp_path: Path, clips: list[Row]) -> None:
     folder = str(tiny.cosmos(tmp_path / "cosmos"))
-    assert "models.remote_code" in refusal(embed.Params(model=folder), checkpoints.Params())
+    assert "models.remote_code" in refusal(embed.Params(model=folder), registry.Params())
     with pytest.raises(MissingModelError, match=r"models\.remote_code"):
         list(embed.rows([pd.DataFrame(clips[:1])], embed.Params(model=folder), ENV))
-    env = Env(media_root="unused", fingerprint="f" * 16, models=checkpoints.Params(remote_code=(folder,)))
+    env = Env(media_root="unused", fingerprint="f" * 16, models=registry.Params(remote_code=(folder,)))
     assert embedded(clips[:1], embed.Params(model=folder), env)["0"]["dim"] == 16

@@ -16,12 +16,12 @@ from udfs.captioning import prompts, requests
 from udfs.captioning.requests import Answer, Request, Sampling
 from udfs.core.errors import MediaError
 from udfs.enhance import Params, Told
-from udfs.models import checkpoints
-from udfs.models.checkpoints import MissingModelError
+from udfs.models import checkpoints, registry
+from udfs.models.registry import MissingModelError
 from udfs.runtime.batching import COST, FAILURE, GPU_COST, Env, Row
 
 ENV = Env(media_root="unused", fingerprint="f" * 16)
-HERE = checkpoints.Params()
+HERE = registry.Params()
 WORDS = 6
 
 
@@ -96,7 +96,8 @@ def finished(*texts: str) -> list[Row]:
 def test_a_row_has_every_column() -> None:
     [row] = finished("<think>hm</think> A red boat.")
     assert list(row) == enhance.COLUMNS
-    assert (row["enhanced_caption"], row["model"], row["prompt"]) == ("A red boat.", "m@1", prompts.name("default", "Mend it."))
+    assert row["prompt"] == prompts.prompt_name("default", "Mend it.")
+    assert (row["enhanced_caption"], row["model"]) == ("A red boat.", "m@1")
     assert (row["tokens_in"], row["tokens_out"], row["seconds"], row["checks"]) == (1, 2, 0.5, [])
 
 
@@ -121,7 +122,7 @@ def test_a_refused_request_fails_its_caption_alone() -> None:
 
 
 def test_what_cannot_run_is_said_in_one_line(tmp_path: Path) -> None:
-    nowhere = checkpoints.Params(dir=str(tmp_path))
+    nowhere = registry.Params(dir=str(tmp_path))
     with pytest.raises(MissingModelError, match=r"^qwen-lm .* fetch it with [^\n]+$"):
         enhance.check(Params(), nowhere)
     with pytest.raises(MissingModelError, match=r"enhance.engine = openai needs enhance\.endpoint\.base_url"):

@@ -150,7 +150,7 @@ def test_a_search_writes_nothing(clip_output: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.spark
 def test_what_cannot_be_searched_is_said_in_a_line(curated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = refused(curated, capsys, "--text", TEXT)
-    assert "descriptor cannot read texts; these can: cosmos-embed1-224p" in line
+    assert "descriptor cannot encode texts; these can: cosmos-embed1-224p" in line
     assert "--clip nobody: is not here" in refused(curated, capsys, "--clip", "nobody")
     assert "--text: says nothing" in refused(curated, capsys, "--text", " ")
     assert "no tables here" in refused(tmp_path, capsys, "--text", TEXT)
@@ -221,7 +221,7 @@ def test_a_question_must_be_one(tmp_path: Path, options: list[str]) -> None:
 
 def test_a_model_that_cannot_do_what_is_asked_stops_before_spark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for options, line in (
-        (["embed.texts_to_verify=['a dog']"], "embed.model: descriptor cannot read texts"),
+        (["embed.texts_to_verify=['a dog']"], "embed.model: descriptor cannot encode texts"),
         (["embed.model=clip", f"models.dir={tmp_path}"], "reelmill models --fetch clip"),
         (["embed.model=clop"], "did you mean clip"),
     ):

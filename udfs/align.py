@@ -1,4 +1,4 @@
-"""align: a clip's captions and its vector -> the cosine of each; the clip is not decoded again."""
+"""align: the cosine between each caption of a clip and the clip's vector, without decoding the clip again."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from schemas.alignments import TABLE
 from udfs import embed
 from udfs.captioning import prompts
 from udfs.core.errors import MediaError
-from udfs.models import checkpoints, embedding_models, text_match
-from udfs.models.checkpoints import MissingModelError
+from udfs.models import registry, text_match
 from udfs.runtime.batching import Env, Row
 from udfs.runtime.inference import Call, infer
 
@@ -22,11 +21,11 @@ Vector = text_match.Vector
 
 
 def rows(batches: Iterable[pd.DataFrame], params: embed.Params, env: Env) -> Iterator[pd.DataFrame]:
-    """Batches of clips with their captions and vectors to batches of alignments, one row a caption."""
+    """Batches of clips with their captions and vectors -> batches of alignments, one row per caption."""
     return infer(
         batches,
         prepare=prepare,
-        load=partial(text_match.reader, params.model, params, env.models),
+        load=partial(text_match.text_encoder, params.model, params, env.models),
         finish=finish,
         key="clip_id",
         columns=COLUMNS,
@@ -36,29 +35,26 @@ def rows(batches: Iterable[pd.DataFrame], params: embed.Params, env: Env) -> Ite
     )
 
 
-def check(params: embed.Params, models: checkpoints.Params) -> None:
-    """Refuse a model without a text side, or one that is not there or may not run, before Spark starts.
+def check(params: embed.Params, models: registry.Params) -> None:
+    """Find before Spark starts what would stop a worker.
 
     Raises:
-        MissingModelError: any of these.
+        MissingModelError: the model has no text side, is missing, or may not run.
     """
-    if params.model == embedding_models.DESCRIPTOR:
-        raise MissingModelError(text_match.cannot_read(params.model))
-    if not embedding_models.wants(checkpoints.allowed(params.model, models), params.num_frames).text:
-        raise MissingModelError(text_match.cannot_read(params.model))
+    text_match.check(params.model, params.num_frames, models)
 
 
 def prepare(row: Row, call: Call) -> Iterator[str]:
-    """The captions, the refined ones where there are any. Nothing is decoded, so `call` is not used."""
+    """The clip's captions, refined ones where there are any. Nothing is decoded, so `call` is not used."""
     for caption in row["captions"]:
-        yield prompts.bare(caption["stage2_caption"] or caption["caption"])
+        yield prompts.without_control_tokens(caption["stage2_caption"] or caption["caption"])
 
 
 def finish(row: Row, answers: list[Vector]) -> list[Row]:
-    """One row a caption.
+    """One row per caption.
 
     Raises:
-        MediaError: BAD_OUTPUT if a vector is no vector of the clip's kind.
+        MediaError: BAD_OUTPUT if a text's vector does not fit the clip's.
     """
     clip = np.array(row["vector"], np.float32)
     return [
@@ -66,19 +62,19 @@ def finish(row: Row, answers: list[Vector]) -> list[Row]:
             "clip_id": row["clip_id"],
             "start_frame": caption["start_frame"],
             "model": row["model"],
-            "alignment": cosine(clip, said),
+            "alignment": cosine(clip, text),
         }
-        for caption, said in zip(row["captions"], answers, strict=True)
+        for caption, text in zip(row["captions"], answers, strict=True)
     ]
 
 
-def cosine(clip: Vector, said: Vector) -> float | None:
-    """Of two vectors; None where one is of zeros: a clip that shows nothing.
+def cosine(clip: Vector, text: Vector) -> float | None:
+    """The cosine of two vectors; None if one is zero, as that of a clip of one gray.
 
     Raises:
-        MediaError: BAD_OUTPUT if they differ in length or hold a NaN.
+        MediaError: BAD_OUTPUT if they differ in length, or the text's is not finite.
     """
-    if clip.shape != said.shape or not np.isfinite(said).all():
-        raise MediaError("BAD_OUTPUT", f"{said.size} numbers of a text, {clip.size} of its clip, or one that is none")
-    lengths = float(np.linalg.norm(clip) * np.linalg.norm(said))
-    return float(clip @ said) / lengths if lengths else None
+    if clip.shape != text.shape or not np.isfinite(text).all():
+        raise MediaError("BAD_OUTPUT", f"the text's vector has {text.size} numbers, the clip's {clip.size}, or it is not finite")
+    lengths = float(np.linalg.norm(clip) * np.linalg.norm(text))
+    return float(clip @ text) / lengths if lengths else None

@@ -20,8 +20,8 @@ from udfs.core.errors import MediaError
 from udfs.core.task_resources import EFFORT, Resources
 from udfs.frames import extract, window_frames, windows
 from udfs.frames.windows import Window
-from udfs.models import checkpoints
-from udfs.models.checkpoints import MissingModelError
+from udfs.models import hub, registry
+from udfs.models.registry import MissingModelError
 from udfs.runtime.batching import Env, Row
 from udfs.runtime.inference import Call, infer
 
@@ -63,12 +63,12 @@ class Params:
     @field_validator("model_variant")
     @classmethod
     def _where(cls, name: str, info: ValidationInfo) -> str:
-        return name if info.data.get("engine") == "openai" else checkpoints.resolved(name)
+        return name if info.data.get("engine") == "openai" else registry.absolute_name(name)
 
     @field_validator("prompt_text", "stage2_prompt_text")
     @classmethod
     def _plain(cls, text: str) -> str:
-        if prompts.bare(text) != text:
+        if prompts.without_control_tokens(text) != text:
             raise ValueError("holds a control token, such as <|im_end|>")
         return text.strip()
 
@@ -142,7 +142,7 @@ def rows(batches: Iterable[pd.DataFrame], params: Settings, env: Env) -> Iterato
     )
 
 
-def check(params: Params, models: checkpoints.Params) -> None:
+def check(params: Params, models: registry.Params) -> None:
     """What would stop a worker, found before Spark starts.
 
     Raises:
@@ -151,7 +151,7 @@ def check(params: Params, models: checkpoints.Params) -> None:
     requests.check("caption", params.speech, models)
 
 
-def frame_step(speech: Speech, models: checkpoints.Params) -> int:
+def frame_step(speech: Speech, models: registry.Params) -> int:
     """The pixels of a token's side, of which a frame's sides are multiples: 28 for Qwen2.5-VL, 32 for Qwen3-VL.
 
     Raises:
@@ -161,7 +161,7 @@ def frame_step(speech: Speech, models: checkpoints.Params) -> int:
         return ENDPOINT_STEP
     from transformers import AutoConfig
 
-    folder, own_code = checkpoints.folder(speech.model, models), checkpoints.trusted(speech.model, models)
+    folder, own_code = hub.folder(speech.model, models), registry.may_run_code(speech.model, models)
     vision = getattr(AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=own_code), "vision_config", None)
     if vision is None:
         raise MissingModelError(f"{speech.model} reads text only: it cannot caption")
@@ -188,7 +188,7 @@ def prepare(row: Row, call: Call, params: Settings, step: int, env: Env) -> Iter
         yield Request(params.caption.prompt, video)
 
 
-def load(params: Params, speech: Speech, models: checkpoints.Params, device: str) -> Model:
+def load(params: Params, speech: Speech, models: registry.Params, device: str) -> Model:
     """The model of the settings: a function of a batch of windows."""
     return partial(describe, requests.load(speech, models, device), params)
 
@@ -199,7 +199,8 @@ def describe(engine: Engine, params: Params, requests: list[Request]) -> list[To
     first = engine.generate(requests)
     second: dict[int, Answer | MediaError] = {}
     if params.generate_stage2_caption:
-        told = {i: text for i, answer in enumerate(first) if isinstance(answer, Answer) and (text := prompts.spoken(answer.text))}
+        texts = {i: prompts.without_thoughts(answer.text) for i, answer in enumerate(first) if isinstance(answer, Answer)}
+        told = {i: text for i, text in texts.items() if text}
         again = [stage2(requests[i], text, params) for i, text in told.items()]
         second = dict(zip(told, engine.generate(again), strict=True)) if again else {}
     seconds = (time.monotonic() - started) / len(requests)
@@ -229,7 +230,7 @@ def _told(first: Answer | MediaError, second: Answer | MediaError | None, second
 
 def _caption(row: Row, window: Window, told: Told, params: Params, model: str) -> Row:
     said = [answer for answer in (told.first, told.second) if answer]
-    texts = [prompts.spoken(answer.text) for answer in said]
+    texts = [prompts.without_thoughts(answer.text) for answer in said]
     found = [c for a, text in zip(said, texts, strict=True) for c in quality_checks.checks(text, a.finish_reason, params.prompt)]
     if "empty" in found:
         raise MediaError("BAD_OUTPUT", f"the model said nothing of frames {window.start_frame} to {window.end_frame}")
@@ -238,7 +239,7 @@ def _caption(row: Row, window: Window, told: Told, params: Params, model: str) -
         "start_frame": window.start_frame,
         "end_frame": window.end_frame,
         "model": model,
-        "prompt": prompts.name(params.prompt_variant, params.prompt_text),
+        "prompt": prompts.prompt_name(params.prompt_variant, params.prompt_text),
         "caption": texts[0],
         "stage2_caption": texts[1] if len(texts) > 1 else None,
         "tokens_in": requests.total(answer.tokens_in for answer in said),

@@ -1,4 +1,4 @@
-"""embed: sampled frames of clips -> one unit vector a clip."""
+"""embed: one unit vector per clip, from frames sampled evenly over it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ from udfs.core.errors import MediaError
 from udfs.core.task_resources import EFFORT, Resources
 from udfs.frames import extract
 from udfs.frames.extract import Fit, Pictures, Times
-from udfs.models import checkpoints, copy_descriptor, embedding_models, text_match
-from udfs.models.checkpoints import MissingModelError
-from udfs.models.embedding_models import DESCRIPTOR, Dtype, Vectors
+from udfs.models import copy_descriptor, embedding_config, embedding_models, hub, registry, text_match
+from udfs.models.embedding_config import DESCRIPTOR, Dtype, Vectors
 from udfs.runtime import batching
 from udfs.runtime.batching import Env, Row
 from udfs.runtime.inference import Call, infer
@@ -36,53 +35,53 @@ class Params:
     """[embed]"""
 
     model: Annotated[
-        checkpoints.Name,
-        Field(description="descriptor: classical, finds near-copies; one of embedders.NAMES, a folder, or org/name@commit"),
+        registry.ModelName,
+        Field(description="descriptor: classical, finds near-copies; a known embedding model, a folder, or org/name@commit"),
     ] = DESCRIPTOR
     num_frames: Annotated[
-        int | None, Field(ge=1, le=256, description="a clip, evenly over all of it; by default what the model was made for")
+        int | None, Field(ge=1, le=256, description="frames per clip, spread evenly over it; by default the model's own number")
     ] = None
-    dtype: Annotated[Dtype, Field(description="of the weights; auto: float32 on a CPU, bfloat16 on a GPU")] = "auto"
+    dtype: Annotated[Dtype, Field(description="precision of the weights; auto: float32 on a CPU, bfloat16 on a GPU")] = "auto"
     texts_to_verify: Annotated[
-        tuple[str, ...], Field(description="how much each of these says of a clip is scored, the scores adding up to 1")
+        tuple[str, ...], Field(description="texts to score against each clip; the scores of a clip add up to 1")
     ] = ()
-    batch_size: Annotated[int, Field(ge=1, le=4096, json_schema_extra=EFFORT, description="clips that a model sees at once")] = 16
+    batch_size: Annotated[int, Field(ge=1, le=4096, json_schema_extra=EFFORT, description="clips per batch of the model")] = 16
     resources: Annotated[Resources, Field(json_schema_extra=EFFORT, description="what a task takes")] = Resources()
 
     @field_validator("model")
     @classmethod
-    def _known(cls, model: str) -> str:
-        known = (DESCRIPTOR, *embedding_models.NAMES)
+    def _check_model(cls, model: str) -> str:
+        known = (DESCRIPTOR, *embedding_config.NAMES)
         if model in known or "/" in model or "@" in model:
             return model
         close = get_close_matches(model, known, n=1, cutoff=0.4)
-        raise ValueError(f"no embedder; did you mean {close[0]}?" if close else f"no embedder; known are {', '.join(known)}")
+        raise ValueError("no embedding model; " + (f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"))
 
     @field_validator("texts_to_verify")
     @classmethod
-    def _distinct(cls, given: tuple[str, ...]) -> tuple[str, ...]:
-        if len({text.strip() for text in given} - {""}) < len(given):
-            raise ValueError("an empty text, or one twice")
-        return given
+    def _check_texts(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        if len({text.strip() for text in texts} - {""}) < len(texts):
+            raise ValueError("a text is empty or occurs twice")
+        return texts
 
 
 @plain(frozen=True)
 class Answer:
-    """What a model says of one clip."""
+    """A model's output for one clip."""
 
     vector: npt.NDArray[np.float32]
     dim: int  # of the model
-    num_frames: int  # distinct ones that it saw
-    read: Vectors | None  # the texts to verify
+    num_frames: int  # distinct frames that the model saw
+    text_vectors: Vectors | None  # of the texts to verify
 
 
 def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env) -> Iterator[pd.DataFrame]:
-    """Batches of clips to batches of embeddings, one row a clip."""
+    """Batches of clips -> batches of embeddings, one row per clip."""
     if params.model == DESCRIPTOR:
-        work = partial(described, params=params, env=env)
+        work = partial(describe, params=params, env=env)
         return batching.each(batches, work, key="clip_id", columns=COLUMNS, limits=env.limits)
-    folder = checkpoints.allowed(params.model, env.models)
-    wants = embedding_models.wants(folder, params.num_frames)
+    folder = hub.allowed(params.model, env.models)
+    wants = embedding_config.wants(folder, params.num_frames)
     return infer(
         batches,
         prepare=partial(prepare, num_frames=wants.num_frames, fit=wants.fit, env=env),
@@ -96,75 +95,75 @@ def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env) -> Iterator[
     )
 
 
-def check(params: Params, models: checkpoints.Params) -> None:
-    """What would stop a worker, found before Spark starts.
+def check(params: Params, models: registry.Params) -> None:
+    """Find before Spark starts what would stop a worker.
 
     Raises:
-        MissingModelError: the model is not there, may not run, takes another number of frames, or cannot read texts.
+        MissingModelError: the model is missing, may not run, takes another number of frames, or
+            has no text side for the texts to verify.
     """
-    reads = params.model != DESCRIPTOR
-    if reads:
-        checkpoints.check(params.model, models)
-        if checkpoints.is_local(params.model) or checkpoints.present(checkpoints.checkpoint(params.model), models):
-            reads = embedding_models.wants(checkpoints.folder(params.model, models), params.num_frames).text
-    if params.texts_to_verify and not reads:
-        raise MissingModelError(text_match.cannot_read(params.model))
+    if params.texts_to_verify:
+        text_match.check(params.model, params.num_frames, models)
+    elif params.model != DESCRIPTOR:
+        embedding_models.check(params.model, params.num_frames, models)
 
 
-def described(row: Row, params: Params, env: Env) -> list[Row]:
-    """The classical embedding of one clip, from its proxy if the row names one.
+def describe(row: Row, params: Params, env: Env) -> list[Row]:
+    """The row of one clip by the classical descriptor, from its proxy if the row has one.
 
     Raises:
-        MediaError: the file is not there, damaged or incomplete.
+        MediaError: the file is missing, damaged or incomplete.
     """
-    times, pictures = look(_uri(row), params.num_frames or NUM_FRAMES, extract.exactly(*copy_descriptor.SIZE), env)
+    times, pictures = decode(_uri(row), params.num_frames or NUM_FRAMES, extract.exactly(*copy_descriptor.SIZE), env)
     return [embedding(row, DESCRIPTOR, copy_descriptor.describe(pictures), len(np.unique(times)))]
 
 
 def prepare(row: Row, call: Call, num_frames: int, fit: Fit, env: Env) -> Iterator[tuple[int, Pictures]]:
-    """One clip's pictures, and how many of them differ in time, from its proxy if the row names one."""
-    times, pictures = call(look, _uri(row), num_frames, fit, env)
+    """One clip's frames and the number of distinct ones, from its proxy if the row has one."""
+    times, pictures = call(decode, _uri(row), num_frames, fit, env)
     yield len(np.unique(times)), pictures
 
 
-def look(uri: str, num_frames: int, fit: Fit, env: Env) -> tuple[Times, Pictures]:
-    """A clip's pictures, spread over all of it; `call` runs it in the sandbox."""
+def decode(uri: str, num_frames: int, fit: Fit, env: Env) -> tuple[Times, Pictures]:
+    """A clip's frames, spread evenly over it; `call` runs this in the sandbox."""
     return extract.even(access.own_path(uri, env.sources), num_frames, fit, env.limits)
 
 
 def load(folder: str, params: Params, device: str) -> Callable[[Sequence[tuple[int, Pictures]]], list[Answer]]:
-    """What answers for a batch of clips; the texts to verify are read here, once for all clips."""
+    """The function that answers a batch of clips; the texts to verify are encoded here, once for all clips."""
     model = embedding_models.load(folder, params, device)
-    read = model.encode_text(params.texts_to_verify) if params.texts_to_verify and model.encode_text else None
+    texts = params.texts_to_verify
+    text_vectors = model.encode_text(texts) if texts and model.encode_text else None
 
     def answers(items: Sequence[tuple[int, Pictures]]) -> list[Answer]:
         vectors = model.encode([pictures for _, pictures in items])
-        return [Answer(vector, model.dim, seen, read) for (seen, _), vector in zip(items, vectors, strict=True)]
+        pairs = zip(items, vectors, strict=True)
+        return [Answer(vector, model.dim, num_frames, text_vectors) for (num_frames, _), vector in pairs]
 
     return answers
 
 
 def finish(row: Row, answers: Sequence[Answer], params: Params) -> list[Row]:
-    """One clip's row.
+    """The row of one clip.
 
     Raises:
-        MediaError: BAD_OUTPUT.
+        MediaError: BAD_OUTPUT if the vector has another length than the model's, is zero or not finite.
     """
     (answer,) = answers
     if answer.vector.shape != (answer.dim,):
-        raise MediaError("BAD_OUTPUT", f"a vector of {answer.vector.shape}, not of {answer.dim}")
+        raise MediaError("BAD_OUTPUT", f"a vector of shape {answer.vector.shape}, not ({answer.dim},)")
     if not np.isfinite(answer.vector).all() or not answer.vector.any():
-        raise MediaError("BAD_OUTPUT", "a vector of zeros, or with a number that is none")
+        raise MediaError("BAD_OUTPUT", "the vector is zero or not finite")
     row = embedding(row, params.model, answer.vector, answer.num_frames)
-    if answer.read is not None:
-        scores = text_match.matches(answer.vector, answer.read)
+    if answer.text_vectors is not None:
+        scores = text_match.match_scores(answer.vector, answer.text_vectors)
         row["text_scores"] = dict(zip(params.texts_to_verify, map(float, scores), strict=True))
         row["text_match"] = params.texts_to_verify[int(scores.argmax())]
     return [row]
 
 
 def embedding(row: Row, model: str, vector: npt.NDArray[np.float32], num_frames: int) -> Row:
-    """The row of a clip whose vector is known."""
+    """The row of a clip and its vector, without text scores."""
     return {
         "clip_id": row["clip_id"],
         "model": model,

@@ -18,7 +18,7 @@ from udfs.captioning.prompts import Variant
 from udfs.captioning.requests import Answer, Endpoint, Engine, EngineName, Request, Sampling, Speech
 from udfs.core.errors import MediaError
 from udfs.core.task_resources import EFFORT, Resources
-from udfs.models import checkpoints
+from udfs.models import registry
 from udfs.runtime.batching import Env, Row
 from udfs.runtime.inference import Call, infer
 
@@ -47,12 +47,12 @@ class Params:
     @field_validator("model_variant")
     @classmethod
     def _where(cls, name: str, info: ValidationInfo) -> str:
-        return name if info.data.get("engine") == "openai" else checkpoints.resolved(name)
+        return name if info.data.get("engine") == "openai" else registry.absolute_name(name)
 
     @field_validator("prompt_text")
     @classmethod
     def _plain(cls, text: str) -> str:
-        if prompts.bare(text) != text:
+        if prompts.without_control_tokens(text) != text:
             raise ValueError("holds a control token, such as <|im_end|>")
         return text.strip()
 
@@ -103,7 +103,7 @@ def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env) -> Iterator[
     )
 
 
-def check(params: Params, models: checkpoints.Params) -> None:
+def check(params: Params, models: registry.Params) -> None:
     """What would stop a worker, found before Spark starts.
 
     Raises:
@@ -118,7 +118,7 @@ def prepare(row: Row, call: Call, params: Params) -> Iterator[Request]:
         yield Request(prompts.with_caption(params.prompt, caption["stage2_caption"] or caption["caption"]))
 
 
-def load(speech: Speech, models: checkpoints.Params, device: str) -> Model:
+def load(speech: Speech, models: registry.Params, device: str) -> Model:
     """The model of the settings: a function of a batch of requests."""
     return partial(rewrite, requests.load(speech, models, device))
 
@@ -142,7 +142,7 @@ def finish(row: Row, answers: list[Told], params: Params, model: str) -> list[Ro
 
 
 def _enhanced(clip_id: str, caption: Row, told: Told, params: Params, model: str) -> Row:
-    text = prompts.spoken(told.answer.text)
+    text = prompts.without_thoughts(told.answer.text)
     found = quality_checks.checks(text, told.answer.finish_reason, params.prompt)
     if "empty" in found:
         raise MediaError("BAD_OUTPUT", f"the model said nothing of the caption of frame {caption['start_frame']}")
@@ -151,7 +151,7 @@ def _enhanced(clip_id: str, caption: Row, told: Told, params: Params, model: str
         "start_frame": caption["start_frame"],
         "end_frame": caption["end_frame"],
         "model": model,
-        "prompt": prompts.name(params.prompt_variant, params.prompt_text),
+        "prompt": prompts.prompt_name(params.prompt_variant, params.prompt_text),
         "enhanced_caption": text,
         "tokens_in": told.answer.tokens_in,
         "tokens_out": told.answer.tokens_out,

@@ -15,7 +15,7 @@ from udfs import aesthetic, analyze, caption, clip, copies, dedup, embed, enhanc
 from udfs.core import cost, scheduling
 from udfs.core.limits import Limits
 from udfs.frames import windows
-from udfs.models import checkpoints
+from udfs.models import registry
 from udfs.signals import motion, phash, preview, proxy, quality
 from udfs.storage import access, cleanup, manifest
 
@@ -33,7 +33,7 @@ class Settings:
     sources: access.Params = field(default_factory=access.Params)
     manifest: manifest.Params = field(default_factory=manifest.Params)
     limits: Limits = field(default_factory=Limits)
-    models: checkpoints.Params = field(default_factory=checkpoints.Params)
+    models: registry.Params = field(default_factory=registry.Params)
     curate: scheduling.Params = field(default_factory=scheduling.Params)
     split: split.Params = field(default_factory=split.Params)
     clip: clip.Params = field(default_factory=clip.Params)

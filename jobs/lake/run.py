@@ -92,7 +92,7 @@ class Run:
     def env(self, stage: str) -> Env:
         """What the stage's work needs on the executors beside its own settings."""
         s = self.settings
-        return Env(f"{self.output}/media", self.fingerprint(stage), s.limits, s.sources, checkpoints.absolute(s.models))
+        return Env(f"{self.output}/media", self.fingerprint(stage), s.limits, s.sources, checkpoints.with_absolute_dir(s.models))
 
     def made(self, name: str) -> DataFrame:
         """The rows of a table that these settings made; of videos, the newest row per uri."""

@@ -170,7 +170,7 @@ def cut(path: Path, of: Path, kind: str, length_s: float, env: Env) -> list[Clip
 def looked_at(row: Row, video: str, kind: str, start_s: float, end_s: float, env: Env) -> Clip:
     """A clip with its hashes and the vector of its proxy."""
     (signals,) = analyze.measure(row, MEASURED, env)
-    (embedding,) = embed.described(row | {"proxy_uri": signals["proxy_uri"]}, embed.Params(), env)
+    (embedding,) = embed.describe(row | {"proxy_uri": signals["proxy_uri"]}, embed.Params(), env)
     hashes = np.array([int(digits, 16) & ALL_BUT_FIRST for digits in signals["phash"]], np.uint64)  # 0 says nothing
     rank = -row["height"], -row["num_bytes"]
     return Clip(row["clip_id"], video, kind, start_s, end_s, rank, hashes, embedding["vector"])

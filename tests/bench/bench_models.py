@@ -38,7 +38,7 @@ from udfs.captioning.engine_transformers import Engine
 from udfs.captioning.requests import Request, Sampling
 from udfs.core.task_resources import Resources
 from udfs.frames import windows
-from udfs.models import checkpoints, hf_towers
+from udfs.models import hf_towers, registry
 from udfs.runtime import batching, model_cache
 from udfs.runtime.batching import FAILURE, Env
 
@@ -240,7 +240,7 @@ def test_caption(clips: pd.DataFrame, talker: str, batch_size: int) -> None:
     model_cache.drop()
     speech = params.caption.speech
     engine = engine_transformers.load(talker, speech, DEVICE)
-    step = caption.frame_step(speech, checkpoints.Params())
+    step = caption.frame_step(speech, registry.Params())
     rows = list(batching.records(few[:batch_size]))
     asked = [r for row in rows for r in caption.prepare(row, lambda f, *a: f(*a), params, step, ENV)]
     loop = generating(engine, asked, len(few) // batch_size)

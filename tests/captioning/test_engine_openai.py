@@ -27,7 +27,7 @@ from udfs.captioning import engine_openai
 from udfs.captioning.engine_openai import Engine
 from udfs.captioning.requests import Answer, Endpoint, Request, Sampling, Speech, Video
 from udfs.core.errors import MediaError
-from udfs.models.checkpoints import MissingModelError
+from udfs.models.registry import MissingModelError
 
 BOAT = Request("A boat?")
 START_S = 180.0

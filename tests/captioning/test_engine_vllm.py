@@ -14,7 +14,7 @@ from tests.support import tiny
 from udfs.captioning import engine_vllm
 from udfs.captioning.engine_vllm import Engine
 from udfs.captioning.requests import Request, Speech, Video
-from udfs.models.checkpoints import MissingModelError
+from udfs.models.registry import MissingModelError
 
 VIDEO = Video(np.zeros((4, 56, 56, 3), np.uint8), (0, 20, 39, 59), 29.97, 60)
 

@@ -10,13 +10,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from jobs import cli
 from tests.support import tiny
-from udfs.models import checkpoints
-from udfs.models.checkpoints import KNOWN, Checkpoint, MissingModelError, Params
+from udfs.models import checkpoints, hub, registry
+from udfs.models.registry import KNOWN, Checkpoint, MissingModelError, Params
 
 
 def put(params: Params, name: str) -> Path:
     """A folder where the fetched model would be."""
-    folder = checkpoints.place(checkpoints.checkpoint(name), params)
+    folder = checkpoints.fetched_folder(registry.checkpoint(name), params)
     folder.mkdir(parents=True)
     (folder / checkpoints.INDEX).write_text("{}", encoding="utf-8")
     return folder
@@ -35,17 +35,17 @@ def test_a_fetched_model_lies_by_repository_and_commit(tmp_path: Path) -> None:
     params = Params(dir=str(tmp_path))
     folder = put(params, "clip")
     assert folder == tmp_path / "openai--clip-vit-large-patch14" / KNOWN["clip"].revision
-    assert checkpoints.folder("clip", params) == str(folder)
+    assert hub.folder("clip", params) == str(folder)
 
 
 def test_another_commit_or_another_model_of_the_hub_can_be_named() -> None:
-    assert checkpoints.checkpoint("clip@abcdef0") == Checkpoint("openai/clip-vit-large-patch14", "abcdef0", "")
-    assert checkpoints.checkpoint("org/name@abcdef0") == Checkpoint("org/name", "abcdef0", "")
-    assert checkpoints.checkpoint("cosmos-embed1-224p@abcdef0").remote_code
+    assert registry.checkpoint("clip@abcdef0") == Checkpoint("openai/clip-vit-large-patch14", "abcdef0", "")
+    assert registry.checkpoint("org/name@abcdef0") == Checkpoint("org/name", "abcdef0", "")
+    assert registry.checkpoint("cosmos-embed1-224p@abcdef0").remote_code
 
 
 def test_the_path_of_a_folder_is_that_folder(tmp_path: Path) -> None:
-    assert checkpoints.folder(str(tiny.clip(tmp_path / "c")), Params()) == str(tmp_path / "c")
+    assert hub.folder(str(tiny.clip(tmp_path / "c")), Params()) == str(tmp_path / "c")
     assert checkpoints.identity(str(tmp_path / "c")) == checkpoints.identity(str(tiny.clip(tmp_path / "d")))
 
 
@@ -62,7 +62,7 @@ def test_the_identity_of_a_folder_changes_with_what_is_in_it(tmp_path: Path) -> 
         ("qwen2.5-vl", "no model qwen2.5-vl: did you mean qwen2.5?"),
         ("cosmos-embed1-224", "no model cosmos-embed1-224: did you mean cosmos-embed1-224p?"),
         ("zzz", "no model zzz: known are clip, aesthetic-mlp"),
-        ("org/name", "no model org/name: no such folder; one of the hub is written org/name@commit"),
+        ("org/name", "no model org/name: no such folder; a model on the hub is written org/name@commit"),
         ("org/name@main", "no model org/name@main: no such folder"),
         ("./none/there", "no model ./none/there: no such folder"),
         (
@@ -72,7 +72,7 @@ def test_the_identity_of_a_folder_changes_with_what_is_in_it(tmp_path: Path) -> 
     ],
 )
 def test_a_model_that_is_not_there_is_a_line_that_says_what_to_do(name: str, said: str, tmp_path: Path) -> None:
-    for attempt in (checkpoints.check, checkpoints.folder):
+    for attempt in (checkpoints.check, hub.folder):
         with pytest.raises(MissingModelError) as e:
             attempt(name, Params(dir=str(tmp_path)))
         assert str(e.value).startswith(said.format(dir=tmp_path))
@@ -83,7 +83,7 @@ def test_a_folder_half_there_is_not_there(tmp_path: Path) -> None:
     params = Params(dir=str(tmp_path))
     (put(params, "clip") / checkpoints.INDEX).unlink()
     with pytest.raises(MissingModelError, match="fetch it with"):
-        checkpoints.folder("clip", params)
+        hub.folder("clip", params)
 
 
 def test_where_workers_may_fetch_the_driver_lets_it_pass(tmp_path: Path) -> None:
@@ -97,10 +97,10 @@ def test_code_of_a_model_runs_only_where_the_settings_allow_it(tmp_path: Path) -
     for name in ("cosmos-embed1-224p", cosmos):
         with pytest.raises(MissingModelError, match="runs Python code of its own: allow it with --set"):
             checkpoints.check(name, params)
-        assert not checkpoints.trusted(name, params)
+        assert not registry.may_run_code(name, params)
         allowed = Params(dir=str(tmp_path), remote_code=(name,))
         checkpoints.check(name, allowed)
-        assert checkpoints.trusted(name, allowed)
+        assert registry.may_run_code(name, allowed)
 
 
 def test_the_line_that_allows_code_is_a_setting_that_does(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_the_line_that_allows_code_is_a_setting_that_does(tmp_path: Path) -> Non
 
 def test_workers_in_another_folder_find_the_same_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    sent = checkpoints.absolute(Params(dir="models", device="cpu"))
+    sent = checkpoints.with_absolute_dir(Params(dir="models", device="cpu"))
     assert sent == Params(dir=str(tmp_path / "models"), device="cpu")
 
 

@@ -16,9 +16,9 @@ from transformers import AutoImageProcessor, AutoModel, AutoProcessor, AutoToken
 from tests.support import tiny
 from udfs import embed
 from udfs.frames.extract import Pictures
-from udfs.models import checkpoints, embedding_models, hf_towers, transformers4_compat
-from udfs.models.checkpoints import MissingModelError
-from udfs.models.embedding_models import Model, Vectors
+from udfs.models import embedding_config, embedding_models, hf_towers, hub, registry, transformers4_compat
+from udfs.models.embedding_config import Model, Vectors
+from udfs.models.registry import MissingModelError
 
 Sizes = dict[str, Any]
 TEXTS = ["A red ball", "snow covers the cabin and a train crosses the bridge"]
@@ -294,23 +294,23 @@ def test_auto_is_half_precision_on_a_gpu_alone() -> None:
 def test_what_a_model_wants_is_read_without_its_weights(
     folders: dict[str, str], name: str, num_frames: int, size: tuple[int, int]
 ) -> None:
-    wants = embedding_models.wants(folders[name], None)
+    wants = embedding_config.wants(folders[name], None)
     assert wants.num_frames == num_frames
     assert max(abs(a - b) for a, b in zip(wants.fit(1920, 1080), size, strict=True)) <= 2
     assert wants.text == (name != "dinov2")
 
 
 def test_a_picture_keeps_its_aspect_where_the_model_does(folders: dict[str, str]) -> None:
-    width, height = embedding_models.wants(folders["siglip2"], None).fit(1920, 1080)
+    width, height = embedding_config.wants(folders["siglip2"], None).fit(1920, 1080)
     assert width * height <= 16 * 8 * 8
     assert width > height
 
 
 @pytest.mark.parametrize("name", ["x_clip", "cosmos"])
 def test_a_model_made_for_so_many_frames_takes_no_others(folders: dict[str, str], name: str) -> None:
-    with pytest.raises(MissingModelError, match="takes 8 frames a clip, not 4"):
-        embedding_models.wants(folders[name], 4)
-    assert embedding_models.wants(folders[name], 8).num_frames == 8
+    with pytest.raises(MissingModelError, match="takes 8 frames per clip, not 4"):
+        embedding_config.wants(folders[name], 4)
+    assert embedding_config.wants(folders[name], 8).num_frames == 8
 
 
 def test_a_picture_model_takes_any_number_of_frames(folders: dict[str, str]) -> None:
@@ -322,22 +322,22 @@ def test_a_picture_model_takes_any_number_of_frames(folders: dict[str, str]) -> 
 @pytest.mark.parametrize("name", OWN_CODE)
 def test_own_code_is_refused_unless_it_is_named(folders: dict[str, str], name: str) -> None:
     with pytest.raises(MissingModelError, match=r"models\.remote_code"):
-        checkpoints.allowed(folders[name], checkpoints.Params())
-    assert checkpoints.allowed(folders[name], checkpoints.Params(remote_code=(folders[name],))) == folders[name]
+        hub.allowed(folders[name], registry.Params())
+    assert hub.allowed(folders[name], registry.Params(remote_code=(folders[name],))) == folders[name]
 
 
 @pytest.mark.parametrize("config", [None, "", "{}", '{"model_type": "bert"}'])
 def test_a_folder_that_is_no_embedder_is_refused(tmp_path: Path, config: str | None) -> None:
     if config is not None:
         (tmp_path / "config.json").write_text(config)
-    with pytest.raises(MissingModelError, match="no embedder"):
-        embedding_models.wants(str(tmp_path), None)
+    with pytest.raises(MissingModelError, match="not an embedding model"):
+        embedding_config.wants(str(tmp_path), None)
 
 
 def test_weights_without_code_are_refused(tmp_path: Path) -> None:
     (tmp_path / "InternVideo2-stage2_1b-224p-f4.pt").write_bytes(b"weights")
     with pytest.raises(MissingModelError, match="weights without code"):
-        embedding_models.wants(str(tmp_path), None)
+        embedding_config.wants(str(tmp_path), None)
 
 
 # What the code of real checkpoints does that transformers 5 does not bear: names that are gone, numbers out of tensors while the

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.support import tiny
+from tests.support.hidden import run_without
 from tests.support.hub import Hub, of_folder, serving
-from udfs.models import checkpoints, hub
-from udfs.models.checkpoints import Params
+from udfs.models import checkpoints, hub, registry
+from udfs.models.registry import Params
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 NAME = f"tests/tiny-clip@{COMMIT}"
@@ -58,7 +59,7 @@ def test_a_model_is_fetched_checked_and_found_by_its_name(server: Hub, tmp_path:
     assert status == 0, said
     folder = tmp_path / "tests--tiny-clip" / COMMIT
     assert f"fetched into {folder}" in said
-    assert checkpoints.folder(NAME, Params(dir=str(tmp_path))) == str(folder)
+    assert hub.folder(NAME, Params(dir=str(tmp_path))) == str(folder)
     assert (folder / "model.safetensors").read_bytes() == (clip / "model.safetensors").read_bytes()
     assert not {file.name for file in folder.iterdir()} & {"pytorch_model.bin", "README.md", "modeling.py", ".cache"}
     assert checkpoints.verify(folder) == []
@@ -69,7 +70,7 @@ def test_what_is_there_is_not_fetched_again(server: Hub, tmp_path: Path) -> None
     before = server.downloads.total()
     status, said = ran(server, tmp_path, "--fetch", NAME)
     assert (status, server.downloads.total()) == (0, before)
-    assert "was in" in said
+    assert "was already in" in said
 
 
 def test_two_processes_at_once_download_once(server: Hub, tmp_path: Path) -> None:
@@ -78,7 +79,7 @@ def test_two_processes_at_once_download_once(server: Hub, tmp_path: Path) -> Non
     said = [process.communicate(timeout=120)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert set(server.downloads.values()) == {1}
-    assert sorted("was in" in text for text in said) == [False, True]
+    assert sorted("was already in" in text for text in said) == [False, True]
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
@@ -86,7 +87,7 @@ def test_a_damaged_file_is_refused_and_nothing_is_left(server: Hub, tmp_path: Pa
     server.damaged.add(name)
     status, said = ran(server, tmp_path, "--fetch", NAME)
     assert status == 1
-    assert f"came damaged and was thrown away: {name} has other bytes than the hub states" in said
+    assert f"arrived damaged and was deleted: {name} differs from the hub's hash of it" in said
     assert not (tmp_path / "tests--tiny-clip").exists()
     server.damaged.clear()
     assert ran(server, tmp_path, "--fetch", NAME)[0] == 0
@@ -111,11 +112,11 @@ def test_a_killed_fetch_leaves_nothing_that_looks_complete_and_the_next_one_goes
     process.communicate()
     assert server.downloads
     assert not (tmp_path / "tests--tiny-clip").exists()
-    with pytest.raises(checkpoints.MissingModelError):
-        checkpoints.folder(NAME, Params(dir=str(tmp_path)))
+    with pytest.raises(registry.MissingModelError):
+        hub.folder(NAME, Params(dir=str(tmp_path)))
     server.delay_s = 0
     assert ran(server, tmp_path, "--fetch", NAME)[0] == 0
-    assert checkpoints.verify(Path(checkpoints.folder(NAME, Params(dir=str(tmp_path))))) == []
+    assert checkpoints.verify(Path(hub.folder(NAME, Params(dir=str(tmp_path))))) == []
 
 
 def test_a_model_or_commit_that_the_hub_does_not_have_is_a_line(server: Hub, tmp_path: Path) -> None:
@@ -133,20 +134,20 @@ def test_a_short_commit_is_fetched_too(server: Hub, tmp_path: Path) -> None:
 
 def test_check_tells_what_has_changed_since(server: Hub, tmp_path: Path) -> None:
     ran(server, tmp_path, "--fetch", NAME)
-    assert ran(server, tmp_path, "--check") == (0, f"tests--tiny-clip/{COMMIT}: as fetched\n")
+    assert ran(server, tmp_path, "--check") == (0, f"tests--tiny-clip/{COMMIT}: unchanged\n")
     folder = tmp_path / "tests--tiny-clip" / COMMIT
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     (folder / "config.json").unlink()
     status, said = ran(server, tmp_path, "--check")
     assert status == 1
-    assert "model.safetensors: other bytes than were fetched" in said
-    assert "config.json: is gone" in said
+    assert "model.safetensors: its bytes are not those that were fetched" in said
+    assert "config.json: is missing" in said
 
 
 def test_a_worker_fetches_what_is_missing_where_the_settings_say_so(server: Hub, tmp_path: Path) -> None:
-    params = f"c.Params(dir={str(tmp_path)!r}, fetch_missing=True)"
-    code = f"from udfs.models import checkpoints as c; print(c.folder({NAME!r}, {params}))"
+    params = f"registry.Params(dir={str(tmp_path)!r}, fetch_missing=True)"
+    code = f"from udfs.models import hub, registry; print(hub.folder({NAME!r}, {params}))"
     env = os.environ | {"HF_ENDPOINT": server.url, "HF_HOME": str(tmp_path / "home")}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(tmp_path / "tests--tiny-clip" / COMMIT)
@@ -163,11 +164,32 @@ def test_the_index_names_the_model_and_hashes_every_file(server: Hub, tmp_path: 
 
 def test_pickled_weights_are_taken_only_where_there_are_no_others() -> None:
     both = ["config.json", "model.safetensors", "pytorch_model.bin", "tokenizer.model", "merges.txt", "flax_model.msgpack"]
-    assert hub.wanted(both, remote_code=False) == ["config.json", "merges.txt", "model.safetensors", "tokenizer.model"]
-    assert hub.wanted(["config.json", "head.pth", ".gitattributes"], remote_code=False) == ["config.json", "head.pth"]
+    assert hub.files_to_fetch(both, remote_code=False) == ["config.json", "merges.txt", "model.safetensors", "tokenizer.model"]
+    assert hub.files_to_fetch(["config.json", "head.pth", ".gitattributes"], remote_code=False) == ["config.json", "head.pth"]
 
 
 def test_code_is_taken_only_of_models_that_need_their_own() -> None:
     files = ["config.json", "model.safetensors", "modeling_embed1.py", "onnx/model.onnx", "chat_template.jinja"]
-    assert "modeling_embed1.py" in hub.wanted(files, remote_code=True)
-    assert hub.wanted(files, remote_code=False) == ["chat_template.jinja", "config.json", "model.safetensors"]
+    assert "modeling_embed1.py" in hub.files_to_fetch(files, remote_code=True)
+    assert hub.files_to_fetch(files, remote_code=False) == ["chat_template.jinja", "config.json", "model.safetensors"]
+
+
+@pytest.mark.parametrize("how", ["command", "stage"])
+def test_without_the_client_of_the_hub_a_fetch_is_one_line(how: str, tmp_path: Path) -> None:
+    code = {
+        "command": "from jobs import cli; sys.exit(cli.main(['models', '--fetch', 'clip', '--dir', sys.argv[1]]))",
+        "stage": "from udfs.models import hub, registry; hub.folder('clip', registry.Params(sys.argv[1], fetch_missing=True))",
+    }[how]
+    done = run_without("huggingface_hub", code, str(tmp_path))
+    line = "fetching models needs huggingface_hub: pip install 'reelmill[models]'"
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith(line)
+    assert ("Traceback" in done.stderr) == (how == "stage")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_of_the_hub_or_of_torch_is_imported_before_it_is_needed() -> None:
+    modules = ("checkpoints", "embedding_config", "embedding_models", "hub", "registry", "text_match")
+    code = f"import sys; from udfs.models import {', '.join(modules)}; print({{'huggingface_hub', 'torch'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

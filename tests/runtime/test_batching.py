@@ -15,7 +15,7 @@ from tests.support import sandbox_calls
 from udfs.core import bugs, gpu_device
 from udfs.core.errors import MediaError, OutputError, RunError, StoreError
 from udfs.core.limits import Limits
-from udfs.models import checkpoints
+from udfs.models import registry
 from udfs.runtime import batching
 from udfs.runtime.batching import COST, FAILURE, GPU_COST, PIECE
 from udfs.video import encoder_options
@@ -104,7 +104,7 @@ def test_72_a_bug_of_all_clips_of_one_film_does_not() -> None:
         OSError(errno.ENOSPC, "No space left on device", "/out"),
         OSError(errno.EROFS, "Read-only file system", "/out"),
         encoder_options.EncoderError("no"),
-        checkpoints.MissingModelError("no"),
+        registry.MissingModelError("no"),
         gpu_device.NoDeviceError("no"),
         StoreError("no"),
         OutputError("no"),

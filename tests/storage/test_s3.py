@@ -351,8 +351,8 @@ def test_a_clip_in_a_store_is_read_back(s3_server: Server, proxy: Proxy, tmp_pat
     uri = s3_server.put("s3://things/a.mp4", path)
     row = clips.row(path) | {"uri": uri}
     env = Env("unused", "f", sources=proxy.params())
-    _, there = embed.look(uri, 8, extract.short_side(64), env)
-    _, here = embed.look(str(path), 8, extract.short_side(64), env)
+    _, there = embed.decode(uri, 8, extract.short_side(64), env)
+    _, here = embed.decode(str(path), 8, extract.short_side(64), env)
     assert (there == here).all()
     assert len(window_frames.look(row["uri"], [0.0, 1.0], extract.short_side(64), env)) == 2
 

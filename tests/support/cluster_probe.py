@@ -17,7 +17,7 @@ from jobs.spark import resources
 from jobs.spark.session import connect
 from tests.support import fake_gpus, stand_ins
 from udfs.core.task_resources import Resources
-from udfs.models.checkpoints import Params
+from udfs.models.registry import Params
 from udfs.runtime.batching import Env
 
 FIELDS = "key string, pid long, gpu string, started double, ended double, began double"

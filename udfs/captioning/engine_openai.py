@@ -17,7 +17,7 @@ import openai
 
 from udfs.captioning.requests import Answer, Endpoint, Request, Speech, Video
 from udfs.core.errors import MediaError
-from udfs.models.checkpoints import MissingModelError
+from udfs.models.registry import MissingModelError
 
 REFUSED = (400, 413, 415, 422)  # what is wrong with one request; other errors are those of the key, the address or the server
 

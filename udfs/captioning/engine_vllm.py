@@ -10,7 +10,7 @@ from typing import Any
 
 from udfs.captioning.requests import Answer, Request, Speech, Video, chat
 from udfs.core.errors import MediaError
-from udfs.models.checkpoints import MissingModelError
+from udfs.models.registry import MissingModelError
 
 MAX_MODEL_LEN = 32768  # tokens of prompt and answer
 GPU_SHARE = 0.85  # of the task's part of a GPU

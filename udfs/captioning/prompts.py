@@ -1,4 +1,4 @@
-"""A variant or a text of the user's -> the prompt that a model is given, and the name by which rows know it."""
+"""The prompts of caption and enhance, and the name by which a row refers to its prompt."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import re
 from typing import Literal
 
 Variant = Literal["default", "av", "av-surveillance"]
-CAPTION = "{caption}"  # where a prompt holds it, the first description goes; elsewhere it follows the prompt
-SPECIAL = re.compile(r"<\|[^<>|]*\|>")  # what tokenizers read as a control token, such as <|video_pad|>
+CAPTION = "{caption}"  # a prompt's place for the first description, which else follows the prompt
+CONTROL_TOKEN = re.compile(r"<\|[^<>|]*\|>")  # such as <|video_pad|>
 THOUGHTS = re.compile(r"\A\s*(?:<think>.*?(?:</think>|\Z)|(?:(?!</?think>).)*</think>)\s*", re.DOTALL)
 
 _ONLY_SEEN = (
@@ -64,27 +64,27 @@ ENHANCEMENTS: dict[Variant, str] = {
 }
 
 
-def name(variant: Variant, text: str) -> str:
-    """What the column `prompt` holds: the variant, or `custom-` and a hash of the user's own text."""
+def prompt_name(variant: Variant, text: str) -> str:
+    """The value of the column `prompt`: the variant, or `custom-` and a hash of the user's own text."""
     return f"custom-{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}" if text else variant
 
 
 def with_caption(prompt: str, caption: str) -> str:
-    """The prompt with a description in its place or behind it.
+    """The prompt with a description in the place of CAPTION, or at its end.
 
-    A description may repeat what is written in a video; as control tokens of a model's that would no longer be text.
+    A description may quote text that a video shows, and that text may look like control tokens.
     """
-    said = bare(caption)
-    return prompt.replace(CAPTION, said) if CAPTION in prompt else f"{prompt}\n\n{said}"
+    description = without_control_tokens(caption)
+    return prompt.replace(CAPTION, description) if CAPTION in prompt else f"{prompt}\n\n{description}"
 
 
-def bare(text: str) -> str:
-    """A text without anything that a tokenizer would take for a control token."""
-    while SPECIAL.search(text):  # again: what is taken out may leave another one behind
-        text = SPECIAL.sub("", text)
+def without_control_tokens(text: str) -> str:
+    """The text without anything that a tokenizer reads as a control token."""
+    while CONTROL_TOKEN.search(text):  # a removal may join the parts of another token
+        text = CONTROL_TOKEN.sub("", text)
     return text
 
 
-def spoken(text: str) -> str:
-    """What a model said, without the thoughts that some write down before."""
+def without_thoughts(text: str) -> str:
+    """A model's answer without the thoughts that some models write first."""
     return THOUGHTS.sub("", text).strip()

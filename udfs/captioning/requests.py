@@ -12,8 +12,8 @@ from pydantic.dataclasses import dataclass as validated
 from udfs.core.errors import MediaError
 from udfs.core.gpu_device import Task
 from udfs.frames.extract import Pictures
-from udfs.models import checkpoints
-from udfs.models.checkpoints import MissingModelError
+from udfs.models import checkpoints, hub, registry
+from udfs.models.registry import MissingModelError
 
 EngineName = Literal["transformers", "vllm", "openai"]
 Dtype = Literal["float32", "float16"]
@@ -105,7 +105,7 @@ def on_task(speech: Speech, task: Task) -> Speech:
     return replace(speech, gpu_addresses=task.gpus) if speech.gpus > 1 else speech
 
 
-def load(speech: Speech, models: checkpoints.Params, device: str) -> Engine:
+def load(speech: Speech, models: registry.Params, device: str) -> Engine:
     """The engine of the settings, its model loaded.
 
     Raises:
@@ -115,7 +115,7 @@ def load(speech: Speech, models: checkpoints.Params, device: str) -> Engine:
         from udfs.captioning import engine_openai
 
         return engine_openai.load(speech)
-    folder, remote_code = checkpoints.allowed(speech.model, models), checkpoints.trusted(speech.model, models)
+    folder, remote_code = hub.allowed(speech.model, models), registry.may_run_code(speech.model, models)
     if speech.engine == "vllm":
         from udfs.captioning import engine_vllm
 
@@ -125,7 +125,7 @@ def load(speech: Speech, models: checkpoints.Params, device: str) -> Engine:
     return engine_transformers.load(folder, speech, device, remote_code)
 
 
-def check(section: str, speech: Speech, models: checkpoints.Params) -> None:
+def check(section: str, speech: Speech, models: registry.Params) -> None:
     """What would stop a worker, found before Spark starts; `section` is where its settings stand.
 
     Raises:
@@ -155,7 +155,7 @@ def identity(speech: Speech) -> str:
     if speech.engine == "openai":
         return speech.model
     known = checkpoints.identity(speech.model)
-    if not checkpoints.is_local(speech.model):
+    if not registry.is_local(speech.model):
         return known
     return f"{speech.model.rstrip('/').rpartition('/')[2]}@{known}"
 

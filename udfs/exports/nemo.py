@@ -21,7 +21,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from udfs.exports.shards import CLIP, Clip, Part, records
-from udfs.models.checkpoints import KNOWN
+from udfs.models.registry import KNOWN
 from udfs.runtime.batching import Row
 from udfs.storage.remote_file import AnyPath, opened
 

@@ -1,4 +1,4 @@
-"""aesthetic_clip: the folders of a CLIP and of an aesthetic head -> scores of pictures."""
+"""Score pictures with a head of linear layers on the image vectors of a CLIP model."""
 
 from __future__ import annotations
 
@@ -16,46 +16,46 @@ from transformers import AutoImageProcessor, CLIPVisionModelWithProjection
 from transformers.utils import logging
 
 from udfs.frames.extract import Pictures
-from udfs.models.checkpoints import MissingModelError
+from udfs.models.registry import MissingModelError
 
 Layer = tuple[torch.Tensor, torch.Tensor]  # weight and bias
 Scores = npt.NDArray[np.float32]
 
 
 def load(folder: str, head_folder: str, dtype: str, device: str) -> Callable[[Sequence[Pictures]], list[Scores]]:
-    """A function of pictures, height x width x 3, to one array a picture of what the head says of it.
+    """A function from pictures, height x width x 3, to one array of scores per picture.
 
     Raises:
-        MissingModelError: the head is none, or takes vectors of another length.
+        MissingModelError: the head has no linear layers, or takes vectors of another length.
     """
-    tower = _tower(folder, getattr(torch, dtype))
-    layers = [(weight.to(device), bias.to(device)) for weight, bias in head(head_folder)]
+    tower = _image_tower(folder, getattr(torch, dtype))
+    layers = [(weight.to(device), bias.to(device)) for weight, bias in head_layers(head_folder)]
     if layers[0][0].shape[1] != tower.config.projection_dim:
-        wants, gives = layers[0][0].shape[1], tower.config.projection_dim
-        raise MissingModelError(f"the head {head_folder} is for vectors of {wants}, {folder} gives {gives}")
+        head_dim, dim = layers[0][0].shape[1], tower.config.projection_dim
+        raise MissingModelError(f"the head {head_folder} takes vectors of {head_dim}, {folder} makes vectors of {dim}")
     processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
-    return partial(_scored, tower.to(device).eval(), processor, layers)
+    return partial(_score, tower.to(device).eval(), processor, layers)
 
 
-def _tower(folder: str, dtype: torch.dtype) -> Any:
-    """The part of a CLIP that sees.
+def _image_tower(folder: str, dtype: torch.dtype) -> Any:
+    """The image part of a CLIP model.
 
     Raises:
-        MissingModelError: the folder lacks some of its weights, which the library would make up.
+        MissingModelError: the folder lacks some of the weights, which the library would fill at random.
     """
     logging.disable_progress_bar()  # a worker's log is no terminal
-    logging.set_verbosity_error()  # nor a place for the names of all weights of the part that reads
+    logging.set_verbosity_error()  # else the names of all weights of the text part are logged
     loaded: Any = CLIPVisionModelWithProjection.from_pretrained(
         folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
     )
-    tower, about = loaded
-    if about["missing_keys"]:
-        raise MissingModelError(f"{folder} holds only a part of a CLIP: no {sorted(about['missing_keys'])[0]}")
+    tower, info = loaded
+    if info["missing_keys"]:
+        raise MissingModelError(f"{folder} holds only a part of a CLIP: no {sorted(info['missing_keys'])[0]}")
     return tower
 
 
-def head(folder: str) -> list[Layer]:
-    """The linear layers in their order, in float32, from `layers.<number>.weight` and `.bias`; dropouts have numbers too.
+def head_layers(folder: str) -> list[Layer]:
+    """The linear layers in order, in float32: `layers.<number>.weight` and `.bias`. Dropouts take numbers, too.
 
     Raises:
         MissingModelError: the folder holds no such layers.
@@ -68,9 +68,9 @@ def head(folder: str) -> list[Layer]:
 
 
 def _weights(folder: Path) -> dict[str, torch.Tensor]:
-    safe, pickled = sorted(folder.glob("*.safetensors")), sorted([*folder.glob("*.pth"), *folder.glob("*.bin")])
-    if safe:
-        return load_file(safe[0])
+    safetensors, pickled = sorted(folder.glob("*.safetensors")), sorted([*folder.glob("*.pth"), *folder.glob("*.bin")])
+    if safetensors:
+        return load_file(safetensors[0])
     if pickled:
         weights: dict[str, torch.Tensor] = torch.load(pickled[0], map_location="cpu", weights_only=True)
         return weights
@@ -78,7 +78,7 @@ def _weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 @torch.inference_mode()
-def _scored(tower: Any, processor: Any, layers: list[Layer], pictures: Sequence[Pictures]) -> list[Scores]:
+def _score(tower: Any, processor: Any, layers: list[Layer], pictures: Sequence[Pictures]) -> list[Scores]:
     images = [torch.from_numpy(picture).to(tower.device).permute(2, 0, 1) for picture in pictures]
     pixels = processor(images=images, return_tensors="pt", device=tower.device)["pixel_values"]
     values = F.normalize(tower(pixel_values=pixels.to(tower.dtype)).image_embeds.float(), dim=-1)

@@ -1,7 +1,7 @@
-"""descriptor: a clip's sampled pictures -> a unit vector of its appearance and motion, which near-copies share.
+"""A classical descriptor of a clip: a unit vector of appearance and motion that near-copies share.
 
-It is classical signal processing, not a semantic model: two views of one thing are as far apart as any two clips. It finds
-clips that were encoded again, scaled, or cropped by some 5 %.
+It is signal processing, not a semantic model: two views of one object are as far apart as any two
+clips. It finds clips that were re-encoded, scaled, or cropped by about 5 %.
 """
 
 from __future__ import annotations
@@ -15,36 +15,39 @@ Floats = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float32]
 
 SIZE = (64, 64)  # width and height of a picture, pixels
-GRID = 16  # means of as many cells a side are what the cosine transforms see
-NUM_LUMA, NUM_CHROMA = 80, 16  # lowest spatial frequencies of the mean picture
+GRID = 16  # cells per side, whose means the cosine transforms take
+NUM_LUMA, NUM_CHROMA = 80, 16  # lowest spatial frequencies of the mean frame
 NUM_SPATIAL, NUM_TEMPORAL = 12, 12  # lowest frequencies of the luma's change over time
 DIM = NUM_LUMA + 2 * NUM_CHROMA + NUM_SPATIAL * NUM_TEMPORAL
 YCBCR = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]) / 255  # ITU-T T.871
-# Appearance or motion this weak is mostly coding noise: 0.02 is a spread of a third of a grey level over the grid.
+# Appearance or motion this weak is mostly coding noise: 0.02 is a spread of a third of a gray level
+# over the grid.
 FLOOR = 0.02
 
 
 def describe(pictures: Pictures) -> Vector:
-    """One clip's frames x 64 x 64 x 3 to DIM numbers of length 1, or to zeros if all it shows is one shade of grey.
+    """The unit vector of a clip's frames, frames x 64 x 64 x 3: DIM numbers, zeros for a clip of one gray.
 
-    Half of the vector is the mean picture without its brightness, half what changes in it without changes of overall
-    brightness: clips of one unmoved camera differ by their motion. Either half fades out where it is mostly noise.
+    Half of the vector is the mean frame without its brightness. The other half is what changes over
+    time, without changes of overall brightness: clips of one fixed camera differ by their motion.
+    Either half fades out where it is mostly noise.
     """
     spectra = _spectra(_cells(pictures))
     mean = spectra.mean(axis=0)
-    luma, chroma, spatial = _lowest(NUM_LUMA, skip=1), _lowest(NUM_CHROMA), _lowest(NUM_SPATIAL, skip=1)
-    appearance = np.concatenate([mean[luma][:, 0] * _fade(luma), *(mean[chroma][:, 1:].T * _fade(chroma))])
-    moving = spectra[:, spatial[0], spatial[1], 0] * np.sqrt(_fade(spatial))
-    motion = _over_time(len(pictures)) @ moving / np.sqrt(len(pictures))
+    luma, spatial = (_lowest_frequencies(number, skip=1) for number in (NUM_LUMA, NUM_SPATIAL))
+    chroma = _lowest_frequencies(NUM_CHROMA)
+    appearance = np.concatenate([mean[luma][:, 0] * _detail_weight(luma), *(mean[chroma][:, 1:].T * _detail_weight(chroma))])
+    moving = spectra[:, spatial[0], spatial[1], 0] * np.sqrt(_detail_weight(spatial))
+    motion = _time_basis(len(pictures)) @ moving / np.sqrt(len(pictures))
     if max(np.linalg.norm(appearance), np.linalg.norm(motion)) < FLOOR:
         return np.zeros(DIM, np.float32)
-    whole = np.concatenate([_softly_unit(appearance), _softly_unit(motion.ravel())])
+    whole = np.concatenate([_damped_unit(appearance), _damped_unit(motion.ravel())])
     vector: Vector = (whole / np.linalg.norm(whole)).astype(np.float32)
     return vector
 
 
 def _cells(pictures: Pictures) -> Floats:
-    """Frames x GRID x GRID x 3: mean luma, blue and red difference of each cell, 0-1."""
+    """Frames x GRID x GRID x 3: mean luma, blue and red difference per cell, 0-1."""
     frames, height, width, _ = pictures.shape
     cells = pictures.reshape(frames, GRID, height // GRID, GRID, width // GRID, 3).mean(axis=(2, 4))
     channels: Floats = np.einsum("thwc,dc->thwd", cells, YCBCR)
@@ -52,17 +55,17 @@ def _cells(pictures: Pictures) -> Floats:
 
 
 def _spectra(cells: Floats) -> Floats:
-    """The orthonormal 2-D cosine transform of each frame and channel."""
+    """The orthonormal 2-D cosine transform per frame and channel."""
     basis = _cosines(GRID, GRID)
     spectra: Floats = np.einsum("thwc,yh,xw->tyxc", cells, basis, basis, optimize=True)
     return spectra
 
 
-def _over_time(frames: int) -> Floats:
-    """NUM_TEMPORAL x frames: the lowest frequencies but the constant one; those that so few frames cannot hold are zero."""
+def _time_basis(frames: int) -> Floats:
+    """NUM_TEMPORAL x frames: the lowest frequencies without the constant; zero where there are too few frames."""
     basis = np.zeros((NUM_TEMPORAL, frames))
-    held = _cosines(frames, min(NUM_TEMPORAL + 1, frames))[1:]
-    basis[: len(held)] = held
+    waves = _cosines(frames, min(NUM_TEMPORAL + 1, frames))[1:]
+    basis[: len(waves)] = waves
     return basis
 
 
@@ -73,17 +76,17 @@ def _cosines(length: int, count: int) -> Floats:
     return waves
 
 
-def _lowest(count: int, skip: int = 0) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Rows and columns of the lowest spatial frequencies, in rising order; `skip` 1 leaves out the mean."""
+def _lowest_frequencies(count: int, skip: int = 0) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Rows and columns of the lowest spatial frequencies, in rising order; `skip=1` leaves out the mean."""
     y, x = np.divmod(np.arange(GRID * GRID), GRID)
     order = np.argsort(y * y + x * x, kind="stable")[skip : skip + count]
     return y[order], x[order]
 
 
-def _fade(frequency: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]) -> Floats:
-    """Finer detail counts less, since a crop shifts it more."""
+def _detail_weight(frequency: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]) -> Floats:
+    """Finer detail weighs less, since a crop shifts it more."""
     return 1 / (1 + np.hypot(*frequency))
 
 
-def _softly_unit(part: Floats) -> Floats:
+def _damped_unit(part: Floats) -> Floats:
     return part / (np.linalg.norm(part) + FLOOR)

@@ -1,4 +1,4 @@
-"""A model of the hub -> its files in the folder of models: complete and checked, or not there at all; once a host."""
+"""Fetch models from the Hugging Face hub: complete and verified, and once per host."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from udfs.models import checkpoints
-from udfs.models.checkpoints import Checkpoint, MissingModelError, Params
+from udfs.models.registry import Checkpoint, MissingModelError, Params, absolute_name, checkpoint, is_local
 
 log = logging.getLogger("reelmill")
 
 WEIGHTS = (".safetensors",)
-PICKLED = (".bin", ".pth", ".pt")  # weights that may hide code: taken only where a model has no others
-BESIDE = (".json", ".txt", ".model", ".jinja")  # settings, vocabularies, chat templates
-ASIDE = ".fetching"
+PICKLED = (".bin", ".pth", ".pt")  # may hide code: fetched only where a model has no other weights
+OTHER_FILES = (".json", ".txt", ".model", ".jinja")  # configurations, vocabularies, chat templates
+INCOMPLETE = ".fetching"  # folder of models that are still being fetched
 GB = 10**9
 
 
 @dataclass(frozen=True)
 class File:
-    """A file as the hub states it: of a large one the sha256 of its bytes, of a small one git's name for it."""
+    """A file as the hub describes it: a large one by its sha256, a small one by its git object id."""
 
     name: str
     size: int
@@ -35,92 +36,124 @@ class File:
     git_sha1: str | None
 
 
-def fetch(found: Checkpoint, params: Params) -> bool:
-    """Put a model where `checkpoints.place` says, unless it is there; whether it had to be fetched.
-
-    A second process waits for the first and finds the model there. What an interrupted fetch leaves lies aside, and the next
-    one goes on from it. HF_ENDPOINT, HF_TOKEN and the proxies of the environment count.
+def folder(name: str, params: Params) -> str:
+    """The local folder of a model: a local name's own folder, or the fetched revision of a model of the hub.
 
     Raises:
-        MissingModelError: the hub does not have it or cannot be reached, no room is left, or a file is not what the hub states.
+        MissingModelError: the model is not on this machine, and `fetch_missing` is off.
     """
-    target = checkpoints.place(found, params)
+    if is_local(name):
+        return absolute_name(name)
+    model = checkpoint(name)
+    if not checkpoints.is_fetched(model, params):
+        if not params.fetch_missing:
+            raise MissingModelError(checkpoints.fetch_command(name, model, params))
+        fetch(model, params)
+    return str(checkpoints.fetched_folder(model, params))
+
+
+def allowed(name: str, params: Params) -> str:
+    """The folder of a model that passes `checkpoints.check`.
+
+    Raises:
+        MissingModelError: as `checkpoints.check` and `folder` raise it.
+    """
+    checkpoints.check(name, params)
+    return folder(name, params)
+
+
+def fetch(model: Checkpoint, params: Params) -> bool:
+    """Fetch a model into `checkpoints.fetched_folder`; False if it was already there.
+
+    A second process waits for the first and uses its result. An interrupted fetch leaves its files
+    in INCOMPLETE, and the next one continues from them. The environment's HF_ENDPOINT, HF_TOKEN and
+    proxies apply.
+
+    Raises:
+        MissingModelError: huggingface_hub is not installed, the hub lacks the model or cannot be
+            reached, the disk is full, or a file differs from the hub's description.
+    """
+    if find_spec("huggingface_hub") is None:
+        raise MissingModelError("fetching models needs huggingface_hub: pip install 'reelmill[models]'")
+    target = checkpoints.fetched_folder(model, params)
     with _lock(target):
-        if checkpoints.present(found, params):
+        if checkpoints.is_fetched(model, params):
             return False
-        aside = target.parent.parent / ASIDE / target.parent.name / target.name
-        aside.mkdir(parents=True, exist_ok=True)
-        files = _download(found, aside)
-        _check(files, aside, found)
-        shutil.rmtree(aside / ".cache", ignore_errors=True)  # the hub client's own notes
-        _index(files, aside, found)
+        incomplete = target.parent.parent / INCOMPLETE / target.parent.name / target.name
+        incomplete.mkdir(parents=True, exist_ok=True)
+        files = _download(model, incomplete)
+        _check_files(files, incomplete, model)
+        shutil.rmtree(incomplete / ".cache", ignore_errors=True)  # written by the hub's client
+        _write_index(files, incomplete, model)
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(target, ignore_errors=True)  # something without an index: not one of ours
-        aside.rename(target)
+        shutil.rmtree(target, ignore_errors=True)  # without an index it is no complete model
+        incomplete.rename(target)
     return True
 
 
-def wanted(names: Iterable[str], remote_code: bool) -> list[str]:
-    """Of a repository's files those that a loader reads."""
-    flat = [name for name in names if not any(part.startswith((".", "onnx", "original")) for part in name.split("/"))]
-    safe = [name for name in flat if name.endswith(WEIGHTS)]
-    weights = safe or [name for name in flat if name.endswith(PICKLED)]
-    code = [name for name in flat if name.endswith(".py")] if remote_code else []
-    beside = [name for name in flat if name.endswith(BESIDE) and (safe or not name.endswith(".safetensors.index.json"))]
-    return sorted({*weights, *code, *beside})
+def files_to_fetch(names: Iterable[str], remote_code: bool) -> list[str]:
+    """The files of a repository that a loader reads."""
+    visible = [name for name in names if not any(part.startswith((".", "onnx", "original")) for part in name.split("/"))]
+    safe = [name for name in visible if name.endswith(WEIGHTS)]
+    weights = safe or [name for name in visible if name.endswith(PICKLED)]
+    code = [name for name in visible if name.endswith(".py")] if remote_code else []
+    others = [name for name in visible if name.endswith(OTHER_FILES) and (safe or not name.endswith(".safetensors.index.json"))]
+    return sorted({*weights, *code, *others})
 
 
-def stated(found: Checkpoint) -> tuple[str, list[File]]:
-    """The commit a model's revision stands for, and the files to take from it."""
+def files_on_hub(model: Checkpoint) -> tuple[str, list[File]]:
+    """The full commit of a model's revision, and the files to fetch from it."""
     from huggingface_hub import HfApi
 
-    info = HfApi().model_info(found.repo, revision=found.revision, files_metadata=True)
+    info = HfApi().model_info(model.repo, revision=model.revision, files_metadata=True)
     siblings = {s.rfilename: s for s in info.siblings or []}
-    names = wanted(siblings, found.remote_code)
+    names = files_to_fetch(siblings, model.remote_code)
     files = [File(n, s.size or 0, s.lfs.sha256 if s.lfs else None, s.blob_id) for n in names for s in [siblings[n]]]
-    if not info.sha or not info.sha.startswith(found.revision):
-        raise MissingModelError(f"{found.repo}: asked for revision {found.revision}, the hub gave {info.sha}")
+    if not info.sha or not info.sha.startswith(model.revision):
+        raise MissingModelError(f"{model.repo}: the hub has revision {info.sha} in place of {model.revision}")
     return info.sha, files
 
 
-def _download(found: Checkpoint, aside: Path) -> list[File]:
+def _download(model: Checkpoint, incomplete: Path) -> list[File]:
     from huggingface_hub import errors, snapshot_download
 
-    lost = errors.HTTPError  # type: ignore[attr-defined]  # of whichever httpx the client has
+    http_error = errors.HTTPError  # type: ignore[attr-defined]  # of whichever httpx the client has
     try:
-        commit, files = stated(found)
+        commit, files = files_on_hub(model)
         if not files:
-            raise MissingModelError(f"{found.repo}@{found.revision} holds no file that a model is loaded from")
-        _check_room(files, aside, found)
-        log.info("fetching %s@%s, %.2f GB", found.repo, commit[:7], sum(f.size for f in files) / GB)
-        snapshot_download(found.repo, revision=commit, local_dir=aside, allow_patterns=[f.name for f in files])
-    except (lost, OSError, ValueError) as e:
-        said = str(e).strip().splitlines() or [type(e).__name__]
-        raise MissingModelError(f"{found.repo}@{found.revision[:7]} cannot be fetched: {said[0]}") from e
+            raise MissingModelError(f"{model.repo}@{model.revision} has no file that a model is loaded from")
+        _check_free_space(files, incomplete, model)
+        log.info("fetching %s@%s, %.2f GB", model.repo, commit[:7], sum(f.size for f in files) / GB)
+        snapshot_download(model.repo, revision=commit, local_dir=incomplete, allow_patterns=[f.name for f in files])
+    except (http_error, OSError, ValueError) as e:
+        lines = str(e).strip().splitlines() or [type(e).__name__]
+        raise MissingModelError(f"{model.repo}@{model.revision[:7]} cannot be fetched: {lines[0]}") from e
     return files
 
 
-def _check_room(files: list[File], aside: Path, found: Checkpoint) -> None:
-    there = sum(path.stat().st_size for path in aside.rglob("*") if path.is_file())
-    needed, free = sum(f.size for f in files) - there, shutil.disk_usage(aside).free
+def _check_free_space(files: list[File], incomplete: Path, model: Checkpoint) -> None:
+    downloaded = sum(path.stat().st_size for path in incomplete.rglob("*") if path.is_file())
+    needed, free = sum(f.size for f in files) - downloaded, shutil.disk_usage(incomplete).free
     if needed > free:
-        raise MissingModelError(f"{found.repo} needs {needed / GB:.1f} GB in {aside.parents[2]}, {free / GB:.1f} are free")
+        where = incomplete.parents[2]
+        raise MissingModelError(f"{model.repo} needs {needed / GB:.1f} GB in {where}, {free / GB:.1f} GB are free")
 
 
-def _check(files: list[File], folder: Path, found: Checkpoint) -> None:
-    wrong = [line for file in files if (line := _differs(file, folder / file.name))]
-    if wrong:
-        shutil.rmtree(folder)  # so that the next fetch begins anew
-        raise MissingModelError(f"{found.repo}@{found.revision[:7]} came damaged and was thrown away: {'; '.join(wrong)}")
+def _check_files(files: list[File], folder: Path, model: Checkpoint) -> None:
+    differences = [line for file in files if (line := _difference(file, folder / file.name))]
+    if differences:
+        shutil.rmtree(folder)  # so that the next fetch starts from nothing
+        damage = "; ".join(differences)
+        raise MissingModelError(f"{model.repo}@{model.revision[:7]} arrived damaged and was deleted: {damage}")
 
 
-def _differs(file: File, path: Path) -> str:
+def _difference(file: File, path: Path) -> str:
     if not path.is_file():
         return f"{file.name} is missing"
     if path.stat().st_size != file.size:
         return f"{file.name} has {path.stat().st_size} bytes, not {file.size}"
-    same = checkpoints.sha256(path) == file.sha256 if file.sha256 else file.git_sha1 in (None, _git_sha1(path))
-    return "" if same else f"{file.name} has other bytes than the hub states"
+    same = checkpoints.file_sha256(path) == file.sha256 if file.sha256 else file.git_sha1 in (None, _git_sha1(path))
+    return "" if same else f"{file.name} differs from the hub's hash of it"
 
 
 def _git_sha1(path: Path) -> str:
@@ -128,16 +161,16 @@ def _git_sha1(path: Path) -> str:
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
-def _index(files: list[File], folder: Path, found: Checkpoint) -> None:
-    facts = {f.name: {"size": f.size, "sha256": f.sha256 or checkpoints.sha256(folder / f.name)} for f in files}
-    index = {"repo": found.repo, "revision": found.revision, "files": facts}
+def _write_index(files: list[File], folder: Path, model: Checkpoint) -> None:
+    facts = {f.name: {"size": f.size, "sha256": f.sha256 or checkpoints.file_sha256(folder / f.name)} for f in files}
+    index = {"repo": model.repo, "revision": model.revision, "files": facts}
     (folder / checkpoints.INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
 
 
 @contextmanager
 def _lock(target: Path) -> Iterator[None]:
-    """One process of a host at a time, the others waiting; the lock goes with the process, however it ends."""
-    folder = target.parent.parent / ASIDE
+    """Hold a model's lock of this host; the kernel releases it when the process ends, however it ends."""
+    folder = target.parent.parent / INCOMPLETE
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder / f"{target.parent.name}-{target.name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:

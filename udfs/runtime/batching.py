@@ -15,7 +15,7 @@ from udfs.core import bugs
 from udfs.core.errors import MediaError
 from udfs.core.gpu_device import Task
 from udfs.core.limits import Limits
-from udfs.models import checkpoints
+from udfs.models import registry
 from udfs.runtime import sandbox
 from udfs.storage import access
 
@@ -48,7 +48,7 @@ class Env:
     fingerprint: str  # of the stage, part of the names of the files it writes
     limits: Limits = field(default_factory=Limits)
     sources: access.Params = field(default_factory=access.Params)
-    models: checkpoints.Params = field(default_factory=checkpoints.Params)
+    models: registry.Params = field(default_factory=registry.Params)
     task: Task = field(default_factory=Task)  # the one that runs; known on the executor only
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from udfs.core.errors import MediaError
-from udfs.models.checkpoints import MissingModelError
+from udfs.models.registry import MissingModelError
 from udfs.shots.transnet_frames import SIZE, Pictures, Piece, Times
 
 Probabilities = npt.NDArray[np.float32]  # one a frame
