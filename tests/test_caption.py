@@ -22,8 +22,8 @@ from tests.support import tiny
 from tests.support.footage import read_number, write_numbered
 from tests.support.outputs import CURATED, keep_only, table
 from udfs import caption
-from udfs.caption import Params, Settings, Told
-from udfs.captioning import prompts, requests
+from udfs.caption import Params, Settings, WindowAnswers
+from udfs.captioning import engines, prompts
 from udfs.captioning.requests import Answer, Endpoint, Request, Sampling
 from udfs.core.errors import MediaError
 from udfs.core.task_resources import Resources
@@ -112,11 +112,11 @@ def test_a_clip_too_short_for_a_window_is_a_failure(tmp_path: Path) -> None:
 
 
 def test_the_step_is_that_of_the_model(model: str, reader: str, tmp_path: Path) -> None:
-    assert caption.frame_step(Params(model_variant=model).speech, HERE) == 28
-    assert caption.frame_step(Params(model_variant=str(tiny.qwen3_vl(tmp_path / "qwen3"))).speech, HERE) == 32
-    assert caption.frame_step(Params(engine="openai", model_variant="talker").speech, HERE) == 28
+    assert caption.frame_step_px(Params(model_variant=model).generation, HERE) == 28
+    assert caption.frame_step_px(Params(model_variant=str(tiny.qwen3_vl(tmp_path / "qwen3"))).generation, HERE) == 32
+    assert caption.frame_step_px(Params(engine="openai", model_variant="talker").generation, HERE) == 28
     with pytest.raises(MissingModelError, match="reads text only"):
-        caption.frame_step(Params(model_variant=reader).speech, HERE)
+        caption.frame_step_px(Params(model_variant=reader).generation, HERE)
 
 
 def test_every_window_of_every_clip_becomes_a_row(model: str, tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_every_window_of_every_clip_becomes_a_row(model: str, tmp_path: Path) ->
     good = done[done["failed_key"].isna()].sort_values(["clip_id", "start_frame"])
     spans = good[["clip_id", "start_frame", "end_frame"]].to_records(index=False).tolist()
     assert spans == [("0", 0, 31), ("0", 32, 55), ("1", 0, 31), ("1", 32, 55)]
-    engine = requests.load(settings.caption.speech, HERE, "cpu")
+    engine = engines.load(settings.caption.generation, HERE, "cpu")
     expected = engine.generate([request for row in clips for request in requests_of(row, settings)])
     assert good["caption"].tolist() == [answer.text.strip() for answer in expected if isinstance(answer, Answer)]
     assert set(good["tokens_out"]) == {WORDS}
@@ -141,17 +141,17 @@ def test_every_window_of_every_clip_becomes_a_row(model: str, tmp_path: Path) ->
 
 def test_the_second_pass_reads_the_first_caption_and_sees_the_frames(model: str, tmp_path: Path) -> None:
     params = talking(model, generate_stage2_caption=True)
-    engine = requests.load(params.speech, HERE, "cpu")
+    engine = engines.load(params.generation, HERE, "cpu")
     asked = requests_of(clip(write_numbered(tmp_path / "a.mp4", 56), 56), Settings(params, SHORT))
     told = caption.describe(engine, params, asked)
     for request, answer in zip(asked, told, strict=True):
-        assert isinstance(answer, Told)
+        assert isinstance(answer, WindowAnswers)
         again = Request(prompts.STAGE2.replace("{caption}", answer.first.text.strip()), request.video)
         assert [answer.second] == engine.generate([again])
         assert engine.generate([dataclasses.replace(again, video=asked[0].video)]) != engine.generate(
             [dataclasses.replace(again, video=asked[1].video)]
         )
-    assert len({(a.first.text, a.second and a.second.text) for a in told if isinstance(a, Told)}) == 2
+    assert len({(a.first.text, a.second and a.second.text) for a in told if isinstance(a, WindowAnswers)}) == 2
 
 
 class Echo:
@@ -175,7 +175,7 @@ def test_only_what_was_said_is_asked_about_again() -> None:
     engine, params = Echo(), Params(generate_stage2_caption=True, stage2_prompt_text="Mend {caption}!")
     told = caption.describe(engine, params, [Request(text) for text in ("a", "silent", "refused", "b <|im_end|>")])
     assert engine.asked[1] == ["Mend said: a!", "Mend said: b !"]
-    seconds = [answer.second.text if isinstance(answer, Told) and answer.second else None for answer in told]
+    seconds = [answer.second.text if isinstance(answer, WindowAnswers) and answer.second else None for answer in told]
     assert seconds == ["said: Mend said: a!", None, None, "said: Mend said: b !"]
     assert isinstance(told[2], MediaError)
 
@@ -184,14 +184,14 @@ def test_without_a_second_stage_the_model_is_asked_once() -> None:
     engine = Echo()
     [told] = caption.describe(engine, Params(), [Request("a")])
     assert engine.asked == [["a"]]
-    assert isinstance(told, Told)
+    assert isinstance(told, WindowAnswers)
     assert told.second is None
     assert told.seconds >= 0
 
 
 def finished(first: Answer, second: Answer | None = None, **params: Any) -> Row:
     row = {"clip_id": "a", "num_frames": 60}
-    [made] = caption.finish(row, [Told(first, second, 0.5)], Settings(Params(**params)), "m@1")
+    [made] = caption.finish(row, [WindowAnswers(first, second, 0.5)], Settings(Params(**params)), "m@1")
     return made
 
 
@@ -222,7 +222,7 @@ def test_what_looks_wrong_is_kept_with_its_codes() -> None:
 )  # fmt: skip
 def test_saying_nothing_is_a_failure(first: str, second: str | None) -> None:
     again = None if second is None else Answer(second, 1, 1, "stop")
-    with pytest.raises(MediaError, match="BAD_OUTPUT: the model said nothing of frames 0 to 59"):
+    with pytest.raises(MediaError, match="BAD_OUTPUT: an empty description of frames 0 to 59"):
         finished(Answer(first, 1, 1, "stop"), again)
 
 
@@ -234,7 +234,7 @@ def test_thoughts_are_not_part_of_a_caption() -> None:
     ("params", "line"),
     [
         (Params(fp8=True), "caption.fp8 needs caption.engine = vllm: transformers would"),
-        (Params(fp8=True, engine="openai"), "caption.fp8 needs caption.engine = vllm: how an endpoint"),
+        (Params(fp8=True, engine="openai"), "caption.fp8 needs caption.engine = vllm: the precision"),
         (Params(engine="openai"), "caption.engine = openai needs caption.endpoint.base_url"),
         (Params(model_variant="qwem3"), "no model qwem3: did you mean qwen3"),
         (Params(), "qwen2.5 .* fetch it with"),
@@ -275,8 +275,8 @@ def test_settings_out_of_bounds_are_refused(settings: Row) -> None:
 
 
 def test_qwen_means_qwen2_5() -> None:
-    assert Params(model_variant="qwen").speech == Params(model_variant="qwen2.5").speech
-    assert Params(engine="openai", model_variant="qwen").speech.model == "qwen"
+    assert Params(model_variant="qwen").generation == Params(model_variant="qwen2.5").generation
+    assert Params(engine="openai", model_variant="qwen").generation.model == "qwen"
 
 
 @pytest.mark.spark

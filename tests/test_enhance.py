@@ -12,10 +12,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from tests.support import tiny
 from udfs import enhance
-from udfs.captioning import prompts, requests
+from udfs.captioning import engines, prompts
 from udfs.captioning.requests import Answer, Request, Sampling
 from udfs.core.errors import MediaError
-from udfs.enhance import Params, Told
+from udfs.enhance import Params, TimedAnswer
 from udfs.models import checkpoints, registry
 from udfs.models.registry import MissingModelError
 from udfs.runtime.batching import COST, FAILURE, GPU_COST, Env, Row
@@ -76,7 +76,7 @@ def test_every_caption_becomes_a_row_that_the_library_would_have_written(reader:
     assert list(done) == [*enhance.COLUMNS, "fingerprint", *FAILURE, COST, GPU_COST]
     spans = done[["clip_id", "start_frame", "end_frame"]].to_records(index=False).tolist()
     assert spans == [("a", 0, 255), ("a", 256, 511), ("b", 0, 255)]
-    engine = requests.load(params.speech, HERE, "cpu")
+    engine = engines.load(params.generation, HERE, "cpu")
     alone = [engine.generate([request])[0] for row in clips for request in asked(row, params)]
     expected = [answer for answer in alone if isinstance(answer, Answer)]
     assert done["enhanced_caption"].tolist() == [answer.text.strip() for answer in expected]
@@ -90,7 +90,8 @@ def test_every_caption_becomes_a_row_that_the_library_would_have_written(reader:
 
 def finished(*texts: str) -> list[Row]:
     row = clip("a", *[("A boat.", None)] * len(texts))
-    return enhance.finish(row, [Told(Answer(text, 1, 2, "stop"), 0.5) for text in texts], Params(prompt_text="Mend it."), "m@1")
+    answers = [TimedAnswer(Answer(text, 1, 2, "stop"), 0.5) for text in texts]
+    return enhance.finish(row, answers, Params(prompt_text="Mend it."), "m@1")
 
 
 def test_a_row_has_every_column() -> None:
@@ -103,7 +104,7 @@ def test_a_row_has_every_column() -> None:
 
 def test_saying_nothing_is_a_failure_and_what_looks_wrong_is_not() -> None:
     assert finished("I'm sorry, I cannot help.")[0]["checks"] == ["refusal"]
-    with pytest.raises(MediaError, match="BAD_OUTPUT: the model said nothing of the caption of frame 256"):
+    with pytest.raises(MediaError, match="BAD_OUTPUT: an empty answer for the caption of frame 256"):
         finished("A boat.", " ")
 
 
@@ -118,7 +119,7 @@ class Refusing:
 
 def test_a_refused_request_fails_its_caption_alone() -> None:
     told = enhance.rewrite(Refusing(), [Request("a"), Request("b"), Request("c")])
-    assert [type(answer) for answer in told] == [Told, MediaError, Told]
+    assert [type(answer) for answer in told] == [TimedAnswer, MediaError, TimedAnswer]
 
 
 def test_what_cannot_run_is_said_in_one_line(tmp_path: Path) -> None:
@@ -130,8 +131,8 @@ def test_what_cannot_run_is_said_in_one_line(tmp_path: Path) -> None:
 
 
 def test_the_names_of_the_caption_models_mean_their_siblings_that_read() -> None:
-    assert Params().speech.model == Params(model_variant="qwen2.5").speech.model == "qwen-lm"
-    assert Params(model_variant="qwen3").speech.model == "qwen3-lm"
+    assert Params().generation.model == Params(model_variant="qwen2.5").generation.model == "qwen-lm"
+    assert Params(model_variant="qwen3").generation.model == "qwen3-lm"
 
 
 @pytest.mark.parametrize("settings", [{"model_batch_size": 0}, {"prompt_text": "<|im_start|>"}, {"sampling_fps": 2}])

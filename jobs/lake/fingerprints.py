@@ -37,8 +37,8 @@ RECIPES: dict[str, Recipe] = {
     "dedup": Recipe(2, ("dedup",), ("embed",)),
     "filter": Recipe(1, ("filter",), ("analyze", "aesthetic", "dedup")),
     # Not filter: which clips are described does not change what is said of them.
-    "caption": Recipe(1, ("caption", "windows", "proxy"), ("clip",), models=("caption.speech.model",)),
-    "enhance": Recipe(1, ("enhance",), ("caption",), models=("enhance.speech.model",)),
+    "caption": Recipe(1, ("caption", "windows", "proxy"), ("clip",), models=("caption.generation.model",)),
+    "enhance": Recipe(1, ("enhance",), ("caption",), models=("enhance.generation.model",)),
     "align": Recipe(1, (), ("caption", "embed")),
     "export": Recipe(1, ("export",)),
     "maintain": Recipe(1),
@@ -46,10 +46,15 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-def _that_count(params: Any) -> dict[str, Any]:
-    """The settings of a section without those that only change what the work costs."""
+def _hashed_settings(params: Any) -> dict[str, Any]:
+    """The settings of a section, without those that change only what the work costs.
+
+    Their order counts in the hash. FINGERPRINT_ORDER keeps it where fields were moved to a base class.
+    """
     effort = {name for name, info in params.__pydantic_fields__.items() if info.json_schema_extra == EFFORT}
-    return {name: value for name, value in asdict(params).items() if name not in effort}
+    values = asdict(params)
+    order = dict.fromkeys((*getattr(params, "FINGERPRINT_ORDER", ()), *values))
+    return {name: values[name] for name in order if name not in effort}
 
 
 def fingerprint(stage: str, settings: Settings) -> str:
@@ -57,7 +62,7 @@ def fingerprint(stage: str, settings: Settings) -> str:
     recipe = RECIPES[stage]
     digest = hashlib.blake2b(f"{stage} {recipe.version}".encode(), digest_size=8)
     for section in recipe.sections:
-        digest.update(TypeAdapter(dict).dump_json({section: _that_count(getattr(settings, section))}))
+        digest.update(TypeAdapter(dict).dump_json({section: _hashed_settings(getattr(settings, section))}))
     for name in recipe.models:
         digest.update(checkpoints.identity(attrgetter(name)(settings)).encode())
     for other in recipe.upstream:

@@ -238,9 +238,9 @@ def test_caption(clips: pd.DataFrame, talker: str, batch_size: int) -> None:
     )
     seconds, busy = staged(caption.rows, params, few, batch_size)
     model_cache.drop()
-    speech = params.caption.speech
+    speech = params.caption.generation
     engine = engine_transformers.load(talker, speech, DEVICE)
-    step = caption.frame_step(speech, registry.Params())
+    step = caption.frame_step_px(speech, registry.Params())
     rows = list(batching.records(few[:batch_size]))
     asked = [r for row in rows for r in caption.prepare(row, lambda f, *a: f(*a), params, step, ENV)]
     loop = generating(engine, asked, len(few) // batch_size)
@@ -268,7 +268,7 @@ def test_enhance(tmp_path_factory: pytest.TempPathFactory, batch_size: int) -> N
     rows = [{"clip_id": f"{n}", "captions": [said], "fingerprint": "f" * 16} for n in range(3 * batch_size)]
     seconds, busy = staged(enhance.rows, params, pd.DataFrame(rows), batch_size)
     model_cache.drop()
-    engine = engine_transformers.load(str(folder), params.speech, DEVICE)
+    engine = engine_transformers.load(str(folder), params.generation, DEVICE)
     asked = list(enhance.prepare(rows[0], lambda f, *a: f(*a), params)) * batch_size
     loop = generating(engine, asked, 3)
     text = f"{len(rows) * WORDS / seconds:.0f} tokens/s{busy}"

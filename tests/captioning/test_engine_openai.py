@@ -25,7 +25,7 @@ from tests.support.endpoint import Reply, serving
 from tests.support.footage import draw, read_number
 from udfs.captioning import engine_openai
 from udfs.captioning.engine_openai import Engine
-from udfs.captioning.requests import Answer, Endpoint, Request, Sampling, Speech, Video
+from udfs.captioning.requests import Answer, Endpoint, GenerationSettings, Request, Sampling, Video
 from udfs.core.errors import MediaError
 from udfs.models.registry import MissingModelError
 
@@ -33,9 +33,9 @@ BOAT = Request("A boat?")
 START_S = 180.0
 
 
-def engine(url: str, model: str = "talker", speech: dict[str, Any] | None = None, **at: Any) -> Engine:
-    settings: dict[str, Any] = {"max_output_tokens": 8} | (speech or {})
-    return engine_openai.load(Speech("openai", model, endpoint=Endpoint(base_url=url, **at), **settings))
+def engine(url: str, model: str = "talker", settings: dict[str, Any] | None = None, **at: Any) -> Engine:
+    settings: dict[str, Any] = {"max_output_tokens": 8} | (settings or {})
+    return engine_openai.load(GenerationSettings("openai", model, endpoint=Endpoint(base_url=url, **at), **settings))
 
 
 def video(first: int = 0) -> Video:
@@ -76,7 +76,7 @@ def test_frames_travel_as_jpegs_in_their_order_with_their_times_before_them() ->
 
 def test_parameters_of_vllms_own_go_to_no_other_endpoint() -> None:
     with serving(Reply()) as server:
-        engine(server.url, speech={"vllm_endpoint": True, "sampling": Sampling(repetition_penalty=1.2)}).generate([BOAT])
+        engine(server.url, settings={"vllm_endpoint": True, "sampling": Sampling(repetition_penalty=1.2)}).generate([BOAT])
     assert server.asked[0]["repetition_penalty"] == 1.2
     assert server.asked[0]["chat_template_kwargs"] == {"enable_thinking": False}
 
@@ -161,7 +161,7 @@ def test_the_key_comes_from_the_environment_of_the_worker(monkeypatch: pytest.Mo
         asking = engine(server.url, api_key_env="TALKER_KEY")
         asking.generate([BOAT])
     assert server.headers[0]["authorization"] == "Bearer s3cret"
-    assert "s3cret" not in repr(asking.speech)
+    assert "s3cret" not in repr(asking.settings)
 
 
 def test_a_key_that_is_missing_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from tests.support import tiny
 from tests.support.footage import draw
 from udfs.captioning import engine_transformers, requests
 from udfs.captioning.engine_transformers import Engine
-from udfs.captioning.requests import Answer, Request, Sampling, Speech, Video
+from udfs.captioning.requests import Answer, GenerationSettings, Request, Sampling, Video
 
 GREEDY = Sampling(temperature=0, repetition_penalty=1.3)
 WORDS = 10
@@ -25,9 +25,9 @@ def video(first: int = 0, frames: int = 4, size: tuple[int, int] = (112, 56), st
     return Video(pictures, tuple(k * step for k in range(frames)), 30.0, frames * step)
 
 
-def engine(folder: Path, **speech: Any) -> Engine:
-    settings: dict[str, Any] = {"max_output_tokens": WORDS, "sampling": GREEDY} | speech
-    return engine_transformers.load(str(folder), Speech("transformers", str(folder), **settings), "cpu")
+def engine(folder: Path, **settings: Any) -> Engine:
+    settings: dict[str, Any] = {"max_output_tokens": WORDS, "sampling": GREEDY} | settings
+    return engine_transformers.load(str(folder), GenerationSettings("transformers", str(folder), **settings), "cpu")
 
 
 @pytest.fixture(scope="module", params=["qwen2.5", "qwen3"])
@@ -182,6 +182,6 @@ def test_a_nearly_certain_choice_is_the_greedy_one_and_a_free_one_follows_the_se
 
 def test_thinking_is_turned_off_where_the_template_knows_of_it(reading: Path) -> None:
     tokenizer = engine(reading).tokenizer
-    plain = requests.chat(tokenizer, Request("A boat."))
+    plain = requests.chat_prompt(tokenizer, Request("A boat."))
     tokenizer.chat_template += "{% if enable_thinking is false %}<think>\n\n</think>{% endif %}"
-    assert requests.chat(tokenizer, Request("A boat.")) == plain + "<think>\n\n</think>"
+    assert requests.chat_prompt(tokenizer, Request("A boat.")) == plain + "<think>\n\n</think>"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from udfs.captioning import prompts
-from udfs.captioning.quality_checks import checks, is_empty, is_foreign, loops, refuses, scripts
+from udfs.captioning.quality_checks import checks, has_loop, is_empty, is_foreign, is_refusal, scripts
 
 ENGLISH = prompts.CAPTIONS["default"]
 GOOD = (
@@ -42,7 +42,7 @@ def test_anything_said_is_not(text: str) -> None:
     ],
 )
 def test_a_phrase_three_times_in_a_row_is_a_loop(text: str) -> None:
-    assert loops(text)
+    assert has_loop(text)
 
 
 @pytest.mark.parametrize(
@@ -56,17 +56,17 @@ def test_a_phrase_three_times_in_a_row_is_a_loop(text: str) -> None:
     ],
 )
 def test_emphasis_and_two_copies_are_none(text: str) -> None:
-    assert not loops(text)
+    assert not has_loop(text)
 
 
 @given(st.lists(st.text("abcdefgh", min_size=3, max_size=8), min_size=4, max_size=40), st.integers(3, 6))
 def test_any_phrase_of_four_words_looped_is_found(words: list[str], copies: int) -> None:
-    assert loops(" ".join(words * copies))
+    assert has_loop(" ".join(words * copies))
 
 
 @given(st.integers(0, 600))
 def test_words_that_never_come_again_are_no_loop(length: int) -> None:
-    assert not loops(" ".join(f"w{k}" for k in range(length)))
+    assert not has_loop(" ".join(f"w{k}" for k in range(length)))
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_words_that_never_come_again_are_no_loop(length: int) -> None:
     ],
 )
 def test_a_refusal_is_found(text: str) -> None:
-    assert refuses(text)
+    assert is_refusal(text)
     assert "refusal" in checks(text, "stop", ENGLISH)
 
 
@@ -95,7 +95,7 @@ def test_a_refusal_is_found(text: str) -> None:
     ],
 )
 def test_people_who_refuse_something_in_the_video_are_none(text: str) -> None:
-    assert not refuses(text)
+    assert not is_refusal(text)
 
 
 def test_a_caption_cut_at_the_limit_of_tokens_is_truncated() -> None:

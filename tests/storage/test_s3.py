@@ -354,7 +354,7 @@ def test_a_clip_in_a_store_is_read_back(s3_server: Server, proxy: Proxy, tmp_pat
     _, there = embed.decode(uri, 8, extract.short_side(64), env)
     _, here = embed.decode(str(path), 8, extract.short_side(64), env)
     assert (there == here).all()
-    assert len(window_frames.look(row["uri"], [0.0, 1.0], extract.short_side(64), env)) == 2
+    assert len(window_frames.decode(row["uri"], [0.0, 1.0], extract.short_side(64), env.sources, env.limits)) == 2
 
 
 def test_media_in_a_store_are_listed_folder_by_folder_and_removed(s3_server: Server, proxy: Proxy, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""An address -> an engine that asks an OpenAI-compatible endpoint, several requests at a time."""
+"""Generate text with an OpenAI-compatible endpoint, several requests at a time."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ import cv2
 import numpy as np
 import openai
 
-from udfs.captioning.requests import Answer, Endpoint, Request, Speech, Video
+from udfs.captioning.requests import Answer, Endpoint, GenerationSettings, Request, Video
 from udfs.core.errors import MediaError
 from udfs.models.registry import MissingModelError
 
-REFUSED = (400, 413, 415, 422)  # what is wrong with one request; other errors are those of the key, the address or the server
+REFUSED = (400, 413, 415, 422)  # status codes of a faulty request; others mean the key, the address or the server
 
 
-def load(speech: Speech) -> Engine:
-    """A client of the endpoint; nothing is asked yet.
+def load(settings: GenerationSettings) -> Engine:
+    """A client of the endpoint; sends nothing yet.
 
     Raises:
-        MissingModelError: the environment variable that should hold the key is not set on this worker.
+        MissingModelError: the environment variable of the key is not set on this worker.
     """
-    at = speech.endpoint
-    pace = Pace(at.requests_per_minute)
+    endpoint = settings.endpoint
+    rate_limit = RateLimit(endpoint.requests_per_minute)
     client = openai.OpenAI(
-        base_url=at.base_url,
-        api_key=_key(at),
-        timeout=at.timeout_s,
-        max_retries=at.max_retries,  # with growing pauses, or those that the server's Retry-After asks for
-        # On every request that leaves, so that retries count too.
-        http_client=openai.DefaultHttpxClient(event_hooks={"request": [lambda request: pace.wait()]}),
+        base_url=endpoint.base_url,
+        api_key=_api_key(endpoint),
+        timeout=endpoint.timeout_s,
+        max_retries=endpoint.max_retries,  # with growing pauses, or those of the server's Retry-After
+        # Called for every request that is sent, so that retries count, too.
+        http_client=openai.DefaultHttpxClient(event_hooks={"request": [lambda request: rate_limit.wait()]}),
     )
-    return Engine(client, speech)
+    return Engine(client, settings)
 
 
-class Pace:
-    """Lets one through at a time, so many a minute; 0: all at once."""
+class RateLimit:
+    """Lets callers pass at even intervals, so many per minute; 0: without waiting."""
 
     def __init__(self, per_minute: float) -> None:
-        self.gap_s = 60 / per_minute if per_minute else 0.0
+        self.interval_s = 60 / per_minute if per_minute else 0.0
         self._lock, self._next_s = threading.Lock(), 0.0
 
     def wait(self) -> None:
@@ -53,66 +53,66 @@ class Pace:
         with self._lock:
             now = time.monotonic()
             turn_s = max(now, self._next_s)
-            self._next_s = turn_s + self.gap_s
+            self._next_s = turn_s + self.interval_s
         time.sleep(turn_s - now)
 
 
 @dataclass(frozen=True)
 class Engine:
-    """A client and what it asks for."""
+    """A client, and the settings of its requests."""
 
     client: openai.OpenAI
-    speech: Speech
+    settings: GenerationSettings
 
     def generate(self, requests: Sequence[Request]) -> list[Answer | MediaError]:
-        """An answer a request, in order; BAD_OUTPUT for a request that the endpoint refuses.
+        """One answer per request, in order; BAD_OUTPUT for a request that the endpoint refuses.
 
         Raises:
-            openai.OpenAIError: the endpoint is away, or wants another key or address; all tries were in vain.
+            openai.OpenAIError: the endpoint does not answer, or refuses the key or the address, after all retries.
         """
-        with ThreadPoolExecutor(min(len(requests), self.speech.endpoint.concurrency)) as threads:
+        with ThreadPoolExecutor(min(len(requests), self.settings.endpoint.concurrency)) as threads:
             return list(threads.map(self._ask, requests))
 
     def _ask(self, request: Request) -> Answer | MediaError:
-        wanted = self.speech.sampling
+        sampling = self.settings.sampling
         try:
-            said = self.client.chat.completions.create(
-                model=self.speech.model,
-                messages=[{"role": "user", "content": content(request, self.speech.endpoint.jpeg_quality)}],
-                max_tokens=self.speech.max_output_tokens,
-                temperature=wanted.temperature,
-                top_p=wanted.top_p,
-                seed=wanted.seed,
-                extra_body=self._extra(),
+            completion = self.client.chat.completions.create(
+                model=self.settings.model,
+                messages=[{"role": "user", "content": message_content(request, self.settings.endpoint.jpeg_quality)}],
+                max_tokens=self.settings.max_output_tokens,
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                seed=sampling.seed,
+                extra_body=self._vllm_parameters(),
             )
         except openai.APIStatusError as e:
             if e.status_code not in REFUSED:
                 raise
             return MediaError("BAD_OUTPUT", f"the endpoint refused: {e.status_code} {e.message[:500]}")
-        choice, used = said.choices[0], said.usage
-        read, written = (used.prompt_tokens, used.completion_tokens) if used else (None, None)
-        return Answer(choice.message.content or "", read, written, choice.finish_reason)
+        choice, usage = completion.choices[0], completion.usage
+        tokens_in, tokens_out = (usage.prompt_tokens, usage.completion_tokens) if usage else (None, None)
+        return Answer(choice.message.content or "", tokens_in, tokens_out, choice.finish_reason)
 
-    def _extra(self) -> dict[str, Any]:
-        if not self.speech.vllm_endpoint:
-            return {}  # others refuse what they do not know
+    def _vllm_parameters(self) -> dict[str, Any]:
+        if not self.settings.vllm_endpoint:
+            return {}  # other servers refuse unknown parameters
         return {
-            "repetition_penalty": self.speech.sampling.repetition_penalty,
+            "repetition_penalty": self.settings.sampling.repetition_penalty,
             "chat_template_kwargs": {"enable_thinking": False},
         }
 
 
-def content(request: Request, jpeg_quality: int) -> Any:
-    """A request as the parts of a message: the times of the frames, the frames, the prompt."""
+def message_content(request: Request, jpeg_quality: int) -> Any:
+    """The content of a message: the times of the frames, the frames, and the prompt."""
     if request.video is None:
         return request.prompt
     urls = [data_url(picture, jpeg_quality) for picture in request.video.pictures]
     pictures = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
-    return [{"type": "text", "text": times(request.video)}, *pictures, {"type": "text", "text": request.prompt}]
+    return [{"type": "text", "text": frame_times(request.video)}, *pictures, {"type": "text", "text": request.prompt}]
 
 
-def times(video: Video) -> str:
-    """What single pictures do not tell: that they are one video, and when each is shown."""
+def frame_times(video: Video) -> str:
+    """A sentence that says that the pictures are frames of one video, and at which seconds."""
     seconds = ", ".join(f"{number / video.framerate:.1f}" for number in video.frame_numbers)
     return f"These {len(video.frame_numbers)} pictures are frames of one video, at the seconds {seconds}."
 
@@ -123,10 +123,10 @@ def data_url(picture: np.ndarray[Any, Any], quality: int) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
 
 
-def _key(at: Endpoint) -> str:
-    if not at.api_key_env:
-        return "none"  # the client insists on one
-    key = os.environ.get(at.api_key_env)
+def _api_key(endpoint: Endpoint) -> str:
+    if not endpoint.api_key_env:
+        return "none"  # the client demands a key
+    key = os.environ.get(endpoint.api_key_env)
     if not key:
-        raise MissingModelError(f"the environment variable {at.api_key_env} is not set on {os.uname().nodename}")
+        raise MissingModelError(f"the environment variable {endpoint.api_key_env} is not set on {os.uname().nodename}")
     return key

@@ -1,4 +1,4 @@
-"""A model's folder -> an engine that answers a batch of requests in one call of transformers' generate."""
+"""Generate text with transformers: one call of `generate` per batch of requests."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 from transformers.video_utils import VideoMetadata
 
-from udfs.captioning.requests import Answer, Request, Speech, Video, chat
+from udfs.captioning.requests import Answer, GenerationSettings, Request, Video, chat_prompt
 from udfs.core.errors import MediaError
 
 
-def load(folder: str, speech: Speech, device: str, remote_code: bool = False) -> Engine:
-    """The model and its processor, bfloat16 on a GPU, float32 on a CPU."""
-    disable_progress_bar()  # of loading weights: a worker's log is no terminal
+def load(folder: str, settings: GenerationSettings, device: str, remote_code: bool = False) -> Engine:
+    """The model and its processor; bfloat16 on a GPU, float32 on a CPU."""
+    disable_progress_bar()  # a worker's log is no terminal
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": remote_code}
     config = AutoConfig.from_pretrained(folder, **local)
-    sees = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
-    kind = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+    has_vision = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+    model_class = AutoModelForImageTextToText if has_vision else AutoModelForCausalLM
     weights: dict[str, Any] = {"dtype": torch.float32 if device == "cpu" else torch.bfloat16, "use_safetensors": True}
-    model: Any = kind.from_pretrained(folder, attn_implementation="sdpa", **weights, **local)
-    processor: Any = (AutoProcessor if sees else AutoTokenizer).from_pretrained(folder, **local)
-    tokenizer = processor.tokenizer if sees else processor
-    tokenizer.padding_side = "left"  # answers begin where their prompts end
-    if sees and hasattr(processor.video_processor, "cap_pixels_per_frame"):
-        processor.video_processor.cap_pixels_per_frame = True  # a budget for the whole video, as Qwen's own code has
-    return Engine(model.to(device).eval(), processor, tokenizer, speech)
+    model: Any = model_class.from_pretrained(folder, attn_implementation="sdpa", **weights, **local)
+    processor: Any = (AutoProcessor if has_vision else AutoTokenizer).from_pretrained(folder, **local)
+    tokenizer = processor.tokenizer if has_vision else processor
+    tokenizer.padding_side = "left"  # so that an answer directly follows its prompt
+    if has_vision and hasattr(processor.video_processor, "cap_pixels_per_frame"):
+        processor.video_processor.cap_pixels_per_frame = True  # one budget for the whole video, as in Qwen's own code
+    return Engine(model.to(device).eval(), processor, tokenizer, settings)
 
 
 @dataclass(frozen=True)
@@ -46,30 +46,30 @@ class Engine:
     model: Any
     processor: Any
     tokenizer: Any
-    speech: Speech
+    settings: GenerationSettings
 
     def generate(self, requests: Sequence[Request]) -> list[Answer | MediaError]:
-        """An answer a request, in order; all have a video, or none."""
+        """One answer per request, in order; either all requests have a video, or none."""
         inputs = self.inputs(requests)
         start = inputs["input_ids"].shape[1]
-        torch.manual_seed(self.speech.sampling.seed)
+        torch.manual_seed(self.settings.sampling.seed)
         with torch.inference_mode():
             tokens = self.model.generate(**inputs, **self._sampling())[:, start:].cpu()
-        read = inputs["attention_mask"].sum(dim=1).tolist()
-        return [self._answer(int(count), row) for count, row in zip(read, tokens, strict=True)]
+        tokens_in = inputs["attention_mask"].sum(dim=1).tolist()
+        return [self._answer(int(count), row) for count, row in zip(tokens_in, tokens, strict=True)]
 
     def inputs(self, requests: Sequence[Request]) -> dict[str, Any]:
         """The requests as one batch on the model's device, padded on the left."""
-        texts = [chat(self.processor, request) for request in requests]
+        texts = [chat_prompt(self.processor, request) for request in requests]
         videos = [request.video for request in requests if request.video]
         encoded = self.processor(text=texts, padding=True, return_tensors="pt", **(self._videos(videos) if videos else {}))
         encoded.pop("video_metadata", None)
         pixels = encoded.get("pixel_values_videos")
         if pixels is not None:
-            encoded["pixel_values_videos"] = pixels.to(getattr(torch, self.speech.pixel_dtype))
+            encoded["pixel_values_videos"] = pixels.to(getattr(torch, self.settings.pixel_dtype))
         inputs = {name: value.to(self.model.device) if torch.is_tensor(value) else value for name, value in encoded.items()}
-        # The penalty on repetition falls on what stands in the padding too. All prompts end with the same token: with it in the
-        # padding, an answer does not depend on its neighbours in the batch.
+        # The repetition penalty also counts the tokens of the padding. All prompts end with the same
+        # token: if that is the padding, an answer does not depend on the others in its batch.
         padding = inputs["attention_mask"] == 0
         inputs["input_ids"] = inputs["input_ids"].masked_fill(padding, int(inputs["input_ids"][0, -1]))
         return inputs
@@ -81,19 +81,19 @@ class Engine:
                 VideoMetadata(video.num_frames, video.framerate, frames_indices=list(video.frame_numbers)) for video in videos
             ],
             "do_sample_frames": False,
-            "do_resize": not self.speech.resized,
+            "do_resize": not self.settings.resized,
         }
 
     def _sampling(self) -> dict[str, Any]:
-        wanted = self.speech.sampling
-        shared = {"max_new_tokens": self.speech.max_output_tokens, "repetition_penalty": wanted.repetition_penalty}
-        if wanted.temperature == 0:
+        sampling = self.settings.sampling
+        shared = {"max_new_tokens": self.settings.max_output_tokens, "repetition_penalty": sampling.repetition_penalty}
+        if sampling.temperature == 0:
             return shared | {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-        return shared | {"do_sample": True, "temperature": wanted.temperature, "top_p": wanted.top_p, "top_k": 0}
+        return shared | {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
 
     def _answer(self, tokens_in: int, tokens: torch.Tensor) -> Answer:
-        ends = self.model.generation_config.eos_token_id
-        stops = torch.isin(tokens, torch.tensor(ends if isinstance(ends, list) else [ends])).nonzero()
-        count = int(stops[0]) + 1 if len(stops) else len(tokens)  # the rest is padding
+        end_tokens = self.model.generation_config.eos_token_id
+        stops = torch.isin(tokens, torch.tensor(end_tokens if isinstance(end_tokens, list) else [end_tokens])).nonzero()
+        count = int(stops[0]) + 1 if len(stops) else len(tokens)  # what follows is padding
         text = self.tokenizer.decode(tokens[:count], skip_special_tokens=True)
         return Answer(text, tokens_in, count, "stop" if len(stops) else "length")

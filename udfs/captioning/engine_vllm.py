@@ -1,4 +1,4 @@
-"""A model's folder -> an engine that hands requests to vLLM, which batches them by itself."""
+"""Generate text with vLLM, which batches requests by itself."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from udfs.captioning.requests import Answer, Request, Speech, Video, chat
+from udfs.captioning.requests import Answer, GenerationSettings, Request, Video, chat_prompt
 from udfs.core.errors import MediaError
 from udfs.models.registry import MissingModelError
 
 MAX_MODEL_LEN = 32768  # tokens of prompt and answer
-GPU_SHARE = 0.85  # of the task's part of a GPU
+GPU_SHARE = 0.85  # of the memory that is the task's part of a GPU
 
 
-def load(folder: str, speech: Speech, device: str, remote_code: bool = False) -> Engine:
-    """vLLM's engine in processes of its own, on the task's GPUs.
+def load(folder: str, settings: GenerationSettings, device: str, remote_code: bool = False) -> Engine:
+    """vLLM's engine, in processes of its own, on the task's GPUs.
 
     Raises:
         MissingModelError: vLLM is not installed on this worker, or the task has no GPU.
@@ -34,67 +34,67 @@ def load(folder: str, speech: Speech, device: str, remote_code: bool = False) ->
 
     processor = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=remote_code)
     sampling = SamplingParams(
-        max_tokens=speech.max_output_tokens,
-        temperature=speech.sampling.temperature,
-        top_p=speech.sampling.top_p,
-        repetition_penalty=speech.sampling.repetition_penalty,
-        seed=speech.sampling.seed,
+        max_tokens=settings.max_output_tokens,
+        temperature=settings.sampling.temperature,
+        top_p=settings.sampling.top_p,
+        repetition_penalty=settings.sampling.repetition_penalty,
+        seed=settings.sampling.seed,
     )
-    with _visible(gpus(speech, device)):
-        return Engine(LLM(**arguments(folder, speech, remote_code)), processor, sampling, speech)
+    with _visible(gpus(settings, device)):
+        return Engine(LLM(**arguments(folder, settings, remote_code)), processor, sampling, settings)
 
 
-def arguments(folder: str, speech: Speech, remote_code: bool) -> dict[str, Any]:
-    """What vllm.LLM is made with."""
-    part = speech.gpus if 0 < speech.gpus < 1 else 1.0
+def arguments(folder: str, settings: GenerationSettings, remote_code: bool) -> dict[str, Any]:
+    """The arguments of vllm.LLM."""
+    part = settings.gpus if 0 < settings.gpus < 1 else 1.0
     return {
         "model": folder,
         "trust_remote_code": remote_code,
         "max_model_len": MAX_MODEL_LEN,
         "gpu_memory_utilization": GPU_SHARE * part,
-        "tensor_parallel_size": max(1, int(speech.gpus)),
-        "quantization": "fp8" if speech.fp8 else None,
+        "tensor_parallel_size": max(1, int(settings.gpus)),
+        "quantization": "fp8" if settings.fp8 else None,
         "limit_mm_per_prompt": {"image": 0, "video": 1},
-        "seed": speech.sampling.seed,
-    } | ({} if speech.mm_cache else {"mm_processor_cache_gb": 0})
+        "seed": settings.sampling.seed,
+    } | ({} if settings.mm_cache else {"mm_processor_cache_gb": 0})
 
 
-def gpus(speech: Speech, device: str) -> list[int]:
-    """The GPUs that vLLM may see: the task's several, or from the one of `device` on as many as it takes."""
-    if len(speech.gpu_addresses) > 1 and all(address.isdigit() for address in speech.gpu_addresses):
-        return [int(address) for address in speech.gpu_addresses]
+def gpus(settings: GenerationSettings, device: str) -> list[int]:
+    """The GPUs that vLLM may use: the task's own if it has several, else consecutive ones from that of `device`."""
+    if len(settings.gpu_addresses) > 1 and all(address.isdigit() for address in settings.gpu_addresses):
+        return [int(address) for address in settings.gpu_addresses]
     first = int(device.rpartition(":")[2])
-    return list(range(first, first + max(1, int(speech.gpus))))
+    return list(range(first, first + max(1, int(settings.gpus))))
 
 
 @dataclass(frozen=True)
 class Engine:
-    """A running vLLM and the processor that writes its prompts."""
+    """A running vLLM, and the processor that formats its prompts."""
 
     llm: Any
     processor: Any
     sampling: Any
-    speech: Speech
+    settings: GenerationSettings
 
     def generate(self, requests: Sequence[Request]) -> list[Answer | MediaError]:
-        """An answer a request, in order."""
+        """One answer per request, in order."""
         outputs = self.llm.generate([self.prompt(request) for request in requests], self.sampling, use_tqdm=False)
         return [_answer(output) for output in outputs]
 
     def prompt(self, request: Request) -> dict[str, Any]:
-        """A request as vLLM takes it: the text with the video's place in it, and the frames."""
-        text = chat(self.processor, request)
+        """A request in vLLM's format: the text with a placeholder for the video, and the frames."""
+        text = chat_prompt(self.processor, request)
         if request.video is None:
             return {"prompt": text}
         return {
             "prompt": text,
             "multi_modal_data": {"video": [(request.video.pictures, metadata(request.video))]},
-            "mm_processor_kwargs": {"do_sample_frames": False, "do_resize": not self.speech.resized},
+            "mm_processor_kwargs": {"do_sample_frames": False, "do_resize": not self.settings.resized},
         }
 
 
 def metadata(video: Video) -> dict[str, Any]:
-    """When the frames are shown, as vLLM wants to be told."""
+    """The times of the frames in vLLM's format."""
     return {
         "total_num_frames": video.num_frames,
         "fps": video.framerate,
@@ -106,8 +106,8 @@ def metadata(video: Video) -> dict[str, Any]:
 
 
 def _answer(output: Any) -> Answer:
-    [said] = output.outputs
-    return Answer(said.text, len(output.prompt_token_ids), len(said.token_ids), said.finish_reason or "length")
+    [answer] = output.outputs
+    return Answer(answer.text, len(output.prompt_token_ids), len(answer.token_ids), answer.finish_reason or "length")
 
 
 @contextmanager

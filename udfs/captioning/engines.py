@@ -1,0 +1,71 @@
+"""Build the text-generation engine (transformers, vLLM or an OpenAI-compatible endpoint) that a stage's settings name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.util import find_spec
+
+from udfs.captioning.requests import Engine, GenerationSettings
+from udfs.core.gpu_device import Task
+from udfs.models import checkpoints, hub, registry
+from udfs.models.registry import MissingModelError
+
+NO_FP8 = {
+    "transformers": "transformers would fetch code for 8-bit weights from the hub, at no fixed revision",
+    "openai": "the precision of an endpoint's weights is its own setting",
+}
+
+
+def load(settings: GenerationSettings, models: registry.Params, device: str) -> Engine:
+    """The engine that the settings name, with its model loaded.
+
+    Raises:
+        MissingModelError: the model is missing, or cannot run here as the settings demand.
+    """
+    if settings.engine == "openai":
+        from udfs.captioning import engine_openai
+
+        return engine_openai.load(settings)
+    folder, remote_code = hub.allowed(settings.model, models), registry.may_run_code(settings.model, models)
+    if settings.engine == "vllm":
+        from udfs.captioning import engine_vllm
+
+        return engine_vllm.load(folder, settings, device, remote_code)
+    from udfs.captioning import engine_transformers
+
+    return engine_transformers.load(folder, settings, device, remote_code)
+
+
+def check(section: str, settings: GenerationSettings, models: registry.Params) -> None:
+    """Find before Spark starts what would stop a worker; `section` is the settings' section.
+
+    Raises:
+        MissingModelError: the endpoint has no address, a package or the model is missing, or the
+            model may not run or cannot run as the settings demand.
+    """
+    if settings.fp8 and settings.engine != "vllm":
+        raise MissingModelError(f"{section}.fp8 needs {section}.engine = vllm: {NO_FP8[settings.engine]}")
+    if settings.engine == "openai":
+        if not settings.endpoint.base_url:
+            raise MissingModelError(f"{section}.engine = openai needs {section}.endpoint.base_url, such as http://host:8000/v1")
+        if find_spec("openai") is None:
+            raise MissingModelError(f"{section}.engine = openai needs the openai package: pip install 'reelmill[endpoint]'")
+        return
+    checkpoints.check(settings.model, models)
+    if settings.engine == "vllm" and (models.device == "cpu" or settings.gpus == 0):
+        raise MissingModelError(f"{section}.engine = vllm needs a GPU: give its tasks one with --set {section}.resources.gpus=1")
+
+
+def for_task(settings: GenerationSettings, task: Task) -> GenerationSettings:
+    """The settings with the addresses of the task's GPUs, where it has several."""
+    return replace(settings, gpu_addresses=task.gpus) if settings.gpus > 1 else settings
+
+
+def identity(settings: GenerationSettings) -> str:
+    """The value of the column `model`: repository@revision, folder@hash, or the endpoint's name of the model."""
+    if settings.engine == "openai":
+        return settings.model
+    model_id = checkpoints.identity(settings.model)
+    if not registry.is_local(settings.model):
+        return model_id
+    return f"{settings.model.rstrip('/').rpartition('/')[2]}@{model_id}"

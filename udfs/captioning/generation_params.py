@@ -1,0 +1,70 @@
+"""The settings that [caption] and [enhance] share: the engine, its model, the prompt and how tokens are chosen."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic.dataclasses import dataclass
+
+from udfs.captioning import prompts
+from udfs.captioning.prompts import Variant
+from udfs.captioning.requests import Endpoint, EngineName, GenerationSettings, Sampling
+from udfs.core.task_resources import EFFORT, Resources
+from udfs.models import registry
+
+
+def _check_prompt(text: str) -> str:
+    if prompts.without_control_tokens(text) != text:
+        raise ValueError("holds a control token, such as <|im_end|>")
+    return text.strip()
+
+
+PromptText = Annotated[str, AfterValidator(_check_prompt)]
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class GenerationParams:
+    """The settings of both stages; each stage adds its own."""
+
+    MODELS: ClassVar[dict[str, str]] = {}  # values of model_variant -> names of models
+    PROMPTS: ClassVar[dict[Variant, str]] = {}
+
+    engine: Annotated[EngineName, Field(description="transformers, vllm if installed, or openai: an endpoint")] = "transformers"
+    model_variant: Annotated[
+        str,
+        Field(min_length=1, description="qwen2.5 (or qwen), qwen3, a folder, org/name@commit, or the endpoint's name of a model"),
+    ] = "qwen"
+    prompt_variant: Annotated[Variant, Field(description="default, av: driving, av-surveillance: a fixed camera")] = "default"
+    prompt_text: Annotated[PromptText, Field(description="your own prompt in place of the variant's")] = ""
+    fp8: Annotated[bool, Field(description="8-bit weights; only with engine = vllm")] = False
+    max_output_tokens: Annotated[int, Field(ge=1, le=32768, description="of a description")] = 512
+    vllm_endpoint: Annotated[bool, Field(description="the endpoint is vLLM's and accepts repetition_penalty")] = False
+    sampling: Annotated[Sampling, Field(description="how the next token is chosen")] = Sampling()
+    endpoint: Annotated[Endpoint, Field(json_schema_extra=EFFORT, description="of engine = openai")] = Endpoint()
+    resources: Annotated[Resources, Field(json_schema_extra=EFFORT, description="what a task takes")] = Resources()
+
+    @field_validator("model_variant")
+    @classmethod
+    def _make_absolute(cls, name: str, info: ValidationInfo) -> str:
+        return name if info.data.get("engine") == "openai" else registry.absolute_name(name)
+
+    @property
+    def prompt(self) -> str:
+        """The first prompt, without a description."""
+        return self.prompt_text or self.PROMPTS[self.prompt_variant]
+
+    @property
+    def generation(self) -> GenerationSettings:
+        """What the engine needs to know."""
+        name = self.model_variant
+        return GenerationSettings(
+            engine=self.engine,
+            model=name if self.engine == "openai" else self.MODELS.get(name, name),
+            max_output_tokens=self.max_output_tokens,
+            fp8=self.fp8,
+            sampling=self.sampling,
+            endpoint=self.endpoint,
+            vllm_endpoint=self.vllm_endpoint,
+            gpus=self.resources.gpus,
+        )
