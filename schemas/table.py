@@ -19,6 +19,11 @@ class Table:
     cluster_by: str | None = None  # the column by which Delta is to lay out its files
     checks: Mapping[str, str] = field(default_factory=dict)  # SQL by name: what must be true of every row
 
+    @property
+    def stage_columns(self) -> list[str]:
+        """The columns that a stage computes: all but those that record by which settings and in which run."""
+        return [name for name in self.schema.names if name not in (FINGERPRINT.name, RUN_ID.name)]
+
 
 def column(name: str, type_: pa.DataType, comment: str, *, nullable: bool = True) -> pa.Field:
     """A column with its comment, which names the unit where there is one."""

@@ -33,7 +33,7 @@ from udfs.core.errors import MediaError
 from udfs.frames.extract import Pictures
 from udfs.models import checkpoints, registry
 from udfs.models.registry import MissingModelError
-from udfs.runtime.batching import COST, FAILURE, GPU_COST, Env, Row
+from udfs.runtime.context import COST, FAILURE, GPU_COST, Env, Row
 
 ENV = Env(media_root="unused", fingerprint="f" * 16, models=registry.Params(device="cpu"))
 

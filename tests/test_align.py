@@ -13,7 +13,7 @@ from udfs import align, embed
 from udfs.core.errors import MediaError
 from udfs.models import embedding_models, registry
 from udfs.models.registry import MissingModelError
-from udfs.runtime.batching import COST, FAILURE, GPU_COST, Env, Row
+from udfs.runtime.context import COST, FAILURE, GPU_COST, Env, Row
 
 ENV = Env(media_root="unused", fingerprint="f" * 16)
 HERE = registry.Params()

@@ -20,8 +20,7 @@ from udfs.analyze import Params, Settings
 from udfs.core.errors import MediaError, OutputError
 from udfs.core.limits import Limits
 from udfs.demux.demuxer import Video
-from udfs.runtime import batching
-from udfs.runtime.batching import Row
+from udfs.runtime.context import COST, FAILURE, GPU_COST, Row
 from udfs.signals import motion, preview
 from udfs.video import container
 
@@ -159,7 +158,7 @@ def test_rows_give_one_row_a_clip_and_a_failure_for_a_bad_one(path: Path) -> Non
     bad.write_bytes(path.read_bytes()[:3000])
     batch = pd.DataFrame([clips.row(path), clips.row(path) | {"clip_id": "bad", "uri": str(bad)}])
     (out,) = analyze.rows([batch], Settings(), clips.env(path.parent))
-    assert list(out.columns) == [*analyze.COLUMNS, "fingerprint", *batching.FAILURE, batching.COST, batching.GPU_COST]
+    assert list(out.columns) == [*analyze.COLUMNS, "fingerprint", *FAILURE, COST, GPU_COST]
     assert out["clip_id"].tolist() == ["c1ip", None]
     assert out["failed_key"].tolist() == [None, "bad"]
     assert out["failed_code"].tolist()[1] == "CORRUPT"

@@ -30,7 +30,7 @@ from udfs.core.task_resources import Resources
 from udfs.frames import windows
 from udfs.models import checkpoints, registry
 from udfs.models.registry import MissingModelError
-from udfs.runtime.batching import COST, FAILURE, GPU_COST, Env, Row
+from udfs.runtime.context import COST, FAILURE, GPU_COST, Env, Row
 
 ENV = Env(media_root="unused", fingerprint="f" * 16)
 HERE = registry.Params()

@@ -26,7 +26,7 @@ from udfs.core.limits import Limits
 from udfs.demux import demuxer
 from udfs.demux.demuxer import Video
 from udfs.runtime import batching
-from udfs.runtime.batching import Env, Row
+from udfs.runtime.context import COST, FAILURE, GPU_COST, Env, Row
 from udfs.storage import access
 from udfs.video import container, decode
 
@@ -474,7 +474,7 @@ def test_rows_takes_units_as_arrow_hands_them_over(tmp_path: Path, env: Env) -> 
     row = unit(write_numbered(tmp_path / "a.mp4", 60), (0, 30), (30, 60), fingerprint="f", duration_s=2.0)
     batch = pd.DataFrame([row | {"spans": np.array(row["spans"], dtype=object)}])
     (made,) = clip.rows(iter([batch]), Params(), env)
-    assert list(made.columns) == [*clip.COLUMNS, "fingerprint", *batching.FAILURE, batching.COST, batching.GPU_COST]
+    assert list(made.columns) == [*clip.COLUMNS, "fingerprint", *FAILURE, COST, GPU_COST]
     assert made["clip_id"].tolist() == ["0-30", "30-60"]
     assert made["fingerprint"].tolist() == ["f", "f"]
     assert made["cpu_s"].min() > 0

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from tests.similarity.test_levels import by_hand, clouds
 from udfs import dedup
 from udfs.dedup import Params
-from udfs.runtime.batching import Env
+from udfs.runtime.context import Env
 from udfs.similarity import assign, incremental, neighbors
 from udfs.similarity.neighbors import Vectors
 

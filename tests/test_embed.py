@@ -20,7 +20,7 @@ from udfs.frames import extract
 from udfs.models import embedding_models, registry
 from udfs.models.registry import MissingModelError
 from udfs.runtime import batching
-from udfs.runtime.batching import COST, FAILURE, GPU_COST, Env, Row
+from udfs.runtime.context import COST, FAILURE, GPU_COST, Env, Row
 
 KNOWN = ["clip_id", "model", "dim", "num_frames", "vector"]
 ENV = Env(media_root="unused", fingerprint="f" * 16)

@@ -23,7 +23,7 @@ from tests.support.footage import write_numbered
 from tests.support.outputs import table
 from udfs import ingest
 from udfs.core.errors import MediaError
-from udfs.runtime.batching import COST, FAILURE, GPU_COST, Env
+from udfs.runtime.context import COST, FAILURE, GPU_COST, Env
 from udfs.storage import access
 
 ENV = Env(media_root="unused", fingerprint="0" * 16)

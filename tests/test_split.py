@@ -18,7 +18,7 @@ from tests.support.footage import read_number, write_numbered
 from udfs import ingest, split
 from udfs.core.errors import MediaError
 from udfs.demux.timeline import Timeline
-from udfs.runtime.batching import COST, FAILURE, GPU_COST, Env
+from udfs.runtime.context import COST, FAILURE, GPU_COST, Env
 from udfs.split import Params, fixed_stride, scene_spans
 from udfs.video import container, decode
 

@@ -18,11 +18,11 @@ from udfs.core.task_resources import EFFORT, Resources
 from udfs.frames import extract
 from udfs.frames.extract import Pictures
 from udfs.models import checkpoints, hub, registry
-from udfs.runtime.batching import Env, Row
+from udfs.runtime.context import Env, Row
 from udfs.runtime.inference import Call, infer
 from udfs.storage import access
 
-COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
+COLUMNS = TABLE.stage_columns
 SHORT_SIDE = 224  # px, the input of CLIP ViT-L/14; the model's own processor crops from there
 Dtype = Literal["float32", "bfloat16", "float16"]
 Scores = npt.NDArray[np.float32]

@@ -13,10 +13,10 @@ from udfs import embed
 from udfs.captioning import prompts
 from udfs.core.errors import MediaError
 from udfs.models import registry, text_match
-from udfs.runtime.batching import Env, Row
+from udfs.runtime.context import Env, Row
 from udfs.runtime.inference import Call, infer
 
-COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
+COLUMNS = TABLE.stage_columns
 Vector = text_match.Vector
 
 

@@ -21,7 +21,7 @@ from udfs.core.errors import MediaError
 from udfs.core.task_resources import EFFORT, Resources
 from udfs.frames import windows
 from udfs.runtime import batching, sandbox
-from udfs.runtime.batching import Env, Row
+from udfs.runtime.context import Env, Row
 from udfs.signals import motion, phash, preview, proxy, quality
 from udfs.storage import access
 from udfs.storage.remote_file import AnyPath
@@ -29,7 +29,7 @@ from udfs.video import container, decode, nvdec
 from udfs.video.nvdec import Hwaccel
 from udfs.video.picture import sample_aspect
 
-COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
+COLUMNS = TABLE.stage_columns
 # Each sees every frame, in order, and gives its columns at the end; none knows of another. `warnings` is a column of all.
 Observer = motion.Observer | quality.Observer | phash.Observer | proxy.Observer | preview.Observer
 

@@ -23,10 +23,10 @@ from udfs.frames import extract, window_frames, windows
 from udfs.frames.windows import Window
 from udfs.models import hub, registry
 from udfs.models.registry import MissingModelError
-from udfs.runtime.batching import Env, Row
+from udfs.runtime.context import Env, Row
 from udfs.runtime.inference import Call, infer
 
-COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
+COLUMNS = TABLE.stage_columns
 ENDPOINT_STEP_PX = 28  # an endpoint scales frames to its own steps
 
 

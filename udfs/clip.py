@@ -25,7 +25,7 @@ from udfs.demux import timeline
 from udfs.demux.demuxer import Video
 from udfs.demux.timeline import BOUNDARY_TOLERANCE_S
 from udfs.runtime import batching, sandbox
-from udfs.runtime.batching import Env, Row
+from udfs.runtime.context import FAILURE, Env, Row
 from udfs.storage import access, media_store
 from udfs.storage.remote_file import AnyPath
 from udfs.video import container, encoder_options, mp4_writer, mux, nvdec, stream_copy, transcode
@@ -34,7 +34,7 @@ from udfs.video.nvdec import Hwaccel
 LANGUAGE = r"^([A-Za-z]{2,3}([-_][A-Za-z0-9]+)*)?$"
 FATAL: tuple[Code, ...] = ("CRASH", "TIMEOUT", "OOM")  # failures of the decoding process that sound may have caused
 MISSING_S = 0.5  # by which a file may be shorter than its header states
-COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
+COLUMNS = TABLE.stage_columns
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -94,7 +94,7 @@ def cut(row: Row, params: Params, env: Env) -> list[Row]:
     done = []
     if params.mode == "copy" or params.copy_if_exact:
         done = _copied_clips(path, spans, row, params, env)
-    over = {done_row.get("clip_id") or done_row[batching.FAILURE[0]] for done_row in done}
+    over = {done_row.get("clip_id") or done_row[FAILURE[0]] for done_row in done}
     left = [span for span in spans if span["clip_id"] not in over]
     return done + (_transcoded(path, left, row, params, env) if left else [])
 
@@ -102,7 +102,7 @@ def cut(row: Row, params: Params, env: Env) -> list[Row]:
 def _transcoded(path: AnyPath, spans: list[Row], row: Row, params: Params, env: Env) -> list[Row]:
     accel = nvdec.decoder(nvdec.index(env.task)) if params.hwaccel == "cuda" else None
     made = _recoded(path, spans, row, params, env, accel)
-    failed = {done[batching.FAILURE[0]] for done in made if batching.FAILURE[0] in done}
+    failed = {done[FAILURE[0]] for done in made if FAILURE[0] in done}
     if accel is None or not failed:
         return made
     # It may be the card that failed, or a video that only FFmpeg itself decodes.

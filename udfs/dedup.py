@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 
 from udfs.core.gpu_device import device
 from udfs.core.task_resources import EFFORT, Resources
-from udfs.runtime.batching import Env
+from udfs.runtime.context import Env
 from udfs.similarity import neighbors, ranking
 from udfs.similarity.levels import Ladder, Links, Near
 from udfs.similarity.neighbors import Ids, Precision, Vectors

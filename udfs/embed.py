@@ -22,11 +22,11 @@ from udfs.frames.extract import Fit, Pictures, Times
 from udfs.models import copy_descriptor, embedding_config, embedding_models, hub, registry, text_match
 from udfs.models.embedding_config import DESCRIPTOR, Dtype, Vectors
 from udfs.runtime import batching
-from udfs.runtime.batching import Env, Row
+from udfs.runtime.context import Env, Row
 from udfs.runtime.inference import Call, infer
 from udfs.storage import access
 
-COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
+COLUMNS = TABLE.stage_columns
 NUM_FRAMES = 16  # of the descriptor
 
 

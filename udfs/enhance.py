@@ -20,10 +20,10 @@ from udfs.captioning.requests import Answer, Engine, GenerationSettings, Request
 from udfs.core.errors import MediaError
 from udfs.core.task_resources import EFFORT
 from udfs.models import registry
-from udfs.runtime.batching import Env, Row
+from udfs.runtime.context import Env, Row
 from udfs.runtime.inference import Call, infer
 
-COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
+COLUMNS = TABLE.stage_columns
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))

@@ -12,12 +12,12 @@ import pandas as pd
 from schemas.videos import TABLE
 from udfs.core.errors import MediaError
 from udfs.runtime import batching
-from udfs.runtime.batching import Env, Row
+from udfs.runtime.context import Env, Row
 from udfs.storage import access
 from udfs.video import container
 
 ASKED_AT_ONCE = 16  # a store takes 30 ms to tell an object's version, and has many to tell
-COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
+COLUMNS = TABLE.stage_columns
 
 
 def facts(row: Row, env: Env, taken: Collection[str] = ()) -> list[Row]:

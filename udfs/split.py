@@ -15,7 +15,7 @@ from udfs.core.errors import MediaError
 from udfs.core.task_resources import EFFORT, Resources
 from udfs.demux import timeline
 from udfs.runtime import batching
-from udfs.runtime.batching import Env, Row
+from udfs.runtime.context import Env, Row
 from udfs.shots.spans import COLUMNS, Span, span_rows, strided_spans
 from udfs.storage import access
 from udfs.video import container

@@ -48,7 +48,7 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
         return history.note_settings(run, "export")
     with _aside(run, to) as aside, Progress(run, "export", items) as progress, run.tables.landing(f"{run.run_id}-export") as land:
         rows = partial(frames.rows, params=run.settings.export, env=run.env("export"), to=to, aside=aside)
-        counted = partial(batching.counted, rows=rows, done=progress.done)
+        counted = partial(batching.count_inputs, rows=rows, done=progress.done)
         done = land(stage.spread(run, Resources(), items, todo.schema).mapInPandas(counted, stage.envelope(RESULTS)))
         tally = history.tally(done)
         num_in = tally.num_ok + tally.failed.total()  # what was there already does not count

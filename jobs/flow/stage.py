@@ -25,7 +25,7 @@ from udfs.core import bugs, scheduling
 from udfs.core.errors import PASSING
 from udfs.core.task_resources import Resources
 from udfs.runtime import batching
-from udfs.runtime.batching import Env
+from udfs.runtime.context import COST, FAILURE, GPU_COST, Env
 
 log = logging.getLogger("reelmill")
 
@@ -117,7 +117,7 @@ def run_wave(run: Run, stage: Stage, wave: int, num_waves: int) -> history.Count
         return history.Counts()
     rows = partial(with_task, stage.rows, stage.params(run.settings), run.env(stage.name))
     with Progress(run, stage.name, items) as progress, run.tables.landing(f"{run.run_id}-{stage.name}-{wave}") as land:
-        counted = partial(batching.counted, rows=rows, done=progress.done)
+        counted = partial(batching.count_inputs, rows=rows, done=progress.done)
         done = land(_mapped(run, stage, spread(run, stage.resources(run.settings), items, work.schema), counted))
         return _write(run, stage, done, items, started)
 
@@ -148,7 +148,7 @@ def spread(run: Run, wanted: Resources, items: list[Row], schema: StructType) ->
 
 def columns(table: str) -> list[str]:
     """A table's columns that its stage computes."""
-    return [name for name in TABLES[table].schema.names if name not in ("fingerprint", "run_id")]
+    return TABLES[table].stage_columns
 
 
 def _declared(stage: Stage) -> StructType:
@@ -159,9 +159,9 @@ def _declared(stage: Stage) -> StructType:
 def envelope(results: StructType) -> StructType:
     """The columns of a stage's results, and those that `batching` adds to them."""
     whole = StructType([*results.fields])
-    for name in ("fingerprint", *batching.FAILURE):
+    for name in ("fingerprint", *FAILURE):
         whole = whole.add(name, StringType())
-    return whole.add(batching.COST, DoubleType()).add(batching.GPU_COST, DoubleType())
+    return whole.add(COST, DoubleType()).add(GPU_COST, DoubleType())
 
 
 def _write(run: Run, stage: Stage, done: DataFrame, items: list[Row], started: datetime) -> history.Counts:
@@ -170,7 +170,7 @@ def _write(run: Run, stage: Stage, done: DataFrame, items: list[Row], started: d
     if tally.failed["BUG"] < max(bugs.MANY_VIDEOS, bugs.MOST * len(items)):
         done = checked  # else the checks of the table stop the run
     if tally.num_ok:
-        ok = done.where(F.col(batching.FAILURE[0]).isNull()).select(*columns(stage.table), "fingerprint")
+        ok = done.where(F.col(FAILURE[0]).isNull()).select(*columns(stage.table), "fingerprint")
         written = run.tables.append(stage.table, ok.withColumn("run_id", F.lit(run.run_id)), upsert=stage.upsert)
     facts = {"started_at": started, "num_in": len(items), "num_out": written, "bytes_in": sum(map(_size, items))}
     if "duration_s" in items[0]:
@@ -184,7 +184,7 @@ def _with_check_failures(stage: Stage, done: DataFrame) -> DataFrame:
     checks = {name: F.expr(check) for name, check in table.checks.items()}
     checks |= {f"{f.name} is not NULL": F.col(f.name).isNotNull() for f in _declared(stage) if not f.nullable}
     broken = F.coalesce(*(F.when(~F.coalesce(check, F.lit(False)), F.lit(name)) for name, check in checks.items()), F.lit(None))
-    key, code, message = batching.FAILURE
+    key, code, message = FAILURE
     what = (F.lit(f"a row that breaks a check of {table.name}: "), broken, F.lit(bugs.MET_BY), stage.key)
     is_broken = F.col(key).isNull() & broken.isNotNull()
     failed = {key: F.col(stage.key), code: F.lit("BUG"), message: F.concat(*what)}

@@ -21,7 +21,7 @@ from schemas import TABLES
 from udfs.core import cost
 from udfs.core.bugs import MET_BY
 from udfs.core.task_resources import Resources
-from udfs.runtime.batching import COST, FAILURE, GPU_COST
+from udfs.runtime.context import COST, FAILURE, GPU_COST
 
 log = logging.getLogger("reelmill")
 

@@ -22,7 +22,7 @@ from jobs.lake.fingerprints import fingerprint
 from jobs.lake.tables import LANDING, Tables
 from udfs.core.errors import MediaError, StoreError
 from udfs.models import checkpoints
-from udfs.runtime.batching import Env
+from udfs.runtime.context import Env
 from udfs.storage import access, media_store
 from udfs.storage.media_store import ASIDE
 

@@ -16,7 +16,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from jobs.flow.stage import with_task
 from jobs.spark import resources
 from udfs import dedup
-from udfs.runtime.batching import Env
+from udfs.runtime.context import Env
 from udfs.similarity import assign, incremental
 from udfs.similarity.incremental import Newcomers
 from udfs.similarity.kmeans import Floats

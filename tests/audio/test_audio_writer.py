@@ -22,7 +22,7 @@ from udfs.audio.languages import same_language
 from udfs.clip import Params
 from udfs.core.limits import Limits
 from udfs.runtime import sandbox
-from udfs.runtime.batching import Env, Row
+from udfs.runtime.context import Env, Row
 from udfs.storage import access
 from udfs.video import container
 

@@ -37,7 +37,7 @@ from udfs import analyze, clip, copies, dedup, embed, ingest, split
 from udfs.core.limits import Limits
 from udfs.demux.demuxer import Video
 from udfs.filter import Params as Gates
-from udfs.runtime.batching import Env, Row
+from udfs.runtime.context import Env, Row
 from udfs.similarity import assign, kmeans
 from udfs.video import container, decode, rescale
 

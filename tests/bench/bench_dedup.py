@@ -31,7 +31,7 @@ from jobs.spark import session
 from tests.support.outputs import table
 from tests.support.vectors import clip_ids, planted, write_embeddings
 from udfs.dedup import Params, n_clusters
-from udfs.runtime.batching import Env
+from udfs.runtime.context import Env
 from udfs.similarity import assign
 from udfs.similarity.kmeans import ROUNDING, Floats, Indexes
 

@@ -40,7 +40,7 @@ from udfs.core.task_resources import Resources
 from udfs.frames import windows
 from udfs.models import hf_towers, registry
 from udfs.runtime import batching, model_cache
-from udfs.runtime.batching import FAILURE, Env
+from udfs.runtime.context import FAILURE, Env
 
 GPU = torch.cuda.is_available()
 DEVICE = "cuda:0" if GPU else "cpu"

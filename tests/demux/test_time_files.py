@@ -16,7 +16,7 @@ from tests.support import broken_files, odd_times
 from tests.support.footage import numbers, read_number, write_numbered
 from tests.support.odd_times import SMALL
 from udfs import clip, ingest, split
-from udfs.runtime.batching import Env, Row
+from udfs.runtime.context import Env, Row
 
 pytestmark = pytest.mark.files
 

@@ -17,7 +17,7 @@ from tests.support.outputs import table
 from udfs import export
 from udfs.core.errors import MediaError
 from udfs.exports import frames
-from udfs.runtime.batching import Env, Row
+from udfs.runtime.context import Env, Row
 
 ENV = Env(media_root="unused", fingerprint="f" * 16)
 

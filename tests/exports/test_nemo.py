@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from tests.support.exported import batches, clip, index, part
 from udfs.exports import nemo
-from udfs.runtime.batching import Row
+from udfs.runtime.context import Row
 
 SOURCE = "/videos/a/b.mp4"
 # Every path and field that NeMo Curator writes; <uuid> is a span's, <file> that of a video and chunk.

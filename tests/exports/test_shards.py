@@ -15,7 +15,7 @@ import pytest
 from tests.support.exported import batches, clip, files, index, media, part
 from udfs.exports import huggingface, parquet, shards
 from udfs.exports.shards import CLIP, Part
-from udfs.runtime.batching import Env, Row
+from udfs.runtime.context import Env, Row
 from udfs.storage import access
 
 ENV = Env("unused", "f")

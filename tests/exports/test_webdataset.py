@@ -16,7 +16,7 @@ from webdataset import WebDataset
 
 from tests.support.exported import batches, clip, index, part
 from udfs.exports import webdataset
-from udfs.runtime.batching import Row
+from udfs.runtime.context import Row
 
 
 def write(to: Path, rows: list[Row], size: int = 100) -> Path:

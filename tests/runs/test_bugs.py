@@ -22,7 +22,7 @@ from tests.support.footage import numbers, write_numbered
 from tests.support.outputs import table, versions
 from udfs import split
 from udfs.runtime import batching
-from udfs.runtime.batching import Env, Row
+from udfs.runtime.context import Env, Row
 
 pytestmark = [pytest.mark.spark, pytest.mark.files]
 SPLIT = ["--set", "split.clip_len_s=1", "--set", "split.min_clip_length_s=0.5"]

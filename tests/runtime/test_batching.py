@@ -17,7 +17,8 @@ from udfs.core.errors import MediaError, OutputError, RunError, StoreError
 from udfs.core.limits import Limits
 from udfs.models import registry
 from udfs.runtime import batching
-from udfs.runtime.batching import COST, FAILURE, GPU_COST, PIECE
+from udfs.runtime.batching import PIECE
+from udfs.runtime.context import COST, FAILURE, GPU_COST, Row
 from udfs.video import encoder_options
 
 LIMITS = Limits(timeout_s=4, memory_mb=512)
@@ -69,7 +70,7 @@ def rows_of(videos: list[str], work: batching.Work) -> list[object]:
     return [code for frame in frames for code in frame[FAILURE[1]]]
 
 
-def stumbling(row: batching.Row) -> list[batching.Row]:
+def stumbling(row: Row) -> list[Row]:
     """Work that meets a bug in every video but those named ok."""
     if row["video_id"].startswith("ok"):
         return [{}]
@@ -113,7 +114,7 @@ def test_72_a_bug_of_all_clips_of_one_film_does_not() -> None:
     ids=lambda error: type(error).__name__,
 )
 def test_83_what_no_input_can_help_stops_the_run_at_once(error: Exception) -> None:
-    def work(row: batching.Row) -> list[batching.Row]:
+    def work(row: Row) -> list[Row]:
         raise error
 
     with pytest.raises((RunError, MemoryError)):
@@ -166,7 +167,7 @@ def test_a_batch_has_the_columns_in_order_and_none_where_nothing_is_known() -> N
 def test_large_batches_are_handed_on_in_pieces() -> None:
     taken: list[str] = []
 
-    def noted(row: batching.Row) -> list[batching.Row]:
+    def noted(row: Row) -> list[Row]:
         taken.append(row["n"])
         return [{}]
 
@@ -177,10 +178,10 @@ def test_large_batches_are_handed_on_in_pieces() -> None:
 
 
 def test_numbers_that_pandas_has_no_value_for_arrive_as_none() -> None:
-    seen: list[batching.Row] = []
+    seen: list[Row] = []
     batch = pd.DataFrame({"n": ["a", "b"], "duration_s": [1.5, np.nan]})
 
-    def noted(row: batching.Row) -> list[batching.Row]:
+    def noted(row: Row) -> list[Row]:
         seen.append(row)
         return [{}]
 

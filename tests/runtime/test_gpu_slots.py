@@ -107,8 +107,8 @@ def test_one_that_idles_keeps_its_place_while_nobody_wants_it(gpu: str) -> None:
     slot = Slot(gpu, 1, lambda: gone.append(True))
     other = Slot(f"{gpu}-other", 1, lambda: None)
     time.sleep(0.5)
-    assert slot.held
-    assert other.held
+    assert slot.is_held
+    assert other.is_held
     assert not gone
 
 

@@ -14,7 +14,7 @@ import pytest
 from tests.support import stand_ins
 from udfs.core.errors import OutputError
 from udfs.core.task_resources import Resources
-from udfs.runtime.batching import COST, FAILURE, GPU_COST, Env
+from udfs.runtime.context import COST, FAILURE, GPU_COST, Env
 from udfs.runtime.inference import LOST_WORKER
 
 ENV = Env(media_root="unused", fingerprint="f" * 16)
@@ -51,7 +51,7 @@ def test_a_row_without_items_is_finished_all_the_same() -> None:
     assert done(("a", 0))["a"]["total"] == 0
 
 
-def test_nothing_in_nothing_out_and_no_model_asked_for(tmp_path: Path) -> None:
+def test_nothing_in_nothing_out_and_no_model_answers_for(tmp_path: Path) -> None:
     log = tmp_path / "log"
     assert list(stand_ins.rows([inputs()], ENV, model={"log": str(log)})) == []
     assert not log.exists()
@@ -68,7 +68,7 @@ def test_a_bad_input_is_a_failure_row_and_its_siblings_go_on() -> None:
 def test_72_a_bug_is_a_row_and_its_siblings_go_on(bug: str) -> None:
     found = done(("a", 2), (bug, 1), ("b", 2))
     assert found[bug][FAILURE[1]] == "BUG"
-    assert "'as asked' (tests/support/stand_ins.py:" in found[bug][FAILURE[2]]
+    assert "'as asked' (support/stand_ins.py:" in found[bug][FAILURE[2]]
     assert (found["a"]["total"], found["b"]["total"]) == (11, 11)
 
 
@@ -138,10 +138,10 @@ def test_one_model_a_process_however_many_tasks(tmp_path: Path) -> None:
 
 def test_a_lost_gpu_ends_the_worker() -> None:
     code = """
-from udfs.runtime.inference import _asked
+from udfs.runtime.inference import _answers
 def model(items):
     raise RuntimeError("CUDA error: an illegal memory access was encountered")
-_asked(model, [1])
+_answers(model, [1])
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == LOST_WORKER
@@ -150,13 +150,13 @@ _asked(model, [1])
 
 def test_a_gpu_out_of_memory_is_told_from_other_errors() -> None:
     torch = pytest.importorskip("torch")
-    from udfs.runtime.inference import _asked
+    from udfs.runtime.inference import _answers
 
     def model(items: list[int]) -> list[int]:
         if len(items) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
         return items
 
-    assert _asked(model, [1, 2, 3]) == [1, 2, 3]
+    assert _answers(model, [1, 2, 3]) == [1, 2, 3]
     with pytest.raises(RuntimeError, match="shape"):
-        _asked(lambda items: (_ for _ in ()).throw(RuntimeError("shape mismatch")), [1])
+        _answers(lambda items: (_ for _ in ()).throw(RuntimeError("shape mismatch")), [1])

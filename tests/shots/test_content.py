@@ -11,7 +11,7 @@ import pytest
 from tests.support.broken_files import join
 from tests.support.odd_streams import write_flat, write_scenes
 from udfs import ingest, split
-from udfs.runtime.batching import Env
+from udfs.runtime.context import Env
 from udfs.shots import content
 from udfs.split import Params
 from udfs.video import container

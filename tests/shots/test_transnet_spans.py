@@ -21,7 +21,7 @@ from tests.test_split import video_row
 from udfs import split
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
-from udfs.runtime.batching import COST, FAILURE, GPU_COST, Env, Row
+from udfs.runtime.context import COST, FAILURE, GPU_COST, Env, Row
 from udfs.shots import transnet, transnet_frames
 from udfs.shots.transnet import Answer
 from udfs.shots.transnet_frames import Times

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tests.support import clips
 from tests.support.footage import write_numbered
-from udfs.runtime.batching import Row
+from udfs.runtime.context import Row
 from udfs.signals import motion, optical_flow
 
 SIZE = (320, 264)

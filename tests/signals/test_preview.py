@@ -13,7 +13,7 @@ from tests.support.footage import Rgb, read_number, write_numbered
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
 from udfs.frames import extract, windows
-from udfs.runtime.batching import Row
+from udfs.runtime.context import Row
 from udfs.signals import preview
 
 CUT = windows.Params(window_size=60, remainder_threshold=30)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support import clips
 from tests.support.footage import write_numbered
-from udfs.runtime.batching import Row
+from udfs.runtime.context import Row
 from udfs.signals import quality
 
 SIZE = (320, 240)

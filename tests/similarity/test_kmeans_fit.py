@@ -16,7 +16,7 @@ from jobs.similarity import kmeans_fit, links
 from jobs.similarity.kmeans_fit import Choice, choose, fit, hindrance, missing
 from jobs.spark.resources import Facts
 from udfs.dedup import Params
-from udfs.runtime.batching import Env
+from udfs.runtime.context import Env
 from udfs.similarity import assign
 from udfs.similarity.kmeans import Floats, unit
 from udfs.video import nvdec

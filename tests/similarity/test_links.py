@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from jobs.similarity import links
 from tests.similarity.test_levels import by_hand, clouds
 from udfs.dedup import Params
-from udfs.runtime.batching import Env
+from udfs.runtime.context import Env
 from udfs.similarity.kmeans import ROUNDING, Floats
 
 pytestmark = pytest.mark.spark

@@ -20,7 +20,7 @@ from tests.support.footage import write_numbered
 from tests.support.webs import Page, serving
 from udfs import ingest
 from udfs.core.errors import MediaError
-from udfs.runtime.batching import Env
+from udfs.runtime.context import Env
 from udfs.storage import access, http_cache, http_connection, http_source
 from udfs.storage.access import Params
 from udfs.storage.http_connection import public, redacted, target

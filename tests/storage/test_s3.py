@@ -17,7 +17,7 @@ from udfs import clip, embed, ingest
 from udfs.core.errors import MediaError, StoreError
 from udfs.core.limits import Limits
 from udfs.frames import extract, window_frames
-from udfs.runtime.batching import Env, Row
+from udfs.runtime.context import Env, Row
 from udfs.storage import access, media_store, remote_file, s3
 from udfs.storage.access import Params
 from udfs.video import container, decode

@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from udfs.core.limits import Limits
-from udfs.runtime.batching import Env, Row
+from udfs.runtime.context import Env, Row
 from udfs.video import container, decode
 
 Picture = NDArray[np.uint8]  # height x width x 3, RGB

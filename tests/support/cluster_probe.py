@@ -18,7 +18,7 @@ from jobs.spark.session import connect
 from tests.support import fake_gpus, stand_ins
 from udfs.core.task_resources import Resources
 from udfs.models.registry import Params
-from udfs.runtime.batching import Env
+from udfs.runtime.context import Env
 
 FIELDS = "key string, pid long, gpu string, started double, ended double, began double"
 NUM_TASKS = 24  # three for each place where four share a GPU

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from udfs.exports.shards import CLIP, PART, Part
-from udfs.runtime.batching import Row
+from udfs.runtime.context import Row
 from udfs.storage import access
 
 

@@ -8,7 +8,7 @@ from udfs import ingest
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits, Tally
 from udfs.runtime import sandbox
-from udfs.runtime.batching import Env, Row
+from udfs.runtime.context import Env, Row
 from udfs.video import container, decode
 
 SMALL = (160, 120)

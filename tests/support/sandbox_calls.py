@@ -14,7 +14,7 @@ import pandas as pd
 
 from udfs.core.errors import MediaError
 from udfs.core.heartbeat import beat
-from udfs.runtime.batching import Row
+from udfs.runtime.context import Row
 
 
 class Unportable(Exception):

@@ -13,7 +13,7 @@ import pandas as pd
 from udfs.core.errors import MediaError, OutputError
 from udfs.core.task_resources import Resources
 from udfs.runtime import inference
-from udfs.runtime.batching import Env, Row
+from udfs.runtime.context import Env, Row
 from udfs.runtime.inference import Call
 
 COLUMNS = ["key", "total", "sizes", "pid", "gpu", "started", "ended"]

@@ -34,7 +34,7 @@ from udfs.core.limits import Limits
 from udfs.core.task_resources import Resources
 from udfs.frames import sampler
 from udfs.runtime import sandbox
-from udfs.runtime.batching import Env, Row
+from udfs.runtime.context import Env, Row
 from udfs.storage import access
 from udfs.video import container, decode, encoder_options, mp4_writer, nvdec, rescale, transcode
 from udfs.video.normalize import Upright
@@ -389,9 +389,9 @@ def test_a_stage_on_a_gpu_has_more_memory(tmp_path: Path, env: Env) -> None:
     for params, memory_mb in ((clip.Params(hwaccel="cuda"), 2304), (clip.Params(), 256)):
         rows = clip.rows(iter([pd.DataFrame([row])]), params, tight)
         next(rows)
-        assert sandbox._mine.child.memory_mb == memory_mb
+        assert sandbox._thread.child.memory_mb == memory_mb
         assert next(rows, None) is None
-        assert (sandbox._mine.child is None) == params.on_gpu  # it would hold memory of the card
+        assert (sandbox._thread.child is None) == params.on_gpu  # it would hold memory of the card
 
 
 # With a card

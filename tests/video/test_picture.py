@@ -18,7 +18,7 @@ from udfs import analyze, clip
 from udfs.clip import Params
 from udfs.core.limits import Limits
 from udfs.frames import extract
-from udfs.runtime.batching import Row
+from udfs.runtime.context import Row
 from udfs.storage import access
 from udfs.video import container
 from udfs.video.deinterlace import Deinterlacer

@@ -18,7 +18,7 @@ from udfs.frames import extract
 from udfs.frames.extract import Pictures
 from udfs.frames.image_files import ArrayFile, ImageFiles
 from udfs.runtime import batching
-from udfs.runtime.batching import Env, Row
+from udfs.runtime.context import Env, Row
 from udfs.storage import access
 from udfs.storage.remote_file import AnyPath
 

@@ -22,7 +22,7 @@ from pydantic.dataclasses import dataclass
 
 from udfs.exports.shards import CLIP, Clip, Part, records
 from udfs.models.registry import KNOWN
-from udfs.runtime.batching import Row
+from udfs.runtime.context import Row
 from udfs.storage.remote_file import AnyPath, opened
 
 CLIPS_A_PART = 1000  # about; a part holds whole videos

@@ -31,7 +31,7 @@ import pyarrow.parquet as pq
 
 from udfs.core.errors import MediaError
 from udfs.runtime import batching
-from udfs.runtime.batching import Counter, Env, Row
+from udfs.runtime.context import COST, FAILURE, GPU_COST, Counter, Env, Row
 from udfs.storage import access, media_store
 from udfs.storage.remote_file import AnyPath
 
@@ -45,8 +45,8 @@ SCHEMA = pa.schema(
 )
 # Of a part that was written, or of a clip that could not be; the envelope of a stage's results follows.
 RESULTS = pa.schema([("part", STRING), ("num_bytes", pa.int64())])
-FAILED = pa.schema([("fingerprint", STRING), *((name, STRING) for name in batching.FAILURE)])
-COSTS = pa.schema([(batching.COST, pa.float64()), (batching.GPU_COST, pa.float64())])
+FAILED = pa.schema([("fingerprint", STRING), *((name, STRING) for name in FAILURE)])
+COSTS = pa.schema([(COST, pa.float64()), (GPU_COST, pa.float64())])
 ENVELOPE = pa.schema([*RESULTS, *FAILED, *COSTS])
 
 
@@ -114,9 +114,9 @@ def rows(batches: Iterable[pa.RecordBatch], write: Write, to: str, env: Env, don
     """Write every part that the batches hold, one after the other; a row a part, and one a clip that could not be read."""
     for name, members in _by_part(batches):
         part = Part(name, to, env.sources)
-        _, cpu_s = batching.measured(write, part, members)
-        found: list[Row] = [{"part": name, "num_bytes": part.close(), batching.COST: cpu_s}]
-        found += [batching.failure(key, e) | {batching.COST: 0.0} for key, e in part.failed]
+        _, cpu_s = batching.with_cpu_seconds(write, part, members)
+        found: list[Row] = [{"part": name, "num_bytes": part.close(), COST: cpu_s}]
+        found += [batching.failure(key, e) | {COST: 0.0} for key, e in part.failed]
         yield pa.RecordBatch.from_pylist([row | {"fingerprint": env.fingerprint} for row in found], ENVELOPE)
         done.add(1)
 

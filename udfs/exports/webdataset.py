@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from udfs.exports.shards import CLIP, Clip, Part, own, records, whose
-from udfs.runtime.batching import Row
+from udfs.runtime.context import Row
 from udfs.storage.remote_file import AnyPath, opened
 
 Aspect = Annotated[str, Field(pattern=r"^[1-9]\d*:[1-9]\d*$")]

@@ -1,6 +1,7 @@
-"""A GPU and how many may share it -> a place there for one process's model, given up when idle and wanted by another.
+"""Slots on a GPU: how many processes may keep a model there; an idle process gives its slot to a waiting one.
 
-Spark keeps idle Python workers and deals tasks to any of them, so that each would in time hold a model of its own.
+Spark keeps idle Python workers and gives tasks to any of them, so that in time each would keep a
+model of its own.
 """
 
 from __future__ import annotations
@@ -15,53 +16,53 @@ from collections.abc import Callable
 from pathlib import Path
 
 POLL_S = 0.1
-# Bytes of a file that stand for a whole GPU, of which a place locks its part, so that places of different sizes know of each
-# other; a multiple of every number of tasks up to 10.
-WHOLE = 5040
+# Bytes of a lock file that represent a whole GPU. A slot locks its share of them, so that slots of
+# different sizes exclude each other. It is a multiple of every number of tasks up to 10.
+GPU_BYTES = 5040
 
 
 class Slot:
-    """A place on a GPU, held as a lock on a part of a file: the lock goes with the process, however it ends."""
+    """A share of a GPU, as a lock on a part of a file: the kernel releases it when the process ends, however it ends."""
 
-    def __init__(self, gpu: str, share: int, give_up: Callable[[], None]) -> None:
-        """Wait for one of the `share` places of a GPU; `give_up` frees the model, called while `busy` is held."""
-        self.gpu, self.share, self._give_up = gpu, share, give_up
-        self.busy = threading.Lock()  # held by the task that uses the model
-        place = self._free_place()
-        self._place: int | None = self._awaited_place() if place is None else place
+    def __init__(self, gpu: str, share: int, drop_model: Callable[[], None]) -> None:
+        """Wait for one of the `share` slots of a GPU; `drop_model` frees the model, and is called while `busy` is locked."""
+        self.gpu, self.share, self._drop_model = gpu, share, drop_model
+        self.busy = threading.Lock()  # locked by the task that uses the model
+        handle = self._lock_free_part()
+        self._handle: int | None = self._wait_for_part() if handle is None else handle
         threading.Thread(target=self._watch, daemon=True, name=f"slot of GPU {gpu}").start()
 
     @property
-    def held(self) -> bool:
-        """Whether the place is still ours; ask with `busy` held."""
+    def is_held(self) -> bool:
+        """Whether this process still has the slot; call it with `busy` locked."""
         return self._place is not None
 
     def release(self) -> None:
-        """Give the place up; with `busy` held."""
-        place, self._place = self._place, None
-        self._give_up()
-        if place is not None:
-            os.close(place)  # which unlocks it
+        """Give the slot up; call it with `busy` locked."""
+        handle, self._handle = self._handle, None
+        self._drop_model()
+        if handle is not None:
+            os.close(handle)  # unlocks the part
 
-    def _free_place(self) -> int | None:
-        place, part = _open(f"gpu-{self.gpu}.held"), WHOLE // self.share
-        if any(_claimed(place, number * part, part) for number in range(self.share)):
-            return place
-        os.close(place)
+    def _lock_free_part(self) -> int | None:
+        handle, size = _open(f"gpu-{self.gpu}.held"), GPU_BYTES // self.share
+        if any(_lock_bytes(handle, number * size, size) for number in range(self.share)):
+            return handle
+        os.close(handle)
         return None
 
-    def _awaited_place(self) -> int:
+    def _wait_for_part(self) -> int:
         wanted = _open(f"gpu-{self.gpu}.wanted")
-        fcntl.flock(wanted, fcntl.LOCK_EX)  # one waits in front of the others; idle holders see that somebody does
+        fcntl.flock(wanted, fcntl.LOCK_EX)  # the first of those that wait; idle processes see this lock
         try:
-            while (place := self._free_place()) is None:
+            while (handle := self._lock_free_part()) is None:
                 time.sleep(POLL_S)
-            return place
+            return handle
         finally:
             os.close(wanted)
 
     def _watch(self) -> None:
-        while self._place is not None:
+        while self._handle is not None:
             time.sleep(POLL_S)
             if _is_wanted(self.gpu) and self.busy.acquire(blocking=False):
                 try:
@@ -73,7 +74,7 @@ class Slot:
 def _is_wanted(gpu: str) -> bool:
     wanted = _open(f"gpu-{gpu}.wanted")
     try:
-        return not _locked(wanted, fcntl.LOCK_SH)  # shared, so that holders do not take each other for one who waits
+        return not _try_lock(wanted, fcntl.LOCK_SH)  # shared: else two processes that look would see each other
     finally:
         os.close(wanted)
 
@@ -84,8 +85,8 @@ def _open(name: str) -> int:
     return os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
-def _claimed(handle: int, start: int, length: int) -> bool:
-    """Lock bytes of a file for this opening of it: POSIX's own locks would go with any other that the process closes."""
+def _lock_bytes(handle: int, start: int, length: int) -> bool:
+    """Lock bytes for this opening of the file; a POSIX lock would end when the process closes any other opening."""
     lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)  # struct flock of 64-bit Linux
     try:
         fcntl.fcntl(handle, fcntl.F_OFD_SETLK, lock)
@@ -94,7 +95,7 @@ def _claimed(handle: int, start: int, length: int) -> bool:
     return True
 
 
-def _locked(handle: int, how: int) -> bool:
+def _try_lock(handle: int, how: int) -> bool:
     try:
         fcntl.flock(handle, how | fcntl.LOCK_NB)
     except BlockingIOError:

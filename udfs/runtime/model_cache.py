@@ -1,4 +1,4 @@
-"""A loader and a device -> its model, loaded once a process and kept from task to task."""
+"""The model of this process, loaded once and kept from task to task."""
 
 from __future__ import annotations
 
@@ -18,59 +18,61 @@ from udfs.runtime.gpu_slots import Slot
 log = logging.getLogger("reelmill")
 
 Model = Callable[[list[Any]], Any]
-Load = Callable[[str], Model]  # of a device; a partial of frozen values, so that two tasks' loaders can be told to be the same
-_held: dict[str, Any] = {}  # this process's model, under "model", what it was loaded by, under "key", and its "slot"
+# From a device. A partial of frozen values, so that the loaders of two tasks can be compared.
+Load = Callable[[str], Model]
+_cache: dict[str, Any] = {}  # "model", the "key" of its loader and device, and its "slot" on the GPU
 
 
 @contextmanager
-def resident(load: Load, task: Task, resources: Resources, choice: Any) -> Iterator[Model]:
-    """The model for the length of a task: the one this process has, if it is the same, else a new one in its place.
+def cached_model(load: Load, task: Task, resources: Resources, choice: Any) -> Iterator[Model]:
+    """The model for the duration of a task: that of this process if its loader is the same, else a new one.
 
-    On a GPU no more processes hold a model than tasks may share it: this waits until an idle one has let go of its own.
+    On a GPU no more processes keep a model than tasks may share the GPU: this waits until an idle
+    process has dropped its model.
     """
-    on = device(task, resources.gpus, choice)
-    gpu = _gpu_name(on, task)
+    name = device(task, resources.gpus, choice)
+    gpu = _gpu_id(name, task)
     if gpu is None:
-        yield _model(load, on, resources.cpus)
+        yield _model(load, name, resources.cpus)
         return
     slot = _slot(gpu, resources.share)
     try:
-        yield _model(load, on, resources.cpus)
+        yield _model(load, name, resources.cpus)
     finally:
         slot.busy.release()
 
 
 def _slot(gpu: str, share: int) -> Slot:
-    """A slot with `busy` held; that of the last task, where nobody has asked for it in the meantime."""
-    slot: Slot | None = _held.get("slot")
+    """A slot whose `busy` is locked: that of the last task, unless another process has asked for it since."""
+    slot: Slot | None = _cache.get("slot")
     if slot is not None:
         slot.busy.acquire()
-        if slot.held and (slot.gpu, slot.share) == (gpu, share):
+        if slot.is_held and (slot.gpu, slot.share) == (gpu, share):
             return slot
         slot.release()
         slot.busy.release()
     slot = Slot(gpu, share, drop)
     slot.busy.acquire()
-    while not slot.held:  # taken back between the two lines above
+    while not slot.is_held:  # another process asked for it between the two lines above
         slot.busy.release()
         slot = Slot(gpu, share, drop)
         slot.busy.acquire()
-    _held["slot"] = slot
+    _cache["slot"] = slot
     return slot
 
 
-def _model(load: Load, on: str, threads: int) -> Model:
-    key = (*_identity(load), on)
-    if _held.get("key") != key:
+def _model(load: Load, device: str, threads: int) -> Model:
+    key = (*_identity(load), device)
+    if _cache.get("key") != key:
         drop()
         started = time.monotonic()
-        _held["model"] = load(on)
-        _held["key"] = key
+        _cache["model"] = load(device)
+        _cache["key"] = key
         torch = sys.modules.get("torch")
-        if torch is not None and on == "cpu":
-            torch.set_num_threads(threads)  # its own choice is a thread a core, in every one of as many tasks
-        log.info("loaded %s on %s in %.1f s", key[0].__module__, on, time.monotonic() - started)
-    model: Model = _held["model"]
+        if torch is not None and device == "cpu":
+            torch.set_num_threads(threads)  # its default is a thread per core in each of as many tasks
+        log.info("loaded %s on %s in %.1f s", key[0].__module__, device, time.monotonic() - started)
+    model: Model = _cache["model"]
     return model
 
 
@@ -81,9 +83,9 @@ def _identity(load: Load) -> tuple[Any, ...]:
 
 
 def drop() -> None:
-    """Forget the model, and give its memory back to the GPU."""
-    _held.pop("key", None)
-    if _held.pop("model", None) is None:
+    """Drop the model, and return its memory to the GPU."""
+    _cache.pop("key", None)
+    if _cache.pop("model", None) is None:
         return
     gc.collect()
     torch = sys.modules.get("torch")
@@ -91,10 +93,10 @@ def drop() -> None:
         torch.cuda.empty_cache()
 
 
-def _gpu_name(on: str, task: Task) -> str | None:
-    """What names a GPU on its host; None where the model uses none."""
-    if on == "cpu":
+def _gpu_id(device: str, task: Task) -> str | None:
+    """An identifier of the GPU on its host; None if the task has none."""
+    if device == "cpu":
         return task.gpus[0] if task.gpus else None
     import torch
 
-    return str(torch.cuda.get_device_properties(on).uuid)  # an address may count within a container
+    return str(torch.cuda.get_device_properties(device).uuid)  # addresses may differ between containers

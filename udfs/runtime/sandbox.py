@@ -1,4 +1,4 @@
-"""A function and its arguments -> its result, computed in a child process that may hang, crash or eat memory alone."""
+"""Call a function in a child process, so that a hang, a crash or a leak of memory ends that process only."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from udfs.core.errors import Code, MediaError, RunError
 from udfs.core.limits import Limits
 
 RECYCLE_AFTER = 500  # calls, so that a leak in a decoder stays small
-START_S = 120.0  # for the child to import what it needs, on a machine that is busy
-START_ATTEMPTS, START_PAUSE_S = 4, 1.0  # a machine short of memory may kill a starting child, and have room a moment later
-LOOK_S = 1.0  # between looks at the child's heartbeats
-# A task has one core: the pools that numerical libraries start by default would be threads for nothing.
+START_S = 120.0  # for the child's imports, on a busy machine
+START_ATTEMPTS, START_PAUSE_S = 4, 1.0  # a machine short of memory may kill a starting child, and have memory a moment later
+HEARTBEAT_CHECK_S = 1.0  # between looks at the child's heartbeats
+# A task has one core: the thread pools that numerical libraries start by default would not help.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1"}
 
-_mine = threading.local()  # a thread has its own child: one pipe carries one call at a time
+_thread = threading.local()  # each thread has a child of its own: a pipe carries one call at a time
 
 
 class StartError(RunError):
@@ -36,7 +36,7 @@ class StartError(RunError):
 
 
 class Bounds(TypedDict):
-    """Time and memory that a call may take, as keyword arguments of `call`."""
+    """The time and memory that a call may take, as keyword arguments of `call`."""
 
     timeout_s: float
     total_s: float
@@ -51,48 +51,48 @@ def bounds(limits: Limits) -> Bounds:
 class _Child:
     """A fresh Python process that answers calls over a pipe.
 
-    Started anew, not forked: this process has threads and may hold a GPU. And not by multiprocessing, whose children import
-    the parent's `__main__`, which in a Spark worker is all of pyspark.
+    It is started, not forked: this process has threads and may use a GPU. It is not started by
+    multiprocessing, whose children import the parent's `__main__`: in a Spark worker all of pyspark.
     """
 
     def __init__(self, memory_mb: int) -> None:
-        self.pipe, theirs = Pipe()
+        self.pipe, child_pipe = Pipe()
         self.memory_mb, self.owner, self.calls = memory_mb, os.getpid(), 0
         page = heartbeat.new_page()
         self.beats = heartbeat.counter(page)
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-        numbers = [str(number) for number in (theirs.fileno(), page, memory_mb, self.owner)]
+        numbers = [str(number) for number in (child_pipe.fileno(), page, memory_mb, self.owner)]
         try:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "udfs.runtime.sandbox_child", *numbers],
                 stdin=subprocess.DEVNULL,
                 stdout=2,  # stdout may be a protocol's
-                pass_fds=[theirs.fileno(), page],
+                pass_fds=[child_pipe.fileno(), page],
                 env=ONE_THREAD | os.environ | {"PYTHONPATH": path},
             )
         finally:
-            theirs.close()
+            child_pipe.close()
             os.close(page)
         try:
-            self.answer(START_S)  # it says when it is ready
+            self.answer(START_S)  # the child's first answer says that it is ready
         except (EOFError, OSError, TimeoutError) as e:
             self.process.kill()
             raise ChildProcessError(f"exit {self.end()}") from e
 
-    def serves(self, memory_mb: int) -> bool:
-        """Whether it lives, is ours and not a fork's, and has the wanted limit."""
+    def can_serve(self, memory_mb: int) -> bool:
+        """Whether the child is alive, belongs to this process and not to its fork, and has this memory limit."""
         alive = self.process.poll() is None
         return alive and self.calls < RECYCLE_AFTER and (self.memory_mb, self.owner) == (memory_mb, os.getpid())
 
     def answer(self, timeout_s: float, total_s: float = math.inf) -> tuple[Any, Exception | None]:
-        """What it sends next: a result, or the exception that stood in its way.
+        """What the child sends next: a result, or the exception of its call.
 
         Raises:
             TimeoutError: no answer within `timeout_s` of the last heartbeat, or within `total_s`.
         """
         start = last = time.monotonic()
         count = self.beats[0]
-        while not self.pipe.poll(max(0.0, min(LOOK_S, last + timeout_s - time.monotonic()))):
+        while not self.pipe.poll(max(0.0, min(HEARTBEAT_CHECK_S, last + timeout_s - time.monotonic()))):
             now = time.monotonic()
             if self.beats[0] != count:
                 count, last = self.beats[0], now
@@ -104,12 +104,12 @@ class _Child:
         return answer
 
     def end(self) -> int:
-        """Its exit status, if need be by force."""
+        """Close the pipe and return the child's exit status; a child that hangs is killed."""
         self.pipe.close()
         if self.owner != os.getpid():
             return 0  # another process's child, seen through a fork
         with contextlib.suppress(subprocess.TimeoutExpired):
-            return self.process.wait(0.5)  # a closed pipe ends it, unless it hangs; a dead one tells of what it died
+            return self.process.wait(0.5)  # a closed pipe ends the child, unless it hangs
         self.process.kill()
         return self.process.wait()
 
@@ -117,15 +117,15 @@ class _Child:
 def call(function: Callable[..., Any], *args: Any, timeout_s: float, memory_mb: int, total_s: float = math.inf) -> Any:
     """Run a module-level function in this thread's child; the child is kept from call to call.
 
-    It may take `total_s` in all, and `timeout_s` without a heartbeat (`beats.beat`).
+    It may take `total_s` in all, and `timeout_s` without a heartbeat (`heartbeat.beat`).
 
     Raises:
-        MediaError: TIMEOUT, CRASH or OOM if the child had to be given up.
-        StartError: no child starts.
+        MediaError: TIMEOUT, CRASH or OOM if the child was killed or died.
+        StartError: no child process can be started.
         Exception: what the function raises otherwise, with a note that holds the child's traceback.
     """
     message = pickle.dumps((function, args))
-    child = _sent(message, memory_mb)
+    child = _send(message, memory_mb)
     try:
         result, error = child.answer(timeout_s, total_s)
     except TimeoutError as e:
@@ -133,9 +133,9 @@ def call(function: Callable[..., Any], *args: Any, timeout_s: float, memory_mb: 
         child.end()
         raise MediaError("TIMEOUT", str(e)) from e
     except (EOFError, OSError) as e:
-        raise _death(child.end()) from e
+        raise _error_of_dead_child(child.end()) from e
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
-        child.end()  # what it still holds would be missing for the next call
+        child.end()  # its remaining memory would be missing for the next call
         raise MediaError("OOM", f"more than {memory_mb} MB") from error
     if error is not None:
         raise error
@@ -144,42 +144,42 @@ def call(function: Callable[..., Any], *args: Any, timeout_s: float, memory_mb: 
 
 def stop() -> None:
     """End this thread's child, if it has one."""
-    child: _Child | None = getattr(_mine, "child", None)
+    child: _Child | None = getattr(_thread, "child", None)
     if child is not None:
         child.end()
-        _mine.child = None
+        _thread.child = None
 
 
 atexit.register(stop)
 
 
-def _sent(message: bytes, memory_mb: int) -> _Child:
-    """The child that took the message; one that died idle is replaced, which is no fault of this call."""
+def _send(message: bytes, memory_mb: int) -> _Child:
+    """Send a call; returns the child that took it. A child that died while idle is replaced."""
     for _ in range(2):
-        child: _Child | None = getattr(_mine, "child", None)
-        if child is None or not child.serves(memory_mb):
+        child: _Child | None = getattr(_thread, "child", None)
+        if child is None or not child.can_serve(memory_mb):
             stop()
-            child = _mine.child = _start(memory_mb)
+            child = _thread.child = _start(memory_mb)
         child.calls += 1
         with contextlib.suppress(ConnectionError):
             child.pipe.send_bytes(message)
             return child
         stop()
-    raise StartError("the decoding process dies before it takes a call")
+    raise StartError("the decoding process dies before it receives a call")
 
 
 def _start(memory_mb: int) -> _Child:
     for attempt in range(1, START_ATTEMPTS + 1):
         try:
             return _Child(memory_mb)
-        except OSError as e:  # no process can be created, or it was killed as it started
+        except OSError as e:  # no process can be created, or it was killed while it started
             if attempt == START_ATTEMPTS:
                 raise StartError(f"the decoding process does not start, at the last of {attempt} attempts: {e}") from e
             time.sleep(START_PAUSE_S * 2 ** (attempt - 1))
     raise AssertionError("the last attempt returns or raises")
 
 
-def _death(status: int) -> MediaError:
+def _error_of_dead_child(status: int) -> MediaError:
     name = signal.Signals(-status).name if status < 0 else f"exit {status}"
-    code: Code = "OOM" if status == -signal.SIGKILL else "CRASH"  # SIGKILL unasked for is the kernel's memory killer
+    code: Code = "OOM" if status == -signal.SIGKILL else "CRASH"  # a SIGKILL that is not ours is from the kernel's OOM killer
     return MediaError(code, f"the decoding process died: {name}")

@@ -1,4 +1,4 @@
-"""Calls that arrive on a pipe -> their answers, under limits: the program that sandbox.py starts as its child."""
+"""The program that sandbox.py starts as its child: answer the calls that arrive on a pipe, under limits."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from udfs.core import bugs, heartbeat
 PR_SET_PDEATHSIG = 1
 
 
-def _confine(memory_mb: int, parent: int) -> None:
+def _set_limits(memory_mb: int, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C belongs to the driver
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # whatever it is busy with
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # also in the middle of a call
     if os.getppid() != parent:
-        sys.exit("the parent is gone")
+        sys.exit("the parent process has ended")
     limit = memory_mb << 20
-    # Not RLIMIT_AS: threads reserve address space by the 64 MiB that they never touch.
+    # Not RLIMIT_AS: each thread reserves 64 MiB of address space that it never uses.
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
@@ -35,23 +35,23 @@ def _serve(pipe: Connection) -> None:
             message = pipe.recv_bytes()
         except EOFError:
             return
-        pipe.send_bytes(_answered(message))
+        pipe.send_bytes(_answer(message))
 
 
-def _answered(message: bytes) -> bytes:
+def _answer(message: bytes) -> bytes:
     try:
         function, args = pickle.loads(message)
-        heartbeat.beat()  # its imports are done
+        heartbeat.beat()  # the imports are done
         return pickle.dumps((function(*args), None))
-    except Exception as e:  # noqa: BLE001 - nothing ends here: the parent raises it again
+    except Exception as e:  # noqa: BLE001 - the parent raises it again
         error = bugs.run_error(e) or e
         error.add_note(f"in the decoding process:\n{traceback.format_exc()}")
         error.add_note(f"{bugs.PLACE_NOTE}{' < '.join(bugs.places(e))}")
-        return _portable(error)
+        return _pickled_error(error)
 
 
-def _portable(error: Exception) -> bytes:
-    """The exception as bytes; one that does not survive pickling is named in a RuntimeError."""
+def _pickled_error(error: Exception) -> bytes:
+    """The pickled exception; one that cannot be pickled becomes a RuntimeError that names it."""
     try:
         answer = pickle.dumps((None, error))
         pickle.loads(answer)
@@ -64,7 +64,7 @@ def _portable(error: Exception) -> bytes:
 
 def main(fd: int, page: int, memory_mb: int, parent: int) -> None:
     """Answer calls until the pipe is closed."""
-    _confine(memory_mb, parent)
+    _set_limits(memory_mb, parent)
     heartbeat.raise_on(page)
     with Connection(fd) as pipe:
         _serve(pipe)

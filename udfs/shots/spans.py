@@ -8,7 +8,7 @@ from itertools import count, takewhile
 
 from udfs.demux import timeline
 from udfs.demux.timeline import Timeline
-from udfs.runtime.batching import Row
+from udfs.runtime.context import Row
 
 Span = tuple[float, float]  # start and end in seconds after the first shown frame, [start, end)
 

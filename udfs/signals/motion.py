@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from udfs.frames.sampler import Luma, Sampler, bounded, coded_luma
-from udfs.runtime.batching import Env, Row
+from udfs.runtime.context import Env, Row
 from udfs.signals import optical_flow
 from udfs.video.picture import side_data
 from udfs.video.rescale import Scaler

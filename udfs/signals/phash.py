@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from udfs.demux.timeline import BOUNDARY_TOLERANCE_S
 from udfs.frames.sampler import luma
 from udfs.frames.timestamps import middles
-from udfs.runtime.batching import Env, Row
+from udfs.runtime.context import Env, Row
 from udfs.video.rescale import Scaler
 
 

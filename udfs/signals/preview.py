@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from udfs.frames import windows
 from udfs.frames.sampler import Sampler
-from udfs.runtime.batching import Env, Row
+from udfs.runtime.context import Env, Row
 from udfs.storage import media_store
 from udfs.video import rescale
 from udfs.video.memory_writer import Rendition

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from udfs.frames.sampler import Sampler, bounded
-from udfs.runtime.batching import Env, Row
+from udfs.runtime.context import Env, Row
 from udfs.storage import media_store
 from udfs.video.memory_writer import Rendition
 from udfs.video.picture import Orientation, orientation, true_size

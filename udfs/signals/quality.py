@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from udfs.frames.sampler import Luma, Sampler, luma
-from udfs.runtime.batching import Env, Row
+from udfs.runtime.context import Env, Row
 from udfs.video.rescale import Scaler
 
 CELL_PX = 16  # side of the cells compared by `freeze`: their means keep movement and lose the noise of coding

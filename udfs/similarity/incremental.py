@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from udfs.core.gpu_device import device
 from udfs.dedup import Params, vectors
-from udfs.runtime.batching import Env
+from udfs.runtime.context import Env
 from udfs.similarity import neighbors
 from udfs.similarity.kmeans import Indexes
 from udfs.similarity.levels import Falls, Near, nearer

@@ -1,0 +1,36 @@
+"""What every stage's work gets beside its settings, and the columns that a batch of results has beside its table's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from udfs.core.gpu_device import Task
+from udfs.core.limits import Limits
+from udfs.models import registry
+from udfs.storage import access
+
+Row = dict[str, Any]
+
+# The driver removes these columns again (jobs/flow/stage.py).
+FAILURE = ("failed_key", "failed_code", "failed_message")
+COST, GPU_COST = "cpu_s", "gpu_s"
+
+
+@dataclass(frozen=True)
+class Env:
+    """What a stage's work needs beside its own settings."""
+
+    media_root: str  # <output>/media
+    fingerprint: str  # of the stage, part of the names of the files it writes
+    limits: Limits = field(default_factory=Limits)
+    sources: access.Params = field(default_factory=access.Params)
+    models: registry.Params = field(default_factory=registry.Params)
+    task: Task = field(default_factory=Task)  # the running task; known on the executor only
+
+
+class Counter(Protocol):
+    """A counter that can be raised, such as an accumulator of Spark's."""
+
+    def add(self, term: int) -> None:
+        """Raise the counter."""
