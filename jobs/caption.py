@@ -9,19 +9,18 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs import cli
-from jobs.config.settings import Settings, SettingsError
 from jobs.flow.gates import measured
-from jobs.flow.stage import Stage, run_alone
+from jobs.flow.model_job import ModelJob
+from jobs.flow.stage import Stage
 from jobs.lake.history import Counts
 from jobs.lake.run import Run
 from udfs import caption
-from udfs.models.registry import MissingModelError
 
 log = logging.getLogger("reelmill")
 
 
-def _wanted(run: Run) -> DataFrame:
-    """The clips that filter kept, or every clip; what a model has to say of the rest would be thrown away."""
+def _inputs(run: Run) -> DataFrame:
+    """The clips that filter kept, or all clips: captions of dropped clips would not be used."""
     clips = run.current("clips")
     if run.settings.caption.only_kept:
         kept = run.tables.read("verdicts").where(F.col("kept")).select("clip_id")
@@ -33,26 +32,25 @@ STAGE = Stage(
     "caption",
     table="captions",
     key="clip_id",
-    source=_wanted,
+    source=_inputs,
     rows=caption.rows,
     params=lambda settings: caption.Settings(settings.caption, settings.windows),
     resources=lambda settings: settings.caption.resources,
 )
-
-
-def check(options: argparse.Namespace, settings: Settings) -> None:
-    """Refuse a model that is not there, may not run, or cannot run as asked."""
-    try:
-        caption.check(settings.caption, settings.models)
-    except MissingModelError as e:
-        raise SettingsError(f"caption.model_variant: {e}") from e
+JOB = ModelJob(
+    STAGE,
+    "caption.model_variant",
+    lambda settings: caption.check(settings.caption, settings.models),
+    runs_here=lambda settings: settings.caption.engine != "openai",
+)
+check = JOB.check
 
 
 def run(run: Run, options: argparse.Namespace) -> Counts:
-    """Describe every window of the clips that were kept and have no captions by these settings."""
+    """Describe every window of the kept clips that have no captions by the current settings."""
     if run.settings.caption.only_kept and run.tables.read("verdicts").isEmpty():
-        log.warning("caption: no verdicts yet, so no clip is known to be kept: run filter first, or set caption.only_kept=false")
-    return run_alone(run, STAGE)
+        log.warning("caption: no verdicts yet, so no clip counts as kept: run filter first, or set caption.only_kept=false")
+    return JOB.run(run, options)
 
 
 if __name__ == "__main__":

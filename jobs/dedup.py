@@ -19,7 +19,7 @@ from jobs.lake.run import Run
 from jobs.lake.tables import struct_type
 from jobs.similarity import dedup_run, kmeans_fit, links
 from jobs.similarity.dedup_run import Land, Model, Night
-from jobs.spark import resources, session
+from jobs.spark import gpu_check, resources, session
 from schemas import TABLES
 from udfs.similarity import ranking
 
@@ -32,6 +32,7 @@ def check(options: argparse.Namespace, settings: Settings) -> None:
     """Refuse an engine that is not installed, or arithmetic that needs torch where that is not."""
     kmeans_fit.check(settings.dedup)
     params = settings.dedup
+    gpu_check.check("dedup", params.resources, settings.models.device, settings.spark)
     if (params.resources.gpus or params.precision != "float32") and find_spec("torch") is None:
         raise SettingsError("dedup: GPUs and a precision other than float32 need torch: pip install 'reelmill[models]'")
 

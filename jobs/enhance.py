@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
-
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs import cli
-from jobs.config.settings import Settings, SettingsError
-from jobs.flow.stage import Stage, run_alone
-from jobs.lake.history import Counts
+from jobs.flow.model_job import ModelJob
+from jobs.flow.stage import Stage
 from jobs.lake.run import Run
 from udfs import enhance
-from udfs.models.registry import MissingModelError
 
 
-def _described(run: Run) -> DataFrame:
-    """One row a clip, with the captions of its windows in their order."""
+def _captioned_clips(run: Run) -> DataFrame:
+    """One row per clip, with its captions in the order of their windows."""
     captions = F.struct("start_frame", "end_frame", "caption", "stage2_caption")
     return run.current("captions").groupBy("clip_id").agg(F.array_sort(F.collect_list(captions)).alias("captions"))
 
@@ -26,25 +22,19 @@ STAGE = Stage(
     "enhance",
     table="enhanced",
     key="clip_id",
-    source=_described,
+    source=_captioned_clips,
     rows=enhance.rows,
     params=lambda settings: settings.enhance,
     wave="clip_id",
     resources=lambda settings: settings.enhance.resources,
 )
-
-
-def check(options: argparse.Namespace, settings: Settings) -> None:
-    """Refuse a model that is not there, may not run, or cannot run as asked."""
-    try:
-        enhance.check(settings.enhance, settings.models)
-    except MissingModelError as e:
-        raise SettingsError(f"enhance.model_variant: {e}") from e
-
-
-def run(run: Run, options: argparse.Namespace) -> Counts:
-    """Rewrite every caption that counts and has no better version by these settings."""
-    return run_alone(run, STAGE)
+JOB = ModelJob(
+    STAGE,
+    "enhance.model_variant",
+    lambda settings: enhance.check(settings.enhance, settings.models),
+    runs_here=lambda settings: settings.enhance.engine != "openai",
+)
+check, run = JOB.check, JOB.run
 
 
 if __name__ == "__main__":

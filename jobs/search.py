@@ -1,43 +1,85 @@
-"""search: embeddings and what is known of their clips -> the clips most like a text or a clip"""
+"""search: find the clips most like a text or a clip, by the vectors of embeddings"""
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs import cli, sql
 from jobs.config.settings import Settings
 from jobs.lake.run import Run
-from udfs.core.gpu_device import Task, device
+from jobs.spark.gpu_check import NO_GPU
+from udfs.core.errors import MediaError, StoreError
+from udfs.core.gpu_device import Task, device, visible_gpus
 from udfs.models import text_match
 from udfs.models.registry import MissingModelError
 from udfs.similarity import topk
+from udfs.storage import access, parquet_rows
+from udfs.storage.remote_file import opened
 
 Vector = npt.NDArray[np.float32]
 
 
 def check(options: argparse.Namespace, settings: Settings) -> None:
-    """Refuse an output that holds no tables, and a text that says nothing."""
+    """Refuse an output without tables, an empty text, and a text that no model of the vectors can encode."""
     sql.check(options, settings)
-    if options.text is not None and not options.text.strip():
-        raise cli.UsageError("--text: says nothing")
+    if options.text is None:
+        return
+    if not options.text.strip():
+        raise cli.UsageError("--text: the text is empty")
+    if settings.models.device == "cuda" and not visible_gpus():
+        raise cli.UsageError(f"models.device = cuda, but {NO_GPU}: set it to auto or cpu")
+    _check_text_side(f"{options.output}/tables/embeddings", settings)
+
+
+def _check_text_side(table: str, settings: Settings) -> None:
+    """Refuse a text if no model of any vector in the table's files can encode it; `run` knows which vectors count."""
+    refusals = dict[str, str]()
+    for model in stored_models(table, settings.sources):
+        try:
+            text_match.check(model, None, settings.models)
+        except MissingModelError as e:
+            refusals[model] = str(e)
+        else:
+            return
+    if refusals:
+        model, reason = next(iter(refusals.items()))
+        raise cli.UsageError(f"--text: the vectors here are of {model}: {reason}")
+
+
+def stored_models(table: str, sources: access.Params) -> Iterator[str]:
+    """The models of the vectors in the table's Parquet files, each once, read without Spark.
+
+    Files that cannot be read end it: Spark will say what is wrong with the table.
+    """
+    models = set[str]()
+    with suppress(MediaError, StoreError, OSError, pa.ArrowException):
+        for name in parquet_rows.files(table, sources):
+            with opened(access.own_path(name, sources)) as file:
+                found = set(pq.read_table(file, columns=["model"])["model"].unique().to_pylist())
+            yield from sorted(found - models)
+            models |= found
 
 
 def run(run: Run, options: argparse.Namespace) -> None:
-    """Print the clips whose vectors, as the last run's settings left them, are nearest to that of a text or a clip."""
+    """Print the clips nearest to a text or a clip, by the vectors of the last run's settings."""
     run = replace(run, recorded=sql.recorded(run))
     vectors = run.current("embeddings").select("clip_id", "model", "vector")
-    model, like = _of_clip(run, vectors, options.clip) if options.clip else _of_text(run, vectors, options.text)
-    # Vectors of two models have nothing to do with each other.
-    others = _searched(run, options).join(vectors.where(F.col("model") == model), on="clip_id", how="inner")
-    answer = _told(run, _nearest(run, others, like, options.top))
+    model, query = _clip_vector(run, vectors, options.clip) if options.clip else _text_vector(run, vectors, options.text)
+    # Vectors of two models are not comparable.
+    others = _candidates(run, options).join(vectors.where(F.col("model") == model), on="clip_id", how="inner")
+    answer = _described(run, _nearest(run, others, query, options.top))
     if options.json:
         for row in answer.collect():
             print(json.dumps(row.asDict(), ensure_ascii=False))
@@ -45,8 +87,8 @@ def run(run: Run, options: argparse.Namespace) -> None:
         print(sql.text(answer))
 
 
-def _searched(run: Run, options: argparse.Namespace) -> DataFrame:
-    """The clips to choose from."""
+def _candidates(run: Run, options: argparse.Namespace) -> DataFrame:
+    """The clips that are searched: those that were kept, or all."""
     clips = run.tables.read("clips" if options.all else "verdicts").where("true" if options.all else "kept")
     if clips.isEmpty():
         raise cli.UsageError(
@@ -55,52 +97,54 @@ def _searched(run: Run, options: argparse.Namespace) -> DataFrame:
     return clips.select("clip_id").distinct().where(F.col("clip_id") != (options.clip or ""))
 
 
-def _of_text(run: Run, vectors: DataFrame, text: str) -> tuple[str, Vector]:
-    """The model that made the clips' vectors, and what it makes of the text."""
-    some = vectors.first()
-    if some is None:
-        raise cli.UsageError(f"--output {run.output}: no embeddings of the last run's settings here")
+def _text_vector(run: Run, vectors: DataFrame, text: str) -> tuple[str, Vector]:
+    """The model of the clips' vectors, and its vector of the text."""
+    first = vectors.first()
+    if first is None:
+        raise cli.UsageError(f"--output {run.output}: no embeddings by the last run's settings here")
     settings = run.settings
     try:
-        on = device(Task(), 0, settings.models.device)
-        found = text_match.text_vector(text, some["model"], replace(settings.embed, num_frames=None), settings.models, on)
+        on_device = device(Task(), 0, settings.models.device)
+        load_settings = replace(settings.embed, num_frames=None)
+        vector = text_match.text_vector(text, first["model"], load_settings, settings.models, on_device)
     except MissingModelError as e:
-        raise cli.UsageError(f"--text: the vectors here are of {some['model']}: {e}") from e
-    if len(found) != len(some["vector"]):
-        raise cli.UsageError(f"--text: {some['model']} gives {len(found)} numbers, the vectors here have {len(some['vector'])}")
-    return some["model"], found
+        raise cli.UsageError(f"--text: the vectors here are of {first['model']}: {e}") from e
+    if len(vector) != len(first["vector"]):
+        lengths = f"vectors of {len(vector)}, those here have {len(first['vector'])}"
+        raise cli.UsageError(f"--text: {first['model']} makes {lengths}")
+    return first["model"], vector
 
 
-def _of_clip(run: Run, vectors: DataFrame, clip_id: str) -> tuple[str, Vector]:
-    found = vectors.where(F.col("clip_id") == clip_id).first()
-    if found is None:
-        there = not run.tables.read("clips").where(F.col("clip_id") == clip_id).isEmpty()
-        why = "has no vector by the last run's settings" if there else "is not here"
+def _clip_vector(run: Run, vectors: DataFrame, clip_id: str) -> tuple[str, Vector]:
+    row = vectors.where(F.col("clip_id") == clip_id).first()
+    if row is None:
+        exists = not run.tables.read("clips").where(F.col("clip_id") == clip_id).isEmpty()
+        why = "has no vector by the last run's settings" if exists else "is not here"
         raise cli.UsageError(f"--clip {clip_id}: {why}")
-    vector = np.array(found["vector"], np.float32)
+    vector = np.array(row["vector"], np.float32)
     if not vector.any():
-        raise cli.UsageError(f"--clip {clip_id}: shows nothing that others could be like")
-    return found["model"], vector
+        raise cli.UsageError(f"--clip {clip_id}: its vector is zero: the clip shows one gray, which nothing resembles")
+    return row["model"], vector
 
 
-def _nearest(run: Run, vectors: DataFrame, like: Vector, top: int) -> DataFrame:
-    """clip_id and similarity of the nearest clips, as a frame of known rows."""
-    best = vectors.select("clip_id", "vector").mapInArrow(partial(topk.nearest, vector=like, top=top), topk.COLUMNS)
+def _nearest(run: Run, vectors: DataFrame, query: Vector, top: int) -> DataFrame:
+    """clip_id and similarity of the nearest clips, collected so that they are computed once."""
+    best = vectors.select("clip_id", "vector").mapInArrow(partial(topk.nearest, vector=query, top=top), topk.COLUMNS)
     rows = best.orderBy(F.desc("similarity"), "clip_id").limit(top).collect()
     return run.spark.createDataFrame(rows, topk.COLUMNS)
 
 
-def _told(run: Run, hits: DataFrame) -> DataFrame:
-    """What a reader needs to find the clips, nearest first."""
+def _described(run: Run, hits: DataFrame) -> DataFrame:
+    """The clips with their video, times, caption and preview, nearest first."""
     spans = run.current("spans").select("clip_id", "video_id", "start_s", "end_s")
     videos = run.tables.read("videos").select("video_id", F.col("uri").alias("video_uri"))
     signals = run.current("signals").select("clip_id", F.get("previews", F.lit(0))["uri"].alias("preview"))
     captions = run.current("captions").groupBy("clip_id").agg(F.min_by("caption", "start_frame").alias("caption"))
-    found = hits.join(spans, on="clip_id", how="inner").join(videos, on="video_id", how="inner")
-    for more in (captions, signals):
-        found = found.join(more, on="clip_id", how="left")
+    described = hits.join(spans, on="clip_id", how="inner").join(videos, on="video_id", how="inner")
+    for optional in (captions, signals):
+        described = described.join(optional, on="clip_id", how="left")
     columns = ("similarity", "clip_id", "video_uri", "start_s", "end_s", "caption", "preview")
-    return found.select(*columns).orderBy(F.desc("similarity"), "clip_id")
+    return described.select(*columns).orderBy(F.desc("similarity"), "clip_id")
 
 
 if __name__ == "__main__":

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
-
 from jobs import cli
-from jobs.config.settings import Settings, SettingsError
-from jobs.flow.stage import Stage, run_alone
-from jobs.lake.history import Counts
-from jobs.lake.run import Run
+from jobs.config.settings import Settings
+from jobs.flow.model_job import ModelJob
+from jobs.flow.stage import Stage
 from udfs import split
 from udfs.core.task_resources import Resources
-from udfs.models.registry import MissingModelError
 
 STAGE = Stage(
     "split",
@@ -24,21 +20,16 @@ STAGE = Stage(
 )
 
 
-def check(options: argparse.Namespace, settings: Settings) -> None:
-    """Refuse a method whose package is not installed."""
-    if settings.split.method != "transnetv2":
-        return
-    from udfs.shots import transnet
+def _check_network(settings: Settings) -> None:
+    """Load the path of the network's weights, where the method needs them."""
+    if settings.split.method == "transnetv2":
+        from udfs.shots import transnet
 
-    try:
         transnet.weights()
-    except MissingModelError as e:
-        raise SettingsError(f"split.method: {e}") from e
 
 
-def run(run: Run, options: argparse.Namespace) -> Counts:
-    """Find the spans of every video that has none by these settings."""
-    return run_alone(run, STAGE)
+JOB = ModelJob(STAGE, "split.method", _check_network, runs_here=lambda settings: settings.split.method == "transnetv2")
+check, run = JOB.check, JOB.run
 
 
 if __name__ == "__main__":

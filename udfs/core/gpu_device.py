@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Literal
 
 from udfs.core.errors import RunError
@@ -33,13 +34,22 @@ def device(task: Task, gpus: float, choice: Choice) -> str:
     """
     if choice == "cpu" or (gpus == 0 and choice == "auto"):
         return "cpu"
-    import torch
-
-    visible = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    visible = visible_gpus()
     if not visible:
+        import torch
+
         where = f"torch {torch.__version__} on {os.uname().nodename}"
         raise NoDeviceError(f"{where} sees no GPU, and the stage asks for {gpus:g}; models.device = 'cpu' does without")
     return f"cuda:{index(task, visible)}"
+
+
+def visible_gpus() -> int:
+    """The number of GPUs that torch can use in this process; 0 if torch is not installed."""
+    if find_spec("torch") is None:
+        return 0
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def index(task: Task, visible: int) -> int:
