@@ -9,15 +9,20 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
 from jobs import cli
+from jobs.config.settings import Settings
+from jobs.search import _check_text_side, stored_models
 from tests.support import tiny
 from tests.support.outputs import CURATED, keep_only, table, versions
 from udfs import embed
+from udfs.core.gpu_device import visible_gpus
 from udfs.models import embedding_models
 from udfs.similarity.topk import nearest
+from udfs.storage import access
 
 TEXT = "a red ball"
 
@@ -229,3 +234,49 @@ def test_a_model_that_cannot_do_what_is_asked_stops_before_spark(tmp_path: Path,
         assert cli.main(["embed", "--output", str(tmp_path / "output"), *chosen]) == 2
         assert line in capsys.readouterr().err
     assert not (tmp_path / "output").exists()
+
+
+def write_embeddings(output: Path, *models: str) -> None:
+    """One file of `embeddings` per model: what a search reads of them before Spark starts."""
+    folder = output / "tables" / "embeddings"
+    (folder / "_delta_log").mkdir(parents=True)
+    (output / "tables" / "clips").mkdir()
+    for k, model in enumerate(models):
+        pq.write_table(pa.table({"clip_id": ["a", "b"], "model": [model, model]}), folder / f"{k}.parquet")
+
+
+def test_a_text_for_vectors_without_a_text_side_is_refused_before_spark(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_embeddings(tmp_path, "descriptor")
+    line = refused(tmp_path, capsys, "--text", TEXT)
+    assert line.startswith("reelmill: --text: the vectors here are of descriptor: descriptor cannot encode texts")
+
+
+def test_a_text_for_vectors_of_a_model_that_is_missing_is_refused_before_spark(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_embeddings(tmp_path / "output", "clip")
+    line = refused(tmp_path / "output", capsys, "--text", TEXT, "--set", f"models.dir={tmp_path}")
+    assert "the vectors here are of clip: clip (openai/clip-vit-large-patch14) is not in" in line
+
+
+@pytest.mark.skipif(visible_gpus() > 0, reason="this machine has a GPU")
+def test_a_text_on_a_gpu_that_is_not_there_is_refused_before_spark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_embeddings(tmp_path, "clip")
+    line = refused(tmp_path, capsys, "--text", TEXT, "--set", "models.device=cuda")
+    assert line.startswith("reelmill: models.device = cuda, but this machine has no GPU")
+
+
+def test_one_model_with_a_text_side_is_enough_to_go_on(tmp_path: Path, models: dict[str, str]) -> None:
+    write_embeddings(tmp_path, "descriptor", models["clip"])
+    _check_text_side(str(tmp_path / "tables" / "embeddings"), Settings())
+
+
+def test_the_stored_models_are_those_of_all_files_each_once(tmp_path: Path) -> None:
+    write_embeddings(tmp_path, "descriptor", "clip", "descriptor")
+    table = str(tmp_path / "tables" / "embeddings")
+    assert list(stored_models(table, access.Params())) == ["descriptor", "clip"]
+    assert list(stored_models(str(tmp_path / "none"), access.Params())) == []
+    (tmp_path / "tables" / "embeddings" / "9.parquet").write_bytes(b"no parquet")
+    assert list(stored_models(table, access.Params())) == ["descriptor", "clip"]
