@@ -1,4 +1,4 @@
-"""aesthetic: every frame gets the score that the library and the published head give it; a clip the lowest and the mean."""
+"""Scores of frames equal those of the library and the published head; a clip gets the lowest and the mean."""
 
 from __future__ import annotations
 
@@ -161,8 +161,8 @@ def test_a_head_that_does_not_fit_is_named(head: Callable[[Path], Path], said: s
 @pytest.mark.parametrize(
     ("answers", "said"),
     [
-        ([np.array([4.0]), np.array([np.nan])], "1 of 2 scores are no numbers"),
-        ([np.array([np.inf])], "1 of 1 scores are no numbers"),
+        ([np.array([4.0]), np.array([np.nan])], "1 of 2 scores are not finite"),
+        ([np.array([np.inf])], "1 of 1 scores are not finite"),
         ([np.array([4.0, 5.0])], "1 answers of shapes"),
         ([np.array([4.0]), np.array(4.0)], "2 answers of shapes"),
         ([], "0 answers of shapes"),
@@ -215,7 +215,7 @@ def test_another_model_costs_new_scores_and_another_batch_size_does_not(params: 
     assert len({by(), by("aesthetic.target_fps=2"), by("aesthetic.dtype=bfloat16"), by(f"aesthetic.head={params.head}")}) == 4
     moved = tiny.aesthetic_mlp(tmp_path / "head")
     before = by(f"aesthetic.head={moved}")
-    checkpoints._digest.cache_clear()
+    checkpoints._folder_digest.cache_clear()
     tiny.aesthetic_mlp(moved, width=16)
     assert by(f"aesthetic.head={moved}") != before
 

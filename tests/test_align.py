@@ -1,4 +1,4 @@
-"""Captions and vectors of clips to how well they agree."""
+"""align: cosines between captions and their clips."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clips to captions: which frames are shown, what is asked, what becomes of the answers."""
+"""caption: the frames of a request, its prompt, and the rows of the answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clips to embeddings."""
+"""embed: vectors of clips by the descriptor and by models, and scores of texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Captions to enhanced captions."""
+"""enhance: requests of captions, and the rows of the answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""search: a text or a clip finds the clips most like it, by the model that made the vectors and no other."""
+"""search: the clips most like a text or a clip, by the model that made the vectors and no other."""
 
 from __future__ import annotations
 

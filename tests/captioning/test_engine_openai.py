@@ -1,4 +1,4 @@
-"""Requests to answers by an endpoint: a real `transformers serve`, and a server that fails as they do."""
+"""The engine of OpenAI-compatible endpoints, on a real `transformers serve` and on a server that fails as they do."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ START_S = 180.0
 
 
 def engine(url: str, model: str = "talker", settings: dict[str, Any] | None = None, **at: Any) -> Engine:
-    settings: dict[str, Any] = {"max_output_tokens": 8} | (settings or {})
-    return engine_openai.load(GenerationSettings("openai", model, endpoint=Endpoint(base_url=url, **at), **settings))
+    generation: dict[str, Any] = {"max_output_tokens": 8} | (settings or {})
+    return engine_openai.load(GenerationSettings("openai", model, endpoint=Endpoint(base_url=url, **at), **generation))
 
 
 def video(first: int = 0) -> Video:

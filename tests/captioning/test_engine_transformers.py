@@ -1,4 +1,4 @@
-"""Requests to answers by transformers: the library's own numbers, batched, from the frames that were given."""
+"""The engine of transformers gives the library's own answers, alone and in batches."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def video(first: int = 0, frames: int = 4, size: tuple[int, int] = (112, 56), st
 
 
 def engine(folder: Path, **settings: Any) -> Engine:
-    settings: dict[str, Any] = {"max_output_tokens": WORDS, "sampling": GREEDY} | settings
-    return engine_transformers.load(str(folder), GenerationSettings("transformers", str(folder), **settings), "cpu")
+    generation: dict[str, Any] = {"max_output_tokens": WORDS, "sampling": GREEDY} | settings
+    return engine_transformers.load(str(folder), GenerationSettings("transformers", str(folder), **generation), "cpu")
 
 
 @pytest.fixture(scope="module", params=["qwen2.5", "qwen3"])

@@ -1,4 +1,4 @@
-"""What vLLM is given; vLLM itself is not asked here, it needs a GPU."""
+"""The arguments and prompts that vLLM gets; vLLM itself needs a GPU and does not run here."""
 
 from __future__ import annotations
 

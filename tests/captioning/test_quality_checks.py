@@ -1,4 +1,4 @@
-"""What looks wrong with a caption."""
+"""The codes for what looks wrong with a caption."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""checkpoints: names become folders, or a line that says what to do."""
+"""Names of models, their folders on disk, and the one line that says what to do about a missing model."""
 
 from __future__ import annotations
 

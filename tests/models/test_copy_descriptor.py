@@ -1,4 +1,4 @@
-"""How near the descriptor puts copies of real clips, and how far other clips."""
+"""The descriptor's cosines of copies of real clips are high, and those of other clips low."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders of tiny random models to vectors, against the library's own calls on the same pictures."""
+"""Vectors of tiny random models equal those of the library's own calls on the same frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""hub: a model is fetched whole, checked and once, from a server that speaks the hub's routes; else it is not there."""
+"""Fetches from a server with the hub's routes: complete, verified and once per host, or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a text says of a clip, and who can read it."""
+"""Scores of texts for a clip, and models without a text side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""batching: every row is answered, a failure in its place, and what is done is handed on in pieces."""
+"""Every input becomes its results or its failure, and results are yielded in small batches."""
 
 from __future__ import annotations
 

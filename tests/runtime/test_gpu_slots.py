@@ -1,4 +1,4 @@
-"""Places for models on a GPU, among processes that come, work, idle and die."""
+"""Slots on a GPU among processes that start, work, idle and are killed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from udfs.core.gpu_device import NoDeviceError, Task, device
 from udfs.runtime.gpu_slots import Slot
 
-# A process that takes a place, says so, works until it is told to idle, says when it gave the place up, and stays.
+# A process that takes a slot, prints that, works until a line arrives, and prints when it gives the slot up.
 HOLDER = """
 import sys
 from udfs.runtime.gpu_slots import Slot
@@ -55,7 +55,7 @@ def gpu() -> str:
     return f"test-{uuid.uuid4().hex}"
 
 
-def test_as_many_hold_a_place_as_may_share_the_gpu(gpu: str) -> None:
+def test_as_many_processes_have_a_slot_as_may_share_the_gpu(gpu: str) -> None:
     with holder(gpu, 2) as a, holder(gpu, 2) as b:
         assert [said(a), said(b)] == ["holds", "holds"]
         with holder(gpu, 2) as late:
@@ -65,7 +65,7 @@ def test_as_many_hold_a_place_as_may_share_the_gpu(gpu: str) -> None:
             assert said(late) == "holds"
 
 
-def test_places_of_two_sizes_fill_one_gpu(gpu: str) -> None:
+def test_slots_of_two_sizes_fill_one_gpu(gpu: str) -> None:
     with holder(gpu, 4) as quarter:
         assert said(quarter) == "holds"
         with holder(gpu, 2) as half:
@@ -81,7 +81,7 @@ def test_places_of_two_sizes_fill_one_gpu(gpu: str) -> None:
                 assert said(whole) == "holds"
 
 
-def test_who_waits_gets_the_place_of_one_that_idles(gpu: str) -> None:
+def test_a_waiting_process_gets_the_slot_of_an_idle_one(gpu: str) -> None:
     with holder(gpu, 1) as first:
         assert said(first) == "holds"
         with holder(gpu, 1) as second:
@@ -91,7 +91,7 @@ def test_who_waits_gets_the_place_of_one_that_idles(gpu: str) -> None:
             assert said(second) == "holds"
 
 
-def test_one_that_works_is_let_alone(gpu: str) -> None:
+def test_a_working_process_keeps_its_slot(gpu: str) -> None:
     with holder(gpu, 1) as first:
         assert said(first) == "holds"
         started = time.monotonic()
@@ -102,17 +102,17 @@ def test_one_that_works_is_let_alone(gpu: str) -> None:
             assert time.monotonic() - started >= 1.0
 
 
-def test_one_that_idles_keeps_its_place_while_nobody_wants_it(gpu: str) -> None:
-    gone: list[bool] = []
-    slot = Slot(gpu, 1, lambda: gone.append(True))
+def test_an_idle_process_keeps_its_slot_while_no_other_waits(gpu: str) -> None:
+    drops: list[bool] = []
+    slot = Slot(gpu, 1, lambda: drops.append(True))
     other = Slot(f"{gpu}-other", 1, lambda: None)
     time.sleep(0.5)
     assert slot.is_held
     assert other.is_held
-    assert not gone
+    assert not drops
 
 
-def test_the_place_of_a_killed_process_is_free(gpu: str) -> None:
+def test_the_slot_of_a_killed_process_is_free(gpu: str) -> None:
     with holder(gpu, 1) as first:
         assert said(first) == "holds"
         first.kill()

@@ -1,4 +1,4 @@
-"""Rows through decode threads, a bounded queue and a model, in batches that cross rows."""
+"""Rows pass through decode threads, a bounded queue and a model, in batches across rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""sandbox: one child serves many calls, and whatever befalls it befalls it alone."""
+"""The sandbox: one child answers many calls, and its crash, hang or memory use harms no other process."""
 
 from __future__ import annotations
 

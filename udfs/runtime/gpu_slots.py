@@ -35,7 +35,7 @@ class Slot:
     @property
     def is_held(self) -> bool:
         """Whether this process still has the slot; call it with `busy` locked."""
-        return self._place is not None
+        return self._handle is not None
 
     def release(self) -> None:
         """Give the slot up; call it with `busy` locked."""
