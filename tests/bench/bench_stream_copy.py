@@ -14,7 +14,7 @@ from tests.support.footage import write_looped, write_numbered
 from udfs import clip
 from udfs.clip import Params
 from udfs.core.limits import Limits
-from udfs.runtime.batching import Env, Row
+from udfs.runtime.context import Env, Row
 from udfs.storage import access
 from udfs.video import container
 
