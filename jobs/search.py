@@ -67,9 +67,9 @@ def stored_models(table: str, sources: access.Params) -> Iterator[str]:
     with suppress(MediaError, StoreError, OSError, pa.ArrowException):
         for name in parquet_rows.files(table, sources):
             with opened(access.own_path(name, sources)) as file:
-                found = set(pq.read_table(file, columns=["model"])["model"].unique().to_pylist())
-            yield from sorted(found - models)
-            models |= found
+                file_models = set(pq.read_table(file, columns=["model"])["model"].unique().to_pylist())
+            yield from sorted(file_models - models)
+            models |= file_models
 
 
 def run(run: Run, options: argparse.Namespace) -> None:

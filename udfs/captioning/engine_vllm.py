@@ -112,7 +112,7 @@ def _answer(output: Any) -> Answer:
 
 @contextmanager
 def _visible(numbers: Sequence[int]) -> Iterator[None]:
-    """Let the processes that vLLM starts meanwhile see these of the GPUs that this one sees, and be started anew, not forked."""
+    """Within it, processes that vLLM starts see only these of this process's GPUs, and are spawned, not forked."""
     seen = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = seen.split(",") if seen else [str(number) for number in range(max(numbers) + 1)]
     changed = {

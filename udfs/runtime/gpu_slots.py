@@ -52,14 +52,14 @@ class Slot:
         return None
 
     def _wait_for_part(self) -> int:
-        wanted = _open(f"gpu-{self.gpu}.wanted")
-        fcntl.flock(wanted, fcntl.LOCK_EX)  # the first of those that wait; idle processes see this lock
+        queue = _open(f"gpu-{self.gpu}.wanted")
+        fcntl.flock(queue, fcntl.LOCK_EX)  # the first of those that wait; idle processes see this lock
         try:
             while (handle := self._lock_free_part()) is None:
                 time.sleep(POLL_S)
             return handle
         finally:
-            os.close(wanted)
+            os.close(queue)
 
     def _watch(self) -> None:
         while self._handle is not None:
@@ -72,11 +72,11 @@ class Slot:
 
 
 def _is_wanted(gpu: str) -> bool:
-    wanted = _open(f"gpu-{gpu}.wanted")
+    queue = _open(f"gpu-{gpu}.wanted")
     try:
-        return not _try_lock(wanted, fcntl.LOCK_SH)  # shared: else two processes that look would see each other
+        return not _try_lock(queue, fcntl.LOCK_SH)  # shared: else two processes that look would see each other
     finally:
-        os.close(wanted)
+        os.close(queue)
 
 
 def _open(name: str) -> int:
