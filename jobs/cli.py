@@ -18,7 +18,9 @@ from jobs.config import faults, interrupts, times
 from jobs.config.settings import Settings, SettingsError, load
 from jobs.lake import catalog
 from udfs.core.errors import CODES, MediaError, RunError, StoreError
-from udfs.storage import access, media_store
+from udfs.storage import media_store
+from udfs.storage.settings import Params as Sources
+from udfs.storage.uris import local_path
 
 if TYPE_CHECKING:
     from jobs.lake.run import Run
@@ -140,13 +142,13 @@ def _publish(run: Run) -> None:
     views.publish(replace(run, recorded=sql.recorded(run)))
 
 
-def _output(name: str, sources: access.Params) -> str:
+def _output(name: str, sources: Sources) -> str:
     """The output as every process knows it: a path, s3://bucket/prefix, or dbfs:/path, which to Spark is another than /path."""
     path = place("--output", name, sources)
     return f"dbfs:{path.removeprefix('/dbfs')}" if name.startswith("dbfs:") and path.startswith("/dbfs/") else path
 
 
-def place(option: str, name: str, sources: access.Params) -> str:
+def place(option: str, name: str, sources: Sources) -> str:
     """A place to write to by the name that every process knows it by: a path, or s3://bucket/prefix.
 
     Raises:
@@ -159,7 +161,7 @@ def place(option: str, name: str, sources: access.Params) -> str:
         if scheme in ("s3", "s3a"):
             media_store.check(name, sources)
             return name.rstrip("/")
-        path = access.local_path(name)
+        path = local_path(name)
     except (MediaError, StoreError) as e:
         raise UsageError(f"{option} {name}: {getattr(e, 'message', e)}") from e
     if os.path.exists(path) and not os.path.isdir(path):

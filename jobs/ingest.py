@@ -21,7 +21,6 @@ from jobs.lake.history import Counts
 from jobs.lake.run import Run
 from udfs import ingest
 from udfs.storage import omissions
-from udfs.storage.access import MODIFIED
 
 log = logging.getLogger("reelmill")
 
@@ -78,10 +77,10 @@ def _changed(files: DataFrame, since: datetime) -> DataFrame:
     Raises:
         UsageError: the manifest's column holds what is no time.
     """
-    stated = F.col("attributes")[MODIFIED]
+    stated = F.col("attributes")[ingest.MODIFIED]
     time = F.try_to_timestamp(stated)
     if wrong := files.where(stated.isNotNull() & time.isNull()).select(stated.alias("time")).first():
-        raise cli.UsageError(f"--since: the manifest's column {MODIFIED} holds {wrong['time']!r}, which is no time")
+        raise cli.UsageError(f"--since: the manifest's column {ingest.MODIFIED} holds {wrong['time']!r}, which is no time")
     timed = files.select(*manifest.NAMES).mapInPandas(ingest.changes, manifest.SCHEMA)
     when = F.coalesce(time, F.timestamp_seconds("changed_s"))
     unchanged = F.when(when < F.lit(since), omissions.UNCHANGED)

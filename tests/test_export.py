@@ -12,7 +12,7 @@ import pytest
 from jobs import cli, export
 from jobs.config.settings import load
 from jobs.exports import release
-from udfs.storage.access import Params
+from udfs.storage.settings import Params
 
 
 @pytest.fixture

@@ -22,9 +22,10 @@ from pyspark.sql.types import ArrayType, MapType, StructField, StructType
 from jobs.cli import UsageError
 from udfs.core.errors import MediaError, StoreError
 from udfs.storage import access, omissions, parquet_rows, table_text
-from udfs.storage.access import Params as Sources
 from udfs.storage.manifest import ManifestError, Params, column, folder, kind, listing, parts, shown, text, uri
 from udfs.storage.remote_file import opened
+from udfs.storage.settings import Params as Sources
+from udfs.storage.uris import EDGES, is_remote, is_web, local_path
 
 # Version and time of change of a file by a listing, NULL without one. `number` counts the rows that name the file; in a row
 # without a uri it counts the files or rows that were left out for the reason `left_out`.
@@ -94,7 +95,7 @@ def _table(spark: SparkSession, manifest: str, what: str, sources: Sources, uri_
     """One row per file that a table names; empty rows of a CSV are left out."""
     try:
         rows = _rows(spark, manifest, what, sources, uri_column)
-        missing = F.btrim(F.coalesce("uri", F.lit("")), F.lit(access.EDGES)) == ""
+        missing = F.btrim(F.coalesce("uri", F.lit("")), F.lit(EDGES)) == ""
         empty = F.coalesce(F.size("attributes"), F.lit(0)) <= 0
         blank = missing & empty & F.lit(what == "csv")  # as spreadsheets leave them below
         sums = rows.agg(F.count_if(missing & ~blank).alias("missing"), F.count_if(blank).alias("blank")).first()
@@ -157,7 +158,7 @@ def _load(spark: SparkSession, manifest: str, what: str, sources: Sources, uri_c
         sign = table_text.delimiter(head.decode(encoding, errors="replace"), uri_column) if what == "csv" else ","
     except ValueError as e:
         raise ManifestError(f"{shown(manifest)}: {e}") from e
-    if access.is_web(manifest) or encoding == "utf-16":
+    if is_web(manifest) or encoding == "utf-16":
         lines = _lines(manifest, what, sources, sign)
         if not lines:
             raise ManifestError(f"{shown(manifest)}: no rows")
@@ -172,7 +173,7 @@ def _load(spark: SparkSession, manifest: str, what: str, sources: Sources, uri_c
 def _head(manifest: str, sources: Sources) -> bytes:
     """The first bytes of a text; none for a folder of texts, which programs write as UTF-8."""
     try:
-        if not access.is_remote(manifest) and os.path.isdir(access.local_path(manifest)):
+        if not is_remote(manifest) and os.path.isdir(local_path(manifest)):
             return b""
         with opened(access.own_path(manifest, sources)) as file:
             return file.read(HEAD_BYTES)
@@ -186,7 +187,7 @@ def _head(manifest: str, sources: Sources) -> bytes:
 
 def _check_text(manifest: str, what: str, head: bytes) -> None:
     """Refuse bytes that are no UTF-8, and nesting too deep for Spark; of a remote text only the head is checked."""
-    path = "" if access.is_remote(manifest) else access.local_path(manifest)
+    path = "" if is_remote(manifest) else local_path(manifest)
     try:
         with open(path, "rb") if os.path.isfile(path) else io.BytesIO(head[: head.rfind(b"\n") + 1]) as file:
             table_text.check(file)
@@ -214,9 +215,9 @@ def _lines(manifest: str, what: str, sources: Sources, sign: str) -> list[str]:
 
 def address(manifest: str) -> str:
     """What Spark calls a manifest."""
-    if access.is_remote(manifest):
+    if is_remote(manifest):
         return "s3a://" + manifest.partition("://")[2]
-    path = access.local_path(manifest)
+    path = local_path(manifest)
     if "DATABRICKS_RUNTIME_VERSION" in os.environ and path.startswith(("/dbfs/", "/Volumes/")):
         return "dbfs:" + path.removeprefix("/dbfs")  # executors may not have it mounted
     return "file:" + path  # the default file system of a cluster is another

@@ -15,7 +15,8 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from jobs.lake.run import LEFT, Run
 from jobs.spark import session
 from schemas import TABLES
-from udfs.storage import access, cleanup, media_store
+from udfs.storage import cleanup, media_store
+from udfs.storage.uris import is_remote
 
 # The columns that name media files, as an array a row.
 MEDIA = {"clips": "array(uri)", "signals": "concat(array(proxy_uri), coalesce(previews.uri, array()))"}
@@ -93,7 +94,7 @@ def vacuum(run: Run, name: str, keep_hours: float, *, dry_run: bool = False) -> 
 
 def swept(run: Run, *, dry_run: bool = False) -> Step:
     """Remove what killed runs left half-written; in a store, where nobody can tell whose it is, only what is a week old."""
-    local = [] if access.is_remote(run.output) else [os.path.join(run.output, left) for left in LEFT]
+    local = [] if is_remote(run.output) else [os.path.join(run.output, left) for left in LEFT]
     sizes = [os.path.getsize(os.path.join(at, name)) for folder in local for at, _, names in os.walk(folder) for name in names]
     if not dry_run:
         media_store.sweep(run.output, LEFT[1], run.settings.sources)

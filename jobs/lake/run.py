@@ -23,8 +23,10 @@ from jobs.lake.tables import LANDING, Tables
 from udfs.core.errors import MediaError, StoreError
 from udfs.models import checkpoints
 from udfs.runtime.batching import Env
-from udfs.storage import access, media_store
+from udfs.storage import media_store
 from udfs.storage.media_store import ASIDE
+from udfs.storage.settings import Params as Sources
+from udfs.storage.uris import local_path
 
 log = logging.getLogger("reelmill")
 LEFT = (f"media/{ASIDE}", f"tables/{LANDING}")  # folders where a killed run leaves what was not complete
@@ -129,7 +131,7 @@ def newest_videos(videos: DataFrame) -> DataFrame:
 
 
 @contextmanager
-def locked(output: str, sources: access.Params, *, sweep: bool = True) -> Iterator[None]:
+def locked(output: str, sources: Sources, *, sweep: bool = True) -> Iterator[None]:
     """Hold a local output for one run at a time, and sweep up what a killed one left; the lock goes with the process.
 
     Stores have no locks. There, names that are the same in every run and Delta's commits guard the output: those of one
@@ -144,7 +146,7 @@ def locked(output: str, sources: access.Params, *, sweep: bool = True) -> Iterat
         yield
 
 
-def _sweep(output: str, sources: access.Params) -> None:
+def _sweep(output: str, sources: Sources) -> None:
     try:
         media_store.sweep(output, f"tables/{LANDING}", sources)
     except (MediaError, StoreError) as e:
@@ -153,7 +155,7 @@ def _sweep(output: str, sources: access.Params) -> None:
 
 @contextmanager
 def _lock(output: str) -> Iterator[None]:
-    folder = access.local_path(output)
+    folder = local_path(output)
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, ".lock"), "a+", encoding="utf-8") as lock:
         _hold(lock, output)

@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from jobs.cli import UsageError
 from jobs.flow.manifest import read
 from udfs.storage import manifest
-from udfs.storage.access import Params
+from udfs.storage.settings import Params
 
 pytestmark = pytest.mark.spark
 

@@ -16,6 +16,8 @@ from udfs.core.errors import MediaError
 from udfs.runtime import sandbox
 from udfs.storage import access, manifest
 from udfs.storage.remote_file import AnyPath
+from udfs.storage.settings import Params as Sources
+from udfs.storage.uris import local_path
 
 NAMES = [
     "mojibake Ã©.mp4".encode(),
@@ -40,9 +42,9 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", NAMES, ids=repr)
 def test_27_a_name_comes_back_as_it_was(good: Path, tmp_path: Path, name: bytes) -> None:
     Path(os.fsdecode(bytes(tmp_path) + b"/" + name)).symlink_to(good)
-    (uri,) = manifest.listing(str(tmp_path), access.Params()).uris
+    (uri,) = manifest.listing(str(tmp_path), Sources()).uris
     assert uri.encode().decode() == uri  # it can travel as UTF-8
-    assert os.fsencode(access.local_path(uri)) == bytes(tmp_path) + b"/" + name
+    assert os.fsencode(local_path(uri)) == bytes(tmp_path) + b"/" + name
     assert look(uri)["uri"] == uri
 
 
@@ -58,10 +60,10 @@ def test_29_a_file_changed_since_is_refused(good: Path, tmp_path: Path) -> None:
     path = tmp_path / "v.mp4"
     path.write_bytes(good.read_bytes())
     seen = look(path)["source_version"]
-    assert access.unchanged_path(str(path), seen, access.Params()) == str(path)
+    assert access.unchanged_path(str(path), seen, Sources()) == str(path)
     os.utime(path, ns=(0, 0))
     with pytest.raises(MediaError, match=r"CHANGED: was \d+-\d+ when ingested, is \d+-0"):
-        access.unchanged_path(str(path), seen, access.Params())
+        access.unchanged_path(str(path), seen, Sources())
 
 
 @pytest.mark.parametrize("kind", ["missing", "dangling", "loop", "folder", "fifo", "device", "nul", "too long"])
@@ -98,7 +100,7 @@ def test_51_what_leaves_the_roots_is_denied(good: Path, tmp_path: Path, uri: str
     secret.write_bytes(good.read_bytes())
     (root / "link.mp4").symlink_to(secret)
     with pytest.raises(MediaError, match="DENIED"):
-        access.checked_path(uri.format(root=root, secret=secret), access.Params(roots=(str(root),)))
+        access.checked_path(uri.format(root=root, secret=secret), Sources(roots=(str(root),)))
 
 
 def test_51_a_root_is_no_prefix_of_a_name(good: Path, tmp_path: Path) -> None:
@@ -106,7 +108,7 @@ def test_51_a_root_is_no_prefix_of_a_name(good: Path, tmp_path: Path) -> None:
     (tmp_path / "root2").mkdir()
     (tmp_path / "root2" / "v.mp4").write_bytes(good.read_bytes())
     with pytest.raises(MediaError, match="DENIED"):
-        access.checked_path(str(tmp_path / "root2" / "v.mp4"), access.Params(roots=(str(tmp_path / "root"),)))
+        access.checked_path(str(tmp_path / "root2" / "v.mp4"), Sources(roots=(str(tmp_path / "root"),)))
 
 
 @pytest.mark.parametrize(
@@ -147,4 +149,4 @@ def test_54_a_reference_to_another_files_data_is_not_followed(good: Path, tmp_pa
 def checked_by_nobody(path: str) -> AnyPath:
     """`checked_path` for a process that is not root."""
     os.setuid(65534)
-    return access.checked_path(path, access.Params())
+    return access.checked_path(path, Sources())

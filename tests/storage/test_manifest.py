@@ -14,8 +14,8 @@ import pytest
 from jobs.flow.manifest import address
 from udfs.runtime import sandbox
 from udfs.storage import manifest, omissions
-from udfs.storage.access import Params
 from udfs.storage.manifest import ManifestError
+from udfs.storage.settings import Params
 
 
 def listing(name: str) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.s3 import Proxy, Server
 from udfs.storage import media_store, s3
-from udfs.storage.access import Params
+from udfs.storage.settings import Params
 
 OLD_S = media_store.LEFT_S + 60
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from udfs.storage import parquet_rows
-from udfs.storage.access import Params
+from udfs.storage.settings import Params
 
 
 def test_hidden_files_and_folders_do_not_count_but_partitions_do(tmp_path: Path) -> None:

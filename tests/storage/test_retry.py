@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from udfs.core.errors import MediaError
-from udfs.storage.access import Params
 from udfs.storage.retry import BURST_S, BusyError, await_turn, persist
+from udfs.storage.settings import Params
 
 IN_A_ROW = """
 import sys

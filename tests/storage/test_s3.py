@@ -19,7 +19,7 @@ from udfs.core.limits import Limits
 from udfs.frames import extract, window_frames
 from udfs.runtime.batching import Env, Row
 from udfs.storage import access, media_store, remote_file, s3
-from udfs.storage.access import Params
+from udfs.storage.settings import Params
 from udfs.video import container, decode
 
 NAMES = ["mojibake Ã©.mp4", "emoji 😀.mp4", "a%20b.mp4", "what?.mp4", "#1 a+b.mp4"]

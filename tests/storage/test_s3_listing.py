@@ -22,9 +22,10 @@ from tests.support.outputs import table
 from tests.support.webs import Page, serving
 from udfs import ingest
 from udfs.storage import manifest, s3, s3_listing
-from udfs.storage.access import Params, absolute
 from udfs.storage.manifest import ManifestError
 from udfs.storage.s3_listing import Part
+from udfs.storage.settings import Params
+from udfs.storage.uris import absolute_uri
 
 NAMES = ["a b.mp4", "100%.mp4", "50%20+1.mp4", "über-電影.MKV", "a&b=c?d#e.webm", "deep/er/x.mov", "quote'\"<>.mp4"]
 
@@ -193,7 +194,7 @@ def test_a_loopback_manifest_is_refused_by_default() -> None:
     ],
 )
 def test_relative_means_from_the_list(uri: str, folder: str, meant: str) -> None:
-    assert absolute(uri, folder) == meant
+    assert absolute_uri(uri, folder) == meant
 
 
 @pytest.mark.spark

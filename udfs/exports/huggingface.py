@@ -15,8 +15,9 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from udfs.exports.shards import CLIP, PART, Clip, Part, whose
-from udfs.storage import access, media_store
+from udfs.storage import media_store
 from udfs.storage.remote_file import AnyPath, opened
+from udfs.storage.settings import Params as Sources
 
 MEGA = 1_000_000
 GROUP_BYTES = 64 * MEGA  # of videos in a row group, which a reader and this writer hold in memory
@@ -90,7 +91,7 @@ def read(path: AnyPath) -> bytes:
         return file.read()
 
 
-def write_card(to: str, release: Mapping[str, Any], params: Params, sources: access.Params) -> None:
+def write_card(to: str, release: Mapping[str, Any], params: Params, sources: Sources) -> None:
     """README.md of the folder, as the hub shows it."""
     with media_store.reading(f"{to}/{release['parts'][0]['path']}", sources) as file:
         schema = pq.read_schema(file)

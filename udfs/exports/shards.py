@@ -34,6 +34,8 @@ from udfs.runtime import batching
 from udfs.runtime.batching import Counter, Env, Row
 from udfs.storage import access, media_store
 from udfs.storage.remote_file import AnyPath
+from udfs.storage.settings import Params as Sources
+from udfs.storage.uris import is_remote
 
 INDEX = "index"  # folder of the export
 CLIP = "_clip"  # beside the query's columns: what is known of the row's clip
@@ -61,7 +63,7 @@ class Clip(NamedTuple):
 class Part:
     """A part that is being written: its files take their place whole, and `close` writes its index."""
 
-    def __init__(self, name: str, to: str, sources: access.Params) -> None:
+    def __init__(self, name: str, to: str, sources: Sources) -> None:
         self.name = name
         self.to = to
         self.sources = sources
@@ -137,7 +139,7 @@ class Summary(NamedTuple):
     note: dict[str, Any]
 
 
-def summary(to: str, part: str, sources: access.Params) -> Summary | None:
+def summary(to: str, part: str, sources: Sources) -> Summary | None:
     """A part of an export; None if it is not complete. Many files in a store are not asked for: their index is put there last.
 
     Raises:
@@ -152,7 +154,7 @@ def summary(to: str, part: str, sources: access.Params) -> Summary | None:
     index = pq.read_table(pa.BufferReader(data))
     found = index.to_pylist()
     files = {row["path"]: row for row in found}
-    looked_at = {} if access.is_remote(to) and len(files) > 1 else files
+    looked_at = {} if is_remote(to) and len(files) > 1 else files
     if any(media_store.size(f"{to}/{path}", sources) != row["num_bytes"] for path, row in looked_at.items()):
         return None
     num_clips = len({row["clip_id"] for row in found} - {None})
@@ -182,7 +184,7 @@ def whose(row: Row) -> Clip:
     return Clip(row.get("clip_id"), clip.get("video_id") or row.get("video_id"), row.get("clip_id"))
 
 
-def _checked(uri: str | None, sha256: str | None, sources: access.Params) -> AnyPath:
+def _checked(uri: str | None, sha256: str | None, sources: Sources) -> AnyPath:
     if uri is None:
         raise MediaError("NOT_FOUND", "not among the clips that count")
     path = access.own_path(uri, sources)

@@ -17,7 +17,7 @@ from udfs.core.gpu_device import Task
 from udfs.core.limits import Limits
 from udfs.models import checkpoints
 from udfs.runtime import sandbox
-from udfs.storage import access
+from udfs.storage.settings import Params as Sources
 
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -47,7 +47,7 @@ class Env:
     media_root: str  # <output>/media
     fingerprint: str  # of the stage, part of the names of the files it writes
     limits: Limits = field(default_factory=Limits)
-    sources: access.Params = field(default_factory=access.Params)
+    sources: Sources = field(default_factory=Sources)
     models: checkpoints.Params = field(default_factory=checkpoints.Params)
     task: Task = field(default_factory=Task)  # the one that runs; known on the executor only
 

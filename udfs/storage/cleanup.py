@@ -10,7 +10,8 @@ import pyarrow as pa
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from udfs.storage import access, media_store
+from udfs.storage import media_store
+from udfs.storage.settings import Params as Sources
 
 FILES = pa.schema([("uri", pa.string()), ("place", pa.string()), ("num_bytes", pa.int64()), ("changed_s", pa.float64())])
 GONE = pa.schema([("num_files", pa.int64()), ("num_bytes", pa.int64())])
@@ -28,7 +29,7 @@ class Params:
     grace_hours: Annotated[float, Field(ge=0, description="age from which a media file without a row is removed")] = 24.0
 
 
-def listed(batches: Iterable[pa.RecordBatch], sources: access.Params) -> Iterator[pa.RecordBatch]:
+def listed(batches: Iterable[pa.RecordBatch], sources: Sources) -> Iterator[pa.RecordBatch]:
     """Batches of `folder` -> a row a file in it; `place` is what the rows of tables and the files have in common."""
     for batch in batches:
         for folder in batch.column("folder").to_pylist():
@@ -38,7 +39,7 @@ def listed(batches: Iterable[pa.RecordBatch], sources: access.Params) -> Iterato
                 yield pa.RecordBatch.from_arrays([pa.array(column) for column in zip(*rows, strict=True)], schema=FILES)
 
 
-def removed(batches: Iterable[pa.RecordBatch], sources: access.Params) -> Iterator[pa.RecordBatch]:
+def removed(batches: Iterable[pa.RecordBatch], sources: Sources) -> Iterator[pa.RecordBatch]:
     """Batches of FILES -> how many files were there and are not any more, and their bytes, a row a batch."""
     for batch in batches:
         sizes = dict(zip(batch.column("uri").to_pylist(), batch.column("num_bytes").to_pylist(), strict=True))

@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 
 from udfs.storage import omissions
-from udfs.storage.access import VIDEO_SUFFIXES
+from udfs.storage.uris import VIDEO_SUFFIXES
 
 Key = tuple[int, int] | str
 

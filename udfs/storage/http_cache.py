@@ -14,9 +14,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from udfs.core.errors import MediaError
-from udfs.storage.access import Params
 from udfs.storage.remote_file import Stat
 from udfs.storage.retry import BusyError
+from udfs.storage.settings import Params
 
 STEP = 1 << 26  # bytes that are reserved together where a server does not state a size
 PART = ".part"  # a file under way, locked by the process that writes it

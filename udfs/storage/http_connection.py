@@ -18,8 +18,8 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from udfs.core.errors import MediaError
 from udfs.core.heartbeat import beat
-from udfs.storage.access import Params
 from udfs.storage.retry import BusyError
+from udfs.storage.settings import Params
 
 REDIRECTS = (301, 302, 303, 307, 308)
 PIECE_BYTES = 1 << 18

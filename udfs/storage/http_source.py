@@ -11,10 +11,10 @@ from email.message import Message
 
 from udfs.core.errors import MediaError
 from udfs.storage import http_cache
-from udfs.storage.access import Params
 from udfs.storage.http_connection import Answer, answer, target
 from udfs.storage.remote_file import Stat
 from udfs.storage.retry import BusyError, persist
+from udfs.storage.settings import Params
 
 BUSY = (408, 425, 429)  # and 500 or above: errors of the server or of a proxy before it, not of the file
 RANGE = re.compile(r"bytes (?:(?P<start>\d+)-(?P<last>\d+)|\*)/(?P<size>\d+)")

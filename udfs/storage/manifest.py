@@ -19,8 +19,9 @@ from pydantic.dataclasses import dataclass
 from udfs.core.errors import MediaError, StoreError
 from udfs.storage import access, media_store, omissions, table_text
 from udfs.storage import folder_listing as folders
-from udfs.storage.access import Params as Sources
 from udfs.storage.http_connection import redacted
+from udfs.storage.settings import Params as Sources
+from udfs.storage.uris import EDGES, VIDEO_SUFFIXES, absolute_uri, existing_uri, is_remote, is_web, local_path, path_uri
 
 T = TypeVar("T")
 Kind = Literal["folder", "glob", "video", "prefix", "list", "jsonl", "csv", "parquet", "delta"]
@@ -68,7 +69,7 @@ def kind(manifest: str, sources: Sources) -> Kind:
     """
     if not manifest.strip():
         raise ManifestError("an empty name: give a folder, a glob, a video or a list")
-    if access.is_remote(manifest):
+    if is_remote(manifest):
         return _remote_kind(manifest, sources)
     path, suffix = _local(manifest), Path(manifest).suffix.lower()
     if not os.path.exists(path):
@@ -91,14 +92,14 @@ def listing(manifest: str, sources: Sources) -> Listing:
     what = kind(manifest, sources)
     if what == "list":
         found = _unique(_listed(manifest, sources))
-    elif access.is_remote(manifest):
-        found = _unique([access.absolute(manifest)])
+    elif is_remote(manifest):
+        found = _unique([absolute_uri(manifest)])
     elif what == "folder":
         found = _answered(manifest, lambda: _in_folder(_local(manifest)))
     elif what == "glob":
         found = _matching(_local(manifest))
     else:
-        found = _unique([access.path_uri(_local(manifest))])
+        found = _unique([path_uri(_local(manifest))])
     if not found.uris:
         raise ManifestError(_nothing(manifest, found.left_out))
     return found
@@ -121,9 +122,9 @@ def column(manifest: str, uri_column: str, names: Sequence[str]) -> str:
 
 def uri(given: str | None, folder: str) -> str | None:
     """The normal form of a row's uri, as in `source.absolute` and `source.existing_uri`; None for a row without one."""
-    if given is None or not given.strip(access.EDGES):
+    if given is None or not given.strip(EDGES):
         return None
-    return access.existing_uri(access.absolute(given, folder))
+    return existing_uri(absolute_uri(given, folder))
 
 
 def parts(manifest: str, sources: Sources) -> list[tuple[str, str, bool, int]]:
@@ -154,7 +155,7 @@ def text(manifest: str, sources: Sources) -> str:
     """
 
     def read() -> bytes:
-        if not access.is_remote(manifest):
+        if not is_remote(manifest):
             return Path(_local(manifest)).read_bytes()
         store = access.transport(manifest)
         found = store.stat(manifest, sources)
@@ -171,27 +172,27 @@ def text(manifest: str, sources: Sources) -> str:
 
 def folder(manifest: str) -> str:
     """Where relative uris of a manifest begin: its own folder, wherever the job was started."""
-    if not access.is_remote(manifest):
+    if not is_remote(manifest):
         return os.path.dirname(_local(manifest)) + "/"
-    path = manifest.partition("?")[0] if access.is_web(manifest) else manifest
+    path = manifest.partition("?")[0] if is_web(manifest) else manifest
     return path.rstrip("/").rpartition("/")[0] + "/"
 
 
 def shown(manifest: str) -> str:
     """A manifest's name for people to read, without passwords and signatures."""
-    return redacted(manifest) if access.is_web(manifest) else manifest
+    return redacted(manifest) if is_web(manifest) else manifest
 
 
 def _nothing(manifest: str, left_out: Counter[str]) -> str:
     omitted = omissions.summary(0, left_out).partition(", ")[2] + ": " if left_out else ""
-    return f"{shown(manifest)}: no video there ({omitted}looked for {' '.join(access.VIDEO_SUFFIXES)})"
+    return f"{shown(manifest)}: no video there ({omitted}looked for {' '.join(VIDEO_SUFFIXES)})"
 
 
 def _remote_kind(manifest: str, sources: Sources) -> Kind:
-    web = access.is_web(manifest)
+    web = is_web(manifest)
     path = manifest.partition("?")[0].partition("#")[0] if web else manifest
     suffix = Path(path.rstrip("/")).suffix.lower()
-    if not web and (path.endswith("/") or suffix not in (*SPARK_READS, *access.VIDEO_SUFFIXES)):
+    if not web and (path.endswith("/") or suffix not in (*SPARK_READS, *VIDEO_SUFFIXES)):
         return _remote_folder(manifest, suffix, sources)
     found = _answered(manifest, lambda: access.transport(manifest).stat(manifest, sources))
 
@@ -215,7 +216,7 @@ def _remote_folder(manifest: str, suffix: str, sources: Sources) -> Kind:
 def _of_file(manifest: str, suffix: str, head: Callable[[], bytes]) -> Kind:
     if suffix == ".json" and _begins_as_list(head()):
         return "list"
-    if suffix in access.VIDEO_SUFFIXES:
+    if suffix in VIDEO_SUFFIXES:
         return "video"
     if suffix in SPARK_READS:
         return SPARK_READS[suffix]
@@ -237,14 +238,14 @@ def _answered(manifest: str, ask: Callable[[], T]) -> T:
 
 def _local(manifest: str) -> str:
     try:
-        return access.local_path(manifest)
+        return local_path(manifest)
     except MediaError as e:
         raise ManifestError(f"{manifest}: {e.message}") from e
 
 
 def _in_folder(path: str) -> Listing:
     found, left_out = folders.videos(path)
-    return Listing([*map(access.path_uri, found)], left_out)
+    return Listing([*map(path_uri, found)], left_out)
 
 
 def _matching(pattern: str) -> Listing:
@@ -254,7 +255,7 @@ def _matching(pattern: str) -> Listing:
     for name in sorted(names, key=lambda name: (name.count("/"), name)):
         place, base = os.path.split(name)
         unique.setdefault(os.path.join(real(place), base), name)
-    return Listing(sorted(map(access.path_uri, unique.values())), +Counter({omissions.LINK: len(names) - len(unique)}))
+    return Listing(sorted(map(path_uri, unique.values())), +Counter({omissions.LINK: len(names) - len(unique)}))
 
 
 def _unique(uris: Iterable[str]) -> Listing:

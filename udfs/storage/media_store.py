@@ -18,8 +18,9 @@ from typing import BinaryIO, NamedTuple, cast
 
 from udfs.core.errors import MediaError, OutputError
 from udfs.storage import access
-from udfs.storage.access import local_path
 from udfs.storage.remote_file import AnyPath, opened
+from udfs.storage.settings import Params as Sources
+from udfs.storage.uris import is_remote, local_path
 
 ASIDE = ".writing"  # folder of the media root for files that are not complete yet; a killed run leaves them there
 LEFT_S = 24 * 3600.0  # an unfinished file of this age, on its way to a store, has no process any more
@@ -33,7 +34,7 @@ def media_uri(root: str, kind: str, key: str, fingerprint: str, suffix: str) -> 
 
 
 @contextmanager
-def writing(uri: str, params: access.Params, root: str | None = None) -> Iterator[str]:
+def writing(uri: str, params: Sources, root: str | None = None) -> Iterator[str]:
     """A local path to write to; the file takes its place at a `media_uri` when the block ends well, else it is removed.
 
     `root` is the folder that `uri` lies somewhere below, where that is no `media_uri`.
@@ -42,7 +43,7 @@ def writing(uri: str, params: access.Params, root: str | None = None) -> Iterato
     with aside(root) as folder:
         path = os.path.join(folder, name)
         yield path
-        if access.is_remote(uri):
+        if is_remote(uri):
             access.transport(uri).put(uri, path, params)
         else:
             _place(path, local_path(uri), local_path(root))
@@ -54,7 +55,7 @@ def aside(root: str) -> Iterator[str]:
 
     What a killed run leaves is swept up: in a local media root by the next run, on the way to a store after a day.
     """
-    on_its_way = access.is_remote(root) or local_path(root).startswith(MOUNTS)
+    on_its_way = is_remote(root) or local_path(root).startswith(MOUNTS)
     with ExitStack() as stack:
         with _output(root):
             folder = _waiting_room() if on_its_way else os.path.join(local_path(root), ASIDE)
@@ -63,7 +64,7 @@ def aside(root: str) -> Iterator[str]:
         yield own
 
 
-def reading(uri: str, params: access.Params) -> BinaryIO:
+def reading(uri: str, params: Sources) -> BinaryIO:
     """A file of an output or of an export, open to be read.
 
     Raises:
@@ -78,10 +79,10 @@ def reading(uri: str, params: access.Params) -> BinaryIO:
         raise
 
 
-def size(uri: str, params: access.Params) -> int | None:
+def size(uri: str, params: Sources) -> int | None:
     """Bytes of a file of an output or of an export, None if there is none; raises MediaError and StoreError as `reading`."""
     try:
-        return access.stated(access.own_path(uri, params)).size
+        return access.stat(access.own_path(uri, params)).size
     except MediaError as e:
         if e.code not in ("NOT_FOUND", "EMPTY"):
             raise
@@ -90,49 +91,49 @@ def size(uri: str, params: access.Params) -> int | None:
 
 def has_locks(output: str) -> bool:
     """Whether an output is a folder of a file system that knows locks, which neither stores nor Databricks' mounts do."""
-    return not access.is_remote(output) and not local_path(output).startswith(MOUNTS)
+    return not is_remote(output) and not local_path(output).startswith(MOUNTS)
 
 
-def check(output: str, params: access.Params) -> None:
+def check(output: str, params: Sources) -> None:
     """Whether an output's store is there and lets us in.
 
     Raises:
         MediaError: it is not, or does not.
         StoreError: it cannot be asked.
     """
-    if access.is_remote(output):
+    if is_remote(output):
         access.transport(output).check(output, params)
 
 
-def holds(uri: str, params: access.Params) -> bool:
+def holds(uri: str, params: Sources) -> bool:
     """Whether anything lies below a uri.
 
     Raises:
         MediaError, StoreError: its store cannot be asked.
     """
-    return bool(access.transport(uri).holds(uri, params)) if access.is_remote(uri) else os.path.isdir(local_path(uri))
+    return bool(access.transport(uri).holds(uri, params)) if is_remote(uri) else os.path.isdir(local_path(uri))
 
 
-def sweep(output: str, landing: str, params: access.Params) -> None:
+def sweep(output: str, landing: str, params: Sources) -> None:
     """Remove the unfinished media and the rows not yet in a table that killed runs left: in a store, those older than any run.
 
     Raises:
         MediaError, StoreError: its store cannot be asked, or does not allow it.
     """
     clear(f"{output}/media", params)
-    if access.is_remote(output):
+    if is_remote(output):
         access.transport(output).expire(f"{output}/{landing}", OLD_S, params)
     else:
         shutil.rmtree(os.path.join(local_path(output), landing), ignore_errors=True)
 
 
-def clear(root: str, params: access.Params) -> None:
+def clear(root: str, params: Sources) -> None:
     """Remove the files that are not complete below the root of media or of an export: in a store, those older than any run.
 
     Raises:
         MediaError, StoreError: as `sweep`.
     """
-    if access.is_remote(root):
+    if is_remote(root):
         access.transport(root).abandon(root, OLD_S, params)
     else:
         shutil.rmtree(os.path.join(local_path(root), ASIDE), ignore_errors=True)
@@ -182,14 +183,14 @@ class File(NamedTuple):
     changed_s: float  # seconds of Unix time
 
 
-def folders(root: str, params: access.Params) -> list[str]:
+def folders(root: str, params: Sources) -> list[str]:
     """The folders of a media root that hold files: <root>/<kind>/<first two characters of the key>."""
     return sorted(found for kind in _within(root, params) for found in _within(kind, params))
 
 
-def files(folder: str, params: access.Params) -> Iterator[File]:
+def files(folder: str, params: Sources) -> Iterator[File]:
     """The files of one of `folders`, as they come."""
-    if access.is_remote(folder):
+    if is_remote(folder):
         yield from (File(*found) for found in access.transport(folder).files(folder, params))
         return
     with suppress(FileNotFoundError), os.scandir(local_path(folder)) as entries:
@@ -199,9 +200,9 @@ def files(folder: str, params: access.Params) -> Iterator[File]:
                 yield File(f"{folder}/{entry.name}", info.st_size, info.st_mtime)
 
 
-def remove(uris: Sequence[str], params: access.Params) -> list[str]:
+def remove(uris: Sequence[str], params: Sources) -> list[str]:
     """Delete media files of one output; those that were still there, as far as its store tells."""
-    if uris and access.is_remote(uris[0]):
+    if uris and is_remote(uris[0]):
         return list(access.transport(uris[0]).remove(uris, params))
     gone = []
     for uri in uris:
@@ -216,8 +217,8 @@ def place(uri: str) -> str:
     return "/".join(uri.split("/")[-3:])
 
 
-def _within(folder: str, params: access.Params) -> list[str]:
-    if access.is_remote(folder):
+def _within(folder: str, params: Sources) -> list[str]:
+    if is_remote(folder):
         return list(access.transport(folder).folders(folder, params))
     with suppress(FileNotFoundError), os.scandir(local_path(folder)) as entries:
         return [f"{folder}/{entry.name}" for entry in entries if entry.is_dir(follow_symlinks=False) and entry.name != ASIDE]

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from udfs.storage import access
-from udfs.storage.access import Params
 from udfs.storage.remote_file import opened
+from udfs.storage.settings import Params
+from udfs.storage.uris import is_remote, local_path
 
 TEXTS = pa.map_(pa.string(), pa.string())
 SCHEMA = pa.schema([("uri", pa.string()), ("attributes", TEXTS)])
@@ -30,7 +31,7 @@ def files(uri: str, sources: Params) -> list[str]:
     is a partition such as `_day=1`.
     """
     top = _path(uri)
-    if access.is_remote(uri):
+    if is_remote(uri):
         if uri.lower().endswith(".parquet") and not access.transport(uri).holds(uri, sources):
             return [uri]
         below = [name for name, *_ in access.transport(uri).files(uri, sources)]
@@ -42,7 +43,7 @@ def files(uri: str, sources: Params) -> list[str]:
 
 
 def _path(uri: str) -> str:
-    return uri if access.is_remote(uri) else access.local_path(uri)
+    return uri if is_remote(uri) else local_path(uri)
 
 
 def columns(uri: str, sources: Params) -> list[str]:

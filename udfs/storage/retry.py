@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from udfs.core.errors import MediaError
 from udfs.core.heartbeat import beat
-from udfs.storage.access import Params
+from udfs.storage.settings import Params
 
 T = TypeVar("T")
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 10.0  # between attempts, at most; the wait is by chance, so that a host's do not coincide

@@ -38,9 +38,9 @@ from botocore.parsers import ResponseParserError
 
 from udfs.core.errors import MediaError, StoreError
 from udfs.core.heartbeat import beat
-from udfs.storage.access import Params
 from udfs.storage.remote_file import Stat
 from udfs.storage.retry import BusyError, persist
+from udfs.storage.settings import Params
 
 T = TypeVar("T")
 PART = 64 << 20  # bytes up to which an object is one PUT; above it, of a part of its upload

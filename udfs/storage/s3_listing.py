@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from udfs.storage import omissions, s3
-from udfs.storage.access import VIDEO_SUFFIXES, Params
+from udfs.storage.settings import Params
+from udfs.storage.uris import VIDEO_SUFFIXES
 
 MAX_PARTS = 10_000  # of a listing, at most
 COLUMNS = {"uri": "object", "source_version": "object", "changed_s": "float64", "left_out": "object", "number": "int64"}

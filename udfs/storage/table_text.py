@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import BinaryIO
 
-from udfs.storage.access import EDGES
+from udfs.storage.uris import EDGES
 
 BLOCK = 1 << 20
 DELIMITERS = (",", "\t", ";", "|")
