@@ -20,7 +20,7 @@ from jobs.lake import catalog
 from udfs.core.errors import CODES, MediaError, RunError, StoreError
 from udfs.storage import media_store
 from udfs.storage.settings import Params as Sources
-from udfs.storage.uris import local_path
+from udfs.storage.uris import S3, WEB, local_path, redacted
 
 if TYPE_CHECKING:
     from jobs.lake.run import Run
@@ -158,12 +158,12 @@ def place(option: str, name: str, sources: Sources) -> str:
         raise UsageError(f"{option}: an empty name")
     scheme = name.partition("://")[0] if "://" in name else ""
     try:
-        if scheme in ("s3", "s3a"):
+        if scheme in (*S3, *WEB):
             media_store.check(name, sources)
             return name.rstrip("/")
         path = local_path(name)
     except (MediaError, StoreError) as e:
-        raise UsageError(f"{option} {name}: {getattr(e, 'message', e)}") from e
+        raise UsageError(f"{option} {redacted(name)}: {getattr(e, 'message', e)}") from e
     if os.path.exists(path) and not os.path.isdir(path):
         raise UsageError(f"{option} {name}: is a file, not a folder")
     return path

@@ -29,7 +29,7 @@ from udfs.exports import withdraw
 from udfs.similarity.kmeans import least_cosine
 from udfs.storage import media_store
 from udfs.storage.settings import Params as Sources
-from udfs.storage.uris import absolute_uri, existing_uri, is_remote
+from udfs.storage.uris import absolute_uri, existing_uri, is_remote, redacted
 
 ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # of a video or clip; files of a clip begin with it
 ID_CHARS = 36
@@ -79,7 +79,7 @@ def _is_there(folder: str, sources: Sources) -> bool:
     try:
         return media_store.holds(folder, sources)
     except (MediaError, StoreError) as e:
-        raise cli.UsageError(f"--exports {folder}: {getattr(e, 'message', e)}") from e
+        raise cli.UsageError(f"--exports {redacted(folder)}: {getattr(e, 'message', e)}") from e
 
 
 def run(run: Run, options: argparse.Namespace) -> Counts:

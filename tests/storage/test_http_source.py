@@ -22,9 +22,10 @@ from udfs import ingest
 from udfs.core.errors import MediaError
 from udfs.runtime.batching import Env
 from udfs.storage import access, http_cache, http_connection, http_source
-from udfs.storage.http_connection import public, redacted, target
+from udfs.storage.http_connection import public, target
 from udfs.storage.remote_file import Stat
 from udfs.storage.settings import Params
+from udfs.storage.uris import redacted
 
 DATA = random.Random(0).randbytes(300_000)
 HERE = Params(http_private=True, retry_s=3.0, timeout_s=1.0, http_total_s=5.0)

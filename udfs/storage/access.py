@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from stat import S_ISREG
-from typing import Any
 
 from udfs.core.errors import MediaError, read_fault
 from udfs.storage.remote_file import AnyPath, RemotePath, Stat, opened, peek
 from udfs.storage.settings import Params
-from udfs.storage.uris import S3, absolute_uri, is_remote, is_web, local_path, split_scheme
+from udfs.storage.stores import readable_store
+from udfs.storage.uris import absolute_uri, is_remote, is_web, local_path
 
 SAMPLE_BYTES = 1 << 16  # of the head and of the tail, hashed into the content tag
 # Samples of the middle: a downloader may allocate the whole file and write head and tail first. Of a remote file these are three
@@ -25,17 +25,6 @@ MIDDLE_BYTES = 1 << 14
 MIDDLE_PARTS = (1, 2, 3)  # quarters of the file at which a sample begins
 PARENT_STEP = re.compile(r"/(\.|%2e){2}(/|$)", re.IGNORECASE)
 WINDOWS_PATH = re.compile(r"(^|/)([A-Za-z]:[\\/]|\\\\)")  # a drive or a network share
-
-
-def transport(uri: str) -> Any:
-    """The module that reads from the store of a remote URI; imported here because boto3 is heavy."""
-    if split_scheme(uri)[0] in S3:
-        from udfs.storage import s3
-
-        return s3
-    from udfs.storage import http_source
-
-    return http_source
 
 
 def checked_path(uri: str, params: Params) -> AnyPath:
@@ -154,7 +143,7 @@ def _checked_remote(uri: str, params: Params) -> RemotePath:
     inside = any(uri.startswith(absolute_uri(root).rstrip("/") + "/") for root in params.roots)
     if params.roots and (has_parent_step or not inside):
         raise MediaError("DENIED", "outside sources.roots")
-    store = transport(uri)
+    store = readable_store(uri)
     path = RemotePath(uri, store.stat(uri, params), partial(store.fetch, params=params))
     if path.stat.size == 0:
         raise MediaError("EMPTY", "no bytes")

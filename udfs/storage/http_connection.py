@@ -161,12 +161,6 @@ def target(url: str) -> Target:
     return Target(secure, host, port, f"{path}?{query}" if query else path, auth)
 
 
-def redacted(url: str) -> str:
-    """An address for people to read: without its user, its password, its query and its fragment."""
-    found = re.match(r"(?P<scheme>https?://)(?:[^/?#]*@)?(?P<rest>[^?#]*)", url, re.IGNORECASE)
-    return url if found is None else found["scheme"] + found["rest"]
-
-
 def public(address: str) -> bool:
     """Whether an IP address is one of the open internet: not private, loopback, link-local, multicast or reserved."""
     ip = ipaddress.ip_address(address)

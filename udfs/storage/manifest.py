@@ -17,11 +17,11 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from udfs.core.errors import MediaError, StoreError
-from udfs.storage import access, media_store, omissions, table_text
 from udfs.storage import folder_listing as folders
-from udfs.storage.http_connection import redacted
+from udfs.storage import media_store, omissions, table_text
 from udfs.storage.settings import Params as Sources
-from udfs.storage.uris import EDGES, VIDEO_SUFFIXES, absolute_uri, existing_uri, is_remote, is_web, local_path, path_uri
+from udfs.storage.stores import readable_store
+from udfs.storage.uris import EDGES, VIDEO_SUFFIXES, absolute_uri, existing_uri, is_remote, is_web, local_path, path_uri, redacted
 
 T = TypeVar("T")
 Kind = Literal["folder", "glob", "video", "prefix", "list", "jsonl", "csv", "parquet", "delta"]
@@ -157,7 +157,7 @@ def text(manifest: str, sources: Sources) -> str:
     def read() -> bytes:
         if not is_remote(manifest):
             return Path(_local(manifest)).read_bytes()
-        store = access.transport(manifest)
+        store = readable_store(manifest)
         found = store.stat(manifest, sources)
         if found.size > MAX_TEXT_BYTES:
             raise ManifestError(f"{shown(manifest)}: {found.size} bytes, more than the {MAX_TEXT_BYTES} that are read at once")
@@ -180,7 +180,7 @@ def folder(manifest: str) -> str:
 
 def shown(manifest: str) -> str:
     """A manifest's name for people to read, without passwords and signatures."""
-    return redacted(manifest) if is_web(manifest) else manifest
+    return redacted(manifest)
 
 
 def _nothing(manifest: str, left_out: Counter[str]) -> str:
@@ -194,10 +194,10 @@ def _remote_kind(manifest: str, sources: Sources) -> Kind:
     suffix = Path(path.rstrip("/")).suffix.lower()
     if not web and (path.endswith("/") or suffix not in (*SPARK_READS, *VIDEO_SUFFIXES)):
         return _remote_folder(manifest, suffix, sources)
-    found = _answered(manifest, lambda: access.transport(manifest).stat(manifest, sources))
+    found = _answered(manifest, lambda: readable_store(manifest).stat(manifest, sources))
 
     def head() -> bytes:
-        data: bytes = access.transport(manifest).fetch(manifest, 0, min(found.size, HEAD_BYTES), found.version, sources)
+        data: bytes = readable_store(manifest).fetch(manifest, 0, min(found.size, HEAD_BYTES), found.version, sources)
         return data
 
     what = _of_file(manifest, suffix, lambda: _answered(manifest, head) if found.size else b"")

@@ -20,6 +20,7 @@ from udfs.core.errors import MediaError, OutputError
 from udfs.storage import access
 from udfs.storage.remote_file import AnyPath, opened
 from udfs.storage.settings import Params as Sources
+from udfs.storage.stores import writable_store
 from udfs.storage.uris import is_remote, local_path
 
 ASIDE = ".writing"  # folder of the media root for files that are not complete yet; a killed run leaves them there
@@ -44,7 +45,7 @@ def writing(uri: str, params: Sources, root: str | None = None) -> Iterator[str]
         path = os.path.join(folder, name)
         yield path
         if is_remote(uri):
-            access.transport(uri).put(uri, path, params)
+            writable_store(uri).put(uri, path, params)
         else:
             _place(path, local_path(uri), local_path(root))
 
@@ -102,7 +103,7 @@ def check(output: str, params: Sources) -> None:
         StoreError: it cannot be asked.
     """
     if is_remote(output):
-        access.transport(output).check(output, params)
+        writable_store(output).check(output, params)
 
 
 def holds(uri: str, params: Sources) -> bool:
@@ -111,7 +112,7 @@ def holds(uri: str, params: Sources) -> bool:
     Raises:
         MediaError, StoreError: its store cannot be asked.
     """
-    return bool(access.transport(uri).holds(uri, params)) if is_remote(uri) else os.path.isdir(local_path(uri))
+    return bool(writable_store(uri).holds(uri, params)) if is_remote(uri) else os.path.isdir(local_path(uri))
 
 
 def sweep(output: str, landing: str, params: Sources) -> None:
@@ -122,7 +123,7 @@ def sweep(output: str, landing: str, params: Sources) -> None:
     """
     clear(f"{output}/media", params)
     if is_remote(output):
-        access.transport(output).expire(f"{output}/{landing}", OLD_S, params)
+        writable_store(output).remove_old(f"{output}/{landing}", OLD_S, params)
     else:
         shutil.rmtree(os.path.join(local_path(output), landing), ignore_errors=True)
 
@@ -134,7 +135,7 @@ def clear(root: str, params: Sources) -> None:
         MediaError, StoreError: as `sweep`.
     """
     if is_remote(root):
-        access.transport(root).abandon(root, OLD_S, params)
+        writable_store(root).abort_uploads(root, OLD_S, params)
     else:
         shutil.rmtree(os.path.join(local_path(root), ASIDE), ignore_errors=True)
 
@@ -191,7 +192,7 @@ def folders(root: str, params: Sources) -> list[str]:
 def files(folder: str, params: Sources) -> Iterator[File]:
     """The files of one of `folders`, as they come."""
     if is_remote(folder):
-        yield from (File(*found) for found in access.transport(folder).files(folder, params))
+        yield from (File(*found) for found in writable_store(folder).files(folder, params))
         return
     with suppress(FileNotFoundError), os.scandir(local_path(folder)) as entries:
         for entry in entries:
@@ -203,7 +204,7 @@ def files(folder: str, params: Sources) -> Iterator[File]:
 def remove(uris: Sequence[str], params: Sources) -> list[str]:
     """Delete media files of one output; those that were still there, as far as its store tells."""
     if uris and is_remote(uris[0]):
-        return list(access.transport(uris[0]).remove(uris, params))
+        return list(writable_store(uris[0]).remove(uris, params))
     gone = []
     for uri in uris:
         with suppress(FileNotFoundError):
@@ -219,7 +220,7 @@ def place(uri: str) -> str:
 
 def _within(folder: str, params: Sources) -> list[str]:
     if is_remote(folder):
-        return list(access.transport(folder).folders(folder, params))
+        return list(writable_store(folder).folders(folder, params))
     with suppress(FileNotFoundError), os.scandir(local_path(folder)) as entries:
         return [f"{folder}/{entry.name}" for entry in entries if entry.is_dir(follow_symlinks=False) and entry.name != ASIDE]
     return []

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from udfs.storage import access
 from udfs.storage.remote_file import opened
 from udfs.storage.settings import Params
+from udfs.storage.stores import writable_store
 from udfs.storage.uris import is_remote, local_path
 
 TEXTS = pa.map_(pa.string(), pa.string())
@@ -32,9 +33,9 @@ def files(uri: str, sources: Params) -> list[str]:
     """
     top = _path(uri)
     if is_remote(uri):
-        if uri.lower().endswith(".parquet") and not access.transport(uri).holds(uri, sources):
+        if uri.lower().endswith(".parquet") and not writable_store(uri).holds(uri, sources):
             return [uri]
-        below = [name for name, *_ in access.transport(uri).files(uri, sources)]
+        below = [name for name, *_ in writable_store(uri).files(uri, sources)]
     elif os.path.isdir(top):
         below = [os.path.join(folder, name) for folder, _, names in os.walk(top) for name in names]
     else:

@@ -213,7 +213,7 @@ def remove(uris: Iterable[str], params: Params) -> list[str]:
     return gone
 
 
-def abandon(uri: str, older_than_s: float, params: Params) -> None:
+def abort_uploads(uri: str, older_than_s: float, params: Params) -> None:
     """Abort the uploads below a uri that were begun so long ago and never completed; raises as `check`."""
     at = _below(uri)
     uploads = asked(lambda s3: list(s3.get_paginator("list_multipart_uploads").paginate(**at)), at["Bucket"], params)
@@ -223,7 +223,7 @@ def abandon(uri: str, older_than_s: float, params: Params) -> None:
             asked(methodcaller("abort_multipart_upload", **begun), at["Bucket"], params)
 
 
-def expire(uri: str, older_than_s: float, params: Params) -> None:
+def remove_old(uri: str, older_than_s: float, params: Params) -> None:
     """Delete the objects below a uri that were written so long ago; raises as `remove`."""
     listed = files(uri, params)
     remove((left for left, _, changed_s in listed if _age_s(datetime.fromtimestamp(changed_s, UTC)) > older_than_s), params)

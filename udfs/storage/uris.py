@@ -15,6 +15,7 @@ PROTOCOLS = re.compile(
     "async|bluray|cache|concatf?|crypto|data|fd|ffrtmp.*|ftp|gophers?|hls|httpproxy|icecast|ip[fn]s|md5|mms[ht]|pipe|prompeg|rtmp.*|"
     "rtp|rtsp|sctp|sftp|smb|srtp?|subfile|tcp|tee|tls|udp|udplite|unix|zmq"
 )
+WEB_ADDRESS = re.compile(r"(?P<scheme>https?://)(?:[^/?#]*@)?(?P<rest>[^?#]*)", re.IGNORECASE)
 S3 = ("s3", "s3a")
 WEB = ("http", "https")
 # fmt: off
@@ -108,6 +109,12 @@ def is_remote(uri: str) -> bool:
 def is_web(uri: str) -> bool:
     """Whether a URI begins with http:// or https://. Such an address may contain a password or a signature."""
     return split_scheme(uri)[0] in WEB
+
+
+def redacted(uri: str) -> str:
+    """A URI for people to read: a web address without its user, password, query and fragment; others as they are."""
+    match = WEB_ADDRESS.match(uri)
+    return uri if match is None else match["scheme"] + match["rest"]
 
 
 def split_scheme(uri: str) -> tuple[str, str]:
