@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import uuid
@@ -11,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -21,6 +20,7 @@ from jobs.lake.catalog import Schema
 from jobs.lake.fingerprints import fingerprint
 from jobs.lake.tables import LANDING, Tables
 from udfs.core.errors import MediaError, StoreError
+from udfs.core.host_files import acquire, open_lock_file
 from udfs.models import checkpoints
 from udfs.runtime.batching import Env
 from udfs.storage import media_store
@@ -157,17 +157,13 @@ def _sweep(output: str, sources: Sources) -> None:
 def _lock(output: str) -> Iterator[None]:
     folder = local_path(output)
     os.makedirs(folder, exist_ok=True)
-    with open(os.path.join(folder, ".lock"), "a+", encoding="utf-8") as lock:
-        _hold(lock, output)
-        yield
-
-
-def _hold(lock: TextIO, output: str) -> None:
+    handle = open_lock_file(os.path.join(folder, ".lock"))
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as e:
-        lock.seek(0)
-        raise OutputBusyError(f"{output} is in use by another run (process {lock.read().strip() or 'unknown'})") from e
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
+        if not acquire(handle, wait=False):
+            process = os.pread(handle, 32, 0).decode(errors="replace").strip()
+            raise OutputBusyError(f"{output} is in use by another run (process {process or 'unknown'})")
+        os.truncate(handle, 0)
+        os.pwrite(handle, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(handle)

@@ -6,6 +6,7 @@ import os
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -112,6 +113,9 @@ def test_a_clock_of_another_boot_stops_nobody(tmp_path: Path, left: bytes) -> No
     assert time.monotonic() - started < 1
 
 
-def test_the_folder_is_its_owners(tmp_path: Path) -> None:
-    await_turn("s", 100, tmp_path / "turns")
-    assert os.stat(tmp_path / "turns").st_mode & 0o77 == 0
+def test_the_turns_lie_in_a_folder_of_this_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    await_turn("s", 100)
+    (folder,) = tmp_path.iterdir()
+    assert (folder.name, folder.stat().st_mode & 0o77) == (f"reelmill-turns-{os.getuid()}", 0)
+    assert len(list(folder.iterdir())) == 1

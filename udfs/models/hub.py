@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
-import os
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from udfs.core.host_files import lock
 from udfs.models import checkpoints
 from udfs.models.checkpoints import Checkpoint, MissingModelError, Params
 
@@ -45,7 +43,7 @@ def fetch(found: Checkpoint, params: Params) -> bool:
         MissingModelError: the hub does not have it or cannot be reached, no room is left, or a file is not what the hub states.
     """
     target = checkpoints.place(found, params)
-    with _lock(target):
+    with lock(_lock_file(target)):
         if checkpoints.present(found, params):
             return False
         aside = target.parent.parent / ASIDE / target.parent.name / target.name
@@ -134,14 +132,7 @@ def _index(files: list[File], folder: Path, found: Checkpoint) -> None:
     (folder / checkpoints.INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
 
 
-@contextmanager
-def _lock(target: Path) -> Iterator[None]:
-    """One process of a host at a time, the others waiting; the lock goes with the process, however it ends."""
+def _lock_file(target: Path) -> Path:
     folder = target.parent.parent / ASIDE
     folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder / f"{target.parent.name}-{target.name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+    return folder / f"{target.parent.name}-{target.name}.lock"

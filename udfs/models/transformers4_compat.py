@@ -7,7 +7,6 @@ memory, and its weights are read from safetensors by name: one that is missing i
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -21,6 +20,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel, PreTrainedModel, modeling_utils, pytorch_utils
 from transformers.utils.hub import HF_MODULES_CACHE
+
+from udfs.core.host_files import lock
 
 
 def load(folder: str, dtype: torch.dtype, device: str) -> Any:
@@ -37,8 +38,7 @@ def load(folder: str, dtype: torch.dtype, device: str) -> Any:
 def reading_code() -> Iterator[None]:
     """One process of a host at a time: transformers copies a model's code to a folder of the user's and imports that."""
     os.makedirs(HF_MODULES_CACHE, exist_ok=True)
-    with open(os.path.join(HF_MODULES_CACHE, ".reelmill.lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with lock(os.path.join(HF_MODULES_CACHE, ".reelmill.lock")):
         yield
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
-import tempfile
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from udfs.core.host_files import acquire, lock, open_lock_file, user_folder
 
 POLL_S = 0.1
 # Bytes of a file that stand for a whole GPU, of which a place locks its part, so that places of different sizes know of each
@@ -44,21 +45,17 @@ class Slot:
             os.close(place)  # which unlocks it
 
     def _free_place(self) -> int | None:
-        place, part = _open(f"gpu-{self.gpu}.held"), WHOLE // self.share
+        place, part = open_lock_file(_path(self.gpu, "held")), WHOLE // self.share
         if any(_claimed(place, number * part, part) for number in range(self.share)):
             return place
         os.close(place)
         return None
 
     def _awaited_place(self) -> int:
-        wanted = _open(f"gpu-{self.gpu}.wanted")
-        fcntl.flock(wanted, fcntl.LOCK_EX)  # one waits in front of the others; idle holders see that somebody does
-        try:
+        with lock(_path(self.gpu, "wanted")):  # one waits in front of the others; idle holders see that somebody does
             while (place := self._free_place()) is None:
                 time.sleep(POLL_S)
             return place
-        finally:
-            os.close(wanted)
 
     def _watch(self) -> None:
         while self._place is not None:
@@ -71,32 +68,22 @@ class Slot:
 
 
 def _is_wanted(gpu: str) -> bool:
-    wanted = _open(f"gpu-{gpu}.wanted")
+    wanted = open_lock_file(_path(gpu, "wanted"))
     try:
-        return not _locked(wanted, fcntl.LOCK_SH)  # shared, so that holders do not take each other for one who waits
+        return not acquire(wanted, shared=True, wait=False)  # shared, so that holders do not take each other for one who waits
     finally:
         os.close(wanted)
 
 
-def _open(name: str) -> int:
-    folder = Path(tempfile.gettempdir(), f"reelmill-slots-{os.getuid()}")
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _path(gpu: str, suffix: str) -> Path:
+    return user_folder("slots") / f"gpu-{gpu}.{suffix}"
 
 
 def _claimed(handle: int, start: int, length: int) -> bool:
     """Lock bytes of a file for this opening of it: POSIX's own locks would go with any other that the process closes."""
-    lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)  # struct flock of 64-bit Linux
+    record = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)  # struct flock of 64-bit Linux
     try:
-        fcntl.fcntl(handle, fcntl.F_OFD_SETLK, lock)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _locked(handle: int, how: int) -> bool:
-    try:
-        fcntl.flock(handle, how | fcntl.LOCK_NB)
+        fcntl.fcntl(handle, fcntl.F_OFD_SETLK, record)
     except BlockingIOError:
         return False
     return True

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import atexit
-import fcntl
 import hashlib
 import os
-import stat as stats
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
 from udfs.core.errors import MediaError
+from udfs.core.host_files import acquire, lock, open_lock_file, user_folder
 from udfs.storage.remote_file import Stat
 from udfs.storage.retry import BusyError
 from udfs.storage.settings import Params
@@ -51,7 +50,7 @@ def keep(uri: str, tag: str, pieces: Iterable[bytes], size: int | None, params: 
     handle, aside = tempfile.mkstemp(dir=_folder(os.getpid()), suffix=PART)
     try:
         with open(handle, "wb") as f:
-            fcntl.flock(f, fcntl.LOCK_EX)
+            acquire(f.fileno())
             written = _written(f.fileno(), pieces, size, params)
             if size is not None and written < size:
                 raise BusyError(f"{written} of {size} bytes came")
@@ -80,7 +79,7 @@ def _reserve(handle: int, needed: int, wanted: int, params: Params) -> int:
         raise MediaError("TOO_LARGE", f"{needed} bytes or more, over sources.{name}")
     wanted = min(wanted, limit)
     folder = _folder(os.getpid())
-    with _locked(folder / ".room"):
+    with lock(folder / ".room"):
         _make_room(folder, wanted - os.fstat(handle).st_size, params.http_disk_bytes)
         os.truncate(handle, wanted)  # others see it as taken
     return wanted
@@ -103,11 +102,7 @@ def _make_room(folder: Path, more: int, limit: int) -> None:
 def _left_behind(path: str) -> bool:
     """Whether nobody writes a file any more: its process was killed."""
     with open(path, "rb") as f:
-        try:
-            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
+        return acquire(f.fileno(), wait=False)
 
 
 def _place(uri: str, tag: str) -> Path:
@@ -118,14 +113,10 @@ def _place(uri: str, tag: str) -> Path:
 @lru_cache(maxsize=1)
 def _folder(process: int) -> Path:
     """The folder of this user's downloads, which is emptied when the first process comes and when the last one goes."""
-    folder = Path(tempfile.gettempdir(), f"reelmill-downloads-{os.getuid()}")
-    folder.mkdir(mode=0o700, exist_ok=True)
-    info = folder.lstat()
-    if not stats.S_ISDIR(info.st_mode) or info.st_uid != os.getuid():
-        raise RuntimeError(f"{folder} belongs to somebody else")
-    users = os.open(folder / ".users", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)  # held until this process ends
+    folder = user_folder("downloads")
+    users = open_lock_file(folder / ".users")  # open until this process ends
     _empty_if_last(folder, users, process)
-    fcntl.flock(users, fcntl.LOCK_SH)
+    acquire(users, shared=True)
     atexit.register(_empty_if_last, folder, users, process)
     return folder
 
@@ -133,18 +124,7 @@ def _folder(process: int) -> Path:
 def _empty_if_last(folder: Path, users: int, process: int) -> None:
     if process != os.getpid():
         return  # a fork, which shares the lock
-    with suppress(BlockingIOError):
-        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    if acquire(users, wait=False):
         for path in folder.iterdir():
             if not path.name.startswith("."):
                 path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

@@ -13,10 +13,10 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
-from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 from udfs.core.errors import MediaError, OutputError
+from udfs.core.host_files import user_folder
 from udfs.storage import access
 from udfs.storage.remote_file import AnyPath, opened
 from udfs.storage.settings import Params as Sources
@@ -161,8 +161,7 @@ def _output(root: str) -> Iterator[None]:
 
 @cache
 def _waiting_room() -> str:
-    folder = Path(tempfile.gettempdir(), f"reelmill-writing-{os.getuid()}")
-    folder.mkdir(mode=0o700, exist_ok=True)
+    folder = user_folder("writing")
     for left in folder.iterdir():
         with suppress(FileNotFoundError):  # another process sweeps as well
             if left.stat().st_mtime < time.time() - LEFT_S:

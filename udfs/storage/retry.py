@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import random
 import struct
-import tempfile
 import time
 from collections.abc import Callable
 from itertools import count
@@ -16,6 +14,7 @@ from typing import TypeVar
 
 from udfs.core.errors import MediaError
 from udfs.core.heartbeat import beat
+from udfs.core.host_files import lock, user_folder
 from udfs.storage.settings import Params
 
 T = TypeVar("T")
@@ -59,19 +58,10 @@ def await_turn(store: str, per_s: float, folder: Path | None = None) -> None:
     """
     if not per_s:
         return
-    handle = _open(folder or Path(tempfile.gettempdir(), f"reelmill-turns-{os.getuid()}"), store)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        now, held = time.monotonic(), os.pread(handle, 8, 0)
-        taken = struct.unpack("d", held)[0] if len(held) == 8 else 0.0
+    name = hashlib.blake2b(store.encode(), digest_size=8).hexdigest()
+    with lock((folder or user_folder("turns")) / name) as handle:
+        now, stored = time.monotonic(), os.pread(handle, 8, 0)
+        taken = struct.unpack("d", stored)[0] if len(stored) == 8 else 0.0
         mine = max(taken if taken < now + OTHER_BOOT_S else 0.0, now - BURST_S)
         os.pwrite(handle, struct.pack("d", mine + 1 / per_s), 0)
-    finally:
-        os.close(handle)  # which unlocks it
     time.sleep(max(0.0, mine - now))
-
-
-def _open(folder: Path, store: str) -> int:
-    folder.mkdir(mode=0o700, exist_ok=True)
-    name = hashlib.blake2b(store.encode(), digest_size=8).hexdigest()
-    return os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
