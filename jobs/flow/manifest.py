@@ -6,7 +6,8 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -22,7 +23,7 @@ from pyspark.sql.types import ArrayType, MapType, StructField, StructType
 from jobs.cli import UsageError
 from udfs.core.errors import MediaError, StoreError
 from udfs.storage import access, omissions, parquet_rows, table_text
-from udfs.storage.manifest import ManifestError, Params, column, folder, kind, listing, parts, shown, text, uri
+from udfs.storage.manifest import Manifest, ManifestError, Params, column, examine, folder, shown, text, uri
 from udfs.storage.remote_file import opened
 from udfs.storage.settings import Params as Sources
 from udfs.storage.uris import EDGES, is_remote, is_web, local_path
@@ -34,46 +35,46 @@ SCHEMA = f"uri string, attributes map<string, string>, {TOLD}"
 NAMES = ["uri", "attributes", "source_version", "changed_s", "left_out", "number"]
 FORMATS = {"jsonl": "json", "csv": "csv", "parquet": "parquet", "delta": "delta"}
 BY_PYARROW = {"PARQUET_TYPE_ILLEGAL", "DECIMAL_PRECISION_EXCEEDS_MAX_PRECISION", "COLUMN_ALREADY_EXISTS"}
+RAISED_IN_TASK = re.compile(r"^(?:[\w.]*: )?[\w.]+\.ManifestError: (?P<text>.*)$", re.MULTILINE)
 HEAD_BYTES = 1 << 16  # of a text, for its first line
 PIECES = 64  # tasks at most that list a prefix
 SLICE = 10_000  # uris of a listing, or lines of a file, that go to Spark together
 
 
-def check(manifest: str, sources: Sources) -> None:
-    """Refuse what is not there, so that it is told before Spark starts.
+def check(manifest: str, sources: Sources) -> Manifest:
+    """What a manifest is and lists, for `read`; refuses a manifest that cannot be read before Spark starts.
 
     Raises:
         UsageError: nothing lies there, or there is no video in it.
     """
     with _usage():
-        what = kind(manifest, sources)
-        if what == "prefix":
-            parts(manifest, sources)
-        elif what not in FORMATS:
-            listing(manifest, sources)
+        return examine(manifest, sources)
 
 
-def read(spark: SparkSession, manifest: str, sources: Sources, params: Params | None = None) -> DataFrame:
-    """The manifest's files by SCHEMA, each uri once, and one row without a uri per reason to leave something out.
+def read(
+    spark: SparkSession, manifest: str, sources: Sources, params: Params | None = None, checked: Manifest | None = None
+) -> DataFrame:
+    """The manifest's files by SCHEMA, each URI once, and one row without a URI per reason to leave something out.
+
+    `checked` is what `check` returned for it; without, the manifest is examined here.
 
     Raises:
-        UsageError: a row that cannot be read, no column of uris, or a row without one.
+        UsageError: a row that cannot be read, no column of URIs, or a row without one.
     """
-    with _usage():
-        what = kind(manifest, sources)
-        if what == "prefix":
-            return _prefix(spark, parts(manifest, sources), sources)
-        if what in FORMATS:
-            return _table(spark, manifest, what, sources, (params or Params()).uri_column)
-        found = listing(manifest, sources)
-    rows = [(uri, None, None, None, None, 1) for uri in found.uris]
-    left = [(None, None, None, None, why, number) for why, number in found.left_out.items()]
+    kind, listing, parts = checked or check(manifest, sources)
+    if kind == "prefix":
+        return _prefix(spark, parts, sources)
+    if listing is None:
+        with _usage():
+            return _table(spark, manifest, kind, sources, (params or Params()).uri_column)
+    rows = [(uri, None, None, None, None, 1) for uri in listing.uris]
+    left = [(None, None, None, None, why, number) for why, number in listing.left_out.items()]
     return _frame(spark, rows + left, SCHEMA)
 
 
-def _prefix(spark: SparkSession, pieces: list[tuple[str, str, bool, int]], sources: Sources) -> DataFrame:
-    """Of a prefix the rows never are on the driver: each task lists its pieces."""
-    dealt = spark.sparkContext.parallelize(pieces, min(len(pieces), PIECES))
+def _prefix(spark: SparkSession, parts: Sequence[tuple[str, str, bool, int]], sources: Sources) -> DataFrame:
+    """The rows of a prefix never are on the driver: each task lists its parts."""
+    dealt = spark.sparkContext.parallelize(parts, min(len(parts), PIECES))
     frame = spark.createDataFrame(dealt, "bucket string, prefix string, flat boolean, top int", verifySchema=False)
     found = frame.mapInPandas(partial(listed, params=sources), f"uri string, {TOLD}")
     return found.select("uri", F.lit(None).cast("map<string, string>").alias("attributes"), *NAMES[2:])
@@ -253,5 +254,7 @@ def _first_line(error: Exception) -> str:
     """What Spark has to say, down to the cause: a malformed row is reported inside a failed task."""
     if "StackOverflowError" in str(error):
         return "nested too deeply"
+    if refusal := RAISED_IN_TASK.search(str(error)):
+        return refusal["text"]
     lines = [line.strip() for line in str(error).splitlines() if "MALFORMED" in line or "Malformed" in line]
     return (lines or str(error).splitlines())[0][:300]

@@ -42,7 +42,9 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", NAMES, ids=repr)
 def test_27_a_name_comes_back_as_it_was(good: Path, tmp_path: Path, name: bytes) -> None:
     Path(os.fsdecode(bytes(tmp_path) + b"/" + name)).symlink_to(good)
-    (uri,) = manifest.listing(str(tmp_path), Sources()).uris
+    listing = manifest.examine(str(tmp_path), Sources()).listing
+    assert listing is not None
+    (uri,) = listing.uris
     assert uri.encode().decode() == uri  # it can travel as UTF-8
     assert os.fsencode(local_path(uri)) == bytes(tmp_path) + b"/" + name
     assert look(uri)["uri"] == uri

@@ -50,6 +50,13 @@ def found(uri: str, params: Params) -> dict[str, str]:
     return dict(zip(whole["uri"], whole["source_version"], strict=True))
 
 
+def named(uri: str, params: Params) -> list[str]:
+    """The URIs that a manifest lists."""
+    listing = manifest.examine(uri, params).listing
+    assert listing is not None
+    return listing.uris
+
+
 def touched(server: servers.Server, bucket: str, folders: list[str], each: int) -> None:
     """Empty objects, put where the server keeps them."""
     for folder in folders:
@@ -147,17 +154,42 @@ def test_a_list_may_lie_on_s3_and_name_what_lies_anywhere(
     ]
     (tmp_path / "list.json").write_text("\ufeff" + json.dumps(uris))
     at = s3_server.put("s3://lists/day/list.json", tmp_path / "list.json")
-    listed, left_out = manifest.listing(at, proxy.params())
+    listing = manifest.examine(at, proxy.params()).listing
+    assert listing is not None
+    listed, left_out = listing
     assert left_out == {"duplicate": 1}
     assert listed == [*uris[:3], "/dbfs/v.mp4", "s3://lists/day/beside.mp4", "s3://lists/day/sub/a b%.mp4"]
+
+
+@pytest.mark.parametrize(("num_uris", "num_gets"), [(3, 1), (20_000, 2)])
+def test_a_list_on_s3_costs_its_size_its_head_and_what_the_head_has_not(
+    s3_server: servers.Server, proxy: servers.Proxy, tmp_path: Path, num_uris: int, num_gets: int
+) -> None:
+    (tmp_path / "list.json").write_text(json.dumps([f"s3://b-1/{number:09}.mp4" for number in range(num_uris)]))
+    at = s3_server.put(f"s3://lists/{num_uris}.json", tmp_path / "list.json")
+    assert len(named(at, proxy.params())) == num_uris
+    assert proxy.methods == Counter(HEAD=1, GET=num_gets)
+
+
+@pytest.mark.spark
+def test_a_run_reads_a_list_on_s3_once(
+    s3_server: servers.Server, spark: SparkSession, proxy: servers.Proxy, tmp_path: Path
+) -> None:
+    film = write_numbered(tmp_path / "v.mp4", 30, 30, (160, 120))
+    (tmp_path / "list.json").write_text(json.dumps([str(film)]))
+    at = s3_server.put("s3://lists/once/list.json", tmp_path / "list.json")
+    sets = [f"--set=sources.{key}={value}" for key, value in (("s3_endpoint", proxy.url), ("s3_region", "us-east-1"))]
+    assert cli.main(["ingest", "--manifest", at, "--output", str(tmp_path / "output"), *sets]) == 0
+    assert [row["uri"] for row in table(tmp_path / "output", "videos")] == [str(film)]
+    assert (proxy.methods, proxy.requests) == (Counter(HEAD=1, GET=1), Counter({"lists/once/list.json": 2}))
 
 
 def test_a_list_on_the_web_names_what_lies_beside_it() -> None:
     page = Page(json.dumps(["a.mp4", "s3://b-1/v.mp4"]).encode(), ranges=False)
     with serving({"/x/list.json": page, "/x/v.mp4": Page(b"v")}) as site:
         here = Params(http_private=True, retry_s=0.0)
-        assert manifest.listing(f"{site.url}/x/list.json?sig=1", here).uris == [f"{site.url}/x/a.mp4", "s3://b-1/v.mp4"]
-        assert manifest.listing(f"{site.url}/x/v.mp4?sig=1", here).uris == [f"{site.url}/x/v.mp4?sig=1"]
+        assert named(f"{site.url}/x/list.json?sig=1", here) == [f"{site.url}/x/a.mp4", "s3://b-1/v.mp4"]
+        assert named(f"{site.url}/x/v.mp4?sig=1", here) == [f"{site.url}/x/v.mp4?sig=1"]
 
 
 @pytest.mark.parametrize(
@@ -181,7 +213,7 @@ def test_57_a_bad_list_on_the_web_is_refused_without_its_secrets(path: str, said
 
 def test_a_loopback_manifest_is_refused_by_default() -> None:
     with serving({"/list.json": Page(b"[]")}) as site, pytest.raises(ManifestError, match="no public address"):
-        manifest.kind(f"{site.url}/list.json", Params(retry_s=0.0))
+        manifest.examine(f"{site.url}/list.json", Params(retry_s=0.0))
 
 
 @pytest.mark.parametrize(
@@ -238,8 +270,8 @@ def test_46_a_night_on_known_objects_costs_their_listing(
     assert dict(videos.itertuples(index=False)) == found("s3://nights/in/", proxy.params())
     proxy.forget()
     assert cli.main(night) == 0
-    # Before Spark, when the work is dealt, and by a task: whether it is a table, which folders it has, and what lies there.
-    assert (proxy.methods, proxy.requests) == (Counter(GET=7), Counter(nights=7))
+    # Whether it is a table, which folders it has, whether any video lies there; and by a task, what lies there.
+    assert (proxy.methods, proxy.requests) == (Counter(GET=4), Counter(nights=4))
 
 
 @pytest.mark.spark

@@ -52,6 +52,17 @@ def checked_path(uri: str, params: Params) -> AnyPath:
     return path
 
 
+def remote_path(uri: str, params: Params) -> RemotePath:
+    """The path behind a remote URI, for one request; neither its size nor the roots are checked.
+
+    Raises:
+        MediaError: NOT_FOUND, DENIED or UNREACHABLE.
+        StoreError: the store cannot be used at all.
+    """
+    store = readable_store(uri)
+    return RemotePath(uri, store.stat(uri, params), partial(store.fetch, params=params))
+
+
 def own_path(uri: str, params: Params) -> AnyPath:
     """`checked_path` for a file of an output, an export or a manifest, which need not lie inside the roots."""
     return checked_path(uri, replace(params, roots=()))
@@ -143,8 +154,7 @@ def _checked_remote(uri: str, params: Params) -> RemotePath:
     inside = any(uri.startswith(absolute_uri(root).rstrip("/") + "/") for root in params.roots)
     if params.roots and (has_parent_step or not inside):
         raise MediaError("DENIED", "outside sources.roots")
-    store = readable_store(uri)
-    path = RemotePath(uri, store.stat(uri, params), partial(store.fetch, params=params))
+    path = remote_path(uri, params)
     if path.stat.size == 0:
         raise MediaError("EMPTY", "no bytes")
     if path.stat.size > params.max_bytes:

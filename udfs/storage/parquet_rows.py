@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from udfs.storage import access
+from udfs.storage import access, manifest
 from udfs.storage.remote_file import opened
 from udfs.storage.settings import Params
 from udfs.storage.stores import writable_store
@@ -57,14 +57,19 @@ def rows(batches: Iterable[pa.RecordBatch], top: str, column: str, sources: Para
     """Read the files below `top` that batches of uris name as batches of SCHEMA: `column` as `uri`, the others as text.
 
     Folders such as `day=1` below `top` are columns too.
+
+    Raises:
+        ManifestError: a file has no column of that name.
     """
     top = _path(top)
-    for batch in batches:
-        for uri in batch.column(0).to_pylist():
+    for paths in batches:
+        for uri in paths.column(0).to_pylist():
             partition = {name: unquote(value) for name, value in PARTITION.findall(uri.removeprefix(top))}
             with opened(access.own_path(uri, sources)) as file:
-                for table in pq.ParquetFile(file).iter_batches(ROWS):
-                    yield _as_text(table, column, partition)
+                parquet = pq.ParquetFile(file)
+                name = manifest.column(uri, column, parquet.schema_arrow.names)
+                for batch in parquet.iter_batches(ROWS):
+                    yield _as_text(batch, name, partition)
 
 
 def _as_text(batch: pa.RecordBatch, column: str, partition: dict[str, str]) -> pa.RecordBatch:
