@@ -92,7 +92,7 @@ def load(path: str, sources: Sources) -> dict[str, Any]:
         UsageError: it cannot be read, or is none.
     """
     try:
-        with media_store.reading(path, sources) as file:
+        with media_store.open_uri(path, sources) as file:
             found = json.loads(file.read())
     except FileNotFoundError as e:
         raise cli.UsageError(f"{path}: {e.strerror}") from e
@@ -132,7 +132,7 @@ def finished(release: Mapping[str, Any], parts: Mapping[str, Summary]) -> dict[s
 
 def write(to: str, release: Mapping[str, Any], sources: Sources) -> None:
     """Put release.json into the folder of an export."""
-    with media_store.writing(f"{to}/{FILE}", sources, root=to) as path:
+    with media_store.write_to(f"{to}/{FILE}", sources, root=to) as path:
         Path(path).write_text(json.dumps(release, indent=2) + "\n", encoding="utf-8")
 
 

@@ -24,7 +24,7 @@ from jobs.cli import UsageError
 from udfs.core.errors import MediaError, StoreError
 from udfs.storage import access, omissions, parquet_rows, table_text
 from udfs.storage.manifest import Manifest, ManifestError, Params, column, examine, folder, shown, text, uri
-from udfs.storage.remote_file import opened
+from udfs.storage.remote_file import open_path
 from udfs.storage.settings import Params as Sources
 from udfs.storage.uris import EDGES, is_remote, is_web, local_path
 
@@ -176,7 +176,7 @@ def _head(manifest: str, sources: Sources) -> bytes:
     try:
         if not is_remote(manifest) and os.path.isdir(local_path(manifest)):
             return b""
-        with opened(access.own_path(manifest, sources)) as file:
+        with open_path(access.own_path(manifest, sources)) as file:
             return file.read(HEAD_BYTES)
     except MediaError as e:
         if e.code in ("EMPTY", "NOT_FOUND"):  # or a folder in a store

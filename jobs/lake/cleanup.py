@@ -50,7 +50,7 @@ def media(run: Run) -> DataFrame:
     return (
         run.spark.createDataFrame(found, "folder string")
         .repartition(tasks)
-        .mapInArrow(partial(cleanup.listed, sources=run.settings.sources), from_arrow_schema(cleanup.FILES))
+        .mapInArrow(partial(cleanup.list_files, sources=run.settings.sources), from_arrow_schema(cleanup.FILES))
     )
 
 
@@ -62,7 +62,7 @@ def named(rows: Callable[[str], DataFrame]) -> DataFrame:
 
 def removed(run: Run, files: DataFrame) -> tuple[int, int]:
     """Delete these files, which must be stored rows; how many there were, and their bytes."""
-    gone = files.mapInArrow(partial(cleanup.removed, sources=run.settings.sources), from_arrow_schema(cleanup.GONE))
+    gone = files.mapInArrow(partial(cleanup.remove_files, sources=run.settings.sources), from_arrow_schema(cleanup.GONE))
     return _sums(gone.agg(F.sum("num_files"), F.sum("num_bytes")))
 
 
@@ -97,7 +97,7 @@ def swept(run: Run, *, dry_run: bool = False) -> Step:
     local = [] if is_remote(run.output) else [os.path.join(run.output, left) for left in LEFT]
     sizes = [os.path.getsize(os.path.join(at, name)) for folder in local for at, _, names in os.walk(folder) for name in names]
     if not dry_run:
-        media_store.sweep(run.output, LEFT[1], run.settings.sources)
+        media_store.remove_leftovers(run.output, LEFT[1], run.settings.sources)
     return Step("left half-written", " ".join(LEFT), files=len(sizes), num_bytes=sum(sizes))
 
 

@@ -24,12 +24,12 @@ from udfs.core.host_files import acquire, open_lock_file
 from udfs.models import checkpoints
 from udfs.runtime.batching import Env
 from udfs.storage import media_store
-from udfs.storage.media_store import ASIDE
+from udfs.storage.media_store import UNFINISHED
 from udfs.storage.settings import Params as Sources
 from udfs.storage.uris import local_path
 
 log = logging.getLogger("reelmill")
-LEFT = (f"media/{ASIDE}", f"tables/{LANDING}")  # folders where a killed run leaves what was not complete
+LEFT = (f"media/{UNFINISHED}", f"tables/{LANDING}")  # folders where a killed run leaves what was not complete
 
 
 class Owner(NamedTuple):
@@ -148,7 +148,7 @@ def locked(output: str, sources: Sources, *, sweep: bool = True) -> Iterator[Non
 
 def _sweep(output: str, sources: Sources) -> None:
     try:
-        media_store.sweep(output, f"tables/{LANDING}", sources)
+        media_store.remove_leftovers(output, f"tables/{LANDING}", sources)
     except (MediaError, StoreError) as e:
         log.warning("what killed runs left at %s stays: %s", output, e)
 

@@ -147,7 +147,7 @@ def test_a_byte_order_mark_is_no_part_of_the_column_name(spark: SparkSession, tm
         ("m.csv", "uri,x\n/a.mp4,1\n ,2\n", "1 rows without a uri"),
         ("m.csv", "", "no column uri"),
         ("m.csv", "Video Path,URL,x\n/a.mp4,,1\n", "but `Video Path` or `URL`: name it uri, or set manifest.uri_column"),
-        ("m.csv", "sep=;\nuri;x\n/a.mp4;1\n", "begins with Excel's line sep=: remove it"),
+        ("m.csv", "sep=;\nuri;x\n/a.mp4;1\n", "begins with the line sep= of Excel: remove it"),
         ("m.jsonl", '{"uri": "/a.mp4", "x": ' + '{"a":' * 2000 + "1" + "}" * 2001, "line 1 is nested more than 100 deep"),
     ],
 )

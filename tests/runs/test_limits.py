@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -100,8 +101,13 @@ def test_after_a_deadline_the_next_night_goes_on(
     settings = [*CURATED, "curate.wave_videos=1", "cost.cpu_core_hour=0.05"]
     command = ["curate", "--manifest", str(manifest), "--output", str(tmp_path), *(f"--set={option}" for option in settings)]
     listed, list_videos = list[str](), folder_listing.videos
+
+    def counting(top: str) -> tuple[list[str], Counter[str]]:
+        listed.append(top)
+        return list_videos(top)
+
     with monkeypatch.context() as patch:
-        patch.setattr(folder_listing, "videos", lambda top: (listed.append(top), list_videos(top))[1])
+        patch.setattr(folder_listing, "videos", counting)
         patch.setattr(Run, "late", property(lambda run: run.deadline is not None and bool(table(Path(run.output), "clips"))))
         assert cli.main([*command, "--deadline", "05:30"]) == 0
     assert listed == [str(manifest)]

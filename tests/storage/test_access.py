@@ -86,7 +86,7 @@ def test_73_an_error_of_looking_at_a_file_is_its_failure(
     def fail(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(*((os, "stat", fail) if call == "stat" else (access, "opened", fail)))
+    monkeypatch.setattr(*((os, "stat", fail) if call == "stat" else (access, "open_path", fail)))
     with pytest.raises(MediaError) as e:
         access.content_tag(access.checked_path(str(path), Params()))
     assert e.value.code == code

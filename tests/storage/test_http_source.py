@@ -22,7 +22,7 @@ from udfs import ingest
 from udfs.core.errors import MediaError
 from udfs.runtime.batching import Env
 from udfs.storage import access, http_cache, http_connection, http_source
-from udfs.storage.http_connection import public, target
+from udfs.storage.http_connection import is_public, parse_target
 from udfs.storage.remote_file import Stat
 from udfs.storage.settings import Params
 from udfs.storage.uris import redacted
@@ -37,7 +37,7 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder for temporary files, and no line kept from an earlier test."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     http_cache._folder.cache_clear()
-    http_connection._mine.__dict__.clear()
+    http_connection._thread.__dict__.clear()
     yield tmp_path / f"reelmill-downloads-{os.getuid()}"
     http_cache._folder.cache_clear()
 
@@ -235,16 +235,16 @@ EMBEDDED = "fc00::1 ff02::1 fec0::1 ::ffff:10.0.0.1 ::10.0.0.1 64:ff9b::a9fe:a9f
 
 @pytest.mark.parametrize("address", (PRIVATE + EMBEDDED).split())
 def test_52_addresses_that_are_not_of_the_open_internet(address: str) -> None:
-    assert not public(address)
+    assert not is_public(address)
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"])
 def test_addresses_of_the_open_internet(address: str) -> None:
-    assert public(address)
+    assert is_public(address)
 
 
 def test_52_a_redirect_to_a_private_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_connection, "public", lambda address: address == "127.0.0.1")
+    monkeypatch.setattr(http_connection, "is_public", lambda address: address == "127.0.0.1")
     with (
         serving({"/v.mp4": Page(DATA)}, host="127.0.0.2") as inner,
         serving({"/v.mp4": Page(redirect=f"{inner.url}/v.mp4")}) as outer,
@@ -256,7 +256,7 @@ def test_52_a_redirect_to_a_private_address_is_refused(monkeypatch: pytest.Monke
 def test_52_a_name_that_leads_elsewhere_the_second_time_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = ["127.0.0.1", "127.0.0.2"]
     real = socket.getaddrinfo
-    monkeypatch.setattr(http_connection, "public", lambda address: address == "127.0.0.1")
+    monkeypatch.setattr(http_connection, "is_public", lambda address: address == "127.0.0.1")
     monkeypatch.setattr(socket, "getaddrinfo", lambda host, port, **how: real(answers.pop(0), port, **how))
     with serving({"/v.mp4": Page(DATA, faults=["reset"])}) as site:
         error = refusal(site.url.replace("127.0.0.1", "rebind.test") + "/v.mp4", Params(retry_s=2.0))
@@ -279,7 +279,7 @@ def test_no_address_of_http_at_all(uri: str) -> None:
     ],
 )
 def test_a_request_has_everything_escaped_once(uri: str, path: str) -> None:
-    assert target(uri).path == path
+    assert parse_target(uri).path == path
 
 
 SECRETS = ("s3cret", "AKIA", "sign")

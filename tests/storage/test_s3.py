@@ -121,7 +121,7 @@ def test_an_object_that_is_replaced_is_changed(s3_server: Server, proxy: Proxy, 
     s3_server.put(uri, tmp_path / "a")
     with pytest.raises(MediaError, match="CHANGED"):
         access.unchanged_path(uri, access.version(path), proxy.params())
-    with pytest.raises(MediaError, match="CHANGED"), remote_file.opened(path) as f:
+    with pytest.raises(MediaError, match="CHANGED"), remote_file.open_path(path) as f:
         f.read()
 
 
@@ -264,16 +264,16 @@ def test_clips_cut_from_and_to_a_store_are_those_of_a_folder(
     there, here = made
     assert [{**row, "uri": ""} for row in there] == [{**row, "uri": ""} for row in here]
     assert [row["uri"] for row in there] == [f"s3://things/out/media/clips/c{k}/c{k}-ffffffff.mp4" for k in (1, 4)]
-    with remote_file.opened(access.own_path(there[0]["uri"], proxy.params())) as f, open(here[0]["uri"], "rb") as local:
+    with remote_file.open_path(access.own_path(there[0]["uri"], proxy.params())) as f, open(here[0]["uri"], "rb") as local:
         assert f.read() == local.read()
 
 
 def upload(proxy: Proxy, data: bytes, name: str = "file.bin", **settings: Any) -> bytes:
     """What lies in the store after a file has been written there."""
     uri = f"s3://things/up/{name}"
-    with media_store.writing(uri, proxy.params(**settings)) as path:
+    with media_store.write_to(uri, proxy.params(**settings)) as path:
         Path(path).write_bytes(data)
-    with remote_file.opened(access.own_path(uri, proxy.params())) as f:
+    with remote_file.open_path(access.own_path(uri, proxy.params())) as f:
         return f.read()
 
 
@@ -329,7 +329,7 @@ def test_a_write_that_breaks_off_leaves_nothing(proxy: Proxy) -> None:
     left = []
 
     def write_half() -> None:
-        with media_store.writing("s3://things/up/none.bin", proxy.params()) as path:
+        with media_store.write_to("s3://things/up/none.bin", proxy.params()) as path:
             Path(path).write_bytes(b"half")
             left.append(Path(path))
             raise KeyError

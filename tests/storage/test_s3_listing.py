@@ -212,7 +212,7 @@ def test_57_a_bad_list_on_the_web_is_refused_without_its_secrets(path: str, said
 
 
 def test_a_loopback_manifest_is_refused_by_default() -> None:
-    with serving({"/list.json": Page(b"[]")}) as site, pytest.raises(ManifestError, match="no public address"):
+    with serving({"/list.json": Page(b"[]")}) as site, pytest.raises(ManifestError, match="has no public address"):
         manifest.examine(f"{site.url}/list.json", Params(retry_s=0.0))
 
 

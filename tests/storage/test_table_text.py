@@ -41,10 +41,10 @@ def test_a_column_is_found_but_for_blanks_and_capitals(names: list[str], found: 
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        ("uri\n/caf\u00e9.mp4\n".encode("latin-1"), "byte 0xe9 near byte 8 is no UTF-8: save it as UTF-8"),
+        ("uri\n/caf\u00e9.mp4\n".encode("latin-1"), "byte 0xe9 near byte 8 is not UTF-8: save it as UTF-8"),
         ("uri\n".encode("utf-16-le"), "UTF-16 without a byte order mark"),
         (b"PK\x03\x04", "a spreadsheet or an archive"),
-        (b"\xff\xfeu", "is no UTF-16"),
+        (b"\xff\xfeu", "is not UTF-16"),
     ],
 )
 def test_what_is_no_text_is_said_in_one_line(data: bytes, said: str) -> None:

@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from udfs.exports.shards import CLIP, PART, Clip, Part, whose
 from udfs.storage import media_store
-from udfs.storage.remote_file import AnyPath, opened
+from udfs.storage.remote_file import AnyPath, open_path
 from udfs.storage.settings import Params as Sources
 
 MEGA = 1_000_000
@@ -87,15 +87,15 @@ def layout(schema: pa.Schema) -> dict[str, Any]:
 
 def read(path: AnyPath) -> bytes:
     """All bytes of a file."""
-    with opened(path) as file:
+    with open_path(path) as file:
         return file.read()
 
 
 def write_card(to: str, release: Mapping[str, Any], params: Params, sources: Sources) -> None:
     """README.md of the folder, as the hub shows it."""
-    with media_store.reading(f"{to}/{release['parts'][0]['path']}", sources) as file:
+    with media_store.open_uri(f"{to}/{release['parts'][0]['path']}", sources) as file:
         schema = pq.read_schema(file)
-    with media_store.writing(f"{to}/README.md", sources, root=to) as path:
+    with media_store.write_to(f"{to}/README.md", sources, root=to) as path:
         Path(path).write_text(card(schema, release, params), encoding="utf-8")
 
 

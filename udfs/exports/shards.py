@@ -74,7 +74,7 @@ class Part:
     @contextmanager
     def file(self, path: str, clips: list[Clip], *, shared: bool = True) -> Iterator[str]:
         """A local path to write one file of the export to; `clips` may be filled until the block ends."""
-        with media_store.writing(f"{self.to}/{path}", self.sources, root=self.to) as aside:
+        with media_store.write_to(f"{self.to}/{path}", self.sources, root=self.to) as aside:
             yield aside
             self._note(path, aside, clips, shared)
 
@@ -100,7 +100,7 @@ class Part:
         files = {row["path"]: row["num_bytes"] for row in self._index}
         self.note |= {"num_failed": len(self.failed)}
         schema = SCHEMA.with_metadata({"reelmill": json.dumps(self.note)})
-        with media_store.writing(index_path(self.to, self.name), self.sources, root=self.to) as aside:
+        with media_store.write_to(index_path(self.to, self.name), self.sources, root=self.to) as aside:
             pq.write_table(pa.Table.from_pylist(self._index, schema), aside, compression="zstd")
         return sum(files.values())
 
@@ -147,7 +147,7 @@ def summary(to: str, part: str, sources: Sources) -> Summary | None:
     """
     at = index_path(to, part)
     try:
-        with media_store.reading(at, sources) as file:
+        with media_store.open_uri(at, sources) as file:
             data = file.read()
     except FileNotFoundError:
         return None

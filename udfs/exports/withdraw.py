@@ -47,10 +47,10 @@ def withdraw(folder: str, ids: Collection[str], sources: Sources) -> None:
             index = _read(uri, sources)
             anew = {found.path: _take_out(folder, found, sources) for found in _held(index.to_pylist(), ids)}
             if anew:
-                with media_store.writing(uri, sources, root=folder) as path:
+                with media_store.write_to(uri, sources, root=folder) as path:
                     pq.write_table(_less(index, anew, ids), path)
     finally:
-        media_store.clear(folder, sources)
+        media_store.remove_unfinished(folder, sources)
 
 
 def size(folder: str, found: Held, sources: Sources) -> tuple[int, int]:
@@ -76,7 +76,7 @@ def _indexes(folder: str, sources: Sources) -> list[str]:
 
 
 def _read(index: str, sources: Sources) -> pa.Table:
-    with media_store.reading(index, sources) as file:
+    with media_store.open_uri(index, sources) as file:
         return pq.read_table(file)
 
 
@@ -105,7 +105,7 @@ def _take_out(folder: str, found: Held, sources: Sources) -> Facts | None:
         return None
     if media_store.size(uri, sources) is None:
         return {}
-    with media_store.reading(uri, sources) as old, media_store.writing(uri, sources, root=folder) as path:
+    with media_store.open_uri(uri, sources) as old, media_store.write_to(uri, sources, root=folder) as path:
         write(old, path, found.names)
         return {"num_bytes": os.path.getsize(path), "sha256": media_store.sha256(path)}
 

@@ -13,7 +13,7 @@ from functools import partial
 from stat import S_ISREG
 
 from udfs.core.errors import MediaError, read_fault
-from udfs.storage.remote_file import AnyPath, RemotePath, Stat, opened, peek
+from udfs.storage.remote_file import AnyPath, RemotePath, Stat, open_path, read_range
 from udfs.storage.settings import Params
 from udfs.storage.stores import readable_store
 from udfs.storage.uris import absolute_uri, is_remote, is_web, local_path
@@ -116,7 +116,7 @@ def content_tag(path: AnyPath) -> str:
     """
     size = stat(path).size
     with _read_faults():
-        with opened(path) as f:
+        with open_path(path) as f:
             ends = hashlib.blake2b(f.read(SAMPLE_BYTES), digest_size=16)
             f.seek(max(0, size - SAMPLE_BYTES))
             ends.update(f.read(SAMPLE_BYTES))
@@ -124,7 +124,7 @@ def content_tag(path: AnyPath) -> str:
             return f"{size}-{ends.hexdigest()}"
         middle = hashlib.blake2b(digest_size=8)
         for part in MIDDLE_PARTS:
-            middle.update(peek(path, size * part // 4, MIDDLE_BYTES))
+            middle.update(read_range(path, size * part // 4, MIDDLE_BYTES))
     return f"{size}-{ends.hexdigest()}-{middle.hexdigest()}"
 
 

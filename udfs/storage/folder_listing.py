@@ -1,4 +1,4 @@
-"""List the videos below a folder, through links too, and count what was left out by reason."""
+"""List the videos below a folder, also through links, and count what was left out by reason."""
 
 from __future__ import annotations
 

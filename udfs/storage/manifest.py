@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 
 from udfs.core.errors import MediaError, StoreError
 from udfs.storage import access, folder_listing, media_store, omissions, table_text
-from udfs.storage.remote_file import AnyPath, RemotePath, opened, peek
+from udfs.storage.remote_file import AnyPath, RemotePath, open_path, read_range
 from udfs.storage.settings import Params as Sources
 from udfs.storage.uris import EDGES, VIDEO_SUFFIXES, absolute_uri, existing_uri, is_remote, is_web, local_path, path_uri, redacted
 
@@ -255,7 +255,7 @@ def _begins_as_list(head: bytes) -> bool:
 
 def _head(path: AnyPath) -> bytes:
     """The first bytes. Of a remote file they come with a block that is cached, in which most lists lie completely."""
-    with opened(path) as f:
+    with open_path(path) as f:
         return f.read(HEAD_BYTES)
 
 
@@ -264,7 +264,7 @@ def _text(manifest: str, path: AnyPath) -> str:
     if isinstance(path, RemotePath) and num_bytes > MAX_TEXT_BYTES:
         raise ManifestError(f"{shown(manifest)}: {num_bytes} bytes, more than the {MAX_TEXT_BYTES} that are read at once")
     try:
-        return table_text.decode(_answer(manifest, lambda: peek(path, 0, num_bytes) if num_bytes else b""))
+        return table_text.decode(_answer(manifest, lambda: read_range(path, 0, num_bytes) if num_bytes else b""))
     except ValueError as e:
         raise ManifestError(f"{shown(manifest)}: {e}") from e
 

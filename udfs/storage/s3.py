@@ -39,7 +39,7 @@ from botocore.parsers import ResponseParserError
 from udfs.core.errors import MediaError, StoreError
 from udfs.core.heartbeat import beat
 from udfs.storage.remote_file import Stat
-from udfs.storage.retry import BusyError, persist
+from udfs.storage.retry import BusyError, with_retries
 from udfs.storage.settings import Params
 
 T = TypeVar("T")
@@ -75,7 +75,7 @@ def client(params: Params) -> Any:
         s3={"addressing_style": "path" if params.s3_endpoint else "auto"},
         connect_timeout=params.timeout_s,
         read_timeout=params.timeout_s,
-        retries={"total_max_attempts": 1},  # `persist` does it, for bodies that break off as well
+        retries={"total_max_attempts": 1},  # `with_retries` does it, for bodies that break off as well
         max_pool_connections=32,
         # Stores that are not AWS's need not know checksums at the end of a body.
         request_checksum_calculation="when_required",
@@ -314,7 +314,7 @@ def asked(attempt: Callable[[Any], T], bucket: str, params: Params) -> T:
         except BotoCoreError as e:  # no credentials, or none that can be had now
             raise StoreError(f"s3://{bucket}: {' '.join(str(e).split())}") from e
 
-    return persist(told, params.s3_endpoint or "s3", params)
+    return with_retries(told, params.s3_endpoint or "s3", params)
 
 
 def _fault(error: ClientError, bucket: str) -> Exception:
