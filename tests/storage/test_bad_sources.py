@@ -1,4 +1,4 @@
-"""Names, paths and contents that lead elsewhere: told apart by what they are, and never followed."""
+"""Names, paths and contents that lead elsewhere are recognized, and never followed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""web: what lies at an address is read in ranges, or once; what a server does wrong is said in one line without the address."""
+"""http_source: files are read by ranges or downloaded once, and an error is one line without the address."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""manifest: folders, globs, lists and videos name their files in a fixed order, or say why not."""
+"""manifest: folders, globs, lists and videos name their files in a fixed order, or are refused in one line."""
 
 from __future__ import annotations
 

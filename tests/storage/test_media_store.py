@@ -1,4 +1,4 @@
-"""store: a file takes its place complete or not at all, and what killed runs left is swept up, and no more."""
+"""media_store: a new file appears complete or not at all, and what killed runs left is deleted, but nothing else."""
 
 from __future__ import annotations
 

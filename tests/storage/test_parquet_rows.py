@@ -1,4 +1,4 @@
-"""Parquet manifests read by pyarrow: which files of a folder count, and which folders are columns."""
+"""parquet_rows: which files of a folder count, which folders are columns, and which files are refused."""
 
 from __future__ import annotations
 

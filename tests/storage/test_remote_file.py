@@ -1,4 +1,4 @@
-"""remote: a file made of ranges reads as the file does, fetches little more than is read, and holds little of it."""
+"""remote_file: a remote file reads like the local one, fetches few bytes in vain and caches few of them."""
 
 from __future__ import annotations
 

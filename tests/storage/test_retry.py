@@ -1,4 +1,4 @@
-"""attempts: what is busy is asked again, for so long and at such a rate."""
+"""retry: a busy store is asked again for a limited time, and never faster than the rate of the host."""
 
 from __future__ import annotations
 

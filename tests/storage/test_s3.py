@@ -1,4 +1,4 @@
-"""s3: objects of a real server are read by ranges, as they were, whatever becomes of single requests."""
+"""s3: objects of a real server are read and written completely, also when single requests fail."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_range_is_those_bytes(proxy: Proxy, uri: str) -> None:
 
 @pytest.mark.parametrize("name", [*NAMES, "../up.mp4", "a//b.mp4"])
 def test_a_key_is_taken_as_it_is_written(name: str) -> None:
-    assert s3.place(f"s3://bucket/{name}") == ("bucket", name)
+    assert s3.bucket_and_key(f"s3://bucket/{name}") == ("bucket", name)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -167,13 +167,13 @@ def answering(status: int, code: str) -> Callable[[Any], Any]:
 )
 def test_73_what_a_store_says_of_one_object_is_its_failure(status: int, code: str, told: str) -> None:
     with pytest.raises(MediaError, match=told):
-        s3.asked(answering(status, code), "bucket", FAR)
+        s3.request(answering(status, code), "bucket", FAR)
 
 
 @pytest.mark.parametrize("code", ["ExpiredToken", "InvalidAccessKeyId", "RequestTimeTooSkewed"])
 def test_73_what_it_says_of_the_keys_stops_the_run(code: str) -> None:
     with pytest.raises(StoreError, match=f"s3://bucket: the store says {code}"):
-        s3.asked(answering(400, code), "bucket", FAR)
+        s3.request(answering(400, code), "bucket", FAR)
 
 
 @pytest.mark.parametrize(
@@ -293,7 +293,7 @@ def test_a_fault_of_one_put_is_not_seen(s3_server: Server, proxy: Proxy, fault: 
 
 @pytest.fixture
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3, "PART", 5 << 20)
+    monkeypatch.setattr(s3, "PART_BYTES", 5 << 20)
 
 
 @pytest.mark.s3
@@ -342,7 +342,7 @@ def test_a_write_that_breaks_off_leaves_nothing(proxy: Proxy) -> None:
 
 def test_a_bucket_that_takes_nothing_stops_the_run(proxy: Proxy, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"x")
-    with pytest.raises(StoreError, match="s3://nowhere does not take what is written"):
+    with pytest.raises(StoreError, match="s3://nowhere cannot be written to"):
         s3.put("s3://nowhere/a.bin", str(tmp_path / "a"), proxy.params())
 
 

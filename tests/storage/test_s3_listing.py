@@ -1,4 +1,4 @@
-"""prefix: what a real S3 server lists is what can be read there; manifests on S3 and the web, or why they are none."""
+"""s3_listing: videos below a prefix of a real S3 server, and manifests on S3 and web servers."""
 
 from __future__ import annotations
 

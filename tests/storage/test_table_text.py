@@ -1,4 +1,4 @@
-"""tabletext: encodings and delimiters of CSV files as spreadsheets and other systems write them."""
+"""table_text: encodings and delimiters of CSV files as spreadsheets and other systems write them."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Server:
 
     def put(self, uri: str, path: Path) -> str:
         """Upload a file to a bucket, which is made if need be; gives the uri back."""
-        self.bucket(udfs.storage.s3.place(uri)[0])
+        self.bucket(udfs.storage.s3.bucket_and_key(uri)[0])
         udfs.storage.s3.put(uri, str(path), Params(s3_endpoint=self.url, s3_region="us-east-1"))
         return uri
 
