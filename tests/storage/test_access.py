@@ -49,7 +49,7 @@ def test_a_change_of_head_or_tail_changes_the_tag(tmp_path: Path, offset: int) -
     assert access.content_tag(str(path)) != before
 
 
-def test_75_a_change_of_the_middle_changes_the_tag(tmp_path: Path) -> None:
+def test_a_change_of_the_middle_changes_the_tag(tmp_path: Path) -> None:
     path, data = tmp_path / "v", bytearray(os.urandom(1_000_000))
     path.write_bytes(data)
     whole = access.content_tag(str(path))
@@ -77,7 +77,7 @@ def test_what_was_taken_down_by_its_head_and_tail_alone_stays_so() -> None:
     ],
 )
 @pytest.mark.parametrize("call", ["stat", "open"])
-def test_73_an_error_of_looking_at_a_file_is_its_failure(
+def test_an_error_of_looking_at_a_file_is_its_failure(
     number: int, code: str, call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "v.mp4"

@@ -154,19 +154,19 @@ def test_a_very_deep_folder_ends_no_listing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["list.json", "m.csv", "v.mp4"])
-def test_82_a_pipe_is_no_manifest(tmp_path: Path, name: str) -> None:
+def test_a_pipe_is_no_manifest(tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / name)
     with pytest.raises(ManifestError, match="a pipe or a device, not a regular file: write it to a file first"):
         listing(str(tmp_path / name))
 
 
-def test_82_an_empty_name_is_no_manifest() -> None:
+def test_an_empty_name_is_no_manifest() -> None:
     with pytest.raises(ManifestError, match="an empty name"):
         listing("")
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '[{"a":' * 50_000])
-def test_82_a_list_nested_without_end_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_list_nested_without_end_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "list.json").write_text(text)
     with pytest.raises(ManifestError, match="nested too deeply"):
         listing(str(tmp_path / "list.json"))
@@ -208,7 +208,7 @@ def test_a_list_names_its_uris_once_in_its_order(tmp_path: Path) -> None:
         ("[]", "no video there"),
     ],
 )
-def test_48_a_broken_list_is_refused_in_one_line(tmp_path: Path, content: str, message: str) -> None:
+def test_a_broken_list_is_refused_in_one_line(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "list.json").write_text(content)
     with pytest.raises(ManifestError, match=message) as raised:
         listing(str(tmp_path / "list.json"))
@@ -216,7 +216,7 @@ def test_48_a_broken_list_is_refused_in_one_line(tmp_path: Path, content: str, m
 
 
 @pytest.mark.parametrize("name", ["gone", "gone/*.mp4", "empty", "notes.txt"])
-def test_48_a_manifest_of_nothing_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_manifest_of_nothing_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.txt").write_bytes(b"x")
     with pytest.raises(ManifestError, match=name.replace("*", r"\*")):

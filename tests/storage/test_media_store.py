@@ -48,7 +48,7 @@ def test_a_mount_is_written_to_from_beginning_to_end(tmp_path: Path, monkeypatch
     assert list((tmp_path / "media" / media_store.UNFINISHED).iterdir()) == []
 
 
-def test_on_the_way_to_a_store_nothing_lies_for_longer_than_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_local_leftover_of_an_upload_is_deleted_after_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     media_store._upload_folder.cache_clear()
     room = Path(media_store._upload_folder())
@@ -62,7 +62,7 @@ def test_on_the_way_to_a_store_nothing_lies_for_longer_than_a_day(tmp_path: Path
     media_store._upload_folder.cache_clear()
 
 
-def test_a_folder_is_swept_of_what_is_not_finished(tmp_path: Path) -> None:
+def test_unfinished_files_of_a_folder_are_deleted(tmp_path: Path) -> None:
     for name in ("media/.writing/half.mp4", "media/clips/ab/whole.mp4", "tables/.landing/run/part", "tables/clips/part"):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_bytes(b"x")
@@ -71,7 +71,7 @@ def test_a_folder_is_swept_of_what_is_not_finished(tmp_path: Path) -> None:
     assert not (tmp_path / "tables" / ".landing").exists()
 
 
-def test_a_store_is_swept_of_what_is_old_and_not_finished(
+def test_old_unfinished_files_of_a_store_are_deleted(
     s3_server: Server, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "x").write_bytes(b"x")

@@ -27,7 +27,7 @@ for _ in range(75):
 
 
 def busy(times: int) -> Callable[[], str]:
-    """What answers after so many refusals."""
+    """An attempt that answers after that many refusals."""
     left = iter(range(times))
 
     def attempt() -> str:
@@ -38,18 +38,18 @@ def busy(times: int) -> Callable[[], str]:
     return attempt
 
 
-def test_what_is_busy_for_a_while_answers() -> None:
+def test_a_store_that_is_busy_for_a_while_answers() -> None:
     assert with_retries(busy(3), "test", Params(requests_per_s=0)) == "answer"
 
 
-def test_it_is_given_up_in_time_and_the_last_refusal_is_told() -> None:
+def test_a_store_that_stays_busy_is_unreachable_in_time_with_its_last_error() -> None:
     started = time.monotonic()
     with pytest.raises(MediaError, match=r"UNREACHABLE: 503, at the last of \d+ tries"):
         with_retries(busy(10**6), "test", Params(requests_per_s=0, retry_s=0.5))
     assert time.monotonic() - started < 1
 
 
-def test_without_patience_there_is_one_try() -> None:
+def test_without_retry_s_there_is_one_try() -> None:
     with pytest.raises(MediaError, match="last of 1 tries"):
         with_retries(busy(1), "test", Params(requests_per_s=0, retry_s=0))
 
@@ -78,7 +78,7 @@ def test_waits_differ(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_processes_share_one_rate(tmp_path: Path) -> None:
-    """150 requests of two processes at 100 a second: the first 100 at once, the others in half a second."""
+    """150 requests of two processes at 100 per second: 100 at once, the others in half a second."""
     wait_for_turn("s", 100, tmp_path)
     started = time.monotonic()
     both = [subprocess.Popen([sys.executable, "-c", IN_A_ROW, str(tmp_path)]) for _ in range(2)]
@@ -105,7 +105,7 @@ def test_stores_do_not_wait_for_each_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("left", [b"", b"junk", struct.pack("d", 1e12)])
-def test_a_clock_of_another_boot_stops_nobody(tmp_path: Path, left: bytes) -> None:
+def test_a_time_from_before_a_reboot_is_ignored(tmp_path: Path, left: bytes) -> None:
     wait_for_turn("s", 100, tmp_path)
     next(tmp_path.iterdir()).write_bytes(left)
     started = time.monotonic()
@@ -113,7 +113,7 @@ def test_a_clock_of_another_boot_stops_nobody(tmp_path: Path, left: bytes) -> No
     assert time.monotonic() - started < 1
 
 
-def test_the_turns_lie_in_a_folder_of_this_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_turns_are_kept_in_a_folder_of_this_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     wait_for_turn("s", 100)
     (folder,) = tmp_path.iterdir()

@@ -28,7 +28,7 @@ STEADY = {"x264-params": "nal-hrd=cbr:bitrate=8000:vbv-maxrate=8000:vbv-bufsize=
 
 
 @pytest.fixture(autouse=True)
-def _nothing_held() -> Iterator[None]:
+def _empty_cache() -> Iterator[None]:
     remote_file._blocks.clear()
     yield
     remote_file._blocks.clear()
@@ -36,7 +36,7 @@ def _nothing_held() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def uri(s3_server: Server, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A megabyte of chance."""
+    """A megabyte of random bytes."""
     path = tmp_path_factory.mktemp("bits") / "bits.bin"
     path.write_bytes(BITS)
     return s3_server.put("s3://things/bits.bin", path)
@@ -44,7 +44,7 @@ def uri(s3_server: Server, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def ten_s(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """300 numbered frames and their hum, 10 MB."""
+    """300 numbered frames with sound, 10 MB."""
     path = tmp_path_factory.mktemp("ten") / "ten.mp4"
     return write_numbered(path, 300, audio="aac", gop=30, options=STEADY)
 
@@ -125,14 +125,14 @@ def test_an_object_that_is_replaced_is_changed(s3_server: Server, proxy: Proxy, 
         f.read()
 
 
-def test_keys_that_are_wrong_stop_the_run(proxy: Proxy, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_credentials_stop_the_run(proxy: Proxy, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(StoreError, match="SignatureDoesNotMatch") as e:
         s3.stat(uri, proxy.params(timeout_s=6))  # settings of its own: a client is kept
     assert "wrong" not in str(e.value)
 
 
-def test_who_may_not_read_is_denied(proxy: Proxy, uri: str) -> None:
+def test_without_permission_to_read_it_is_denied(proxy: Proxy, uri: str) -> None:
     with pytest.raises(MediaError, match="DENIED: the store says AccessDenied"):
         s3.stat(uri, proxy.params(s3_anonymous=True))
 
@@ -141,7 +141,7 @@ FAR = Params(s3_endpoint="http://127.0.0.1:9", s3_region="us-east-1", s3_anonymo
 
 
 def answering(status: int, code: str) -> Callable[[Any], Any]:
-    """A request to which a store says no."""
+    """A request that a store refuses."""
 
     def attempt(client: Any) -> Any:
         raise ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, "GetObject")
@@ -165,13 +165,13 @@ def answering(status: int, code: str) -> Callable[[Any], Any]:
         (599, "", "UNREACHABLE"),
     ],
 )
-def test_73_what_a_store_says_of_one_object_is_its_failure(status: int, code: str, told: str) -> None:
+def test_an_error_of_one_object_is_its_failure(status: int, code: str, told: str) -> None:
     with pytest.raises(MediaError, match=told):
         s3.request(answering(status, code), "bucket", FAR)
 
 
 @pytest.mark.parametrize("code", ["ExpiredToken", "InvalidAccessKeyId", "RequestTimeTooSkewed"])
-def test_73_what_it_says_of_the_keys_stops_the_run(code: str) -> None:
+def test_an_error_of_the_credentials_stops_the_run(code: str) -> None:
     with pytest.raises(StoreError, match=f"s3://bucket: the store says {code}"):
         s3.request(answering(400, code), "bucket", FAR)
 
@@ -186,12 +186,12 @@ def test_73_what_it_says_of_the_keys_stops_the_run(code: str) -> None:
         f"s3://{'b' * 300}/k",
     ],
 )
-def test_73_a_name_that_no_object_can_have_is_not_found(uri: str) -> None:
+def test_a_name_that_no_object_can_have_is_not_found(uri: str) -> None:
     with pytest.raises(MediaError, match="NOT_FOUND"):
         access.checked_path(uri, FAR)
 
 
-def test_no_keys_at_all_stop_the_run(proxy: Proxy, uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_credentials_stop_the_run(proxy: Proxy, uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in KEYS:
         monkeypatch.delenv(name)
     for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
@@ -244,7 +244,7 @@ def test_the_facts_of_an_object_are_those_of_the_file(s3_server: Server, proxy: 
 
 
 def span(second: int) -> Row:
-    """Two seconds of a video of 30 frames a second."""
+    """Two seconds of a video with 30 frames per second."""
     first = 30 * second
     return {"clip_id": f"c{second}", "start_s": second, "end_s": second + 2.0, "start_frame": first, "end_frame": first + 60}
 
@@ -269,7 +269,7 @@ def test_clips_cut_from_and_to_a_store_are_those_of_a_folder(
 
 
 def upload(proxy: Proxy, data: bytes, name: str = "file.bin", **settings: Any) -> bytes:
-    """What lies in the store after a file has been written there."""
+    """The object in the store after a file has been uploaded."""
     uri = f"s3://things/up/{name}"
     with media_store.write_to(uri, proxy.params(**settings)) as path:
         Path(path).write_bytes(data)
@@ -321,7 +321,7 @@ def test_parts_that_do_not_arrive_leave_nothing(s3_server: Server, proxy: Proxy)
 
 
 def unfinished(proxy: Proxy) -> int:
-    """Uploads that were begun and neither completed nor aborted."""
+    """How many uploads have begun and are neither completed nor aborted."""
     return len(s3.client(proxy.params()).list_multipart_uploads(Bucket="things").get("Uploads", []))
 
 

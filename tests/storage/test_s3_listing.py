@@ -57,7 +57,7 @@ def named(uri: str, params: Params) -> list[str]:
     return listing.uris
 
 
-def touched(server: servers.Server, bucket: str, folders: list[str], each: int) -> None:
+def put_empty(server: servers.Server, bucket: str, folders: list[str], each: int) -> None:
     """Empty objects, put where the server keeps them."""
     for folder in folders:
         at = server.bucket(bucket) / folder
@@ -67,7 +67,7 @@ def touched(server: servers.Server, bucket: str, folders: list[str], each: int) 
 
 
 @pytest.mark.parametrize("ending", ["", "/"])
-def test_27_every_name_is_listed_as_it_can_be_asked_for(odd: str, ending: str, proxy: servers.Proxy) -> None:
+def test_every_listed_name_can_be_read(odd: str, ending: str, proxy: servers.Proxy) -> None:
     listed = found(odd + ending, proxy.params())
     assert sorted(listed) == sorted(f"s3://odd/in/{name}" for name in NAMES)
     assert proxy.methods["HEAD"] == 0
@@ -79,7 +79,7 @@ def test_a_whole_bucket_is_a_prefix(odd: str, proxy: servers.Proxy) -> None:
 
 
 def test_folders_are_listed_apart(s3_server: servers.Server, proxy: servers.Proxy) -> None:
-    touched(s3_server, "apart", ["v", "v/x", "v/y/z"], 3)
+    put_empty(s3_server, "apart", ["v", "v/x", "v/y/z"], 3)
     whole = Part("apart", "v/", top=2)
     assert s3_listing.parts("s3://apart/v", proxy.params()) == [
         whole._replace(flat=True),
@@ -91,7 +91,7 @@ def test_folders_are_listed_apart(s3_server: servers.Server, proxy: servers.Prox
 
 
 def test_hidden_and_trash_folders_are_counted_below_the_prefix(s3_server: servers.Server, proxy: servers.Proxy) -> None:
-    touched(s3_server, "trash", [".v", ".v/.Trash-0", ".v/x/@eaDir", ".v/y/.git", ".v/y"], 2)
+    put_empty(s3_server, "trash", [".v", ".v/.Trash-0", ".v/x/@eaDir", ".v/y/.git", ".v/y"], 2)
     (s3_server.bucket("trash") / ".v/y/._a.mp4").touch()
     (s3_server.bucket("trash") / ".v/y/notes.txt").touch()
     pages = pd.concat(
@@ -105,10 +105,10 @@ def test_hidden_and_trash_folders_are_counted_below_the_prefix(s3_server: server
 
 
 @pytest.mark.parametrize("fault", ["slow", "lost", "unanswered", "torn"])
-def test_43_a_page_that_does_not_come_is_asked_for_again(
+def test_a_page_that_does_not_come_is_asked_for_again(
     s3_server: servers.Server, proxy: servers.Proxy, fault: servers.Fault
 ) -> None:
-    touched(s3_server, "pages", ["v"], 1200)
+    put_empty(s3_server, "pages", ["v"], 1200)
     proxy.planned = [None, None, None, fault]  # two pages to see whether there are folders, then those of the listing
     assert len(found("s3://pages/v/", proxy.params())) == 1200
     assert proxy.faults[fault] == 1
@@ -125,13 +125,13 @@ def test_43_a_page_that_does_not_come_is_asked_for_again(
         ("s3://odd/in/notes.txt", "s3://odd/in/notes.txt: no video there"),
     ],
 )
-def test_48_what_is_not_there_is_said_in_one_line(odd: str, proxy: servers.Proxy, uri: str, said: str) -> None:
+def test_a_manifest_that_is_not_there_is_refused_in_one_line(odd: str, proxy: servers.Proxy, uri: str, said: str) -> None:
     with pytest.raises(UsageError, match=f"^--manifest {said}") as e:
         check(uri, proxy.params())
     assert "\n" not in str(e.value)
 
 
-def test_44_who_may_not_read_is_told_so_once(odd: str, proxy: servers.Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_permission_is_one_line(odd: str, proxy: servers.Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
     s3.client.cache_clear()
     with pytest.raises(UsageError, match=r"--manifest .*SignatureDoesNotMatch"):
@@ -202,7 +202,7 @@ def test_a_list_on_the_web_names_what_lies_beside_it() -> None:
         ("/page.html", "neither a video nor a manifest"),
     ],
 )
-def test_57_a_bad_list_on_the_web_is_refused_without_its_secrets(path: str, said: str) -> None:
+def test_a_bad_list_on_the_web_is_refused_without_its_secrets(path: str, said: str) -> None:
     pages = {"/bad.json": b"[", "/none.json": b"[]", "/table.parquet": b"PAR1", "/page.html": b"<html>"}
     with serving({name: Page(data) for name, data in pages.items()}) as site, pytest.raises(UsageError, match=said) as e:
         check(f"http://me:s3cret@{site.url[7:]}{path}?sig=AKIA", Params(http_private=True, retry_s=0.0))
@@ -257,7 +257,7 @@ def test_since_goes_by_what_the_store_says(
 
 
 @pytest.mark.spark
-def test_46_a_night_on_known_objects_costs_their_listing(
+def test_a_run_on_known_objects_costs_their_listing(
     s3_server: servers.Server, spark: SparkSession, proxy: servers.Proxy, tmp_path: Path
 ) -> None:
     film = write_numbered(tmp_path / "v.mp4", 30, 30, (160, 120))
@@ -302,7 +302,7 @@ def test_spark_gets_lines_from_the_web(spark: SparkSession, name: str, text: str
         ("m.csv", "path\n/a\n", "no column uri, but `path`: name it uri, or set manifest.uri_column"),
     ],
 )
-def test_48_bad_lines_on_the_web_are_refused(spark: SparkSession, name: str, text: str, said: str) -> None:
+def test_bad_lines_on_the_web_are_refused(spark: SparkSession, name: str, text: str, said: str) -> None:
     with serving({f"/{name}": Page(text.encode())}) as site, pytest.raises(UsageError, match=said) as e:
         read(spark, f"{site.url}/{name}?sig=AKIA", Params(http_private=True))
     assert "AKIA" not in str(e.value)
