@@ -18,7 +18,9 @@ from jobs.config import faults, interrupts, times
 from jobs.config.settings import Settings, SettingsError, load
 from jobs.lake import catalog
 from udfs.core.errors import CODES, MediaError, RunError, StoreError
-from udfs.storage import access, media_store
+from udfs.storage import media_store
+from udfs.storage.settings import Params as Sources
+from udfs.storage.uris import S3, WEB, local_path, redacted
 
 if TYPE_CHECKING:
     from jobs.lake.run import Run
@@ -140,13 +142,13 @@ def _publish(run: Run) -> None:
     views.publish(replace(run, recorded=sql.recorded(run)))
 
 
-def _output(name: str, sources: access.Params) -> str:
+def _output(name: str, sources: Sources) -> str:
     """The output as every process knows it: a path, s3://bucket/prefix, or dbfs:/path, which to Spark is another than /path."""
     path = place("--output", name, sources)
     return f"dbfs:{path.removeprefix('/dbfs')}" if name.startswith("dbfs:") and path.startswith("/dbfs/") else path
 
 
-def place(option: str, name: str, sources: access.Params) -> str:
+def place(option: str, name: str, sources: Sources) -> str:
     """A place to write to by the name that every process knows it by: a path, or s3://bucket/prefix.
 
     Raises:
@@ -156,12 +158,12 @@ def place(option: str, name: str, sources: access.Params) -> str:
         raise UsageError(f"{option}: an empty name")
     scheme = name.partition("://")[0] if "://" in name else ""
     try:
-        if scheme in ("s3", "s3a"):
+        if scheme in (*S3, *WEB):
             media_store.check(name, sources)
             return name.rstrip("/")
-        path = access.local_path(name)
+        path = local_path(name)
     except (MediaError, StoreError) as e:
-        raise UsageError(f"{option} {name}: {getattr(e, 'message', e)}") from e
+        raise UsageError(f"{option} {redacted(name)}: {getattr(e, 'message', e)}") from e
     if os.path.exists(path) and not os.path.isdir(path):
         raise UsageError(f"{option} {name}: is a file, not a folder")
     return path

@@ -40,7 +40,7 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
     From the deadline on no wave begins; dedup and filter still place and judge the clips of the waves that ran.
     """
     filter.accepted(run)  # refuses a wrong condition before anything is cut
-    counts = ingest.run(run, options)
+    counts, num_files_left = ingest.ingest_files(run, options)
     counts += _waves(run, options)
     apart = ["copies"] if run.settings.filter.duplicates else []
     if not run.late:  # else these settings may have made nothing yet
@@ -52,16 +52,15 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
     views.register(run)
     print(text(run.spark.sql(FUNNEL)), flush=True)
     if run.late:
-        log.info("deadline: %s; the next run goes on", _left(run, options))
+        log.info("deadline: %s; the next run goes on", _left(run, num_files_left))
     return counts
 
 
-def _left(run: Run, options: argparse.Namespace) -> str:
-    """What there is still to do, in words."""
-    files = stage.pending(run, ingest.stage(run, options)).count()
+def _left(run: Run, num_files: int) -> str:
+    """What there is still to do, in words; `num_files` are left to ingest."""
     clips = [stage.pending(run, job.STAGE).count() for on, job in _describing(run.settings) if on]
     described = f", {max(clips)} clips to describe" if clips else ""
-    return f"left are {files} files to ingest, {_unfinished(run).count()} videos to cut or ask models about{described}"
+    return f"left are {num_files} files to ingest, {_unfinished(run).count()} videos to cut or ask models about{described}"
 
 
 def _describing(settings: Settings) -> tuple[tuple[bool, ModuleType], ...]:

@@ -11,7 +11,7 @@ from jobs.exports import files, frames, release
 from jobs.lake.history import Counts
 from jobs.lake.run import Run
 from udfs.exports import lance
-from udfs.storage import access
+from udfs.storage.uris import is_remote
 
 HERE = ("frames", "lance")  # whose files are not put into their place one by one and whole
 
@@ -25,7 +25,7 @@ def check(options: argparse.Namespace, settings: Settings) -> None:
     request = release.request(options, settings)
     if request.format == "lance" and not find_spec(lance.PACKAGE):
         raise cli.UsageError("--format lance needs pylance: pip install 'reelmill[export]'")
-    if request.format in HERE and access.is_remote(options.to):
+    if request.format in HERE and is_remote(options.to):
         raise cli.UsageError(f"--format {request.format} --to {options.to}: is written to a folder, not to a store")
     if request.format != "frames":
         release.begun(options.to, request, settings.sources)

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from typing import NamedTuple
 
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame
@@ -21,18 +22,24 @@ from jobs.lake.history import Counts
 from jobs.lake.run import Run
 from udfs import ingest
 from udfs.storage import omissions
-from udfs.storage.access import MODIFIED
 
 log = logging.getLogger("reelmill")
 
 
 def check(options: argparse.Namespace, settings: Settings) -> None:
     """Refuse a manifest that cannot be read, before Spark starts and any table is touched."""
-    manifest.check(options.manifest, settings.sources)
+    options.checked_manifest = manifest.check(options.manifest, settings.sources)
 
 
-def stage(run: Run, options: argparse.Namespace) -> Stage:
-    """Ingest of this manifest: unlike the other stages' input, it is no table."""
+class Ingested(NamedTuple):
+    """Counts of an ingest, and how many files it left to the next run."""
+
+    counts: Counts
+    num_left: int  # counted only in a run with a deadline, else 0
+
+
+def stage(run: Run, files: DataFrame) -> Stage:
+    """Ingest of the files of a manifest: unlike the other stages' input, it is no table."""
     tags = run.tables.read("takedowns").where(F.col("content_tag").isNotNull()).select("content_tag").distinct()
     taken = frozenset(row["content_tag"] for row in tags.collect())
     return Stage(
@@ -40,16 +47,11 @@ def stage(run: Run, options: argparse.Namespace) -> Stage:
         table="videos",
         key="uri",
         wave="uri",
-        source=partial(_listed, options=options),
+        source=lambda run: _to_ingest(files),
         rows=ingest.rows,
         params=lambda settings: taken,
         upsert=True,
     )
-
-
-def _listed(run: Run, options: argparse.Namespace) -> DataFrame:
-    """The manifest's files, one row per file; one that has changed since it was ingested has another fingerprint."""
-    return _to_ingest(_with_fingerprints(run, options))
 
 
 def _to_ingest(files: DataFrame) -> DataFrame:
@@ -57,9 +59,12 @@ def _to_ingest(files: DataFrame) -> DataFrame:
 
 
 def _with_fingerprints(run: Run, options: argparse.Namespace) -> DataFrame:
-    """The manifest by `manifest.SCHEMA`, with fingerprints; `left_out` is the reason not to ingest a file, else NULL."""
+    """The manifest by `manifest.SCHEMA`, with fingerprints; `left_out` is the reason not to ingest a file, else NULL.
+
+    A file that has changed since it was ingested has another fingerprint.
+    """
     sources = run.settings.sources
-    files = manifest.read(run.spark, options.manifest, sources, run.settings.manifest)
+    files = manifest.read(run.spark, options.manifest, sources, run.settings.manifest, options.checked_manifest)
     if run.tables.exists("takedowns"):
         taken_down = run.tables.read("takedowns").select("uri").distinct().withColumn("why", F.lit(omissions.TAKEN_DOWN))
         files = files.join(taken_down, on="uri", how="left").withColumn("left_out", F.coalesce("left_out", "why")).drop("why")
@@ -78,10 +83,10 @@ def _changed(files: DataFrame, since: datetime) -> DataFrame:
     Raises:
         UsageError: the manifest's column holds what is no time.
     """
-    stated = F.col("attributes")[MODIFIED]
+    stated = F.col("attributes")[ingest.MODIFIED]
     time = F.try_to_timestamp(stated)
     if wrong := files.where(stated.isNotNull() & time.isNull()).select(stated.alias("time")).first():
-        raise cli.UsageError(f"--since: the manifest's column {MODIFIED} holds {wrong['time']!r}, which is no time")
+        raise cli.UsageError(f"--since: the manifest's column {ingest.MODIFIED} holds {wrong['time']!r}, which is no time")
     timed = files.select(*manifest.NAMES).mapInPandas(ingest.changes, manifest.SCHEMA)
     when = F.coalesce(time, F.timestamp_seconds("changed_s"))
     unchanged = F.when(when < F.lit(since), omissions.UNCHANGED)
@@ -90,16 +95,22 @@ def _changed(files: DataFrame, since: datetime) -> DataFrame:
 
 def run(run: Run, options: argparse.Namespace) -> Counts:
     """Probe the new or changed files of the manifest, or the first of them; then log what was left out."""
-    # Asked for once: each wave looks at all of it, and a store lists a thousand names a request.
+    return ingest_files(run, options).counts
+
+
+def ingest_files(run: Run, options: argparse.Namespace) -> Ingested:
+    """`run`, which also counts the files that a deadline left."""
+    # Listed once: each wave reads all of it, and a store lists a thousand names per request.
     files = _with_fingerprints(run, options).persist(StorageLevel.DISK_ONLY)
-    step = replace(stage(run, options), source=lambda run: _to_ingest(files))
+    step = stage(run, files)
     try:
         taken, left_out = _counts(files)
         counts = _probe(run, step, options.limit)
+        num_left = pending(run, step).count() if run.deadline else 0
     finally:
         files.unpersist()
     log.info("ingest: %s", omissions.summary(taken, left_out))
-    return counts
+    return Ingested(counts, num_left)
 
 
 def _probe(run: Run, step: Stage, limit: int | None) -> Counts:

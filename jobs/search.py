@@ -26,7 +26,8 @@ from udfs.models import text_match
 from udfs.models.registry import MissingModelError
 from udfs.similarity import topk
 from udfs.storage import access, parquet_rows
-from udfs.storage.remote_file import opened
+from udfs.storage.remote_file import open_path
+from udfs.storage.settings import Params as Sources
 
 Vector = npt.NDArray[np.float32]
 
@@ -58,7 +59,7 @@ def _check_text_side(table: str, settings: Settings) -> None:
         raise cli.UsageError(f"--text: the vectors here are of {model}: {reason}")
 
 
-def stored_models(table: str, sources: access.Params) -> Iterator[str]:
+def stored_models(table: str, sources: Sources) -> Iterator[str]:
     """The models of the vectors in the table's Parquet files, each once, read without Spark.
 
     Files that cannot be read end it: Spark will say what is wrong with the table.
@@ -66,7 +67,7 @@ def stored_models(table: str, sources: access.Params) -> Iterator[str]:
     models = set[str]()
     with suppress(MediaError, StoreError, OSError, pa.ArrowException):
         for name in parquet_rows.files(table, sources):
-            with opened(access.own_path(name, sources)) as file:
+            with open_path(access.own_path(name, sources)) as file:
                 file_models = set(pq.read_table(file, columns=["model"])["model"].unique().to_pylist())
             yield from sorted(file_models - models)
             models |= file_models

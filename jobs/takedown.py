@@ -27,7 +27,9 @@ from schemas import TABLES
 from udfs.core.errors import MediaError, StoreError
 from udfs.exports import withdraw
 from udfs.similarity.kmeans import least_cosine
-from udfs.storage import access, media_store
+from udfs.storage import media_store
+from udfs.storage.settings import Params as Sources
+from udfs.storage.uris import absolute_uri, existing_uri, is_remote, redacted
 
 ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # of a video or clip; files of a clip begin with it
 ID_CHARS = 36
@@ -68,16 +70,16 @@ def check(options: argparse.Namespace, settings: Settings) -> None:
     sql.check(options, settings)
     if bool(options.what) == bool(options.sql):
         raise cli.UsageError("takedown: name videos by id or uri, or give --sql, one of both")
-    options.exports = [folder.rstrip("/") if access.is_remote(folder) else folder for folder in options.exports]
+    options.exports = [folder.rstrip("/") if is_remote(folder) else folder for folder in options.exports]
     if missing := [folder for folder in options.exports if not _is_there(folder, settings.sources)]:
         raise cli.UsageError(f"--exports {missing[0]}: no such folder")
 
 
-def _is_there(folder: str, sources: access.Params) -> bool:
+def _is_there(folder: str, sources: Sources) -> bool:
     try:
         return media_store.holds(folder, sources)
     except (MediaError, StoreError) as e:
-        raise cli.UsageError(f"--exports {folder}: {getattr(e, 'message', e)}") from e
+        raise cli.UsageError(f"--exports {redacted(folder)}: {getattr(e, 'message', e)}") from e
 
 
 def run(run: Run, options: argparse.Namespace) -> Counts:
@@ -128,7 +130,7 @@ def _sources(run: Run, options: argparse.Namespace) -> DataFrame:
     if options.sql:
         found = known.join(_queried(run, options.sql), on="video_id", how="left_semi").select(*SOURCE)
     else:
-        asked = [what if ID.fullmatch(what) else access.existing_uri(access.absolute(what)) for what in options.what]
+        asked = [what if ID.fullmatch(what) else existing_uri(absolute_uri(what)) for what in options.what]
         found = known.where(F.col("uri").isin(*asked, *options.what) | F.col("video_id").isin(asked))
         met = {word for row in found.collect() for word in (row["uri"], row["video_id"])}
         addresses = [(word, "", None) for word in asked if word not in met]

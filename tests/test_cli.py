@@ -10,7 +10,7 @@ import pytest
 
 from jobs import cli
 from jobs.lake.run import OutputBusyError, locked
-from udfs.storage.access import Params
+from udfs.storage.settings import Params
 
 HERE = Params()
 IMPATIENT = ("--set=sources.retry_s=0.1", "--set=sources.s3_region=us-east-1", "--set=sources.s3_anonymous=true")

@@ -12,7 +12,7 @@ import pytest
 from jobs import cli, export
 from jobs.config.settings import load
 from jobs.exports import release
-from udfs.storage.access import Params
+from udfs.storage.settings import Params
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def told(output: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
         (("--format", "frames", "--query", "select 1"), "takes neither --query nor --as-of"),
         (("--release", "/nowhere.json"), "/nowhere.json: No such file or directory"),
         (("--release", "/nowhere.json", "--format", "nemo"), "--release says what to export"),
-        (("--format", "parquet", "--to", "http://host/x"), "--to http://host/x: no reader for http:// addresses"),
+        (("--format", "parquet", "--to", "http://host/x"), "--to http://host/x: http(s) addresses can only be read"),
         (
             ("--format", "webdataset", "--set", "export.webdataset.shard_mb=0"),
             "export.webdataset.shard_mb: Input should be greater",

@@ -22,7 +22,7 @@ from udfs import embed
 from udfs.core.gpu_device import visible_gpus
 from udfs.models import embedding_models
 from udfs.similarity.topk import nearest
-from udfs.storage import access
+from udfs.storage.settings import Params as Sources
 
 TEXT = "a red ball"
 
@@ -276,7 +276,7 @@ def test_one_model_with_a_text_side_is_enough_to_go_on(tmp_path: Path, models: d
 def test_the_stored_models_are_those_of_all_files_each_once(tmp_path: Path) -> None:
     write_embeddings(tmp_path, "descriptor", "clip", "descriptor")
     table = str(tmp_path / "tables" / "embeddings")
-    assert list(stored_models(table, access.Params())) == ["descriptor", "clip"]
-    assert list(stored_models(str(tmp_path / "none"), access.Params())) == []
+    assert list(stored_models(table, Sources())) == ["descriptor", "clip"]
+    assert list(stored_models(str(tmp_path / "none"), Sources())) == []
     (tmp_path / "tables" / "embeddings" / "9.parquet").write_bytes(b"no parquet")
-    assert list(stored_models(table, access.Params())) == ["descriptor", "clip"]
+    assert list(stored_models(table, Sources())) == ["descriptor", "clip"]

@@ -115,7 +115,7 @@ def _recoded(path: AnyPath, spans: list[Row], row: Row, params: Params, env: Env
     encoder = mp4_writer.usable(params, gpu)
     bit_rate_k = row.get("bit_rate_k") if params.use_input_bit_rate else None
     timing = timeline.timing_of(row)
-    with container.open_video(path, env.limits, accel, timing) as video, media_store.aside(env.media_root) as folder:
+    with container.open_video(path, env.limits, accel, timing) as video, media_store.unfinished_folder(env.media_root) as folder:
         video.decoded = [] if row.get("timing") == "header" else None
         takes = [transcode.Take(span, f"{folder}/{n}.mp4", encoder, bit_rate_k, gpu) for n, span in enumerate(spans)]
         return [_finished(take, path, video, row, params, env) for take in transcode.taken(takes, video)]
@@ -202,7 +202,7 @@ def _copied_clip(
 def _placed(span: Row, row: Row, picture: mux.Picture, sound: mux.Sound | None, env: Env) -> Row:
     """Write the mp4 to its place in the store, and tell what it holds."""
     uri = media_store.media_uri(env.media_root, "clips", span["clip_id"], env.fingerprint, ".mp4")
-    with media_store.writing(uri, env.sources) as path:
+    with media_store.write_to(uri, env.sources) as path:
         warning = mux.write(path, picture, sound, env.limits) or row.get("audio_warning")
         held: dict[str, Any] = mux.facts(path, env.limits) | {"audio_warning": warning}
         held |= {"num_bytes": os.path.getsize(path), "sha256": media_store.sha256(path)}

@@ -14,9 +14,12 @@ from udfs.core.errors import MediaError
 from udfs.runtime import batching
 from udfs.runtime.context import Env, Row
 from udfs.storage import access
+from udfs.storage.settings import Params as Sources
+from udfs.storage.uris import local_path
 from udfs.video import container
 
 ASKED_AT_ONCE = 16  # a store takes 30 ms to tell an object's version, and has many to tell
+MODIFIED = "modified"  # the attribute of a manifest's row that says when the file was changed
 COLUMNS = TABLE.stage_columns
 
 
@@ -24,12 +27,12 @@ def facts(row: Row, env: Env, taken: Collection[str] = ()) -> list[Row]:
     """The one row of videos of a row {uri, attributes}, unless its content tag is one of those taken down.
 
     Raises:
-        MediaError: what `source.checked_path` and `media.probe` raise; DENIED for what was taken down.
+        MediaError: what `access.checked_path` and `container.probe` raise; DENIED for what was taken down.
     """
     uri = row["uri"]
     path = access.checked_path(uri, env.sources)
-    seen, tag = access.stated(path), access.content_tag(path)  # before the probe: a change under way shows later
-    if access.matches(tag, taken):
+    seen, tag = access.stat(path), access.content_tag(path)  # before the probe: a change under way shows later
+    if access.is_tagged(tag, taken):
         raise MediaError("DENIED", "taken down: the same bytes were, at this address or another")
     found = container.probe(path, env.limits) | {
         "video_id": access.video_id(uri, tag),
@@ -54,7 +57,7 @@ def _texts(attributes: Any) -> dict[str, str | None] | None:
     return {str(key): None if value is None else str(value) for key, value in dict(attributes).items()}
 
 
-def versions(batches: Iterable[pd.DataFrame], params: access.Params) -> Iterator[pd.DataFrame]:
+def versions(batches: Iterable[pd.DataFrame], params: Sources) -> Iterator[pd.DataFrame]:
     """Batches of uris -> the same with every `source_version`: the one that a listing told, else the file's own.
 
     Empty where there is nothing to ask.
@@ -72,22 +75,22 @@ def changes(batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
     """
     for batch in batches:
         pairs = zip(batch["attributes"], batch["left_out"], strict=True)
-        stated = [bool(left_out or (attributes and attributes.get(access.MODIFIED))) for attributes, left_out in pairs]
+        stated = [bool(left_out or (attributes and attributes.get(MODIFIED))) for attributes, left_out in pairs]
         times = [None if known else _changed_s(uri) for uri, known in zip(batch["uri"], stated, strict=True)]
         yield batch.assign(changed_s=batch["changed_s"].fillna(pd.Series(times, batch.index, "float64")))
 
 
 def _changed_s(uri: str) -> float | None:
     try:
-        return access.changed_s(access.local_path(uri))
+        return access.changed_s(local_path(uri))
     except (MediaError, OSError, ValueError):
         return None
 
 
-def _version(uri: str, listed: str | None, left_out: str | None, params: access.Params) -> str | None:
+def _version(uri: str, listed: str | None, left_out: str | None, params: Sources) -> str | None:
     if listed or left_out:
         return listed
     try:
-        return access.version(access.located(uri, params))
+        return access.uri_version(uri, params)
     except (MediaError, OSError, ValueError):  # told by `facts`, which is asked next
         return ""

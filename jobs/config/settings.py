@@ -17,7 +17,8 @@ from udfs.core.limits import Limits
 from udfs.frames import windows
 from udfs.models import registry
 from udfs.signals import motion, phash, preview, proxy, quality
-from udfs.storage import access, cleanup, manifest
+from udfs.storage import cleanup, manifest
+from udfs.storage.settings import Params as Sources
 
 QUOTES = re.compile("[\"']")
 
@@ -30,7 +31,7 @@ class SettingsError(Exception):
 class Settings:
     """One field a section of a conf file; `spark` holds Spark's own keys as they are."""
 
-    sources: access.Params = field(default_factory=access.Params)
+    sources: Sources = field(default_factory=Sources)
     manifest: manifest.Params = field(default_factory=manifest.Params)
     limits: Limits = field(default_factory=Limits)
     models: registry.Params = field(default_factory=registry.Params)

@@ -94,7 +94,7 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
         return counts
     finally:
         plan.dealt.unpersist()
-        media_store.clear(to, sources)
+        media_store.remove_unfinished(to, sources)
 
 
 def _pinned(run: Run, options: argparse.Namespace, begun: dict[str, Any] | None) -> Run:
@@ -185,7 +185,7 @@ def _write(run: Run, plan: Plan, missing: list[str]) -> Counts:
     if not missing:
         return Counts()
     started, items = history.now(), [Row(part=name) for name in missing]
-    media_store.clear(plan.to, run.settings.sources)  # of what a killed run left
+    media_store.remove_unfinished(plan.to, run.settings.sources)  # of what a killed run left
     todo = plan.dealt.where(F.col(PART).isin(missing))
     rows = plan.rows.join(todo.select(UNIT, PART), on=UNIT, how="inner").repartition(len(missing), PART)
     rows = rows.sortWithinPartitions(PART, UNIT, ORDER).drop(UNIT, ORDER)
@@ -228,7 +228,7 @@ def _know(run: Run, to: str) -> None:
     """Note below the output where it was exported to, so that what has to be taken back can be found."""
     name = hashlib.blake2b(to.encode(), digest_size=8).hexdigest()
     with (
-        media_store.writing(f"{run.output}/exports/{name}.json", run.settings.sources, root=f"{run.output}/media") as path,
+        media_store.write_to(f"{run.output}/exports/{name}.json", run.settings.sources, root=f"{run.output}/media") as path,
         open(path, "w", encoding="utf-8") as file,
     ):
         json.dump({"to": to, "run_id": run.run_id}, file)

@@ -24,7 +24,7 @@ from jobs.lake.run import Run
 from udfs.core.task_resources import Resources
 from udfs.exports import frames
 from udfs.runtime import batching
-from udfs.storage.media_store import ASIDE
+from udfs.storage.media_store import UNFINISHED
 
 RESULTS = StructType().add("num_frames", LongType()).add("num_bytes", LongType())
 # Of each kind of row: the view, its key, what changes when the file does, and the bytes of the file.
@@ -60,7 +60,7 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
 @contextmanager
 def _aside(run: Run, to: str) -> Iterator[str]:
     """A folder for what is not complete yet. Its name is the output's, which is locked: what lies there is a killed run's."""
-    aside = os.path.join(to, ASIDE, hashlib.blake2b(run.output.encode(), digest_size=8).hexdigest())
+    aside = os.path.join(to, UNFINISHED, hashlib.blake2b(run.output.encode(), digest_size=8).hexdigest())
     shutil.rmtree(aside, ignore_errors=True)
     try:
         yield aside

@@ -21,7 +21,8 @@ from jobs.lake.run import Run
 from udfs import export, filter
 from udfs.core.errors import MediaError, StoreError
 from udfs.exports.shards import Summary
-from udfs.storage import access, media_store
+from udfs.storage import media_store
+from udfs.storage.settings import Params as Sources
 
 FILE = "release.json"
 WITH_MODELS = {"aesthetics": "aesthetic", "embeddings": "embed", "captions": "caption", "enhanced": "enhance"}
@@ -61,7 +62,7 @@ def request(options: argparse.Namespace, settings: Settings) -> Request:
     return Request(options.format, query, settings.export, settings.filter)
 
 
-def begun(to: str, wanted: Request, sources: access.Params) -> dict[str, Any] | None:
+def begun(to: str, wanted: Request, sources: Sources) -> dict[str, Any] | None:
     """The release that a folder holds, whole or in part; None if there is none.
 
     Raises:
@@ -84,14 +85,14 @@ def begun(to: str, wanted: Request, sources: access.Params) -> dict[str, Any] | 
     return found
 
 
-def load(path: str, sources: access.Params) -> dict[str, Any]:
+def load(path: str, sources: Sources) -> dict[str, Any]:
     """A release file.
 
     Raises:
         UsageError: it cannot be read, or is none.
     """
     try:
-        with media_store.reading(path, sources) as file:
+        with media_store.open_uri(path, sources) as file:
             found = json.loads(file.read())
     except FileNotFoundError as e:
         raise cli.UsageError(f"{path}: {e.strerror}") from e
@@ -129,9 +130,9 @@ def finished(release: Mapping[str, Any], parts: Mapping[str, Summary]) -> dict[s
     return dict(release) | {"ended_at": history.now().isoformat(), "counts": counts, "parts": found}
 
 
-def write(to: str, release: Mapping[str, Any], sources: access.Params) -> None:
+def write(to: str, release: Mapping[str, Any], sources: Sources) -> None:
     """Put release.json into the folder of an export."""
-    with media_store.writing(f"{to}/{FILE}", sources, root=to) as path:
+    with media_store.write_to(f"{to}/{FILE}", sources, root=to) as path:
         Path(path).write_text(json.dumps(release, indent=2) + "\n", encoding="utf-8")
 
 

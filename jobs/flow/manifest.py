@@ -6,7 +6,8 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -22,9 +23,10 @@ from pyspark.sql.types import ArrayType, MapType, StructField, StructType
 from jobs.cli import UsageError
 from udfs.core.errors import MediaError, StoreError
 from udfs.storage import access, omissions, parquet_rows, table_text
-from udfs.storage.access import Params as Sources
-from udfs.storage.manifest import ManifestError, Params, column, folder, kind, listing, parts, shown, text, uri
-from udfs.storage.remote_file import opened
+from udfs.storage.manifest import Manifest, ManifestError, Params, column, examine, folder, shown, text, uri
+from udfs.storage.remote_file import open_path
+from udfs.storage.settings import Params as Sources
+from udfs.storage.uris import EDGES, is_remote, is_web, local_path
 
 # Version and time of change of a file by a listing, NULL without one. `number` counts the rows that name the file; in a row
 # without a uri it counts the files or rows that were left out for the reason `left_out`.
@@ -33,46 +35,46 @@ SCHEMA = f"uri string, attributes map<string, string>, {TOLD}"
 NAMES = ["uri", "attributes", "source_version", "changed_s", "left_out", "number"]
 FORMATS = {"jsonl": "json", "csv": "csv", "parquet": "parquet", "delta": "delta"}
 BY_PYARROW = {"PARQUET_TYPE_ILLEGAL", "DECIMAL_PRECISION_EXCEEDS_MAX_PRECISION", "COLUMN_ALREADY_EXISTS"}
+RAISED_IN_TASK = re.compile(r"^(?:[\w.]*: )?[\w.]+\.ManifestError: (?P<text>.*)$", re.MULTILINE)
 HEAD_BYTES = 1 << 16  # of a text, for its first line
 PIECES = 64  # tasks at most that list a prefix
 SLICE = 10_000  # uris of a listing, or lines of a file, that go to Spark together
 
 
-def check(manifest: str, sources: Sources) -> None:
-    """Refuse what is not there, so that it is told before Spark starts.
+def check(manifest: str, sources: Sources) -> Manifest:
+    """What a manifest is and lists, for `read`; refuses a manifest that cannot be read before Spark starts.
 
     Raises:
         UsageError: nothing lies there, or there is no video in it.
     """
     with _usage():
-        what = kind(manifest, sources)
-        if what == "prefix":
-            parts(manifest, sources)
-        elif what not in FORMATS:
-            listing(manifest, sources)
+        return examine(manifest, sources)
 
 
-def read(spark: SparkSession, manifest: str, sources: Sources, params: Params | None = None) -> DataFrame:
-    """The manifest's files by SCHEMA, each uri once, and one row without a uri per reason to leave something out.
+def read(
+    spark: SparkSession, manifest: str, sources: Sources, params: Params | None = None, checked: Manifest | None = None
+) -> DataFrame:
+    """The manifest's files by SCHEMA, each URI once, and one row without a URI per reason to leave something out.
+
+    `checked` is what `check` returned for it; without, the manifest is examined here.
 
     Raises:
-        UsageError: a row that cannot be read, no column of uris, or a row without one.
+        UsageError: a row that cannot be read, no column of URIs, or a row without one.
     """
-    with _usage():
-        what = kind(manifest, sources)
-        if what == "prefix":
-            return _prefix(spark, parts(manifest, sources), sources)
-        if what in FORMATS:
-            return _table(spark, manifest, what, sources, (params or Params()).uri_column)
-        found = listing(manifest, sources)
-    rows = [(uri, None, None, None, None, 1) for uri in found.uris]
-    left = [(None, None, None, None, why, number) for why, number in found.left_out.items()]
+    kind, listing, parts = checked or check(manifest, sources)
+    if kind == "prefix":
+        return _prefix(spark, parts, sources)
+    if listing is None:
+        with _usage():
+            return _table(spark, manifest, kind, sources, (params or Params()).uri_column)
+    rows = [(uri, None, None, None, None, 1) for uri in listing.uris]
+    left = [(None, None, None, None, why, number) for why, number in listing.left_out.items()]
     return _frame(spark, rows + left, SCHEMA)
 
 
-def _prefix(spark: SparkSession, pieces: list[tuple[str, str, bool, int]], sources: Sources) -> DataFrame:
-    """Of a prefix the rows never are on the driver: each task lists its pieces."""
-    dealt = spark.sparkContext.parallelize(pieces, min(len(pieces), PIECES))
+def _prefix(spark: SparkSession, parts: Sequence[tuple[str, str, bool, int]], sources: Sources) -> DataFrame:
+    """The rows of a prefix never are on the driver: each task lists its parts."""
+    dealt = spark.sparkContext.parallelize(parts, min(len(parts), PIECES))
     frame = spark.createDataFrame(dealt, "bucket string, prefix string, flat boolean, top int", verifySchema=False)
     found = frame.mapInPandas(partial(listed, params=sources), f"uri string, {TOLD}")
     return found.select("uri", F.lit(None).cast("map<string, string>").alias("attributes"), *NAMES[2:])
@@ -94,7 +96,7 @@ def _table(spark: SparkSession, manifest: str, what: str, sources: Sources, uri_
     """One row per file that a table names; empty rows of a CSV are left out."""
     try:
         rows = _rows(spark, manifest, what, sources, uri_column)
-        missing = F.btrim(F.coalesce("uri", F.lit("")), F.lit(access.EDGES)) == ""
+        missing = F.btrim(F.coalesce("uri", F.lit("")), F.lit(EDGES)) == ""
         empty = F.coalesce(F.size("attributes"), F.lit(0)) <= 0
         blank = missing & empty & F.lit(what == "csv")  # as spreadsheets leave them below
         sums = rows.agg(F.count_if(missing & ~blank).alias("missing"), F.count_if(blank).alias("blank")).first()
@@ -157,7 +159,7 @@ def _load(spark: SparkSession, manifest: str, what: str, sources: Sources, uri_c
         sign = table_text.delimiter(head.decode(encoding, errors="replace"), uri_column) if what == "csv" else ","
     except ValueError as e:
         raise ManifestError(f"{shown(manifest)}: {e}") from e
-    if access.is_web(manifest) or encoding == "utf-16":
+    if is_web(manifest) or encoding == "utf-16":
         lines = _lines(manifest, what, sources, sign)
         if not lines:
             raise ManifestError(f"{shown(manifest)}: no rows")
@@ -172,9 +174,9 @@ def _load(spark: SparkSession, manifest: str, what: str, sources: Sources, uri_c
 def _head(manifest: str, sources: Sources) -> bytes:
     """The first bytes of a text; none for a folder of texts, which programs write as UTF-8."""
     try:
-        if not access.is_remote(manifest) and os.path.isdir(access.local_path(manifest)):
+        if not is_remote(manifest) and os.path.isdir(local_path(manifest)):
             return b""
-        with opened(access.own_path(manifest, sources)) as file:
+        with open_path(access.own_path(manifest, sources)) as file:
             return file.read(HEAD_BYTES)
     except MediaError as e:
         if e.code in ("EMPTY", "NOT_FOUND"):  # or a folder in a store
@@ -186,7 +188,7 @@ def _head(manifest: str, sources: Sources) -> bytes:
 
 def _check_text(manifest: str, what: str, head: bytes) -> None:
     """Refuse bytes that are no UTF-8, and nesting too deep for Spark; of a remote text only the head is checked."""
-    path = "" if access.is_remote(manifest) else access.local_path(manifest)
+    path = "" if is_remote(manifest) else local_path(manifest)
     try:
         with open(path, "rb") if os.path.isfile(path) else io.BytesIO(head[: head.rfind(b"\n") + 1]) as file:
             table_text.check(file)
@@ -214,9 +216,9 @@ def _lines(manifest: str, what: str, sources: Sources, sign: str) -> list[str]:
 
 def address(manifest: str) -> str:
     """What Spark calls a manifest."""
-    if access.is_remote(manifest):
+    if is_remote(manifest):
         return "s3a://" + manifest.partition("://")[2]
-    path = access.local_path(manifest)
+    path = local_path(manifest)
     if "DATABRICKS_RUNTIME_VERSION" in os.environ and path.startswith(("/dbfs/", "/Volumes/")):
         return "dbfs:" + path.removeprefix("/dbfs")  # executors may not have it mounted
     return "file:" + path  # the default file system of a cluster is another
@@ -252,5 +254,7 @@ def _first_line(error: Exception) -> str:
     """What Spark has to say, down to the cause: a malformed row is reported inside a failed task."""
     if "StackOverflowError" in str(error):
         return "nested too deeply"
+    if refusal := RAISED_IN_TASK.search(str(error)):
+        return refusal["text"]
     lines = [line.strip() for line in str(error).splitlines() if "MALFORMED" in line or "Malformed" in line]
     return (lines or str(error).splitlines())[0][:300]

@@ -15,7 +15,8 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from jobs.lake.run import LEFT, Run
 from jobs.spark import session
 from schemas import TABLES
-from udfs.storage import access, cleanup, media_store
+from udfs.storage import cleanup, media_store
+from udfs.storage.uris import is_remote
 
 # The columns that name media files, as an array a row.
 MEDIA = {"clips": "array(uri)", "signals": "concat(array(proxy_uri), coalesce(previews.uri, array()))"}
@@ -49,7 +50,7 @@ def media(run: Run) -> DataFrame:
     return (
         run.spark.createDataFrame(found, "folder string")
         .repartition(tasks)
-        .mapInArrow(partial(cleanup.listed, sources=run.settings.sources), from_arrow_schema(cleanup.FILES))
+        .mapInArrow(partial(cleanup.list_files, sources=run.settings.sources), from_arrow_schema(cleanup.FILES))
     )
 
 
@@ -61,7 +62,7 @@ def named(rows: Callable[[str], DataFrame]) -> DataFrame:
 
 def removed(run: Run, files: DataFrame) -> tuple[int, int]:
     """Delete these files, which must be stored rows; how many there were, and their bytes."""
-    gone = files.mapInArrow(partial(cleanup.removed, sources=run.settings.sources), from_arrow_schema(cleanup.GONE))
+    gone = files.mapInArrow(partial(cleanup.remove_files, sources=run.settings.sources), from_arrow_schema(cleanup.GONE))
     return _sums(gone.agg(F.sum("num_files"), F.sum("num_bytes")))
 
 
@@ -93,10 +94,10 @@ def vacuum(run: Run, name: str, keep_hours: float, *, dry_run: bool = False) -> 
 
 def swept(run: Run, *, dry_run: bool = False) -> Step:
     """Remove what killed runs left half-written; in a store, where nobody can tell whose it is, only what is a week old."""
-    local = [] if access.is_remote(run.output) else [os.path.join(run.output, left) for left in LEFT]
+    local = [] if is_remote(run.output) else [os.path.join(run.output, left) for left in LEFT]
     sizes = [os.path.getsize(os.path.join(at, name)) for folder in local for at, _, names in os.walk(folder) for name in names]
     if not dry_run:
-        media_store.sweep(run.output, LEFT[1], run.settings.sources)
+        media_store.remove_leftovers(run.output, LEFT[1], run.settings.sources)
     return Step("left half-written", " ".join(LEFT), files=len(sizes), num_bytes=sum(sizes))
 
 

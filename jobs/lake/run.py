@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import uuid
@@ -11,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -21,13 +20,16 @@ from jobs.lake.catalog import Schema
 from jobs.lake.fingerprints import fingerprint
 from jobs.lake.tables import LANDING, Tables
 from udfs.core.errors import MediaError, StoreError
+from udfs.core.host_files import acquire, open_lock_file
 from udfs.models import checkpoints
 from udfs.runtime.context import Env
-from udfs.storage import access, media_store
-from udfs.storage.media_store import ASIDE
+from udfs.storage import media_store
+from udfs.storage.media_store import UNFINISHED
+from udfs.storage.settings import Params as Sources
+from udfs.storage.uris import local_path
 
 log = logging.getLogger("reelmill")
-LEFT = (f"media/{ASIDE}", f"tables/{LANDING}")  # folders where a killed run leaves what was not complete
+LEFT = (f"media/{UNFINISHED}", f"tables/{LANDING}")  # folders where a killed run leaves what was not complete
 
 
 class Owner(NamedTuple):
@@ -129,7 +131,7 @@ def newest_videos(videos: DataFrame) -> DataFrame:
 
 
 @contextmanager
-def locked(output: str, sources: access.Params, *, sweep: bool = True) -> Iterator[None]:
+def locked(output: str, sources: Sources, *, sweep: bool = True) -> Iterator[None]:
     """Hold a local output for one run at a time, and sweep up what a killed one left; the lock goes with the process.
 
     Stores have no locks. There, names that are the same in every run and Delta's commits guard the output: those of one
@@ -144,28 +146,24 @@ def locked(output: str, sources: access.Params, *, sweep: bool = True) -> Iterat
         yield
 
 
-def _sweep(output: str, sources: access.Params) -> None:
+def _sweep(output: str, sources: Sources) -> None:
     try:
-        media_store.sweep(output, f"tables/{LANDING}", sources)
+        media_store.remove_leftovers(output, f"tables/{LANDING}", sources)
     except (MediaError, StoreError) as e:
         log.warning("what killed runs left at %s stays: %s", output, e)
 
 
 @contextmanager
 def _lock(output: str) -> Iterator[None]:
-    folder = access.local_path(output)
+    folder = local_path(output)
     os.makedirs(folder, exist_ok=True)
-    with open(os.path.join(folder, ".lock"), "a+", encoding="utf-8") as lock:
-        _hold(lock, output)
-        yield
-
-
-def _hold(lock: TextIO, output: str) -> None:
+    handle = open_lock_file(os.path.join(folder, ".lock"))
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as e:
-        lock.seek(0)
-        raise OutputBusyError(f"{output} is in use by another run (process {lock.read().strip() or 'unknown'})") from e
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
+        if not acquire(handle, wait=False):
+            process = os.pread(handle, 32, 0).decode(errors="replace").strip()
+            raise OutputBusyError(f"{output} is in use by another run (process {process or 'unknown'})")
+        os.truncate(handle, 0)
+        os.pwrite(handle, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(handle)

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 
 from jobs.config.settings import Settings
 from jobs.spark.session import SessionError, delta_package
-from udfs.storage.access import Params
+from udfs.storage.settings import Params
 
 SCHEMES = ("s3", "s3a")
 HADOOP = "org.apache.hadoop:hadoop-aws:3.4.1"  # of pyspark's own Hadoop

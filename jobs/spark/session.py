@@ -22,6 +22,7 @@ from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 
 from jobs.spark import java
+from udfs.core.host_files import user_folder
 
 ATTEMPTS = 4  # of a task: a Python worker may be killed for lack of memory. In local mode only the master's name can set this
 LOCAL_MASTER = re.compile(r"local(\[(?P<cores>\*|\d+)\])?")  # without a number of attempts, which is then 1
@@ -204,7 +205,7 @@ def _jvm_log(*, quiet: bool) -> Iterator[str | None]:
     if not quiet:
         yield None
         return
-    path = os.path.join(tempfile.gettempdir(), f"reelmill-spark-{os.getpid()}.log")
+    path = str(user_folder("logs") / f"spark-{os.getpid()}.log")
     sys.stderr.flush()
     kept = os.dup(2)
     with open(path, "ab") as log:

@@ -54,7 +54,7 @@ def test_82_keys_may_be_quoted_as_in_a_file() -> None:
         ("split.clip_stride_s=0", "split.clip_stride_s: "),
         ("split.clip_stride_s=20", "split: clip_stride_s 20.0 is over clip_len_s 10.0"),
         ("split.min_clip_length_s=11", "split: min_clip_length_s 11.0 is over clip_len_s 10.0"),
-        ("sources.s3_endpoint=http://me:s3cret@host", "sources: s3_endpoint: credentials do not belong into an address"),
+        ("sources.s3_endpoint=http://me:s3cret@host", "sources: s3_endpoint: an address must not contain credentials"),
         ("split.clip_len_s=nan", "split.clip_len_s: "),
     ],
 )

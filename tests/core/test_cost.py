@@ -1,4 +1,4 @@
-"""cost: $ of a stage's seconds, or None rather than a price that nobody gave."""
+"""cost: dollars of a stage's seconds, or None where a price or a number of seconds is not known."""
 
 from __future__ import annotations
 

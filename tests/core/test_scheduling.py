@@ -1,4 +1,4 @@
-"""waves: packing covers every input once and evenly, and waves hold no more than asked."""
+"""scheduling: tasks hold every input once and evenly, and waves stay within their limits."""
 
 import pytest
 from hypothesis import given

@@ -16,7 +16,7 @@ from tests.support.exported import batches, clip, files, index, media, part
 from udfs.exports import huggingface, parquet, shards
 from udfs.exports.shards import CLIP, Part
 from udfs.runtime.context import Env, Row
-from udfs.storage import access
+from udfs.storage.settings import Params as Sources
 
 ENV = Env("unused", "f")
 
@@ -50,7 +50,7 @@ def test_a_part_that_breaks_leaves_no_file_and_is_not_complete(tmp_path: Path) -
     with pytest.raises(OSError, match="disk full"):
         list(shards.rows(batches([clip(tmp_path, "a")]), write, str(tmp_path / "to"), ENV, Told()))
     assert files(tmp_path / "to") == {}
-    assert shards.summary(str(tmp_path / "to"), "00000", access.Params()) is None
+    assert shards.summary(str(tmp_path / "to"), "00000", Sources()) is None
 
 
 def test_a_part_is_complete_as_long_as_its_files_are_there(tmp_path: Path) -> None:
@@ -58,11 +58,11 @@ def test_a_part_is_complete_as_long_as_its_files_are_there(tmp_path: Path) -> No
     with made.file("data/x.bin", []) as path:
         Path(path).write_bytes(b"four")
     assert made.close() == 4
-    found = shards.summary(str(tmp_path), "00000", access.Params())
+    found = shards.summary(str(tmp_path), "00000", Sources())
     assert found is not None
     assert (found.path, found.num_files, found.num_bytes, found.num_clips) == ("data/x.bin", 1, 4, 0)
     (tmp_path / "data/x.bin").write_bytes(b"cut")
-    assert shards.summary(str(tmp_path), "00000", access.Params()) is None
+    assert shards.summary(str(tmp_path), "00000", Sources()) is None
 
 
 def test_a_file_that_is_gone_is_a_failure_of_its_clip(tmp_path: Path) -> None:

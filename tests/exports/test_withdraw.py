@@ -15,7 +15,7 @@ import pytest
 
 from tests.support import s3
 from udfs.exports import huggingface, withdraw
-from udfs.storage.access import Params
+from udfs.storage.settings import Params
 
 HERE = Params()
 

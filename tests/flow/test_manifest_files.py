@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from jobs.cli import UsageError
 from jobs.flow.manifest import read
 from udfs.storage import manifest
-from udfs.storage.access import Params
+from udfs.storage.settings import Params
 
 pytestmark = pytest.mark.spark
 
@@ -111,6 +111,17 @@ def test_parquet_of_types_that_spark_does_not_read(spark: SparkSession, tmp_path
     }
 
 
+def test_a_parquet_file_without_the_column_is_named(spark: SparkSession, tmp_path: Path) -> None:
+    moment = pa.array([pd.Timestamp("2026-01-02 03:04:05.12")], pa.timestamp("ns"))  # which Spark does not read
+    (tmp_path / "m.parquet").mkdir()
+    pq.write_table(pa.table({"uri": ["/a.mp4"], "when": moment}), tmp_path / "m.parquet" / "a.parquet")
+    pq.write_table(pa.table({"name": ["/b.mp4"], "when": moment}), tmp_path / "m.parquet" / "b.parquet")
+    with pytest.raises(UsageError) as e:
+        read(spark, str(tmp_path / "m.parquet"), Params())
+    there = f"{tmp_path}/m.parquet"
+    assert str(e.value) == f"--manifest {there}: {there}/b.parquet: no column uri, only name, when"
+
+
 def test_a_uri_may_be_bytes_and_have_another_name(spark: SparkSession, tmp_path: Path) -> None:
     pq.write_table(pa.table({"video_path": [b"/a.mp4"], "uri": ["id-1"]}), tmp_path / "m.parquet")
     [row] = read(spark, str(tmp_path / "m.parquet"), Params(), manifest.Params("video_path")).collect()
@@ -136,7 +147,7 @@ def test_a_byte_order_mark_is_no_part_of_the_column_name(spark: SparkSession, tm
         ("m.csv", "uri,x\n/a.mp4,1\n ,2\n", "1 rows without a uri"),
         ("m.csv", "", "no column uri"),
         ("m.csv", "Video Path,URL,x\n/a.mp4,,1\n", "but `Video Path` or `URL`: name it uri, or set manifest.uri_column"),
-        ("m.csv", "sep=;\nuri;x\n/a.mp4;1\n", "begins with Excel's line sep=: remove it"),
+        ("m.csv", "sep=;\nuri;x\n/a.mp4;1\n", "begins with the line sep= of Excel: remove it"),
         ("m.jsonl", '{"uri": "/a.mp4", "x": ' + '{"a":' * 2000 + "1" + "}" * 2001, "line 1 is nested more than 100 deep"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from jobs.lake import views
 from jobs.lake.run import Run
 from tests.support.footage import write_numbered
 from tests.support.outputs import CURATED, files, table, tables, versions
+from udfs.storage import folder_listing
 
 pytestmark = pytest.mark.spark
 DAY_S = 86_400
@@ -98,9 +100,17 @@ def test_after_a_deadline_the_next_night_goes_on(
     monkeypatch.setattr(stage, "in_wave", lambda column, wave, n: F.col(column).isin([v[column] for v in videos[wave::n]]))
     settings = [*CURATED, "curate.wave_videos=1", "cost.cpu_core_hour=0.05"]
     command = ["curate", "--manifest", str(manifest), "--output", str(tmp_path), *(f"--set={option}" for option in settings)]
+    listed, list_videos = list[str](), folder_listing.videos
+
+    def counting(top: str) -> tuple[list[str], Counter[str]]:
+        listed.append(top)
+        return list_videos(top)
+
     with monkeypatch.context() as patch:
+        patch.setattr(folder_listing, "videos", counting)
         patch.setattr(Run, "late", property(lambda run: run.deadline is not None and bool(table(Path(run.output), "clips"))))
         assert cli.main([*command, "--deadline", "05:30"]) == 0
+    assert listed == [str(manifest)]
     first = {row["clip_id"] for row in table(tmp_path, "clips")}
     assert 0 < len(first) < 3
     assert (

@@ -19,7 +19,7 @@ from tests.support.footage import write_numbered
 from tests.support.outputs import files, tables
 from tests.support.standalone import Standalone, kill, standalone, with_smi
 from tests.support.submits import BARE, ROOT, environment, installed, source, wheel
-from udfs.storage.media_store import ASIDE
+from udfs.storage.media_store import UNFINISHED
 
 pytestmark = pytest.mark.cluster
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -103,7 +103,7 @@ def test_from_a_checkout_with_a_worker_killed_while_it_cuts(cluster: Standalone,
     """The last of these tests, since the cluster has one worker from then on."""
     run = submitted(CHECKOUT, cluster, folder, "killed", ROOT)
     until = time.monotonic() + 900
-    while not any((folder / "killed" / "media" / ASIDE).glob("*/*.mp4")):
+    while not any((folder / "killed" / "media" / UNFINISHED).glob("*/*.mp4")):
         assert run.poll() is None, ended(run)
         assert time.monotonic() < until
         time.sleep(0.02)
@@ -111,5 +111,5 @@ def test_from_a_checkout_with_a_worker_killed_while_it_cuts(cluster: Standalone,
     told = ended(run)
     assert "Lost executor" in told
     assert tables(folder / "killed") == tables(local)
-    unfinished = f"media/{ASIDE}/"  # the killed worker's; the next run sweeps them up
+    unfinished = f"media/{UNFINISHED}/"  # the killed worker's; the next run sweeps them up
     assert {name: sha for name, sha in files(folder / "killed").items() if not name.startswith(unfinished)} == files(local)

@@ -130,7 +130,7 @@ def test_a_gpu_that_is_not_there_is_loud() -> None:
     torch = pytest.importorskip("torch")
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    with pytest.raises(NoDeviceError, match=r"sees no GPU, and the stage asks for 0\.25"):
+    with pytest.raises(NoDeviceError, match=r"sees no GPU, and the stage needs 0\.25"):
         device(Task(), 0.25, "auto")
     with pytest.raises(NoDeviceError):
         device(Task(gpus=("0",)), 1.0, "cuda")

@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 from jobs.config.settings import Settings, load
 from jobs.spark import s3a
 from jobs.spark.session import SessionError
-from udfs.storage.access import Params
+from udfs.storage.settings import Params
 
 S3A = "spark.hadoop.fs.s3a."
 TABLE = {f"{s3a.DYNAMODB}.tableName": "log", f"{s3a.DYNAMODB}.region": "eu-west-1"}

@@ -1,4 +1,4 @@
-"""web: what lies at an address is read in ranges, or once; what a server does wrong is said in one line without the address."""
+"""http_source: files are read by ranges or downloaded once, and an error is one line without the address."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from udfs import ingest
 from udfs.core.errors import MediaError
 from udfs.runtime.context import Env
 from udfs.storage import access, http_cache, http_connection, http_source
-from udfs.storage.access import Params
-from udfs.storage.http_connection import public, redacted, target
+from udfs.storage.http_connection import is_public, parse_target
 from udfs.storage.remote_file import Stat
+from udfs.storage.settings import Params
+from udfs.storage.uris import redacted
 
 DATA = random.Random(0).randbytes(300_000)
 HERE = Params(http_private=True, retry_s=3.0, timeout_s=1.0, http_total_s=5.0)
@@ -33,10 +34,10 @@ ONCE = Params(http_private=True, retry_s=0.0, timeout_s=1.0, http_total_s=1.0)
 
 @pytest.fixture(autouse=True)
 def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder for temporary files, and no line kept from an earlier test."""
+    """A folder for temporary files, and no connection kept from an earlier test."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     http_cache._folder.cache_clear()
-    http_connection._mine.__dict__.clear()
+    http_connection._thread.__dict__.clear()
     yield tmp_path / f"reelmill-downloads-{os.getuid()}"
     http_cache._folder.cache_clear()
 
@@ -48,7 +49,7 @@ def refusal(uri: str, params: Params = ONCE) -> MediaError:
     return e.value
 
 
-def held(disk: Path) -> list[int]:
+def cached_sizes(disk: Path) -> list[int]:
     """The sizes of the files on disk."""
     return sorted(file.stat().st_size for file in disk.iterdir() if not file.name.startswith("."))
 
@@ -65,10 +66,10 @@ def test_a_range_costs_its_bytes_and_one_connection() -> None:
 def test_a_server_without_ranges_sends_a_file_once(disk: Path) -> None:
     with serving({"/v.mp4": Page(DATA, ranges=False)}) as site:
         found = http_source.stat(f"{site.url}/v.mp4", HERE)
-        assert not disk.exists() or held(disk) == []
+        assert not disk.exists() or cached_sizes(disk) == []
         for start in (0, 100_000, 299_000):
             assert http_source.fetch(f"{site.url}/v.mp4", start, start + 1000, found.version, HERE) == DATA[start : start + 1000]
-    assert (found, len(site.asked), held(disk)) == (Stat(300_000, "300000-one"), 2, [300_000])
+    assert (found, len(site.asked), cached_sizes(disk)) == (Stat(300_000, "300000-one"), 2, [300_000])
 
 
 def test_a_server_that_states_no_size_sends_a_file_once(disk: Path) -> None:
@@ -77,7 +78,7 @@ def test_a_server_that_states_no_size_sends_a_file_once(disk: Path) -> None:
             found = http_source.stat(f"{site.url}/v.mp4", HERE)
             assert http_source.fetch(f"{site.url}/v.mp4", 5, 9, found.version, HERE) == DATA[5:9]
     assert found == Stat(300_000, "300000-one")
-    assert (len(site.asked), held(disk)) == (2, [300_000])  # the second look goes no further than the headers
+    assert (len(site.asked), cached_sizes(disk)) == (2, [300_000])  # the second look goes no further than the headers
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_a_server_that_states_no_size_sends_a_file_once(disk: Path) -> None:
         (Page(DATA, etag=""), "300000-"),
     ],
 )
-def test_a_version_is_what_the_server_has_for_one(page: Page, version: str) -> None:
+def test_a_version_has_the_etag_or_the_time_of_change(page: Page, version: str) -> None:
     with serving({"/v.mp4": page}) as site:
         assert http_source.stat(f"{site.url}/v.mp4", HERE).version == version
         assert http_source.fetch(f"{site.url}/v.mp4", 0, 10, version, HERE) == DATA[:10]
@@ -97,18 +98,18 @@ def test_a_version_is_what_the_server_has_for_one(page: Page, version: str) -> N
 @pytest.mark.parametrize(
     "changed", [Page(DATA, etag='"two"'), Page(DATA[:-1]), Page(DATA[:500]), Page(DATA, etag='"two"', ranges=False)]
 )
-def test_29_another_file_at_the_address_is_said(changed: Page, disk: Path) -> None:
+def test_another_file_at_the_address_is_changed(changed: Page, disk: Path) -> None:
     with serving({"/v.mp4": Page(DATA)}) as site:
         found = http_source.stat(f"{site.url}/v.mp4", HERE)
         site.pages["/v.mp4"] = changed
         with pytest.raises(MediaError, match="CHANGED"):
             http_source.fetch(f"{site.url}/v.mp4", 1000, 2000, found.version, HERE)
-    assert held(disk) == []
+    assert cached_sizes(disk) == []
 
 
 @pytest.mark.parametrize("fault", ["busy", "cut", "reset"])
 @pytest.mark.parametrize("ranges", [True, False])
-def test_43_what_passes_is_asked_for_again(fault: Any, ranges: bool) -> None:
+def test_an_error_that_passes_is_retried(fault: Any, ranges: bool) -> None:
     with serving({"/v.mp4": Page(DATA, ranges=ranges)}) as site:
         found = http_source.stat(f"{site.url}/v.mp4", HERE)
         site.pages["/v.mp4"].faults = [fault, fault]
@@ -126,23 +127,23 @@ def test_43_what_passes_is_asked_for_again(fault: Any, ranges: bool) -> None:
         (Page(DATA, ranges=False, length=None, faults=["slow body"]), "the answer took too long, at the last of"),
     ],
 )
-def test_43_what_does_not_pass_is_given_up_in_time(page: Page, said: str, disk: Path) -> None:
+def test_an_error_that_stays_is_unreachable_in_time(page: Page, said: str, disk: Path) -> None:
     started = time.monotonic()
     with serving({"/v.mp4": page}) as site:
         error = refusal(f"{site.url}/v.mp4")
     assert (error.code, error.message[: len(said)]) == ("UNREACHABLE", said)
     assert time.monotonic() - started < 4
-    assert not disk.exists() or held(disk) == []
+    assert not disk.exists() or cached_sizes(disk) == []
 
 
-def test_43_a_server_that_accepts_and_says_nothing_is_given_up() -> None:
+def test_a_server_that_never_answers_is_unreachable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         error = refusal(f"http://127.0.0.1:{silent.getsockname()[1]}/v.mp4")
     assert error.code == "UNREACHABLE"
 
 
 @pytest.mark.parametrize("length", [299_999, 300_001])
-def test_43_a_wrong_content_length_is_what_counts_or_a_body_too_short(length: int) -> None:
+def test_a_wrong_content_length_is_what_counts_or_a_body_too_short(length: int) -> None:
     with serving({"/v.mp4": Page(DATA, ranges=False, length=length)}) as site:
         found = http_source.stat(f"{site.url}/v.mp4", ONCE)
         assert found.size == length
@@ -174,18 +175,18 @@ UNSTATED = [Page(DATA, ranges=False, length=None), Page(DATA, ranges=False, leng
 
 
 @pytest.mark.parametrize("page", [Page(DATA), Page(DATA, ranges=False), *UNSTATED])
-def test_20_a_file_over_the_limit_is_not_read(page: Page, disk: Path) -> None:
+def test_a_file_over_the_limit_is_not_read(page: Page, disk: Path) -> None:
     with serving({"/v.mp4": page}) as site:
         error = refusal(f"{site.url}/v.mp4", Params(http_private=True, max_bytes=299_999))
     assert error.code == "TOO_LARGE"
-    assert not disk.exists() or held(disk) == []
+    assert not disk.exists() or cached_sizes(disk) == []
 
 
 @pytest.mark.parametrize("page", [Page(DATA, ranges=False), *UNSTATED])
-def test_20_a_file_that_the_disk_may_not_hold_is_not_downloaded(page: Page, disk: Path) -> None:
+def test_a_file_over_the_disk_limit_is_not_downloaded(page: Page, disk: Path) -> None:
     with serving({"/v.mp4": page}) as site, pytest.raises(MediaError, match=r"TOO_LARGE: .* over sources.http_disk_bytes"):
         http_source.fetch(f"{site.url}/v.mp4", 0, 10, "300000-one", Params(http_private=True, http_disk_bytes=299_999))
-    assert held(disk) == []
+    assert cached_sizes(disk) == []
 
 
 def test_no_encoding_is_asked_for() -> None:
@@ -219,7 +220,7 @@ def test_a_redirect_is_followed_and_takes_no_password_along() -> None:
         "example.com@127.0.0.1",
     ],
 )
-def test_52_a_loopback_address_is_not_asked_however_it_is_written(host: str) -> None:
+def test_a_loopback_address_is_refused_in_every_spelling(host: str) -> None:
     with serving({"/v.mp4": Page(DATA)}) as site:
         error = refusal(f"http://{host}:{site.url.rpartition(':')[2]}/v.mp4", Params(retry_s=0.0))
     assert error.code == "DENIED"
@@ -233,17 +234,17 @@ EMBEDDED = "fc00::1 ff02::1 fec0::1 ::ffff:10.0.0.1 ::10.0.0.1 64:ff9b::a9fe:a9f
 
 
 @pytest.mark.parametrize("address", (PRIVATE + EMBEDDED).split())
-def test_52_addresses_that_are_not_of_the_open_internet(address: str) -> None:
-    assert not public(address)
+def test_addresses_that_are_not_public(address: str) -> None:
+    assert not is_public(address)
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"])
-def test_addresses_of_the_open_internet(address: str) -> None:
-    assert public(address)
+def test_public_addresses(address: str) -> None:
+    assert is_public(address)
 
 
-def test_52_a_redirect_to_a_private_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_connection, "public", lambda address: address == "127.0.0.1")
+def test_a_redirect_to_a_private_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_connection, "is_public", lambda address: address == "127.0.0.1")
     with (
         serving({"/v.mp4": Page(DATA)}, host="127.0.0.2") as inner,
         serving({"/v.mp4": Page(redirect=f"{inner.url}/v.mp4")}) as outer,
@@ -252,10 +253,10 @@ def test_52_a_redirect_to_a_private_address_is_refused(monkeypatch: pytest.Monke
     assert (error.code, len(outer.asked), inner.connections) == ("DENIED", 1, 0)
 
 
-def test_52_a_name_that_leads_elsewhere_the_second_time_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_resolves_differently_the_second_time_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = ["127.0.0.1", "127.0.0.2"]
     real = socket.getaddrinfo
-    monkeypatch.setattr(http_connection, "public", lambda address: address == "127.0.0.1")
+    monkeypatch.setattr(http_connection, "is_public", lambda address: address == "127.0.0.1")
     monkeypatch.setattr(socket, "getaddrinfo", lambda host, port, **how: real(answers.pop(0), port, **how))
     with serving({"/v.mp4": Page(DATA, faults=["reset"])}) as site:
         error = refusal(site.url.replace("127.0.0.1", "rebind.test") + "/v.mp4", Params(retry_s=2.0))
@@ -265,7 +266,7 @@ def test_52_a_name_that_leads_elsewhere_the_second_time_is_refused(monkeypatch: 
 @pytest.mark.parametrize(
     "uri", ["http://", "http:///v.mp4", "http://host:99999/v.mp4", "http://[::1/v.mp4", "http://a b/v.mp4", "gopher://x/"]
 )
-def test_no_address_of_http_at_all(uri: str) -> None:
+def test_an_address_that_is_not_http_is_refused(uri: str) -> None:
     assert refusal(uri).code == "UNSUPPORTED"
 
 
@@ -278,7 +279,7 @@ def test_no_address_of_http_at_all(uri: str) -> None:
     ],
 )
 def test_a_request_has_everything_escaped_once(uri: str, path: str) -> None:
-    assert target(uri).path == path
+    assert parse_target(uri).path == path
 
 
 SECRETS = ("s3cret", "AKIA", "sign")
@@ -294,7 +295,7 @@ SECRETS = ("s3cret", "AKIA", "sign")
         Page(redirect="?sign=AKIA"),
     ],
 )
-def test_57_no_secret_of_an_address_is_in_what_is_said(page: Page) -> None:
+def test_no_error_shows_the_secrets_of_an_address(page: Page) -> None:
     with serving({"/v.mp4": page}) as site, pytest.raises(MediaError) as e:
         http_source.stat(f"http://me:s3cret@{site.url[7:]}/v.mp4?sign=AKIA", ONCE)
     said = [f"{error} {error.args}" for error in (e.value, e.value.__cause__, e.value.__context__) if error]
@@ -310,12 +311,12 @@ def test_57_no_secret_of_an_address_is_in_what_is_said(page: Page) -> None:
         ("/local/v.mp4?x", "/local/v.mp4?x"),
     ],
 )
-def test_57_an_address_can_be_shown_without_its_secrets(uri: str, shown: str) -> None:
+def test_an_address_can_be_shown_without_its_secrets(uri: str, shown: str) -> None:
     assert redacted(uri) == shown
 
 
 def certificate(folder: Path) -> Path:
-    """A certificate of 127.0.0.1 that nobody has signed, and its key, in a file."""
+    """A self-signed certificate of 127.0.0.1 and its key, in a file."""
     made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
     names = ["-addext", "subjectAltName=IP:127.0.0.1"]
     subprocess.run([*made, *names, "-keyout", folder / "key.pem", "-out", folder / "cert.pem"], check=True, capture_output=True)
@@ -323,7 +324,7 @@ def certificate(folder: Path) -> Path:
     return folder / "both.pem"
 
 
-def test_a_certificate_must_be_one_that_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_certificate_must_be_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     both = certificate(tmp_path)
     with serving({"/v.mp4": Page(DATA), "/down": Page(redirect="http://127.0.0.1/v.mp4")}, certificate=both) as site:
         error = refusal(f"{site.url}/v.mp4", HERE)
@@ -343,17 +344,17 @@ def test_the_disk_holds_the_files_used_last(disk: Path) -> None:
             assert http_source.fetch(f"{site.url}/{number}", 7, 9, "300000-one", params) == DATA[7:9]
             time.sleep(0.01)
     assert [path for path, _ in site.asked] == ["/0", "/1", "/2"]
-    assert held(disk) == [300_000, 300_000]
+    assert cached_sizes(disk) == [300_000, 300_000]
 
 
 def fetched(uri: str, folder: str) -> list[str]:
-    """In a process of its own: fetch a file that ends on disk, and what lies there then."""
+    """In a process of its own: fetch a file that goes to disk; the names of the files there."""
     tempfile.tempdir = folder
     http_source.fetch(uri, 0, 10, "300000-one", HERE)
     return [file.name for file in http_cache._folder(os.getpid()).iterdir() if not file.name.startswith(".")]
 
 
-def test_41_files_go_with_the_last_process_and_those_of_a_killed_one_with_the_next(disk: Path, tmp_path: Path) -> None:
+def test_the_last_process_deletes_the_cache_and_the_next_one_what_a_killed_process_left(disk: Path, tmp_path: Path) -> None:
     with serving({"/v.mp4": Page(DATA, ranges=False)}) as site:
         disk.mkdir(mode=0o700)
         (disk / "left.part").write_bytes(b"x")
@@ -364,7 +365,7 @@ def test_41_files_go_with_the_last_process_and_those_of_a_killed_one_with_the_ne
     whole = {name for names in shown for name in names if not name.endswith(".part")}  # both may have fetched it at once
     assert len(whole) == 1
     assert not any("left.part" in names for names in shown)
-    assert held(disk) == []
+    assert cached_sizes(disk) == []
 
 
 def test_a_video_on_the_web_is_ingested_by_its_ranges(tmp_path: Path) -> None:
@@ -383,7 +384,7 @@ def test_a_video_on_the_web_is_ingested_by_its_ranges(tmp_path: Path) -> None:
     ("page", "code"),
     [(Page(b""), "EMPTY"), (Page(b"", ranges=False), "EMPTY"), (Page(b"no video"), "UNSUPPORTED"), (Page(DATA), "UNSUPPORTED")],
 )
-def test_57_a_bad_video_on_the_web_is_a_row_whose_message_shows_no_address(page: Page, code: str) -> None:
+def test_a_bad_video_on_the_web_is_a_row_whose_message_shows_no_address(page: Page, code: str) -> None:
     with serving({"/v.mp4": page}) as site:
         uri = f"http://me:s3cret@{site.url[7:]}/v.mp4?sign=AKIA"
         env = Env("unused", "0" * 16, sources=HERE)
@@ -392,7 +393,7 @@ def test_57_a_bad_video_on_the_web_is_a_row_whose_message_shows_no_address(page:
     assert not any(secret in batch["failed_message"][0] for secret in SECRETS)
 
 
-def test_52_roots_hold_for_addresses_as_well() -> None:
+def test_roots_hold_for_addresses_as_well() -> None:
     with serving({"/a/v.mp4": Page(DATA), "/b/v.mp4": Page(DATA)}) as site:
         inside = Params(http_private=True, roots=(f"{site.url}/a",))
         assert access.checked_path(f"{site.url}/a/v.mp4", inside)
@@ -401,7 +402,7 @@ def test_52_roots_hold_for_addresses_as_well() -> None:
                 access.checked_path(outside, inside)
 
 
-def test_43_a_part_without_end_is_not_read_to_learn_the_size() -> None:
+def test_a_part_without_end_is_not_read_to_learn_the_size() -> None:
     page = Page(DATA, ranges=False, length=None, endless=True, status_of_all=206, headers={"Content-Range": "bytes 0-0/300000"})
     with serving({"/v.mp4": page}) as site:
         started = time.monotonic()

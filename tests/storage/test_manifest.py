@@ -1,4 +1,4 @@
-"""manifest: folders, globs, lists and videos name their files in a fixed order, or say why not."""
+"""manifest: folders, globs, lists and videos name their files in a fixed order, or are refused in one line."""
 
 from __future__ import annotations
 
@@ -14,18 +14,25 @@ import pytest
 from jobs.flow.manifest import address
 from udfs.runtime import sandbox
 from udfs.storage import manifest, omissions
-from udfs.storage.access import Params
-from udfs.storage.manifest import ManifestError
+from udfs.storage.manifest import Listing, ManifestError
+from udfs.storage.settings import Params
 
 
 def listing(name: str) -> list[str]:
     """What a manifest names."""
-    return manifest.listing(name, Params()).uris
+    return full_listing(name).uris
+
+
+def full_listing(name: str) -> Listing:
+    """What a manifest names, and what it leaves out."""
+    listing = manifest.examine(name, Params()).listing
+    assert listing is not None
+    return listing
 
 
 def kind(name: str) -> str:
     """What a manifest is."""
-    return manifest.kind(name, Params())
+    return manifest.examine(name, Params()).kind
 
 
 @pytest.fixture
@@ -48,7 +55,7 @@ def test_what_a_folder_holds_beside_videos_is_counted(folder: Path) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")
-    uris, left_out = manifest.listing(str(folder), Params())
+    uris, left_out = full_listing(str(folder))
     assert uris == [str(folder / name) for name in ("a/b/d.webm", "a/c.MKV", "b.mp4")]
     assert left_out == {"suffix": 3, "hidden": 2, "trash": 6}
     assert omissions.summary(3, left_out) == (
@@ -71,7 +78,7 @@ def test_linked_folders_are_entered_once_and_by_their_own_name_first(folder: Pat
     (folder / "a/up").symlink_to(folder)
     (tmp_path / "elsewhere/deep/loop").symlink_to(tmp_path / "elsewhere")
     (folder / "broken").symlink_to(tmp_path / "gone")
-    uris, left_out = manifest.listing(str(folder), Params())
+    uris, left_out = full_listing(str(folder))
     assert uris == [str(folder / name) for name in ("0/deep/x.mp4", "a/b/d.webm", "a/c.MKV", "b.mp4")]
     assert left_out == {"suffix": 3, "link": 4}
 
@@ -81,7 +88,7 @@ def test_a_link_to_a_file_that_is_listed_is_the_same_file(folder: Path, tmp_path
     for name, target in {"0.mp4": folder / "b.mp4", "y.mp4": tmp_path / "blob", "a/z.mp4": tmp_path / "blob"}.items():
         (folder / name).symlink_to(target)
     (folder / "gone.mp4").symlink_to(tmp_path / "gone")
-    uris, left_out = manifest.listing(str(folder), Params())
+    uris, left_out = full_listing(str(folder))
     assert uris == [str(folder / name) for name in ("a/b/d.webm", "a/c.MKV", "a/z.mp4", "b.mp4", "gone.mp4")]
     assert left_out["link"] == 2
 
@@ -96,7 +103,7 @@ def test_a_folder_that_cannot_be_read_costs_only_itself(folder: Path, monkeypatc
         return scan(path)
 
     monkeypatch.setattr(os, "scandir", failing)
-    uris, left_out = manifest.listing(str(folder), Params())
+    uris, left_out = full_listing(str(folder))
     assert (uris, left_out) == ([str(folder / "b.mp4")], {"suffix": 1, "unreadable": 1})
     with pytest.raises(ManifestError, match="Stale file handle"):
         listing(str(folder / "a"))
@@ -115,12 +122,12 @@ def test_a_folder_without_permission_is_counted() -> None:
 def left_out_for_anyone(path: str) -> dict[str, int]:
     """What a listing leaves out for a process that is not root."""
     os.setuid(65534)
-    return dict(manifest.listing(path, Params()).left_out)
+    return dict(full_listing(path).left_out)
 
 
 def test_a_glob_through_linked_folders_names_each_file_once(folder: Path) -> None:
     (folder / "loop").symlink_to(folder)
-    uris, left_out = manifest.listing(f"{folder}/**/*.webm", Params())
+    uris, left_out = full_listing(f"{folder}/**/*.webm")
     assert uris == [str(folder / "a/b/d.webm")]
     assert left_out["link"] > 0
 
@@ -142,24 +149,24 @@ def test_a_very_deep_folder_ends_no_listing(tmp_path: Path) -> None:
     finally:
         os.chdir(here)
     (tmp_path / "v.mp4").write_bytes(b"x")
-    uris, left_out = manifest.listing(str(tmp_path), Params())
+    uris, left_out = full_listing(str(tmp_path))
     assert (uris, left_out) == ([str(tmp_path / "v.mp4")], {"unreadable": 1})
 
 
 @pytest.mark.parametrize("name", ["list.json", "m.csv", "v.mp4"])
-def test_82_a_pipe_is_no_manifest(tmp_path: Path, name: str) -> None:
+def test_a_pipe_is_no_manifest(tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / name)
     with pytest.raises(ManifestError, match="a pipe or a device, not a regular file: write it to a file first"):
         listing(str(tmp_path / name))
 
 
-def test_82_an_empty_name_is_no_manifest() -> None:
+def test_an_empty_name_is_no_manifest() -> None:
     with pytest.raises(ManifestError, match="an empty name"):
         listing("")
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '[{"a":' * 50_000])
-def test_82_a_list_nested_without_end_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_list_nested_without_end_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "list.json").write_text(text)
     with pytest.raises(ManifestError, match="nested too deeply"):
         listing(str(tmp_path / "list.json"))
@@ -168,7 +175,7 @@ def test_82_a_list_nested_without_end_is_refused(tmp_path: Path, text: str) -> N
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_a_list_may_be_written_by_any_editor(tmp_path: Path, encoding: str) -> None:
     (tmp_path / "list.json").write_text(' ["/ä.mp4 ", "/x/../ä.mp4"]', encoding=encoding)
-    assert manifest.listing(str(tmp_path / "list.json"), Params()) == (["/ä.mp4"], {"duplicate": 1})
+    assert full_listing(str(tmp_path / "list.json")) == (["/ä.mp4"], {"duplicate": 1})
 
 
 def test_a_glob_names_what_matches(folder: Path) -> None:
@@ -201,7 +208,7 @@ def test_a_list_names_its_uris_once_in_its_order(tmp_path: Path) -> None:
         ("[]", "no video there"),
     ],
 )
-def test_48_a_broken_list_is_refused_in_one_line(tmp_path: Path, content: str, message: str) -> None:
+def test_a_broken_list_is_refused_in_one_line(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "list.json").write_text(content)
     with pytest.raises(ManifestError, match=message) as raised:
         listing(str(tmp_path / "list.json"))
@@ -209,7 +216,7 @@ def test_48_a_broken_list_is_refused_in_one_line(tmp_path: Path, content: str, m
 
 
 @pytest.mark.parametrize("name", ["gone", "gone/*.mp4", "empty", "notes.txt"])
-def test_48_a_manifest_of_nothing_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_manifest_of_nothing_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.txt").write_bytes(b"x")
     with pytest.raises(ManifestError, match=name.replace("*", r"\*")):

@@ -1,4 +1,4 @@
-"""store: a file takes its place complete or not at all, and what killed runs left is swept up, and no more."""
+"""media_store: a new file appears complete or not at all, and what killed runs left is deleted, but nothing else."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import pytest
 
 from tests.support.s3 import Proxy, Server
 from udfs.storage import media_store, s3
-from udfs.storage.access import Params
+from udfs.storage.settings import Params
 
-OLD_S = media_store.LEFT_S + 60
+OLD_S = media_store.LOCAL_LEFTOVER_S + 60
 
 
 def written(root: Path, content: bytes) -> Path:
     uri = media_store.media_uri(str(root), "clips", "abcd", "f" * 16, ".mp4")
     before = Path(uri).read_bytes() if Path(uri).exists() else None
-    with media_store.writing(uri, Params()) as path:
+    with media_store.write_to(uri, Params()) as path:
         assert path.endswith(".mp4")  # muxers choose the format by it
         Path(path).write_bytes(content)
         assert (Path(uri).read_bytes() if Path(uri).exists() else None) == before
@@ -31,7 +31,7 @@ def test_a_file_takes_its_place_at_the_end_and_may_be_read(tmp_path: Path) -> No
     path = written(tmp_path / "media", b"one")
     assert path == tmp_path / "media" / "clips" / "ab" / "abcd-ffffffff.mp4"
     assert (path.read_bytes(), path.stat().st_mode & 0o444) == (b"one", 0o444)
-    assert list((tmp_path / "media" / media_store.ASIDE).iterdir()) == []
+    assert list((tmp_path / "media" / media_store.UNFINISHED).iterdir()) == []
 
 
 def test_a_retry_takes_the_place_of_what_is_there(tmp_path: Path) -> None:
@@ -42,36 +42,36 @@ def test_a_retry_takes_the_place_of_what_is_there(tmp_path: Path) -> None:
 def test_a_mount_is_written_to_from_beginning_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is still being written, with steps back, lies elsewhere."""
     monkeypatch.setattr(media_store, "MOUNTS", (str(tmp_path),))
-    with media_store.aside(str(tmp_path / "media")) as folder:
+    with media_store.unfinished_folder(str(tmp_path / "media")) as folder:
         assert not Path(folder).is_relative_to(tmp_path)
     assert written(tmp_path / "media", b"one").read_bytes() == b"one"
-    assert list((tmp_path / "media" / media_store.ASIDE).iterdir()) == []
+    assert list((tmp_path / "media" / media_store.UNFINISHED).iterdir()) == []
 
 
-def test_on_the_way_to_a_store_nothing_lies_for_longer_than_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_local_leftover_of_an_upload_is_deleted_after_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    media_store._waiting_room.cache_clear()
-    room = Path(media_store._waiting_room())
+    media_store._upload_folder.cache_clear()
+    room = Path(media_store._upload_folder())
     for name, age_s in (("killed", OLD_S), ("busy", 60.0)):
         (room / name).mkdir()
         os.utime(room / name, times=(time.time() - age_s,) * 2)
-    media_store._waiting_room.cache_clear()
-    media_store._waiting_room()
+    media_store._upload_folder.cache_clear()
+    media_store._upload_folder()
     assert [path.name for path in room.iterdir()] == ["busy"]
     assert room.stat().st_mode & 0o77 == 0
-    media_store._waiting_room.cache_clear()
+    media_store._upload_folder.cache_clear()
 
 
-def test_a_folder_is_swept_of_what_is_not_finished(tmp_path: Path) -> None:
+def test_unfinished_files_of_a_folder_are_deleted(tmp_path: Path) -> None:
     for name in ("media/.writing/half.mp4", "media/clips/ab/whole.mp4", "tables/.landing/run/part", "tables/clips/part"):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_bytes(b"x")
-    media_store.sweep(str(tmp_path), "tables/.landing", Params())
+    media_store.remove_leftovers(str(tmp_path), "tables/.landing", Params())
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["part", "whole.mp4"]
     assert not (tmp_path / "tables" / ".landing").exists()
 
 
-def test_a_store_is_swept_of_what_is_old_and_not_finished(
+def test_old_unfinished_files_of_a_store_are_deleted(
     s3_server: Server, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "x").write_bytes(b"x")
@@ -82,10 +82,10 @@ def test_a_store_is_swept_of_what_is_old_and_not_finished(
     begun = {"Bucket": "swept", "Key": "out/media/clips/half.mp4"}
     upload = client.create_multipart_upload(**begun)["UploadId"]
     client.upload_part(**begun, UploadId=upload, PartNumber=1, Body=b"x")
-    media_store.sweep("s3://swept/out", "tables/.landing", proxy.params())  # all of it is of today
+    media_store.remove_leftovers("s3://swept/out", "tables/.landing", proxy.params())  # all of it is of today
     assert (len(keys(client)), unfinished(client)) == (4, 1)
-    monkeypatch.setattr(s3, "_age_s", lambda time: (datetime.now(UTC) - time).total_seconds() + media_store.OLD_S)
-    media_store.sweep("s3://swept/out", "tables/.landing", proxy.params())
+    monkeypatch.setattr(s3, "_age_s", lambda time: (datetime.now(UTC) - time).total_seconds() + media_store.STORE_LEFTOVER_S)
+    media_store.remove_leftovers("s3://swept/out", "tables/.landing", proxy.params())
     assert (keys(client), unfinished(client)) == (sorted(uri.removeprefix("s3://swept/") for uri in kept), 0)
 
 

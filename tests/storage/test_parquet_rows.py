@@ -1,4 +1,4 @@
-"""Parquet manifests read by pyarrow: which files of a folder count, and which folders are columns."""
+"""parquet_rows: which files of a folder count, which folders are columns, and which files are refused."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from udfs.storage import parquet_rows
-from udfs.storage.access import Params
+from udfs.storage.manifest import ManifestError
+from udfs.storage.settings import Params
 
 
 def test_hidden_files_and_folders_do_not_count_but_partitions_do(tmp_path: Path) -> None:
@@ -31,6 +33,16 @@ def test_only_partitions_below_the_manifest_are_columns(tmp_path: Path) -> None:
     uris = pa.RecordBatch.from_pydict({"file": [file]})
     assert _read([uris], str(top)) == [{"uri": "/v.mp4", "attributes": [("day", "a b"), ("size", "1")]}]
     assert _read([uris], file) == [{"uri": "/v.mp4", "attributes": [("size", "1")]}]
+
+
+def test_a_file_without_the_column_is_named(tmp_path: Path) -> None:
+    for name, column in (("a", "uri"), ("b", "URI"), ("c", "path")):
+        pq.write_table(pa.table({column: [f"/{name}.mp4"]}), tmp_path / f"{name}.parquet")
+    files = [str(tmp_path / f"{name}.parquet") for name in "abc"]
+    first = [pa.RecordBatch.from_pydict({"file": files[:2]})]
+    assert [row["uri"] for row in _read(first, str(tmp_path))] == ["/a.mp4", "/b.mp4"]
+    with pytest.raises(ManifestError, match=f"^{files[2]}: no column uri, but `path`: "):
+        _read([pa.RecordBatch.from_pydict({"file": files})], str(tmp_path))
 
 
 def _read(uris: list[pa.RecordBatch], top: str) -> list[dict[str, object]]:

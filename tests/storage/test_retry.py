@@ -1,4 +1,4 @@
-"""attempts: what is busy is asked again, for so long and at such a rate."""
+"""retry: a busy store is asked again for a limited time, and never faster than the rate of the host."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,20 +14,20 @@ from pathlib import Path
 import pytest
 
 from udfs.core.errors import MediaError
-from udfs.storage.access import Params
-from udfs.storage.retry import BURST_S, BusyError, await_turn, persist
+from udfs.storage.retry import BURST_S, BusyError, wait_for_turn, with_retries
+from udfs.storage.settings import Params
 
 IN_A_ROW = """
 import sys
 from pathlib import Path
-from udfs.storage.retry import await_turn
+from udfs.storage.retry import wait_for_turn
 for _ in range(75):
-    await_turn("s", 100, Path(sys.argv[1]))
+    wait_for_turn("s", 100, Path(sys.argv[1]))
 """
 
 
 def busy(times: int) -> Callable[[], str]:
-    """What answers after so many refusals."""
+    """An attempt that answers after that many refusals."""
     left = iter(range(times))
 
     def attempt() -> str:
@@ -37,20 +38,20 @@ def busy(times: int) -> Callable[[], str]:
     return attempt
 
 
-def test_what_is_busy_for_a_while_answers() -> None:
-    assert persist(busy(3), "test", Params(requests_per_s=0)) == "answer"
+def test_a_store_that_is_busy_for_a_while_answers() -> None:
+    assert with_retries(busy(3), "test", Params(requests_per_s=0)) == "answer"
 
 
-def test_it_is_given_up_in_time_and_the_last_refusal_is_told() -> None:
+def test_a_store_that_stays_busy_is_unreachable_in_time_with_its_last_error() -> None:
     started = time.monotonic()
     with pytest.raises(MediaError, match=r"UNREACHABLE: 503, at the last of \d+ tries"):
-        persist(busy(10**6), "test", Params(requests_per_s=0, retry_s=0.5))
+        with_retries(busy(10**6), "test", Params(requests_per_s=0, retry_s=0.5))
     assert time.monotonic() - started < 1
 
 
-def test_without_patience_there_is_one_try() -> None:
+def test_without_retry_s_there_is_one_try() -> None:
     with pytest.raises(MediaError, match="last of 1 tries"):
-        persist(busy(1), "test", Params(requests_per_s=0, retry_s=0))
+        with_retries(busy(1), "test", Params(requests_per_s=0, retry_s=0))
 
 
 def test_another_error_is_not_tried_again() -> None:
@@ -61,7 +62,7 @@ def test_another_error_is_not_tried_again() -> None:
         raise MediaError("NOT_FOUND", "gone")
 
     with pytest.raises(MediaError, match="NOT_FOUND"):
-        persist(attempt, "test", Params())
+        with_retries(attempt, "test", Params())
     assert len(tries) == 1
 
 
@@ -69,7 +70,7 @@ def test_waits_differ(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
     monkeypatch.setattr(time, "sleep", waits.append)
     for _ in range(20):
-        persist(busy(3), "test", Params(requests_per_s=0))
+        with_retries(busy(3), "test", Params(requests_per_s=0))
     first, third = waits[::3], waits[2::3]
     assert len(set(first)) == 20
     assert max(first) <= 0.2
@@ -77,8 +78,8 @@ def test_waits_differ(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_processes_share_one_rate(tmp_path: Path) -> None:
-    """150 requests of two processes at 100 a second: the first 100 at once, the others in half a second."""
-    await_turn("s", 100, tmp_path)
+    """150 requests of two processes at 100 per second: 100 at once, the others in half a second."""
+    wait_for_turn("s", 100, tmp_path)
     started = time.monotonic()
     both = [subprocess.Popen([sys.executable, "-c", IN_A_ROW, str(tmp_path)]) for _ in range(2)]
     assert [process.wait() for process in both] == [0, 0]
@@ -87,31 +88,34 @@ def test_processes_share_one_rate(tmp_path: Path) -> None:
 
 def test_a_pause_earns_no_more_than_one_burst(tmp_path: Path) -> None:
     (folder := tmp_path / "turns").mkdir()
-    await_turn("s", 50, folder)
+    wait_for_turn("s", 50, folder)
     (file,) = folder.iterdir()
     file.write_bytes(struct.pack("d", time.monotonic() - 1000))
     started = time.monotonic()
     for _ in range(60):
-        await_turn("s", 50, folder)
+        wait_for_turn("s", 50, folder)
     assert time.monotonic() - started == pytest.approx(60 / 50 - BURST_S, abs=0.15)
 
 
 def test_stores_do_not_wait_for_each_other(tmp_path: Path) -> None:
-    await_turn("one", 0.01, tmp_path)
+    wait_for_turn("one", 0.01, tmp_path)
     started = time.monotonic()
-    await_turn("other", 100, tmp_path)
+    wait_for_turn("other", 100, tmp_path)
     assert time.monotonic() - started < 1
 
 
 @pytest.mark.parametrize("left", [b"", b"junk", struct.pack("d", 1e12)])
-def test_a_clock_of_another_boot_stops_nobody(tmp_path: Path, left: bytes) -> None:
-    await_turn("s", 100, tmp_path)
+def test_a_time_from_before_a_reboot_is_ignored(tmp_path: Path, left: bytes) -> None:
+    wait_for_turn("s", 100, tmp_path)
     next(tmp_path.iterdir()).write_bytes(left)
     started = time.monotonic()
-    await_turn("s", 100, tmp_path)
+    wait_for_turn("s", 100, tmp_path)
     assert time.monotonic() - started < 1
 
 
-def test_the_folder_is_its_owners(tmp_path: Path) -> None:
-    await_turn("s", 100, tmp_path / "turns")
-    assert os.stat(tmp_path / "turns").st_mode & 0o77 == 0
+def test_turns_are_kept_in_a_folder_of_this_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    wait_for_turn("s", 100)
+    (folder,) = tmp_path.iterdir()
+    assert (folder.name, folder.stat().st_mode & 0o77) == (f"reelmill-turns-{os.getuid()}", 0)
+    assert len(list(folder.iterdir())) == 1

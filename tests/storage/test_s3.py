@@ -1,4 +1,4 @@
-"""s3: objects of a real server are read by ranges, as they were, whatever becomes of single requests."""
+"""s3: objects of a real server are read and written completely, also when single requests fail."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from udfs.core.limits import Limits
 from udfs.frames import extract, window_frames
 from udfs.runtime.context import Env, Row
 from udfs.storage import access, media_store, remote_file, s3
-from udfs.storage.access import Params
+from udfs.storage.settings import Params
 from udfs.video import container, decode
 
 NAMES = ["mojibake Ã©.mp4", "emoji 😀.mp4", "a%20b.mp4", "what?.mp4", "#1 a+b.mp4"]
@@ -28,7 +28,7 @@ STEADY = {"x264-params": "nal-hrd=cbr:bitrate=8000:vbv-maxrate=8000:vbv-bufsize=
 
 
 @pytest.fixture(autouse=True)
-def _nothing_held() -> Iterator[None]:
+def _empty_cache() -> Iterator[None]:
     remote_file._blocks.clear()
     yield
     remote_file._blocks.clear()
@@ -36,7 +36,7 @@ def _nothing_held() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def uri(s3_server: Server, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A megabyte of chance."""
+    """A megabyte of random bytes."""
     path = tmp_path_factory.mktemp("bits") / "bits.bin"
     path.write_bytes(BITS)
     return s3_server.put("s3://things/bits.bin", path)
@@ -44,7 +44,7 @@ def uri(s3_server: Server, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def ten_s(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """300 numbered frames and their hum, 10 MB."""
+    """300 numbered frames with sound, 10 MB."""
     path = tmp_path_factory.mktemp("ten") / "ten.mp4"
     return write_numbered(path, 300, audio="aac", gop=30, options=STEADY)
 
@@ -60,7 +60,7 @@ def test_a_range_is_those_bytes(proxy: Proxy, uri: str) -> None:
 
 @pytest.mark.parametrize("name", [*NAMES, "../up.mp4", "a//b.mp4"])
 def test_a_key_is_taken_as_it_is_written(name: str) -> None:
-    assert s3.place(f"s3://bucket/{name}") == ("bucket", name)
+    assert s3.bucket_and_key(f"s3://bucket/{name}") == ("bucket", name)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -121,18 +121,18 @@ def test_an_object_that_is_replaced_is_changed(s3_server: Server, proxy: Proxy, 
     s3_server.put(uri, tmp_path / "a")
     with pytest.raises(MediaError, match="CHANGED"):
         access.unchanged_path(uri, access.version(path), proxy.params())
-    with pytest.raises(MediaError, match="CHANGED"), remote_file.opened(path) as f:
+    with pytest.raises(MediaError, match="CHANGED"), remote_file.open_path(path) as f:
         f.read()
 
 
-def test_keys_that_are_wrong_stop_the_run(proxy: Proxy, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_credentials_stop_the_run(proxy: Proxy, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(StoreError, match="SignatureDoesNotMatch") as e:
         s3.stat(uri, proxy.params(timeout_s=6))  # settings of its own: a client is kept
     assert "wrong" not in str(e.value)
 
 
-def test_who_may_not_read_is_denied(proxy: Proxy, uri: str) -> None:
+def test_without_permission_to_read_it_is_denied(proxy: Proxy, uri: str) -> None:
     with pytest.raises(MediaError, match="DENIED: the store says AccessDenied"):
         s3.stat(uri, proxy.params(s3_anonymous=True))
 
@@ -141,7 +141,7 @@ FAR = Params(s3_endpoint="http://127.0.0.1:9", s3_region="us-east-1", s3_anonymo
 
 
 def answering(status: int, code: str) -> Callable[[Any], Any]:
-    """A request to which a store says no."""
+    """A request that a store refuses."""
 
     def attempt(client: Any) -> Any:
         raise ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, "GetObject")
@@ -165,15 +165,15 @@ def answering(status: int, code: str) -> Callable[[Any], Any]:
         (599, "", "UNREACHABLE"),
     ],
 )
-def test_73_what_a_store_says_of_one_object_is_its_failure(status: int, code: str, told: str) -> None:
+def test_an_error_of_one_object_is_its_failure(status: int, code: str, told: str) -> None:
     with pytest.raises(MediaError, match=told):
-        s3.asked(answering(status, code), "bucket", FAR)
+        s3.request(answering(status, code), "bucket", FAR)
 
 
 @pytest.mark.parametrize("code", ["ExpiredToken", "InvalidAccessKeyId", "RequestTimeTooSkewed"])
-def test_73_what_it_says_of_the_keys_stops_the_run(code: str) -> None:
+def test_an_error_of_the_credentials_stops_the_run(code: str) -> None:
     with pytest.raises(StoreError, match=f"s3://bucket: the store says {code}"):
-        s3.asked(answering(400, code), "bucket", FAR)
+        s3.request(answering(400, code), "bucket", FAR)
 
 
 @pytest.mark.parametrize(
@@ -186,12 +186,12 @@ def test_73_what_it_says_of_the_keys_stops_the_run(code: str) -> None:
         f"s3://{'b' * 300}/k",
     ],
 )
-def test_73_a_name_that_no_object_can_have_is_not_found(uri: str) -> None:
+def test_a_name_that_no_object_can_have_is_not_found(uri: str) -> None:
     with pytest.raises(MediaError, match="NOT_FOUND"):
         access.checked_path(uri, FAR)
 
 
-def test_no_keys_at_all_stop_the_run(proxy: Proxy, uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_credentials_stop_the_run(proxy: Proxy, uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in KEYS:
         monkeypatch.delenv(name)
     for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
@@ -244,7 +244,7 @@ def test_the_facts_of_an_object_are_those_of_the_file(s3_server: Server, proxy: 
 
 
 def span(second: int) -> Row:
-    """Two seconds of a video of 30 frames a second."""
+    """Two seconds of a video with 30 frames per second."""
     first = 30 * second
     return {"clip_id": f"c{second}", "start_s": second, "end_s": second + 2.0, "start_frame": first, "end_frame": first + 60}
 
@@ -264,16 +264,16 @@ def test_clips_cut_from_and_to_a_store_are_those_of_a_folder(
     there, here = made
     assert [{**row, "uri": ""} for row in there] == [{**row, "uri": ""} for row in here]
     assert [row["uri"] for row in there] == [f"s3://things/out/media/clips/c{k}/c{k}-ffffffff.mp4" for k in (1, 4)]
-    with remote_file.opened(access.own_path(there[0]["uri"], proxy.params())) as f, open(here[0]["uri"], "rb") as local:
+    with remote_file.open_path(access.own_path(there[0]["uri"], proxy.params())) as f, open(here[0]["uri"], "rb") as local:
         assert f.read() == local.read()
 
 
 def upload(proxy: Proxy, data: bytes, name: str = "file.bin", **settings: Any) -> bytes:
-    """What lies in the store after a file has been written there."""
+    """The object in the store after a file has been uploaded."""
     uri = f"s3://things/up/{name}"
-    with media_store.writing(uri, proxy.params(**settings)) as path:
+    with media_store.write_to(uri, proxy.params(**settings)) as path:
         Path(path).write_bytes(data)
-    with remote_file.opened(access.own_path(uri, proxy.params())) as f:
+    with remote_file.open_path(access.own_path(uri, proxy.params())) as f:
         return f.read()
 
 
@@ -293,7 +293,7 @@ def test_a_fault_of_one_put_is_not_seen(s3_server: Server, proxy: Proxy, fault: 
 
 @pytest.fixture
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3, "PART", 5 << 20)
+    monkeypatch.setattr(s3, "PART_BYTES", 5 << 20)
 
 
 @pytest.mark.s3
@@ -321,7 +321,7 @@ def test_parts_that_do_not_arrive_leave_nothing(s3_server: Server, proxy: Proxy)
 
 
 def unfinished(proxy: Proxy) -> int:
-    """Uploads that were begun and neither completed nor aborted."""
+    """How many uploads have begun and are neither completed nor aborted."""
     return len(s3.client(proxy.params()).list_multipart_uploads(Bucket="things").get("Uploads", []))
 
 
@@ -329,7 +329,7 @@ def test_a_write_that_breaks_off_leaves_nothing(proxy: Proxy) -> None:
     left = []
 
     def write_half() -> None:
-        with media_store.writing("s3://things/up/none.bin", proxy.params()) as path:
+        with media_store.write_to("s3://things/up/none.bin", proxy.params()) as path:
             Path(path).write_bytes(b"half")
             left.append(Path(path))
             raise KeyError
@@ -342,7 +342,7 @@ def test_a_write_that_breaks_off_leaves_nothing(proxy: Proxy) -> None:
 
 def test_a_bucket_that_takes_nothing_stops_the_run(proxy: Proxy, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"x")
-    with pytest.raises(StoreError, match="s3://nowhere does not take what is written"):
+    with pytest.raises(StoreError, match="s3://nowhere cannot be written to"):
         s3.put("s3://nowhere/a.bin", str(tmp_path / "a"), proxy.params())
 
 

@@ -1,4 +1,4 @@
-"""prefix: what a real S3 server lists is what can be read there; manifests on S3 and the web, or why they are none."""
+"""s3_listing: videos below a prefix of a real S3 server, and manifests on S3 and web servers."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from tests.support.outputs import table
 from tests.support.webs import Page, serving
 from udfs import ingest
 from udfs.storage import manifest, s3, s3_listing
-from udfs.storage.access import Params, absolute
 from udfs.storage.manifest import ManifestError
 from udfs.storage.s3_listing import Part
+from udfs.storage.settings import Params
+from udfs.storage.uris import absolute_uri
 
 NAMES = ["a b.mp4", "100%.mp4", "50%20+1.mp4", "über-電影.MKV", "a&b=c?d#e.webm", "deep/er/x.mov", "quote'\"<>.mp4"]
 
@@ -49,7 +50,14 @@ def found(uri: str, params: Params) -> dict[str, str]:
     return dict(zip(whole["uri"], whole["source_version"], strict=True))
 
 
-def touched(server: servers.Server, bucket: str, folders: list[str], each: int) -> None:
+def named(uri: str, params: Params) -> list[str]:
+    """The URIs that a manifest lists."""
+    listing = manifest.examine(uri, params).listing
+    assert listing is not None
+    return listing.uris
+
+
+def put_empty(server: servers.Server, bucket: str, folders: list[str], each: int) -> None:
     """Empty objects, put where the server keeps them."""
     for folder in folders:
         at = server.bucket(bucket) / folder
@@ -59,7 +67,7 @@ def touched(server: servers.Server, bucket: str, folders: list[str], each: int) 
 
 
 @pytest.mark.parametrize("ending", ["", "/"])
-def test_27_every_name_is_listed_as_it_can_be_asked_for(odd: str, ending: str, proxy: servers.Proxy) -> None:
+def test_every_listed_name_can_be_read(odd: str, ending: str, proxy: servers.Proxy) -> None:
     listed = found(odd + ending, proxy.params())
     assert sorted(listed) == sorted(f"s3://odd/in/{name}" for name in NAMES)
     assert proxy.methods["HEAD"] == 0
@@ -71,7 +79,7 @@ def test_a_whole_bucket_is_a_prefix(odd: str, proxy: servers.Proxy) -> None:
 
 
 def test_folders_are_listed_apart(s3_server: servers.Server, proxy: servers.Proxy) -> None:
-    touched(s3_server, "apart", ["v", "v/x", "v/y/z"], 3)
+    put_empty(s3_server, "apart", ["v", "v/x", "v/y/z"], 3)
     whole = Part("apart", "v/", top=2)
     assert s3_listing.parts("s3://apart/v", proxy.params()) == [
         whole._replace(flat=True),
@@ -83,7 +91,7 @@ def test_folders_are_listed_apart(s3_server: servers.Server, proxy: servers.Prox
 
 
 def test_hidden_and_trash_folders_are_counted_below_the_prefix(s3_server: servers.Server, proxy: servers.Proxy) -> None:
-    touched(s3_server, "trash", [".v", ".v/.Trash-0", ".v/x/@eaDir", ".v/y/.git", ".v/y"], 2)
+    put_empty(s3_server, "trash", [".v", ".v/.Trash-0", ".v/x/@eaDir", ".v/y/.git", ".v/y"], 2)
     (s3_server.bucket("trash") / ".v/y/._a.mp4").touch()
     (s3_server.bucket("trash") / ".v/y/notes.txt").touch()
     pages = pd.concat(
@@ -97,10 +105,10 @@ def test_hidden_and_trash_folders_are_counted_below_the_prefix(s3_server: server
 
 
 @pytest.mark.parametrize("fault", ["slow", "lost", "unanswered", "torn"])
-def test_43_a_page_that_does_not_come_is_asked_for_again(
+def test_a_page_that_does_not_come_is_asked_for_again(
     s3_server: servers.Server, proxy: servers.Proxy, fault: servers.Fault
 ) -> None:
-    touched(s3_server, "pages", ["v"], 1200)
+    put_empty(s3_server, "pages", ["v"], 1200)
     proxy.planned = [None, None, None, fault]  # two pages to see whether there are folders, then those of the listing
     assert len(found("s3://pages/v/", proxy.params())) == 1200
     assert proxy.faults[fault] == 1
@@ -117,13 +125,13 @@ def test_43_a_page_that_does_not_come_is_asked_for_again(
         ("s3://odd/in/notes.txt", "s3://odd/in/notes.txt: no video there"),
     ],
 )
-def test_48_what_is_not_there_is_said_in_one_line(odd: str, proxy: servers.Proxy, uri: str, said: str) -> None:
+def test_a_manifest_that_is_not_there_is_refused_in_one_line(odd: str, proxy: servers.Proxy, uri: str, said: str) -> None:
     with pytest.raises(UsageError, match=f"^--manifest {said}") as e:
         check(uri, proxy.params())
     assert "\n" not in str(e.value)
 
 
-def test_44_who_may_not_read_is_told_so_once(odd: str, proxy: servers.Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_permission_is_one_line(odd: str, proxy: servers.Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
     s3.client.cache_clear()
     with pytest.raises(UsageError, match=r"--manifest .*SignatureDoesNotMatch"):
@@ -146,17 +154,42 @@ def test_a_list_may_lie_on_s3_and_name_what_lies_anywhere(
     ]
     (tmp_path / "list.json").write_text("\ufeff" + json.dumps(uris))
     at = s3_server.put("s3://lists/day/list.json", tmp_path / "list.json")
-    listed, left_out = manifest.listing(at, proxy.params())
+    listing = manifest.examine(at, proxy.params()).listing
+    assert listing is not None
+    listed, left_out = listing
     assert left_out == {"duplicate": 1}
     assert listed == [*uris[:3], "/dbfs/v.mp4", "s3://lists/day/beside.mp4", "s3://lists/day/sub/a b%.mp4"]
+
+
+@pytest.mark.parametrize(("num_uris", "num_gets"), [(3, 1), (20_000, 2)])
+def test_a_list_on_s3_costs_its_size_its_head_and_what_the_head_has_not(
+    s3_server: servers.Server, proxy: servers.Proxy, tmp_path: Path, num_uris: int, num_gets: int
+) -> None:
+    (tmp_path / "list.json").write_text(json.dumps([f"s3://b-1/{number:09}.mp4" for number in range(num_uris)]))
+    at = s3_server.put(f"s3://lists/{num_uris}.json", tmp_path / "list.json")
+    assert len(named(at, proxy.params())) == num_uris
+    assert proxy.methods == Counter(HEAD=1, GET=num_gets)
+
+
+@pytest.mark.spark
+def test_a_run_reads_a_list_on_s3_once(
+    s3_server: servers.Server, spark: SparkSession, proxy: servers.Proxy, tmp_path: Path
+) -> None:
+    film = write_numbered(tmp_path / "v.mp4", 30, 30, (160, 120))
+    (tmp_path / "list.json").write_text(json.dumps([str(film)]))
+    at = s3_server.put("s3://lists/once/list.json", tmp_path / "list.json")
+    sets = [f"--set=sources.{key}={value}" for key, value in (("s3_endpoint", proxy.url), ("s3_region", "us-east-1"))]
+    assert cli.main(["ingest", "--manifest", at, "--output", str(tmp_path / "output"), *sets]) == 0
+    assert [row["uri"] for row in table(tmp_path / "output", "videos")] == [str(film)]
+    assert (proxy.methods, proxy.requests) == (Counter(HEAD=1, GET=1), Counter({"lists/once/list.json": 2}))
 
 
 def test_a_list_on_the_web_names_what_lies_beside_it() -> None:
     page = Page(json.dumps(["a.mp4", "s3://b-1/v.mp4"]).encode(), ranges=False)
     with serving({"/x/list.json": page, "/x/v.mp4": Page(b"v")}) as site:
         here = Params(http_private=True, retry_s=0.0)
-        assert manifest.listing(f"{site.url}/x/list.json?sig=1", here).uris == [f"{site.url}/x/a.mp4", "s3://b-1/v.mp4"]
-        assert manifest.listing(f"{site.url}/x/v.mp4?sig=1", here).uris == [f"{site.url}/x/v.mp4?sig=1"]
+        assert named(f"{site.url}/x/list.json?sig=1", here) == [f"{site.url}/x/a.mp4", "s3://b-1/v.mp4"]
+        assert named(f"{site.url}/x/v.mp4?sig=1", here) == [f"{site.url}/x/v.mp4?sig=1"]
 
 
 @pytest.mark.parametrize(
@@ -169,7 +202,7 @@ def test_a_list_on_the_web_names_what_lies_beside_it() -> None:
         ("/page.html", "neither a video nor a manifest"),
     ],
 )
-def test_57_a_bad_list_on_the_web_is_refused_without_its_secrets(path: str, said: str) -> None:
+def test_a_bad_list_on_the_web_is_refused_without_its_secrets(path: str, said: str) -> None:
     pages = {"/bad.json": b"[", "/none.json": b"[]", "/table.parquet": b"PAR1", "/page.html": b"<html>"}
     with serving({name: Page(data) for name, data in pages.items()}) as site, pytest.raises(UsageError, match=said) as e:
         check(f"http://me:s3cret@{site.url[7:]}{path}?sig=AKIA", Params(http_private=True, retry_s=0.0))
@@ -179,8 +212,8 @@ def test_57_a_bad_list_on_the_web_is_refused_without_its_secrets(path: str, said
 
 
 def test_a_loopback_manifest_is_refused_by_default() -> None:
-    with serving({"/list.json": Page(b"[]")}) as site, pytest.raises(ManifestError, match="no public address"):
-        manifest.kind(f"{site.url}/list.json", Params(retry_s=0.0))
+    with serving({"/list.json": Page(b"[]")}) as site, pytest.raises(ManifestError, match="has no public address"):
+        manifest.examine(f"{site.url}/list.json", Params(retry_s=0.0))
 
 
 @pytest.mark.parametrize(
@@ -193,7 +226,7 @@ def test_a_loopback_manifest_is_refused_by_default() -> None:
     ],
 )
 def test_relative_means_from_the_list(uri: str, folder: str, meant: str) -> None:
-    assert absolute(uri, folder) == meant
+    assert absolute_uri(uri, folder) == meant
 
 
 @pytest.mark.spark
@@ -224,7 +257,7 @@ def test_since_goes_by_what_the_store_says(
 
 
 @pytest.mark.spark
-def test_46_a_night_on_known_objects_costs_their_listing(
+def test_a_run_on_known_objects_costs_their_listing(
     s3_server: servers.Server, spark: SparkSession, proxy: servers.Proxy, tmp_path: Path
 ) -> None:
     film = write_numbered(tmp_path / "v.mp4", 30, 30, (160, 120))
@@ -237,8 +270,8 @@ def test_46_a_night_on_known_objects_costs_their_listing(
     assert dict(videos.itertuples(index=False)) == found("s3://nights/in/", proxy.params())
     proxy.forget()
     assert cli.main(night) == 0
-    # Before Spark, when the work is dealt, and by a task: whether it is a table, which folders it has, and what lies there.
-    assert (proxy.methods, proxy.requests) == (Counter(GET=7), Counter(nights=7))
+    # Whether it is a table, which folders it has, whether any video lies there; and by a task, what lies there.
+    assert (proxy.methods, proxy.requests) == (Counter(GET=4), Counter(nights=4))
 
 
 @pytest.mark.spark
@@ -269,7 +302,7 @@ def test_spark_gets_lines_from_the_web(spark: SparkSession, name: str, text: str
         ("m.csv", "path\n/a\n", "no column uri, but `path`: name it uri, or set manifest.uri_column"),
     ],
 )
-def test_48_bad_lines_on_the_web_are_refused(spark: SparkSession, name: str, text: str, said: str) -> None:
+def test_bad_lines_on_the_web_are_refused(spark: SparkSession, name: str, text: str, said: str) -> None:
     with serving({f"/{name}": Page(text.encode())}) as site, pytest.raises(UsageError, match=said) as e:
         read(spark, f"{site.url}/{name}?sig=AKIA", Params(http_private=True))
     assert "AKIA" not in str(e.value)

@@ -1,4 +1,4 @@
-"""tabletext: encodings and delimiters of CSV files as spreadsheets and other systems write them."""
+"""table_text: encodings and delimiters of CSV files as spreadsheets and other systems write them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from udfs.storage import table_text
         ("", ","),
     ],
 )
-def test_the_sign_that_sets_the_column_apart(head: str, sign: str) -> None:
+def test_the_delimiter_with_which_the_column_is_there(head: str, sign: str) -> None:
     assert table_text.delimiter(head, "uri") == sign
 
 
@@ -41,13 +41,13 @@ def test_a_column_is_found_but_for_blanks_and_capitals(names: list[str], found: 
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        ("uri\n/caf\u00e9.mp4\n".encode("latin-1"), "byte 0xe9 near byte 8 is no UTF-8: save it as UTF-8"),
+        ("uri\n/caf\u00e9.mp4\n".encode("latin-1"), "byte 0xe9 near byte 8 is not UTF-8: save it as UTF-8"),
         ("uri\n".encode("utf-16-le"), "UTF-16 without a byte order mark"),
         (b"PK\x03\x04", "a spreadsheet or an archive"),
-        (b"\xff\xfeu", "is no UTF-16"),
+        (b"\xff\xfeu", "is not UTF-16"),
     ],
 )
-def test_what_is_no_text_is_said_in_one_line(data: bytes, said: str) -> None:
+def test_bytes_that_are_not_text_are_refused_in_one_line(data: bytes, said: str) -> None:
     with pytest.raises(ValueError, match=said) as e:
         table_text.decode(data)
     assert "\n" not in str(e.value)
@@ -63,6 +63,6 @@ def test_a_long_text_is_checked_to_its_end() -> None:
     ("line", "is_deep"),
     [(b'{"a":' * 101 + b"1", True), (b"[" * 101, True), (b'{"a": 1}' * 500, False), (b'{"a": "' + b"{" * 500 + b'\\""}', False)],
 )
-def test_82_a_line_nested_too_deeply_for_spark_is_refused(line: bytes, is_deep: bool) -> None:
+def test_a_line_nested_too_deeply_for_spark_is_refused(line: bytes, is_deep: bool) -> None:
     with pytest.raises(ValueError, match="line 2 is nested more than 100 deep") if is_deep else nullcontext():
         table_text.check_depth([b"{}\n", line])

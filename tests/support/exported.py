@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from udfs.exports.shards import CLIP, PART, Part
 from udfs.runtime.context import Row
-from udfs.storage import access
+from udfs.storage.settings import Params as Sources
 
 
 def media(path: Path, content: bytes) -> Row:
@@ -35,7 +35,7 @@ def batches(rows: list[Row], size: int = 100, part: str = "00000") -> Iterator[p
 
 def part(to: Path, name: str = "00000") -> Part:
     """A part to write."""
-    return Part(name, str(to), access.Params())
+    return Part(name, str(to), Sources())
 
 
 def files(to: Path) -> dict[str, str]:

@@ -22,7 +22,7 @@ from typing import Any, Literal, get_args
 from urllib.parse import unquote, urlsplit
 
 import udfs.storage.s3
-from udfs.storage.access import Params
+from udfs.storage.settings import Params
 
 JAR = "org/gaul/s3proxy/4.1.0/s3proxy-4.1.0-jar-with-dependencies.jar"
 SHA256 = "a4d025969aaf796616ed4b1e2491d87d455ce84bb28cb9db086b2e6aaa68b48d"
@@ -50,8 +50,8 @@ class Server:
 
     def put(self, uri: str, path: Path) -> str:
         """Upload a file to a bucket, which is made if need be; gives the uri back."""
-        self.bucket(udfs.s3.place(uri)[0])
-        udfs.s3.put(uri, str(path), Params(s3_endpoint=self.url, s3_region="us-east-1"))
+        self.bucket(udfs.storage.s3.bucket_and_key(uri)[0])
+        udfs.storage.s3.put(uri, str(path), Params(s3_endpoint=self.url, s3_region="us-east-1"))
         return uri
 
 

@@ -1,4 +1,4 @@
-"""Unexpected exceptions: a failure with the code BUG per input; if most of many videos raise the same one, the run stops."""
+"""Turn an unexpected exception into a BUG failure of its input, or stop the run if most videos raise the same one."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ log = logging.getLogger("reelmill")
 
 FRAMES = 3  # of the traceback that a failure's message names
 MAX_TEXT = 300  # characters of the exception's own text in it
-# Twenty videos are too many for chance, and cost minutes where a run of millions would cost hours. Videos are counted and not
-# clips: all clips of one film may raise the same exception, and one film must not end a run.
+# Twenty videos are too many for chance, and cost minutes where a run of millions costs hours. Videos are counted and not clips,
+# because all clips of one film may raise the same exception, and one film must not end a run.
 MANY_VIDEOS = 20
 MOST = 0.5  # of the last videos that this process has worked on
-LAST_VIDEOS = 2 * MANY_VIDEOS  # so that a bug that begins late in a run is as loud as one at its start
+LAST_VIDEOS = 2 * MANY_VIDEOS  # so that a bug that begins late in a run stops it as well
 PLACE_NOTE = "raised at "  # begins the note on an exception of the decoding process that says where it was raised
 # Errors of the machine or of the output: every other input would meet them too.
 MACHINE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE}
@@ -90,5 +90,5 @@ class Watch:
 
 @cache
 def watch(work: str) -> Watch:
-    """The Watch over one kind of work, named `work`, which this process keeps from task to task."""
+    """The Watch of this process over one kind of work, kept from task to task."""
     return Watch()

@@ -1,4 +1,4 @@
-"""cost: seconds of cores and GPUs -> dollars, or None where no price is known."""
+"""Compute what a stage costs in dollars from its seconds of CPU cores and GPUs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ Price = Annotated[float, Field(ge=0, le=10_000, allow_inf_nan=False)]
 class Params:
     """[cost]"""
 
-    cpu_core_hour: Annotated[Price, Field(description="$ of a core and hour; 0: unknown, and no cost is told")] = 0.0
-    gpu_hour: Annotated[Price, Field(description="$ of a GPU and hour; 0: unknown, and none is told of what used one")] = 0.0
+    cpu_core_hour: Annotated[Price, Field(description="dollars per CPU core and hour; 0: unknown, no cost is computed")] = 0.0
+    gpu_hour: Annotated[Price, Field(description="dollars per GPU and hour; 0: unknown, no cost for stages on GPUs")] = 0.0
 
 
 def usd(params: Params, cpu_s: float | None, gpu_s: float | None, gpus: float) -> float | None:
-    """What the seconds of a stage cost; `gpus` is the share of a GPU that its tasks took, 0 where all ran on cores."""
+    """Dollars for the seconds of a stage, None where a price or a number of seconds is not known.
+
+    `gpus` is the share of a GPU that each task takes, 0 if the stage ran on cores.
+    """
     if cpu_s is None or (gpus and gpu_s is None):
         return None
     on_gpu_s = (gpu_s or 0.0) * gpus

@@ -1,4 +1,4 @@
-"""Errors: MediaError is of one input and becomes a row of `failures`; RunError is of the run and stops it."""
+"""Errors: a MediaError concerns one input and becomes a row of `failures`; a RunError concerns the run and stops it."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from typing import Literal, get_args
 
 Code = Literal[
     "EMPTY",  # no bytes
-    "UNSUPPORTED",  # not a video container or codec that we accept
+    "UNSUPPORTED",  # not a video container or codec that is accepted
     "CORRUPT",  # a video whose data cannot be decoded
     "PARTIAL",  # decodes, but not to its end
     "NO_VIDEO",  # no video stream (audio only, cover art only)
-    "TOO_SHORT",  # gives no clip with these settings
+    "TOO_SHORT",  # no clip fits into it with these settings
     "TOO_LARGE",  # over a limit on pixels, frames, seconds or bytes
-    "TIMEOUT",  # the decoder did not come back in time
-    "CRASH",  # the decoder's process died
-    "OOM",  # the decoder's process hit its memory limit, or one input is more than the GPU holds
-    "NOT_FOUND",  # no such file, or one that may not be read
+    "TIMEOUT",  # the decoder made no progress, or took too long in all
+    "CRASH",  # the decoding process died
+    "OOM",  # the decoding process reached its memory limit, or one input does not fit into the GPU's memory
+    "NOT_FOUND",  # no such file, or no permission to read it
     "DENIED",  # outside the allowed roots, protocols or formats
-    "UNREACHABLE",  # its store did not answer in full, however often it was asked; the next run tries again
-    "CHANGED",  # the file is not the one that was ingested
-    "BAD_OUTPUT",  # a model's answer that cannot be used: NaN, a wrong shape, an empty text
+    "UNREACHABLE",  # its store did not answer in full after all retries; the next run tries again
+    "CHANGED",  # the file has changed since it was ingested
+    "BAD_OUTPUT",  # a model returned something unusable: NaN, a wrong shape, an empty text
     "BUG",  # an unexpected exception; the message has its type and place
 ]
 CODES: tuple[str, ...] = get_args(Code)
-# Not the input's fault, so the next run tries it again: a store that was down, a file that was being written, or a bug. A BUG is
-# retried by every run and not only by another version of the code, because a checkout does not know its version.
+# Not the input's fault, so the next run tries again: a store was down, a file was being written, or the code has a bug. Every run
+# retries a BUG, and not only a newer version of the code, because a checkout does not know its version.
 PASSING: tuple[Code, ...] = ("UNREACHABLE", "CHANGED", "BUG")
 DEVICE_ERRNOS = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN, errno.EREMOTEIO, errno.EBUSY}
 
 
 class MediaError(Exception):
-    """One input could not be used: a code of CODES and what was seen."""
+    """One input could not be used: a code of CODES, and a message that says why."""
 
     def __init__(self, code: Code, message: str) -> None:
-        super().__init__(code, message)  # both in args, so that it survives the pickling out of the child
+        super().__init__(code, message)  # both in args, so that the error can be pickled in the child process
         self.code = code
         self.message = message
 

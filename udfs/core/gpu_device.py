@@ -1,4 +1,4 @@
-"""The GPUs that a task was given -> the device that its model runs on."""
+"""Choose the device that a task's model runs on: `cpu`, or one of the GPUs that Spark assigned to the task."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ Choice = Literal["auto", "cpu", "cuda"]
 
 @dataclass(frozen=True)
 class Task:
-    """What Spark says of a running task: its partition and the addresses of its GPUs."""
+    """A running Spark task: its partition and the addresses of its GPUs."""
 
     partition: int = 0
     gpus: tuple[str, ...] = ()
 
 
 class NoDeviceError(RunError):
-    """A GPU was asked for and there is none: no card, a broken driver, or a build of torch without CUDA."""
+    """A stage needs a GPU and torch sees none: no card, a broken driver, or a build of torch without CUDA."""
 
 
 def device(task: Task, gpus: float, choice: Choice) -> str:
-    """`cpu` or `cuda:N`, for a stage whose tasks take `gpus`.
+    """`cpu` or `cuda:N`, for a stage each of whose tasks takes `gpus` GPUs.
 
-    Where Spark gives no addresses (local mode), tasks are dealt to the GPUs in turn.
+    Where Spark assigns no addresses (local mode), the partition number chooses the GPU.
 
     Raises:
-        NoDeviceError: the stage asks for a GPU and torch sees none. The CPU would take all night over it, and say nothing.
+        NoDeviceError: the stage needs a GPU and torch sees none. On the CPU it would silently take many times longer.
     """
     if choice == "cpu" or (gpus == 0 and choice == "auto"):
         return "cpu"
@@ -39,7 +39,7 @@ def device(task: Task, gpus: float, choice: Choice) -> str:
         import torch
 
         where = f"torch {torch.__version__} on {os.uname().nodename}"
-        raise NoDeviceError(f"{where} sees no GPU, and the stage asks for {gpus:g}; models.device = 'cpu' does without")
+        raise NoDeviceError(f"{where} sees no GPU, and the stage needs {gpus:g}; models.device = 'cpu' runs it on the CPU")
     return f"cuda:{index(task, visible)}"
 
 
@@ -53,9 +53,9 @@ def visible_gpus() -> int:
 
 
 def index(task: Task, visible: int) -> int:
-    """The number, among the GPUs that this process sees, of the one that a task was given."""
+    """The number of a task's GPU among those that this process sees."""
     if not task.gpus:
         return task.partition % max(1, visible)
-    # YARN and Kubernetes name the host's GPUs and show a container only its own.
+    # On YARN and Kubernetes addresses count the host's GPUs, while a container sees only its own.
     address = int(task.gpus[0]) if task.gpus[0].isdigit() else 0
     return address if address < visible else 0

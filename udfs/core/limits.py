@@ -1,4 +1,4 @@
-"""What one input may cost, and what its decoding met -> whether it is still good."""
+"""Limits on what one input may cost, and the check of how much of it could be decoded."""
 
 from __future__ import annotations
 
@@ -13,44 +13,43 @@ from udfs.core.errors import MediaError
 
 @validated(frozen=True, config=ConfigDict(extra="forbid"))
 class Limits:
-    """[limits]: what one input may cost before it becomes a row of `failures`."""
+    """[limits]: an input that exceeds one of these becomes a row of `failures`."""
 
-    max_pixels: Annotated[int, Field(gt=0, description="width x height of a frame")] = 7680 * 4320
-    max_duration_s: Annotated[float, Field(gt=0)] = 24 * 3600.0
-    max_frames: Annotated[int, Field(gt=0)] = 10_000_000
-    max_corrupt_share: Annotated[float, Field(ge=0, le=1, description="of a clip's frames")] = 0.05
-    memory_mb: Annotated[int, Field(ge=256, description="data that the decoding process may hold")] = 4096
-    cuda_memory_mb: Annotated[int, Field(ge=0, description="more of it where that process uses a GPU")] = 8192
+    max_pixels: Annotated[int, Field(gt=0, description="pixels of a frame: width x height")] = 7680 * 4320
+    max_duration_s: Annotated[float, Field(gt=0, description="seconds of one video")] = 24 * 3600.0
+    max_frames: Annotated[int, Field(gt=0, description="frames of one video")] = 10_000_000
+    max_corrupt_share: Annotated[float, Field(ge=0, le=1, description="of a clip's frames, damaged or missing")] = 0.05
+    memory_mb: Annotated[int, Field(ge=256, description="MiB of data that the decoding process may hold")] = 4096
+    cuda_memory_mb: Annotated[int, Field(ge=0, description="MiB more where that process uses a GPU")] = 8192
     timeout_s: Annotated[float, Field(gt=0, description="seconds for one input without progress: no packet, frame or bytes")] = (
         120.0
     )
-    timeout_total_s: Annotated[float, Field(gt=0, description="seconds for one input in all, whatever its progress")] = (
-        24 * 3600.0
-    )
-    decode_threads: Annotated[int, Field(ge=1, le=64)] = 1
+    timeout_total_s: Annotated[float, Field(gt=0, description="seconds for one input in all, even with progress")] = 24 * 3600.0
+    decode_threads: Annotated[int, Field(ge=1, le=64, description="threads that decode one video")] = 1
 
     def with_cuda(self) -> Limits:
-        """For work on a GPU.
+        """The limits for work on a GPU.
 
-        What CUDA only reserves (no access), or shares with its driver, does not count as data. Its heaps, the stacks of its
-        threads and whatever else it maps writable for itself do, touched or not, and a limit that stops it looks like no GPU.
+        Address space that CUDA only reserves (no access) or shares with its driver does not count as data. Its heaps, the
+        stacks of its threads and its other private writable mappings do count, touched or not. If the limit stops CUDA, it
+        reports that there is no GPU.
         """
         return replace(self, memory_mb=self.memory_mb + self.cuda_memory_mb)
 
 
 @dataclass
 class Tally:
-    """What a decode met: frames shown, frames flagged corrupt, packets refused."""
+    """Counts of one decode: frames that came out, frames flagged corrupt, packets that the decoder refused."""
 
     frames: int = 0
     corrupt: int = 0
     errors: int = 0
 
     def check(self, expected: int, limits: Limits) -> None:
-        """Raise what the counts amount to.
+        """Refuse an input of which too little could be decoded.
 
         Raises:
-            MediaError: CORRUPT if no frame came or too many were damaged, PARTIAL if the end is missing.
+            MediaError: CORRUPT if no frame came out or too many are damaged, PARTIAL if the end is missing.
         """
         if self.frames == 0:
             raise MediaError("CORRUPT", "no frame could be decoded")

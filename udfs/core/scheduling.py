@@ -1,4 +1,4 @@
-"""waves: how many inputs are carried through all stages together, and how work is spread over tasks."""
+"""Divide videos into waves, and the inputs of a wave into tasks of even cost."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ class Params:
     """[curate]"""
 
     aesthetic: Annotated[bool, Field(description="score clips with the model of [aesthetic]")] = False
-    caption: Annotated[bool, Field(description="describe the clips that are kept with the model of [caption]")] = False
-    align: Annotated[bool, Field(description="compare captions with their clips by the model of [embed]")] = False
+    caption: Annotated[bool, Field(description="caption the kept clips with the model of [caption]")] = False
+    align: Annotated[bool, Field(description="score how well captions match their clips with the model of [embed]")] = False
     enhance: Annotated[bool, Field(description="rewrite the captions with the model of [enhance]")] = False
-    wave_videos: Annotated[int, Field(ge=1, description="videos carried through all stages together")] = 1000
-    wave_hours: Annotated[float, Field(gt=0, description="of video in them, at most about")] = 500.0
-    task_cost_s: Annotated[float, Field(gt=0, description="seconds of video that one task gets, about")] = 300.0
+    wave_videos: Annotated[int, Field(ge=1, description="videos that pass through the stages together")] = 1000
+    wave_hours: Annotated[float, Field(gt=0, description="hours of video per wave, at most about")] = 500.0
+    task_cost_s: Annotated[float, Field(gt=0, description="seconds of video per task, about")] = 300.0
 
 
 def num_waves(num_videos: int, duration_s: float, params: Params) -> int:
-    """Waves of about `wave_videos` videos and at most about `wave_hours` of them; none for nothing."""
+    """How many waves of about `wave_videos` videos and at most about `wave_hours` hours each; 0 for no videos."""
     return max(math.ceil(num_videos / params.wave_videos), math.ceil(duration_s / 3600 / params.wave_hours))
 
 
 def num_tasks(costs: Sequence[float], slots: int, params: Params) -> int:
-    """Enough tasks to keep every slot busy and each task short, never more than there are inputs."""
-    wanted = max(4 * slots, math.ceil(sum(costs) / params.task_cost_s))
-    return max(1, min(len(costs), wanted))
+    """How many tasks keep every slot busy and each task short; never more than there are inputs."""
+    even = max(4 * slots, math.ceil(sum(costs) / params.task_cost_s))
+    return max(1, min(len(costs), even))
 
 
 def pack(costs: Sequence[float], num_tasks: int) -> list[list[int]]:
-    """The indices of the inputs, packed into tasks of even cost, dearest task first.
+    """The indices of the inputs of each task, in tasks of even cost, most expensive task first.
 
-    Longest processing time first: the dearest input left goes to the cheapest task so far; at most 4/3 of the best
-    possible makespan (Graham, 1969). No task is empty while there are at least as many inputs as tasks.
+    Longest processing time first: the most expensive input left goes to the cheapest task so far. It takes at most 4/3
+    of the best possible time (Graham, 1969). No task is empty if there are at least as many inputs as tasks.
     """
     tasks: list[list[int]] = [[] for _ in range(num_tasks)]
     heap = [(0.0, 0, task) for task in range(num_tasks)]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from udfs.core.errors import read_fault
-from udfs.storage.remote_file import AnyPath, SeekableFile, opened, size
+from udfs.storage.remote_file import AnyPath, SeekableFile, open_path, size
 
 LARGE_SIZE, TO_THE_END = 1, 0  # special values of a box's 32-bit size (ISO/IEC 14496-12, 4.2)
 ZEROS = bytes(1 << 16)  # returned by one read, at most
@@ -24,7 +24,7 @@ class IndexFile(SeekableFile):
 
     def __init__(self, path: AnyPath) -> None:
         super().__init__(size(path))
-        self._file = opened(path)
+        self._file = open_path(path)
         self._starts: list[int] = []  # of media data, in bytes from the beginning
         self._ends: list[int] = []
         self._skips = False

@@ -15,8 +15,9 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from udfs.exports.shards import CLIP, PART, Clip, Part, whose
-from udfs.storage import access, media_store
-from udfs.storage.remote_file import AnyPath, opened
+from udfs.storage import media_store
+from udfs.storage.remote_file import AnyPath, open_path
+from udfs.storage.settings import Params as Sources
 
 MEGA = 1_000_000
 GROUP_BYTES = 64 * MEGA  # of videos in a row group, which a reader and this writer hold in memory
@@ -86,15 +87,15 @@ def layout(schema: pa.Schema) -> dict[str, Any]:
 
 def read(path: AnyPath) -> bytes:
     """All bytes of a file."""
-    with opened(path) as file:
+    with open_path(path) as file:
         return file.read()
 
 
-def write_card(to: str, release: Mapping[str, Any], params: Params, sources: access.Params) -> None:
+def write_card(to: str, release: Mapping[str, Any], params: Params, sources: Sources) -> None:
     """README.md of the folder, as the hub shows it."""
-    with media_store.reading(f"{to}/{release['parts'][0]['path']}", sources) as file:
+    with media_store.open_uri(f"{to}/{release['parts'][0]['path']}", sources) as file:
         schema = pq.read_schema(file)
-    with media_store.writing(f"{to}/README.md", sources, root=to) as path:
+    with media_store.write_to(f"{to}/README.md", sources, root=to) as path:
         Path(path).write_text(card(schema, release, params), encoding="utf-8")
 
 

@@ -23,7 +23,7 @@ from pydantic.dataclasses import dataclass
 from udfs.exports.shards import CLIP, Clip, Part, records
 from udfs.models.registry import KNOWN
 from udfs.runtime.context import Row
-from udfs.storage.remote_file import AnyPath, opened
+from udfs.storage.remote_file import AnyPath, open_path
 
 CLIPS_A_PART = 1000  # about; a part holds whole videos
 CHUNK_SIZE = 8  # num_clips_per_chunk times this many seconds of clips make a chunk, as there
@@ -264,7 +264,7 @@ def _write_chunk(part: Part, chunk: Chunk, row: Row, params: Params) -> None:
 
 
 def _copy(path: AnyPath, to: str) -> None:
-    with opened(path) as file, open(to, "wb") as copy:
+    with open_path(path) as file, open(to, "wb") as copy:
         shutil.copyfileobj(file, copy)
 
 

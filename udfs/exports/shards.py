@@ -34,6 +34,8 @@ from udfs.runtime import batching
 from udfs.runtime.context import COST, FAILURE, GPU_COST, Counter, Env, Row
 from udfs.storage import access, media_store
 from udfs.storage.remote_file import AnyPath
+from udfs.storage.settings import Params as Sources
+from udfs.storage.uris import is_remote
 
 INDEX = "index"  # folder of the export
 CLIP = "_clip"  # beside the query's columns: what is known of the row's clip
@@ -61,7 +63,7 @@ class Clip(NamedTuple):
 class Part:
     """A part that is being written: its files take their place whole, and `close` writes its index."""
 
-    def __init__(self, name: str, to: str, sources: access.Params) -> None:
+    def __init__(self, name: str, to: str, sources: Sources) -> None:
         self.name = name
         self.to = to
         self.sources = sources
@@ -72,7 +74,7 @@ class Part:
     @contextmanager
     def file(self, path: str, clips: list[Clip], *, shared: bool = True) -> Iterator[str]:
         """A local path to write one file of the export to; `clips` may be filled until the block ends."""
-        with media_store.writing(f"{self.to}/{path}", self.sources, root=self.to) as aside:
+        with media_store.write_to(f"{self.to}/{path}", self.sources, root=self.to) as aside:
             yield aside
             self._note(path, aside, clips, shared)
 
@@ -98,7 +100,7 @@ class Part:
         files = {row["path"]: row["num_bytes"] for row in self._index}
         self.note |= {"num_failed": len(self.failed)}
         schema = SCHEMA.with_metadata({"reelmill": json.dumps(self.note)})
-        with media_store.writing(index_path(self.to, self.name), self.sources, root=self.to) as aside:
+        with media_store.write_to(index_path(self.to, self.name), self.sources, root=self.to) as aside:
             pq.write_table(pa.Table.from_pylist(self._index, schema), aside, compression="zstd")
         return sum(files.values())
 
@@ -137,7 +139,7 @@ class Summary(NamedTuple):
     note: dict[str, Any]
 
 
-def summary(to: str, part: str, sources: access.Params) -> Summary | None:
+def summary(to: str, part: str, sources: Sources) -> Summary | None:
     """A part of an export; None if it is not complete. Many files in a store are not asked for: their index is put there last.
 
     Raises:
@@ -145,14 +147,14 @@ def summary(to: str, part: str, sources: access.Params) -> Summary | None:
     """
     at = index_path(to, part)
     try:
-        with media_store.reading(at, sources) as file:
+        with media_store.open_uri(at, sources) as file:
             data = file.read()
     except FileNotFoundError:
         return None
     index = pq.read_table(pa.BufferReader(data))
     found = index.to_pylist()
     files = {row["path"]: row for row in found}
-    looked_at = {} if access.is_remote(to) and len(files) > 1 else files
+    looked_at = {} if is_remote(to) and len(files) > 1 else files
     if any(media_store.size(f"{to}/{path}", sources) != row["num_bytes"] for path, row in looked_at.items()):
         return None
     num_clips = len({row["clip_id"] for row in found} - {None})
@@ -182,7 +184,7 @@ def whose(row: Row) -> Clip:
     return Clip(row.get("clip_id"), clip.get("video_id") or row.get("video_id"), row.get("clip_id"))
 
 
-def _checked(uri: str | None, sha256: str | None, sources: access.Params) -> AnyPath:
+def _checked(uri: str | None, sha256: str | None, sources: Sources) -> AnyPath:
     if uri is None:
         raise MediaError("NOT_FOUND", "not among the clips that count")
     path = access.own_path(uri, sources)

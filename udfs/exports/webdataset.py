@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from udfs.exports.shards import CLIP, Clip, Part, own, records, whose
 from udfs.runtime.context import Row
-from udfs.storage.remote_file import AnyPath, opened
+from udfs.storage.remote_file import AnyPath, open_path
 
 Aspect = Annotated[str, Field(pattern=r"^[1-9]\d*:[1-9]\d*$")]
 MEGA = 1_000_000
@@ -92,7 +92,7 @@ def caption(row: Row) -> str | None:
 
 def _add(tar: tarfile.TarFile, row: Row, media: AnyPath) -> None:
     name, text = row["clip_id"], caption(row)
-    with opened(media) as file:
+    with open_path(media) as file:
         tar.addfile(_member(f"{name}.mp4", row[CLIP]["num_bytes"]), file)
     facts = json.dumps(own(row), ensure_ascii=False, default=_plain)
     for suffix, content in (("json", facts), ("txt", text)):

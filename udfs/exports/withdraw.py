@@ -16,7 +16,9 @@ import pyarrow.parquet as pq
 
 from udfs.exports import huggingface
 from udfs.exports.shards import INDEX
-from udfs.storage import access, media_store
+from udfs.storage import media_store
+from udfs.storage.settings import Params as Sources
+from udfs.storage.uris import is_remote
 
 Facts = dict[str, Any]  # of a file, as an index has them
 
@@ -29,14 +31,14 @@ class Held(NamedTuple):
     alone: bool
 
 
-def held(folder: str, ids: Collection[str], sources: access.Params) -> Iterator[Held]:
+def held(folder: str, ids: Collection[str], sources: Sources) -> Iterator[Held]:
     """The files and folders of an export that hold clips or videos of these ids."""
     yield from _folders(folder, ids)
     for index in _indexes(folder, sources):
         yield from _held(_read(index, sources).to_pylist(), ids)
 
 
-def withdraw(folder: str, ids: Collection[str], sources: access.Params) -> None:
+def withdraw(folder: str, ids: Collection[str], sources: Sources) -> None:
     """Take clips and videos out of an export; what holds others as well and can be written anew only by its own library stays."""
     try:
         for found in _folders(folder, ids):
@@ -45,16 +47,16 @@ def withdraw(folder: str, ids: Collection[str], sources: access.Params) -> None:
             index = _read(uri, sources)
             anew = {found.path: _take_out(folder, found, sources) for found in _held(index.to_pylist(), ids)}
             if anew:
-                with media_store.writing(uri, sources, root=folder) as path:
+                with media_store.write_to(uri, sources, root=folder) as path:
                     pq.write_table(_less(index, anew, ids), path)
     finally:
-        media_store.clear(folder, sources)
+        media_store.remove_unfinished(folder, sources)
 
 
-def size(folder: str, found: Held, sources: access.Params) -> tuple[int, int]:
+def size(folder: str, found: Held, sources: Sources) -> tuple[int, int]:
     """How many files these are, and their bytes."""
     uri = f"{folder}/{found.path}"
-    if not access.is_remote(folder) and os.path.isdir(uri):
+    if not is_remote(folder) and os.path.isdir(uri):
         files = [file for file in Path(uri).rglob("*") if file.is_file()]
         return len(files), sum(file.stat().st_size for file in files)
     num_bytes = media_store.size(uri, sources)
@@ -63,18 +65,18 @@ def size(folder: str, found: Held, sources: access.Params) -> tuple[int, int]:
 
 def _folders(folder: str, ids: Collection[str]) -> Iterator[Held]:
     """The folders of clips and videos, as `frames` makes them, which is written to no store."""
-    for name in () if access.is_remote(folder) else sorted(ids):
+    for name in () if is_remote(folder) else sorted(ids):
         if name and os.path.isdir(os.path.join(folder, name)):
             yield Held(name, frozenset(), True)
 
 
-def _indexes(folder: str, sources: access.Params) -> list[str]:
+def _indexes(folder: str, sources: Sources) -> list[str]:
     found = (file.uri for file in media_store.files(f"{folder}/{INDEX}", sources))
     return sorted(uri for uri in found if uri.endswith(".parquet"))
 
 
-def _read(index: str, sources: access.Params) -> pa.Table:
-    with media_store.reading(index, sources) as file:
+def _read(index: str, sources: Sources) -> pa.Table:
+    with media_store.open_uri(index, sources) as file:
         return pq.read_table(file)
 
 
@@ -92,7 +94,7 @@ def _goes(row: dict[str, Any], ids: Collection[str]) -> bool:
     return row["clip_id"] in ids or row["video_id"] in ids
 
 
-def _take_out(folder: str, found: Held, sources: access.Params) -> Facts | None:
+def _take_out(folder: str, found: Held, sources: Sources) -> Facts | None:
     """What the index is to say of the file now: nothing if it is gone, None if it stays as it was."""
     uri = f"{folder}/{found.path}"
     write = WRITERS.get(os.path.splitext(found.path)[1])
@@ -103,13 +105,13 @@ def _take_out(folder: str, found: Held, sources: access.Params) -> Facts | None:
         return None
     if media_store.size(uri, sources) is None:
         return {}
-    with media_store.reading(uri, sources) as old, media_store.writing(uri, sources, root=folder) as path:
+    with media_store.open_uri(uri, sources) as old, media_store.write_to(uri, sources, root=folder) as path:
         write(old, path, found.names)
         return {"num_bytes": os.path.getsize(path), "sha256": media_store.sha256(path)}
 
 
-def _remove(uri: str, sources: access.Params) -> None:
-    if not access.is_remote(uri) and os.path.isdir(uri):
+def _remove(uri: str, sources: Sources) -> None:
+    if not is_remote(uri) and os.path.isdir(uri):
         shutil.rmtree(uri)
     else:
         media_store.remove([uri], sources)

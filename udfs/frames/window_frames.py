@@ -12,6 +12,7 @@ from udfs.frames import extract
 from udfs.frames.extract import Fit, Pictures
 from udfs.frames.windows import Window
 from udfs.storage import access
+from udfs.storage.settings import Params as Sources
 
 MIN_FRAMES = 4
 MAX_FRAMES = 768
@@ -48,6 +49,6 @@ def budget(count: int, step_px: int, bounds: Bounds) -> Fit:
     return extract.pixels(least * step_px**2, most * step_px**2, step_px)
 
 
-def decode(uri: str, times_s: Sequence[float], fit: Fit, sources: access.Params, limits: Limits) -> Pictures:
+def decode(uri: str, times_s: Sequence[float], fit: Fit, sources: Sources, limits: Limits) -> Pictures:
     """A clip's frames at these rising times; made to run in a sandbox."""
     return extract.shown(access.own_path(uri, sources), times_s, fit, limits)[1]

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
-import os
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from udfs.core.host_files import lock
 from udfs.models import checkpoints
 from udfs.models.registry import Checkpoint, MissingModelError, Params, absolute_name, checkpoint, is_local
 
@@ -76,7 +74,7 @@ def fetch(model: Checkpoint, params: Params) -> bool:
     if find_spec("huggingface_hub") is None:
         raise MissingModelError("fetching models needs huggingface_hub: pip install 'reelmill[models]'")
     target = checkpoints.fetched_folder(model, params)
-    with _lock(target):
+    with lock(_lock_file(target)):
         if checkpoints.is_fetched(model, params):
             return False
         incomplete = target.parent.parent / INCOMPLETE / target.parent.name / target.name
@@ -167,14 +165,7 @@ def _write_index(files: list[File], folder: Path, model: Checkpoint) -> None:
     (folder / checkpoints.INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
 
 
-@contextmanager
-def _lock(target: Path) -> Iterator[None]:
-    """Hold a model's lock of this host; the kernel releases it when the process ends, however it ends."""
+def _lock_file(target: Path) -> Path:
     folder = target.parent.parent / INCOMPLETE
     folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder / f"{target.parent.name}-{target.name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+    return folder / f"{target.parent.name}-{target.name}.lock"

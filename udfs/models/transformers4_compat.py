@@ -8,7 +8,6 @@ from safetensors by name: a missing weight is an error.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -22,6 +21,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel, PreTrainedModel, modeling_utils, pytorch_utils
 from transformers.utils.hub import HF_MODULES_CACHE
+
+from udfs.core.host_files import lock
 
 
 def load(folder: str, dtype: torch.dtype, device: str) -> Any:
@@ -38,8 +39,7 @@ def load(folder: str, dtype: torch.dtype, device: str) -> Any:
 def code_lock() -> Iterator[None]:
     """Let one process of a host at a time import code: transformers first copies it to a folder of the user's."""
     os.makedirs(HF_MODULES_CACHE, exist_ok=True)
-    with open(os.path.join(HF_MODULES_CACHE, ".reelmill.lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with lock(os.path.join(HF_MODULES_CACHE, ".reelmill.lock")):
         yield
 
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from udfs.core.gpu_device import Task
 from udfs.core.limits import Limits
 from udfs.models import registry
-from udfs.storage import access
+from udfs.storage.settings import Params as Sources
 
 Row = dict[str, Any]
 
@@ -24,7 +24,7 @@ class Env:
     media_root: str  # <output>/media
     fingerprint: str  # of the stage, part of the names of the files it writes
     limits: Limits = field(default_factory=Limits)
-    sources: access.Params = field(default_factory=access.Params)
+    sources: Sources = field(default_factory=Sources)
     models: registry.Params = field(default_factory=registry.Params)
     task: Task = field(default_factory=Task)  # the running task; known on the executor only
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
-import tempfile
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from udfs.core.host_files import acquire, lock, open_lock_file, user_folder
 
 POLL_S = 0.1
 # Bytes of a lock file that represent a whole GPU. A slot locks its share of them, so that slots of
@@ -45,21 +46,17 @@ class Slot:
             os.close(handle)  # unlocks the part
 
     def _lock_free_part(self) -> int | None:
-        handle, size = _open(f"gpu-{self.gpu}.held"), GPU_BYTES // self.share
+        handle, size = open_lock_file(_path(self.gpu, "held")), GPU_BYTES // self.share
         if any(_lock_bytes(handle, number * size, size) for number in range(self.share)):
             return handle
         os.close(handle)
         return None
 
     def _wait_for_part(self) -> int:
-        queue = _open(f"gpu-{self.gpu}.wanted")
-        fcntl.flock(queue, fcntl.LOCK_EX)  # the first of those that wait; idle processes see this lock
-        try:
+        with lock(_path(self.gpu, "wanted")):  # the first of those that wait; idle processes see this lock
             while (handle := self._lock_free_part()) is None:
                 time.sleep(POLL_S)
             return handle
-        finally:
-            os.close(queue)
 
     def _watch(self) -> None:
         while self._handle is not None:
@@ -72,32 +69,22 @@ class Slot:
 
 
 def _is_wanted(gpu: str) -> bool:
-    queue = _open(f"gpu-{gpu}.wanted")
+    queue = open_lock_file(_path(gpu, "wanted"))
     try:
-        return not _try_lock(queue, fcntl.LOCK_SH)  # shared: else two processes that look would see each other
+        return not acquire(queue, shared=True, wait=False)  # shared: else two processes that look would see each other
     finally:
         os.close(queue)
 
 
-def _open(name: str) -> int:
-    folder = Path(tempfile.gettempdir(), f"reelmill-slots-{os.getuid()}")
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _path(gpu: str, suffix: str) -> Path:
+    return user_folder("slots") / f"gpu-{gpu}.{suffix}"
 
 
 def _lock_bytes(handle: int, start: int, length: int) -> bool:
     """Lock bytes for this opening of the file; a POSIX lock would end when the process closes any other opening."""
-    lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)  # struct flock of 64-bit Linux
+    record = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)  # struct flock of 64-bit Linux
     try:
-        fcntl.fcntl(handle, fcntl.F_OFD_SETLK, lock)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _try_lock(handle: int, how: int) -> bool:
-    try:
-        fcntl.flock(handle, how | fcntl.LOCK_NB)
+        fcntl.fcntl(handle, fcntl.F_OFD_SETLK, record)
     except BlockingIOError:
         return False
     return True

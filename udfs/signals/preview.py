@@ -69,7 +69,7 @@ class Observer:
         for window, content in self.files:
             suffix = f"-{window.start_frame}_{window.end_frame}.webp"
             uri = media_store.media_uri(self.env.media_root, "previews", self.clip["clip_id"], self.env.fingerprint, suffix)
-            with media_store.writing(uri, self.env.sources) as path, open(path, "wb") as f:
+            with media_store.write_to(uri, self.env.sources) as path, open(path, "wb") as f:
                 f.write(content)
             entries.append({"start_frame": window.start_frame, "end_frame": window.end_frame, "uri": uri})
         return {"previews": entries, "warnings": self._warnings()}

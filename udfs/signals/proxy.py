@@ -68,6 +68,6 @@ class Observer:
         if self.rendition is None:
             return {"proxy_uri": None, "proxy_num_frames": None}
         content = self.rendition.close(self.duration_s)
-        with media_store.writing(self.uri, self.sources) as path, open(path, "wb") as f:
+        with media_store.write_to(self.uri, self.sources) as path, open(path, "wb") as f:
             f.write(content)
         return {"proxy_uri": self.uri, "proxy_num_frames": self.rendition.count}

@@ -1,4 +1,4 @@
-"""List the videos below a folder, through links too, and count what was left out by reason."""
+"""List the videos below a folder, also through links, and count what was left out by reason."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 
 from udfs.storage import omissions
-from udfs.storage.access import VIDEO_SUFFIXES
+from udfs.storage.uris import VIDEO_SUFFIXES
 
 Key = tuple[int, int] | str
 

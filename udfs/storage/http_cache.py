@@ -1,89 +1,89 @@
-"""An answer without ranges -> a file on this host's disk: whole, shared by its processes, and gone with the last of them."""
+"""Keep files of web servers without ranges on this host's disk, shared by its processes, until the last process ends."""
 
 from __future__ import annotations
 
 import atexit
-import fcntl
 import hashlib
 import os
-import stat as stats
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
 from udfs.core.errors import MediaError
-from udfs.storage.access import Params
+from udfs.core.host_files import acquire, lock, open_lock_file, user_folder
 from udfs.storage.remote_file import Stat
 from udfs.storage.retry import BusyError
+from udfs.storage.settings import Params
 
-STEP = 1 << 26  # bytes that are reserved together where a server does not state a size
-PART = ".part"  # a file under way, locked by the process that writes it
+STEP_BYTES = 1 << 26  # reserved at a time where the server states no size
+PART = ".part"  # suffix of a download under way, which its process keeps locked
 
 
 def stat(uri: str, tag: str) -> Stat | None:
-    """Size and version of a file that is here, by what its server says changes with it."""
+    """Size and version of a file in the cache, None if it is not there; `tag` is what the server changes with the file."""
     with suppress(FileNotFoundError):
-        size = _place(uri, tag).stat().st_size
+        size = _path(uri, tag).stat().st_size
         return Stat(size, f"{size}-{tag}")
     return None
 
 
 def read(uri: str, version: str, start: int, end: int) -> bytes | None:
-    """The bytes [start, end) of a version that is here, else None."""
+    """The bytes [start, end) of a version, None if it is not in the cache."""
     size, _, tag = version.partition("-")
-    with suppress(FileNotFoundError), _place(uri, tag).open("rb") as f:
-        os.utime(f.fileno())  # the files used last are the last to go
+    with suppress(FileNotFoundError), _path(uri, tag).open("rb") as f:
+        os.utime(f.fileno())  # the files used longest ago are removed first
         if os.fstat(f.fileno()).st_size == int(size):
             f.seek(start)
             return f.read(end - start)
     return None
 
 
-def keep(uri: str, tag: str, pieces: Iterable[bytes], size: int | None, params: Params) -> int:
-    """Write pieces to disk, as many bytes as stated where that is known; their number.
+def add(uri: str, tag: str, chunks: Iterable[bytes], size: int | None, params: Params) -> int:
+    """Write a file of `size` bytes, or of a size that is not known, to the cache; the number of bytes written.
 
     Raises:
-        MediaError: TOO_LARGE over sources.max_bytes or http_disk_bytes; nothing is left of such a file.
-        BusyError: bytes are missing, or other processes' downloads leave no room.
+        MediaError: TOO_LARGE over sources.max_bytes or http_disk_bytes; nothing of the file stays.
+        BusyError: bytes are missing, or downloads of other processes leave no room.
     """
-    handle, aside = tempfile.mkstemp(dir=_folder(os.getpid()), suffix=PART)
+    handle, part = tempfile.mkstemp(dir=_folder(os.getpid()), suffix=PART)
     try:
         with open(handle, "wb") as f:
-            fcntl.flock(f, fcntl.LOCK_EX)
-            written = _written(f.fileno(), pieces, size, params)
-            if size is not None and written < size:
-                raise BusyError(f"{written} of {size} bytes came")
-            f.truncate(written)
-            os.replace(aside, _place(uri, tag))
+            acquire(f.fileno())
+            num_written = _write(f.fileno(), chunks, size, params)
+            if size is not None and num_written < size:
+                raise BusyError(f"{num_written} of {size} bytes came")
+            f.truncate(num_written)
+            os.replace(part, _path(uri, tag))
     finally:
         with suppress(FileNotFoundError):
-            os.unlink(aside)
-    return written
+            os.unlink(part)
+    return num_written
 
 
-def _written(handle: int, pieces: Iterable[bytes], size: int | None, params: Params) -> int:
-    written, reserved = 0, _reserve(handle, size, size, params) if size else 0
-    for piece in pieces:
-        if written + len(piece) > reserved:
-            reserved = _reserve(handle, written + len(piece), written + len(piece) + STEP, params)
-        written += os.pwrite(handle, piece, written)
-    return written
+def _write(handle: int, chunks: Iterable[bytes], size: int | None, params: Params) -> int:
+    num_written, reserved = 0, _reserve(handle, size, size, params) if size else 0
+    for chunk in chunks:
+        if num_written + len(chunk) > reserved:
+            needed = num_written + len(chunk)
+            reserved = _reserve(handle, needed, needed + STEP_BYTES, params)
+        num_written += os.pwrite(handle, chunk, num_written)
+    return num_written
 
 
-def _reserve(handle: int, needed: int, wanted: int, params: Params) -> int:
-    """Let a file grow to what is wanted, or the limit, at the cost of the files used longest ago; its size then."""
+def _reserve(handle: int, least: int, most: int, params: Params) -> int:
+    """Let a file grow to `most` bytes or the limit, and remove the files used longest ago for it; the file's new size."""
     limit = min(params.max_bytes, params.http_disk_bytes)
-    if needed > limit:
+    if least > limit:
         name = "max_bytes" if limit == params.max_bytes else "http_disk_bytes"
-        raise MediaError("TOO_LARGE", f"{needed} bytes or more, over sources.{name}")
-    wanted = min(wanted, limit)
+        raise MediaError("TOO_LARGE", f"{least} bytes or more, over sources.{name}")
+    size = min(most, limit)
     folder = _folder(os.getpid())
-    with _locked(folder / ".room"):
-        _make_room(folder, wanted - os.fstat(handle).st_size, params.http_disk_bytes)
-        os.truncate(handle, wanted)  # others see it as taken
-    return wanted
+    with lock(folder / ".room"):
+        _make_room(folder, size - os.fstat(handle).st_size, params.http_disk_bytes)
+        os.truncate(handle, size)  # so that other processes count the room as taken
+    return size
 
 
 def _make_room(folder: Path, more: int, limit: int) -> None:
@@ -92,59 +92,41 @@ def _make_room(folder: Path, more: int, limit: int) -> None:
     for path, info in sorted(files, key=lambda file: file[1].st_mtime_ns):
         if excess <= 0:
             return
-        with suppress(FileNotFoundError):  # its process took it away meanwhile
-            if not path.endswith(PART) or _left_behind(path):
-                os.unlink(path)  # who has it open reads on
+        with suppress(FileNotFoundError):  # its own process has removed it meanwhile
+            if not path.endswith(PART) or _is_abandoned(path):
+                os.unlink(path)  # a process that has it open can still read it
                 excess -= info.st_size
     if excess > 0:
         raise BusyError("other downloads leave no room in sources.http_disk_bytes")
 
 
-def _left_behind(path: str) -> bool:
-    """Whether nobody writes a file any more: its process was killed."""
+def _is_abandoned(path: str) -> bool:
+    """Whether no process writes an unfinished file any more, because its process was killed."""
     with open(path, "rb") as f:
-        try:
-            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
+        return acquire(f.fileno(), wait=False)
 
 
-def _place(uri: str, tag: str) -> Path:
-    parts = (hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:32] for text in (uri, tag))
-    return _folder(os.getpid()) / "-".join(parts)
+def _path(uri: str, tag: str) -> Path:
+    hashes = (hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:32] for text in (uri, tag))
+    return _folder(os.getpid()) / "-".join(hashes)
 
 
 @lru_cache(maxsize=1)
 def _folder(process: int) -> Path:
-    """The folder of this user's downloads, which is emptied when the first process comes and when the last one goes."""
-    folder = Path(tempfile.gettempdir(), f"reelmill-downloads-{os.getuid()}")
-    folder.mkdir(mode=0o700, exist_ok=True)
-    info = folder.lstat()
-    if not stats.S_ISDIR(info.st_mode) or info.st_uid != os.getuid():
-        raise RuntimeError(f"{folder} belongs to somebody else")
-    users = os.open(folder / ".users", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)  # held until this process ends
-    _empty_if_last(folder, users, process)
-    fcntl.flock(users, fcntl.LOCK_SH)
-    atexit.register(_empty_if_last, folder, users, process)
+    """The folder of this user's downloads, which is emptied when the first process begins and when the last one ends."""
+    folder = user_folder("downloads")
+    users = open_lock_file(folder / ".users")  # open until this process ends
+    _empty_if_alone(folder, users, process)
+    acquire(users, shared=True)
+    atexit.register(_empty_if_alone, folder, users, process)
     return folder
 
 
-def _empty_if_last(folder: Path, users: int, process: int) -> None:
+def _empty_if_alone(folder: Path, users: int, process: int) -> None:
     if process != os.getpid():
-        return  # a fork, which shares the lock
-    with suppress(BlockingIOError):
-        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for path in folder.iterdir():
-            if not path.name.startswith("."):
-                path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+        return  # in a forked process, which has the lock of its parent
+    if acquire(users, wait=False):
+        with suppress(FileNotFoundError):  # cleaners of /tmp remove old folders
+            for path in folder.iterdir():
+                if not path.name.startswith("."):
+                    path.unlink(missing_ok=True)

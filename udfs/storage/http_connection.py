@@ -1,4 +1,4 @@
-"""An http(s) address -> one answer of its server: from a host that may be asked, after few redirects, in bounded time."""
+"""Send one GET to an http(s) address: only to hosts that are allowed, with few redirects and a deadline for the whole answer."""
 
 from __future__ import annotations
 
@@ -18,157 +18,152 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from udfs.core.errors import MediaError
 from udfs.core.heartbeat import beat
-from udfs.storage.access import Params
 from udfs.storage.retry import BusyError
+from udfs.storage.settings import Params
 
 REDIRECTS = (301, 302, 303, 307, 308)
-PIECE_BYTES = 1 << 18
+CHUNK_BYTES = 1 << 18
 UNICAST = ipaddress.IPv6Network("2000::/3")
-SIX_TO_FOUR = ipaddress.IPv6Network("2002::/16")  # names an IPv4 address, which anyone may choose
-NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # how a network without IPv4 reaches it
+SIX_TO_FOUR = ipaddress.IPv6Network("2002::/16")  # contains an IPv4 address, which anyone may choose
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # contains the IPv4 address that a network without IPv4 is to reach
 
-_mine = threading.local()  # the line that this thread's last answer came over
+_thread = threading.local()  # `connection`: that of this thread's last answer
 
 
 class Target(NamedTuple):
-    """What an address asks of whom; no more of it than this is ever shown."""
+    """The parts of an address that a request needs. Error texts show the host and nothing else of it."""
 
     secure: bool
     host: str
     port: int
     path: str  # and query
-    auth: str  # a header's value; empty: none
+    auth: str  # value of the header Authorization; empty: no such header
 
     @property
     def origin(self) -> tuple[bool, str, int]:
-        """What a connection is good for, and a password."""
+        """Where a connection leads, and where a password may be sent."""
         return self.secure, self.host, self.port
 
 
-# http.client and not urllib3, requests or httpx: the address that is connected to, a deadline over all of an answer and the
-# count of its bytes lie below their pools, and what they bring beside, pools, codings and retries of their own, would be off.
-class Line(HTTPConnection):
-    """A connection to an address that may be asked."""
+# http.client and not urllib3, requests or httpx: those hide the socket below their pools, but this module chooses the IP address,
+# sets a deadline for the whole answer and counts its bytes. Their pools, decoders and retries would all be turned off.
+class Connection(HTTPConnection):
+    """A connection to a host whose IP address is allowed, which another thread can abort."""
 
     def __init__(self, at: Target, params: Params) -> None:
         super().__init__(at.host, at.port, timeout=params.timeout_s)
-        self.default_port = 443 if at.secure else 80  # which the header Host leaves out
-        self.at, self.params, self.late = at, params, False
-        self.wire: socket.socket | None = None
+        self.default_port = 443 if at.secure else 80  # the header Host leaves out the default port
+        self.at, self.params, self.timed_out = at, params, False
+        self.raw: socket.socket | None = None
 
     def connect(self) -> None:
-        """Connect, and by https shake hands.
+        """Connect, with TLS for https.
 
         Raises:
-            MediaError: DENIED for an address that may not be asked, or a certificate that is not trusted.
+            MediaError: DENIED for an IP address that is not allowed, or a certificate that is not trusted.
         """
-        wire = _dial(self.at, self.params)
-        self.wire = wire.dup()  # a TLS socket takes the first one over while it shakes hands
+        raw = _open_socket(self.at, self.params)
+        self.raw = raw.dup()  # so that `abort` reaches it during the TLS handshake, which takes over the first one
         with ExitStack() as stack:
-            stack.callback(wire.close)
+            stack.callback(raw.close)
             try:
-                self.sock = _tls().wrap_socket(wire, server_hostname=self.at.host) if self.at.secure else wire
+                self.sock = _tls().wrap_socket(raw, server_hostname=self.at.host) if self.at.secure else raw
             except ssl.SSLCertVerificationError as e:
                 raise MediaError("DENIED", f"the certificate of {self.at.host} is not trusted: {e.verify_message}") from e
             stack.pop_all()
 
-    def hang_up(self) -> None:
-        """End what is under way, from another thread: reading then meets its end."""
-        self.late = True
-        wire = self.wire
-        if wire is not None:
+    def abort(self) -> None:
+        """Shut the connection down, from another thread; a read that waits then ends."""
+        self.timed_out = True
+        raw = self.raw
+        if raw is not None:
             with suppress(OSError):
-                wire.shutdown(socket.SHUT_RDWR)
+                raw.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close what `connect` opened."""
         super().close()
-        if self.wire is not None:
-            self.wire.close()
-            self.wire = None
+        if self.raw is not None:
+            self.raw.close()
+            self.raw = None
 
 
 class Answer(NamedTuple):
-    """A response whose headers have come."""
+    """A response whose headers have arrived."""
 
-    line: Line
+    connection: Connection
     response: HTTPResponse
 
-    def pieces(self) -> Iterator[bytes]:
-        """Its body as it comes.
+    def chunks(self) -> Iterator[bytes]:
+        """The body in pieces, as they arrive.
 
         Raises:
-            BusyError: it broke off, or time is up.
+            BusyError: the body broke off, or the deadline has passed.
         """
         while True:
             try:
-                piece = self.response.read1(PIECE_BYTES)
-            except (OSError, HTTPException, ValueError) as e:  # ValueError: of a chunk's length
-                raise _lost(e, self.line) from e
+                chunk = self.response.read1(CHUNK_BYTES)
+            except (OSError, HTTPException, ValueError) as e:  # ValueError: a chunk's length is no number
+                raise _busy_error(e, self.connection) from e
             beat()
-            if self.line.late:
+            if self.connection.timed_out:
                 raise BusyError("the answer took too long")
-            if not piece:
+            if not chunk:
                 break
-            yield piece
+            yield chunk
         if self.response.length == 0:
-            self.response.close()  # Python before 3.12 leaves it open, and the line with it
+            self.response.close()  # Python before 3.12 leaves the response open, so that its connection could not be reused
 
 
 @contextmanager
-def answer(url: str, headers: dict[str, str], params: Params, deadline: float) -> Iterator[Answer]:
-    """The answer to a GET, its body yet to be read, until `deadline` of time.monotonic().
+def get(url: str, headers: dict[str, str], params: Params, deadline: float) -> Iterator[Answer]:
+    """The answer to a GET, whose body can be read until `deadline` of time.monotonic().
 
-    Every redirect is looked at like the first address; a password goes to no other host, and what began with https stays so.
+    Every redirect is checked like the first address, a password goes to no other host, and https never becomes http.
 
     Raises:
-        MediaError: DENIED for an address that may not be asked or too many redirects, UNSUPPORTED for no address at all.
+        MediaError: DENIED for a host that is not allowed or too many redirects, UNSUPPORTED for an address of neither
+            http nor https.
         BusyError: no answer, or none in time.
     """
-    first = at = target(url)
+    first = at = parse_target(url)
     for _ in range(params.http_redirects + 1):
-        line = _line(at, params)
+        connection = _reused_or_new(at, params)
         response: HTTPResponse | None = None
         try:
-            with _until(deadline, line):
-                response = _asked(line, at, headers | ({"Authorization": at.auth} if at.auth else {}))
+            with _abort_at(deadline, connection):
+                response = _send(connection, at, headers | ({"Authorization": at.auth} if at.auth else {}))
                 if response.status not in REDIRECTS:
-                    yield Answer(line, response)
+                    yield Answer(connection, response)
                     return
-                url = _joined(url, response.headers.get("Location", ""))
-                at = _redirected(first, target(url))
+                url = _join(url, response.headers.get("Location", ""))
+                at = _after_redirect(first, parse_target(url))
         finally:
-            _keep(line, response)
+            _release(connection, response)
     raise MediaError("DENIED", f"more than {params.http_redirects} redirects")
 
 
-def target(url: str) -> Target:
-    """An address in its parts, with everything escaped that may not stand in a request.
+def parse_target(url: str) -> Target:
+    """Split an address into its parts, with every character escaped that a request must not contain.
 
     Raises:
-        MediaError: UNSUPPORTED if it names no host by http or https.
+        MediaError: UNSUPPORTED if it is not an http(s) address with a host.
     """
     try:
         parts = urlsplit(url)
         secure = {"http": False, "https": True}[parts.scheme]
         host = (parts.hostname or "").encode("ascii" if (parts.hostname or "").isascii() else "idna").decode()
-        path, query = _escaped(parts.path or "/"), _escaped(parts.query)
+        path, query = _escape(parts.path or "/"), _escape(parts.query)
         port, auth = parts.port or (443 if secure else 80), _auth(parts.username, parts.password)
     except (ValueError, KeyError):
         host = ""
     if not host or not re.fullmatch(r"[\w.:%-]+", host):
-        raise MediaError("UNSUPPORTED", "not an address of http or https") from None  # whose text could show its query
+        raise MediaError("UNSUPPORTED", "not an http(s) address") from None  # the cause could show the query
     return Target(secure, host, port, f"{path}?{query}" if query else path, auth)
 
 
-def redacted(url: str) -> str:
-    """An address for people to read: without its user, its password, its query and its fragment."""
-    found = re.match(r"(?P<scheme>https?://)(?:[^/?#]*@)?(?P<rest>[^?#]*)", url, re.IGNORECASE)
-    return url if found is None else found["scheme"] + found["rest"]
-
-
-def public(address: str) -> bool:
-    """Whether an IP address is one of the open internet: not private, loopback, link-local, multicast or reserved."""
+def is_public(address: str) -> bool:
+    """Whether an IP address belongs to the public internet: not private, loopback, link-local, multicast or reserved."""
     ip = ipaddress.ip_address(address)
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or (ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in NAT64 else None)
@@ -178,8 +173,8 @@ def public(address: str) -> bool:
     return ip.is_global and not (ip.is_multicast or ip.is_reserved)
 
 
-def _escaped(text: str) -> str:
-    """Escapes that are there stay; whatever else may not stand in a path or query becomes one."""
+def _escape(text: str) -> str:
+    """Escape what a path or query must not contain; escapes that are there stay."""
     return quote(re.sub("%(?![0-9A-Fa-f]{2})", "%25", text), safe="/%:@!$&'()*+,;=~?")
 
 
@@ -189,44 +184,44 @@ def _auth(user: str | None, password: str | None) -> str:
     return "Basic " + base64.b64encode(f"{unquote(user)}:{unquote(password or '')}".encode()).decode()
 
 
-def _joined(url: str, location: str) -> str:
+def _join(url: str, location: str) -> str:
     try:
         return urljoin(url, location)
     except ValueError:
-        raise MediaError("UNSUPPORTED", "a redirect to no address of http or https") from None
+        raise MediaError("UNSUPPORTED", "a redirect to an address that is not http(s)") from None
 
 
-def _redirected(first: Target, at: Target) -> Target:
+def _after_redirect(first: Target, at: Target) -> Target:
     if first.secure and not at.secure:
         raise MediaError("DENIED", "a redirect from https to http")
     return at if at.auth or at.origin != first.origin else at._replace(auth=first.auth)
 
 
-def _dial(at: Target, params: Params) -> socket.socket:
-    """A socket connected to one of the host's addresses: the ones looked at are the ones connected to."""
+def _open_socket(at: Target, params: Params) -> socket.socket:
+    """A socket connected to one of the host's IP addresses: exactly the addresses that were checked, not resolved again."""
     try:
-        found = socket.getaddrinfo(at.host, at.port, type=socket.SOCK_STREAM)
+        addresses = socket.getaddrinfo(at.host, at.port, type=socket.SOCK_STREAM)
     except socket.gaierror as e:
         if e.errno == socket.EAI_NONAME:
-            raise MediaError("NOT_FOUND", f"no host is called {at.host}") from e
+            raise MediaError("NOT_FOUND", f"there is no host {at.host}") from e
         raise
-    allowed = [one for one in found if params.http_private or public(str(one[4][0]))]
+    allowed = [info for info in addresses if params.http_private or is_public(str(info[4][0]))]
     if not allowed:
-        raise MediaError("DENIED", f"{at.host} is no public address (sources.http_private allows it)")
-    trouble: OSError | None = None
+        raise MediaError("DENIED", f"{at.host} has no public address (sources.http_private = true allows it)")
+    last_error: OSError | None = None
     for family, kind, protocol, _, address in allowed:
-        wire = socket.socket(family, kind, protocol)
-        wire.settimeout(params.timeout_s)
+        raw = socket.socket(family, kind, protocol)
+        raw.settimeout(params.timeout_s)
         try:
-            wire.connect(address)
+            raw.connect(address)
         except OSError as e:
-            wire.close()
-            trouble = e
+            raw.close()
+            last_error = e
         else:
-            wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return wire
-    assert trouble is not None
-    raise trouble
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return raw
+    assert last_error is not None
+    raise last_error
 
 
 @lru_cache(maxsize=1)
@@ -234,21 +229,23 @@ def _tls() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-def _asked(line: Line, at: Target, headers: dict[str, str]) -> HTTPResponse:
+def _send(connection: Connection, at: Target, headers: dict[str, str]) -> HTTPResponse:
     try:
-        line.request("GET", at.path, headers={"User-Agent": "reelmill", "Accept": "*/*", "Accept-Encoding": "identity"} | headers)
-        response = line.getresponse()
+        connection.request(
+            "GET", at.path, headers={"User-Agent": "reelmill", "Accept": "*/*", "Accept-Encoding": "identity"} | headers
+        )
+        response = connection.getresponse()
     except (OSError, HTTPException, ValueError) as e:
-        raise _lost(e, line) from None  # an HTTPException may hold the address
-    if line.late:  # while it was being connected, when nothing could be hung up
+        raise _busy_error(e, connection) from None  # an HTTPException may contain the address
+    if connection.timed_out:  # while it connected, when there was no socket to shut down
         raise BusyError("the answer took too long")
     return response
 
 
 @contextmanager
-def _until(deadline: float, line: Line) -> Iterator[None]:
-    """Hang up at the deadline: each byte may come in time and all of them never end."""
-    timer = threading.Timer(max(0.0, deadline - time.monotonic()), line.hang_up)
+def _abort_at(deadline: float, connection: Connection) -> Iterator[None]:
+    """Abort the connection at the deadline: a server may send single bytes in time for ever."""
+    timer = threading.Timer(max(0.0, deadline - time.monotonic()), connection.abort)
     timer.daemon = True
     timer.start()
     try:
@@ -257,28 +254,28 @@ def _until(deadline: float, line: Line) -> Iterator[None]:
         timer.cancel()
 
 
-def _lost(error: Exception, line: Line) -> BusyError:
-    if line.late:
+def _busy_error(error: Exception, connection: Connection) -> BusyError:
+    if connection.timed_out:
         return BusyError("the answer took too long")
     if isinstance(error, TimeoutError):
         return BusyError("no answer in time")
     return BusyError((error.strerror if isinstance(error, OSError) else None) or type(error).__name__)
 
 
-def _line(at: Target, params: Params) -> Line:
-    """The line of the last answer, if it leads there and its answer was read to the end, else a new one."""
-    line: Line | None = getattr(_mine, "line", None)
-    _mine.line = None
-    if line is not None and (line.at.origin, line.params) == (at.origin, params):
-        return line
-    if line is not None:
-        line.close()
-    return Line(at, params)
+def _reused_or_new(at: Target, params: Params) -> Connection:
+    """The connection of this thread's last answer if it leads to the same server, else a new one."""
+    connection: Connection | None = getattr(_thread, "connection", None)
+    _thread.connection = None
+    if connection is not None and (connection.at.origin, connection.params) == (at.origin, params):
+        return connection
+    if connection is not None:
+        connection.close()
+    return Connection(at, params)
 
 
-def _keep(line: Line, response: HTTPResponse | None) -> None:
-    """Keep a line for the next question; one whose answer was not read to its end is closed."""
-    if response is not None and response.isclosed() and line.sock is not None and not line.late:
-        _mine.line = line
+def _release(connection: Connection, response: HTTPResponse | None) -> None:
+    """Keep a connection for the next request if its answer was read to the end, else close it."""
+    if response is not None and response.isclosed() and connection.sock is not None and not connection.timed_out:
+        _thread.connection = connection
     else:
-        line.close()
+        connection.close()

@@ -1,4 +1,4 @@
-"""Manifests: the kind of each, the uris that it names, and counts of what was left out."""
+"""Find out what a manifest is, list the URIs that it names, and count what was left out."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from udfs.core.errors import MediaError, StoreError
-from udfs.storage import access, media_store, omissions, table_text
-from udfs.storage import folder_listing as folders
-from udfs.storage.access import Params as Sources
-from udfs.storage.http_connection import redacted
+from udfs.storage import access, folder_listing, media_store, omissions, table_text
+from udfs.storage.remote_file import AnyPath, RemotePath, open_path, read_range
+from udfs.storage.settings import Params as Sources
+from udfs.storage.uris import EDGES, VIDEO_SUFFIXES, absolute_uri, existing_uri, is_remote, is_web, local_path, path_uri, redacted
 
 T = TypeVar("T")
 Kind = Literal["folder", "glob", "video", "prefix", "list", "jsonl", "csv", "parquet", "delta"]
@@ -50,68 +50,56 @@ class Params:
 
 
 class Listing(NamedTuple):
-    """Uris, each once and in a fixed order, and how many files or entries were left out by reason."""
+    """URIs, each once and in a fixed order, and how many files or entries were left out by reason."""
 
     uris: list[str]
     left_out: Counter[str]
 
 
+class Manifest(NamedTuple):
+    """What a manifest is and, unless Spark reads it, what it lists."""
+
+    kind: Kind
+    listing: Listing | None = None  # of a folder, glob, video or list
+    parts: Sequence[tuple[str, str, bool, int]] = ()  # the parts in which an s3:// prefix is listed: s3_listing.Part
+
+
 class ManifestError(Exception):
-    """A manifest that names nothing to work on; its text is one line."""
+    """A manifest cannot be read, or has no video. Its text is one line."""
 
 
-def kind(manifest: str, sources: Sources) -> Kind:
-    """What a manifest is, by its name and its first bytes; jsonl, csv, parquet and delta are for Spark to read.
-
-    Raises:
-        ManifestError: there is nothing of that name, or it is none of these.
-    """
-    if not manifest.strip():
-        raise ManifestError("an empty name: give a folder, a glob, a video or a list")
-    if access.is_remote(manifest):
-        return _remote_kind(manifest, sources)
-    path, suffix = _local(manifest), Path(manifest).suffix.lower()
-    if not os.path.exists(path):
-        if glob.has_magic(path):
-            return "glob"
-        raise ManifestError(f"{manifest}: no such file or folder")
-    if os.path.isdir(path):
-        return "delta" if os.path.isdir(os.path.join(path, "_delta_log")) else SPARK_READS.get(suffix, "folder")
-    if not stat.S_ISREG(os.stat(path).st_mode):  # it is read twice, and by other processes
-        raise ManifestError(f"{manifest}: a pipe or a device, not a regular file: write it to a file first")
-    return _of_file(manifest, suffix, lambda: _head(path))
-
-
-def listing(manifest: str, sources: Sources) -> Listing:
-    """The uris that a folder, glob, video or JSON list names.
+def examine(manifest: str, sources: Sources) -> Manifest:
+    """Find out what a manifest is, and list a folder, glob, video or JSON list. Spark reads tables, and lists prefixes.
 
     Raises:
-        ManifestError: there are none, or the list is none.
+        ManifestError: nothing has that name, it is none of these, or there is no video in it.
     """
-    what = kind(manifest, sources)
-    if what == "list":
-        found = _unique(_listed(manifest, sources))
-    elif access.is_remote(manifest):
-        found = _unique([access.absolute(manifest)])
-    elif what == "folder":
-        found = _answered(manifest, lambda: _in_folder(_local(manifest)))
-    elif what == "glob":
-        found = _matching(_local(manifest))
+    kind, path = _identify(manifest, sources)
+    if kind == "prefix":
+        return Manifest(kind, parts=_parts(manifest, sources))
+    if kind == "folder":
+        listing = _answer(manifest, lambda: _in_folder(_local(manifest)))
+    elif kind == "glob":
+        listing = _matching(_local(manifest))
+    elif kind == "list":
+        listing = _unique(_listed(manifest, path))
+    elif kind == "video":
+        listing = _unique([absolute_uri(manifest) if is_remote(manifest) else path_uri(_local(manifest))])
     else:
-        found = _unique([access.path_uri(_local(manifest))])
-    if not found.uris:
-        raise ManifestError(_nothing(manifest, found.left_out))
-    return found
+        return Manifest(kind)
+    if not listing.uris:
+        raise ManifestError(_no_video(manifest, listing.left_out))
+    return Manifest(kind, listing)
 
 
 def column(manifest: str, uri_column: str, names: Sequence[str]) -> str:
-    """The column of a table that holds the uris.
+    """The column of a table that holds the URIs.
 
     Raises:
         ManifestError: there is none; the text names the columns that may be meant.
     """
-    if found := table_text.column_named(uri_column, names):
-        return found
+    if name := table_text.column_named(uri_column, names):
+        return name
     alike = [name for name in names if re.sub("[^a-z0-9]", "", name.casefold()) in ALIASES]
     if alike:
         meant = " or ".join(f"`{name}`" for name in alike)
@@ -119,132 +107,129 @@ def column(manifest: str, uri_column: str, names: Sequence[str]) -> str:
     raise ManifestError(f"{shown(manifest)}: no column {uri_column}, only {', '.join(names) or 'none'}")
 
 
-def uri(given: str | None, folder: str) -> str | None:
-    """The normal form of a row's uri, as in `source.absolute` and `source.existing_uri`; None for a row without one."""
-    if given is None or not given.strip(access.EDGES):
+def uri(written: str | None, folder: str) -> str | None:
+    """The normal form of a row's URI: `absolute_uri` of `existing_uri`; None for a row without one."""
+    if written is None or not written.strip(EDGES):
         return None
-    return access.existing_uri(access.absolute(given, folder))
-
-
-def parts(manifest: str, sources: Sources) -> list[tuple[str, str, bool, int]]:
-    """The pieces in which an s3:// prefix is to be listed.
-
-    Raises:
-        ManifestError: there is no video in it.
-    """
-    from udfs.storage import s3_listing  # with boto3, which most runs do not need
-
-    def found() -> list[tuple[str, str, bool, int]]:
-        pieces: list[tuple[str, str, bool, int]] = [*s3_listing.parts(manifest, sources)]
-        left = Counter[str]()
-        for found in (page for piece in pieces for page in s3_listing.videos(s3_listing.Part(*piece), sources)):
-            if found["uri"].notna().any():
-                return pieces
-            left.update(dict(zip(found["left_out"], found["number"], strict=True)))
-        raise ManifestError(_nothing(manifest, left))
-
-    return _answered(manifest, found)
+    return existing_uri(absolute_uri(written, folder))
 
 
 def text(manifest: str, sources: Sources) -> str:
-    """A JSON or CSV file, wherever it lies.
+    """The text of a JSON or CSV file, local or remote.
 
     Raises:
-        ManifestError: it cannot be read, is neither UTF-8 nor UTF-16, or is over MAX_TEXT_BYTES on another machine.
+        ManifestError: it cannot be read, is neither UTF-8 nor UTF-16, or is remote and over MAX_TEXT_BYTES.
     """
-
-    def read() -> bytes:
-        if not access.is_remote(manifest):
-            return Path(_local(manifest)).read_bytes()
-        store = access.transport(manifest)
-        found = store.stat(manifest, sources)
-        if found.size > MAX_TEXT_BYTES:
-            raise ManifestError(f"{shown(manifest)}: {found.size} bytes, more than the {MAX_TEXT_BYTES} that are read at once")
-        data: bytes = store.fetch(manifest, 0, found.size, found.version, sources) if found.size else b""
-        return data
-
-    try:
-        return table_text.decode(_answered(manifest, read))
-    except ValueError as e:
-        raise ManifestError(f"{shown(manifest)}: {e}") from e
+    path = _answer(manifest, lambda: access.remote_path(manifest, sources)) if is_remote(manifest) else _local(manifest)
+    return _text(manifest, path)
 
 
 def folder(manifest: str) -> str:
-    """Where relative uris of a manifest begin: its own folder, wherever the job was started."""
-    if not access.is_remote(manifest):
+    """The folder at which relative URIs of a manifest begin: its own, wherever the job was started."""
+    if not is_remote(manifest):
         return os.path.dirname(_local(manifest)) + "/"
-    path = manifest.partition("?")[0] if access.is_web(manifest) else manifest
+    path = manifest.partition("?")[0] if is_web(manifest) else manifest
     return path.rstrip("/").rpartition("/")[0] + "/"
 
 
 def shown(manifest: str) -> str:
     """A manifest's name for people to read, without passwords and signatures."""
-    return redacted(manifest) if access.is_web(manifest) else manifest
+    return redacted(manifest)
 
 
-def _nothing(manifest: str, left_out: Counter[str]) -> str:
+def _no_video(manifest: str, left_out: Counter[str]) -> str:
     omitted = omissions.summary(0, left_out).partition(", ")[2] + ": " if left_out else ""
-    return f"{shown(manifest)}: no video there ({omitted}looked for {' '.join(access.VIDEO_SUFFIXES)})"
+    return f"{shown(manifest)}: no video there ({omitted}looked for {' '.join(VIDEO_SUFFIXES)})"
 
 
-def _remote_kind(manifest: str, sources: Sources) -> Kind:
-    web = access.is_web(manifest)
-    path = manifest.partition("?")[0].partition("#")[0] if web else manifest
-    suffix = Path(path.rstrip("/")).suffix.lower()
-    if not web and (path.endswith("/") or suffix not in (*SPARK_READS, *access.VIDEO_SUFFIXES)):
-        return _remote_folder(manifest, suffix, sources)
-    found = _answered(manifest, lambda: access.transport(manifest).stat(manifest, sources))
+def _identify(manifest: str, sources: Sources) -> tuple[Kind, AnyPath]:
+    """The kind of a manifest by its name and its first bytes, and its path; the name stands for a remote folder."""
+    if not manifest.strip():
+        raise ManifestError("an empty name: give a folder, a glob, a video or a list")
+    if is_remote(manifest):
+        return _identify_remote(manifest, sources)
+    path, suffix = _local(manifest), Path(manifest).suffix.lower()
+    if not os.path.exists(path):
+        if glob.has_magic(path):
+            return "glob", path
+        raise ManifestError(f"{manifest}: no such file or folder")
+    if os.path.isdir(path):
+        is_delta = os.path.isdir(os.path.join(path, "_delta_log"))
+        return "delta" if is_delta else SPARK_READS.get(suffix, "folder"), path
+    if not stat.S_ISREG(os.stat(path).st_mode):  # it is read twice, and by other processes
+        raise ManifestError(f"{manifest}: a pipe or a device, not a regular file: write it to a file first")
+    return _file_kind(manifest, suffix, path), path
 
-    def head() -> bytes:
-        data: bytes = access.transport(manifest).fetch(manifest, 0, min(found.size, HEAD_BYTES), found.version, sources)
-        return data
 
-    what = _of_file(manifest, suffix, lambda: _answered(manifest, head) if found.size else b"")
-    if web and what == "parquet":
+def _identify_remote(manifest: str, sources: Sources) -> tuple[Kind, AnyPath]:
+    web = is_web(manifest)
+    name = manifest.partition("?")[0].partition("#")[0] if web else manifest
+    suffix = Path(name.rstrip("/")).suffix.lower()
+    if not web and (name.endswith("/") or suffix not in (*SPARK_READS, *VIDEO_SUFFIXES)):
+        return _remote_folder(manifest, suffix, sources), manifest
+    path = _answer(manifest, lambda: access.remote_path(manifest, sources))
+    kind = _file_kind(manifest, suffix, path)
+    if web and kind == "parquet":
         raise ManifestError(f"{shown(manifest)}: Parquet is not read over http; copy it to a folder or to s3://")
-    return what
+    return kind, path
 
 
 def _remote_folder(manifest: str, suffix: str, sources: Sources) -> Kind:
     def is_table() -> bool:
         return media_store.holds(f"{manifest.rstrip('/')}/_delta_log", sources)
 
-    return "delta" if _answered(manifest, is_table) else SPARK_READS.get(suffix, "prefix")
+    return "delta" if _answer(manifest, is_table) else SPARK_READS.get(suffix, "prefix")
 
 
-def _of_file(manifest: str, suffix: str, head: Callable[[], bytes]) -> Kind:
-    if suffix == ".json" and _begins_as_list(head()):
+def _file_kind(manifest: str, suffix: str, path: AnyPath) -> Kind:
+    if suffix == ".json" and _begins_as_list(_answer(manifest, lambda: _head(path))):
         return "list"
-    if suffix in access.VIDEO_SUFFIXES:
+    if suffix in VIDEO_SUFFIXES:
         return "video"
     if suffix in SPARK_READS:
         return SPARK_READS[suffix]
     raise ManifestError(f"{shown(manifest)}: neither a video nor a manifest by its name ({', '.join(SPARK_READS)})")
 
 
-def _answered(manifest: str, ask: Callable[[], T]) -> T:
-    """What a file or a store says, or in one line why it says nothing."""
+def _parts(manifest: str, sources: Sources) -> list[tuple[str, str, bool, int]]:
+    """The parts in which an s3:// prefix is listed; at least one of them has a video."""
+    from udfs.storage import s3_listing  # with boto3, which most runs do not need
+
+    def parts_with_videos() -> list[tuple[str, str, bool, int]]:
+        parts: list[tuple[str, str, bool, int]] = [*s3_listing.parts(manifest, sources)]
+        left_out = Counter[str]()
+        for page in (page for part in parts for page in s3_listing.videos(s3_listing.Part(*part), sources)):
+            if page["uri"].notna().any():
+                return parts
+            left_out.update(dict(zip(page["left_out"], page["number"], strict=True)))
+        raise ManifestError(_no_video(manifest, left_out))
+
+    return _answer(manifest, parts_with_videos)
+
+
+def _answer(manifest: str, ask: Callable[[], T]) -> T:
+    """What a file or a store answers; its error becomes a ManifestError."""
     try:
         return ask()
     except MediaError as e:
-        said = "no such bucket" if "NoSuchBucket" in e.message else e.message
-        raise ManifestError(f"{shown(manifest)}: {said}") from e
+        reason = "no such bucket" if "NoSuchBucket" in e.message else e.message
+        raise ManifestError(f"{shown(manifest)}: {reason}") from e
     except OSError as e:
         raise ManifestError(f"{manifest}: {e.strerror}") from e
-    except StoreError as e:  # which names the bucket
+    except StoreError as e:  # its text names the bucket
         raise ManifestError(str(e)) from e
 
 
 def _local(manifest: str) -> str:
     try:
-        return access.local_path(manifest)
+        return local_path(manifest)
     except MediaError as e:
         raise ManifestError(f"{manifest}: {e.message}") from e
 
 
 def _in_folder(path: str) -> Listing:
-    found, left_out = folders.videos(path)
-    return Listing([*map(access.path_uri, found)], left_out)
+    videos, left_out = folder_listing.videos(path)
+    return Listing([*map(path_uri, videos)], left_out)
 
 
 def _matching(pattern: str) -> Listing:
@@ -254,7 +239,7 @@ def _matching(pattern: str) -> Listing:
     for name in sorted(names, key=lambda name: (name.count("/"), name)):
         place, base = os.path.split(name)
         unique.setdefault(os.path.join(real(place), base), name)
-    return Listing(sorted(map(access.path_uri, unique.values())), +Counter({omissions.LINK: len(names) - len(unique)}))
+    return Listing(sorted(map(path_uri, unique.values())), +Counter({omissions.LINK: len(names) - len(unique)}))
 
 
 def _unique(uris: Iterable[str]) -> Listing:
@@ -268,22 +253,33 @@ def _begins_as_list(head: bytes) -> bool:
     return head.decode(mark, errors="replace").lstrip().startswith("[")
 
 
-def _head(path: str) -> bytes:
-    with open(path, "rb") as f:
+def _head(path: AnyPath) -> bytes:
+    """The first bytes. Of a remote file they come with a block that is cached, in which most lists lie completely."""
+    with open_path(path) as f:
         return f.read(HEAD_BYTES)
 
 
-def _listed(manifest: str, sources: Sources) -> list[str]:
+def _text(manifest: str, path: AnyPath) -> str:
+    num_bytes = access.stat(path).size
+    if isinstance(path, RemotePath) and num_bytes > MAX_TEXT_BYTES:
+        raise ManifestError(f"{shown(manifest)}: {num_bytes} bytes, more than the {MAX_TEXT_BYTES} that are read at once")
     try:
-        entries = json.loads(text(manifest, sources))
+        return table_text.decode(_answer(manifest, lambda: read_range(path, 0, num_bytes) if num_bytes else b""))
+    except ValueError as e:
+        raise ManifestError(f"{shown(manifest)}: {e}") from e
+
+
+def _listed(manifest: str, path: AnyPath) -> list[str]:
+    try:
+        entries = json.loads(_text(manifest, path))
     except RecursionError as e:
         raise ManifestError(f"{shown(manifest)}: nested too deeply for a list of addresses") from e
     except ValueError as e:
         raise ManifestError(f"{shown(manifest)}: {e}") from e
     uris = []
     for i, entry in enumerate(entries):
-        found = uri(entry, folder(manifest)) if isinstance(entry, str) and not LONE_SURROGATE.search(entry) else None
-        if found is None:
+        normal = uri(entry, folder(manifest)) if isinstance(entry, str) and not LONE_SURROGATE.search(entry) else None
+        if normal is None:
             raise ManifestError(f"{shown(manifest)}: entry {i} of the list is no uri: {json.dumps(entry)[:80]}")
-        uris.append(found)
+        uris.append(normal)
     return uris

@@ -1,4 +1,4 @@
-"""A uri under the output -> a local file to write to, which appears there complete or not at all, be it a folder or a store."""
+"""Write, read, list and delete the files of an output or export, local or on S3; a new file appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -13,75 +13,77 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
-from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 from udfs.core.errors import MediaError, OutputError
+from udfs.core.host_files import user_folder
 from udfs.storage import access
-from udfs.storage.access import local_path
-from udfs.storage.remote_file import AnyPath, opened
+from udfs.storage.remote_file import AnyPath, open_path
+from udfs.storage.settings import Params as Sources
+from udfs.storage.stores import writable_store
+from udfs.storage.uris import is_remote, local_path
 
-ASIDE = ".writing"  # folder of the media root for files that are not complete yet; a killed run leaves them there
-LEFT_S = 24 * 3600.0  # an unfinished file of this age, on its way to a store, has no process any more
-OLD_S = 7 * 24 * 3600.0  # what lies unfinished in a store for so long is no run's: several may be at work there
-MOUNTS = ("/dbfs/", "/Volumes/")  # of Databricks: what is written there cannot be gone back in
+UNFINISHED = ".writing"  # folder of the media root for files that are not complete yet; a killed run leaves them there
+LOCAL_LEFTOVER_S = 24 * 3600.0  # no process still writes a local file of this age that is to be uploaded
+STORE_LEFTOVER_S = 7 * 24 * 3600.0  # nor an unfinished upload of this age; several runs may write to one store
+MOUNTS = ("/dbfs/", "/Volumes/")  # of Databricks; files there can only be written from start to end
 
 
 def media_uri(root: str, kind: str, key: str, fingerprint: str, suffix: str) -> str:
-    """The name of a media file: the same key and settings give the same name in every run and retry."""
+    """The URI of a media file; the same key and settings give the same URI in every run and retry."""
     return f"{root}/{kind}/{key[:2]}/{key}-{fingerprint[:8]}{suffix}"
 
 
 @contextmanager
-def writing(uri: str, params: access.Params, root: str | None = None) -> Iterator[str]:
-    """A local path to write to; the file takes its place at a `media_uri` when the block ends well, else it is removed.
+def write_to(uri: str, params: Sources, root: str | None = None) -> Iterator[str]:
+    """A local path to write to; when the block ends the file moves or is uploaded to `uri`, and after an error it is deleted.
 
-    `root` is the folder that `uri` lies somewhere below, where that is no `media_uri`.
+    `root` is the folder above `uri` that belongs to the output or export; without, `uri` is a `media_uri`.
     """
     root, name = root or uri.rsplit("/", 3)[0], uri.rpartition("/")[2]
-    with aside(root) as folder:
+    with unfinished_folder(root) as folder:
         path = os.path.join(folder, name)
         yield path
-        if access.is_remote(uri):
-            access.transport(uri).put(uri, path, params)
+        if is_remote(uri):
+            writable_store(uri).put(uri, path, params)
         else:
             _place(path, local_path(uri), local_path(root))
 
 
 @contextmanager
-def aside(root: str) -> Iterator[str]:
-    """A folder of this machine for files that are not complete yet, gone when the block ends; `root` is a media root.
+def unfinished_folder(root: str) -> Iterator[str]:
+    """A local folder for unfinished files below `root`, which is deleted when the block ends.
 
-    What a killed run leaves is swept up: in a local media root by the next run, on the way to a store after a day.
+    What a killed run leaves there is deleted later: in a local root by the next run, before an upload after a day.
     """
-    on_its_way = access.is_remote(root) or local_path(root).startswith(MOUNTS)
+    is_uploaded = is_remote(root) or local_path(root).startswith(MOUNTS)
     with ExitStack() as stack:
-        with _output(root):
-            folder = _waiting_room() if on_its_way else os.path.join(local_path(root), ASIDE)
+        with _output_errors(root):
+            folder = _upload_folder() if is_uploaded else os.path.join(local_path(root), UNFINISHED)
             os.makedirs(folder, exist_ok=True)
             own = stack.enter_context(tempfile.TemporaryDirectory(dir=folder))
         yield own
 
 
-def reading(uri: str, params: access.Params) -> BinaryIO:
-    """A file of an output or of an export, open to be read.
+def open_uri(uri: str, params: Sources) -> BinaryIO:
+    """Open a file of an output or export for reading.
 
     Raises:
-        FileNotFoundError: there is none.
-        MediaError, StoreError: its store cannot be asked.
+        FileNotFoundError: there is no such file.
+        MediaError, StoreError: its store does not answer or refuses.
     """
     try:
-        return opened(access.own_path(uri, params))
+        return open_path(access.own_path(uri, params))
     except MediaError as e:
         if e.code == "NOT_FOUND":
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), uri) from e
         raise
 
 
-def size(uri: str, params: access.Params) -> int | None:
-    """Bytes of a file of an output or of an export, None if there is none; raises MediaError and StoreError as `reading`."""
+def size(uri: str, params: Sources) -> int | None:
+    """Size in bytes of a file of an output or export, None if there is no such file; raises errors of stores as `open_uri`."""
     try:
-        return access.stated(access.own_path(uri, params)).size
+        return access.stat(access.own_path(uri, params)).size
     except MediaError as e:
         if e.code not in ("NOT_FOUND", "EMPTY"):
             raise
@@ -89,68 +91,70 @@ def size(uri: str, params: access.Params) -> int | None:
 
 
 def has_locks(output: str) -> bool:
-    """Whether an output is a folder of a file system that knows locks, which neither stores nor Databricks' mounts do."""
-    return not access.is_remote(output) and not local_path(output).startswith(MOUNTS)
+    """Whether an output lies on a file system with locks, which neither S3 nor the mounts of Databricks have."""
+    return not is_remote(output) and not local_path(output).startswith(MOUNTS)
 
 
-def check(output: str, params: access.Params) -> None:
-    """Whether an output's store is there and lets us in.
-
-    Raises:
-        MediaError: it is not, or does not.
-        StoreError: it cannot be asked.
-    """
-    if access.is_remote(output):
-        access.transport(output).check(output, params)
-
-
-def holds(uri: str, params: access.Params) -> bool:
-    """Whether anything lies below a uri.
+def check(output: str, params: Sources) -> None:
+    """Refuse an output on a store that is not there or does not let us in.
 
     Raises:
-        MediaError, StoreError: its store cannot be asked.
+        MediaError: there is no such bucket, or it is not accessible.
+        StoreError: the credentials, region or scheme are wrong.
     """
-    return bool(access.transport(uri).holds(uri, params)) if access.is_remote(uri) else os.path.isdir(local_path(uri))
+    if is_remote(output):
+        writable_store(output).check(output, params)
 
 
-def sweep(output: str, landing: str, params: access.Params) -> None:
-    """Remove the unfinished media and the rows not yet in a table that killed runs left: in a store, those older than any run.
+def holds(uri: str, params: Sources) -> bool:
+    """Whether a local folder exists, or S3 has an object below a URI.
 
     Raises:
-        MediaError, StoreError: its store cannot be asked, or does not allow it.
+        MediaError, StoreError: as `check`.
     """
-    clear(f"{output}/media", params)
-    if access.is_remote(output):
-        access.transport(output).expire(f"{output}/{landing}", OLD_S, params)
+    return writable_store(uri).holds(uri, params) if is_remote(uri) else os.path.isdir(local_path(uri))
+
+
+def remove_leftovers(output: str, landing: str, params: Sources) -> None:
+    """Delete what killed runs left in an output: unfinished media, and rows that no table has (in the folder `landing`).
+
+    On S3, where other runs may be writing, only what is older than STORE_LEFTOVER_S.
+
+    Raises:
+        MediaError, StoreError: the store does not answer or refuses.
+    """
+    remove_unfinished(f"{output}/media", params)
+    if is_remote(output):
+        writable_store(output).remove_old(f"{output}/{landing}", STORE_LEFTOVER_S, params)
     else:
         shutil.rmtree(os.path.join(local_path(output), landing), ignore_errors=True)
 
 
-def clear(root: str, params: access.Params) -> None:
-    """Remove the files that are not complete below the root of media or of an export: in a store, those older than any run.
+def remove_unfinished(root: str, params: Sources) -> None:
+    """Delete the unfinished files below the root of media or of an export; on S3 only those older than STORE_LEFTOVER_S.
 
     Raises:
-        MediaError, StoreError: as `sweep`.
+        MediaError, StoreError: as `remove_leftovers`.
     """
-    if access.is_remote(root):
-        access.transport(root).abandon(root, OLD_S, params)
+    if is_remote(root):
+        writable_store(root).abort_uploads(root, STORE_LEFTOVER_S, params)
     else:
-        shutil.rmtree(os.path.join(local_path(root), ASIDE), ignore_errors=True)
+        shutil.rmtree(os.path.join(local_path(root), UNFINISHED), ignore_errors=True)
 
 
 def _place(path: str, target: str, root: str) -> None:
-    """Rename, so that a file is there complete or not at all; mounts are written to from the beginning to the end, beside it."""
-    with _output(root):
+    """Rename a finished file to its path; to a mount it is copied first, because it cannot be renamed from elsewhere."""
+    with _output_errors(root):
         os.makedirs(os.path.dirname(target), exist_ok=True)
         if target.startswith(MOUNTS):
-            os.makedirs(os.path.join(root, ASIDE), exist_ok=True)
-            path = shutil.copyfile(path, os.path.join(root, ASIDE, uuid.uuid4().hex))
+            os.makedirs(os.path.join(root, UNFINISHED), exist_ok=True)
+            path = shutil.copyfile(path, os.path.join(root, UNFINISHED, uuid.uuid4().hex))
         os.replace(path, target)
 
 
 @contextmanager
-def _output(root: str) -> Iterator[None]:
-    """Turn an error of writing below a root into OutputError, which stops the run: every input would meet it."""
+def _output_errors(root: str) -> Iterator[None]:
+    """Turn an error of writing below a root into OutputError, which stops the run, because every input would meet it."""
     try:
         yield
     except OSError as e:
@@ -158,39 +162,38 @@ def _output(root: str) -> Iterator[None]:
 
 
 @cache
-def _waiting_room() -> str:
-    folder = Path(tempfile.gettempdir(), f"reelmill-writing-{os.getuid()}")
-    folder.mkdir(mode=0o700, exist_ok=True)
-    for left in folder.iterdir():
-        with suppress(FileNotFoundError):  # another process sweeps as well
-            if left.stat().st_mtime < time.time() - LEFT_S:
-                shutil.rmtree(left, ignore_errors=True)
+def _upload_folder() -> str:
+    folder = user_folder("writing")
+    for leftover in folder.iterdir():
+        with suppress(FileNotFoundError):  # another process has deleted it
+            if leftover.stat().st_mtime < time.time() - LOCAL_LEFTOVER_S:
+                shutil.rmtree(leftover, ignore_errors=True)
     return str(folder)
 
 
 def sha256(path: AnyPath) -> str:
-    """Hex digest of a file, wherever it lies, read in pieces."""
-    with opened(path) as f:
+    """Hex digest of a local or remote file."""
+    with open_path(path) as f:
         return hashlib.file_digest(cast(io.BufferedReader, f), "sha256").hexdigest()
 
 
 class File(NamedTuple):
-    """A media file that is there."""
+    """A media file that exists."""
 
     uri: str
     num_bytes: int
     changed_s: float  # seconds of Unix time
 
 
-def folders(root: str, params: access.Params) -> list[str]:
+def folders(root: str, params: Sources) -> list[str]:
     """The folders of a media root that hold files: <root>/<kind>/<first two characters of the key>."""
-    return sorted(found for kind in _within(root, params) for found in _within(kind, params))
+    return sorted(folder for kind in _subfolders(root, params) for folder in _subfolders(kind, params))
 
 
-def files(folder: str, params: access.Params) -> Iterator[File]:
-    """The files of one of `folders`, as they come."""
-    if access.is_remote(folder):
-        yield from (File(*found) for found in access.transport(folder).files(folder, params))
+def files(folder: str, params: Sources) -> Iterator[File]:
+    """The files of one of `folders`, as they are listed."""
+    if is_remote(folder):
+        yield from (File(*entry) for entry in writable_store(folder).files(folder, params))
         return
     with suppress(FileNotFoundError), os.scandir(local_path(folder)) as entries:
         for entry in entries:
@@ -199,26 +202,26 @@ def files(folder: str, params: access.Params) -> Iterator[File]:
                 yield File(f"{folder}/{entry.name}", info.st_size, info.st_mtime)
 
 
-def remove(uris: Sequence[str], params: access.Params) -> list[str]:
-    """Delete media files of one output; those that were still there, as far as its store tells."""
-    if uris and access.is_remote(uris[0]):
-        return list(access.transport(uris[0]).remove(uris, params))
-    gone = []
+def remove(uris: Sequence[str], params: Sources) -> list[str]:
+    """Delete media files of one output; the URIs of those that existed. S3 does not tell, so there it is all of them."""
+    if uris and is_remote(uris[0]):
+        return writable_store(uris[0]).remove(uris, params)
+    deleted = []
     for uri in uris:
         with suppress(FileNotFoundError):
             os.unlink(local_path(uri))
-            gone.append(uri)
-    return gone
+            deleted.append(uri)
+    return deleted
 
 
-def place(uri: str) -> str:
-    """A `media_uri` below its root, by which a row names its file even after the output was moved."""
+def path_in_root(uri: str) -> str:
+    """A `media_uri` relative to its root, by which rows and files are matched even after the output was moved."""
     return "/".join(uri.split("/")[-3:])
 
 
-def _within(folder: str, params: access.Params) -> list[str]:
-    if access.is_remote(folder):
-        return list(access.transport(folder).folders(folder, params))
+def _subfolders(folder: str, params: Sources) -> list[str]:
+    if is_remote(folder):
+        return writable_store(folder).folders(folder, params)
     with suppress(FileNotFoundError), os.scandir(local_path(folder)) as entries:
-        return [f"{folder}/{entry.name}" for entry in entries if entry.is_dir(follow_symlinks=False) and entry.name != ASIDE]
+        return [f"{folder}/{entry.name}" for entry in entries if entry.is_dir(follow_symlinks=False) and entry.name != UNFINISHED]
     return []

@@ -1,4 +1,4 @@
-"""Reasons to leave files and rows out of an ingest, and the summary that counts them."""
+"""Reasons to leave files and rows out of an ingest, and a summary with their counts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DUPLICATE = "duplicate"
 BLANK = "blank"
 TAKEN_DOWN = "taken down"
 UNCHANGED = "unchanged"
-# Their words in the summary, for one and for several.
+# Their words in the summary: for one file or row, and for several.
 WORDS = {
     SUFFIX: ("not a video by its suffix", "not a video by their suffix"),
     HIDDEN: ("hidden", "hidden"),
@@ -26,7 +26,7 @@ WORDS = {
     TAKEN_DOWN: ("taken down", "taken down"),
     UNCHANGED: ("not changed since", "not changed since"),
 }
-# Folders that systems keep beside users' files: deleted files, thumbnails, and resource forks of macOS.
+# Folders in which systems keep deleted files, thumbnails and macOS resource forks.
 TRASHES = {
     "$recycle.bin",
     "recycler",

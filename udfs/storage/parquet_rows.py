@@ -1,4 +1,4 @@
-"""Read Parquet manifests with types that Spark lacks (nanoseconds, times of day, half floats) by pyarrow, as text."""
+"""Read Parquet manifests with pyarrow, as text, where they have types that Spark lacks (nanoseconds, times, half floats)."""
 
 from __future__ import annotations
 
@@ -11,29 +11,31 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from udfs.storage import access
-from udfs.storage.access import Params
-from udfs.storage.remote_file import opened
+from udfs.storage import access, manifest
+from udfs.storage.remote_file import open_path
+from udfs.storage.settings import Params
+from udfs.storage.stores import writable_store
+from udfs.storage.uris import is_remote, local_path
 
 TEXTS = pa.map_(pa.string(), pa.string())
 SCHEMA = pa.schema([("uri", pa.string()), ("attributes", TEXTS)])
-ROWS = 10_000  # per batch
+BATCH_ROWS = 10_000
 ZEROS = re.compile(r"\.?0+$")
 HIDDEN = re.compile(r"(^|/)(\.|_[^/=]*(/|$))")  # in a path below the manifest
 PARTITION = re.compile(r"([^/=]+)=([^/]*)/")
 
 
 def files(uri: str, sources: Params) -> list[str]:
-    """The Parquet files that a uri names: itself, or those below a folder, without hidden ones.
+    """The Parquet files that a URI names: the file itself, or those below a folder without the hidden ones.
 
     As in Spark, a file or folder is hidden if its name begins with a dot or an underscore, unless it
     is a partition such as `_day=1`.
     """
     top = _path(uri)
-    if access.is_remote(uri):
-        if uri.lower().endswith(".parquet") and not access.transport(uri).holds(uri, sources):
+    if is_remote(uri):
+        if uri.lower().endswith(".parquet") and not writable_store(uri).holds(uri, sources):
             return [uri]
-        below = [name for name, *_ in access.transport(uri).files(uri, sources)]
+        below = [name for name, *_ in writable_store(uri).files(uri, sources)]
     elif os.path.isdir(top):
         below = [os.path.join(folder, name) for folder, _, names in os.walk(top) for name in names]
     else:
@@ -42,27 +44,32 @@ def files(uri: str, sources: Params) -> list[str]:
 
 
 def _path(uri: str) -> str:
-    return uri if access.is_remote(uri) else access.local_path(uri)
+    return uri if is_remote(uri) else local_path(uri)
 
 
 def columns(uri: str, sources: Params) -> list[str]:
     """The names of a file's columns."""
-    with opened(access.own_path(uri, sources)) as file:
+    with open_path(access.own_path(uri, sources)) as file:
         return list(pq.read_schema(file).names)
 
 
 def rows(batches: Iterable[pa.RecordBatch], top: str, column: str, sources: Params) -> Iterator[pa.RecordBatch]:
-    """Read the files below `top` that batches of uris name as batches of SCHEMA: `column` as `uri`, the others as text.
+    """Read the files below `top` that batches of URIs name. Of SCHEMA, `uri` is the column `column`, and the others are text.
 
     Folders such as `day=1` below `top` are columns too.
+
+    Raises:
+        ManifestError: a file has no column of that name.
     """
     top = _path(top)
-    for batch in batches:
-        for uri in batch.column(0).to_pylist():
+    for paths in batches:
+        for uri in paths.column(0).to_pylist():
             partition = {name: unquote(value) for name, value in PARTITION.findall(uri.removeprefix(top))}
-            with opened(access.own_path(uri, sources)) as file:
-                for table in pq.ParquetFile(file).iter_batches(ROWS):
-                    yield _as_text(table, column, partition)
+            with open_path(access.own_path(uri, sources)) as file:
+                parquet = pq.ParquetFile(file)
+                name = manifest.column(uri, column, parquet.schema_arrow.names)
+                for batch in parquet.iter_batches(BATCH_ROWS):
+                    yield _as_text(batch, name, partition)
 
 
 def _as_text(batch: pa.RecordBatch, column: str, partition: dict[str, str]) -> pa.RecordBatch:
@@ -73,7 +80,7 @@ def _as_text(batch: pa.RecordBatch, column: str, partition: dict[str, str]) -> p
         for row in (zip(*columns.values(), strict=True) if columns else [()] * len(uris))
     ]
     return pa.RecordBatch.from_arrays(
-        [pa.array(uris, pa.string()), pa.array([[*one.items()] for one in attributes], TEXTS)], schema=SCHEMA
+        [pa.array(uris, pa.string()), pa.array([[*row.items()] for row in attributes], TEXTS)], schema=SCHEMA
     )
 
 
@@ -82,18 +89,18 @@ def text(values: pa.Array) -> list[str | None]:
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     if pa.types.is_timestamp(values.type):
-        moments = values.cast(pa.timestamp("us", values.type.tz), safe=False).cast(pa.timestamp("us"))
-        return [None if one is None else _without_zeros(one) for one in moments.cast(pa.string()).to_pylist()]
+        times = values.cast(pa.timestamp("us", values.type.tz), safe=False).cast(pa.timestamp("us"))
+        return [None if time is None else _without_zeros(time) for time in times.cast(pa.string()).to_pylist()]
     if pa.types.is_time(values.type):
-        moments = values.cast(pa.time64("us"), safe=False)
-        return [None if one is None else str(one) for one in moments.to_pylist()]
+        times = values.cast(pa.time64("us"), safe=False)
+        return [None if time is None else str(time) for time in times.to_pylist()]
     if pa.types.is_duration(values.type):
-        return [None if one is None else str(one) for one in values.cast(pa.int64()).to_pylist()]
-    return [None if one is None else _string(one) for one in values.to_pylist()]
+        return [None if value is None else str(value) for value in values.cast(pa.int64()).to_pylist()]
+    return [None if value is None else _string(value) for value in values.to_pylist()]
 
 
-def _without_zeros(moment: str) -> str:
-    return ZEROS.sub("", moment) if "." in moment else moment
+def _without_zeros(time: str) -> str:
+    return ZEROS.sub("", time) if "." in time else time
 
 
 def _string(value: object) -> str:

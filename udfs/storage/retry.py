@@ -1,13 +1,11 @@
-"""A request to a store that is now and then too busy -> its answer, asked for in turn and again after a while."""
+"""Repeat requests to a busy store after growing waits, and keep all processes of a host together below a request rate."""
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import random
 import struct
-import tempfile
 import time
 from collections.abc import Callable
 from itertools import count
@@ -16,31 +14,33 @@ from typing import TypeVar
 
 from udfs.core.errors import MediaError
 from udfs.core.heartbeat import beat
-from udfs.storage.access import Params
+from udfs.core.host_files import lock, user_folder
+from udfs.storage.settings import Params
 
 T = TypeVar("T")
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 10.0  # between attempts, at most; the wait is by chance, so that a host's do not coincide
-BURST_S = 1.0  # of requests that may be made at once after a pause
-OTHER_BOOT_S = 3600.0  # a turn that is further off was dealt by a clock that has started anew
+# Between attempts, at most; the wait itself is random, so that the processes of a host do not all repeat at the same time.
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 10.0
+BURST_S = 1.0  # a pause allows as many requests at once as this many seconds would
+OTHER_BOOT_S = 3600.0  # a stored time that lies further ahead is of the clock before a reboot
 
 
 class BusyError(Exception):
-    """A store did not answer, or not in full; it may the next time. Its text holds no address and no key."""
+    """A store did not answer, or not completely; the next attempt may succeed. The text has no address and no key."""
 
     def __init__(self, message: str, after_s: float = 0.0) -> None:
         super().__init__(message)
-        self.after_s = after_s  # what it asks to be left alone for
+        self.after_s = after_s  # how long the store asks to wait
 
 
-def persist(attempt: Callable[[], T], store: str, params: Params) -> T:
-    """What an attempt gives, tried again for `retry_s` while it raises BusyError.
+def with_retries(attempt: Callable[[], T], store: str, params: Params) -> T:
+    """The result of `attempt`, which is repeated for `retry_s` while it raises BusyError.
 
     Raises:
         MediaError: UNREACHABLE, and whatever else the attempt raises.
     """
     until = time.monotonic() + params.retry_s
     for tries in count(1):
-        await_turn(store, params.requests_per_s)
+        wait_for_turn(store, params.requests_per_s)
         beat()
         try:
             return attempt()
@@ -52,26 +52,17 @@ def persist(attempt: Callable[[], T], store: str, params: Params) -> T:
     raise AssertionError("count ends")
 
 
-def await_turn(store: str, per_s: float, folder: Path | None = None) -> None:
-    """Wait until one more request to a store keeps all processes of this host together below their rate; 0: no rate.
+def wait_for_turn(store: str, per_s: float, folder: Path | None = None) -> None:
+    """Wait until one more request to a store keeps all processes of this host below `per_s` requests per second; 0: no limit.
 
-    A bucket of tokens, kept in a file as the time from which on the next one may be made.
+    A token bucket, kept in a file per store as the time from which the next request is allowed.
     """
     if not per_s:
         return
-    handle = _open(folder or Path(tempfile.gettempdir(), f"reelmill-turns-{os.getuid()}"), store)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        now, held = time.monotonic(), os.pread(handle, 8, 0)
-        taken = struct.unpack("d", held)[0] if len(held) == 8 else 0.0
-        mine = max(taken if taken < now + OTHER_BOOT_S else 0.0, now - BURST_S)
-        os.pwrite(handle, struct.pack("d", mine + 1 / per_s), 0)
-    finally:
-        os.close(handle)  # which unlocks it
-    time.sleep(max(0.0, mine - now))
-
-
-def _open(folder: Path, store: str) -> int:
-    folder.mkdir(mode=0o700, exist_ok=True)
     name = hashlib.blake2b(store.encode(), digest_size=8).hexdigest()
-    return os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with lock((folder or user_folder("turns")) / name) as handle:
+        now, stored = time.monotonic(), os.pread(handle, 8, 0)
+        next_s = struct.unpack("d", stored)[0] if len(stored) == 8 else 0.0
+        own_s = max(next_s if next_s < now + OTHER_BOOT_S else 0.0, now - BURST_S)
+        os.pwrite(handle, struct.pack("d", own_s + 1 / per_s), 0)
+    time.sleep(max(0.0, own_s - now))

@@ -1,4 +1,4 @@
-"""List the videos under an s3:// prefix with their versions, a page at a time, and count the objects left out."""
+"""List the videos below an s3:// prefix with their versions, page by page, and count the objects left out."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from udfs.storage import omissions, s3
-from udfs.storage.access import VIDEO_SUFFIXES, Params
+from udfs.storage.settings import Params
+from udfs.storage.uris import VIDEO_SUFFIXES
 
 MAX_PARTS = 10_000  # of a listing, at most
 COLUMNS = {"uri": "object", "source_version": "object", "changed_s": "float64", "left_out": "object", "number": "int64"}
 
 
 class Part(NamedTuple):
-    """A piece of a listing: what begins with a prefix, or of that only what lies in no folder below."""
+    """A part of a listing: all objects whose keys begin with a prefix, or if `flat` only those in no folder below it."""
 
     bucket: str
     prefix: str
@@ -26,18 +27,18 @@ class Part(NamedTuple):
 
 
 def whole(uri: str) -> Part:
-    """The listing that a uri stands for, as of a folder: s3://b/day names s3://b/day/v.mp4 and not s3://b/day2/v.mp4."""
+    """The listing of a URI, which is taken for a folder: s3://b/day names s3://b/day/v.mp4 and not s3://b/day2/v.mp4."""
     bucket, _, key = uri.partition("://")[2].partition("/")
     prefix = key if not key or key.endswith("/") else f"{key}/"
     return Part(bucket, prefix, top=len(prefix))
 
 
 def parts(uri: str, params: Params) -> list[Part]:
-    """A prefix as pieces that can be listed at the same time: its folders, and what lies beside them.
+    """Divide a prefix into parts that can be listed at the same time: its folders, and the objects beside them.
 
     Raises:
         MediaError: NOT_FOUND, DENIED or UNREACHABLE.
-        s3.StoreError: no credentials, the wrong region, and the like.
+        StoreError: no credentials, the wrong region, and the like.
     """
     top = whole(uri)
     pages = _pages(top._replace(flat=True), params)
@@ -48,9 +49,9 @@ def parts(uri: str, params: Params) -> list[Part]:
 
 
 def videos(part: Part, params: Params) -> Iterator[pd.DataFrame]:
-    """The videos of a piece, a page at a time: uri, source_version as of `s3.stat`, changed_s in Unix time.
+    """The videos of a part, page by page: uri, source_version as from `s3.stat`, changed_s in seconds of Unix time.
 
-    A page has one row without a uri per reason to leave objects out, with `left_out` and their `number`.
+    A page also has one row without a URI per reason to leave objects out, with `left_out` and their `number`.
 
     Raises:
         What `parts` raises.
@@ -81,7 +82,7 @@ def _omission(key: str, part: Part) -> str | None:
 
 
 def rows(batches: Iterable[pd.DataFrame], params: Params) -> Iterator[pd.DataFrame]:
-    """Batches of pieces -> the videos in them."""
+    """The videos of batches of parts, as `videos` gives them."""
     for batch in batches:
         for part in batch.to_dict("records"):
             yield from videos(Part(part["bucket"], part["prefix"], bool(part["flat"]), int(part["top"])), params)

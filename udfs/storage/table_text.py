@@ -1,4 +1,4 @@
-"""Encoding, delimiter and columns of a CSV or JSON manifest, by its bytes."""
+"""Find out the encoding, delimiter and columns of a CSV or JSON manifest from its bytes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import BinaryIO
 
-from udfs.storage.access import EDGES
+from udfs.storage.uris import EDGES
 
 BLOCK = 1 << 20
 DELIMITERS = (",", "\t", ";", "|")
@@ -19,24 +19,24 @@ AS_UTF8 = "save it as UTF-8 (in Excel: CSV UTF-8)"
 
 
 def encoding(head: bytes) -> str:
-    """The encoding by the byte order mark: utf-8-sig or utf-16; utf-8 without one.
+    """The encoding that the byte order mark states: utf-8-sig or utf-16; utf-8 without a mark.
 
     Raises:
-        ValueError: there are NULs, as in UTF-16 without a mark, or a zip, as a spreadsheet is.
+        ValueError: the text has NULs, as UTF-16 without a mark does, or is a zip file, as a spreadsheet is.
     """
-    found = next((name for mark, name in MARKS.items() if head.startswith(mark)), "utf-8")
+    name = next((name for mark, name in MARKS.items() if head.startswith(mark)), "utf-8")
     if head.startswith((b"PK\x03\x04", b"\x1f\x8b")):
-        raise ValueError("a spreadsheet or an archive by its content, no text")
-    if found != "utf-16" and b"\0" in head:
-        raise ValueError(f"no text, or UTF-16 without a byte order mark: {AS_UTF8}")
-    return found
+        raise ValueError("a spreadsheet or an archive by its content, not text")
+    if name != "utf-16" and b"\0" in head:
+        raise ValueError(f"not text, or UTF-16 without a byte order mark: {AS_UTF8}")
+    return name
 
 
 def decode(data: bytes) -> str:
     """The text of the bytes.
 
     Raises:
-        ValueError: as `encoding`; or a byte is no UTF-8, of which the first is named.
+        ValueError: as from `encoding`, or the bytes are not in that encoding; it names the first that is not.
     """
     try:
         return data.decode(encoding(data[:BLOCK]))
@@ -45,10 +45,10 @@ def decode(data: bytes) -> str:
 
 
 def check(file: BinaryIO) -> None:
-    """Look for bytes that are no UTF-8, which Spark would read as question marks; a block is read at a time.
+    """Refuse bytes that are not UTF-8, which Spark would read as question marks; reads one block at a time.
 
     Raises:
-        ValueError: there is one.
+        ValueError: there is such a byte.
     """
     decoder, start = codecs.getincrementaldecoder("utf-8")(), 0
     while block := file.read(BLOCK):
@@ -60,10 +60,10 @@ def check(file: BinaryIO) -> None:
 
 
 def check_depth(lines: Iterable[bytes]) -> None:
-    """Look for a line of JSON nested over MAX_DEPTH deep, which may overflow the stack of Spark's JVM.
+    """Refuse a line of JSON nested more than MAX_DEPTH deep, which may overflow the stack of Spark's JVM.
 
     Raises:
-        ValueError: there is one.
+        ValueError: there is such a line.
     """
     for number, line in enumerate(lines, start=1):
         if line.count(b"{") + line.count(b"[") > MAX_DEPTH and _depth(line) > MAX_DEPTH:
@@ -80,18 +80,18 @@ def _depth(line: bytes) -> int:
 
 
 def _describe(error: UnicodeDecodeError, start: int) -> str:
-    return f"byte 0x{error.object[error.start]:02x} near byte {start + error.start} is no {error.encoding.upper()}"
+    return f"byte 0x{error.object[error.start]:02x} near byte {start + error.start} is not {error.encoding.upper()}"
 
 
 def delimiter(head: str, column: str) -> str:
-    """The delimiter by which the first line of a CSV has the wanted column; the comma if there is none.
+    """The delimiter with which the first line of a CSV has the column; a comma if there is none.
 
     Raises:
         ValueError: the first line is Excel's `sep=`.
     """
     line = head.lstrip(EDGES).partition("\n")[0]
     if line.lower().startswith("sep="):
-        raise ValueError("begins with Excel's line sep=: remove it")
+        raise ValueError("begins with the line sep= of Excel: remove it")
     for sign in DELIMITERS:
         if column_named(column, next(csv.reader([line], delimiter=sign), [])) is not None:
             return sign
@@ -99,7 +99,7 @@ def delimiter(head: str, column: str) -> str:
 
 
 def column_named(title: str, names: Sequence[str]) -> str | None:
-    """The column of that name, else the only one that differs from it only in case and surrounding blanks."""
+    """The column with that name, else the only one whose name differs just in case and surrounding blanks."""
     if title in names:
         return title
     alike = [name for name in names if name.strip(EDGES).casefold() == title.casefold()]

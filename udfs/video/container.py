@@ -25,7 +25,7 @@ from udfs.demux.demuxer import CLOCKED, Video
 from udfs.demux.index_file import IndexFile
 from udfs.demux.timeline import Timing
 from udfs.demux.tracks import video_stream
-from udfs.storage.remote_file import AnyPath, RemoteFile, RemotePath, opened, size
+from udfs.storage.remote_file import AnyPath, RemoteFile, RemotePath, open_path, size
 from udfs.video.decode import frames
 from udfs.video.picture import picture_facts
 from udfs.video.refusal import refusal
@@ -212,7 +212,7 @@ def _reopen_bare(path: AnyPath, container: InputContainer, options: dict[str, st
     Raises:
         MediaError: CORRUPT for a container with a damaged header, whose sound and times would be lost.
     """
-    with opened(path) as file:
+    with open_path(path) as file:
         head = file.read(4)
     if not head.startswith(START_CODE) or head in PROGRAM_STREAM:
         raise MediaError("CORRUPT", "a video container whose header is damaged")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import av.error
 
 from udfs.core.errors import MediaError, read_fault
-from udfs.storage.remote_file import AnyPath, opened
+from udfs.storage.remote_file import AnyPath, open_path
 
 PLAYLISTS = (
     b"#EXTM3U",
@@ -60,7 +60,7 @@ SYNC = 0x47  # the first byte of each packet
 def refusal(path: AnyPath, error: Exception) -> MediaError:
     """The error to raise for a container that FFmpeg refused."""
     try:
-        with opened(path) as f:
+        with open_path(path) as f:
             head = f.read(512)
     except OSError as e:
         return read_fault(e)
