@@ -75,7 +75,7 @@ def test_a_batch_of_a_good_and_a_damaged_video(reel: Path, tmp_path: Path) -> No
     good = video_row(drawn)
     bad = good | {"video_id": "bad", "uri": str(damaged), "source_version": access.version(str(damaged))}
     done = pd.concat(list(split.rows([pd.DataFrame([bad, good])], params(), ENV)))
-    assert done.columns.tolist() == [*split.COLUMNS, "fingerprint", *FAILURE, COST, GPU_COST]
+    assert done.columns.tolist() == [*COLUMNS, "fingerprint", *FAILURE, COST, GPU_COST]
     failed = done[done["failed_key"].notna()]
     assert failed[["failed_key", "failed_code"]].to_numpy().tolist() == [["bad", "CORRUPT"]]
     spans = [dict(zip(done.columns, values, strict=True)) for values in done[done["failed_key"].isna()].to_numpy()]
@@ -158,6 +158,7 @@ def test_the_other_methods_import_no_model_and_nothing_of_its_path(tmp_path: Pat
 import sys
 from tests.test_split import ENV, video_row
 from udfs import split
+from udfs.shots.spans import COLUMNS
 row = video_row({str(path)!r})
 for method in ("fixed_stride", "content"):
     assert split.spans(row, split.Params(method=method, min_length_s=0.5), ENV)
