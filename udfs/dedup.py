@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Literal, NamedTuple, TypedDict
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import ConfigDict, Field, field_validator
-from pydantic.dataclasses import dataclass
 
 from udfs.core.gpu_device import device
-from udfs.core.task_resources import EFFORT, Resources
 from udfs.runtime.context import Env
-from udfs.similarity import neighbors, ranking
+from udfs.similarity import neighbors
+from udfs.similarity.arrow import id_array, matrix_from_binary
 from udfs.similarity.levels import Ladder, Links, Near
-from udfs.similarity.neighbors import Ids, Precision, Vectors
+from udfs.similarity.neighbors import Ids, Vectors
+from udfs.similarity.params import Params as Params  # exported: the settings are those of this stage
 
 BLOCK = 512  # rows that are compared at a time
 LINKS = pa.schema(
@@ -30,66 +28,6 @@ LINKS = pa.schema(
         ("similarity", pa.float64()),
     ]
 )
-
-Level = Annotated[float, Field(gt=0, le=2)]
-
-
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class Params:
-    """[dedup]: `filter.duplicate_eps` says which of what is found here are duplicates."""
-
-    engine: Annotated[
-        Literal["auto", "cuml", "mllib"],
-        Field(description="of k-means", json_schema_extra=EFFORT),
-    ] = "auto"
-    levels: Annotated[
-        tuple[Level, ...],
-        Field(min_length=1, description="eps, rising, at which no two kept clips of a cluster are alike"),
-    ] = (0.01, 0.03, 0.1)
-    rank: Annotated[str, Field(description="who is kept: hard, easy, random, or columns: 'aesthetic desc, duration_s desc'")] = (
-        "hard"
-    )
-    n_clusters: Annotated[int, Field(ge=0, description="0: one for each rows_per_cluster")] = 0
-    rows_per_cluster: Annotated[int, Field(ge=1, description="on average")] = 4000
-    probe_clusters: Annotated[int, Field(ge=1, le=64, description="nearest clusters that a clip is compared in")] = 3
-    init: Annotated[
-        Literal["k-means++", "random"],
-        Field(description="starting centres: far apart (cuML: by k-means||), or any"),
-    ] = "k-means++"
-    fit_data_fraction: Annotated[
-        float, Field(ge=0, le=1, description="share of the vectors that the centres are fitted on; 0: 256 for each cluster")
-    ] = 0.0
-    max_iter: Annotated[int, Field(ge=1, description="of k-means")] = 300
-    tol: Annotated[float, Field(ge=0, description="a step of all centres this short ends k-means")] = 1e-4
-    seed: Annotated[int, Field(ge=0, lt=2**63, description="of k-means and of rank = random")] = 42
-    refit_growth: Annotated[
-        float, Field(gt=1, description="new centres once there are so many times the vectors", json_schema_extra=EFFORT)
-    ] = 2.0
-    refit_drift: Annotated[
-        float, Field(gt=1, description="new centres once vectors lie so many times farther from theirs", json_schema_extra=EFFORT)
-    ] = 1.25
-    precision: Annotated[
-        Precision, Field(description="of most cosines; what comes near a level is computed anew", json_schema_extra=EFFORT)
-    ] = "float32"
-    resources: Annotated[Resources, Field(json_schema_extra=EFFORT)] = Resources()
-
-    @field_validator("rank")
-    @classmethod
-    def _known(cls, rank: str) -> str:
-        ranking.columns(rank)
-        return rank
-
-    @field_validator("levels")
-    @classmethod
-    def _rising(cls, levels: tuple[float, ...]) -> tuple[float, ...]:
-        if list(levels) != sorted(set(levels)):
-            raise ValueError(f"{list(levels)} do not rise")
-        return levels
-
-
-def n_clusters(num_rows: int, params: Params) -> int:
-    """How many clusters so many vectors are split into: as set, or by size, and never more than vectors."""
-    return min(num_rows, params.n_clusters or math.ceil(num_rows / params.rows_per_cluster))
 
 
 class Shelved(TypedDict):
@@ -140,26 +78,13 @@ def blocks(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, Block]]:
 
 def _block(rows: pa.RecordBatch) -> Block:
     return Block(
-        ids(rows.column("clip_id")),
-        vectors(rows.column("vector")),
+        id_array(rows.column("clip_id")),
+        matrix_from_binary(rows.column("vector")),
         rows.column("home").to_numpy(zero_copy_only=False),
         rows.column("night"),
         rows.column("distance_to_centroid"),
         rows.column("near").to_pylist(),
     )
-
-
-def ids(column: pa.Array) -> Ids:
-    """Ids as fixed-width bytes."""
-    return np.array(column.to_pylist(), np.bytes_)
-
-
-def vectors(column: pa.Array) -> Vectors:
-    """Binary vectors of one length as the rows of a matrix, without a copy."""
-    start, end = (column.offset, column.offset + len(column))
-    offsets = np.frombuffer(column.buffers()[1], np.int32)[start : end + 1]
-    numbers = np.frombuffer(column.buffers()[2], np.float32, (offsets[-1] - offsets[0]) // 4, offsets[0])
-    return numbers.reshape(len(column), -1)
 
 
 def known(near: list[list[Shelved] | None], num_levels: int) -> Near | None:

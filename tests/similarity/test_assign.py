@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from udfs import dedup
-from udfs.similarity import assign
+from udfs.similarity import arrow, assign
 from udfs.similarity.kmeans import Floats, fixed, unit
 
 
@@ -68,7 +68,7 @@ def test_rows_have_all_that_dedup_needs() -> None:
     assert rows["probes"].to_pylist() == [[1], [], [1]]
     assert rows["distance_to_centroid"].to_pylist()[:2] == [0.0, None]
     assert rows["rank"].to_pylist()[:2] == [[-0.0], [np.inf]]  # hard: the farthest first, what lies nowhere last
-    vectors = dedup.vectors(rows["vector"].combine_chunks())
+    vectors = arrow.matrix_from_binary(rows["vector"].combine_chunks())
     assert vectors.tolist()[:2] == [[1.0, 0.0], [0.0, 0.0]]
     assert np.linalg.norm(vectors[2]) == pytest.approx(1)
 

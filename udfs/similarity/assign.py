@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pyarrow as pa
 
-from udfs.dedup import Params
 from udfs.similarity import ranking
+from udfs.similarity.arrow import binary_from_matrix, matrix_from_lists
 from udfs.similarity.kmeans import Floats, Indexes, fixed, unit
-from udfs.similarity.neighbors import Vectors
+from udfs.similarity.params import Params
 
 CHUNK = 1024  # rows at a time: their distances to thousands of centres, in double precision
 ROWS = pa.schema(
@@ -34,7 +34,7 @@ def rows(batches: Iterable[pa.RecordBatch], centres: Floats, params: Params) -> 
 
 
 def _assigned(batch: pa.RecordBatch, centres: Floats, params: Params) -> pa.RecordBatch:
-    vectors = unit(matrix(batch.column("vector")))
+    vectors = unit(matrix_from_lists(batch.column("vector")))
     some = np.flatnonzero(vectors.any(axis=1))
     label, distance = np.zeros(len(batch), np.int32), np.full(len(batch), np.inf)
     probes = [list[int]() for _ in range(len(batch))]
@@ -52,23 +52,9 @@ def _assigned(batch: pa.RecordBatch, centres: Floats, params: Params) -> pa.Reco
         pa.array(distance, mask=nowhere),
         pa.array(probes, pa.list_(pa.int32())),
         pa.array(order.tolist(), pa.list_(pa.float64())),
-        packed(vectors.astype(np.float32)),
+        binary_from_matrix(vectors.astype(np.float32)),
     )
     return pa.RecordBatch.from_arrays(list(columns), schema=ROWS)
-
-
-def matrix(column: pa.Array) -> Vectors:
-    """Vectors of one length, given as arrays of float, as the rows of a matrix, without a copy."""
-    found: Vectors = column.flatten().to_numpy().reshape(len(column), -1)
-    return found
-
-
-def packed(vectors: Vectors | Floats) -> pa.Array:
-    """Each row as bytes."""
-    size = vectors.itemsize * vectors.shape[1]
-    offsets = np.arange(len(vectors) + 1, dtype=np.int32) * size
-    data = np.ascontiguousarray(vectors)
-    return pa.Array.from_buffers(pa.binary(), len(vectors), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
 
 
 def reach(params: Params) -> float:

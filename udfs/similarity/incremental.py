@@ -11,12 +11,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from udfs.core.gpu_device import device
-from udfs.dedup import Params, vectors
 from udfs.runtime.context import Env
 from udfs.similarity import neighbors
+from udfs.similarity.arrow import matrix_from_binary
 from udfs.similarity.kmeans import Indexes
 from udfs.similarity.levels import Falls, Near, nearer
 from udfs.similarity.neighbors import TILE, Product, Vectors, cosines
+from udfs.similarity.params import Params
 
 NEAR = pa.schema([("clip_id", pa.string()), ("shelf", pa.int32()), ("similarity", pa.float64()), ("duplicate_of", pa.string())])
 
@@ -56,7 +57,7 @@ def _runs(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
 
 
 def _found(part: pa.RecordBatch, new: Newcomers, block: Vectors, num_levels: int, product: Product) -> Near:
-    elders, fall = vectors(part.column("vector")), _fall(part.column("hash").to_numpy(), new, num_levels)
+    elders, fall = matrix_from_binary(part.column("vector")), _fall(part.column("hash").to_numpy(), new, num_levels)
     near = Near.nothing(len(block), num_levels)
     for shelf in range(num_levels):
         here = np.flatnonzero(fall == shelf + 1)
