@@ -26,7 +26,7 @@ from jobs.similarity import dedup_run
 from schemas import TABLES
 from udfs.core.errors import MediaError, StoreError
 from udfs.exports import withdraw
-from udfs.similarity.kmeans import least_cosine
+from udfs.similarity.kmeans import min_cosine
 from udfs.storage import access, media_store
 
 ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # of a video or clip; files of a clip begin with it
@@ -161,7 +161,7 @@ def _queried(run: Run, query: str) -> DataFrame:
 def _again(run: Run, clips: DataFrame) -> DataFrame:
     """The clips that dedup linked to one of these, and all that fell because of those: their places no longer hold."""
     linked = run.tables.read("duplicates").select("clip_id", "duplicate_of", "similarity")
-    fallen = linked.where(F.col("similarity") >= least_cosine(_loosest(run)))
+    fallen = linked.where(F.col("similarity") >= min_cosine(_loosest(run)))
     first = linked.join(clips.toDF("duplicate_of"), on="duplicate_of", how="left_semi").select("clip_id")
     every = dedup_run.followed(first, fallen)
     return every.join(clips, on="clip_id", how="left_anti").distinct()

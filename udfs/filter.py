@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from udfs.similarity.kmeans import least_cosine
+from udfs.similarity.kmeans import min_cosine
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -95,7 +95,7 @@ def reasons_sql(gates: list[Gate], params: Params) -> str:
 
 def duplicate_sql(params: Params) -> str:
     """A SQL expression: whether a row of `duplicates` is one."""
-    return f"duplicate_of IS NOT NULL AND (method = 'phash' OR similarity >= {_number(least_cosine(params.duplicate_eps))})"
+    return f"duplicate_of IS NOT NULL AND (method = 'phash' OR similarity >= {_number(min_cosine(params.duplicate_eps))})"
 
 
 def _number(value: float) -> str:

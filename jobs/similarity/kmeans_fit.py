@@ -178,14 +178,14 @@ def _held(sample: DataFrame) -> Floats:
 
 
 def _unit(vectors: pa.ListArray) -> Floats:
-    return kmeans.unit(arrow.matrix_from_lists(vectors))
+    return kmeans.unit_vectors(arrow.matrix_from_lists(vectors))
 
 
 def _starts(held: Floats, wanted: int, params: dedup.Params) -> Floats:
     if params.init == "random":
-        return kmeans.different(held, wanted)
-    few = kmeans.starts(held[: STARTS_PER_CLUSTER * wanted], wanted, params.seed)
-    return few if len(few) == wanted else kmeans.starts(held, wanted, params.seed)
+        return kmeans.distinct_rows(held, wanted)
+    few = kmeans.starting_centers(held[: STARTS_PER_CLUSTER * wanted], wanted, params.seed)
+    return few if len(few) == wanted else kmeans.starting_centers(held, wanted, params.seed)
 
 
 def _points(sample: DataFrame, held: Floats, size: int) -> RDD[DenseVector]:

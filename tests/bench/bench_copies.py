@@ -219,7 +219,7 @@ def by_vector(library: Sequence[Clip], params: dedup.Params) -> Links:
             "vector": pa.array([c.vector for c in library], pa.list_(pa.float32())),
         }
     )
-    centres = kmeans.unit([c.vector for c in library]).mean(axis=0, keepdims=True)
+    centres = kmeans.unit_vectors([c.vector for c in library]).mean(axis=0, keepdims=True)
     rows = pa.Table.from_batches(assign.rows([batch], centres, params)).to_pylist()
     placed = [row | {"home": True} for row in rows if row["cluster_id"] is not None]  # the others are zeros
     placed.sort(key=lambda row: (row["rank"], row["clip_id"]))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from udfs import dedup
 from udfs.similarity import arrow, assign
-from udfs.similarity.kmeans import Floats, fixed, unit
+from udfs.similarity.kmeans import Floats, fixed_point, unit_vectors
 
 
 def batch(vectors: Floats) -> pa.RecordBatch:
@@ -25,32 +25,33 @@ def assigned(vectors: Floats, centres: Floats, params: dedup.Params) -> pa.Table
 
 
 def test_the_first_of_equally_near_centres_is_home() -> None:
-    found, distance = assign.nearest(unit([[1.0, 1.0]]), np.array([[0.0, 1.0], [1.0, 0.0]]), 2, within=1.0)
+    found, distance = assign.nearest(unit_vectors([[1.0, 1.0]]), np.array([[0.0, 1.0], [1.0, 0.0]]), 2, within=1.0)
     assert found.tolist() == [[0, 1]]
     assert distance == pytest.approx([1 - np.sqrt(0.5)])
 
 
 def test_the_distance_to_a_centre_without_direction_is_one() -> None:
-    assert assign.nearest(unit([[3.0, 4.0]]), np.zeros((1, 2)), 1, within=1.0)[1].tolist() == [1.0]
+    assert assign.nearest(unit_vectors([[3.0, 4.0]]), np.zeros((1, 2)), 1, within=1.0)[1].tolist() == [1.0]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 7), st.integers(1, 9))
 def test_the_nearest_agree_with_euclid_and_ignore_the_batch(seed: int, clusters: int, count: int) -> None:
     random = np.random.default_rng(seed)
-    rows, centres = unit(random.normal(size=(20, 6))), random.normal(size=(clusters, 6)) / 3
+    rows, centres = unit_vectors(random.normal(size=(20, 6))), random.normal(size=(clusters, 6)) / 3
     found, distance = assign.nearest(rows, centres, count, within=np.inf)
-    apart = np.linalg.norm(rows[:, None] - fixed(centres)[None], axis=2)
+    apart = np.linalg.norm(rows[:, None] - fixed_point(centres)[None], axis=2)
     assert np.array_equal(found, apart.argsort(axis=1)[:, : min(count, clusters)])
     one_by_one = [assign.nearest(rows[i : i + 1], centres, count, np.inf)[1] for i in range(len(rows))]
     assert np.allclose(distance, np.concatenate(one_by_one), rtol=0, atol=0)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0.01, 0.3))
 def test_no_cluster_is_out_of_reach_that_holds_anything_alike(seed: int, eps: float) -> None:
     random = np.random.default_rng(seed)
     directions = random.normal(size=(5, 4))
-    rows = unit(directions[random.integers(0, 5, 80)] + random.normal(size=(80, 4)) * 0.3)
+    rows = unit_vectors(directions[random.integers(0, 5, 80)] + random.normal(size=(80, 4)) * 0.3)
     centres = directions / np.linalg.norm(directions, axis=1, keepdims=True) * random.uniform(0.5, 1, (5, 1))
     found, _ = assign.nearest(rows, centres, 5, within=float(np.sqrt(2 * eps)))
     for i, j in np.argwhere(rows @ rows.T >= 1 - eps):
@@ -58,7 +59,7 @@ def test_no_cluster_is_out_of_reach_that_holds_anything_alike(seed: int, eps: fl
 
 
 def test_far_clusters_are_out_of_reach() -> None:
-    found, _ = assign.nearest(unit([[1.0, 0.01]]), np.eye(2), 2, within=0.1)
+    found, _ = assign.nearest(unit_vectors([[1.0, 0.01]]), np.eye(2), 2, within=0.1)
     assert found.tolist() == [[0, -1]]
 
 

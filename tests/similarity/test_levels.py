@@ -56,7 +56,7 @@ def by_hand(rows: Vectors, steps: Sequence[float], home: npt.NDArray[np.bool_] |
 @settings(max_examples=1500, deadline=None)
 @given(LATTICE, SOME_LEVELS, st.integers(1, 9), st.integers(1, 7))
 def test_links_are_those_of_the_definition(vectors: npt.NDArray[np.int8], steps: list[float], block: int, tile: int) -> None:
-    rows = kmeans.unit(vectors).astype(np.float32)
+    rows = kmeans.unit_vectors(vectors).astype(np.float32)
     rows = rows[rows.any(axis=1)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(neighbors, "TILE", tile)
@@ -88,7 +88,7 @@ def clouds(seed: int, num_rows: int, dim: int = 16) -> Vectors:
     random = np.random.default_rng(seed)
     spread = random.choice([0.02, 0.05, 0.12, 0.3], num_rows)[:, None]
     rows = random.normal(size=(8, dim))[random.integers(0, 8, num_rows)] + random.normal(size=(num_rows, dim)) * spread
-    return kmeans.unit(rows).astype(np.float32)
+    return kmeans.unit_vectors(rows).astype(np.float32)
 
 
 @settings(max_examples=150, deadline=None)

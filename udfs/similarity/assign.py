@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from udfs.similarity import ranking
 from udfs.similarity.arrow import binary_from_matrix, matrix_from_lists
-from udfs.similarity.kmeans import Floats, Indexes, fixed, unit
+from udfs.similarity.kmeans import Floats, Indexes, fixed_point, unit_vectors
 from udfs.similarity.params import Params
 
 CHUNK = 1024  # rows at a time: their distances to thousands of centres, in double precision
@@ -34,7 +34,7 @@ def rows(batches: Iterable[pa.RecordBatch], centres: Floats, params: Params) -> 
 
 
 def _assigned(batch: pa.RecordBatch, centres: Floats, params: Params) -> pa.RecordBatch:
-    vectors = unit(matrix_from_lists(batch.column("vector")))
+    vectors = unit_vectors(matrix_from_lists(batch.column("vector")))
     some = np.flatnonzero(vectors.any(axis=1))
     label, distance = np.zeros(len(batch), np.int32), np.full(len(batch), np.inf)
     probes = [list[int]() for _ in range(len(batch))]
@@ -69,7 +69,7 @@ def nearest(vectors: Floats, centres: Floats, count: int, within: float) -> tupl
     plane that halves the way between two centres parts what is at home here from what is there, and is farther away. The
     distance to a centre of zeros, which has no direction, is 1.
     """
-    at = fixed(centres)
+    at = fixed_point(centres)
     norms = (at * at).sum(axis=1)
     squared = norms - 2 * (vectors @ at.T)
     few = _least(squared, min(count, len(at)))

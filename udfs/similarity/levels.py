@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from udfs.similarity.kmeans import Floats, Indexes, least_cosine
+from udfs.similarity.kmeans import Floats, Indexes, min_cosine
 from udfs.similarity.neighbors import Arithmetic, Ids, Shelf, Vectors, cosines
 
 NOISE = 1e-4  # above what single precision may cost a cosine of up to 1,600 numbers
@@ -62,7 +62,7 @@ class Ladder:
     """The rows so far that can stand for others: a shelf for each level at which they fall, and a last one for the rest."""
 
     def __init__(self, levels: Sequence[float], dim: int, arithmetic: Arithmetic) -> None:
-        self.least = np.array([least_cosine(eps) for eps in levels])
+        self.least = np.array([min_cosine(eps) for eps in levels])
         self.shelves = [Shelf(dim, arithmetic) for _ in levels]  # of the rows that fall at level 1, 2, ..., never
 
     def put(self, vectors: Vectors, ids: Ids, fall: Falls) -> None:
@@ -145,7 +145,7 @@ def falls(near: Floats, least: Floats) -> Falls:
 
 def fall_of(similarity: Floats, levels: Sequence[float]) -> Falls:
     """The level at which rows fall that have this similarity, NaN for those without elders."""
-    return falls(similarity[:, None].repeat(len(levels), axis=1), np.array([least_cosine(eps) for eps in levels]))
+    return falls(similarity[:, None].repeat(len(levels), axis=1), np.array([min_cosine(eps) for eps in levels]))
 
 
 def nearer(one: Near, other: Near) -> Near:
