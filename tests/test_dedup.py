@@ -1,4 +1,4 @@
-"""dedup: the clusters of a sorted stream of vectors, each by itself and in bounded memory."""
+"""dedup: each cluster of a sorted stream of vectors is linked by itself, in bounded memory."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from udfs.similarity import arrow, neighbors
 from udfs.similarity.neighbors import Vectors
 
 ENV = Env("", "")
-NEAR = pa.list_(pa.struct([("shelf", pa.int32()), ("similarity", pa.float64()), ("duplicate_of", pa.string())]))
+STORED = pa.list_(pa.struct([("last_level", pa.int32()), ("similarity", pa.float64()), ("duplicate_of", pa.string())]))
 
 
 def stream(
-    vectors: Vectors, clusters: list[int], home: list[bool] | None = None, near: Any = None, size: int = 7
+    vectors: Vectors, clusters: list[int], home: list[bool] | None = None, stored: Any = None, size: int = 7
 ) -> list[pa.RecordBatch]:
     """The vectors as rows 0, 1, ... of sorted clusters, in batches."""
     count = len(vectors)
@@ -34,9 +34,9 @@ def stream(
         pa.array([1] * count, pa.int32()),
         pa.array([0.25] * count),
         arrow.binary_from_matrix(vectors),
-        pa.array(near or [None] * count, NEAR),
+        pa.array(stored or [None] * count, STORED),
     ]
-    names = ["clip_id", "cluster_id", "home", "night", "distance_to_centroid", "vector", "near"]
+    names = ["clip_id", "cluster_id", "home", "night", "distance_to_centroid", "vector", "stored_neighbors"]
     batches: list[pa.RecordBatch] = pa.Table.from_arrays(columns, names=names).to_batches(size)
     return batches
 
@@ -65,26 +65,27 @@ def test_each_cluster_is_linked_by_itself(seed: int, num_rows: int, num_clusters
     assert all(clusters[int(row["duplicate_of"])] == row["cluster_id"] for row in found if row["duplicate_of"])
 
 
-def test_a_visitor_says_only_whom_it_is_linked_to() -> None:
+def test_a_row_that_only_probes_a_cluster_has_a_link_and_no_cluster() -> None:
     rows = np.array([[1, 0], [1, 0], [1, 0]], np.float32)
-    first, visitor, last = linked(stream(rows, [4, 4, 4], [True, False, True]))
-    assert (first["cluster_id"], first["distance_to_centroid"], first["night"], first["similarity"]) == (4, 0.25, 1, None)
-    assert (visitor["cluster_id"], visitor["distance_to_centroid"]) == (None, None)
-    assert (visitor["duplicate_of"], visitor["similarity"]) == ("0", 1.0)
+    first, probe, last = linked(stream(rows, [4, 4, 4], [True, False, True]))
+    assert (first["cluster_id"], first["distance_to_centroid"], first["night"]) == (4, 0.25, 1)
+    assert (first["duplicate_of"], first["similarity"]) == (None, None)
+    assert (probe["cluster_id"], probe["distance_to_centroid"]) == (None, None)
+    assert (probe["duplicate_of"], probe["similarity"]) == ("0", 1.0)
     assert last["duplicate_of"] == "0"
 
 
-def test_elders_of_earlier_nights_are_taken_into_account() -> None:
+def test_representatives_of_earlier_dedup_runs_count() -> None:
     rows = np.array([[1, 0], [0.8, 0.6]], np.float32)
-    near = [[{"shelf": 2, "similarity": 0.95, "duplicate_of": "old"}], [{"shelf": 2, "similarity": 0.5, "duplicate_of": "old"}]]
-    first, second = linked(stream(rows, [0, 0], near=near))
+    neighbor = {"last_level": 2, "duplicate_of": "old"}
+    first, second = linked(stream(rows, [0, 0], stored=[[neighbor | {"similarity": cosine}] for cosine in (0.95, 0.5)]))
     assert (first["duplicate_of"], first["similarity"]) == ("old", 0.95)
-    assert (second["duplicate_of"], second["similarity"]) == ("old", 0.5)  # the first has fallen
+    assert (second["duplicate_of"], second["similarity"]) == ("old", 0.5)  # the first is a duplicate
 
 
 def test_memory_does_not_grow_with_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbors, "TILE", 128)
-    monkeypatch.setattr(neighbors, "IN_MEMORY", 2)
+    monkeypatch.setattr(neighbors, "TILES_IN_MEMORY", 2)
     rows = np.random.default_rng(0).normal(size=(24_000, 256))
     vectors = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
     ready = stream(vectors, [0] * len(vectors), size=1000)

@@ -1,4 +1,9 @@
-"""dedup: unit vectors by cluster, in the order in which they are to be kept -> the elder that each clip is linked to."""
+"""dedup: link each clip to the nearest representative before it in the clusters it searches.
+
+udfs/similarity/levels.py defines the link within a cluster. A clip that probes further clusters
+gets one link in each (jobs/similarity/links.py keeps the nearest), but represents others in its
+home cluster only.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +18,11 @@ from udfs.core.gpu_device import device
 from udfs.runtime.context import Env
 from udfs.similarity import neighbors
 from udfs.similarity.arrow import id_array, matrix_from_binary
-from udfs.similarity.levels import Ladder, Links, Near
+from udfs.similarity.levels import LevelIndex, Links, NearestByLevel
 from udfs.similarity.neighbors import Ids, Vectors
-from udfs.similarity.params import Params as Params  # exported: the settings are those of this stage
+from udfs.similarity.params import Params as Params  # exported: the settings of this stage
 
-BLOCK = 512  # rows that are compared at a time
+BLOCK = 512  # rows per comparison
 LINKS = pa.schema(
     [
         ("clip_id", pa.string()),
@@ -30,49 +35,52 @@ LINKS = pa.schema(
 )
 
 
-class Shelved(TypedDict):
-    """An elder of an earlier night, nearest of those that fall at the same level."""
+class StoredNeighbor(TypedDict):
+    """The nearest of an earlier dedup run's representatives whose last level this is."""
 
-    shelf: int
+    last_level: int
     similarity: float
     duplicate_of: str
 
 
 class Block(NamedTuple):
-    """Consecutive rows of one cluster. Visitors have their home in another one: they look, and stand for nobody here."""
+    """Consecutive rows of one cluster; those that only probe it have their home in another one."""
 
     ids: Ids
     vectors: Vectors
     home: npt.NDArray[np.bool_]
-    night: pa.Array
+    dedup_run: pa.Array
     distance: pa.Array
-    near: list[list[Shelved] | None]  # what is known of elders elsewhere, by level
+    stored_neighbors: list[list[StoredNeighbor] | None]
 
 
 def rows(batches: Iterable[pa.RecordBatch], params: Params, env: Env) -> Iterator[pa.RecordBatch]:
-    """Batches sorted by cluster_id, and within a cluster in the order of keeping, to a LINKS row each.
+    """A row of LINKS per row of batches sorted by cluster_id, and within a cluster by rank.
 
-    Columns: clip_id, cluster_id, home, night, distance_to_centroid, vector, near (array of structs, see Shelved).
-    Memory: a block, its products with a tile, and a few tiles of each level; what stands in a larger cluster lies in a file.
+    Columns: clip_id, cluster_id, home (whether the cluster is the row's own, not a probe), night,
+    distance_to_centroid, vector (binary), stored_neighbors (array of structs, see StoredNeighbor).
+    Memory holds a block, its products with a tile, and the first tiles of each level; a file holds
+    the rest of a large cluster.
     """
-    arithmetic = neighbors.arithmetic(device(env.task, params.resources.gpus, env.models.device), params.precision)
-    cluster, ladder = None, None
-    for found, block in blocks(batches):
-        if ladder is None or found != cluster:
-            cluster, ladder = found, Ladder(params.levels, block.vectors.shape[1], arithmetic)
-        links = ladder.climb(block.vectors, block.ids, block.home, known(block.near, len(params.levels)))
-        yield _links(found, block, links)
+    on = device(env.task, params.resources.gpus, env.models.device)
+    arithmetic = neighbors.arithmetic(on, params.precision)
+    index, indexed_cluster = None, None
+    for cluster, block in blocks(batches):
+        if index is None or cluster != indexed_cluster:
+            index, indexed_cluster = LevelIndex(params.levels, block.vectors.shape[1], arithmetic), cluster
+        nearest = stored_nearest(block.stored_neighbors, len(params.levels))
+        yield _links(cluster, block, index.link(block.vectors, block.ids, block.home, nearest))
 
 
 def blocks(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, Block]]:
-    """Rows of one cluster at a time, at most BLOCK of them."""
+    """Each cluster_id with its rows, at most BLOCK of them at a time."""
     for batch in batches:
         clusters = batch.column("cluster_id").to_numpy()
         ends = np.append(np.flatnonzero(np.diff(clusters)) + 1, len(clusters))
         start = 0
         for end in ends.tolist():
-            for at in range(start, end, BLOCK):
-                yield int(clusters[at]), _block(batch.slice(at, min(BLOCK, end - at)))
+            for first in range(start, end, BLOCK):
+                yield int(clusters[first]), _block(batch.slice(first, min(BLOCK, end - first)))
             start = end
 
 
@@ -83,34 +91,33 @@ def _block(rows: pa.RecordBatch) -> Block:
         rows.column("home").to_numpy(zero_copy_only=False),
         rows.column("night"),
         rows.column("distance_to_centroid"),
-        rows.column("near").to_pylist(),
+        rows.column("stored_neighbors").to_pylist(),
     )
 
 
-def known(near: list[list[Shelved] | None], num_levels: int) -> Near | None:
-    """What rows know of elders elsewhere, as a ladder takes it."""
-    if not any(near):
+def stored_nearest(stored: list[list[StoredNeighbor] | None], num_levels: int) -> NearestByLevel | None:
+    """The stored neighbors of each row as LevelIndex.link takes them; None if no row has any."""
+    if not any(stored):
         return None
-    found = Near.nothing(len(near), num_levels)
-    for row, shelves in enumerate(near):
-        for shelf in shelves or ():
-            found.cosine[row, shelf["shelf"]] = shelf["similarity"]
-            found.to[row, shelf["shelf"]] = shelf["duplicate_of"]
-    return found
+    nearest = NearestByLevel.empty(len(stored), num_levels)
+    for row, by_level in enumerate(stored):
+        for neighbor in by_level or ():
+            nearest.cosine[row, neighbor["last_level"]] = neighbor["similarity"]
+            nearest.duplicate_of[row, neighbor["last_level"]] = neighbor["duplicate_of"]
+    return nearest
 
 
 def _links(cluster: int, block: Block, links: Links) -> pa.RecordBatch:
-    """Of a visitor only whom it is linked to: the rest is said where it is at home."""
-    away = pa.array(~block.home)
-    where = pa.array(np.full(len(block.ids), cluster, np.int32), mask=~block.home)
-    distance = block.distance if block.home.all() else pa.compute.if_else(away, None, block.distance)
-    alone = np.isnan(links.similarity)
+    """Rows of LINKS; cluster and distance are NULL where a row only probes the cluster."""
+    is_probe = ~block.home
+    distance = block.distance if block.home.all() else pa.compute.if_else(pa.array(is_probe), None, block.distance)
+    no_link = np.isnan(links.similarity)
     columns = (
         pa.array(block.ids.astype(object), pa.string()),
-        where,
-        block.night,
+        pa.array(np.full(len(block.ids), cluster, np.int32), mask=is_probe),
+        block.dedup_run,
         distance,
-        pa.array(links.to, pa.string(), mask=alone),
-        pa.array(np.clip(links.similarity, -1, 1), mask=alone),
+        pa.array(links.duplicate_of, pa.string(), mask=no_link),
+        pa.array(np.clip(links.similarity, -1, 1), mask=no_link),
     )
     return pa.RecordBatch.from_arrays(list(columns), schema=LINKS)

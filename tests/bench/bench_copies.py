@@ -44,7 +44,7 @@ from udfs.video import container, decode, rescale
 MOST_S = float(os.environ.get("REELMILL_FOOTAGE_S", "60"))
 LENGTHS = {10.0: 2.0, 2.0: 1.0}  # longest and shortest clip, seconds; 10 and 2 are the defaults
 MEASURED = analyze.Settings(analyze=analyze.Params(motion=False, quality=False, preview=False))
-PLACED = pa.schema([*assign.ROWS, ("home", pa.bool_()), ("near", pa.null())])
+PLACED = pa.schema([*assign.ROWS, ("home", pa.bool_()), ("stored_neighbors", pa.null())])
 TIME_BASE = Fraction(1, 90_000)
 LEAST_COMMON = 0.5
 REENCODED = ("0.5 of the side", "0.75, VP9", "1.25 of the side")

@@ -1,6 +1,8 @@
-"""New vectors find the nearest of the stored ones."""
+"""New vectors are compared with the stored representatives of the clusters that they search."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,34 +13,95 @@ from hypothesis import strategies as st
 from tests.similarity.test_levels import clouds
 from udfs.runtime.context import Env
 from udfs.similarity import arrow, incremental
+from udfs.similarity.incremental import Queries
+from udfs.similarity.neighbors import Vectors
 from udfs.similarity.params import Params
 
-ENV = Env("", "")
+
+def stored_batches(
+    vectors: Vectors,
+    clusters: list[int],
+    hashes: list[int] | None = None,
+    size: int = 7,
+) -> list[pa.RecordBatch]:
+    """The vectors as stored clips 0, 1, ..., whose hash is their number, in batches."""
+    count = len(vectors)
+    columns = {
+        "clip_id": [str(i) for i in range(count)],
+        "hash": pa.array(range(count) if hashes is None else hashes, pa.int64()),
+        "cluster_id": pa.array(clusters, pa.int32()),
+        "vector": arrow.binary_from_matrix(vectors),
+    }
+    batches: list[pa.RecordBatch] = pa.table(columns).to_batches(size)
+    return batches
+
+
+def neighbors(batches: list[pa.RecordBatch], queries: Queries, params: Params | None = None) -> list[dict[str, Any]]:
+    found = incremental.rows(batches, queries, params or Params(), Env("", ""))
+    rows: list[dict[str, Any]] = pa.Table.from_batches(list(found), incremental.NEIGHBORS).to_pylist()
+    return rows
+
+
+def query(vector: list[float], clusters: list[int], duplicates: dict[int, int] | None = None) -> Queries:
+    """A new clip that searches these clusters; `duplicates` maps stored hashes to levels."""
+    listed = sorted((duplicates or {}).items())
+    hashes, levels = (np.array([pair[i] for pair in listed], np.int64) for i in (0, 1))
+    rows = {cluster: np.array([0]) for cluster in clusters}
+    return Queries(["new"], np.array([vector], np.float32), rows, hashes, levels.astype(np.int8))
+
+
+TWO = np.array([[1, 0], [0.6, 0.8]], np.float32)
+
+
+def test_only_clusters_that_are_searched_are_compared() -> None:
+    batches = stored_batches(TWO, [4, 5])
+    (near,) = neighbors(batches, query([1, 0], [5]))
+    assert near == {"clip_id": "new", "last_level": 2, "similarity": pytest.approx(0.6), "duplicate_of": "1"}
+    assert neighbors(batches, query([1, 0], [6])) == []
+
+
+def test_the_nearest_of_several_clusters_and_batches_is_kept() -> None:
+    (near,) = neighbors(stored_batches(np.concatenate([TWO, -TWO]), [1, 2, 2, 3], size=1), query([0.8, 0.6], [1, 2, 3]))
+    assert (near["duplicate_of"], near["similarity"]) == ("1", pytest.approx(0.96))
+
+
+def test_a_stored_duplicate_represents_only_tighter_levels() -> None:
+    found = neighbors(stored_batches(TWO, [0, 0]), query([1, 0], [0], {0: 1}))
+    assert [(near["last_level"], near["duplicate_of"]) for near in found] == [(0, "0"), (2, "1")]
+
+
+def test_a_duplicate_at_the_tightest_level_represents_nothing() -> None:
+    (near,) = neighbors(stored_batches(TWO, [0, 0]), query([1, 0], [0], {0: 0}))
+    assert near["duplicate_of"] == "1"
+
+
+def test_nothing_stored_gives_no_neighbors() -> None:
+    assert neighbors([], query([1, 0], [0])) == []
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 20), st.booleans())
-def test_stored_vectors_are_found_by_those_that_look_into_their_clusters(seed: int, size: int, some_fallen: bool) -> None:
+def test_neighbors_are_the_nearest_of_the_clusters_searched(seed: int, size: int, has_duplicates: bool) -> None:
     random = np.random.default_rng(seed)
     old, new = clouds(seed, 60), clouds(seed + 1, 20)
     clusters = np.sort(random.integers(0, 4, 60))
-    looks = random.random((20, 4)) < 0.5
+    searches = random.random((20, 4)) < 0.5
     hashes = random.permutation(1000)[:60].astype(np.int64)
-    fall = random.integers(0, 4, 60).astype(np.int8) if some_fallen else np.full(60, 3, np.int8)
+    level = random.integers(0, 4, 60).astype(np.int8) if has_duplicates else np.full(60, 3, np.int8)
     order = np.argsort(hashes)
-    named = order[fall[order] < 3]
-    lookers = {cluster: np.flatnonzero(looks[:, cluster]) for cluster in range(3)}  # nobody looks into the last
-    night = incremental.Newcomers([f"new{i}" for i in range(20)], new, lookers, hashes[named], fall[named])
-    names = [str(i) for i in range(60)]
-    columns = [pa.array(names), pa.array(hashes), pa.array(clusters, pa.int32()), arrow.binary_from_matrix(old)]
-    table = pa.Table.from_arrays(columns, names=["clip_id", "hash", "cluster_id", "vector"])
-    found = pa.Table.from_batches(list(incremental.rows(table.to_batches(size), night, Params(), ENV))).to_pylist()
+    listed = order[level[order] < 3]
+    rows_by_cluster = {cluster: np.flatnonzero(searches[:, cluster]) for cluster in range(3)}  # none searches the last
+    queries = Queries([f"new{i}" for i in range(20)], new, rows_by_cluster, hashes[listed], level[listed])
+    found = neighbors(stored_batches(old, clusters.tolist(), hashes.tolist(), size), queries)
     cosines = new.astype(float) @ old.astype(float).T
-    wanted = {}
+    expected = {}
     for i in range(20):
-        for shelf in range(3):
-            seen = [j for j in range(60) if clusters[j] < 3 and looks[i, clusters[j]] and fall[j] == shelf + 1]
-            if seen:
-                wanted[f"new{i}", shelf] = max(cosines[i, seen])
-    assert {(row["clip_id"], row["shelf"]): pytest.approx(row["similarity"], abs=1e-9) for row in found} == wanted
-    assert all(cosines[int(row["clip_id"][3:]), int(row["duplicate_of"])] == pytest.approx(row["similarity"]) for row in found)
+        for last_level in range(3):
+            searched = (clusters < 3) & searches[i, clusters]
+            of_level = np.flatnonzero(searched & (level == last_level + 1))
+            if len(of_level):
+                expected[f"new{i}", last_level] = max(cosines[i, of_level])
+    by_level = {(row["clip_id"], row["last_level"]): row["similarity"] for row in found}
+    assert by_level == {key: pytest.approx(cosine, abs=1e-9) for key, cosine in expected.items()}
+    targets = [cosines[int(row["clip_id"][3:]), int(row["duplicate_of"])] for row in found]
+    assert targets == pytest.approx([row["similarity"] for row in found])

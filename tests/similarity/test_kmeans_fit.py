@@ -117,7 +117,7 @@ def test_centres_do_not_depend_on_order_or_partitions(spark: SparkSession, monke
 def test_centres_are_means_of_the_vectors_nearest_to_them(spark: SparkSession) -> None:
     vectors = unit_vectors(groups(120))
     found = fit(frame(spark, groups(120)), Params(n_clusters=4), MLLIB)
-    label = assign.nearest(vectors, found, 1, np.inf)[0][:, 0]
+    label = assign.nearest_centers(vectors, found, 1, np.inf)[0][:, 0]
     assert found == pytest.approx(np.stack([vectors[label == k].mean(axis=0) for k in range(4)]), abs=1e-6)
 
 

@@ -53,9 +53,8 @@ def test_random_depends_on_the_seed_alone() -> None:
     assert len(np.unique(first)) == 40
     backwards = ranking.keys(clips.take(pa.array(range(39, -1, -1))), "random", 42, np.zeros(40))
     assert np.array_equal(backwards[::-1], first)
-    assert (
-        len({tuple(ranking.keys(clips, "random", seed, np.zeros(40)).argsort(axis=0)[:, 0].tolist()) for seed in range(5)}) == 5
-    )
+    orders = [ranking.keys(clips, "random", seed, np.zeros(40)).argsort(axis=0)[:, 0].tolist() for seed in range(5)]
+    assert len({tuple(order) for order in orders}) == 5
 
 
 def test_a_clip_in_no_cluster_ranks_last() -> None:
@@ -63,7 +62,10 @@ def test_a_clip_in_no_cluster_ranks_last() -> None:
         assert ranking.keys(CLIPS, rule, 0, np.array([0.1, np.inf, 0.2, 0.3])).argmax() == 1
 
 
-@pytest.mark.parametrize("rank", ["", "medium", "hard, easy", "uri", "duration_s down", "duration_s desc,", "num_bytes asc desc"])
+@pytest.mark.parametrize(
+    "rank",
+    ["", "medium", "hard, easy", "uri", "duration_s down", "duration_s desc,", "num_bytes asc desc"],
+)
 def test_an_unknown_ranking_is_refused(rank: str) -> None:
     with pytest.raises(ValueError, match="is not a ranking: use hard, easy, random, or one of num_bytes"):
         ranking.columns(rank)

@@ -21,7 +21,7 @@ def matrix_from_lists(column: pa.Array) -> Vectors:
 
 
 def matrix_from_binary(column: pa.Array) -> Vectors:
-    """A column of binary vectors (see `binary_from_matrix`), all of one length, as a float32 matrix, without a copy."""
+    """A column of `binary_from_matrix`, of float32, as a matrix (rows x dim), without a copy."""
     start, end = (column.offset, column.offset + len(column))
     offsets = np.frombuffer(column.buffers()[1], np.int32)[start : end + 1]
     numbers = np.frombuffer(column.buffers()[2], np.float32, (offsets[-1] - offsets[0]) // 4, offsets[0])
@@ -29,7 +29,7 @@ def matrix_from_binary(column: pa.Array) -> Vectors:
 
 
 def binary_from_matrix(vectors: Vectors | Floats) -> pa.Array:
-    """A binary column: each row's numbers as they lie in memory (little-endian, 4 or 8 bytes each)."""
+    """A binary column with the bytes of each row: its numbers in the machine's byte order."""
     size = vectors.itemsize * vectors.shape[1]
     offsets = np.arange(len(vectors) + 1, dtype=np.int32) * size
     data = np.ascontiguousarray(vectors)

@@ -1,4 +1,4 @@
-"""K-means on unit vectors: scale vectors to length 1, choose starting centers, and move them by Lloyd's algorithm.
+"""K-means on unit vectors: scaling to length 1, k-means++ and Lloyd's algorithm.
 
 The results are the same to the last bit for any order of additions: see SCALE.
 """
@@ -13,22 +13,23 @@ Indexes = npt.NDArray[np.int64]
 
 # Components of unit vectors are rounded to multiples of 2^-24, about float32's precision. A product
 # of two is a multiple of 2^-48, and float64 holds all of these below 2^5 exactly, as it holds all
-# multiples of 2^-24 below 2^29. Dot products of unit vectors, and sums of fewer than 2^29 of them, are
-# therefore exact: the order of rows, tiles, partitions and the BLAS library cannot change them.
+# multiples of 2^-24 below 2^29. Dot products of unit vectors, and sums of fewer than 2^29 of them,
+# are therefore exact: the order of rows, tiles, partitions and the BLAS library cannot change them.
 SCALE = 2.0**24
 ROUNDING = 1e-6  # what that rounding may take from a cosine: equal vectors are duplicates even at eps = 0
 
 
 def unit_vectors(vectors: npt.ArrayLike) -> Floats:
-    """Rows scaled to length 1 and rounded to multiples of 2^-24; a row of zeros stays zeros.
+    """Rows scaled to length 1 and rounded to multiples of 2^-24; zeros stay zeros.
 
     Raises:
         ValueError: a number is NaN or infinite.
     """
     rows = np.asarray(vectors, np.float64)
-    if not np.isfinite(rows).all():
-        raise ValueError(f"vectors with NaN or infinity in rows {np.flatnonzero(~np.isfinite(rows).all(axis=1))[:5].tolist()}")
-    # Divide by the largest component first: squares of tiny numbers underflow, of huge ones overflow.
+    finite = np.isfinite(rows).all(axis=1)
+    if not finite.all():
+        raise ValueError(f"vectors with NaN or infinity in rows {np.flatnonzero(~finite)[:5].tolist()}")
+    # By the largest component first: squares of tiny numbers underflow, of huge ones overflow.
     largest = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
     scaled = np.divide(rows, largest, out=np.zeros_like(rows), where=largest > 0)
     length = np.sqrt((scaled * scaled).sum(axis=1, keepdims=True))
@@ -36,7 +37,7 @@ def unit_vectors(vectors: npt.ArrayLike) -> Floats:
 
 
 def min_cosine(eps: float) -> float:
-    """The least cosine of two unit vectors that are alike at `eps`: 1 - eps, less the allowance for rounding."""
+    """The cosine from which two unit vectors are alike at `eps`: 1 - eps, less the rounding."""
     return 1 - eps - ROUNDING
 
 
@@ -46,7 +47,7 @@ def fixed_point(numbers: Floats) -> Floats:
 
 
 def starting_centers(vectors: Floats, count: int, seed: int) -> Floats:
-    """Up to `count` different rows, chosen by k-means++ (Arthur and Vassilvitskii, 2007), as a matrix (count x dim).
+    """Up to `count` different rows (count x dim) by k-means++ (Arthur and Vassilvitskii, 2007).
 
     The first center is the first row; each next one is drawn with a probability proportional to its
     squared distance to the nearest center so far. There are fewer centers if fewer rows differ. The
@@ -71,13 +72,14 @@ def distinct_rows(vectors: Floats, count: int) -> Floats:
 def lloyd(vectors: Floats, centers: Floats, max_iter: int, tol: float) -> Floats:
     """Centers (clusters x dim) after Lloyd's algorithm (Lloyd, 1982).
 
-    Each iteration moves every center to the mean of the unit vectors nearest to it, until none moves
-    farther than `tol`, or `max_iter` times. A center that is nearest to no vector stays where it is.
+    Each iteration moves every center to the mean of the unit vectors nearest to it, until none
+    moves farther than `tol`, or `max_iter` times. A center that is nearest to no vector stays where
+    it is.
     """
     label, sums = np.full(len(vectors), -1), np.zeros_like(centers)
     for _ in range(max_iter):
         nearest = _scores(vectors, fixed_point(centers)).argmin(axis=1)
-        # Few vectors change their cluster after some iterations, and updates of exact sums are exact.
+        # Few vectors change their cluster in later iterations, and updates of exact sums are exact.
         changed = nearest != label
         change = _membership(nearest[changed], len(centers)) - _membership(label[changed], len(centers))
         sums += change @ vectors[changed]
@@ -90,13 +92,13 @@ def lloyd(vectors: Floats, centers: Floats, max_iter: int, tol: float) -> Floats
 
 
 def _scores(vectors: Floats, centers: Floats) -> Floats:
-    """Squared distance of each vector (row) to each center (column), less the vector's squared length."""
+    """Squared distance of each vector to each center, less the vector's squared length."""
     scores: Floats = (centers * centers).sum(axis=1) - 2 * (vectors @ centers.T)
     return scores
 
 
 def _membership(label: Indexes, count: int) -> Floats:
-    """A matrix (count x vectors) with a 1 where the vector belongs to the cluster; label -1 belongs to none."""
+    """A matrix (count x vectors) with 1 where a vector has the cluster's label; -1 is no label."""
     membership: Floats = (label == np.arange(count)[:, None]).astype(np.float64)
     return membership
 

@@ -17,7 +17,7 @@ Level = Annotated[float, Field(gt=0, le=2)]
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Params:
-    """[dedup]: how clips are clustered and linked; `filter.duplicate_eps` decides which linked clips are duplicates."""
+    """[dedup]: clusters and links; `filter.duplicate_eps` decides which links drop a clip."""
 
     engine: Annotated[
         Literal["auto", "cuml", "mllib"],
@@ -41,22 +41,22 @@ class Params:
         Field(description="starting centers: vectors far apart (cuML: k-means||), or random ones"),
     ] = "k-means++"
     fit_data_fraction: Annotated[
-        float, Field(ge=0, le=1, description="share of the vectors that the centers are fitted on; 0: 256 vectors per cluster")
+        float, Field(ge=0, le=1, description="share of the vectors to fit the centers on; 0: 256 vectors per cluster")
     ] = 0.0
     max_iter: Annotated[int, Field(ge=1, description="most iterations of k-means")] = 300
     tol: Annotated[float, Field(ge=0, description="k-means ends once no center moves farther than this")] = 1e-4
     seed: Annotated[int, Field(ge=0, lt=2**63, description="seed of k-means and of rank = 'random'")] = 42
     refit_growth: Annotated[
         float,
-        Field(gt=1, description="fit new centers at this many times the vectors of the last fit", json_schema_extra=EFFORT),
+        Field(gt=1, description="new centers at this many times the vectors of the last fit", json_schema_extra=EFFORT),
     ] = 2.0
     refit_drift: Annotated[
         float,
-        Field(gt=1, description="fit new centers at this many times the mean distance of the last fit", json_schema_extra=EFFORT),
+        Field(gt=1, description="new centers at this many times its mean distance", json_schema_extra=EFFORT),
     ] = 1.25
     precision: Annotated[
         Precision,
-        Field(description="number format of most cosines; those close to a level are float32", json_schema_extra=EFFORT),
+        Field(description="format of most cosines; those close to a level are float32", json_schema_extra=EFFORT),
     ] = "float32"
     resources: Annotated[Resources, Field(json_schema_extra=EFFORT)] = Resources()
 
@@ -75,5 +75,5 @@ class Params:
 
 
 def num_clusters(num_rows: int, params: Params) -> int:
-    """The number of clusters for this many vectors: `n_clusters`, or by size; never more than there are vectors."""
+    """The number of clusters for so many vectors: `n_clusters`, or by size; at most `num_rows`."""
     return min(num_rows, params.n_clusters or math.ceil(num_rows / params.rows_per_cluster))

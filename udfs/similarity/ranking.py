@@ -15,7 +15,7 @@ RANKABLE = ("num_bytes", "width", "height", "framerate", "num_frames", "duration
 
 
 def columns(rank: str) -> dict[str, bool]:
-    """The columns that a ranking sorts by, in order, and whether each is ascending; none for hard, easy and random.
+    """The columns that a ranking sorts by, in order, and whether each is ascending; none for RULES.
 
     Raises:
         ValueError: the ranking names no rule and no column that can be ranked by.
@@ -33,14 +33,15 @@ def columns(rank: str) -> dict[str, bool]:
 
 
 def keys(clips: pa.RecordBatch, rank: str, seed: int, distance: Floats) -> Floats:
-    """Sort keys (rows x columns of the ranking): clips are ranked by rising keys, and then by clip_id.
+    """Sort keys (rows x columns of the ranking): clips rank by rising keys, then by clip_id.
 
-    `distance` is each clip's cosine distance to its centroid, infinite if it is in no cluster. `hard`
-    ranks the farthest first and `easy` the nearest (the terms of SemDeDup, Abbas et al., 2023), `random`
-    ranks by a hash of seed and clip_id. A missing number ranks last.
+    `distance` is each clip's cosine distance to its centroid, infinite if it is in no cluster.
+    `hard` ranks the farthest first and `easy` the nearest (the terms of SemDeDup, Abbas et al.,
+    2023), `random` ranks by a hash of seed and clip_id. A missing number ranks last.
     """
     if rank == "random":
-        return np.array([[_random_key(clip_id, seed)] for clip_id in clips.column("clip_id").to_pylist()]).reshape(-1, 1)
+        clip_ids = clips.column("clip_id").to_pylist()
+        return np.array([_random_key(clip_id, seed) for clip_id in clip_ids], np.float64).reshape(-1, 1)
     if rank in RULES:
         return np.where(np.isfinite(distance), distance if rank == "easy" else -distance, np.inf)[:, None]
     return np.stack([_column_key(clips.column(name), ascending) for name, ascending in columns(rank).items()], axis=1)
