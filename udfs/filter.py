@@ -37,7 +37,7 @@ class Params:
     ] = 0.00098
     motion_per_patch_min_256_threshold: Annotated[
         float,
-        Field(ge=0, description="the same of every patch of 256 x 256 pixels"),
+        Field(ge=0, description="the same, of every patch of 256 x 256 pixels"),
     ] = 0.000001
     aesthetic: Annotated[bool, Field(description="drop clips of low aesthetic score")] = False
     aesthetic_reduction: Annotated[

@@ -25,7 +25,10 @@ class Params:
     ] = "auto"
     levels: Annotated[
         tuple[Level, ...],
-        Field(min_length=1, description="rising eps; at none do two kept clips of a cluster have a cosine of 1 - eps"),
+        Field(
+            min_length=1,
+            description="rising eps; at each of them no two kept clips of a cluster have a cosine of 1 - eps or more",
+        ),
     ] = (0.01, 0.03, 0.1)
     rank: Annotated[
         str,
@@ -48,15 +51,26 @@ class Params:
     seed: Annotated[int, Field(ge=0, lt=2**63, description="seed of k-means and of rank = 'random'")] = 42
     refit_growth: Annotated[
         float,
-        Field(gt=1, description="new centers at this many times the vectors of the last fit", json_schema_extra=EFFORT),
+        Field(
+            gt=1,
+            description="fit new centers once there are this many times as many vectors as at the last fit",
+            json_schema_extra=EFFORT,
+        ),
     ] = 2.0
     refit_drift: Annotated[
         float,
-        Field(gt=1, description="new centers at this many times its mean distance", json_schema_extra=EFFORT),
+        Field(
+            gt=1,
+            description="fit new centers once vectors lie this many times as far from them as at the last fit",
+            json_schema_extra=EFFORT,
+        ),
     ] = 1.25
     precision: Annotated[
         Precision,
-        Field(description="format of most cosines; those close to a level are float32", json_schema_extra=EFFORT),
+        Field(
+            description="number format of most cosines; those close to a level are computed again in float32",
+            json_schema_extra=EFFORT,
+        ),
     ] = "float32"
     resources: Annotated[Resources, Field(json_schema_extra=EFFORT)] = Resources()
 
