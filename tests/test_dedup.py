@@ -42,8 +42,8 @@ def stream(
 
 
 def linked(batches: list[pa.RecordBatch], params: Params | None = None) -> list[dict[str, Any]]:
-    found = dedup.rows(batches, params or Params(), ENV)
-    rows: list[dict[str, Any]] = pa.Table.from_batches(list(found), dedup.LINKS).to_pylist()
+    links = dedup.rows(batches, params or Params(), ENV)
+    rows: list[dict[str, Any]] = pa.Table.from_batches(list(links), dedup.LINKS).to_pylist()
     return rows
 
 
@@ -54,15 +54,15 @@ def test_each_cluster_is_linked_by_itself(seed: int, num_rows: int, num_clusters
     clusters = sorted(np.random.default_rng(seed).integers(0, num_clusters, num_rows).tolist())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dedup, "BLOCK", block)
-        found = linked(stream(rows, clusters, size=size))
-    wanted = list[float]()
+        links = linked(stream(rows, clusters, size=size))
+    expected = list[float]()
     for cluster in sorted(set(clusters)):
-        wanted += by_hand(rows[np.array(clusters) == cluster], Params().levels)[1]
-    assert [row["clip_id"] for row in found] == [str(i) for i in range(num_rows)]
-    assert [row["cluster_id"] for row in found] == clusters
-    similarity = [np.nan if row["similarity"] is None else row["similarity"] for row in found]
-    assert np.allclose(similarity, np.clip(wanted, -1, 1), atol=1e-6, equal_nan=True)
-    assert all(clusters[int(row["duplicate_of"])] == row["cluster_id"] for row in found if row["duplicate_of"])
+        expected += by_hand(rows[np.array(clusters) == cluster], Params().levels)[1]
+    assert [row["clip_id"] for row in links] == [str(i) for i in range(num_rows)]
+    assert [row["cluster_id"] for row in links] == clusters
+    similarity = [np.nan if row["similarity"] is None else row["similarity"] for row in links]
+    assert np.allclose(similarity, np.clip(expected, -1, 1), atol=1e-6, equal_nan=True)
+    assert all(clusters[int(row["duplicate_of"])] == row["cluster_id"] for row in links if row["duplicate_of"])
 
 
 def test_a_row_that_only_probes_a_cluster_has_a_link_and_no_cluster() -> None:
@@ -90,8 +90,8 @@ def test_memory_does_not_grow_with_the_cluster(monkeypatch: pytest.MonkeyPatch) 
     vectors = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
     ready = stream(vectors, [0] * len(vectors), size=1000)
     tracemalloc.start()
-    found = sum(len(batch) for batch in dedup.rows(ready, Params(), ENV))
+    num_rows = sum(len(batch) for batch in dedup.rows(ready, Params(), ENV))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert found == 24_000
+    assert num_rows == 24_000
     assert peak < 0.6 * vectors.nbytes  # of which a block's products with itself are a third, and ids a tenth

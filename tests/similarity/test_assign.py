@@ -26,8 +26,8 @@ def assign_batch(vectors: Floats, centers: Floats, params: dedup.Params) -> pa.T
 
 def test_the_first_of_equally_near_centers_is_the_home() -> None:
     centers = np.array([[0.0, 1.0], [1.0, 0.0]])
-    found, distance = assign.nearest_centers(unit_vectors([[1.0, 1.0]]), centers, 2, max_distance=1.0)
-    assert found.tolist() == [[0, 1]]
+    nearest, distance = assign.nearest_centers(unit_vectors([[1.0, 1.0]]), centers, 2, max_distance=1.0)
+    assert nearest.tolist() == [[0, 1]]
     assert distance == pytest.approx([1 - np.sqrt(0.5)])
 
 
@@ -41,9 +41,9 @@ def test_the_distance_to_a_center_of_zeros_is_one() -> None:
 def test_nearest_centers_have_the_least_euclidean_distance_in_any_batch(seed: int, clusters: int, count: int) -> None:
     random = np.random.default_rng(seed)
     rows, centers = unit_vectors(random.normal(size=(20, 6))), random.normal(size=(clusters, 6)) / 3
-    found, distance = assign.nearest_centers(rows, centers, count, max_distance=np.inf)
+    nearest, distance = assign.nearest_centers(rows, centers, count, max_distance=np.inf)
     apart = np.linalg.norm(rows[:, None] - fixed_point(centers)[None], axis=2)
-    assert np.array_equal(found, apart.argsort(axis=1)[:, : min(count, clusters)])
+    assert np.array_equal(nearest, apart.argsort(axis=1)[:, : min(count, clusters)])
     one_by_one = [assign.nearest_centers(rows[i : i + 1], centers, count, np.inf)[1] for i in range(len(rows))]
     assert np.allclose(distance, np.concatenate(one_by_one), rtol=0, atol=0)
 
@@ -55,9 +55,9 @@ def test_no_cluster_with_a_vector_alike_is_left_out(seed: int, eps: float) -> No
     directions = random.normal(size=(5, 4))
     rows = unit_vectors(directions[random.integers(0, 5, 80)] + random.normal(size=(80, 4)) * 0.3)
     centers = directions / np.linalg.norm(directions, axis=1, keepdims=True) * random.uniform(0.5, 1, (5, 1))
-    found, _ = assign.nearest_centers(rows, centers, 5, max_distance=float(np.sqrt(2 * eps)))
+    nearest, _ = assign.nearest_centers(rows, centers, 5, max_distance=float(np.sqrt(2 * eps)))
     for i, j in np.argwhere(rows @ rows.T >= 1 - eps):
-        assert found[j, 0] in found[i]
+        assert nearest[j, 0] in nearest[i]
 
 
 def test_vectors_alike_at_the_loosest_level_are_within_the_distance() -> None:
@@ -68,8 +68,8 @@ def test_vectors_alike_at_the_loosest_level_are_within_the_distance() -> None:
 
 
 def test_clusters_that_are_too_far_are_left_out() -> None:
-    found, _ = assign.nearest_centers(unit_vectors([[1.0, 0.01]]), np.eye(2), 2, max_distance=0.1)
-    assert found.tolist() == [[0, -1]]
+    nearest, _ = assign.nearest_centers(unit_vectors([[1.0, 0.01]]), np.eye(2), 2, max_distance=0.1)
+    assert nearest.tolist() == [[0, -1]]
 
 
 def test_rows_have_home_probes_rank_and_unit_vector() -> None:

@@ -37,15 +37,15 @@ def stored_batches(
 
 
 def neighbors(batches: list[pa.RecordBatch], queries: Queries, params: Params | None = None) -> list[dict[str, Any]]:
-    found = incremental.rows(batches, queries, params or Params(), Env("", ""))
-    rows: list[dict[str, Any]] = pa.Table.from_batches(list(found), incremental.NEIGHBORS).to_pylist()
+    hits = incremental.rows(batches, queries, params or Params(), Env("", ""))
+    rows: list[dict[str, Any]] = pa.Table.from_batches(list(hits), incremental.NEIGHBORS).to_pylist()
     return rows
 
 
 def query(vector: list[float], clusters: list[int], duplicates: dict[int, int] | None = None) -> Queries:
     """A new clip that searches these clusters; `duplicates` maps stored hashes to levels."""
-    listed = sorted((duplicates or {}).items())
-    hashes, levels = (np.array([pair[i] for pair in listed], np.int64) for i in (0, 1))
+    stored_duplicates = sorted((duplicates or {}).items())
+    hashes, levels = (np.array([pair[i] for pair in stored_duplicates], np.int64) for i in (0, 1))
     rows = {cluster: np.array([0]) for cluster in clusters}
     return Queries(["new"], np.array([vector], np.float32), rows, hashes, levels.astype(np.int8))
 
@@ -55,24 +55,25 @@ TWO = np.array([[1, 0], [0.6, 0.8]], np.float32)
 
 def test_only_clusters_that_are_searched_are_compared() -> None:
     batches = stored_batches(TWO, [4, 5])
-    (near,) = neighbors(batches, query([1, 0], [5]))
-    assert near == {"clip_id": "new", "last_level": 2, "similarity": pytest.approx(0.6), "duplicate_of": "1"}
+    (neighbor,) = neighbors(batches, query([1, 0], [5]))
+    assert neighbor == {"clip_id": "new", "last_level": 2, "similarity": pytest.approx(0.6), "duplicate_of": "1"}
     assert neighbors(batches, query([1, 0], [6])) == []
 
 
 def test_the_nearest_of_several_clusters_and_batches_is_kept() -> None:
-    (near,) = neighbors(stored_batches(np.concatenate([TWO, -TWO]), [1, 2, 2, 3], size=1), query([0.8, 0.6], [1, 2, 3]))
-    assert (near["duplicate_of"], near["similarity"]) == ("1", pytest.approx(0.96))
+    batches = stored_batches(np.concatenate([TWO, -TWO]), [1, 2, 2, 3], size=1)
+    (neighbor,) = neighbors(batches, query([0.8, 0.6], [1, 2, 3]))
+    assert (neighbor["duplicate_of"], neighbor["similarity"]) == ("1", pytest.approx(0.96))
 
 
 def test_a_stored_duplicate_represents_only_tighter_levels() -> None:
-    found = neighbors(stored_batches(TWO, [0, 0]), query([1, 0], [0], {0: 1}))
-    assert [(near["last_level"], near["duplicate_of"]) for near in found] == [(0, "0"), (2, "1")]
+    hits = neighbors(stored_batches(TWO, [0, 0]), query([1, 0], [0], {0: 1}))
+    assert [(neighbor["last_level"], neighbor["duplicate_of"]) for neighbor in hits] == [(0, "0"), (2, "1")]
 
 
 def test_a_duplicate_at_the_tightest_level_represents_nothing() -> None:
-    (near,) = neighbors(stored_batches(TWO, [0, 0]), query([1, 0], [0], {0: 0}))
-    assert near["duplicate_of"] == "1"
+    (neighbor,) = neighbors(stored_batches(TWO, [0, 0]), query([1, 0], [0], {0: 0}))
+    assert neighbor["duplicate_of"] == "1"
 
 
 def test_nothing_stored_gives_no_neighbors() -> None:
@@ -89,10 +90,11 @@ def test_neighbors_are_the_nearest_of_the_clusters_searched(seed: int, size: int
     hashes = random.permutation(1000)[:60].astype(np.int64)
     level = random.integers(0, 4, 60).astype(np.int8) if has_duplicates else np.full(60, 3, np.int8)
     order = np.argsort(hashes)
-    listed = order[level[order] < 3]
+    stored_duplicates = order[level[order] < 3]
     rows_by_cluster = {cluster: np.flatnonzero(searches[:, cluster]) for cluster in range(3)}  # none searches the last
-    queries = Queries([f"new{i}" for i in range(20)], new, rows_by_cluster, hashes[listed], level[listed])
-    found = neighbors(stored_batches(old, clusters.tolist(), hashes.tolist(), size), queries)
+    names = [f"new{i}" for i in range(20)]
+    queries = Queries(names, new, rows_by_cluster, hashes[stored_duplicates], level[stored_duplicates])
+    hits = neighbors(stored_batches(old, clusters.tolist(), hashes.tolist(), size), queries)
     cosines = new.astype(float) @ old.astype(float).T
     expected = {}
     for i in range(20):
@@ -101,7 +103,7 @@ def test_neighbors_are_the_nearest_of_the_clusters_searched(seed: int, size: int
             of_level = np.flatnonzero(searched & (level == last_level + 1))
             if len(of_level):
                 expected[f"new{i}", last_level] = max(cosines[i, of_level])
-    by_level = {(row["clip_id"], row["last_level"]): row["similarity"] for row in found}
+    by_level = {(row["clip_id"], row["last_level"]): row["similarity"] for row in hits}
     assert by_level == {key: pytest.approx(cosine, abs=1e-9) for key, cosine in expected.items()}
-    targets = [cosines[int(row["clip_id"][3:]), int(row["duplicate_of"])] for row in found]
-    assert targets == pytest.approx([row["similarity"] for row in found])
+    targets = [cosines[int(row["clip_id"][3:]), int(row["duplicate_of"])] for row in hits]
+    assert targets == pytest.approx([row["similarity"] for row in hits])

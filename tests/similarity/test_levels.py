@@ -70,24 +70,24 @@ def test_links_agree_with_the_definition(
     rows = rows[rows.any(axis=1)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(neighbors, "TILE", tile)
-        found = linked(rows, thresholds, block) if len(rows) else None
+        links = linked(rows, thresholds, block) if len(rows) else None
     duplicate_level, similarity = by_hand(rows, thresholds)
-    if found is None:
+    if links is None:
         return
-    assert found.duplicate_level.tolist() == duplicate_level
-    assert np.allclose(found.similarity, similarity, atol=1e-6, equal_nan=True)
-    check_targets(rows, found, thresholds)
+    assert links.duplicate_level.tolist() == duplicate_level
+    assert np.allclose(links.similarity, similarity, atol=1e-6, equal_nan=True)
+    check_targets(rows, links, thresholds)
 
 
-def check_targets(rows: Vectors, found: levels.Links, thresholds: Sequence[float]) -> None:
+def check_targets(rows: Vectors, links: levels.Links, thresholds: Sequence[float]) -> None:
     """Each link names an earlier representative of the row's duplicate level, with their cosine."""
-    for i, (level, duplicate_of, similarity) in enumerate(zip(*(part.tolist() for part in found), strict=True)):
+    for i, (level, duplicate_of, similarity) in enumerate(zip(*(part.tolist() for part in links), strict=True)):
         if duplicate_of is None:
             assert np.isnan(similarity)
             continue
         j = int(duplicate_of)
         assert j < i
-        assert found.duplicate_level[j] > min(level, len(thresholds) - 1)
+        assert links.duplicate_level[j] > min(level, len(thresholds) - 1)
         assert similarity == pytest.approx(float(rows[i].astype(float) @ rows[j].astype(float)), abs=1e-9)
 
 
@@ -105,18 +105,18 @@ def test_the_size_of_blocks_and_tiles_changes_nothing(seed: int, num_rows: int, 
     rows = clouds(seed, num_rows)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(neighbors, "TILE", tile)
-        found = linked(rows, LEVELS, block)
+        links = linked(rows, LEVELS, block)
     whole = linked(rows, LEVELS)
     duplicate_level, similarity = by_hand(rows, LEVELS)
-    assert found.duplicate_level.tolist() == whole.duplicate_level.tolist() == duplicate_level
-    assert np.allclose(found.similarity, similarity, atol=1e-6, equal_nan=True)
-    check_targets(rows, found, LEVELS)
+    assert links.duplicate_level.tolist() == whole.duplicate_level.tolist() == duplicate_level
+    assert np.allclose(links.similarity, similarity, atol=1e-6, equal_nan=True)
+    check_targets(rows, links, LEVELS)
 
 
-def kept_for(found: levels.Links, row: int, eps: float) -> int:
+def kept_for(links: levels.Links, row: int, eps: float) -> int:
     """The row that is kept for a row at an eps: the end of its links."""
-    while found.similarity[row] >= 1 - eps - ROUNDING:
-        row = int(found.duplicate_of[row])
+    while links.similarity[row] >= 1 - eps - ROUNDING:
+        row = int(links.duplicate_of[row])
     return row
 
 
@@ -124,31 +124,31 @@ def kept_for(found: levels.Links, row: int, eps: float) -> int:
 @given(st.integers(0, 2**32 - 1), st.floats(0.0001, 0.1))
 def test_one_similarity_answers_for_every_eps(seed: int, eps: float) -> None:
     rows = clouds(seed, 120)
-    found = linked(rows, LEVELS)
-    kept = [i for i in range(len(rows)) if kept_for(found, i, eps) == i]
-    assert {kept_for(found, i, eps) for i in range(len(rows))} == set(kept)  # what is kept for others is kept itself
-    assert all(kept_for(found, i, eps / 2) == i for i in kept)  # a smaller eps keeps more
+    links = linked(rows, LEVELS)
+    kept = [i for i in range(len(rows)) if kept_for(links, i, eps) == i]
+    assert {kept_for(links, i, eps) for i in range(len(rows))} == set(kept)  # what is kept for others is kept itself
+    assert all(kept_for(links, i, eps / 2) == i for i in kept)  # a smaller eps keeps more
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_no_two_representatives_of_a_level_are_alike(seed: int) -> None:
     rows = clouds(seed, 120)
-    found = linked(rows, LEVELS)
+    links = linked(rows, LEVELS)
     for level, eps in enumerate(LEVELS):
-        representatives = rows[found.duplicate_level > level].astype(float)
+        representatives = rows[links.duplicate_level > level].astype(float)
         assert np.all(np.tril(representatives @ representatives.T, k=-1) < 1 - eps - ROUNDING + 1e-12)
-        assert np.array_equal(found.duplicate_level > level, ~(found.similarity >= 1 - eps - ROUNDING))
+        assert np.array_equal(links.duplicate_level > level, ~(links.similarity >= 1 - eps - ROUNDING))
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_a_row_and_the_one_kept_for_it_are_at_most_one_link_per_level_apart(seed: int) -> None:
     rows = clouds(seed, 120).astype(float)
-    found = linked(rows.astype(np.float32), LEVELS)
+    links = linked(rows.astype(np.float32), LEVELS)
     farthest = sum(np.arccos(1 - eps - ROUNDING) for eps in LEVELS)
     for i in range(len(rows)):
-        cosine = rows[i] @ rows[kept_for(found, i, LEVELS[-1])]
+        cosine = rows[i] @ rows[kept_for(links, i, LEVELS[-1])]
         assert np.arccos(min(1.0, cosine)) <= farthest + 1e-6
 
 
@@ -158,19 +158,19 @@ def at_angle(degrees: float) -> list[float]:
 
 def test_no_row_is_a_duplicate_because_of_a_duplicate() -> None:
     rows = np.array([at_angle(a) for a in (0, 20, 40)], np.float32)  # neighbors have a cosine of 0.94, the ends of 0.77
-    found = linked(rows, [0.1])
-    assert found.duplicate_level.tolist() == [1, 0, 1]
-    assert found.duplicate_of.tolist() == [None, b"0000", b"0000"]
-    assert found.similarity[2] == pytest.approx(np.cos(np.radians(40)))
+    links = linked(rows, [0.1])
+    assert links.duplicate_level.tolist() == [1, 0, 1]
+    assert links.duplicate_of.tolist() == [None, b"0000", b"0000"]
+    assert links.similarity[2] == pytest.approx(np.cos(np.radians(40)))
 
 
 def test_a_close_copy_follows_its_original() -> None:
     rows = np.array([at_angle(a) for a in (0, 24, 24.5)], np.float32)
-    found = linked(rows, LEVELS)
-    assert found.duplicate_level.tolist() == [3, 2, 0]
-    assert found.duplicate_of.tolist()[2] == b"0001"
-    assert kept_for(found, 2, 0.1) == 0
-    assert kept_for(found, 2, 0.05) == 1
+    links = linked(rows, LEVELS)
+    assert links.duplicate_level.tolist() == [3, 2, 0]
+    assert links.duplicate_of.tolist()[2] == b"0001"
+    assert kept_for(links, 2, 0.1) == 0
+    assert kept_for(links, 2, 0.05) == 1
 
 
 @settings(max_examples=150, deadline=None)
@@ -178,11 +178,11 @@ def test_a_close_copy_follows_its_original() -> None:
 def test_rows_that_only_probe_are_linked_and_represent_none(seed: int, block: int) -> None:
     rows = clouds(seed, 90)
     home = np.random.default_rng(seed).random(90) < 0.6
-    found = linked(rows, LEVELS, block, home)
+    links = linked(rows, LEVELS, block, home)
     duplicate_level, similarity = by_hand(rows, LEVELS, home)
-    assert found.duplicate_level.tolist() == duplicate_level
-    assert np.allclose(found.similarity, similarity, atol=1e-6, equal_nan=True)
-    assert all(home[int(to)] for to in found.duplicate_of if to is not None)
+    assert links.duplicate_level.tolist() == duplicate_level
+    assert np.allclose(links.similarity, similarity, atol=1e-6, equal_nan=True)
+    assert all(home[int(to)] for to in links.duplicate_of if to is not None)
 
 
 @settings(max_examples=100, deadline=None)
@@ -195,17 +195,17 @@ def test_stored_representatives_count_like_those_of_the_index(seed: int, cut: in
     by_level = [np.where(level == last_level + 1, cosines, -np.inf) for last_level in range(3)]
     ids = np.stack([names(80)[each.argmax(axis=1)].astype(object) for each in by_level], axis=1)
     stored = NearestByLevel(np.stack([each.max(axis=1) for each in by_level], axis=1), ids)
-    found = LevelIndex(LEVELS, 16, CPU).link(new, names(80)[cut:], stored=stored)
-    assert found.duplicate_level.tolist() == whole.duplicate_level[cut:].tolist()
-    assert np.allclose(found.similarity, whole.similarity[cut:], atol=1e-6, equal_nan=True)
+    links = LevelIndex(LEVELS, 16, CPU).link(new, names(80)[cut:], stored=stored)
+    assert links.duplicate_level.tolist() == whole.duplicate_level[cut:].tolist()
+    assert np.allclose(links.similarity, whole.similarity[cut:], atol=1e-6, equal_nan=True)
 
 
 def test_the_nearer_of_two_is_taken_level_by_level() -> None:
     one = NearestByLevel(np.array([[0.5, -np.inf]]), np.array([["a", None]], object))
     other = NearestByLevel(np.array([[0.4, 0.2]]), np.array([["b", "c"]], object))
-    found = levels.nearest_of_both(one, other)
-    assert found.cosine.tolist() == [[0.5, 0.2]]
-    assert found.duplicate_of.tolist() == [["a", "c"]]
+    nearest = levels.nearest_of_both(one, other)
+    assert nearest.cosine.tolist() == [[0.5, 0.2]]
+    assert nearest.duplicate_of.tolist() == [["a", "c"]]
 
 
 def test_a_similarity_has_a_duplicate_level() -> None:

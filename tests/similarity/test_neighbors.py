@@ -39,16 +39,16 @@ def test_the_nearest_vector_does_not_depend_on_the_tiles(
         patch.setattr(neighbors, "TILE", tile)
         patch.setattr(neighbors, "TILES_IN_MEMORY", in_memory)
         index = flat_index(rows, pieces=pieces)
-        found = index.nearest(queries, min_cosine=0.9)
+        nearest = index.nearest(queries, min_cosine=0.9)
         assert np.array_equal(index.vectors_at(np.arange(num_rows)), rows)
         assert index.ids_at(np.arange(-1, num_rows)).tolist() == [None, *names(num_rows).tolist()]
     if not num_rows:
-        assert found.position.tolist() == [-1] * num_queries
-        assert np.all(np.isneginf(found.cosine))
+        assert nearest.position.tolist() == [-1] * num_queries
+        assert np.all(np.isneginf(nearest.cosine))
         return
     cosines = queries @ rows.T
-    assert found.position.tolist() == cosines.argmax(axis=1).tolist()
-    assert found.cosine == pytest.approx(cosines.max(axis=1), abs=1e-6)
+    assert nearest.position.tolist() == cosines.argmax(axis=1).tolist()
+    assert nearest.cosine == pytest.approx(cosines.max(axis=1), abs=1e-6)
 
 
 def test_ids_of_any_length_are_kept_whole() -> None:
@@ -105,6 +105,6 @@ def test_a_gpu_gives_the_same_answer() -> None:
     for precision in ("float32", "bfloat16", "float16"):
         on_gpu = FlatIndex(256, neighbors.arithmetic("cuda:0", precision))
         on_gpu.add(rows, names(20_000, 6))
-        found = on_gpu.nearest(asked, 0.9)
-        assert np.array_equal(found.position[:100], exact.position[:100])
-        assert np.allclose(found.cosine, exact.cosine, atol=neighbors.MAX_ERROR.get(precision, 1e-5))
+        nearest = on_gpu.nearest(asked, 0.9)
+        assert np.array_equal(nearest.position[:100], exact.position[:100])
+        assert np.allclose(nearest.cosine, exact.cosine, atol=neighbors.MAX_ERROR.get(precision, 1e-5))

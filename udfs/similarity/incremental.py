@@ -24,7 +24,7 @@ from udfs.similarity.levels import DuplicateLevels, NearestByLevel, nearest_of_b
 from udfs.similarity.neighbors import TILE, Product, Vectors, cosines
 from udfs.similarity.params import Params
 
-# A row per new clip and last level of which a representative was seen: the nearest one.
+# A row per new clip and last level: the nearest representative, if there is one.
 NEIGHBORS = pa.schema(
     [
         ("clip_id", pa.string()),
@@ -103,8 +103,8 @@ def _duplicate_levels(hashes: npt.NDArray[np.int64], queries: Queries, num_level
     levels = np.full(len(hashes), num_levels, np.int8)
     if len(queries.duplicate_hashes):
         position = np.searchsorted(queries.duplicate_hashes, hashes).clip(max=len(queries.duplicate_hashes) - 1)
-        is_listed = queries.duplicate_hashes[position] == hashes
-        levels[is_listed] = queries.duplicate_levels[position[is_listed]]
+        has_level = queries.duplicate_hashes[position] == hashes
+        levels[has_level] = queries.duplicate_levels[position[has_level]]
     return levels
 
 

@@ -55,13 +55,13 @@ def starting_centers(vectors: Floats, count: int, seed: int) -> Floats:
     """
     random = np.random.default_rng(seed)
     norms = (vectors * vectors).sum(axis=1)
-    chosen = [0]
+    rows = [0]
     nearest = _squared_distances(vectors, norms, 0)
-    while len(chosen) < count and nearest.any():
+    while len(rows) < count and nearest.any():
         sums = np.cumsum(nearest)
-        chosen.append(int(np.searchsorted(sums, random.random() * sums[-1], side="right")))
-        nearest = np.minimum(nearest, _squared_distances(vectors, norms, chosen[-1]))
-    return vectors[chosen]
+        rows.append(int(np.searchsorted(sums, random.random() * sums[-1], side="right")))
+        nearest = np.minimum(nearest, _squared_distances(vectors, norms, rows[-1]))
+    return vectors[rows]
 
 
 def distinct_rows(vectors: Floats, count: int) -> Floats:
@@ -80,9 +80,9 @@ def lloyd(vectors: Floats, centers: Floats, max_iter: int, tol: float) -> Floats
     for _ in range(max_iter):
         nearest = _scores(vectors, fixed_point(centers)).argmin(axis=1)
         # Few vectors change their cluster in later iterations, and updates of exact sums are exact.
-        changed = nearest != label
-        change = _membership(nearest[changed], len(centers)) - _membership(label[changed], len(centers))
-        sums += change @ vectors[changed]
+        differs = nearest != label
+        change = _membership(nearest[differs], len(centers)) - _membership(label[differs], len(centers))
+        sums += change @ vectors[differs]
         label = nearest
         counts = np.bincount(label, minlength=len(centers))[:, None]
         before, centers = centers, np.where(counts > 0, sums / np.maximum(counts, 1), centers)

@@ -88,9 +88,9 @@ class FlatIndex:
     def nearest(self, queries: Vectors, min_cosine: float) -> Nearest:
         """The nearest vector to each query (queries x dim), the first of equals.
 
-        It is found in single precision wherever its cosine can be `min_cosine` or more; below that
-        the cosine may be off by the arithmetic's `max_error`, and the vector another one within
-        that error.
+        It is searched in single precision wherever its cosine can be `min_cosine` or more; below
+        that the cosine may be off by the arithmetic's `max_error`, and the vector another one
+        within that error.
         """
         arithmetic = self.arithmetic
         nearest = self._scan(queries, arithmetic.coarse)
