@@ -26,7 +26,7 @@ from jobs.similarity import dedup_run
 from schemas import TABLES
 from udfs.core.errors import MediaError, StoreError
 from udfs.exports import withdraw
-from udfs.similarity.kmeans import least_cosine
+from udfs.similarity.kmeans import min_cosine
 from udfs.storage import media_store
 from udfs.storage.settings import Params as Sources
 from udfs.storage.uris import absolute_uri, existing_uri, is_remote, redacted
@@ -163,7 +163,7 @@ def _queried(run: Run, query: str) -> DataFrame:
 def _again(run: Run, clips: DataFrame) -> DataFrame:
     """The clips that dedup linked to one of these, and all that fell because of those: their places no longer hold."""
     linked = run.tables.read("duplicates").select("clip_id", "duplicate_of", "similarity")
-    fallen = linked.where(F.col("similarity") >= least_cosine(_loosest(run)))
+    fallen = linked.where(F.col("similarity") >= min_cosine(_loosest(run)))
     first = linked.join(clips.toDF("duplicate_of"), on="duplicate_of", how="left_semi").select("clip_id")
     every = dedup_run.followed(first, fallen)
     return every.join(clips, on="clip_id", how="left_anti").distinct()

@@ -27,7 +27,7 @@ from schemas import TABLES
 from tests.support import clips, reels
 from tests.support.footage import write_numbered
 from tests.support.outputs import CURATED, table
-from udfs.copies import Pair, Params, rows, stand_ins
+from udfs.copies import Pair, Params, copy_links, rows
 from udfs.signals import phash
 
 Hashes = tuple[int | None, ...]  # of a clip; None says nothing
@@ -43,29 +43,32 @@ def compared(a: Hashes, b: Hashes, params: Params) -> tuple[int, float] | None:
 
 
 def expected(ranked: Sequence[Hashes], num_old: int, params: Params) -> Found:
-    """By comparing every clip with every kept elder: the rule itself. Clips of equal hashes go where the first of them goes."""
+    """The rule itself: every clip is compared with every earlier one that is kept.
+
+    Clips of equal hashes go where the first of them goes.
+    """
     kept, found = list(range(num_old)), Found()
     for place in range(num_old, len(ranked)):
         first = ranked.index(ranked[place])
-        elders = [first] if first < place and first in kept else [elder for elder in kept if elder <= first]
-        seen = [(*agree, elder) for elder in elders if (agree := compared(ranked[place], ranked[elder], params))]
+        candidates = [first] if first < place and first in kept else [earlier for earlier in kept if earlier <= first]
+        seen = [(*agree, earlier) for earlier in candidates if (agree := compared(ranked[place], ranked[earlier], params))]
         if seen:
-            num_agree, bits, elder = min(seen, key=lambda s: (-s[0], s[1], s[2]))
-            found[place] = elder, num_agree, bits
+            num_agree, bits, earlier = min(seen, key=lambda s: (-s[0], s[1], s[2]))
+            found[place] = earlier, num_agree, bits
         else:
             kept.append(place)
     return found
 
 
 def pairs(ranked: Sequence[Hashes], params: Params) -> list[Pair]:
-    """All that agree, in the order that `stand_ins` wants."""
+    """All that agree, in the order that `copy_links` takes."""
     found = [
-        Pair(young, elder, *agree)
-        for young in range(len(ranked))
-        for elder in range(young)
-        if (agree := compared(ranked[young], ranked[elder], params))
+        Pair(later, earlier, *agree)
+        for later in range(len(ranked))
+        for earlier in range(later)
+        if (agree := compared(ranked[later], ranked[earlier], params))
     ]
-    return sorted(found, key=lambda p: (p.young, -p.num_agree, p.distance, p.elder))
+    return sorted(found, key=lambda p: (p.later, -p.num_agree, p.distance, p.earlier))
 
 
 NEAR = st.lists(st.tuples(*[st.integers(0, 31)] * 3), max_size=14, unique=True)  # few bits: many of them agree
@@ -74,23 +77,23 @@ NEAR = st.lists(st.tuples(*[st.integers(0, 31)] * 3), max_size=14, unique=True) 
 @given(NEAR, st.integers(0, 3), st.integers(1, 3))
 def test_the_greedy_choice_is_the_rule(ranked: list[Hashes], max_distance: int, min_agree: int) -> None:
     params = Params(max_distance=max_distance, min_agree=min_agree)
-    found = {p.young: (p.elder, p.num_agree, p.distance) for p in stand_ins(pairs(ranked, params), set())}
+    found = {p.later: (p.earlier, p.num_agree, p.distance) for p in copy_links(pairs(ranked, params), set())}
     assert found == expected(ranked, 0, params)
-    assert not {elder for elder, _, _ in found.values()} & found.keys()  # who stands for another stands himself
+    assert not {earlier for earlier, _, _ in found.values()} & found.keys()  # a clip with copies is kept
 
 
 def test_no_pairs_drop_nothing() -> None:
-    assert list(stand_ins([], set())) == []
+    assert list(copy_links([], set())) == []
     assert list(rows([])) == []
 
 
 def test_the_last_of_a_chain_is_kept_when_it_is_like_none_that_is_kept() -> None:
-    assert list(stand_ins([Pair(1, 0, 4, 2.0), Pair(2, 1, 4, 2.0)], set())) == [Pair(1, 0, 4, 2.0)]
+    assert list(copy_links([Pair(1, 0, 4, 2.0), Pair(2, 1, 4, 2.0)], set())) == [Pair(1, 0, 4, 2.0)]
 
 
-def test_the_nearest_kept_elder_stands_for_a_clip() -> None:
+def test_a_clip_is_a_copy_of_the_kept_clip_that_agrees_best() -> None:
     of_three = [Pair(1, 0, 3, 1.0), Pair(3, 1, 4, 0.0), Pair(3, 2, 3, 1.0), Pair(3, 0, 3, 2.0)]
-    assert list(stand_ins(of_three, set())) == [of_three[0], of_three[2]]  # 1 is nearer, but dropped itself
+    assert list(copy_links(of_three, set())) == [of_three[0], of_three[2]]  # 1 is nearer, but dropped itself
 
 
 def test_batches_break_anywhere() -> None:
@@ -168,7 +171,7 @@ def test_the_join_finds_what_comparing_all_finds_whatever_the_order_of_rows(spar
     ranked = crowd(48)
     found = expected(ranked, 8, EXACT)
     assert 20 < len(found) < 52
-    assert len({elder for elder, _, _ in found.values()}) > 5
+    assert len({earlier for earlier, _, _ in found.values()}) > 5
     assert joined(spark, tmp_path, ranked, 8, EXACT, seed=1) == found
     assert joined(spark, tmp_path, ranked, 8, EXACT, seed=5) == found
 
@@ -179,7 +182,10 @@ def test_a_bucket_that_everybody_is_in_stays_small(spark: SparkSession) -> None:
     same = spark.createDataFrame([(k, [card, k + 1]) for k in range(12)], "place bigint, hashes array<bigint>")
     params = Params(min_agree=1, max_distance=0, max_bucket=2)
     found = phash_lsh.agreeing(same.withColumn("new", F.lit(True)), params).collect()
-    assert {(row["young"], row["elder"]) for row in found} == {(1, 0), *((k, elder) for k in range(2, 12) for elder in (0, 1))}
+    assert {(row["later"], row["earlier"]) for row in found} == {
+        (1, 0),
+        *((k, earlier) for k in range(2, 12) for earlier in (0, 1)),
+    }
 
 
 ONE, TWO = ("0123456789abcdef", "fedcba9876543210", "00ff00ff00ff00ff", "f0f0f0f00f0f0f0f"), ("5555aaaa3333cccc",) * 4

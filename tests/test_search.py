@@ -21,35 +21,9 @@ from tests.support.outputs import CURATED, keep_only, table, versions
 from udfs import embed
 from udfs.core.gpu_device import visible_gpus
 from udfs.models import embedding_models
-from udfs.similarity.topk import nearest
 from udfs.storage.settings import Params as Sources
 
 TEXT = "a red ball"
-
-
-def batch(ids: str, vectors: list[list[float]]) -> pa.RecordBatch:
-    """Clips of one letter each, with their vectors."""
-    column = pa.array(vectors, pa.list_(pa.float32()))
-    return pa.RecordBatch.from_arrays([pa.array(list(ids), pa.string()), column], names=["clip_id", "vector"])
-
-
-def found(batches: list[pa.RecordBatch], vector: list[float], top: int) -> list[tuple[str, float]]:
-    rows = [row for done in nearest(iter(batches), np.array(vector, np.float32), top) for row in done.to_pylist()]
-    return [(row["clip_id"], round(row["similarity"], 3)) for row in rows]
-
-
-def test_the_nearest_of_each_batch_come_first() -> None:
-    batches = [batch("abc", [[0, 1], [1, 0], [0.6, 0.8]]), batch("d", [[-1, 0]])]
-    assert found(batches, [1, 0], 2) == [("b", 1.0), ("c", 0.6), ("d", -1.0)]
-
-
-def test_a_slice_of_a_batch_is_that_slice() -> None:
-    whole = batch("abcd", [[1, 0], [0, 1], [0.6, 0.8], [1, 0]])
-    assert found([whole.slice(1, 2)], [1, 0], 9) == [("c", 0.6), ("b", 0.0)]
-
-
-def test_an_empty_batch_and_a_vector_of_zeros_are_nothing_special() -> None:
-    assert found([batch("", []), batch("a", [[0, 0]])], [1, 0], 9) == [("a", 0.0)]
 
 
 @pytest.fixture(scope="module")

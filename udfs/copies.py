@@ -1,4 +1,10 @@
-"""copies: pairs of clips whose hashes agree -> which clip stands for which."""
+"""copies: decide which clip is a copy of which, from pairs whose perceptual hashes agree.
+
+In rank order, a clip is a copy of the earlier clip that agrees best with it, of those that are not
+copies themselves; a clip that agrees with none of these is kept, and represents its copies. This is
+the leader algorithm (Hartigan, Clustering Algorithms, 1975), so that no clip is dropped because of
+one that is dropped itself.
+"""
 
 from __future__ import annotations
 
@@ -14,48 +20,55 @@ from udfs.similarity import ranking
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Params:
-    """[copies]"""
+    """[copies]: which clips agree by the perceptual hashes of their frames, and which is kept."""
 
-    max_distance: Annotated[int, Field(ge=0, le=31, description="of 64 bits that two hashes that agree may differ in")] = 4
+    max_distance: Annotated[
+        int, Field(ge=0, le=31, description="bits of 64 in which the hashes of two frames that agree may differ")
+    ] = 4
     min_agree: Annotated[int, Field(ge=1, description="frames at the same place in both clips that must agree")] = 4
-    bands: Annotated[int, Field(ge=2, le=16, description="of a hash; one must be equal: more find more, and cost more")] = 4
-    max_bucket: Annotated[int, Field(ge=1, description="clips of one equal band that others are compared with, best first")] = 100
-    rank: Annotated[str, Field(description="who is kept, of those new together: columns of clips")] = (
+    bands: Annotated[
+        int, Field(ge=2, le=16, description="parts of a hash, one of which must be equal; more find and cost more")
+    ] = 4
+    max_bucket: Annotated[
+        int, Field(ge=1, description="clips with an equal band that others are compared with, the best-ranked")
+    ] = 100
+    rank: Annotated[str, Field(description="columns of clips that decide which of several new copies is kept")] = (
         "height desc, num_bytes desc"
     )
 
     @field_validator("rank")
     @classmethod
-    def _known(cls, rank: str) -> str:
+    def _check_rank(cls, rank: str) -> str:
         if not ranking.columns(rank):
             raise ValueError(f"{rank!r} ranks vectors: name columns of clips, such as 'height desc, num_bytes desc'")
         return rank
 
 
 class Pair(NamedTuple):
-    """Two clips that agree, by their places in rank order."""
+    """Two clips that agree, as their positions in rank order."""
 
-    young: int
-    elder: int
+    later: int
+    earlier: int
     num_agree: int  # frames
-    distance: float  # mean of the agreeing frames, bits
+    distance: float  # bits, mean of the frames that agree
 
 
-def stand_ins(pairs: Iterable[Pair], dropped: set[int]) -> Iterator[Pair]:
-    """Of each clip that is dropped the pair with the kept elder that stands for it; its place goes into `dropped`.
+def copy_links(pairs: Iterable[Pair], dropped: set[int]) -> Iterator[Pair]:
+    """The pair of each copy with the kept clip that it copies; adds the copy to `dropped`.
 
-    The pairs come in order of the young clip, of one clip the best first. A clip all of whose elders are dropped is kept: an
-    elder is settled before its young, so one look at each pair is enough, and only what is dropped is remembered.
+    The pairs come sorted by the later clip, and those of one clip best first. Whether the earlier
+    clip of a pair is dropped is then known, so that one look at each pair is enough and only
+    `dropped` is kept.
     """
     for pair in pairs:
-        if pair.young not in dropped and pair.elder not in dropped:
-            dropped.add(pair.young)
+        if pair.later not in dropped and pair.earlier not in dropped:
+            dropped.add(pair.later)
             yield pair
 
 
 def rows(batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-    """Batches of all pairs in the order of `stand_ins` to batches of those that drop a clip."""
+    """Batches of the pairs that `copy_links` yields, from batches of all pairs in its order."""
     dropped = set[int]()
     for batch in batches:
         pairs = (Pair(*row) for row in batch[[*Pair._fields]].itertuples(index=False))
-        yield pd.DataFrame(stand_ins(pairs, dropped), columns=[*Pair._fields])
+        yield pd.DataFrame(copy_links(pairs, dropped), columns=[*Pair._fields])

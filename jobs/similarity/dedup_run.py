@@ -14,7 +14,7 @@ from jobs import copies
 from jobs.lake.run import Run
 from jobs.similarity import phash_lsh
 from udfs.filter import aesthetic_gate, reasons_sql
-from udfs.similarity.kmeans import Floats, least_cosine
+from udfs.similarity.kmeans import Floats, min_cosine
 
 Land = Callable[[str, DataFrame], DataFrame]
 
@@ -120,7 +120,7 @@ def followed(first: DataFrame, linked: DataFrame) -> DataFrame:
 
 def fallen(run: Run) -> Column:
     """Whether a row of `duplicates` is one at the loosest level."""
-    return (F.col("method") == "semantic") & (F.col("similarity") >= least_cosine(max(run.settings.dedup.levels)))
+    return (F.col("method") == "semantic") & (F.col("similarity") >= min_cosine(max(run.settings.dedup.levels)))
 
 
 def _wanted(run: Run) -> DataFrame:

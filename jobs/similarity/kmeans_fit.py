@@ -22,8 +22,9 @@ from jobs.config.settings import SettingsError
 from jobs.spark import resources
 from jobs.spark.resources import Facts
 from udfs import dedup
-from udfs.similarity import assign, kmeans
+from udfs.similarity import arrow, kmeans
 from udfs.similarity.kmeans import Floats
+from udfs.similarity.params import num_clusters
 from udfs.video import nvdec
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def fit(vectors: DataFrame, params: dedup.Params, choice: Choice) -> Floats:
     hashed = vectors.select("clip_id", "vector", F.xxhash64(F.lit(params.seed), "clip_id").alias("hash"))
     counts = hashed.groupBy(_bucket().alias("bucket")).count().toPandas().sort_values("bucket", ignore_index=True)
     num_rows = int(counts["count"].sum())
-    wanted = dedup.n_clusters(num_rows, params)
+    wanted = num_clusters(num_rows, params)
     if wanted == 0:
         return np.zeros((0, 0))
     size = _size(num_rows, wanted, params)
@@ -177,14 +178,14 @@ def _held(sample: DataFrame) -> Floats:
 
 
 def _unit(vectors: pa.ListArray) -> Floats:
-    return kmeans.unit(assign.matrix(vectors))
+    return kmeans.unit_vectors(arrow.matrix_from_lists(vectors))
 
 
 def _starts(held: Floats, wanted: int, params: dedup.Params) -> Floats:
     if params.init == "random":
-        return kmeans.different(held, wanted)
-    few = kmeans.starts(held[: STARTS_PER_CLUSTER * wanted], wanted, params.seed)
-    return few if len(few) == wanted else kmeans.starts(held, wanted, params.seed)
+        return kmeans.distinct_rows(held, wanted)
+    few = kmeans.starting_centers(held[: STARTS_PER_CLUSTER * wanted], wanted, params.seed)
+    return few if len(few) == wanted else kmeans.starting_centers(held, wanted, params.seed)
 
 
 def _points(sample: DataFrame, held: Floats, size: int) -> RDD[DenseVector]:
@@ -200,7 +201,7 @@ def _points(sample: DataFrame, held: Floats, size: int) -> RDD[DenseVector]:
 def _packed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     # As bytes: lists of numbers would be boxed one by one on their way out of the JVM.
     for batch in batches:
-        yield pa.RecordBatch.from_pydict({"vector": assign.packed(_unit(batch.column("vector")))})
+        yield pa.RecordBatch.from_pydict({"vector": arrow.binary_from_matrix(_unit(batch.column("vector")))})
 
 
 def _mllib(points: RDD[DenseVector], first: Floats, params: dedup.Params) -> Floats:

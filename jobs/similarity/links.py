@@ -18,15 +18,15 @@ from jobs.spark import resources
 from udfs import dedup
 from udfs.runtime.context import Env
 from udfs.similarity import assign, incremental
-from udfs.similarity.incremental import Newcomers
+from udfs.similarity.incremental import Queries
 from udfs.similarity.kmeans import Floats
-from udfs.similarity.levels import fall_of
+from udfs.similarity.levels import duplicate_levels_of
 
 FEW = 32  # files, each of some clusters, however few the vectors
 PART_BYTES = 64 << 20  # of vectors in a file or task, where this makes more of them
 NIGHT_BYTES = 64 << 20  # of new vectors that are compared with the stored ones in one pass over these
-_NEAR = "array<struct<shelf:int,similarity:double,duplicate_of:string>>"
-NEAR = f"clip_id string, near {_NEAR}"
+_NEAR = "array<struct<last_level:int,similarity:double,duplicate_of:string>>"
+NEAR = f"clip_id string, stored_neighbors {_NEAR}"
 RANGES = 100  # of cluster_id in a query; more would slow down its planning
 
 Work = Callable[..., Iterator[pa.RecordBatch]]
@@ -34,7 +34,7 @@ Work = Callable[..., Iterator[pa.RecordBatch]]
 
 def assigned(embeddings: DataFrame, centres: Floats, params: dedup.Params) -> DataFrame:
     """Rows of udfs/similarity/assign.py's ROWS from clip_id, vector, night and the columns that `params.rank` names."""
-    work = partial(assign.rows, centres=centres, params=params)
+    work = partial(assign.rows, centers=centres, params=params)
     return embeddings.mapInArrow(work, from_arrow_schema(assign.ROWS))
 
 
@@ -62,10 +62,11 @@ def links(new: DataFrame, near: DataFrame | None, num_clusters: int, parts: int,
         looks = looks.unionByName(visits)
     looks = looks.where(F.col("cluster_id").isNotNull())
     if near is None:
-        looks = looks.withColumn("near", F.lit(None).cast(_NEAR))
+        looks = looks.withColumn("stored_neighbors", F.lit(None).cast(_NEAR))
     else:
-        looks = looks.join(near, on="clip_id", how="left").withColumn("near", F.when(F.col("home"), F.col("near")))
-    columns = ("clip_id", "cluster_id", "home", "night", "distance_to_centroid", "vector", "near")
+        at_home = F.when(F.col("home"), F.col("stored_neighbors"))
+        looks = looks.join(near, on="clip_id", how="left").withColumn("stored_neighbors", at_home)
+    columns = ("clip_id", "cluster_id", "home", "night", "distance_to_centroid", "vector", "stored_neighbors")
     ordered = dealt(looks, num_clusters, parts, "night", "rank", "clip_id").select(*columns)
     found = _mapped(ordered, dedup.rows, dedup.LINKS, params, env)
     if params.probe_clusters == 1:
@@ -76,29 +77,29 @@ def links(new: DataFrame, near: DataFrame | None, num_clusters: int, parts: int,
 
 
 def nearest_stored(new: DataFrame, before: DataFrame, fallen: DataFrame, params: dedup.Params, env: Env) -> Iterator[DataFrame]:
-    """For the new rows, some at a time, clip_id and `near`: the nearest of those before them by the level at which these fall.
+    """For the new rows, some at a time, clip_id and `stored_neighbors`: the nearest stored rows by last level.
 
     `before` are rows of `assignments`; only the files of clusters that new rows look into are read. `fallen` (clip_id,
-    similarity) names those that do not stand at every level; one of similarity 1 stands at none.
+    similarity) names those that do not represent every level; one of similarity 1 represents none.
     """
     hashed = fallen.select(F.xxhash64("clip_id").alias("hash"), "similarity").toPandas().sort_values("hash")
-    hashes, fall = hashed["hash"].to_numpy(np.int64), fall_of(hashed["similarity"].to_numpy(float), params.levels)
+    hashes, fall = hashed["hash"].to_numpy(np.int64), duplicate_levels_of(hashed["similarity"].to_numpy(float), params.levels)
     some_cluster = new.where(F.col("cluster_id").isNotNull())
     looking = iter(some_cluster.select("clip_id", "cluster_id", "probes", "vector").toLocalIterator())
     for first in looking:
         some = [first, *islice(looking, max(0, NIGHT_BYTES // len(first["vector"]) - 1))]
         lookers = _lookers(some)
         vectors = np.stack([np.frombuffer(row["vector"], np.float32) for row in some])
-        newcomers = Newcomers([row["clip_id"] for row in some], vectors, lookers, hashes, fall)
+        queries = Queries([row["clip_id"] for row in some], vectors, lookers, hashes, fall)
         there = before.where(_between(sorted(lookers))).select(
             "clip_id", F.xxhash64("clip_id").alias("hash"), "cluster_id", "vector"
         )
-        found = _mapped(there, partial(incremental.rows, new=newcomers), incremental.NEAR, params, env)
-        best = found.groupBy("clip_id", "shelf").agg(F.max(F.struct("similarity", "duplicate_of")).alias("best"))
-        shelved = F.struct(
-            "shelf", F.col("best.similarity").alias("similarity"), F.col("best.duplicate_of").alias("duplicate_of")
+        found = _mapped(there, partial(incremental.rows, queries=queries), incremental.NEIGHBORS, params, env)
+        best = found.groupBy("clip_id", "last_level").agg(F.max(F.struct("similarity", "duplicate_of")).alias("best"))
+        neighbor = F.struct(
+            "last_level", F.col("best.similarity").alias("similarity"), F.col("best.duplicate_of").alias("duplicate_of")
         )
-        yield best.groupBy("clip_id").agg(F.collect_list(shelved).alias("near"))
+        yield best.groupBy("clip_id").agg(F.collect_list(neighbor).alias("stored_neighbors"))
 
 
 def _lookers(rows: list[Any]) -> dict[int, Any]:

@@ -1,4 +1,4 @@
-"""Hashes of clips in rank order -> the clips that agree with a kept elder, found by bands of equal bits."""
+"""Hashes of clips in rank order -> the clips that agree with a kept earlier one, found by bands of equal bits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from udfs.copies import Params
 
 HASH_BITS = 64
 ALL_BUT_FIRST = 2**63 - 1  # a frame of one shade has no bit but the first: its hash says nothing
-PAIR = "young bigint, elder bigint, num_agree int, distance double"  # udfs.copies.Pair
+PAIR = "later bigint, earlier bigint, num_agree int, distance double"  # udfs.copies.Pair
 
 
 def numbers(phash: Column) -> Column:
@@ -32,50 +32,50 @@ def ranked(clips: DataFrame, rank: dict[str, bool]) -> DataFrame:
 
 
 def stand_ins(ranked: DataFrame, params: Params) -> DataFrame:
-    """The new clips that a kept elder stands for: clip_id, copy_of, num_agree, distance.
+    """The new clips that are copies of an earlier one: clip_id, copy_of, num_agree, distance.
 
     A clip with the very same hashes as another goes where the first of them goes, so that many cost as much as one.
     """
     telling = F.size(F.filter("hashes", lambda number: number.isNotNull()))
     comparable = ranked.where(telling >= params.min_agree)
     firsts = comparable.where(F.col("place") == F.col("first"))
-    settled = _settled(agreeing(firsts, params)).withColumnRenamed("young", "first")
-    stands = comparable.select(F.col("place").alias("elder"), F.col("clip_id").alias("copy_of"))
+    settled = _settled(agreeing(firsts, params)).withColumnRenamed("later", "first")
+    stands = comparable.select(F.col("place").alias("earlier"), F.col("clip_id").alias("copy_of"))
     led = comparable.where("new").join(settled, on="first", how="left")
     return (
-        led.withColumn("elder", F.coalesce("elder", "first"))
-        .where(F.col("elder") != F.col("place"))
-        .join(stands, on="elder", how="inner")
+        led.withColumn("earlier", F.coalesce("earlier", "first"))
+        .where(F.col("earlier") != F.col("place"))
+        .join(stands, on="earlier", how="inner")
         .select("clip_id", "copy_of", F.coalesce("num_agree", telling).alias("num_agree"), F.coalesce("distance", F.lit(0.0)))
         .toDF("clip_id", "copy_of", "num_agree", "distance")
     )
 
 
 def agreeing(firsts: DataFrame, params: Params) -> DataFrame:
-    """Every pair of a new clip and an elder that enough frames of agree, as far as the bands find it: columns of PAIR."""
+    """Every pair of a new clip and an earlier one that enough frames of agree, as far as the bands find it: columns of PAIR."""
     signature = firsts.select("place", "hashes")
-    young, elder = (signature.toDF(side, f"{side}_hashes") for side in ("young", "elder"))
-    apart = F.zip_with("young_hashes", "elder_hashes", lambda a, b: F.bit_count(a.bitwiseXOR(b)))  # NULL where one has none
+    later, earlier = (signature.toDF(side, f"{side}_hashes") for side in ("later", "earlier"))
+    apart = F.zip_with("later_hashes", "earlier_hashes", lambda a, b: F.bit_count(a.bitwiseXOR(b)))  # NULL where one has none
     near = F.filter(apart, lambda bits: bits <= params.max_distance)
     total = F.aggregate("near", F.lit(0), lambda bits, more: bits + more)
-    found = _candidates(firsts, params).join(young, on="young", how="inner").join(elder, on="elder", how="inner")
-    agree = found.select("young", "elder", near.alias("near")).withColumn("num_agree", F.size("near"))
+    found = _candidates(firsts, params).join(later, on="later", how="inner").join(earlier, on="earlier", how="inner")
+    agree = found.select("later", "earlier", near.alias("near")).withColumn("num_agree", F.size("near"))
     return agree.where(F.col("num_agree") >= params.min_agree).select(
-        "young", "elder", "num_agree", (total / F.col("num_agree")).alias("distance")
+        "later", "earlier", "num_agree", (total / F.col("num_agree")).alias("distance")
     )
 
 
 def _candidates(firsts: DataFrame, params: Params) -> DataFrame:
-    """Pairs with a frame that agrees and has an equal band; of each bucket the first max_bucket clips are the elders of all."""
+    """Pairs with a frame that agrees and has an equal band; of each bucket the first max_bucket clips are compared with all."""
     banded = _banded(firsts, params.bands)
     turn = F.row_number().over(Window.partitionBy("bucket").orderBy("place"))
     first = banded.withColumn("turn", turn).where(F.col("turn") <= params.max_bucket)
-    elders = first.select("bucket", F.col("place").alias("elder"), F.col("hash").alias("elder_hash"))
+    candidates = first.select("bucket", F.col("place").alias("earlier"), F.col("hash").alias("earlier_hash"))
     # Spark thinks of a file's size and not of its bands, and would send all of them to every executor.
-    pairs = banded.where("new").join(elders.hint("merge"), on="bucket", how="inner")
-    apart = F.bit_count(F.col("hash").bitwiseXOR(F.col("elder_hash")))
-    near = (apart <= params.max_distance) & (F.col("elder") < F.col("place"))
-    return pairs.where(near).select(F.col("place").alias("young"), "elder").distinct()
+    pairs = banded.where("new").join(candidates.hint("merge"), on="bucket", how="inner")
+    apart = F.bit_count(F.col("hash").bitwiseXOR(F.col("earlier_hash")))
+    near = (apart <= params.max_distance) & (F.col("earlier") < F.col("place"))
+    return pairs.where(near).select(F.col("place").alias("later"), "earlier").distinct()
 
 
 def _banded(firsts: DataFrame, bands: int) -> DataFrame:
@@ -91,5 +91,5 @@ def _banded(firsts: DataFrame, bands: int) -> DataFrame:
 
 def _settled(pairs: DataFrame) -> DataFrame:
     """The pairs that drop a clip. One task sees them all in rank order: who is kept hangs on who was kept before."""
-    best = ("young", F.desc("num_agree"), "distance", "elder")
+    best = ("later", F.desc("num_agree"), "distance", "earlier")
     return pairs.repartition(1).sortWithinPartitions(*best).mapInPandas(copies.rows, PAIR)

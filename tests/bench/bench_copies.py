@@ -44,7 +44,7 @@ from udfs.video import container, decode, rescale
 MOST_S = float(os.environ.get("REELMILL_FOOTAGE_S", "60"))
 LENGTHS = {10.0: 2.0, 2.0: 1.0}  # longest and shortest clip, seconds; 10 and 2 are the defaults
 MEASURED = analyze.Settings(analyze=analyze.Params(motion=False, quality=False, preview=False))
-PLACED = pa.schema([*assign.ROWS, ("home", pa.bool_()), ("near", pa.null())])
+PLACED = pa.schema([*assign.ROWS, ("home", pa.bool_()), ("stored_neighbors", pa.null())])
 TIME_BASE = Fraction(1, 90_000)
 LEAST_COMMON = 0.5
 REENCODED = ("0.5 of the side", "0.75, VP9", "1.25 of the side")
@@ -186,28 +186,28 @@ def by_hash(library: Sequence[Clip], params: copies.Params) -> Links:
     leads = [first.setdefault(c.hashes.tobytes(), place) for place, c in enumerate(ranked)]
     hashes = np.stack([c.hashes for c in ranked])
     pairs = [pair for place in sorted(set(leads)) for pair in agreeing(hashes, place, leads, params)]
-    stands = {pair.young: pair.elder for pair in copies.stand_ins(pairs, set())}
+    stands = {pair.later: pair.earlier for pair in copies.copy_links(pairs, set())}
     telling = (hashes != 0).sum(axis=1) >= params.min_agree
     led = [(place, stands.get(lead, lead)) for place, lead in enumerate(leads) if telling[place]]
-    return [(ranked[young].clip_id, ranked[elder].clip_id) for young, elder in led if young != elder]
+    return [(ranked[later].clip_id, ranked[earlier].clip_id) for later, earlier in led if later != earlier]
 
 
-def agreeing(hashes: Words, young: int, leads: Sequence[int], params: copies.Params) -> list[copies.Pair]:
-    """The pairs of a clip with the elders that lead, the best first."""
-    apart = hashes[:young] ^ hashes[young]
+def agreeing(hashes: Words, later: int, leads: Sequence[int], params: copies.Params) -> list[copies.Pair]:
+    """The pairs of a clip with the earlier ones that lead, the best first."""
+    apart = hashes[:later] ^ hashes[later]
     bits = np.bitwise_count(apart)
-    near = (bits <= params.max_distance) & (hashes[:young] != 0) & (hashes[young] != 0)
+    near = (bits <= params.max_distance) & (hashes[:later] != 0) & (hashes[later] != 0)
     ends = [HASH_BITS * i // params.bands for i in range(params.bands + 1)]
     masks = [np.uint64(2**end - 2**start) for start, end in pairwise(ends)]
     banded = near & np.any([apart & mask == 0 for mask in masks], axis=0)
     num_agree = near.sum(axis=1)
-    elders = np.flatnonzero((num_agree >= params.min_agree) & banded.any(axis=1))
+    candidates = np.flatnonzero((num_agree >= params.min_agree) & banded.any(axis=1))
     pairs = [
-        copies.Pair(young, elder, int(num_agree[elder]), float(bits[elder][near[elder]].mean()))
-        for elder in elders.tolist()
-        if leads[elder] == elder
+        copies.Pair(later, earlier, int(num_agree[earlier]), float(bits[earlier][near[earlier]].mean()))
+        for earlier in candidates.tolist()
+        if leads[earlier] == earlier
     ]
-    return sorted(pairs, key=lambda pair: (-pair.num_agree, pair.distance, pair.elder))
+    return sorted(pairs, key=lambda pair: (-pair.num_agree, pair.distance, pair.earlier))
 
 
 def by_vector(library: Sequence[Clip], params: dedup.Params) -> Links:
@@ -219,7 +219,7 @@ def by_vector(library: Sequence[Clip], params: dedup.Params) -> Links:
             "vector": pa.array([c.vector for c in library], pa.list_(pa.float32())),
         }
     )
-    centres = kmeans.unit([c.vector for c in library]).mean(axis=0, keepdims=True)
+    centres = kmeans.unit_vectors([c.vector for c in library]).mean(axis=0, keepdims=True)
     rows = pa.Table.from_batches(assign.rows([batch], centres, params)).to_pylist()
     placed = [row | {"home": True} for row in rows if row["cluster_id"] is not None]  # the others are zeros
     placed.sort(key=lambda row: (row["rank"], row["clip_id"]))
@@ -232,7 +232,7 @@ def by_vector(library: Sequence[Clip], params: dedup.Params) -> Links:
 def by_both(library: Sequence[Clip]) -> Links:
     """As the chain: clips that their hashes drop are not embedded."""
     dropped = by_hash(library, copies.Params())
-    gone = {young for young, _ in dropped}
+    gone = {later for later, _ in dropped}
     return dropped + by_vector([c for c in library if c.clip_id not in gone], dedup.Params())
 
 
@@ -262,20 +262,20 @@ def in_common(one: Clip, other: Clip) -> float:
 def judged(library: Sequence[Clip], links: Links) -> Score:
     """What the links find of the copies, and how many are wrong."""
     known = {c.clip_id: c for c in library}
-    pairs = [(known[young], known[elder]) for young, elder in links]
+    pairs = [(known[later], known[earlier]) for later, earlier in links]
     group = {c.clip_id: {c.clip_id} for c in library}
-    for young, elder in links:
-        if group[young] is not group[elder]:
-            group[young] |= group[elder]
-            group.update(dict.fromkeys(group[young], group[young]))
+    for later, earlier in links:
+        if group[later] is not group[earlier]:
+            group[later] |= group[earlier]
+            group.update(dict.fromkeys(group[later], group[later]))
     true = {c.clip_id: {o.clip_id for o in library if o is not c and same(c, o)} for c in library}
     asked = [c.clip_id for c in library if c.kind and true[c.clip_id]]
     return Score(
         asked=len(asked),
         found=sum(bool(group[one] & true[one]) for one in asked),
         links=len(links),
-        true=sum(elder.clip_id in true[young.clip_id] for young, elder in pairs),
-        strange=sum(young.video != elder.video for young, elder in pairs),
+        true=sum(earlier.clip_id in true[later.clip_id] for later, earlier in pairs),
+        strange=sum(later.video != earlier.video for later, earlier in pairs),
     )
 
 

@@ -30,10 +30,11 @@ from jobs.similarity import kmeans_fit, links
 from jobs.spark import session
 from tests.support.outputs import table
 from tests.support.vectors import clip_ids, planted, write_embeddings
-from udfs.dedup import Params, n_clusters
+from udfs.dedup import Params
 from udfs.runtime.context import Env
-from udfs.similarity import assign
+from udfs.similarity import arrow
 from udfs.similarity.kmeans import ROUNDING, Floats, Indexes
+from udfs.similarity.params import num_clusters
 
 CORES = 2
 SIZES = [(50_000, 256), (50_000, 768), (200_000, 256), (200_000, 768)]
@@ -87,8 +88,8 @@ def scikit(path: Path, to: Path, params: Params) -> None:
     from sklearn.cluster import KMeans
 
     read = pq.read_table(path)
-    vectors = assign.matrix(read["vector"].combine_chunks())
-    count = n_clusters(len(vectors), params)
+    vectors = arrow.matrix_from_lists(read["vector"].combine_chunks())
+    count = num_clusters(len(vectors), params)
     model = KMeans(count, n_init=1, max_iter=params.max_iter, tol=params.tol, random_state=params.seed).fit(vectors)
     similarity = np.full(len(vectors), -1.0, np.float32)
     for cluster in range(count):

@@ -56,7 +56,7 @@ def hash_join(spark: SparkSession, num_clips: int) -> Report:
         found = spark.read.parquet(f"{folder}/found").toPandas()
     of = dict(zip(found["clip_id"], found["copy_of"], strict=True))
     return Report(
-        seconds, core_seconds, sum(of.get(young) == elder for young, elder in planted) / len(planted), len(of), len(planted)
+        seconds, core_seconds, sum(of.get(later) == earlier for later, earlier in planted) / len(planted), len(of), len(planted)
     )
 
 
@@ -65,8 +65,8 @@ def _plant(folder: Path, num_clips: int) -> list[tuple[str, str]]:
     dice = np.random.default_rng(7)
     hashes: Words = dice.integers(0, 2**64, (num_clips, NUM_FRAMES), np.uint64)
     copies, shared, same = (int(num_clips * share) for share in (COPIES, SHARED, SAME))
-    young = np.arange(num_clips - copies, num_clips)
-    hashes[young] = hashes[:copies] ^ _noise(dice, copies)
+    later = np.arange(num_clips - copies, num_clips)
+    hashes[later] = hashes[:copies] ^ _noise(dice, copies)
     hashes[copies : copies + shared, 0] = hashes[copies, 0]
     hashes[copies + shared : copies + shared + same] = hashes[copies + shared]
     folder.mkdir()

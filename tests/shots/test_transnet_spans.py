@@ -23,6 +23,7 @@ from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
 from udfs.runtime.context import COST, FAILURE, GPU_COST, Env, Row
 from udfs.shots import transnet, transnet_frames
+from udfs.shots.spans import COLUMNS
 from udfs.shots.transnet import Answer
 from udfs.shots.transnet_frames import Times
 from udfs.split import Params
@@ -158,7 +159,6 @@ def test_the_other_methods_import_no_model_and_nothing_of_its_path(tmp_path: Pat
 import sys
 from tests.test_split import ENV, video_row
 from udfs import split
-from udfs.shots.spans import COLUMNS
 row = video_row({str(path)!r})
 for method in ("fixed_stride", "content"):
     assert split.spans(row, split.Params(method=method, min_length_s=0.5), ENV)

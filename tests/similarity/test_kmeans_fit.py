@@ -18,7 +18,7 @@ from jobs.spark.resources import Facts
 from udfs.dedup import Params
 from udfs.runtime.context import Env
 from udfs.similarity import assign
-from udfs.similarity.kmeans import Floats, unit
+from udfs.similarity.kmeans import Floats, unit_vectors
 from udfs.video import nvdec
 
 GPUS = {"spark.executor.cores": "8", "spark.executor.resource.gpu.amount": "1", "spark.task.resource.gpu.amount": "0.125"}
@@ -115,9 +115,9 @@ def test_centres_do_not_depend_on_order_or_partitions(spark: SparkSession, monke
 
 @pytest.mark.spark
 def test_centres_are_means_of_the_vectors_nearest_to_them(spark: SparkSession) -> None:
-    vectors = unit(groups(120))
+    vectors = unit_vectors(groups(120))
     found = fit(frame(spark, groups(120)), Params(n_clusters=4), MLLIB)
-    label = assign.nearest(vectors, found, 1, np.inf)[0][:, 0]
+    label = assign.nearest_centers(vectors, found, 1, np.inf)[0][:, 0]
     assert found == pytest.approx(np.stack([vectors[label == k].mean(axis=0) for k in range(4)]), abs=1e-6)
 
 

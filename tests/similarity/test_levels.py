@@ -1,4 +1,4 @@
-"""Which elder each vector is linked to, against the definition written out in loops."""
+"""The link of each vector, compared with its definition written as loops."""
 
 from __future__ import annotations
 
@@ -13,73 +13,81 @@ from hypothesis.extra import numpy as arrays
 
 from udfs.similarity import kmeans, levels, neighbors
 from udfs.similarity.kmeans import ROUNDING, Floats
-from udfs.similarity.levels import Ladder, Near
+from udfs.similarity.levels import LevelIndex, NearestByLevel
 from udfs.similarity.neighbors import Vectors
 
 LEVELS = (0.01, 0.03, 0.1)
 CPU = neighbors.arithmetic("cpu", "float32")
 # Few numbers, so that equal vectors, opposite ones, zeros and ties are common.
 LATTICE = arrays.arrays(np.int8, st.tuples(st.integers(1, 24), st.integers(1, 4)), elements=st.integers(-2, 2))
-SOME_LEVELS = st.lists(st.sampled_from([0.001, 0.01, 0.1, 0.3, 0.6, 1.0, 1.5]), min_size=1, max_size=4, unique=True).map(sorted)
+EPS = st.sampled_from([0.001, 0.01, 0.1, 0.3, 0.6, 1.0, 1.5])
+SOME_THRESHOLDS = st.lists(EPS, min_size=1, max_size=4, unique=True).map(sorted)
 
 
 def names(count: int) -> neighbors.Ids:
     return np.array([f"{i:04d}" for i in range(count)], np.bytes_)
 
 
-def climbed(rows: Vectors, steps: Sequence[float], block: int = 1024, home: npt.NDArray[np.bool_] | None = None) -> levels.Links:
-    """All rows in blocks of a size."""
-    here = np.ones(len(rows), bool) if home is None else home
-    whole = Ladder(steps, rows.shape[1], CPU)
-    found = [
-        whole.climb(rows[i : i + block], names(len(rows))[i : i + block], here[i : i + block]) for i in range(0, len(rows), block)
-    ]
-    return levels.Links(*(np.concatenate([getattr(links, name) for links in found]) for name in levels.Links._fields))
+def linked(
+    rows: Vectors, thresholds: Sequence[float], block: int = 1024, home: npt.NDArray[np.bool_] | None = None
+) -> levels.Links:
+    """The links of all rows, in blocks of this size."""
+    at_home = np.ones(len(rows), bool) if home is None else home
+    index = LevelIndex(thresholds, rows.shape[1], CPU)
+    blocks = [slice(i, i + block) for i in range(0, len(rows), block)]
+    links = [index.link(rows[some], names(len(rows))[some], at_home[some]) for some in blocks]
+    return levels.Links(*(np.concatenate([getattr(part, name) for part in links]) for name in levels.Links._fields))
 
 
-def by_hand(rows: Vectors, steps: Sequence[float], home: npt.NDArray[np.bool_] | None = None) -> tuple[list[int], list[float]]:
-    """The level at which each row falls and its similarity, in double precision and one by one."""
+def by_hand(
+    rows: Vectors, thresholds: Sequence[float], home: npt.NDArray[np.bool_] | None = None
+) -> tuple[list[int], list[float]]:
+    """The duplicate level and similarity of each row, in double precision and one by one."""
     cosines = rows.astype(float) @ rows.astype(float).T
-    here = [True] * len(rows) if home is None else home.tolist()
-    fall, similarity = list[int](), list[float]()
+    at_home = [True] * len(rows) if home is None else home.tolist()
+    duplicate_level, similarity = list[int](), list[float]()
     for i in range(len(rows)):
-        for level in range(len(steps) + 1):
-            stands = [j for j in range(i) if here[j] and fall[j] > min(level, len(steps) - 1)]
-            nearest = max((cosines[i, j] for j in stands), default=np.nan)
-            if level == len(steps) or nearest >= 1 - steps[level] - ROUNDING:
-                fall.append(level)
+        for level in range(len(thresholds) + 1):
+            loosest = min(level, len(thresholds) - 1)
+            representatives = [j for j in range(i) if at_home[j] and duplicate_level[j] > loosest]
+            nearest = max((cosines[i, j] for j in representatives), default=np.nan)
+            if level == len(thresholds) or nearest >= 1 - thresholds[level] - ROUNDING:
+                duplicate_level.append(level)
                 similarity.append(nearest)
                 break
-    return fall, similarity
+    return duplicate_level, similarity
 
 
 @settings(max_examples=1500, deadline=None)
-@given(LATTICE, SOME_LEVELS, st.integers(1, 9), st.integers(1, 7))
-def test_links_are_those_of_the_definition(vectors: npt.NDArray[np.int8], steps: list[float], block: int, tile: int) -> None:
-    rows = kmeans.unit(vectors).astype(np.float32)
+@given(LATTICE, SOME_THRESHOLDS, st.integers(1, 9), st.integers(1, 7))
+def test_links_agree_with_the_definition(
+    vectors: npt.NDArray[np.int8],
+    thresholds: list[float],
+    block: int,
+    tile: int,
+) -> None:
+    rows = kmeans.unit_vectors(vectors).astype(np.float32)
     rows = rows[rows.any(axis=1)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(neighbors, "TILE", tile)
-        found = climbed(rows, steps, block) if len(rows) else None
-    fall, similarity = by_hand(rows, steps)
-    if found is None:
+        links = linked(rows, thresholds, block) if len(rows) else None
+    duplicate_level, similarity = by_hand(rows, thresholds)
+    if links is None:
         return
-    assert found.fall.tolist() == fall
-    assert np.allclose(found.similarity, similarity, atol=1e-6, equal_nan=True)
-    check_targets(rows, found, steps)
+    assert links.duplicate_level.tolist() == duplicate_level
+    assert np.allclose(links.similarity, similarity, atol=1e-6, equal_nan=True)
+    check_targets(rows, links, thresholds)
 
 
-def check_targets(rows: Vectors, found: levels.Links, steps: Sequence[float]) -> None:
-    """Each link names an elder that stands at the level at which the row falls, and its similarity is the cosine to it."""
-    for i, (level, to, similarity) in enumerate(
-        zip(found.fall.tolist(), found.to.tolist(), found.similarity.tolist(), strict=True)
-    ):
-        if to is None:
+def check_targets(rows: Vectors, links: levels.Links, thresholds: Sequence[float]) -> None:
+    """Each link names an earlier representative of the row's duplicate level, with their cosine."""
+    for i, (level, duplicate_of, similarity) in enumerate(zip(*(part.tolist() for part in links), strict=True)):
+        if duplicate_of is None:
             assert np.isnan(similarity)
             continue
-        j = int(to)
+        j = int(duplicate_of)
         assert j < i
-        assert found.fall[j] > min(level, len(steps) - 1)
+        assert links.duplicate_level[j] > min(level, len(thresholds) - 1)
         assert similarity == pytest.approx(float(rows[i].astype(float) @ rows[j].astype(float)), abs=1e-9)
 
 
@@ -88,27 +96,27 @@ def clouds(seed: int, num_rows: int, dim: int = 16) -> Vectors:
     random = np.random.default_rng(seed)
     spread = random.choice([0.02, 0.05, 0.12, 0.3], num_rows)[:, None]
     rows = random.normal(size=(8, dim))[random.integers(0, 8, num_rows)] + random.normal(size=(num_rows, dim)) * spread
-    return kmeans.unit(rows).astype(np.float32)
+    return kmeans.unit_vectors(rows).astype(np.float32)
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 150), st.integers(1, 60), st.integers(3, 60))
-def test_clouds_too_and_the_size_of_blocks_and_tiles_changes_nothing(seed: int, num_rows: int, block: int, tile: int) -> None:
+def test_the_size_of_blocks_and_tiles_changes_nothing(seed: int, num_rows: int, block: int, tile: int) -> None:
     rows = clouds(seed, num_rows)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(neighbors, "TILE", tile)
-        found = climbed(rows, LEVELS, block)
-    whole = climbed(rows, LEVELS)
-    fall, similarity = by_hand(rows, LEVELS)
-    assert found.fall.tolist() == whole.fall.tolist() == fall
-    assert np.allclose(found.similarity, similarity, atol=1e-6, equal_nan=True)
-    check_targets(rows, found, LEVELS)
+        links = linked(rows, LEVELS, block)
+    whole = linked(rows, LEVELS)
+    duplicate_level, similarity = by_hand(rows, LEVELS)
+    assert links.duplicate_level.tolist() == whole.duplicate_level.tolist() == duplicate_level
+    assert np.allclose(links.similarity, similarity, atol=1e-6, equal_nan=True)
+    check_targets(rows, links, LEVELS)
 
 
-def survivor(found: levels.Links, row: int, eps: float) -> int:
-    """Who stands for a row at an eps: the end of its links."""
-    while found.similarity[row] >= 1 - eps - ROUNDING:
-        row = int(found.to[row])
+def kept_for(links: levels.Links, row: int, eps: float) -> int:
+    """The row that is kept for a row at an eps: the end of its links."""
+    while links.similarity[row] >= 1 - eps - ROUNDING:
+        row = int(links.duplicate_of[row])
     return row
 
 
@@ -116,31 +124,31 @@ def survivor(found: levels.Links, row: int, eps: float) -> int:
 @given(st.integers(0, 2**32 - 1), st.floats(0.0001, 0.1))
 def test_one_similarity_answers_for_every_eps(seed: int, eps: float) -> None:
     rows = clouds(seed, 120)
-    found = climbed(rows, LEVELS)
-    kept = [i for i in range(len(rows)) if survivor(found, i, eps) == i]
-    assert {survivor(found, i, eps) for i in range(len(rows))} == set(kept)  # survivors survive
-    assert all(survivor(found, i, eps / 2) == i for i in kept)  # a smaller eps keeps more
+    links = linked(rows, LEVELS)
+    kept = [i for i in range(len(rows)) if kept_for(links, i, eps) == i]
+    assert {kept_for(links, i, eps) for i in range(len(rows))} == set(kept)  # what is kept for others is kept itself
+    assert all(kept_for(links, i, eps / 2) == i for i in kept)  # a smaller eps keeps more
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 2**32 - 1))
-def test_at_a_level_no_two_that_stand_are_alike(seed: int) -> None:
+def test_no_two_representatives_of_a_level_are_alike(seed: int) -> None:
     rows = clouds(seed, 120)
-    found = climbed(rows, LEVELS)
+    links = linked(rows, LEVELS)
     for level, eps in enumerate(LEVELS):
-        stand = rows[found.fall > level].astype(float)
-        assert np.all(np.tril(stand @ stand.T, k=-1) < 1 - eps - ROUNDING + 1e-12)
-        assert np.array_equal(found.fall > level, ~(found.similarity >= 1 - eps - ROUNDING))
+        representatives = rows[links.duplicate_level > level].astype(float)
+        assert np.all(np.tril(representatives @ representatives.T, k=-1) < 1 - eps - ROUNDING + 1e-12)
+        assert np.array_equal(links.duplicate_level > level, ~(links.similarity >= 1 - eps - ROUNDING))
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1))
-def test_what_stands_for_a_row_is_at_most_a_step_a_level_away(seed: int) -> None:
+def test_a_row_and_the_one_kept_for_it_are_at_most_one_link_per_level_apart(seed: int) -> None:
     rows = clouds(seed, 120).astype(float)
-    found = climbed(rows.astype(np.float32), LEVELS)
+    links = linked(rows.astype(np.float32), LEVELS)
     farthest = sum(np.arccos(1 - eps - ROUNDING) for eps in LEVELS)
     for i in range(len(rows)):
-        cosine = rows[i] @ rows[survivor(found, i, LEVELS[-1])]
+        cosine = rows[i] @ rows[kept_for(links, i, LEVELS[-1])]
         assert np.arccos(min(1.0, cosine)) <= farthest + 1e-6
 
 
@@ -148,58 +156,58 @@ def at_angle(degrees: float) -> list[float]:
     return [np.cos(np.radians(degrees)), np.sin(np.radians(degrees))]
 
 
-def test_none_falls_because_of_one_that_has_fallen() -> None:
-    rows = np.array([at_angle(a) for a in (0, 20, 40)], np.float32)  # neighbours have a cosine of 0.94, the ends of 0.77
-    found = climbed(rows, [0.1])
-    assert found.fall.tolist() == [1, 0, 1]
-    assert found.to.tolist() == [None, b"0000", b"0000"]
-    assert found.similarity[2] == pytest.approx(np.cos(np.radians(40)))
+def test_no_row_is_a_duplicate_because_of_a_duplicate() -> None:
+    rows = np.array([at_angle(a) for a in (0, 20, 40)], np.float32)  # neighbors have a cosine of 0.94, the ends of 0.77
+    links = linked(rows, [0.1])
+    assert links.duplicate_level.tolist() == [1, 0, 1]
+    assert links.duplicate_of.tolist() == [None, b"0000", b"0000"]
+    assert links.similarity[2] == pytest.approx(np.cos(np.radians(40)))
 
 
-def test_a_tight_copy_goes_with_its_original() -> None:
+def test_a_close_copy_follows_its_original() -> None:
     rows = np.array([at_angle(a) for a in (0, 24, 24.5)], np.float32)
-    found = climbed(rows, LEVELS)
-    assert found.fall.tolist() == [3, 2, 0]
-    assert found.to.tolist()[2] == b"0001"
-    assert survivor(found, 2, 0.1) == 0
-    assert survivor(found, 2, 0.05) == 1
+    links = linked(rows, LEVELS)
+    assert links.duplicate_level.tolist() == [3, 2, 0]
+    assert links.duplicate_of.tolist()[2] == b"0001"
+    assert kept_for(links, 2, 0.1) == 0
+    assert kept_for(links, 2, 0.05) == 1
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 50))
-def test_visitors_look_and_stand_for_nobody(seed: int, block: int) -> None:
+def test_rows_that_only_probe_are_linked_and_represent_none(seed: int, block: int) -> None:
     rows = clouds(seed, 90)
     home = np.random.default_rng(seed).random(90) < 0.6
-    found = climbed(rows, LEVELS, block, home)
-    fall, similarity = by_hand(rows, LEVELS, home)
-    assert found.fall.tolist() == fall
-    assert np.allclose(found.similarity, similarity, atol=1e-6, equal_nan=True)
-    assert all(home[int(to)] for to in found.to if to is not None)
+    links = linked(rows, LEVELS, block, home)
+    duplicate_level, similarity = by_hand(rows, LEVELS, home)
+    assert links.duplicate_level.tolist() == duplicate_level
+    assert np.allclose(links.similarity, similarity, atol=1e-6, equal_nan=True)
+    assert all(home[int(to)] for to in links.duplicate_of if to is not None)
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 79))
-def test_elders_known_from_elsewhere_count_like_those_here(seed: int, cut: int) -> None:
+def test_stored_representatives_count_like_those_of_the_index(seed: int, cut: int) -> None:
     rows = clouds(seed, 80)
-    whole = climbed(rows, LEVELS)
+    whole = linked(rows, LEVELS)
     old, new = rows[:cut], rows[cut:]
-    fall, cosines = levels.fall_of(whole.similarity[:cut], LEVELS), new.astype(float) @ old.T.astype(float)
-    near = [np.where(fall == level, cosines, -np.inf) for level in (1, 2, 3)]
-    to = np.stack([names(80)[one.argmax(axis=1)].astype(object) for one in near], axis=1)
-    before = Near(np.stack([one.max(axis=1) for one in near], axis=1), to)
-    found = Ladder(LEVELS, 16, CPU).climb(new, names(80)[cut:], before=before)
-    assert found.fall.tolist() == whole.fall[cut:].tolist()
-    assert np.allclose(found.similarity, whole.similarity[cut:], atol=1e-6, equal_nan=True)
+    level, cosines = levels.duplicate_levels_of(whole.similarity[:cut], LEVELS), new.astype(float) @ old.T.astype(float)
+    by_level = [np.where(level == last_level + 1, cosines, -np.inf) for last_level in range(3)]
+    ids = np.stack([names(80)[each.argmax(axis=1)].astype(object) for each in by_level], axis=1)
+    stored = NearestByLevel(np.stack([each.max(axis=1) for each in by_level], axis=1), ids)
+    links = LevelIndex(LEVELS, 16, CPU).link(new, names(80)[cut:], stored=stored)
+    assert links.duplicate_level.tolist() == whole.duplicate_level[cut:].tolist()
+    assert np.allclose(links.similarity, whole.similarity[cut:], atol=1e-6, equal_nan=True)
 
 
-def test_the_nearer_of_two_is_taken_shelf_by_shelf() -> None:
-    one = Near(np.array([[0.5, -np.inf]]), np.array([["a", None]], object))
-    other = Near(np.array([[0.4, 0.2]]), np.array([["b", "c"]], object))
-    found = levels.nearer(one, other)
-    assert found.cosine.tolist() == [[0.5, 0.2]]
-    assert found.to.tolist() == [["a", "c"]]
+def test_the_nearer_of_two_is_taken_level_by_level() -> None:
+    one = NearestByLevel(np.array([[0.5, -np.inf]]), np.array([["a", None]], object))
+    other = NearestByLevel(np.array([[0.4, 0.2]]), np.array([["b", "c"]], object))
+    nearest = levels.nearest_of_both(one, other)
+    assert nearest.cosine.tolist() == [[0.5, 0.2]]
+    assert nearest.duplicate_of.tolist() == [["a", "c"]]
 
 
-def test_the_level_of_a_similarity() -> None:
+def test_a_similarity_has_a_duplicate_level() -> None:
     similarity: Floats = np.array([1.0, 0.99, 0.98, 0.97, 0.95, 0.9, 0.89, np.nan])
-    assert levels.fall_of(similarity, LEVELS).tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert levels.duplicate_levels_of(similarity, LEVELS).tolist() == [0, 0, 1, 1, 2, 2, 3, 3]

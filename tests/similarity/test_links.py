@@ -112,8 +112,8 @@ def test_a_night_is_compared_in_pieces_that_fit_into_memory(spark: SparkSession,
     assert [piece.count() for piece in pieces] == [30, 30, 30, 10]
     first = pieces[0].orderBy("clip_id").first()
     assert first is not None
-    assert [(near["shelf"], near["duplicate_of"]) for near in first["near"]] == [(2, "000")]
-    assert first["near"][0]["similarity"] == pytest.approx(1)
+    assert [(near["last_level"], near["duplicate_of"]) for near in first["stored_neighbors"]] == [(2, "000")]
+    assert first["stored_neighbors"][0]["similarity"] == pytest.approx(1)
 
 
 @pytest.mark.parametrize("parts", [1, 2, 7, 40])

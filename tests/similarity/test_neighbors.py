@@ -1,4 +1,4 @@
-"""The nearest of many vectors, tile by tile."""
+"""The nearest vector of a flat index, tile by tile."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support.vectors import unit
 from udfs.similarity import neighbors
-from udfs.similarity.neighbors import Shelf, Vectors
+from udfs.similarity.neighbors import FlatIndex, Vectors
 
 
 def vectors(num_rows: int, dim: int, seed: int = 0) -> Vectors:
@@ -22,87 +22,89 @@ def names(num_rows: int, width: int = 4) -> neighbors.Ids:
     return np.array([f"{i:0{width}d}" for i in range(num_rows)], np.bytes_)
 
 
-def shelf(rows: Vectors, precision: neighbors.Precision = "float32", pieces: int = 3) -> Shelf:
-    found = Shelf(rows.shape[1], neighbors.arithmetic("cpu", precision))
+def flat_index(rows: Vectors, precision: neighbors.Precision = "float32", pieces: int = 3) -> FlatIndex:
+    index = FlatIndex(rows.shape[1], neighbors.arithmetic("cpu", precision))
     for some in np.array_split(np.arange(len(rows)), pieces):
-        found.put(rows[some], names(len(rows))[some])
-    return found
+        index.add(rows[some], names(len(rows))[some])
+    return index
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 60), st.integers(1, 9), st.integers(1, 8), st.integers(0, 3), st.integers(1, 5))
-def test_the_nearest_is_found_whatever_the_tiles(num_rows: int, num_asked: int, tile: int, in_memory: int, pieces: int) -> None:
-    rows, asked = vectors(num_rows, 5), vectors(num_asked, 5, seed=1)
+def test_the_nearest_vector_does_not_depend_on_the_tiles(
+    num_rows: int, num_queries: int, tile: int, in_memory: int, pieces: int
+) -> None:
+    rows, queries = vectors(num_rows, 5), vectors(num_queries, 5, seed=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(neighbors, "TILE", tile)
-        patch.setattr(neighbors, "IN_MEMORY", in_memory)
-        full = shelf(rows, pieces=pieces)
-        found = full.nearest(asked, least=0.9)
-        assert np.array_equal(full.take(np.arange(num_rows)), rows)
-        assert full.names(np.arange(-1, num_rows)).tolist() == [None, *names(num_rows).tolist()]
+        patch.setattr(neighbors, "TILES_IN_MEMORY", in_memory)
+        index = flat_index(rows, pieces=pieces)
+        nearest = index.nearest(queries, min_cosine=0.9)
+        assert np.array_equal(index.vectors_at(np.arange(num_rows)), rows)
+        assert index.ids_at(np.arange(-1, num_rows)).tolist() == [None, *names(num_rows).tolist()]
     if not num_rows:
-        assert found.place.tolist() == [-1] * num_asked
-        assert np.all(np.isneginf(found.cosine))
+        assert nearest.position.tolist() == [-1] * num_queries
+        assert np.all(np.isneginf(nearest.cosine))
         return
-    cosines = asked @ rows.T
-    assert found.place.tolist() == cosines.argmax(axis=1).tolist()
-    assert found.cosine == pytest.approx(cosines.max(axis=1), abs=1e-6)
+    cosines = queries @ rows.T
+    assert nearest.position.tolist() == cosines.argmax(axis=1).tolist()
+    assert nearest.cosine == pytest.approx(cosines.max(axis=1), abs=1e-6)
 
 
 def test_ids_of_any_length_are_kept_whole() -> None:
-    found = Shelf(2, neighbors.arithmetic("cpu", "float32"))
+    index = FlatIndex(2, neighbors.arithmetic("cpu", "float32"))
     for width in (3, 40, 5):
-        found.put(vectors(2, 2), names(2, width))
-    assert [len(name) for name in found.names(np.arange(6))] == [3, 3, 40, 40, 5, 5]
+        index.add(vectors(2, 2), names(2, width))
+    assert [len(name) for name in index.ids_at(np.arange(6))] == [3, 3, 40, 40, 5, 5]
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_what_comes_near_is_computed_anew(precision: neighbors.Precision) -> None:
+def test_cosines_close_to_the_threshold_are_computed_again_in_float32(precision: neighbors.Precision) -> None:
     rows = vectors(500, 32)
     asked = unit(rows[:100] + unit(np.random.default_rng(2).normal(size=(100, 32))) * 0.45).astype(np.float32)
     asked[50:] = vectors(50, 32, seed=3)
-    exact = shelf(rows).nearest(asked, least=0.8)
-    rough = shelf(rows, precision).nearest(asked, least=0.8)
+    exact = flat_index(rows).nearest(asked, min_cosine=0.8)
+    coarse = flat_index(rows, precision).nearest(asked, min_cosine=0.8)
     near = exact.cosine >= 0.8
     assert 10 < near.sum() < 90
-    assert np.array_equal(rough.place[near], exact.place[near])
-    assert np.allclose(rough.cosine[near], exact.cosine[near], atol=1e-6)
-    assert not np.allclose(rough.cosine[~near], exact.cosine[~near], atol=1e-6)  # else the test shows nothing
-    assert np.allclose(rough.cosine, exact.cosine, atol=neighbors.OFF[precision])
+    assert np.array_equal(coarse.position[near], exact.position[near])
+    assert np.allclose(coarse.cosine[near], exact.cosine[near], atol=1e-6)
+    assert not np.allclose(coarse.cosine[~near], exact.cosine[~near], atol=1e-6)  # else the test shows nothing
+    assert np.allclose(coarse.cosine, exact.cosine, atol=neighbors.MAX_ERROR[precision])
 
 
-def test_full_tiles_beyond_the_first_few_are_not_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_tiles_after_the_first_few_are_not_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbors, "TILE", 256)
     rows = vectors(256, 512)
     tracemalloc.start()
-    full = Shelf(512, neighbors.arithmetic("cpu", "float32"))
+    index = FlatIndex(512, neighbors.arithmetic("cpu", "float32"))
     for i in range(80):
-        full.put(rows, names(256))
+        index.add(rows, names(256))
         if i == 20:
             before = tracemalloc.get_traced_memory()[0]
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
-    assert full.count == 80 * 256
+    assert index.count == 80 * 256
     assert grown < 0.03 * 59 * rows.nbytes  # the ids
-    assert full.nearest(rows[:3], 0.9).place.tolist() == [0, 1, 2]
+    assert index.nearest(rows[:3], 0.9).position.tolist() == [0, 1, 2]
 
 
-def test_cosines_of_opposite_rows() -> None:
+def test_cosines_are_of_the_same_rows() -> None:
     one, other = vectors(7, 300), vectors(7, 300, seed=1)
     assert neighbors.cosines(one, other) == pytest.approx((one.astype(float) * other).sum(axis=1), abs=1e-12)
 
 
 @pytest.mark.gpu
-def test_a_gpu_finds_the_same() -> None:
+def test_a_gpu_gives_the_same_answer() -> None:
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
         pytest.skip("torch sees no GPU")
     rows, asked = vectors(20_000, 256), vectors(500, 256, seed=1)
     asked[:100] = rows[:100]
-    exact = shelf(rows).nearest(asked, 0.9)
+    exact = flat_index(rows).nearest(asked, 0.9)
     for precision in ("float32", "bfloat16", "float16"):
-        there = Shelf(256, neighbors.arithmetic("cuda:0", precision))
-        there.put(rows, names(20_000, 6))
-        found = there.nearest(asked, 0.9)
-        assert np.array_equal(found.place[:100], exact.place[:100])
-        assert np.allclose(found.cosine, exact.cosine, atol=neighbors.OFF.get(precision, 1e-5))
+        on_gpu = FlatIndex(256, neighbors.arithmetic("cuda:0", precision))
+        on_gpu.add(rows, names(20_000, 6))
+        nearest = on_gpu.nearest(asked, 0.9)
+        assert np.array_equal(nearest.position[:100], exact.position[:100])
+        assert np.allclose(nearest.cosine, exact.cosine, atol=neighbors.MAX_ERROR.get(precision, 1e-5))

@@ -1,4 +1,4 @@
-"""In which order the clips of a cluster are kept."""
+"""Clips in the order in which they are kept."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def ranked(clips: pa.RecordBatch, rank: str, seed: int = 42) -> str:
         ("aesthetic desc, duration_s desc", "bcda"),
     ],
 )
-def test_the_order_of_a_rule(rank: str, order: str) -> None:
+def test_clips_are_ranked_by_rule_or_columns(rank: str, order: str) -> None:
     assert ranked(CLIPS, rank) == order
 
 
@@ -53,22 +53,24 @@ def test_random_depends_on_the_seed_alone() -> None:
     assert len(np.unique(first)) == 40
     backwards = ranking.keys(clips.take(pa.array(range(39, -1, -1))), "random", 42, np.zeros(40))
     assert np.array_equal(backwards[::-1], first)
-    assert (
-        len({tuple(ranking.keys(clips, "random", seed, np.zeros(40)).argsort(axis=0)[:, 0].tolist()) for seed in range(5)}) == 5
-    )
+    orders = [ranking.keys(clips, "random", seed, np.zeros(40)).argsort(axis=0)[:, 0].tolist() for seed in range(5)]
+    assert len({tuple(order) for order in orders}) == 5
 
 
-def test_what_lies_nowhere_comes_last() -> None:
+def test_a_clip_in_no_cluster_ranks_last() -> None:
     for rule in ("hard", "easy"):
         assert ranking.keys(CLIPS, rule, 0, np.array([0.1, np.inf, 0.2, 0.3])).argmax() == 1
 
 
-@pytest.mark.parametrize("rank", ["", "medium", "hard, easy", "uri", "duration_s down", "duration_s desc,", "num_bytes asc desc"])
-def test_a_ranking_that_is_not_known_is_refused(rank: str) -> None:
-    with pytest.raises(ValueError, match="is no ranking: use hard, easy, random, or one of num_bytes"):
+@pytest.mark.parametrize(
+    "rank",
+    ["", "medium", "hard, easy", "uri", "duration_s down", "duration_s desc,", "num_bytes asc desc"],
+)
+def test_an_unknown_ranking_is_refused(rank: str) -> None:
+    with pytest.raises(ValueError, match="is not a ranking: use hard, easy, random, or one of num_bytes"):
         ranking.columns(rank)
 
 
-def test_the_columns_a_ranking_needs() -> None:
+def test_the_columns_that_a_ranking_sorts_by() -> None:
     assert ranking.columns("duration_s desc, num_bytes") == {"duration_s": False, "num_bytes": True}
     assert ranking.columns("hard") == {}

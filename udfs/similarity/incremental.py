@@ -1,4 +1,9 @@
-"""stored: the vectors of earlier nights, as they lie in their files -> the nearest of them to each vector of a new night."""
+"""Compare the new vectors of a dedup run with those that earlier runs stored.
+
+A new vector searches the clusters that it was assigned to (its home cluster and its probes). In
+these it is compared with every stored representative; udfs/similarity/levels.py defines levels and
+last levels.
+"""
 
 from __future__ import annotations
 
@@ -11,43 +16,57 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from udfs.core.gpu_device import device
-from udfs.dedup import Params, vectors
 from udfs.runtime.context import Env
 from udfs.similarity import neighbors
+from udfs.similarity.arrow import matrix_from_binary
 from udfs.similarity.kmeans import Indexes
-from udfs.similarity.levels import Falls, Near, nearer
+from udfs.similarity.levels import DuplicateLevels, NearestByLevel, nearest_of_both
 from udfs.similarity.neighbors import TILE, Product, Vectors, cosines
+from udfs.similarity.params import Params
 
-NEAR = pa.schema([("clip_id", pa.string()), ("shelf", pa.int32()), ("similarity", pa.float64()), ("duplicate_of", pa.string())])
+# A row per new clip and last level: the nearest representative, if there is one.
+NEIGHBORS = pa.schema(
+    [
+        ("clip_id", pa.string()),
+        ("last_level", pa.int32()),
+        ("similarity", pa.float64()),
+        ("duplicate_of", pa.string()),
+    ]
+)
 
 
 @dataclass(frozen=True)
-class Newcomers:
-    """New vectors, by cluster the rows that look into it, and what is known of stored ones that do not stand at every level."""
+class Queries:
+    """New vectors, and the duplicate levels of stored clips that are duplicates at any level."""
 
     ids: list[str]
     vectors: Vectors
-    lookers: dict[int, Indexes]
-    fallen: npt.NDArray[np.int64]  # hashes of clip_id, sorted
-    fall: Falls  # of those
+    rows_by_cluster: dict[int, Indexes]  # the rows of `vectors` that search a cluster
+    duplicate_hashes: npt.NDArray[np.int64]  # hashes of the stored clips' ids, sorted
+    duplicate_levels: DuplicateLevels  # in the same order
 
 
-def rows(batches: Iterable[pa.RecordBatch], new: Newcomers, params: Params, env: Env) -> Iterator[pa.RecordBatch]:
-    """Batches of stored clip_id, hash, cluster_id, vector to NEAR: the nearest to each new row on each shelf of a ladder."""
-    product = neighbors.arithmetic(device(env.task, params.resources.gpus, env.models.device), "float32").fine
-    near = Near.nothing(len(new.ids), len(params.levels))
+def rows(batches: Iterable[pa.RecordBatch], queries: Queries, params: Params, env: Env) -> Iterator[pa.RecordBatch]:
+    """One batch of NEIGHBORS from batches of stored vectors.
+
+    Their columns: clip_id, hash (int64, of the clip_id, as in `queries`), cluster_id, vector
+    (binary).
+    """
+    on = device(env.task, params.resources.gpus, env.models.device)
+    product = neighbors.arithmetic(on, "float32").fine
+    nearest = NearestByLevel.empty(len(queries.ids), len(params.levels))
     for batch in batches:
-        for part in _runs(batch):
-            looking = new.lookers.get(part.column("cluster_id")[0].as_py())
-            if looking is not None:
-                found = _found(part, new, new.vectors[looking], len(params.levels), product)
-                here = nearer(Near(near.cosine[looking], near.to[looking]), found)
-                near.cosine[looking], near.to[looking] = here.cosine, here.to
-    yield _near(near, new)
+        for stored in _cluster_slices(batch):
+            some = queries.rows_by_cluster.get(stored.column("cluster_id")[0].as_py())
+            if some is not None:
+                here = _nearest(stored, queries, queries.vectors[some], len(params.levels), product)
+                best = nearest_of_both(NearestByLevel(nearest.cosine[some], nearest.duplicate_of[some]), here)
+                nearest.cosine[some], nearest.duplicate_of[some] = best.cosine, best.duplicate_of
+    yield _neighbors(nearest, queries.ids)
 
 
-def _runs(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """Stretches of one cluster each."""
+def _cluster_slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """Slices of consecutive rows of one cluster each."""
     clusters = batch.column("cluster_id").to_numpy()
     cuts = [0, *(np.flatnonzero(np.diff(clusters)) + 1).tolist(), len(clusters)]
     for start, end in pairwise(cuts):
@@ -55,37 +74,46 @@ def _runs(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
             yield batch.slice(start, end - start)
 
 
-def _found(part: pa.RecordBatch, new: Newcomers, block: Vectors, num_levels: int, product: Product) -> Near:
-    elders, fall = vectors(part.column("vector")), _fall(part.column("hash").to_numpy(), new, num_levels)
-    near = Near.nothing(len(block), num_levels)
-    for shelf in range(num_levels):
-        here = np.flatnonzero(fall == shelf + 1)
-        for start in range(0, len(here), TILE):
-            rows = here[start : start + TILE]
-            place = rows[product(block, elders[rows]).place]
-            cosine = cosines(block, elders[place])
-            better = cosine > near.cosine[:, shelf]
-            near.cosine[better, shelf] = cosine[better]
-            near.to[better, shelf] = part.column("clip_id").take(pa.array(place[better])).to_pylist()
-    return near
+def _nearest(
+    stored: pa.RecordBatch,
+    queries: Queries,
+    block: Vectors,
+    num_levels: int,
+    product: Product,
+) -> NearestByLevel:
+    """The nearest representatives, among rows of one cluster, to each query of `block`."""
+    vectors = matrix_from_binary(stored.column("vector"))
+    duplicate_level = _duplicate_levels(stored.column("hash").to_numpy(), queries, num_levels)
+    nearest = NearestByLevel.empty(len(block), num_levels)
+    for last_level in range(num_levels):
+        representatives = np.flatnonzero(duplicate_level == last_level + 1)
+        for start in range(0, len(representatives), TILE):
+            tile = representatives[start : start + TILE]
+            position = tile[product(block, vectors[tile]).position]
+            cosine = cosines(block, vectors[position])
+            nearer = cosine > nearest.cosine[:, last_level]
+            nearest.cosine[nearer, last_level] = cosine[nearer]
+            ids = stored.column("clip_id").take(pa.array(position[nearer])).to_pylist()
+            nearest.duplicate_of[nearer, last_level] = ids
+    return nearest
 
 
-def _fall(hashes: npt.NDArray[np.int64], new: Newcomers, num_levels: int) -> Falls:
-    """The level at which each stored row falls: of one that `fallen` does not name, none."""
-    fall = np.full(len(hashes), num_levels, np.int8)
-    if len(new.fallen):
-        place = np.searchsorted(new.fallen, hashes).clip(max=len(new.fallen) - 1)
-        named = new.fallen[place] == hashes
-        fall[named] = new.fall[place[named]]
-    return fall
+def _duplicate_levels(hashes: npt.NDArray[np.int64], queries: Queries, num_levels: int) -> DuplicateLevels:
+    """The duplicate level of each row; rows that `queries` does not list represent every level."""
+    levels = np.full(len(hashes), num_levels, np.int8)
+    if len(queries.duplicate_hashes):
+        position = np.searchsorted(queries.duplicate_hashes, hashes).clip(max=len(queries.duplicate_hashes) - 1)
+        has_level = queries.duplicate_hashes[position] == hashes
+        levels[has_level] = queries.duplicate_levels[position[has_level]]
+    return levels
 
 
-def _near(near: Near, new: Newcomers) -> pa.RecordBatch:
-    row, shelf = np.nonzero(near.cosine > -np.inf)
+def _neighbors(nearest: NearestByLevel, ids: list[str]) -> pa.RecordBatch:
+    row, last_level = np.nonzero(nearest.cosine > -np.inf)
     columns = (
-        pa.array([new.ids[i] for i in row.tolist()], pa.string()),
-        pa.array(shelf.astype(np.int32)),
-        pa.array(near.cosine[row, shelf]),
-        pa.array(near.to[row, shelf].tolist(), pa.string()),
+        pa.array([ids[i] for i in row.tolist()], pa.string()),
+        pa.array(last_level.astype(np.int32)),
+        pa.array(nearest.cosine[row, last_level]),
+        pa.array(nearest.duplicate_of[row, last_level].tolist(), pa.string()),
     )
-    return pa.RecordBatch.from_arrays(list(columns), schema=NEAR)
+    return pa.RecordBatch.from_arrays(list(columns), schema=NEIGHBORS)

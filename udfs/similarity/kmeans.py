@@ -1,4 +1,7 @@
-"""Vectors and centres -> unit vectors, starting centres, and the nearest centre of each: the same in any order of rows."""
+"""K-means on unit vectors: scaling to length 1, k-means++ and Lloyd's algorithm.
+
+The results are the same to the last bit for any order of additions: see SCALE.
+"""
 
 from __future__ import annotations
 
@@ -8,91 +11,99 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Indexes = npt.NDArray[np.int64]
 
-# Components are rounded to multiples of 2^-24, about a float32's precision. Products and sums of such numbers are exact in
-# float64 (below 2^53 steps of 2^-48), so that a dot product or a mean cannot depend on order, tiles, partitions or BLAS.
-STEPS = 2.0**24
-ROUNDING = 1e-6  # what the steps may cost a cosine: equal vectors are duplicates even at eps = 0
+# Components of unit vectors are rounded to multiples of 2^-24, about float32's precision. A product
+# of two is a multiple of 2^-48, and float64 holds all of these below 2^5 exactly, as it holds all
+# multiples of 2^-24 below 2^29. Dot products of unit vectors, and sums of fewer than 2^29 of them,
+# are therefore exact: the order of rows, tiles, partitions and the BLAS library cannot change them.
+SCALE = 2.0**24
+ROUNDING = 1e-6  # what that rounding may take from a cosine: equal vectors are duplicates even at eps = 0
 
 
-def unit(vectors: npt.ArrayLike) -> Floats:
-    """Rows scaled to length 1 and rounded to the fixed steps; a row of zeros stays so.
+def unit_vectors(vectors: npt.ArrayLike) -> Floats:
+    """Rows scaled to length 1 and rounded to multiples of 2^-24; zeros stay zeros.
 
     Raises:
-        ValueError: a number that is not finite.
+        ValueError: a number is NaN or infinite.
     """
     rows = np.asarray(vectors, np.float64)
-    if not np.isfinite(rows).all():
-        raise ValueError(f"vectors with NaN or infinity in rows {np.flatnonzero(~np.isfinite(rows).all(axis=1))[:5].tolist()}")
-    # By the largest component first: squares of tiny numbers vanish, of huge ones overflow.
+    finite = np.isfinite(rows).all(axis=1)
+    if not finite.all():
+        raise ValueError(f"vectors with NaN or infinity in rows {np.flatnonzero(~finite)[:5].tolist()}")
+    # By the largest component first: squares of tiny numbers underflow, of huge ones overflow.
     largest = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
     scaled = np.divide(rows, largest, out=np.zeros_like(rows), where=largest > 0)
     length = np.sqrt((scaled * scaled).sum(axis=1, keepdims=True))
-    return fixed(np.divide(scaled, length, out=np.zeros_like(rows), where=length > 0))
+    return fixed_point(np.divide(scaled, length, out=np.zeros_like(rows), where=length > 0))
 
 
-def least_cosine(eps: float) -> float:
-    """The cosine from which two unit vectors are alike at an eps."""
+def min_cosine(eps: float) -> float:
+    """The cosine from which two unit vectors are alike at `eps`: 1 - eps, less the rounding."""
     return 1 - eps - ROUNDING
 
 
-def fixed(numbers: Floats) -> Floats:
+def fixed_point(numbers: Floats) -> Floats:
     """The nearest multiples of 2^-24."""
-    return np.rint(numbers * STEPS) / STEPS
+    return np.rint(numbers * SCALE) / SCALE
 
 
-def starts(vectors: Floats, count: int, seed: int) -> Floats:
-    """Up to `count` different rows of unit vectors, far from each other: k-means++ (Arthur and Vassilvitskii, 2007).
+def starting_centers(vectors: Floats, count: int, seed: int) -> Floats:
+    """Up to `count` different rows (count x dim) by k-means++ (Arthur and Vassilvitskii, 2007).
 
-    Fewer if fewer rows differ. The rows' order matters: bring them in a fixed one.
+    The first center is the first row; each next one is drawn with a probability proportional to its
+    squared distance to the nearest center so far. There are fewer centers if fewer rows differ. The
+    choice depends on the order of the rows: sort them first.
     """
     random = np.random.default_rng(seed)
     norms = (vectors * vectors).sum(axis=1)
-    chosen = [0]
-    apart = _apart(vectors, norms, 0)
-    while len(chosen) < count and apart.any():
-        sums = np.cumsum(apart)
-        chosen.append(int(np.searchsorted(sums, random.random() * sums[-1], side="right")))
-        apart = np.minimum(apart, _apart(vectors, norms, chosen[-1]))
-    return vectors[chosen]
+    rows = [0]
+    nearest = _squared_distances(vectors, norms, 0)
+    while len(rows) < count and nearest.any():
+        sums = np.cumsum(nearest)
+        rows.append(int(np.searchsorted(sums, random.random() * sums[-1], side="right")))
+        nearest = np.minimum(nearest, _squared_distances(vectors, norms, rows[-1]))
+    return vectors[rows]
 
 
-def different(vectors: Floats, count: int) -> Floats:
-    """The first rows that differ from those before them, up to `count`."""
+def distinct_rows(vectors: Floats, count: int) -> Floats:
+    """The first `count` rows that differ from all rows before them, in their order."""
     return vectors[np.sort(np.unique(vectors, axis=0, return_index=True)[1])[:count]]
 
 
-def lloyd(vectors: Floats, first: Floats, max_iter: int, tol: float) -> Floats:
-    """Centres moved to the means of the unit vectors nearest to them, until a step of each is at most `tol`.
+def lloyd(vectors: Floats, centers: Floats, max_iter: int, tol: float) -> Floats:
+    """Centers (clusters x dim) after Lloyd's algorithm (Lloyd, 1982).
 
-    A centre that is nearest to none stays.
+    Each iteration moves every center to the mean of the unit vectors nearest to it, until none
+    moves farther than `tol`, or `max_iter` times. A center that is nearest to no vector stays where
+    it is.
     """
-    centres: Floats = first
-    label, sums = np.full(len(vectors), -1), np.zeros_like(first)
+    label, sums = np.full(len(vectors), -1), np.zeros_like(centers)
     for _ in range(max_iter):
-        found = _scores(vectors, fixed(centres)).argmin(axis=1)
-        moved = found != label  # few after some steps; what they add to and take from a sum of fixed steps is exact
-        sums += (_members(found[moved], len(first)) - _members(label[moved], len(first))) @ vectors[moved]
-        label = found
-        counts = np.bincount(label, minlength=len(first))[:, None]
-        before, centres = centres, np.where(counts > 0, sums / np.maximum(counts, 1), centres)
-        if np.square(centres - before).sum(axis=1).max() <= tol * tol:
+        nearest = _scores(vectors, fixed_point(centers)).argmin(axis=1)
+        # Few vectors change their cluster in later iterations, and updates of exact sums are exact.
+        differs = nearest != label
+        change = _membership(nearest[differs], len(centers)) - _membership(label[differs], len(centers))
+        sums += change @ vectors[differs]
+        label = nearest
+        counts = np.bincount(label, minlength=len(centers))[:, None]
+        before, centers = centers, np.where(counts > 0, sums / np.maximum(counts, 1), centers)
+        if np.square(centers - before).sum(axis=1).max() <= tol * tol:
             break
-    return centres
+    return centers
 
 
-def _scores(vectors: Floats, at: Floats) -> Floats:
-    """For each vector and centre a number that is the less, the nearer the centre is."""
-    scores: Floats = (at * at).sum(axis=1) - 2 * (vectors @ at.T)
+def _scores(vectors: Floats, centers: Floats) -> Floats:
+    """Squared distance of each vector to each center, less the vector's squared length."""
+    scores: Floats = (centers * centers).sum(axis=1) - 2 * (vectors @ centers.T)
     return scores
 
 
-def _members(label: Indexes, count: int) -> Floats:
-    """A row a centre, with 1 for each vector that is its own."""
-    members: Floats = (label == np.arange(count)[:, None]).astype(np.float64)
-    return members
+def _membership(label: Indexes, count: int) -> Floats:
+    """A matrix (count x vectors) with 1 where a vector has the cluster's label; -1 is no label."""
+    membership: Floats = (label == np.arange(count)[:, None]).astype(np.float64)
+    return membership
 
 
-def _apart(vectors: Floats, norms: Floats, row: int) -> Floats:
-    """Squared distance of each row to one; exact, so that it is 0 for an equal row alone."""
+def _squared_distances(vectors: Floats, norms: Floats, row: int) -> Floats:
+    """Squared distance of each row to one of them; exact, so that it is 0 only for equal rows."""
     squared: Floats = norms + norms[row] - 2 * (vectors @ vectors[row])
     return squared

@@ -1,13 +1,34 @@
-"""ladder: the vectors of a cluster, in the order in which they are to be kept -> the elder that each is linked to.
+"""Threshold levels: link each vector of a cluster to the nearest representative before it.
 
-At every level (an eps, tightest first) a row falls if an elder that stands at this level has a cosine of at least 1 - eps to
-it. What fell at a tighter level is out of the looser ones. A row's link is the nearest elder that stands at the level at which
-it falls; of a row that never falls, the nearest elder that never falls either. Hence
+The vectors are of length 1 and come in ranking order, the first to keep first. The levels are
+rising thresholds eps; two vectors are alike at a level if their cosine is at least 1 - eps
+(`kmeans.min_cosine`).
 
-- one similarity answers for every eps: a row is a duplicate where its similarity is at least 1 - eps, the sets for rising eps
-  lie within each other, and following the links ends at a row that stands;
-- at each level no two rows that stand are alike, and none falls because of one that has fallen;
-- between a row and what finally stands for it there is at most a step a level, each by rising eps.
+Each level is a pass of the leader algorithm (Hartigan, Clustering Algorithms, 1975): in ranking
+order, a vector that is alike to an earlier representative of the level is a duplicate at that
+level; otherwise it becomes a representative of the level itself. The first pass takes all vectors,
+each later pass only the representatives of the level before. So a vector has one `duplicate_level`,
+at which it drops out: it is a representative of all tighter levels. The loosest of these is its
+`last_level`, duplicate_level - 1.
+
+A duplicate is linked to the nearest earlier representative of its duplicate level. A vector that is
+a representative of every level is linked to the nearest earlier vector of that kind. The cosine of
+the link is the vector's `similarity`. From this follows:
+
+- One similarity answers for every eps up to the loosest level: a vector is a duplicate at eps if
+  its similarity is at least 1 - eps. A larger eps only adds duplicates, and the links of a
+  duplicate, followed to their end, lead to a vector that is kept.
+- No two representatives of a level are alike at it, and no vector is a duplicate because of one
+  that is itself a duplicate at the same or a tighter level. SemDeDup (Abbas et al., 2023) lacks the
+  latter property: it compares with all earlier vectors, dropped ones too.
+- A duplicate and the vector kept for it are at most one link per level apart, each within that
+  level's eps.
+
+The search is exhaustive: each vector is compared with all earlier representatives, in float32, and
+only the cosine of the nearest, computed again in float64 from fixed-point components
+(`kmeans.SCALE`), meets the thresholds. So the duplicate levels follow from the ranking order,
+whatever the sizes of blocks and tiles; of representatives whose cosines agree to float32's
+rounding, either may be the nearest.
 """
 
 from __future__ import annotations
@@ -18,150 +39,187 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from udfs.similarity.kmeans import Floats, Indexes, least_cosine
-from udfs.similarity.neighbors import Arithmetic, Ids, Shelf, Vectors, cosines
+from udfs.similarity.kmeans import Floats, Indexes, min_cosine
+from udfs.similarity.neighbors import Arithmetic, FlatIndex, Ids, Vectors, cosines
 
-NOISE = 1e-4  # above what single precision may cost a cosine of up to 1,600 numbers
+FLOAT32_ERROR = 1e-4  # more than float32 can cost a cosine of up to 1,600 components
 
 Flags = npt.NDArray[np.bool_]
-Falls = npt.NDArray[np.int8]  # the level, from 0, at which each row falls; the number of levels if it never does
+# Per row, 0 for the tightest level; the number of levels for a representative of all of them.
+DuplicateLevels = npt.NDArray[np.int8]
 
 
 class Links(NamedTuple):
-    """Of each row the level at which it falls, the id it is linked to, None if there is no elder, and the cosine, else NaN."""
+    """Per row its duplicate level, the id it is linked to (or None), and their cosine (or NaN)."""
 
-    fall: Falls
-    to: npt.NDArray[np.object_]
+    duplicate_level: DuplicateLevels
+    duplicate_of: npt.NDArray[np.object_]
     similarity: Floats
 
 
-class Near(NamedTuple):
-    """By row and shelf the cosine to the nearest elder there, -inf if there is none, and its id."""
+class NearestByLevel(NamedTuple):
+    """The nearest representative of each last level: its cosine, -inf if there is none, and its id.
+
+    Both arrays are rows x levels.
+    """
 
     cosine: Floats
-    to: npt.NDArray[np.object_]
+    duplicate_of: npt.NDArray[np.object_]
 
     @classmethod
-    def nothing(cls, num_rows: int, num_levels: int) -> Near:
-        """No elders."""
+    def empty(cls, num_rows: int, num_levels: int) -> NearestByLevel:
+        """No representatives."""
         return cls(np.full((num_rows, num_levels), -np.inf), np.full((num_rows, num_levels), None, object))
 
 
-class Found(NamedTuple):
-    """As Near, but elders by where they are: a place on the shelf, IN_BLOCK - a row of the block, or ELSEWHERE."""
+class _Candidates(NamedTuple):
+    """As NearestByLevel, with the place of a representative instead of its id.
+
+    `position` is its position in the FlatIndex of that last level, or IN_BLOCK less its row in the
+    block, or STORED; -1 if there is none.
+    """
 
     cosine: Floats
-    where: Indexes
+    position: Indexes
 
 
-ELSEWHERE = -2  # -1 is nobody
-IN_BLOCK = -3
+STORED, IN_BLOCK = -2, -3
 
 
-class Ladder:
-    """The rows so far that can stand for others: a shelf for each level at which they fall, and a last one for the rest."""
+class LevelIndex:
+    """The representatives so far, in one FlatIndex per last level.
+
+    Those of level l are in the indexes of last level l and looser.
+    """
 
     def __init__(self, levels: Sequence[float], dim: int, arithmetic: Arithmetic) -> None:
-        self.least = np.array([least_cosine(eps) for eps in levels])
-        self.shelves = [Shelf(dim, arithmetic) for _ in levels]  # of the rows that fall at level 1, 2, ..., never
+        self.min_cosines = np.array([min_cosine(eps) for eps in levels])
+        self.indexes = [FlatIndex(dim, arithmetic) for _ in levels]
 
-    def put(self, vectors: Vectors, ids: Ids, fall: Falls) -> None:
-        """Add elders whose fate is known."""
-        for i, shelf in enumerate(self.shelves):
-            here = fall == i + 1
-            shelf.put(vectors[here], ids[here])
+    def add(self, vectors: Vectors, ids: Ids, duplicate_level: DuplicateLevels) -> None:
+        """Add representatives; duplicates at the tightest level are none, and left out."""
+        for last_level, index in enumerate(self.indexes):
+            rows = duplicate_level == last_level + 1
+            index.add(vectors[rows], ids[rows])
 
-    def climb(self, block: Vectors, ids: Ids, home: Flags | None = None, before: Near | None = None) -> Links:
-        """Link the rows of a block, each an elder of those after it, and put them on the shelves.
+    def link(self, block: Vectors, ids: Ids, home: Flags | None = None, stored: NearestByLevel | None = None) -> Links:
+        """Link the next rows in ranking order, then add them.
 
-        Those that are not at home here look at their elders, and are none themselves. `before` is what is known from elsewhere.
+        Rows whose `home` cluster is another one only probe this cluster: they are linked, but not
+        added. `stored` holds each row's nearest representatives among vectors that are not in this
+        index.
         """
-        found = self._find(block)
-        if before is not None:
-            known = before.cosine > found.cosine
-            found.cosine[known], found.where[known] = before.cosine[known], ELSEWHERE
-        fall = falls(found.cosine, self.least)
-        elders = np.arange(len(block)) if home is None else np.flatnonzero(home)
-        products = block @ block[elders].T
-        np.copyto(products, -np.inf, where=elders >= np.arange(len(block))[:, None])
-        self._among(block, elders, products, found, fall)
-        _add_standing(elders, products, found, fall, len(self.least))
-        links = self._links(block, ids, found, fall, before)
-        self.put(block[elders], ids[elders], fall[elders])
+        candidates = self._search(block)
+        if stored is not None:
+            nearer = stored.cosine > candidates.cosine
+            candidates.cosine[nearer], candidates.position[nearer] = stored.cosine[nearer], STORED
+        level = duplicate_levels(candidates.cosine, self.min_cosines)
+        home_rows = np.arange(len(block)) if home is None else np.flatnonzero(home)
+        products = block @ block[home_rows].T
+        np.copyto(products, -np.inf, where=home_rows >= np.arange(len(block))[:, None])  # a row's earlier rows only
+        self._link_within_block(block, home_rows, products, candidates, level)
+        _add_representatives(home_rows, products, candidates, level, len(self.min_cosines))
+        links = self._links(block, ids, candidates, level, stored)
+        self.add(block[home_rows], ids[home_rows], level[home_rows])
         return links
 
-    def _find(self, block: Vectors) -> Found:
-        """The nearest on each shelf, the cosine exact where it comes near a level."""
-        found = Found(np.empty((len(block), len(self.shelves))), np.empty((len(block), len(self.shelves)), np.int64))
-        for i, shelf in enumerate(self.shelves):
-            found.cosine[:, i], found.where[:, i] = shelf.nearest(block, self.least[-1] - NOISE)
-            some = np.flatnonzero((found.where[:, i] >= 0) & (found.cosine[:, i] >= self.least[-1] - NOISE))
-            found.cosine[some, i] = cosines(block[some], shelf.take(found.where[some, i]))
-        return found
+    def _search(self, block: Vectors) -> _Candidates:
+        """The nearest of each index; its cosine is exact if it may reach the loosest level."""
+        shape = (len(block), len(self.indexes))
+        candidates = _Candidates(np.empty(shape), np.empty(shape, np.int64))
+        least = self.min_cosines[-1] - FLOAT32_ERROR
+        for i, index in enumerate(self.indexes):
+            candidates.cosine[:, i], candidates.position[:, i] = index.nearest(block, least)
+            close = np.flatnonzero((candidates.position[:, i] >= 0) & (candidates.cosine[:, i] >= least))
+            candidates.cosine[close, i] = cosines(block[close], index.vectors_at(candidates.position[close, i]))
+        return candidates
 
-    def _among(self, block: Vectors, elders: Indexes, products: Vectors, found: Found, fall: Falls) -> None:
-        """Let the rows of a block that are alike fall by each other, in order; changes `found` and `fall`."""
-        alike = products >= self.least[-1] - NOISE
+    def _link_within_block(
+        self,
+        block: Vectors,
+        home_rows: Indexes,
+        products: Vectors,
+        candidates: _Candidates,
+        level: DuplicateLevels,
+    ) -> None:
+        """Compare each row with earlier rows of its block; changes `candidates` and `level`."""
+        alike = products >= self.min_cosines[-1] - FLOAT32_ERROR
         rows = np.flatnonzero(alike.any(axis=1))
-        some = np.flatnonzero(alike.any(axis=0))
-        exact = block[rows].astype(np.float64) @ block[elders[some]].astype(np.float64).T
+        columns = np.flatnonzero(alike.any(axis=0))
+        exact = block[rows].astype(np.float64) @ block[home_rows[columns]].astype(np.float64).T
         for i, row in enumerate(rows.tolist()):
-            near = np.flatnonzero(alike[row, some])
-            level = fall[elders[some[near]]]
-            for shelf in range(len(self.least)):
-                there = near[level == shelf + 1]
-                if len(there):
-                    best = there[exact[i, there].argmax()]
-                    if exact[i, best] > found.cosine[row, shelf]:
-                        found.cosine[row, shelf], found.where[row, shelf] = exact[i, best], IN_BLOCK - elders[some[best]]
-            fall[row] = falls(found.cosine[row : row + 1], self.least)[0]
+            earlier = np.flatnonzero(alike[row, columns])
+            earlier_level = level[home_rows[columns[earlier]]]
+            for last_level in range(len(self.min_cosines)):
+                representatives = earlier[earlier_level == last_level + 1]
+                if len(representatives):
+                    best = representatives[exact[i, representatives].argmax()]
+                    if exact[i, best] > candidates.cosine[row, last_level]:
+                        candidates.cosine[row, last_level] = exact[i, best]
+                        candidates.position[row, last_level] = IN_BLOCK - home_rows[columns[best]]
+            level[row] = duplicate_levels(candidates.cosine[row : row + 1], self.min_cosines)[0]
 
-    def _links(self, block: Vectors, ids: Ids, found: Found, fall: Falls, before: Near | None) -> Links:
-        """The nearest elder that stands at the level at which each row falls; its cosine exact."""
-        num_levels = len(self.least)
-        counts = np.arange(num_levels) >= np.minimum(fall, num_levels - 1)[:, None]
-        best = np.where(counts, found.cosine, -np.inf).argmax(axis=1)
+    def _links(
+        self, block: Vectors, ids: Ids, candidates: _Candidates, level: DuplicateLevels, stored: NearestByLevel | None
+    ) -> Links:
+        """The nearest candidate that represents each row's duplicate level; its cosine is exact."""
+        num_levels = len(self.min_cosines)
+        represents = np.arange(num_levels) >= np.minimum(level, num_levels - 1)[:, None]
+        best = np.where(represents, candidates.cosine, -np.inf).argmax(axis=1)
         rows = np.arange(len(block))
-        where, similarity = found.where[rows, best], found.cosine[rows, best]
-        to = np.full(len(block), None, object)
-        for i, shelf in enumerate(self.shelves):
-            some = np.flatnonzero((best == i) & (where >= 0))
-            to[some], similarity[some] = shelf.names(where[some]), cosines(block[some], shelf.take(where[some]))
-        some = np.flatnonzero(where <= IN_BLOCK)
-        elder = IN_BLOCK - where[some]
-        to[some], similarity[some] = ids[elder].astype(object), cosines(block[some], block[elder])
-        if before is not None:
-            some = np.flatnonzero(where == ELSEWHERE)
-            to[some] = before.to[some, best[some]]
-        return Links(fall, to, np.where(np.isinf(similarity), np.nan, similarity))
+        position, similarity = candidates.position[rows, best], candidates.cosine[rows, best]
+        duplicate_of = np.full(len(block), None, object)
+        for i, index in enumerate(self.indexes):
+            some = np.flatnonzero((best == i) & (position >= 0))
+            duplicate_of[some] = index.ids_at(position[some])
+            similarity[some] = cosines(block[some], index.vectors_at(position[some]))
+        some = np.flatnonzero(position <= IN_BLOCK)
+        earlier = IN_BLOCK - position[some]
+        duplicate_of[some], similarity[some] = ids[earlier].astype(object), cosines(block[some], block[earlier])
+        if stored is not None:
+            some = np.flatnonzero(position == STORED)
+            duplicate_of[some] = stored.duplicate_of[some, best[some]]
+        return Links(level, duplicate_of, np.where(np.isinf(similarity), np.nan, similarity))
 
 
-def falls(near: Floats, least: Floats) -> Falls:
-    """The level at which each row falls, from its cosines by shelf (rows x levels) and the least cosine of each level."""
-    best = np.maximum.accumulate(near[:, ::-1], axis=1)[:, ::-1]  # at a level count the shelves of those that fall later
-    fallen = best >= least
-    return np.where(fallen.any(axis=1), fallen.argmax(axis=1), len(least)).astype(np.int8)
+def duplicate_levels(cosine: Floats, min_cosines: Floats) -> DuplicateLevels:
+    """Each row's duplicate level.
+
+    `cosine` (rows x levels) is the row's largest cosine to representatives of each last level,
+    `min_cosines` the threshold of each level.
+    """
+    # The representatives of a level are those whose last level is that one or a looser one.
+    largest = np.maximum.accumulate(cosine[:, ::-1], axis=1)[:, ::-1]
+    is_duplicate = largest >= min_cosines
+    return np.where(is_duplicate.any(axis=1), is_duplicate.argmax(axis=1), len(min_cosines)).astype(np.int8)
 
 
-def fall_of(similarity: Floats, levels: Sequence[float]) -> Falls:
-    """The level at which rows fall that have this similarity, NaN for those without elders."""
-    return falls(similarity[:, None].repeat(len(levels), axis=1), np.array([least_cosine(eps) for eps in levels]))
+def duplicate_levels_of(similarity: Floats, levels: Sequence[float]) -> DuplicateLevels:
+    """The duplicate levels of rows whose links have this similarity (NaN: no link)."""
+    cosine = similarity[:, None].repeat(len(levels), axis=1)
+    return duplicate_levels(cosine, np.array([min_cosine(eps) for eps in levels]))
 
 
-def nearer(one: Near, other: Near) -> Near:
-    """The nearer of two, by row and shelf."""
+def nearest_of_both(one: NearestByLevel, other: NearestByLevel) -> NearestByLevel:
+    """The nearer representative of two, per row and last level; of equals that of `one`."""
     first = one.cosine >= other.cosine
-    return Near(np.where(first, one.cosine, other.cosine), np.where(first, one.to, other.to))
+    cosine = np.where(first, one.cosine, other.cosine)
+    return NearestByLevel(cosine, np.where(first, one.duplicate_of, other.duplicate_of))
 
 
-def _add_standing(elders: Indexes, products: Vectors, found: Found, fall: Falls, never: int) -> None:
-    """For the rows of a block that never fall, the nearest elder of their kind among them; changes `found`."""
-    standing, by = np.flatnonzero(fall == never), np.flatnonzero(fall[elders] == never)
-    if not len(by):
+def _add_representatives(
+    home_rows: Indexes, products: Vectors, candidates: _Candidates, level: DuplicateLevels, num_levels: int
+) -> None:
+    """Compare rows that represent every level with earlier ones of the block; changes `candidates`.
+
+    Their cosines are below all thresholds, so that single precision is enough to find the nearest.
+    """
+    rows, columns = np.flatnonzero(level == num_levels), np.flatnonzero(level[home_rows] == num_levels)
+    if not len(columns):
         return
-    among = products[np.ix_(standing, by)]
-    best = among.argmax(axis=1)
-    cosine = among[np.arange(len(standing)), best]
-    better = cosine > found.cosine[standing, -1]
-    found.cosine[standing[better], -1] = cosine[better]
-    found.where[standing[better], -1] = IN_BLOCK - elders[by[best[better]]]
+    between = products[np.ix_(rows, columns)]
+    best = between.argmax(axis=1)
+    cosine = between[np.arange(len(rows)), best]
+    nearer = cosine > candidates.cosine[rows, -1]
+    candidates.cosine[rows[nearer], -1] = cosine[nearer]
+    candidates.position[rows[nearer], -1] = IN_BLOCK - home_rows[columns[best[nearer]]]

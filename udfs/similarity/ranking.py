@@ -1,4 +1,4 @@
-"""ranking: clips -> numbers by which they are kept, from the first to the last."""
+"""Rank clips: sort keys that decide which of several duplicates is kept."""
 
 from __future__ import annotations
 
@@ -10,46 +10,48 @@ import pyarrow as pa
 from udfs.similarity.kmeans import Floats
 
 RULES = ("hard", "easy", "random")
-RANKABLE = ("num_bytes", "width", "height", "framerate", "num_frames", "duration_s", "aesthetic")  # of clips, and their score
+# Columns of the table `clips`, and the aesthetic score.
+RANKABLE = ("num_bytes", "width", "height", "framerate", "num_frames", "duration_s", "aesthetic")
 
 
 def columns(rank: str) -> dict[str, bool]:
-    """The columns that a ranking goes by, in order, and whether each rises; none for hard, easy and random.
+    """The columns that a ranking sorts by, in order, and whether each is ascending; none for RULES.
 
     Raises:
-        ValueError: no such rule or column.
+        ValueError: the ranking names no rule and no column that can be ranked by.
     """
     if rank in RULES:
         return {}
-    found = {}
+    ascending = {}
     for term in rank.split(","):
         name, _, direction = term.strip().partition(" ")
         if name not in RANKABLE or direction.strip() not in ("", "asc", "desc"):
-            known = ", ".join(RULES)
-            raise ValueError(f"{term.strip()!r} is no ranking: use {known}, or one of {', '.join(RANKABLE)}, then asc or desc")
-        found[name] = direction.strip() != "desc"
-    return found
+            choices = f"use {', '.join(RULES)}, or one of {', '.join(RANKABLE)}, then asc or desc"
+            raise ValueError(f"{term.strip()!r} is not a ranking: {choices}")
+        ascending[name] = direction.strip() != "desc"
+    return ascending
 
 
 def keys(clips: pa.RecordBatch, rank: str, seed: int, distance: Floats) -> Floats:
-    """Numbers by which the rows are kept, least first, a row of them a clip; those that tie go by clip_id.
+    """Sort keys (rows x columns of the ranking): clips rank by rising keys, then by clip_id.
 
-    hard begins with those farthest from their centre, easy with the nearest, random with the least hash of seed and clip_id.
-    An unknown number comes last.
+    `distance` is each clip's cosine distance to its centroid, infinite if it is in no cluster.
+    `hard` ranks the farthest first and `easy` the nearest (the terms of SemDeDup, Abbas et al.,
+    2023), `random` ranks by a hash of seed and clip_id. A missing number ranks last.
     """
     if rank == "random":
-        return np.array([[_lot(clip_id, seed)] for clip_id in clips.column("clip_id").to_pylist()]).reshape(-1, 1)
+        clip_ids = clips.column("clip_id").to_pylist()
+        return np.array([_random_key(clip_id, seed) for clip_id in clip_ids], np.float64).reshape(-1, 1)
     if rank in RULES:
         return np.where(np.isfinite(distance), distance if rank == "easy" else -distance, np.inf)[:, None]
-    found = [_rising(clips.column(name), rises) for name, rises in columns(rank).items()]
-    return np.stack(found, axis=1)
+    return np.stack([_column_key(clips.column(name), ascending) for name, ascending in columns(rank).items()], axis=1)
 
 
-def _rising(column: pa.Array, rises: bool) -> Floats:
+def _column_key(column: pa.Array, ascending: bool) -> Floats:
     numbers = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    return np.where(np.isnan(numbers), np.inf, numbers if rises else -numbers)
+    return np.where(np.isnan(numbers), np.inf, numbers if ascending else -numbers)
 
 
-def _lot(clip_id: str, seed: int) -> float:
-    """53 bits, which a double holds exactly."""
+def _random_key(clip_id: str, seed: int) -> float:
+    """A hash of 53 bits, which a double holds exactly."""
     return float(int.from_bytes(hashlib.blake2b(f"{seed} {clip_id}".encode(), digest_size=8).digest()) >> 11)
