@@ -58,8 +58,13 @@ PARAMETERS = {
         "max_workers",
     ),
 }
-README = Path("README.md").read_text(encoding="utf-8").partition("### Parameters that go by another name")[2].partition("\n#")[0]
-TOLD = dict(re.findall(r"^\| `([^`]+)` \| ([^|]+) \|", README, flags=re.MULTILINE))
+PAGE = (
+    Path("docs/nemo-curator.md")
+    .read_text(encoding="utf-8")
+    .partition("### Parameters that go by another name")[2]
+    .partition("\n#")[0]
+)
+TOLD = dict(re.findall(r"^\| `([^`]+)` \| ([^|]+) \|", SECTION, flags=re.MULTILINE))
 
 
 @pytest.mark.parametrize(("section", "parameter"), [(s, p) for s, params in PARAMETERS.items() for p in params])
