@@ -58,12 +58,8 @@ PARAMETERS = {
         "max_workers",
     ),
 }
-PAGE = (
-    Path("docs/nemo-curator.md")
-    .read_text(encoding="utf-8")
-    .partition("### Parameters that go by another name")[2]
-    .partition("\n#")[0]
-)
+PAGE = Path("docs/nemo-curator.md").read_text(encoding="utf-8")
+SECTION = PAGE.partition("### Parameters that go by another name")[2].partition("\n#")[0]
 TOLD = dict(re.findall(r"^\| `([^`]+)` \| ([^|]+) \|", SECTION, flags=re.MULTILINE))
 
 
