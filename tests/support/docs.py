@@ -43,7 +43,7 @@ mode = "copy"             # do not encode: cut at key frames
 motion = true             # drop clips that hardly move; every gate but `duplicates` is off until it is turned on
 ```"""
 # A query in a page, and the answer below it.
-ANSWERED = re.compile(r"```sql\n(?P<query>.*?)```\n\n```text\n(?P<answer>.*?)```", flags=re.DOTALL)
+ANSWERED = re.compile(r"```sql\n(?P<query>.*?)```(?P<gap>\n+)```text\n(?P<answer>.*?)```", flags=re.DOTALL)
 
 
 class Setting(NamedTuple):
@@ -115,7 +115,7 @@ def answered(page: str, spark: SparkSession) -> str:
     def block(match: re.Match[str]) -> str:
         answer = answers.text(spark.sql(match["query"].strip().rstrip(";")))
         trimmed = "\n".join(line.rstrip() for line in answer.splitlines())
-        return f"```sql\n{match['query']}```\n\n```text\n{trimmed}\n```"
+        return f"```sql\n{match['query']}```{match['gap']}```text\n{trimmed}\n```"
 
     return ANSWERED.sub(block, page)
 
