@@ -87,7 +87,8 @@ def python_prose(text: str) -> Iterator[tuple[int, str]]:
     kinds = {tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type in kinds:
-            yield from enumerate(token.string.splitlines(), token.start[0])
+            text = re.sub(r"\{[^}]*\}", "", token.string) if token.string[0] in "fF" else token.string
+            yield from enumerate(text.splitlines(), token.start[0])
 
 
 @pytest.mark.parametrize("path", CLEAN, ids=str)
