@@ -21,7 +21,6 @@ from tests.support.pages import DOCS, PAGES, README, anchors, blocks, commands, 
 from udfs.core.errors import CODES
 
 SQL = Path("docs/sql.md")
-REWRITE = "run `python -m tests.support.docs`"
 COMMANDS = [(str(page), command) for page in PAGES for command in commands(page)]
 SETTINGS_BLOCKS = [(str(page), block) for page in PAGES for block in blocks(page, "toml")]
 QUERIES = [query for page in (README, SQL) for query in blocks(page, "sql")]
@@ -45,6 +44,18 @@ def test_a_broken_link_is_found(tmp_path: Path) -> None:
     page.write_text("# A page, or two\n[here](#a-page-or-two) [there](none.md#x) [web](https://a.org)\n", encoding="utf-8")
     assert links(page) == ["#a-page-or-two", "none.md#x"]
     assert anchors(page) == {"a-page-or-two"}
+
+
+def test_commands_are_read_from_shell_blocks_only(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("reelmill no\n```sh\n.venv/bin/reelmill sql \\\n  -o out 'select 1'  # one\nls\n```\n", encoding="utf-8")
+    assert commands(page) == [["sql", "-o", "out", "select 1"]]
+
+
+def test_a_table_is_read_below_its_heading(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("## A\n| x |\n|---|\n| 1 |\n\n## B\n\n| y | z |\n|---|---|\n| 2 | 3 |\n", encoding="utf-8")
+    assert table(page, "## B") == [["2", "3"]]
 
 
 @pytest.mark.parametrize("page", DOCS, ids=str)
@@ -88,8 +99,8 @@ def test_every_setting_that_prose_names_exists(page: Path) -> None:
 
 
 def test_the_generated_pages_are_as_generated() -> None:
-    assert read(Path("docs/settings.md")) == docs.settings_page(), REWRITE
-    assert read(Path("docs/tables.md")) == docs.tables_page(), REWRITE
+    assert read(Path("docs/settings.md")) == docs.settings_page(), docs.REWRITE
+    assert read(Path("docs/tables.md")) == docs.tables_page(), docs.REWRITE
 
 
 def test_the_settings_page_names_every_setting() -> None:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from jobs import cli
+from tests.support import docs
 from tests.support.pages import README, read, table
 
 TEXT = read(README)
@@ -29,7 +30,12 @@ def test_the_picture_is_there_and_small() -> None:
 
 
 def test_the_job_list_is_the_command_lines() -> None:
-    assert table(README, "## Jobs") == [[name, about] for name, about in cli.JOBS.items()]
+    assert table(README, "## Jobs") == [[name, about] for name, about in cli.JOBS.items()], docs.REWRITE
+
+
+def test_the_job_list_is_rewritten() -> None:
+    assert docs.with_jobs(TEXT) == TEXT
+    assert docs.with_jobs(TEXT.replace("| curate |", "| cruate |")) == TEXT
 
 
 def test_eight_terms_and_six_differences_are_there() -> None:
