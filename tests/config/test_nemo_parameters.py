@@ -1,4 +1,4 @@
-"""Every parameter of NeMo Curator's stages from previews to the writer of clips is a setting, or told of."""
+"""Every parameter of NeMo Curator's stages from previews to the writer of clips is a setting, or docs/nemo-curator.md says what it is called."""
 
 from __future__ import annotations
 
@@ -60,16 +60,16 @@ PARAMETERS = {
 }
 PAGE = Path("docs/nemo-curator.md").read_text(encoding="utf-8")
 SECTION = PAGE.partition("### Parameters that go by another name")[2].partition("\n#")[0]
-TOLD = dict(re.findall(r"^\| `([^`]+)` \| ([^|]+) \|", SECTION, flags=re.MULTILINE))
+OTHER_NAMES = dict(re.findall(r"^\| `([^`]+)` \| ([^|]+) \|", SECTION, flags=re.MULTILINE))
 
 
 @pytest.mark.parametrize(("section", "parameter"), [(s, p) for s, params in PARAMETERS.items() for p in params])
-def test_a_parameter_is_a_setting_or_told_of(section: str, parameter: str) -> None:
-    assert f"{section}.{parameter}" in names() or f"{section}.{parameter}" in TOLD or parameter in TOLD
+def test_a_parameter_is_a_setting_or_has_another_name(section: str, parameter: str) -> None:
+    assert f"{section}.{parameter}" in names() or f"{section}.{parameter}" in OTHER_NAMES or parameter in OTHER_NAMES
 
 
-def test_what_is_told_of_names_settings_that_there_are() -> None:
+def test_other_names_are_settings() -> None:
     known = {*names(), *(name.rpartition(".")[0] for name in names())}
-    named = [name for text in TOLD.values() for name in re.findall(r"`([a-z]+\.[a-z_.]+)`", text)]
+    named = [name for text in OTHER_NAMES.values() for name in re.findall(r"`([a-z]+\.[a-z_.]+)`", text)]
     assert named
     assert set(named) <= known
