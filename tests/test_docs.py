@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,7 @@ def test_every_command_parses(page: str, command: list[str]) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_every_job_and_make_target_that_prose_names_exists(page: Path) -> None:
-    assert set(re.findall(r"`reelmill ([a-z]+)", prose(page))) <= set(cli.JOBS)
+    assert set(re.findall(r"`reelmill ([a-z]+)", prose(page))) <= {*cli.JOBS, "help"}
     named = re.findall(r"`make ([a-z0-9-]+)", prose(page))
     shell = re.findall(r"^make ([a-z0-9-]+)", "\n".join(blocks(page, "sh")), flags=re.MULTILINE)
     assert {*named, *shell} <= TARGETS
@@ -135,6 +136,15 @@ def test_the_failure_codes_are_the_codes() -> None:
 def test_there_are_twenty_questions() -> None:
     assert re.findall(r"^### (\d+)\. .*\?$", read(SQL), flags=re.MULTILINE) == [str(n) for n in range(1, 21)]
     assert len(docs.ANSWERED.findall(read(SQL))) == 20
+
+
+def test_the_demo_installs_what_the_snippets_import() -> None:
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["demo"]]
+    installed = {re.split(r"[^\w-]", requirement)[0] for requirement in wanted}
+    imported = set(re.findall(r"^(?:import|from) (\w+)", "\n".join(SNIPPETS), flags=re.MULTILINE))
+    assert imported == {"duckdb", "polars", "deltalake"}
+    assert imported | {"pandas", "pyarrow"} <= installed
 
 
 @pytest.mark.spark
