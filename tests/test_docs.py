@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from pyspark.sql import SparkSession
 
 from jobs import cli
@@ -145,6 +146,20 @@ def test_the_demo_installs_what_the_snippets_import() -> None:
     imported = set(re.findall(r"^(?:import|from) (\w+)", "\n".join(SNIPPETS), flags=re.MULTILINE))
     assert imported == {"duckdb", "polars", "deltalake"}
     assert imported | {"pandas", "pyarrow"} <= installed
+
+
+def test_the_wheel_says_that_its_packages_are_typed() -> None:
+    data = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-data"]
+    for package in ("jobs", "udfs", "schemas", "conf"):
+        assert (Path(package) / "py.typed").exists()
+        assert "py.typed" in data[package]
+
+
+def test_commits_are_checked_by_the_projects_own_programs() -> None:
+    [repo] = yaml.safe_load(Path(".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    programs = {hook["entry"].split()[0] for hook in repo["hooks"]}
+    assert repo["repo"] == "local"
+    assert programs == {".venv/bin/ruff", ".venv/bin/mypy"}
 
 
 @pytest.mark.spark
