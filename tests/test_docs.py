@@ -134,6 +134,14 @@ def test_the_failure_codes_are_the_codes() -> None:
     assert [code for code, _, _ in table(Path("docs/operations.md"), "## Failure codes")[: len(CODES)]] == list(CODES)
 
 
+def test_the_messages_of_troubleshooting_are_those_of_the_code() -> None:
+    code = "".join(path.read_text(encoding="utf-8") for folder in ("jobs", "udfs") for path in Path(folder).rglob("*.py"))
+    cells = [row[0] for row in table(Path("docs/troubleshooting.md"), "# Troubleshooting: from what you see to what to do")]
+    messages = [text for cell in cells for text in re.findall(r"`([^`]* [^`]*)`", cell)]
+    assert len(messages) >= 6
+    assert [text for text in messages if text not in code + Path("Makefile").read_text(encoding="utf-8")] == []
+
+
 def test_there_are_twenty_questions() -> None:
     assert re.findall(r"^### (\d+)\. .*\?$", read(SQL), flags=re.MULTILINE) == [str(n) for n in range(1, 21)]
     assert len(docs.ANSWERED.findall(read(SQL))) == 20
