@@ -47,7 +47,7 @@ def anchors(page: Path) -> set[str]:
 
 def table(page: Path, heading: str) -> list[list[str]]:
     """The cells of the first table below a heading, without its head."""
-    below = read(page).partition(f"\n{heading}\n")[2]
+    below = f"\n{read(page)}".partition(f"\n{heading}\n")[2]
     lines = re.search(r"(?:^\|.*\n)+", below, flags=re.MULTILINE)
     assert lines is not None, f"{page}: no table below {heading}"
     return [[cell.strip() for cell in line.strip("|\n").split("|")] for line in lines[0].splitlines()[2:]]
