@@ -201,7 +201,7 @@ def _view(view: View) -> str:
 
 
 def _comment(column: pa.Field) -> str:
-    return (column.metadata or {}).get(b"comment", b"").decode()
+    return str((column.metadata or {}).get(b"comment", b""), "utf-8")
 
 
 def _type(type_: pa.DataType) -> str:
