@@ -14,7 +14,7 @@ GIVEN = {
     "bundle.name": "reelmill",
     "workspace.file_path": "/Workspace/Users/me@example.com/.bundle/reelmill/files",
 }
-# Variables as the command line gives them: those without a default, and the addresses of notifications.
+# Variables as the command line gives them: those without a default, and whom to tell.
 ASKED = {
     "manifest": "s3://bucket/videos",
     "output": "s3://bucket/reelmill",

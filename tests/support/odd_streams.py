@@ -72,7 +72,7 @@ def write_flat(path: Path, size: tuple[int, int], codec: str, pix_fmt: str, num_
 
 
 def write_scenes(path: Path, times_s: Sequence[float], cuts: Sequence[int], size: tuple[int, int] = (160, 120)) -> Path:
-    """Drifting colors, shown at these times, which change at each frame of `cuts`."""
+    """Drifting colours, shown at these times, that are others from each frame of `cuts` on."""
     base = Fraction(1, 90_000)
     with av.open(str(path), "w") as out:
         video = out.add_stream("libx264", rate=30, options={"preset": "ultrafast"})

@@ -30,7 +30,7 @@ def write(
     aspect: Fraction | None = None,
     matrix: tuple[float, bool, bool] | None = None,
 ) -> Path:
-    """Encode frames in their own format and color; `matrix`: degrees counter-clockwise, then mirrored across or down."""
+    """Encode frames in their own format and colour; `matrix`: degrees counter-clockwise, then mirrored across or down."""
     with av.open(str(path), "w") as out:
         stream: VideoStream | None = None
         for k, frame in enumerate(frames):
@@ -102,13 +102,13 @@ def comb(picture: Rgb) -> float:
 
 
 def bars(size: tuple[int, int] = (448, 256)) -> Rgb:
-    """Seven upright bars of color, 75 %."""
+    """Seven upright bars of colour, 75 %."""
     column = np.arange(size[0]) * len(BARS) // size[0]
     return np.ascontiguousarray(np.broadcast_to(np.array(BARS, np.uint8)[column], (size[1], size[0], 3)))
 
 
 def colors(picture: Rgb) -> Rgb:
-    """The middle color of each of the bars, n x 3."""
+    """The middle colour of each of the bars, n x 3."""
     height, width = picture.shape[:2]
     middles = [round((k + 0.5) * width / len(BARS)) for k in range(len(BARS))]
     return np.array([picture[height // 8 : height // 3, x - 4 : x + 5].mean(axis=(0, 1)) for x in middles])

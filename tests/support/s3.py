@@ -1,4 +1,4 @@
-"""A real S3 server on loopback, and a proxy in front of it that counts requests and breaks those that a test names."""
+"""Maven coordinates -> a real S3 server on loopback, and a proxy in front of it that counts, and breaks what it is told to."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def prepare(row: Row, call: Call, seconds: float = 0.0) -> Iterator[int]:
 
 
 def load(device: str, seconds: float = 0.0, log: str = "", room: int = 10**9) -> Callable[[list[int]], list[Answer]]:
-    """A model that takes its time and has room for so many items at once; `log` records when it starts and ends."""
+    """A model that takes its time and has room for so many items at once; `log` is told when it comes and when it goes."""
     living = _Living(log)
 
     def answers(items: list[int]) -> list[Answer]:
@@ -54,7 +54,7 @@ def load(device: str, seconds: float = 0.0, log: str = "", room: int = 10**9) ->
 
 
 class _Living:
-    """Records in a log when it is made and when it is garbage-collected."""
+    """Tells a log of its birth and, once nobody holds it any more, of its death."""
 
     def __init__(self, log: str) -> None:
         self.log = log
@@ -70,7 +70,7 @@ class _Living:
 
 
 def finish(row: Row, answers: list[Answer], gpu: str = "") -> list[Row]:
-    """One row per input row: the sum of its items, the batches that they were in, where and when."""
+    """One row a row: the sum of its items, the batches that they were in, where and when."""
     if row["key"].startswith("nan"):
         raise MediaError("BAD_OUTPUT", "as asked")
     if row["key"].startswith("late bug"):

@@ -1,4 +1,4 @@
-"""Web servers on loopback whose pages misbehave in known ways, and that count requests and the bytes that they send."""
+"""Pages that misbehave as they are told -> web servers on loopback that count what is asked of them and what they send."""
 
 from __future__ import annotations
 
