@@ -163,8 +163,8 @@ def test_shell_scripts_are_well_formed(script: Path) -> None:
     assert linted.stdout == ""
 
 
-def test_readmes_line_prints_a_request() -> None:
-    readme = Path("README.md").read_text(encoding="utf-8")
-    line = next(line for line in readme.splitlines() if line.startswith("python conf/emr/submit.py"))
+def test_the_line_of_the_docs_prints_a_request() -> None:
+    page = Path("docs/clusters.md").read_text(encoding="utf-8")
+    line = next(line for line in page.splitlines() if line.startswith("python conf/emr/submit.py"))
     run = subprocess.run([sys.executable, *line.split()[1:]], capture_output=True, text=True, check=True)
     assert json.loads(run.stdout)["method"] == "run_job_flow"

@@ -1,4 +1,4 @@
-"""The tables are read by DuckDB and Polars, by the very lines that README.md shows."""
+"""The tables are read by DuckDB and Polars, by the very lines that docs/sql.md shows."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 
 from tests.support.outputs import table
 
-SECTION = Path("README.md").read_text(encoding="utf-8").partition("### SQL without Spark")[2].partition("\n#")[0]
-DUCKDB, POLARS = re.findall(r"```python\n(.*?)```", SECTION, flags=re.DOTALL)
+SECTION = Path("docs/sql.md").read_text(encoding="utf-8").partition("## SQL without Spark")[2].partition("\n#")[0]
+DUCKDB, POLARS, PANDAS = re.findall(r"```python\n(.*?)```", SECTION, flags=re.DOTALL)
 
 
 def run(code: str, output: Path, folder: Path) -> dict[str, Any]:
-    """What lines of the README leave in their variables, run where `out` is the output."""
+    """What lines of the page leave in their variables, run where `out` is the output."""
     (folder / "out").symlink_to(output)
     left: dict[str, Any] = {}
     with contextlib.chdir(folder):
@@ -38,3 +38,8 @@ def test_duckdb_gives_the_kept_clips(curated: Path, tmp_path: Path) -> None:
 def test_polars_sums_the_hours_that_are_kept(curated: Path, tmp_path: Path) -> None:
     [found] = run(POLARS, curated, tmp_path)["hours"].to_dicts()
     assert found == {"width": 320, "height": 240, "clips": 3, "hours": pytest.approx(6 / 3600)}
+
+
+@pytest.mark.spark
+def test_pandas_sums_the_seconds_that_are_kept(curated: Path, tmp_path: Path) -> None:
+    assert run(PANDAS, curated, tmp_path)["seconds"].to_dict() == {True: pytest.approx(6)}

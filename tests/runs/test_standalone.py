@@ -1,4 +1,4 @@
-"""README's spark-submit lines on a standalone cluster of two workers: the rows of a local run, even if a worker is killed."""
+"""spark-submit as docs/clusters.md shows it, on a standalone cluster: the rows of a local run, even if a worker is killed."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from tests.support.submits import BARE, ROOT, environment, installed, source, wh
 from udfs.storage.media_store import UNFINISHED
 
 pytestmark = pytest.mark.cluster
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-CHECKOUT, ZIP, WHEEL = re.findall(r"^spark-submit --properties-file conf/spark/standalone\.conf .*$", README, flags=re.MULTILINE)
-ZIPPED = re.findall(r"^python -m zipfile -c .*$", README, flags=re.MULTILINE)[0]
+PAGE = (ROOT / "docs" / "clusters.md").read_text(encoding="utf-8")
+CHECKOUT, ZIP, WHEEL = re.findall(r"^spark-submit --properties-file conf/spark/standalone\.conf .*$", PAGE, flags=re.MULTILINE)
+ZIPPED = re.findall(r"^python -m zipfile -c .*$", PAGE, flags=re.MULTILINE)[0]
 OPTIONS = ["--set=split.clip_len_s=2", "--set=split.min_clip_length_s=1"]
 # For two cores and a handful of rows: what a session on one machine has, and executors of the workers' size.
 SMALL = LOCAL | {
@@ -60,7 +60,7 @@ def local(spark: SparkSession, folder: Path) -> Path:
 
 
 def submitted(line: str, cluster: Standalone, folder: Path, output: str, cwd: Path, *paths: str) -> subprocess.Popen[str]:
-    """A line of the README at work on the cluster and the test's own videos."""
+    """A line of the page at work on the cluster and the test's own videos."""
     small = shlex.join(part for key, value in SMALL.items() for part in ("--conf", f"{key}={value}"))
     line = line.replace("spark-submit", f"spark-submit {small}", 1).replace("spark://HOST:7077", cluster.url)
     files = shlex.join(["--manifest", str(folder / "videos"), "--output", str(folder / output), *OPTIONS])

@@ -51,7 +51,7 @@ CODE = {
                 self.post_init()
 
             def get_video_embeddings(self, videos):
-                """B x C x T x H x W, normalised -> visual_proj, B x embed_dim, of length 1."""
+                """B x C x T x H x W, normalized -> visual_proj, B x embed_dim, of length 1."""
                 batch, _, frames = videos.shape[:3]
                 small = F.avg_pool3d(videos, (1, videos.shape[3] // 7, videos.shape[4] // 7)).transpose(1, 2)
                 each = self.video(small.reshape(batch, frames, -1))

@@ -1,0 +1,202 @@
+"""Every page of the documentation: its links resolve, its commands parse, its settings load, its queries and snippets run."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from pyspark.sql import SparkSession
+
+from jobs import cli
+from jobs.config.settings import SECTIONS, Settings, load, names
+from jobs.lake import answers, views
+from jobs.lake.run import Run
+from schemas import TABLES
+from tests.support import docs
+from tests.support.contact_sheet import CELL_WIDTH, COLUMNS, cells, draw
+from tests.support.outputs import table as rows_of
+from tests.support.pages import DOCS, PAGES, README, anchors, blocks, commands, links, prose, read, table
+from udfs.core.errors import CODES
+
+SQL = Path("docs/sql.md")
+COMMANDS = [(str(page), command) for page in PAGES for command in commands(page)]
+SETTINGS_BLOCKS = [(str(page), block) for page in PAGES for block in blocks(page, "toml")]
+QUERIES = [query for page in (README, SQL) for query in blocks(page, "sql")]
+SNIPPETS = [snippet for page in PAGES for snippet in blocks(page, "python")]
+TARGETS = set(re.findall(r"^([a-z0-9-]+):", Path("Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+# Sections of settings that are not tables, so that `section.key` in a page can only mean a setting.
+UNAMBIGUOUS = set(SECTIONS) - set(TABLES)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link in links(page):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path) if path else page
+        assert target.exists(), f"{page}: {link}"
+        assert not anchor or anchor in anchors(target), f"{page}: {link}"
+
+
+def test_a_broken_link_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# A page, or two\n[here](#a-page-or-two) [there](none.md#x) [web](https://a.org)\n", encoding="utf-8")
+    assert links(page) == ["#a-page-or-two", "none.md#x"]
+    assert anchors(page) == {"a-page-or-two"}
+
+
+def test_commands_are_read_from_shell_blocks_only(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("reelmill no\n```sh\n.venv/bin/reelmill sql \\\n  -o out 'select 1'  # one\nls\n```\n", encoding="utf-8")
+    assert commands(page) == [["sql", "-o", "out", "select 1"]]
+
+
+def test_a_table_is_read_below_its_heading(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("## A\n| x |\n|---|\n| 1 |\n\n## B\n\n| y | z |\n|---|---|\n| 2 | 3 |\n", encoding="utf-8")
+    assert table(page, "## B") == [["2", "3"]]
+
+
+@pytest.mark.parametrize("page", DOCS, ids=str)
+def test_a_page_opens_with_its_readers(page: Path) -> None:
+    title, reader = read(page).split("\n\n")[:2]
+    assert title.startswith("# ")
+    assert reader.startswith("For who")
+
+
+@pytest.mark.parametrize("page", DOCS, ids=str)
+def test_every_page_is_linked_from_readme_and_listed_for_models(page: Path) -> None:
+    assert f"({page})" in read(README)
+    assert f"({page})" in Path("llms.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("page", "command"), COMMANDS, ids=str)
+def test_every_command_parses(page: str, command: list[str]) -> None:
+    assert cli.parse(command).job in cli.JOBS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_every_job_and_make_target_that_prose_names_exists(page: Path) -> None:
+    assert set(re.findall(r"`reelmill ([a-z]+)", prose(page))) <= {*cli.JOBS, "help"}
+    named = re.findall(r"`make ([a-z0-9-]+)", prose(page))
+    shell = re.findall(r"^make ([a-z0-9-]+)", "\n".join(blocks(page, "sh")), flags=re.MULTILINE)
+    assert {*named, *shell} <= TARGETS
+
+
+@pytest.mark.parametrize(("page", "block"), SETTINGS_BLOCKS, ids=str)
+def test_every_settings_block_loads(page: str, block: str, tmp_path: Path) -> None:
+    (tmp_path / "shown.toml").write_text(block, encoding="utf-8")
+    assert load([str(tmp_path / "shown.toml")], []) != Settings()
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=str)
+def test_every_setting_that_prose_names_exists(page: Path) -> None:
+    known = {*names(), *(name.rpartition(".")[0] for name in names())}
+    text = re.sub(r"^\|[^|]*\|", "", prose(page), flags=re.MULTILINE)  # first cells name what other programs have
+    named = re.findall(r"`([a-z]+\.[a-z_0-9.]+)`", text) + re.findall(r"--set ([a-z]+\.[a-z_0-9.]+)=", read(page))
+    assert {name for name in named if name.partition(".")[0] in UNAMBIGUOUS} <= known
+
+
+def test_the_generated_pages_are_as_generated() -> None:
+    assert read(Path("docs/settings.md")) == docs.settings_page(), docs.REWRITE
+    assert read(Path("docs/tables.md")) == docs.tables_page(), docs.REWRITE
+
+
+def test_the_settings_page_names_every_setting() -> None:
+    sections = re.split(r"^## \[(.*)\]$", docs.settings_page(), flags=re.MULTILINE)[1:]
+    shown = {
+        f"{section}.{key}"
+        for section, text in zip(sections[::2], sections[1::2], strict=True)
+        for key in re.findall(r"^\| `(\w+)` \|", text, flags=re.MULTILINE)
+    }
+    assert shown == set(names())
+
+
+def test_bounds_and_choices_are_in_words() -> None:
+    page = docs.settings_page()
+    assert '| `method` | `"fixed_stride"` | `fixed_stride`, `content`, `transnetv2` |' in page
+    assert "| `max_corrupt_share` | `0.05` | a number, at least 0, at most 1 |" in page
+    assert "| `clip_stride_s` |  | a number, at least 0.1, at most 86400 |" in page
+
+
+def test_the_tables_page_has_every_table_column_and_view() -> None:
+    page = docs.tables_page()
+    for declared in TABLES.values():
+        below = page.partition(f"\n### {declared.name}\n")[2].partition("\n### ")[0]
+        assert set(re.findall(r"^\| `(\w+)` \|", below, flags=re.MULTILINE)) == set(declared.schema.names)
+    assert all(f"\n### {view.name}\n\n{view.about}\n" in page for view in views.VIEWS)
+
+
+def test_the_failure_codes_are_the_codes() -> None:
+    assert [code for code, _, _ in table(Path("docs/operations.md"), "## Failure codes")[: len(CODES)]] == list(CODES)
+
+
+def test_the_messages_of_troubleshooting_are_those_of_the_code() -> None:
+    code = "".join(path.read_text(encoding="utf-8") for folder in ("jobs", "udfs") for path in Path(folder).rglob("*.py"))
+    cells = [row[0] for row in table(Path("docs/troubleshooting.md"), "# Troubleshooting: from what you see to what to do")]
+    messages = [text for cell in cells for text in re.findall(r"`([^`]* [^`]*)`", cell)]
+    assert len(messages) >= 6
+    assert [text for text in messages if text not in code + Path("Makefile").read_text(encoding="utf-8")] == []
+
+
+def test_there_are_twenty_questions() -> None:
+    assert re.findall(r"^### (\d+)\. .*\?$", read(SQL), flags=re.MULTILINE) == [str(n) for n in range(1, 21)]
+    answers_there = [match["answer"] for page in (README, SQL) for match in docs.ANSWERED.finditer(read(page))]
+    assert len(answers_there) == 22
+    assert all(len(answer.splitlines()) >= 2 for answer in answers_there)
+
+
+def test_the_demo_installs_what_the_snippets_import() -> None:
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["demo"]]
+    installed = {re.split(r"[^\w-]", requirement)[0] for requirement in wanted}
+    imported = set(re.findall(r"^(?:import|from) (\w+)", "\n".join(SNIPPETS), flags=re.MULTILINE))
+    assert imported == {"duckdb", "polars", "deltalake"}
+    assert imported | {"pandas", "pyarrow"} <= installed
+
+
+def test_the_wheel_says_that_its_packages_are_typed() -> None:
+    data = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-data"]
+    for package in ("jobs", "udfs", "schemas", "conf"):
+        assert (Path(package) / "py.typed").exists()
+        assert "py.typed" in data[package]
+
+
+def test_commits_are_checked_by_the_projects_own_programs() -> None:
+    [repo] = yaml.safe_load(Path(".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    programs = {hook["entry"].split()[0] for hook in repo["hooks"]}
+    assert repo["repo"] == "local"
+    assert programs == {".venv/bin/ruff", ".venv/bin/mypy"}
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("query", QUERIES)
+def test_every_query_runs(query: str, spark: SparkSession, curated: Path) -> None:
+    answers.register_views(Run(spark, str(curated), Settings()))
+    assert answers.text(spark.sql(query.rstrip().rstrip(";")))
+
+
+@pytest.mark.spark
+def test_answers_replace_those_that_were_there(spark: SparkSession) -> None:
+    page = "# Page\n\n```sql\nSELECT 1 AS one\n```\n\n```text\nold\n```\n"
+    assert docs.answered(page, spark) == page.replace("old", " one\n   1").replace(" one", "one").replace("   1", "  1")
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("snippet", SNIPPETS)
+def test_every_python_snippet_runs(snippet: str, curated: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").symlink_to(curated)
+    with contextlib.chdir(tmp_path):
+        exec(snippet, {"__name__": "snippet"})
+
+
+@pytest.mark.spark
+def test_a_contact_sheet_has_every_clip_with_a_preview(curated: Path) -> None:
+    found = cells(curated)
+    assert len(found) == len([row for row in rows_of(curated, "signals") if row["previews"]]) == 3
+    assert [cell.label for cell in found] == ["long.mp4  0.0-2.0 s", "long.mp4  2.0-4.0 s", "other.mkv  0.0-2.0 s"]
+    assert draw(found).width == COLUMNS * (CELL_WIDTH + 4) + 4
+    assert draw([found[0]]).tobytes() != draw([found[0]._replace(kept=False)]).tobytes()
