@@ -114,9 +114,9 @@ def _recoded(path: AnyPath, spans: list[Row], row: Row, params: Params, env: Env
     gpu = nvdec.index(env.task) if params.on_gpu else 0
     encoder = mp4_writer.usable(params, gpu)
     bit_rate_k = row.get("bit_rate_k") if params.use_input_bit_rate else None
-    timing = timeline.timing_of(row)
+    timing = timeline.timing_of_row(row)
     with container.open_video(path, env.limits, accel, timing) as video, media_store.aside(env.media_root) as folder:
-        video.decoded = [] if row.get("timing") == "header" else None
+        video.shown_packets = [] if row.get("timing") == "header" else None
         takes = [transcode.Take(span, f"{folder}/{n}.mp4", encoder, bit_rate_k, gpu) for n, span in enumerate(spans)]
         return [_finished(take, path, video, row, params, env) for take in transcode.taken(takes, video)]
 
@@ -162,7 +162,7 @@ def _copied_clips(path: AnyPath, spans: list[Row], row: Row, params: Params, env
 @contextmanager
 def _open_inputs(path: AnyPath, row: Row, params: Params, env: Env) -> Iterator[tuple[Video, Video | None]]:
     """The video, opened for its picture and, if its sound is kept, once more for that."""
-    timing = timeline.timing_of(row)
+    timing = timeline.timing_of_row(row)
     with ExitStack() as opened:
         video = opened.enter_context(container.open_video(path, env.limits, timing=timing))
         has_sound = params.audio == "keep" and len(video.container.streams.audio) > 0
@@ -221,10 +221,10 @@ def _expected(span: Row, video: Video) -> int:
     Raises:
         MediaError: PARTIAL if the packets end over MISSING_S before the span does.
     """
-    if span.get("num_frames") is not None or video.decoded is None:
+    if span.get("num_frames") is not None or video.shown_packets is None:
         return int(span.get("num_frames") or 0)
     base = float(video.stream.time_base or 1)
-    packets = set(video.decoded)  # a seek may give some twice
+    packets = set(video.shown_packets)  # a seek may give some twice
     shown = [(pts * base - video.start_s + BOUNDARY_TOLERANCE_S, duration * base) for pts, duration in packets]
     end_s = max((at_s + max(duration_s, 1 / float(video.framerate)) for at_s, duration_s in shown), default=0.0)
     if span["start_s"] < end_s < span["end_s"] - MISSING_S:

@@ -30,7 +30,7 @@ def frames(video: Video, start_s: float = 0.0, end_s: float = math.inf) -> Itera
     step = float(1 / video.framerate)
     last = -math.inf
     for frame in _decoded_from(video, start_s - step):
-        last = at = _risen(video.shown_s(frame), last, step)
+        last = at = _risen(video.frame_time_s(frame), last, step)
         if at >= end_s - BOUNDARY_TOLERANCE_S:
             return
         if at >= start_s - BOUNDARY_TOLERANCE_S:
@@ -57,14 +57,14 @@ def _risen(shown_s: float | None, last_s: float, step_s: float) -> float:
 
 def _decoded_from(video: Video, at_s: float) -> Iterator[VideoFrame]:
     """The frames from a key frame at or before a time, or from the first where no seek leads there."""
-    if video.zero_s is not None:
+    if video.first_frame_s is not None:
         rewind(video)
     decoded = _decoded(video)
     first = next(decoded, None)
     if first is None:
         return
-    if video.zero_s is None:  # the header's start is not asked: it may be of another stream
-        video.zero_s = video.shown_s(first) or 0.0
+    if video.first_frame_s is None:  # the header's start is not asked: it may be of another stream
+        video.first_frame_s = video.frame_time_s(first) or 0.0
     if at_s > 0 and video.timing.breaks:
         decoded = _decoded(video, packets_from(video, at_s))
     elif at_s > 0:
@@ -82,7 +82,7 @@ def _sought(video: Video, at_s: float, from_first: Iterator[VideoFrame]) -> Iter
             continue
         moved, video.tally.errors, decoded = True, errors, _decoded(video)
         first = next(decoded, None)
-        shown_s = None if first is None else video.shown_s(first)
+        shown_s = None if first is None else video.frame_time_s(first)
         if first is not None and shown_s is not None and shown_s <= at_s + BOUNDARY_TOLERANCE_S:
             return chain([first], decoded)
     if not moved:  # a seek that fails may have changed the position all the same
@@ -98,11 +98,11 @@ def _decoded(video: Video, found: Iterator[Packet[VideoStream]] | None = None) -
     for packet in packets(video) if found is None else found:
         if packet.has_sidedata("encryption_info"):
             raise MediaError("UNSUPPORTED", "encrypted")
-        video.num_hidden += packet.is_discard
+        video.num_hidden_packets += packet.is_discard
         if packet.pts is not None and packet.size and not packet.is_discard:
-            video.num_shown += 1
-            if video.decoded is not None:
-                video.decoded.append((packet.pts, packet.duration or 0))
+            video.num_shown_packets += 1
+            if video.shown_packets is not None:
+                video.shown_packets.append((packet.pts, packet.duration or 0))
         try:
             yield from packet.decode()
         except av.error.EOFError:

@@ -60,7 +60,7 @@ class Writer:
         self.path, self.params, self.bit_rate_k, self.gpu = path, params, bit_rate_k, gpu
         self.deinterlacer = Deinterlacer[tuple[float, Fraction | None]](on=params.deinterlace == "auto")
         self.upright, self.loses_depth = self._upright(first, aspect)
-        rate = timeline.rate(float(framerate))
+        rate = timeline.exact_rate(float(framerate))
         self.step = -(-MIN_TICKS_HZ // rate.numerator) * rate.denominator  # ticks from frame to frame
         self.time_base = 1 / (rate * self.step)
         self.out = create(self._aside)

@@ -23,7 +23,7 @@ from udfs.storage.remote_file import AnyPath
 from udfs.video import container, mp4_writer
 from udfs.video.picture import SQUARE, sample_aspect
 
-REORDERED = 32  # packets at the end, among which the one shown last is found
+REORDER_PACKETS = 32  # packets at the end, among which the one shown last is found
 WAYS: tuple[Way, ...] = ("copy", "encode")  # attempts to take the sound, in order
 
 # What to take the picture from, opened anew at each call: a stream as template, and its packets from time 0 on.
@@ -126,7 +126,7 @@ def _extend_last(packets: Iterator[Packet[VideoStream]], end: int) -> Iterator[P
     recent: deque[Packet[VideoStream]] = deque()
     for packet in packets:
         recent.append(packet)
-        if len(recent) > REORDERED:
+        if len(recent) > REORDER_PACKETS:
             yield recent.popleft()
     if recent:
         last = max(recent, key=lambda packet: packet.pts or 0)
