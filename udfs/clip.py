@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from schemas.clips import TABLE
-from udfs.audio.audio_writer import Stretch
+from udfs.audio.audio_writer import SoundSpan
 from udfs.core.errors import Code, MediaError
 from udfs.core.limits import Tally
 from udfs.core.task_resources import EFFORT, Resources
@@ -212,7 +212,7 @@ def _placed(span: Row, row: Row, picture: mux.Picture, sound: mux.Sound | None, 
 def _sound(path: AnyPath, video: Video, start_s: float, end_s: float, row: Row, params: Params) -> mux.Sound | None:
     if params.audio == "drop" or row.get("audio_warning"):
         return None
-    return mux.Sound(path, Stretch(video.start_s + start_s, video.start_s + end_s, params.audio_language), video.timing)
+    return mux.Sound(path, SoundSpan(video.start_s + start_s, video.start_s + end_s, params.audio_language), video.timing)
 
 
 def _expected(span: Row, video: Video) -> int:

@@ -220,7 +220,7 @@ def test_the_track_in_the_language_is_taken_else_the_default_one_else_the_first(
 ) -> None:
     path = beeps.write(tmp_path / "a.mkv", (Sound(), Sound(), Sound()), 1, default=default, languages=("ger", "eng", "de"))
     with av.open(str(path)) as container:
-        taken = soundtrack.choose(container.streams.audio, language)
+        taken = soundtrack.choose_track(container.streams.audio, language)
         assert taken is not None
         assert taken.index == container.streams.audio[kept].index
 

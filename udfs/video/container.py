@@ -87,7 +87,7 @@ def probe(path: AnyPath, limits: Limits) -> dict[str, Any]:
         if first is None:
             raise MediaError("CORRUPT", "no frame could be decoded")
         stream, tracks = video.stream, video.container.streams.audio
-        audio = soundtrack.choose(tracks) or next(iter(tracks), None)
+        audio = soundtrack.choose_track(tracks) or next(iter(tracks), None)
         facts = {
             "width": stream.width,
             "height": stream.height,

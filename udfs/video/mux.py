@@ -1,4 +1,4 @@
-"""A picture stream, encoded or copied, and a stretch of sound -> a finished mp4."""
+"""A picture stream, encoded or copied, and a span of sound -> a finished mp4."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from udfs.audio import audio_writer, soundtrack
-from udfs.audio.audio_writer import Way
+from udfs.audio.audio_writer import AudioMode
 from udfs.core.heartbeat import beat
 from udfs.core.limits import Limits
 from udfs.demux.demuxer import Video
@@ -24,7 +24,7 @@ from udfs.video import container, mp4_writer
 from udfs.video.picture import SQUARE, sample_aspect
 
 REORDER_PACKETS = 32  # packets at the end, among which the one shown last is found
-WAYS: tuple[Way, ...] = ("copy", "encode")  # attempts to take the sound, in order
+AUDIO_MODES: tuple[AudioMode, ...] = ("copy", "encode")  # attempts to take the sound, in order
 
 # What to take the picture from, opened anew at each call: a stream as template, and its packets from time 0 on.
 Picture = Callable[[], AbstractContextManager[tuple[VideoStream, "Iterator[Packet[VideoStream]]"]]]
@@ -35,7 +35,7 @@ class Sound:
     """Where the sound comes from."""
 
     path: AnyPath
-    stretch: audio_writer.Stretch
+    span: audio_writer.SoundSpan
     timing: Timing
     source: Video | None = None  # the same file, open already; else it is opened for each attempt
 
@@ -45,7 +45,7 @@ class _Track:
     """One attempt to take the sound, and how much of it that gave."""
 
     sound: Sound
-    way: Way
+    mode: AudioMode
     coverage: audio_writer.Coverage = field(default_factory=audio_writer.Coverage)
 
 
@@ -59,11 +59,11 @@ def write(target: str, picture: Picture, sound: Sound | None, limits: Limits) ->
         _write(target, picture, limits)
         return None
     problem = ""
-    for way in WAYS:
-        track = _Track(sound, way)
+    for mode in AUDIO_MODES:
+        track = _Track(sound, mode)
         try:
             _write_with(track, target, picture, limits)
-        except (av.error.FFmpegError, audio_writer.UnfitError, ValueError) as e:
+        except (av.error.FFmpegError, audio_writer.CopyError, ValueError) as e:
             problem = " ".join(str(e).split())
             sound = replace(sound, source=None)  # reading may have failed anywhere in it
         else:
@@ -81,14 +81,14 @@ def _write_with(track: _Track, target: str, picture: Picture, limits: Limits) ->
 
 
 def _from_start(sound: Sound) -> Sound:
-    return replace(sound, stretch=replace(sound.stretch, by_seek=False), source=None)
+    return replace(sound, span=replace(sound.span, by_seek=False), source=None)
 
 
 def _loss(sound: Sound, problem: str, limits: Limits) -> str | None:
     """The warning of a clip that goes without its sound."""
     coverage = audio_writer.Coverage()
     with container.open_video(sound.path, limits, timing=sound.timing) as source:
-        audio_writer.measure(source, _from_start(sound).stretch, coverage)
+        audio_writer.measure_coverage(source, _from_start(sound).span, coverage)
     coverage.problem = problem
     return coverage.warning
 
@@ -146,7 +146,7 @@ def _write(target: str, picture: Picture, limits: Limits, track: _Track | None =
         if track is not None:
             sound = track.sound
             source = sound.source or opened.enter_context(container.open_video(sound.path, limits, timing=sound.timing))
-            tracks.append(audio_writer.packets(source, sound.stretch, out, track.way, track.coverage))
+            tracks.append(audio_writer.add_sound(source, sound.span, out, track.mode, track.coverage))
         for packet in heapq.merge(*tracks, key=_decode_time):
             beat()
             out.mux(packet)
