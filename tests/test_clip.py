@@ -51,7 +51,7 @@ def unit(path: Path, *spans: Frames, **changed: Any) -> Row:
 
 def one(row: Row, env: Env, **settings: Any) -> Row:
     """The only clip of a unit."""
-    (made,) = clip.cut(row, Params(**settings), env)
+    (made,) = clip.cut_unit(row, Params(**settings), env)
     return made
 
 
@@ -104,7 +104,7 @@ def test_a_row_has_the_columns_of_the_table(tmp_path: Path, env: Env) -> None:
 def test_overlapping_spans_are_cut_in_one_pass(tmp_path: Path, env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded = count_decoded(monkeypatch)
     spans = [(0, 30), (10, 40), (10, 20), (40, 60)]
-    made = clip.cut(unit(write_numbered(tmp_path / "a.mp4", 60), *spans), Params(), env)
+    made = clip.cut_unit(unit(write_numbered(tmp_path / "a.mp4", 60), *spans), Params(), env)
     assert {row["clip_id"]: numbers(row["uri"]) for row in made} == {f"{a}-{b}": list(range(a, b)) for a, b in spans}
     assert decoded() < 70  # a second pass would make it 120
 
@@ -140,7 +140,7 @@ def test_every_frame_rate_gives_the_asked_frames(tmp_path: Path, env: Env, fps: 
 )
 def test_every_container_gives_the_asked_frames(tmp_path: Path, env: Env, name: str, codec: str) -> None:
     row = unit(write_numbered(tmp_path / name, 60, codec=codec, gop=20), (7, 22), (41, 59))
-    made = clip.cut(row, Params(), env)
+    made = clip.cut_unit(row, Params(), env)
     assert [numbers(m["uri"]) for m in made] == [list(range(7, 22)), list(range(41, 59))]
 
 
@@ -159,7 +159,7 @@ def test_a_variable_frame_rate_keeps_its_times(tmp_path: Path, env: Env) -> None
 def test_a_span_between_two_frames_is_too_short(tmp_path: Path, env: Env) -> None:
     row = unit(write_numbered(tmp_path / "a.mkv", times_s=[0, 0.1, 0.2, 1.0, 1.1, 2.0]), (0, 1), is_vfr=True)
     row["spans"] = [{"clip_id": "c", "start_s": 0.5, "end_s": 0.9, "start_frame": 1, "end_frame": 2}]
-    assert codes(clip.cut(row, Params(), env)) == ["TOO_SHORT"]
+    assert codes(clip.cut_unit(row, Params(), env)) == ["TOO_SHORT"]
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
@@ -371,7 +371,7 @@ def test_where_there_is_no_sound_is_silence(tmp_path: Path, env: Env) -> None:
 
 def test_a_copy_between_key_frames_is_exact(tmp_path: Path, env: Env) -> None:
     row = unit(write_numbered(tmp_path / "a.mp4", 90, gop=30, audio="aac"), (0, 30), (30, 90))
-    made = clip.cut(row, Params(mode="copy"), env)
+    made = clip.cut_unit(row, Params(mode="copy"), env)
     assert [numbers(m["uri"]) for m in made] == [list(range(30)), list(range(30, 90))]
     assert [(m["exact"], m["encoder"], m["audio_codec"]) for m in made] == [(True, "copy", "aac")] * 2
     assert [m["duration_s"] for m in made] == [1.0, 2.0]
@@ -399,7 +399,7 @@ def test_a_copy_begins_at_the_key_frame_before(tmp_path: Path, env: Env) -> None
 )
 def test_a_copy_says_what_it_holds(tmp_path: Path, env: Env, name: str, codec: str, options: dict[str, str]) -> None:
     row = unit(write_numbered(tmp_path / name, 90, codec=codec, gop=30, options=options), (30, 60), (45, 70))
-    for made, (first, end) in zip(clip.cut(row, Params(mode="copy"), env), [(30, 60), (45, 70)], strict=True):
+    for made, (first, end) in zip(clip.cut_unit(row, Params(mode="copy"), env), [(30, 60), (45, 70)], strict=True):
         held = numbers(made["uri"])
         assert held == list(range(held[0], held[0] + made["num_frames"]))
         assert held[0] <= first
@@ -410,7 +410,7 @@ def test_a_copy_says_what_it_holds(tmp_path: Path, env: Env, name: str, codec: s
 def test_what_a_copy_cannot_cut_exactly_is_transcoded(tmp_path: Path, env: Env) -> None:
     spans = [(0, 30), (30, 60), (45, 70)]
     row = unit(write_numbered(tmp_path / "a.mp4", 90, gop=30), *spans)
-    made = {m["clip_id"]: m for m in clip.cut(row, Params(copy_if_exact=True), env)}
+    made = {m["clip_id"]: m for m in clip.cut_unit(row, Params(copy_if_exact=True), env)}
     assert [numbers(made[f"{a}-{b}"]["uri"]) for a, b in spans] == [list(range(a, b)) for a, b in spans]
     assert [made[f"{a}-{b}"]["encoder"] for a, b in spans] == ["copy", "copy", "libx264"]
     assert all(m["exact"] for m in made.values())
@@ -418,7 +418,7 @@ def test_what_a_copy_cannot_cut_exactly_is_transcoded(tmp_path: Path, env: Env) 
 
 def test_a_codec_that_mp4_cannot_hold_is_not_copied(tmp_path: Path, env: Env) -> None:
     row = unit(write_numbered(tmp_path / "a.mpg", 30, codec="mpeg2video"), (0, 30))
-    (failed,) = clip.cut(row, Params(mode="copy"), env)
+    (failed,) = clip.cut_unit(row, Params(mode="copy"), env)
     assert (failed["failed_key"], failed["failed_code"]) == ("0-30", "UNSUPPORTED")
     assert "mpeg2video" in failed["failed_message"]
     assert one(row, env, copy_if_exact=True)["encoder"] == "libx264"
@@ -426,7 +426,7 @@ def test_a_codec_that_mp4_cannot_hold_is_not_copied(tmp_path: Path, env: Env) ->
 
 def test_a_copy_without_a_key_frame_in_reach_is_refused(tmp_path: Path, env: Env) -> None:
     row = unit(write_numbered(tmp_path / "a.mp4", 90, gop=90), (80, 90))
-    (failed,) = clip.cut(row, Params(mode="copy", copy_reach_s=2), env)
+    (failed,) = clip.cut_unit(row, Params(mode="copy", copy_reach_s=2), env)
     assert failed["failed_code"] == "UNSUPPORTED"
     assert "no key frame in the 2 s before 2.667 s" in failed["failed_message"]
 
@@ -445,14 +445,14 @@ def test_of_a_truncated_video_the_whole_clips_are_kept(tmp_path: Path, env: Env)
     row = unit(path, (0, 30), (30, 60), (45, 105), (105, 120))
     with path.open("r+b") as f:
         f.truncate(path.stat().st_size * 6 // 10)
-    made = clip.cut(row | {"source_version": access.version(str(path))}, Params(), env)
+    made = clip.cut_unit(row | {"source_version": access.version(str(path))}, Params(), env)
     assert codes(made) == [None, None, "PARTIAL", "CORRUPT"]
     assert numbers(made[1]["uri"]) == list(range(30, 60))
 
 
 def test_damage_fails_only_the_clip_that_holds_it(tmp_path: Path, env: Env) -> None:
     path = overwrite(write_numbered(tmp_path / "a.mp4", 90, gop=30), "video", slice(35, 55), keep=8)
-    made = clip.cut(unit(path, (0, 30), (30, 60), (60, 90)), Params(), env)
+    made = clip.cut_unit(unit(path, (0, 30), (30, 60), (60, 90)), Params(), env)
     assert codes(made) == [None, "CORRUPT", None]
     assert numbers(made[2]["uri"]) == list(range(60, 90))
 
@@ -462,7 +462,7 @@ def test_a_failed_clip_leaves_no_file(tmp_path: Path, env: Env, mode: Literal["t
     path = write_numbered(tmp_path / "a.mkv", 60, gop=15)
     row = unit(path, (45, 60))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    made = clip.cut(row | {"source_version": access.version(str(path))}, Params(mode=mode), env)
+    made = clip.cut_unit(row | {"source_version": access.version(str(path))}, Params(mode=mode), env)
     assert codes(made) == ["CORRUPT"]
     assert [found for found in (tmp_path / "media").rglob("*") if found.is_file()] == []
 
@@ -502,7 +502,7 @@ def test_a_span_that_kills_the_decoder_fails_alone(env: Env) -> None:
         key="clip_id",
         columns=["clip_id"],
         limits=env.limits,
-        parts=clip.alone,
+        parts=clip.single_span_units,
     )
     assert made["clip_id"].tolist() == ["a", None, "c"]
     assert made["failed_key"].tolist() == [None, "b", None]

@@ -24,7 +24,7 @@ from udfs.runtime.context import Env, Row
 from udfs.storage import access
 from udfs.video import container
 
-CUT = clip.cut
+CUT = clip.cut_unit
 SPANS = ((0.0, 4.0), (4.52, 8.0))
 NEAR_S = 0.02
 TRUTH = {n: n + beeps.AT_S + beeps.BEEP_S / 2 for n in range(10)}
@@ -68,7 +68,7 @@ def cut(path: Path, tmp_path: Path, spans: tuple[tuple[float, float], ...] = SPA
         for n, (start_s, end_s) in enumerate(spans)
     ]
     row = facts | {"video_id": "v", "uri": str(path), "source_version": access.version(str(path)), "spans": cuts}
-    return clip.cut(row, Params(**settings), env)
+    return clip.cut_unit(row, Params(**settings), env)
 
 
 def problems(
@@ -279,7 +279,7 @@ def test_dropped_sound_is_no_loss(tmp_path: Path) -> None:
 
 def test_a_crash_in_sound_costs_the_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = beeps.write(tmp_path / "a.mkv", Sound(), 3)
-    monkeypatch.setattr(clip, "cut", crashing_with_sound)
+    monkeypatch.setattr(clip, "cut_unit", crashing_with_sound)
     env = Env(media_root=str(tmp_path / "media"), fingerprint="0123456789abcdef")
     spans = [
         {"clip_id": f"c{n}", "start_s": float(n), "end_s": n + 1.0, "start_frame": n * 25, "end_frame": n * 25 + 25}

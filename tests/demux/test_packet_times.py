@@ -74,7 +74,7 @@ def test_two_field_pictures_are_one_frame(tmp_path: Path, suffix: str, apart: bo
     env = Env(media_root=str(tmp_path / "media"), fingerprint="f" * 16)
     (video,) = ingest.facts({"uri": str(path)}, env)
     assert (video["num_frames"], video["framerate"], video["is_vfr"]) == (60, pytest.approx(25), False)
-    (row,) = clip.cut(video | {"spans": split.spans(video, split.Params(), env)}, clip.Params(deinterlace="off"), env)
+    (row,) = clip.cut_unit(video | {"spans": split.spans(video, split.Params(), env)}, clip.Params(deinterlace="off"), env)
     assert numbers(row["uri"]) == list(range(60))
 
 
@@ -116,5 +116,5 @@ def test_what_was_planned_by_a_header_is_judged_by_the_packets_met(good: Path, t
     damaged[middle:] = bytes(len(damaged) - middle)
     source_path.write_bytes(damaged)
     video["source_version"] = access.version(str(source_path))
-    made = clip.cut(video | {"spans": spans}, clip.Params(), env)
+    made = clip.cut_unit(video | {"spans": spans}, clip.Params(), env)
     assert [row.get("failed_code") for row in made] == [None, "PARTIAL"]

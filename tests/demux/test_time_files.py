@@ -55,7 +55,7 @@ def cut(path: Path, folder: Path) -> tuple[Row, list[Row], list[Row]]:
     env = Env(media_root=str(folder / "media"), fingerprint="f" * 16)
     (video,) = ingest.facts({"uri": str(path)}, env)
     spans = split.spans(video, split.Params(clip_len_s=2, min_clip_length_s=0.1), env)
-    made = clip.cut(video | {"spans": spans}, clip.Params(crf=10), env)
+    made = clip.cut_unit(video | {"spans": spans}, clip.Params(crf=10), env)
     by_id = {row.get("clip_id") or row["failed_key"]: row for row in made}
     return video, spans, [by_id[span["clip_id"]] for span in spans]
 
@@ -151,7 +151,7 @@ def test_what_an_edit_list_hides_is_in_no_clip(good: Path, tmp_path: Path, from_
     env = Env(media_root=str(tmp_path / "media"), fingerprint="f" * 16)
     (video,) = ingest.facts({"uri": str(path)}, env)
     spans = split.spans(video, split.Params(clip_len_s=2, min_clip_length_s=0.1), env)
-    for row in clip.cut(video | {"spans": spans}, clip.Params(mode="copy"), env):
+    for row in clip.cut_unit(video | {"spans": spans}, clip.Params(mode="copy"), env):
         assert row.get("failed_code") in (None, "UNSUPPORTED", "PARTIAL")
         if row.get("uri"):
             with av.open(row["uri"]) as container:

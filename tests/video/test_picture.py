@@ -22,8 +22,8 @@ from udfs.runtime.context import Row
 from udfs.storage import access
 from udfs.video import container
 from udfs.video.deinterlace import Deinterlacer
-from udfs.video.normalize import ASPECT_CHANGED, SIZE_CHANGED, Upright
-from udfs.video.picture import HLG, Orientation, field_order, orientation, true_size
+from udfs.video.normalize import ASPECT_CHANGED, SIZE_CHANGED, Normalizer
+from udfs.video.picture import HLG, Orientation, field_order, orientation, square_pixel_size
 from udfs.video.tonemap import WHITE_NITS, compress, hlg_nits, pq_nits, pq_signal
 
 ANAMORPHIC = Fraction(64, 45)  # of 640x512 shown as 16:9
@@ -42,7 +42,7 @@ def cut(path: Path, folder: Path, **settings: Any) -> Row:
     facts = container.probe(str(path), Limits())
     span = {"clip_id": path.name.replace(".", "_"), "start_s": 0.0, "end_s": facts["duration_s"], "start_frame": None}
     unit = facts | {"video_id": "v", "uri": str(path), "source_version": access.version(str(path))}
-    (row,) = clip.cut(unit | {"spans": [span | {"end_frame": None}]}, Params(**settings), clips.env(folder))
+    (row,) = clip.cut_unit(unit | {"spans": [span | {"end_frame": None}]}, Params(**settings), clips.env(folder))
     return row
 
 
@@ -84,28 +84,28 @@ def test_an_absurd_aspect_is_none(tmp_path: Path, stated: Fraction, mode: str) -
 
 
 def test_true_size_stretches_and_never_shrinks() -> None:
-    assert true_size((640, 512), ANAMORPHIC) == (910, 512)
-    assert true_size((1920, 1080), Fraction(1)) == (1920, 1080)
-    assert true_size((704, 480), Fraction(10, 11)) == (704, 528)
+    assert square_pixel_size((640, 512), ANAMORPHIC) == (910, 512)
+    assert square_pixel_size((1920, 1080), Fraction(1)) == (1920, 1080)
+    assert square_pixel_size((704, 480), Fraction(10, 11)) == (704, 528)
 
 
 def test_frames_of_another_size_are_fitted_between_bars_and_the_row_says_so() -> None:
-    upright = Upright(next(oddities.numbered(1, (320, 180))))
-    tall = rgb(upright(oddities.shown(np.full((320, 240, 3), 200, np.uint8))))
+    normalize = Normalizer(next(oddities.numbered(1, (320, 180))))
+    tall = rgb(normalize(oddities.shown(np.full((320, 240, 3), 200, np.uint8))))
     assert tall.shape == (180, 320, 3)
-    assert list(upright.warnings) == [SIZE_CHANGED]
+    assert list(normalize.warnings) == [SIZE_CHANGED]
     lit = np.flatnonzero(tall[90, :, 0] > 100)
     assert abs(np.ptp(lit) + 1 - 180 * 240 / 320) <= 2  # as wide as the shape asks, in the middle
     assert abs(lit.mean() - 159.5) <= 1
-    assert read_number(rgb(upright(next(oddities.numbered(1, (640, 360), first=9))))) == 9  # of the same shape: no bars
+    assert read_number(rgb(normalize(next(oddities.numbered(1, (640, 360), first=9))))) == 9  # of the same shape: no bars
 
 
 def test_pixels_that_change_their_shape_keep_the_picture_round() -> None:
     first, later = Fraction(16, 11), Fraction(12, 11)
-    upright = Upright(oddities.shown(oddities.circle((352, 288), first)), first)
-    frame = rgb(upright(oddities.shown(oddities.circle((352, 288), later)), later))
+    normalize = Normalizer(oddities.shown(oddities.circle((352, 288), first)), first)
+    frame = rgb(normalize(oddities.shown(oddities.circle((352, 288), later)), later))
     assert oddities.roundness(frame) * float(first) == pytest.approx(1, abs=0.03)
-    assert list(upright.warnings) == [ASPECT_CHANGED]
+    assert list(normalize.warnings) == [ASPECT_CHANGED]
 
 
 # Orientation
@@ -132,7 +132,7 @@ def _turns() -> list[Any]:
 
 def _as_shown(frame: VideoFrame) -> Rgb:
     seen = orientation(frame)
-    return np.rot90(np.fliplr(rgb(frame)) if seen.mirrored else rgb(frame), seen.turns)
+    return np.rot90(np.fliplr(rgb(frame)) if seen.is_mirrored else rgb(frame), seen.turns)
 
 
 def test_odd_angles_are_rounded_to_quarters(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_the_frames_tell_the_order_where_the_header_is_silent(tmp_path: Path, to
 
 def test_frames_that_turn_interlaced_midway_lose_none() -> None:
     given = [*oddities.numbered(5), *oddities.interlaced(5, first=5), *oddities.numbered(3, first=10)]
-    line = Deinterlacer[int](on=True)
+    line = Deinterlacer[int](enabled=True)
     out = [pair for k, frame in enumerate(given) for pair in line.push(k, frame)] + list(line.flush())
     assert [note for note, _ in out] == list(range(13))
     assert [read_number(rgb(frame)) for _, frame in out] == list(range(13))
@@ -181,13 +181,13 @@ def test_frames_that_turn_interlaced_midway_lose_none() -> None:
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_clip_of_one_or_two_interlaced_frames_keeps_them(count: int) -> None:
-    line = Deinterlacer[int](on=True)
+    line = Deinterlacer[int](enabled=True)
     out = [pair for k, frame in enumerate(oddities.interlaced(count)) for pair in line.push(k, frame)] + list(line.flush())
     assert [(note, read_number(rgb(frame))) for note, frame in out] == [(k, k) for k in range(count)]
 
 
 def test_progressive_frames_are_not_touched() -> None:
-    line = Deinterlacer[int](on=True)
+    line = Deinterlacer[int](enabled=True)
     given = list(oddities.numbered(3))
     assert [out for k, frame in enumerate(given) for _, out in line.push(k, frame)] == given
     assert line.graph is None
@@ -263,7 +263,7 @@ def test_wide_gamut_sdr_keeps_its_tags(tmp_path: Path) -> None:
 
 
 def signals(made: Row, folder: Path) -> Row:
-    (row,) = analyze.measure(made, analyze.Settings(), clips.env(folder))
+    (row,) = analyze.measure_clip(made, analyze.Settings(), clips.env(folder))
     return row
 
 

@@ -113,7 +113,7 @@ class _Painter:
     def picture(self, frame: VideoFrame) -> Pictures:
         self.size = self.size or self.fit(*rescale.upright_size(frame, self.scaler, sample_aspect(self.video.stream)))
         if self.last is None or self.last[0] is not frame:
-            self.last = frame, rescale.upright(frame, self.size, self.scaler)
+            self.last = frame, rescale.upright_pixels(frame, self.size, self.scaler)
         return self.last[1]
 
 

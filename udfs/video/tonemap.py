@@ -1,4 +1,4 @@
-"""Tone mapping of HDR frames (PQ, HLG) to SDR: BT.709, limited range, 8 bits."""
+"""Tone mapping of HDR frames (PQ, HLG) to SDR, which is BT.709, limited range, 8 bits."""
 
 from __future__ import annotations
 
@@ -39,14 +39,18 @@ STEPS = 33  # grid points of the table on each axis
 class ToneMap:
     """Maps frames of one size, format and transfer to frames of `size` (width, height) and an 8-bit `pixel_format`.
 
-    FFmpeg's filter `lut3d` looks every pixel up in a table made by the formulas below. FFmpeg's own
+    FFmpeg's filter `lut3d` looks up every pixel in a table that the formulas below give. FFmpeg's own
     `tonemap` needs zscale, which PyAV's FFmpeg lacks, and swscale clips at 203 cd/m2 without metadata.
     """
 
     def __init__(self, like: VideoFrame, size: tuple[int, int], pixel_format: str) -> None:
-        """Raises MediaError UNSUPPORTED for a color space that cannot be converted."""
+        """`like` is a frame whose size, format and color all frames share.
+
+        Raises:
+            MediaError: UNSUPPORTED for a color space that cannot be converted.
+        """
         try:
-            with tempfile.TemporaryDirectory() as folder:  # only until the filter has read it
+            with tempfile.TemporaryDirectory() as folder:  # only until the filter has read the table
                 self.graph = _graph(like, size, pixel_format, _write_table(f"{folder}/table.cube", like))
         except (av.error.FFmpegError, ValueError) as e:
             raise _unsupported(like, e) from e
@@ -70,7 +74,7 @@ class ToneMap:
 
 
 class Mapper:
-    """Maps HDR frames to SDR, with one ToneMap for as long as their size and color stay the same."""
+    """Maps HDR frames to SDR; makes a new ToneMap when their size or color changes."""
 
     def __init__(self, pixel_format: str) -> None:
         self.pixel_format = pixel_format
@@ -121,7 +125,7 @@ def _write_table(path: str, like: VideoFrame) -> str:
 
 
 def peak_nits(frame: VideoFrame) -> float:
-    """The peak luminance of the master in cd/m2 by its metadata: MaxCLL, else that of the mastering display."""
+    """The peak luminance of the master in cd/m2 by its metadata: MaxCLL, or that of the mastering display."""
     if frame.color_trc == HLG:
         return USUAL_PEAK_NITS
     stated = 0.0
