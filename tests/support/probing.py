@@ -6,6 +6,7 @@ from pathlib import Path
 
 import av
 
+from tests.support.footage import read_number
 from udfs import ingest
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits, Tally
@@ -70,3 +71,9 @@ class RemoteCopy:
     def fetch(self, uri: str, start: int, end: int, version: str) -> bytes:
         self.num_bytes += end - start
         return self.data[start:end]
+
+
+def timed_numbers(path: Path, start_s: float = 0.0, end_s: float = 1e9) -> list[tuple[float, int]]:
+    """The time in s and the number of each frame shown in [start_s, end_s)."""
+    with container.open_video(str(path), Limits()) as video:
+        return [(at, read_number(frame)) for at, frame in decode.frames(video, start_s, end_s)]

@@ -1,4 +1,4 @@
-"""media: a stretch of a video gives exactly its frames, from every container, and a probe tells what is so."""
+"""Containers: what a probe reads from a file, and the limits it checks."""
 
 from __future__ import annotations
 
@@ -7,58 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.footage import read_number, write_numbered
+from tests.support.footage import write_numbered
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
-from udfs.video import container, decode
+from udfs.video import container
 
 SMALL = (160, 120)
-OPEN_GOP = {"x264-params": "open-gop=1:bframes=3:scenecut=0"}
-
-
-def shown(path: Path, *stretches: tuple[float, float]) -> list[list[int]]:
-    """The numbers of the frames of each stretch, all from one open container."""
-    with container.open_video(str(path), Limits()) as video:
-        return [[read_number(frame) for _, frame in decode.frames(video, start, end)] for start, end in stretches]
-
-
-@pytest.mark.parametrize(
-    ("name", "codec", "options"),
-    [
-        ("v.mp4", "libx264", {}),
-        ("open.mp4", "libx264", OPEN_GOP),
-        ("v.mov", "mpeg4", {}),
-        ("v.mkv", "libx264", {}),
-        ("v.webm", "libvpx-vp9", {}),
-        ("hevc.mp4", "libx265", {}),
-        ("v.flv", "libx264", {}),
-        ("v.wmv", "wmv2", {}),
-        ("v.ts", "libx264", {}),
-        ("open.ts", "libx264", OPEN_GOP),
-        ("hevc.ts", "libx265", {}),
-        ("mpeg2.ts", "mpeg2video", {"bf": "2"}),
-        ("v.mpg", "mpeg2video", {}),
-        ("plain.avi", "libx264", {"bf": "0"}),
-        ("b.avi", "libx264", {}),
-        ("divx.avi", "mpeg4", {"bf": "2"}),
-    ],
-)
-def test_a_stretch_of_any_container_is_frame_exact(tmp_path: Path, name: str, codec: str, options: dict[str, str]) -> None:
-    path = write_numbered(tmp_path / name, 120, 30, SMALL, codec=codec, options=options, gop=30)
-    assert shown(path, (0, 99), (1.5, 2.5), (1, 1.1), (3.9, 99), (0, 0.2), (4, 99)) == [
-        list(range(120)),
-        list(range(45, 75)),
-        list(range(30, 33)),
-        list(range(117, 120)),
-        list(range(6)),
-        [],
-    ]
-
-
-def test_times_are_seconds_after_the_first_frame(tmp_path: Path) -> None:
-    path = write_numbered(tmp_path / "v.ts", 30, 30, SMALL)
-    with container.open_video(str(path), Limits()) as video:
-        assert [at for at, _ in decode.frames(video)] == pytest.approx([k / 30 for k in range(30)])
 
 
 @pytest.mark.parametrize("fps", [Fraction(30_000, 1001), Fraction(179, 6), Fraction(25, 2)])

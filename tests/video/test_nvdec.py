@@ -25,8 +25,8 @@ from jobs.cli import main
 from jobs.config.settings import Settings, SettingsError, load
 from jobs.lake.fingerprints import fingerprint
 from tests.support import clips
+from tests.support.clip_units import only_clip, unit
 from tests.support.footage import draw, numbers, write_numbered
-from tests.test_clip import one, unit
 from udfs import analyze, clip
 from udfs.core.errors import MediaError
 from udfs.core.gpu_device import Task, index
@@ -149,8 +149,8 @@ def test_without_nvenc_libx264_cuts_and_says_so_once(tmp_path: Path, env: Env, c
 @without_nvenc
 def test_what_takes_nvencs_place_encodes_as_it_always_does(tmp_path: Path, env: Env) -> None:
     row = unit(write_numbered(tmp_path / "a.mp4", 30, size=(160, 120)), (0, 30))
-    plain = one(row, env, crf=24)
-    assert one(row, env, encoder="h264_nvenc", preset="p2", crf=24)["sha256"] == plain["sha256"]
+    plain = only_clip(row, env, crf=24)
+    assert only_clip(row, env, encoder="h264_nvenc", preset="p2", crf=24)["sha256"] == plain["sha256"]
 
 
 @without_nvenc
@@ -406,7 +406,7 @@ def test_a_stage_on_a_gpu_has_more_memory(tmp_path: Path, env: Env) -> None:
 @pytest.mark.gpu
 @with_nvenc
 def test_nvenc_cuts_the_asked_frames(tmp_path: Path, env: Env) -> None:
-    made = one(unit(write_numbered(tmp_path / "a.mp4", 90), (15, 75)), env, encoder="h264_nvenc", fallback="")
+    made = only_clip(unit(write_numbered(tmp_path / "a.mp4", 90), (15, 75)), env, encoder="h264_nvenc", fallback="")
     assert (made["encoder"], made["video_codec"], made["exact"]) == ("h264_nvenc", "h264", True)
     assert (numbers(made["uri"]), made["num_frames"], made["duration_s"]) == (list(range(15, 75)), 60, pytest.approx(2.0))
 
@@ -438,7 +438,7 @@ def encoded(path: Path, pictures: list[NDArray[np.uint8]], crf: int) -> int:
 @with_nvenc
 def test_ten_bits_become_eight(tmp_path: Path, env: Env) -> None:
     path = write_numbered(tmp_path / "a.mp4", 30, codec="libx265", pix_fmt="yuv420p10le")
-    made = one(unit(path, (0, 30)), env, encoder="h264_nvenc", fallback="")
+    made = only_clip(unit(path, (0, 30)), env, encoder="h264_nvenc", fallback="")
     with av.open(made["uri"]) as container:
         assert container.streams.video[0].pix_fmt == "yuv420p"
 
@@ -447,7 +447,7 @@ def test_ten_bits_become_eight(tmp_path: Path, env: Env) -> None:
 @with_nvenc
 def test_what_is_too_wide_for_nvenc_is_encoded_by_libx264(tmp_path: Path, env: Env) -> None:
     path = write_numbered(tmp_path / "a.mp4", 10, size=(4400, 160))
-    made = one(unit(path, (0, 10)), env, encoder="h264_nvenc")
+    made = only_clip(unit(path, (0, 10)), env, encoder="h264_nvenc")
     assert (made["encoder"], made["num_frames"]) == ("libx264", 10)
 
 
@@ -501,7 +501,7 @@ def test_a_hidden_left_edge_is_left_to_software(tmp_path: Path, env: Env) -> Non
     with pytest.raises(MediaError, match="UNSUPPORTED"), container.open_video(str(path), Limits(), nvdec.accelerator(0)) as video:
         list(decode.frames(video))
     row = unit(path, (0, 30))
-    asked, plain = (one(row, env, hwaccel=hwaccel) for hwaccel in ("cuda", "none"))
+    asked, plain = (only_clip(row, env, hwaccel=hwaccel) for hwaccel in ("cuda", "none"))
     assert asked == plain
 
 
@@ -509,7 +509,7 @@ def test_a_hidden_left_edge_is_left_to_software(tmp_path: Path, env: Env) -> Non
 @with_nvdec
 def test_a_codec_that_nvdec_lacks_is_decoded_in_software(tmp_path: Path, env: Env) -> None:
     path = write_numbered(tmp_path / "a.mkv", 30, codec="ffv1", pix_fmt="yuv422p10le")
-    assert numbers(one(unit(path, (3, 30)), env, hwaccel="cuda")["uri"]) == list(range(3, 30))
+    assert numbers(only_clip(unit(path, (3, 30)), env, hwaccel="cuda")["uri"]) == list(range(3, 30))
 
 
 @pytest.mark.gpu

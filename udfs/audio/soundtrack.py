@@ -68,12 +68,13 @@ def set_usual_layout(stream: AudioStream) -> None:
 def packets_from(source: Video, stream: AudioStream, start_s: float) -> Packets:
     """The packets of a track from shortly before a time (s, on the container's clock) on.
 
-    `source` must be freshly opened: not every format can return to its first packet.
-
     Raises:
-        SeekError: no seek leads to a place before that time.
+        SeekError: no seek leads to a place before that time, or the packets begin at the first one
+            and `source` has been read before: not every format can return to its first packet.
         FFmpegError: reading fails.
     """
+    if source.is_read and (source.timing.breaks or start_s - PREROLL_S <= _first_s(source)):
+        raise SeekError("the file has been read before")
     if source.timing.breaks:
         return _without_breaks(source, stream, start_s - PREROLL_S)
     if start_s - PREROLL_S <= _first_s(source):
@@ -166,6 +167,7 @@ def _sound_and_video(source: Video, stream: AudioStream) -> Packets:
     while True:
         with suppress(IndexError):  # PyAV raises it at a stream that begins midway
             for packet in source.container.demux(source.stream, stream):
+                source.is_read = True
                 beat()
                 if packet.size:
                     yield packet  # type: ignore[misc]

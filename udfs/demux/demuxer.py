@@ -161,6 +161,8 @@ def demux(video: Video, *streams: VideoStream | AudioStream) -> Iterator[Packet[
 def packets_from(video: Video, at_s: float) -> Iterator[Packet[VideoStream]]:
     """The packets from a key frame at or before a time (s after the first shown frame) on.
 
+    Without an index (MPEG-TS, FLV) they may begin after that time.
+
     Raises:
         MediaError: CORRUPT if a video with clock breaks cannot be read again from its beginning.
     """
