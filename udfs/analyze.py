@@ -30,7 +30,8 @@ from udfs.video.nvdec import Hwaccel
 from udfs.video.picture import sample_aspect
 
 COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
-# An observer sees every frame in order and returns its columns at the end. All may add to column `warnings`.
+# An observer sees every frame in order and returns its columns at the end. All may add to column
+# `warnings`.
 Observer = motion.Observer | quality.Observer | phash.Observer | proxy.Observer | preview.Observer
 
 

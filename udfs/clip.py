@@ -148,7 +148,7 @@ def _clip_row(encoder: transcode.SpanEncoder, path: AnyPath, video: Video, row: 
 
 
 def _copied_rows(path: AnyPath, spans: list[Row], row: Row, params: Params, env: Env) -> list[Row]:
-    """The rows of the spans that are cut without decoding; spans that have to be transcoded are left out.
+    """The rows of the spans that are cut without decoding; the others have to be transcoded.
 
     All clips share two open containers, one for the picture and one for the sound: opening a video
     of hours takes longer than copying a clip of it.
@@ -227,7 +227,7 @@ def _sound_source(path: AnyPath, video: Video, start_s: float, end_s: float, row
 
 
 def _num_expected_frames(span: Row, video: Video) -> int:
-    """The number of frames that a span ought to have, by the video's timeline, else by the decoded packets.
+    """The number of frames that a span ought to have, by the timeline or the decoded packets.
 
     Raises:
         MediaError: PARTIAL if the decoded packets end more than MAX_MISSING_S before the span.

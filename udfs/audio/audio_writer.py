@@ -104,7 +104,10 @@ def measure_coverage(source: Video, span: SoundSpan, coverage: Coverage) -> None
 
 
 def _packets_within(source: Video, stream: AudioStream, span: SoundSpan, coverage: Coverage) -> Packets:
-    """The track's packets from shortly before the span to its end, or to where reading fails; sets `source_s`."""
+    """The track's packets from shortly before the span to its end, or to where reading fails.
+
+    Sets `source_s` of the coverage.
+    """
     coverage.source_s, coverage.kept_s, coverage.num_packets = _stated_s(stream, span), 0.0, 0
     from_s = span.start_s if span.by_seek else -math.inf
     end_s: float | None = None
@@ -193,7 +196,10 @@ def _checked_packets(demuxed: Packets, stream: AudioStream, span: SoundSpan) -> 
 
 
 def _header_fields(packet: Packet[AudioStream], stream: AudioStream) -> tuple[int, ...] | None:
-    """The header bits of a packet that state rate and channels; None for a codec whose packets have no header."""
+    """The header bits of a packet that state rate and channels.
+
+    It is None for a codec whose packets have no header.
+    """
     head = bytes(memoryview(packet)[:7])
     if len(head) < 7:
         return None
@@ -228,7 +234,10 @@ def _check_decodes(packets: list[Packet[AudioStream]], stream: AudioStream) -> N
 
 
 def _shifted_packets(demuxed: Packets, stream: AudioStream, start_s: float, coverage: Coverage) -> Packets:
-    """The packets with times after the start of the span; all that is copied counts as kept, damaged or not."""
+    """The packets with times after the start of the span.
+
+    All that is copied counts as kept, damaged or not.
+    """
     for packet in demuxed:
         packet.pts = packet.dts = (packet.pts or 0) - round(start_s / packet.time_base)
         packet.stream = stream

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 
-# The two-letter code, the three-letter one (639-2/T), and the bibliographic one (639-2/B) if it differs: Matroska uses "ger".
+# The two-letter code, the three-letter one (639-2/T), and the bibliographic one (639-2/B) if it
+# differs: Matroska uses "ger".
 CODES = """
 aa:aar ab:abk ae:ave af:afr ak:aka am:amh an:arg ar:ara as:asm av:ava ay:aym az:aze ba:bak be:bel bg:bul bi:bis bm:bam
 bn:ben bo:bod:tib br:bre bs:bos ca:cat ce:che ch:cha co:cos cr:cre cs:ces:cze cu:chu cv:chv cy:cym:wel da:dan de:deu:ger
@@ -27,7 +28,10 @@ def same_language(one: str, other: str) -> bool:
 
 
 def _three_letter_code(code: str) -> str:
-    """The three-letter code (639-2/T) of a language, without its region; an unknown code in lower case."""
+    """The three-letter code (639-2/T) of a language, without its region.
+
+    An unknown code is returned in lower case.
+    """
     language = code.strip().lower().replace("_", "-").split("-")[0]
     return _three_letter_codes().get(language, language)
 

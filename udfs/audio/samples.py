@@ -70,7 +70,7 @@ def _positions(pieces: Iterator[tuple[float, Samples]], start_s: float, rate_hz:
 
 
 def _with_offsets(pieces: Iterator[tuple[float, Samples]], start_s: float, rate_hz: int) -> Iterator[tuple[int, Samples]]:
-    """Pieces, each with the distance of its time from the end of all samples before it, in samples."""
+    """Pieces, each with its distance in samples from the end of the piece before it."""
     reached = 0
     for at_s, samples in pieces:
         yield round((at_s - start_s) * rate_hz) - reached, samples
@@ -91,7 +91,7 @@ def _look_ahead(pieces: Iterator[tuple[int, Samples]]) -> Iterator[Sequence[tupl
 
 
 def _next_offset(last: int | None, ahead: list[int], tolerance: float) -> int:
-    """The offset of the next piece in samples: the last one, unless the offsets of all pieces ahead differ from it."""
+    """The offset of the next piece in samples; it changes only if all pieces ahead agree."""
     if last is None:
         return min(ahead)  # some fragmented files give every other frame the time of the next
     steps = [own - last for own in ahead]
@@ -114,7 +114,10 @@ def _resample(frames: Iterable[AudioFrame], target: SampleFormat) -> Iterator[tu
 
 
 def _with_times(frames: Iterable[AudioFrame]) -> Iterator[AudioFrame]:
-    """Frames with times in units of their own samples; frames before the first one with a time are left out."""
+    """Frames with times in units of their own samples.
+
+    Frames before the first one with a time are left out.
+    """
     end_s: Fraction | None = None
     for frame in frames:
         if frame.pts is not None and frame.time_base is not None:

@@ -22,7 +22,8 @@ Packets = Iterator["Packet[AudioStream]"]
 
 PREROLL_S = 0.5  # packets are read from so long before the start, for decoders that need earlier packets
 MIN_PREROLL_S = 0.1
-# How far before the start a seek aims, one attempt after the other: some indexes lead to a place after the requested time.
+# How far before the start a seek aims, one attempt after the other: some indexes lead to a place
+# after the requested time.
 SEEK_BACK_S = (PREROLL_S, 2.0, 15.0, 60.0)
 MAX_SEARCH_BACK_S = 10.0  # if a seek leads so far before the start and finds no sound there, there is none before it
 RESTART_S = 1.0  # a clock that falls by more than this was restarted
@@ -31,11 +32,11 @@ NATIVE_LAYOUTS = ("mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1")
 
 
 class SeekError(Exception):
-    """No seek leads to a place before the requested time: the file has to be read from its beginning."""
+    """No seek leads before the requested time: the file has to be read from its beginning."""
 
 
 def choose_track(streams: Iterable[AudioStream], language: str = "") -> AudioStream | None:
-    """Choose a track in the language, else the default one, else the first; None if no track has a decoder.
+    """Choose a track in the language, else the default one, else the first; None if none decodes.
 
     Of several tracks in the language, the default one is chosen, else the first of them.
     """
@@ -79,7 +80,7 @@ def packets_from(source: Video, stream: AudioStream, start_s: float) -> Packets:
         return _without_breaks(source, stream, start_s - PREROLL_S)
     if start_s - PREROLL_S <= _first_s(source):
         return _track_packets(source, stream)
-    # First by the video's index, then by the track's own: where frames are rare, no key frame is near the sound.
+    # First by the video's index, then by the track's own: a key frame may be far from the sound.
     for index in (None, stream):
         for back_s in SEEK_BACK_S:
             reached_s, first, following = _seek(source, stream, start_s - back_s, index)
@@ -91,7 +92,7 @@ def packets_from(source: Video, stream: AudioStream, start_s: float) -> Packets:
 
 
 def _without_breaks(source: Video, stream: AudioStream, start_s: float) -> Packets:
-    """The packets of a track from a time on, with the breaks of the video's clock taken out of their times.
+    """The packets of a track from a time on, without the breaks of the video's clock.
 
     Sound and video are only roughly interleaved in a file. Near a break, a packet gets the shift,
     of those before and after the break, that makes it follow the packet before it.
@@ -175,7 +176,7 @@ def _sound_and_video(source: Video, stream: AudioStream) -> Packets:
 
 
 def repair_times(packets: Packets, stream: AudioStream) -> Packets:
-    """Replace missing and stray times and durations of packets, and continue a clock that was restarted.
+    """Replace missing and stray times of packets, and continue a clock that was restarted.
 
     Times that repeat or fall by little stay: samples.py compares several to find the right ones.
     """
@@ -202,14 +203,14 @@ def repair_times(packets: Packets, stream: AudioStream) -> Packets:
 
 
 def _visible_copy(packet: Packet[AudioStream]) -> Packet[AudioStream]:
-    """A copy without the discard flag: in a fragmented mp4, FFmpeg sets it on the second of two packets of one time."""
+    """A copy without the discard flag, which FFmpeg sets on a second packet of one time in an mp4."""
     copy = cast("Packet[AudioStream]", Packet(bytes(packet)))
     copy.stream, copy.time_base, copy.duration = packet.stream, packet.time_base, packet.duration
     return copy
 
 
 def _duration(packet: Packet[AudioStream], stream: AudioStream) -> int:
-    """A packet's duration in ticks, limited to that of one frame: in an mp4 it may include a gap after the packet."""
+    """A packet's duration in ticks without the gap after it that an mp4 may include."""
     context, length = stream.codec_context, packet.duration or 0
     if not has_decoder(stream) or not context.frame_size or not context.sample_rate:
         return length

@@ -1,4 +1,4 @@
-"""Clock breaks: where a container's time stamps wrap, restart or jump, or where the recording paused."""
+"""Clock breaks: where a container's time stamps wrap, restart or jump, or recording paused."""
 
 from __future__ import annotations
 
@@ -92,7 +92,10 @@ def _shifts(stamps: Ticks, breaks: list[int], step: int) -> list[Shift]:
 
 
 def _sound_times(video: Video) -> _SoundTimes | None:
-    """The times of the file's sound packets, by a second pass over the file; None for a file without sound."""
+    """The times of the file's sound packets, by a second pass over the file.
+
+    It is None for a file without sound.
+    """
     if not video.container.streams.audio:
         return None
     sound, number = _SoundTimes(), 0
@@ -115,7 +118,7 @@ def _is_glitch(dts: Ticks, i: int, step: int) -> bool:
 
 
 def _is_recording_gap(video: Video, gap: _Gap, sound: _SoundTimes | None) -> bool:
-    """Whether the recording paused in a gap: the frame before it does not last through it, and it has no sound."""
+    """Whether the recording paused in a gap: no frame lasts through it, and it has no sound."""
     is_one_frame = gap.duration_s >= 0.5 * gap.length_s
     if sound is None:
         return gap.length_s > LONG_GAP_S and not is_one_frame and (video.has_own_clock or video.is_indexed)

@@ -35,7 +35,7 @@ class Video:
     timing: Timing = field(default_factory=Timing)
     num_shown_packets: int = 0  # packets decoded so far whose frames are shown
     num_hidden_packets: int = 0  # packets decoded so far whose frames an edit list hides
-    # Time and duration in ticks of each packet that `num_shown_packets` counts; None: they are not recorded.
+    # Time and duration in ticks of each packet in `num_shown_packets`; None: not recorded.
     shown_packets: list[tuple[int, int]] | None = None
     is_read: bool = False  # packets have been read: the first ones come again only after a rewind
     first_frame_s: float | None = None  # the time stamp of the first shown frame, once it has been decoded
@@ -47,7 +47,10 @@ class Video:
 
     @property
     def duration_s(self) -> float:
-        """Seconds from the first shown frame to the end of the last, as the container states; 0 if it does not."""
+        """Seconds from the first shown frame to the end of the last, as the container states.
+
+        It is 0 if the container states none.
+        """
         if self.stream.duration is not None and self.stream.time_base is not None:
             return float(self.stream.duration * self.stream.time_base)
         if self.container.duration is None:
@@ -56,7 +59,10 @@ class Video:
 
     @property
     def start_s(self) -> float:
-        """The time of the first shown frame in s on the container's clock; until it is decoded, the header's value."""
+        """The time of the first shown frame in s on the container's clock.
+
+        Until that frame is decoded, it is the header's value.
+        """
         if self.first_frame_s is not None and not self.shows_by_decode_time:
             return self.first_frame_s
         if self.timing.start_s is not None and not self.shows_by_decode_time:
@@ -67,7 +73,7 @@ class Video:
 
     @property
     def num_expected_frames(self) -> int:
-        """The number of frames that the packets decoded so far hold, or that the index of an mp4 without hidden frames has."""
+        """The number of frames by the packets decoded so far, or by the index of an mp4."""
         stated = self.stream.frames if self.is_indexed and not self.num_hidden_packets else 0
         return max(stated, self.num_shown_packets)
 
@@ -83,17 +89,20 @@ class Video:
 
     @property
     def shows_by_decode_time(self) -> bool:
-        """Whether frames are shown at their decoding times: AVI has no presentation times, and FFmpeg's guesses are wrong."""
+        """Whether frames are shown at their decoding times: AVI has no presentation times."""
         return self.container.format.name == "avi"
 
     def frame_time_s(self, frame: VideoFrame) -> float | None:
-        """When a frame is shown, in seconds after the first shown frame; None if it has no time stamp."""
+        """When a frame is shown, in seconds after the first shown frame.
+
+        It is None if it has no time stamp.
+        """
         stamp, base = frame.dts if self.shows_by_decode_time else frame.pts, self.stream.time_base
         return None if stamp is None or base is None else float(stamp * base) - (self.first_frame_s or 0.0)
 
 
 def packets(video: Video) -> Iterator[Packet[VideoStream]]:
-    """The packets of the video stream; the last one is empty and makes the decoder return its last frames.
+    """The packets of the video stream; an empty last one makes the decoder return its last frames.
 
     Their times are continuous: breaks of the clock and stray times, as `video.timing` has them, are
     taken out. If there are breaks, the container must be at its first packet.
@@ -108,7 +117,7 @@ def packets(video: Video) -> Iterator[Packet[VideoStream]]:
 
 
 def _without_strays(demuxed: Iterator[Packet[VideoStream]], reorder_s: float) -> Iterator[Packet[VideoStream]]:
-    """Packets with stray times replaced; a stray lies over `reorder_s` from its packet's decoding time.
+    """Packets with stray times replaced; a stray is over `reorder_s` from the decoding time.
 
     It is replaced by the decoding time plus the delay of the packet before.
     """
@@ -136,7 +145,7 @@ def _without_breaks(demuxed: Iterator[Packet[VideoStream]], video: Video) -> Ite
 
 
 def demux(video: Video, *streams: VideoStream | AudioStream) -> Iterator[Packet[Any]]:
-    """Read the packets of some streams; an empty packet of the video stream comes at the end or where reading fails.
+    """Read the packets of some streams; an empty one comes at the end, or where reading fails.
 
     Raises:
         MediaError: OOM for a packet over the memory limit.
@@ -194,7 +203,7 @@ def _from_key_frame(demuxed: Iterator[Packet[VideoStream]], stamp: float) -> Ite
 
 
 def seek(video: Video, at_s: float) -> bool:
-    """Move to a key frame at or before a time (s after the first shown frame), or to the beginning for a time <= 0.
+    """Move to a key frame at or before a time (s after the first shown frame); for 0, to the start.
 
     Returns whether the container allows it. After a seek that fails, its position is undefined.
     """

@@ -1,4 +1,4 @@
-"""The frame rate of a video, measured from the times of its frames, and whether they are evenly spaced."""
+"""The frame rate of a video, measured from frame times, and whether these are evenly spaced."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ STANDARD_RATES = (
     *(Fraction(60000, 1001), Fraction(60), *map(Fraction, (5, 10, 12, 15, 20, 90, 100, 120, 240))),
 )
 NEAR_RATE = 0.02  # a candidate rate is tried if it differs from the measured one by less than this share
-# A shorter duration of the last frame, in median spacings, is ignored: FLV writes 1 ms where it knows none.
+# A shorter duration of the last frame, in median spacings, is ignored: FLV writes 1 ms where it
+# knows none.
 MIN_DURATION_STEPS = 0.2
 SPACING_SLACK = 0.1  # spacing may differ by this share of its median in a constant frame rate
 
@@ -37,14 +38,17 @@ def timeline_of(times: Times, last_s: float, duration_s: float, video: Video) ->
 
 
 def rate_of(times: Times, measured: float, stated: tuple[Fraction | None, ...]) -> Fraction:
-    """The frame rate that fits `times` (s): one of the stated rates, else a standard one, else the measured one."""
+    """The rate that fits `times` (s): a stated one, else a standard one, else the measured one."""
     candidates = (*map(_nearest_standard, filter(None, stated)), *STANDARD_RATES)
     exact = Fraction(measured).limit_denominator(1_000_000) if measured >= 1 else 1 / Fraction(1 / measured)
     return next((rate for rate in candidates if abs(float(rate) / measured - 1) < NEAR_RATE and _is_even(times, rate)), exact)
 
 
 def _nearest_standard(rate: Fraction) -> Fraction:
-    """The standard rate that a container rounded, as FLV rounds 30000/1001 to 29.97; another rate unchanged."""
+    """The standard rate that a container rounded, as FLV rounds 30000/1001 to 29.97.
+
+    Another rate is returned unchanged.
+    """
     return next((standard for standard in STANDARD_RATES if abs(rate / standard - 1) < 1e-4), rate)
 
 
@@ -53,7 +57,7 @@ def _is_even(times: Times, rate: Fraction) -> bool:
 
 
 def is_variable(timeline: Timeline) -> bool:
-    """Whether the frame rate varies: the spacing of two frames differs from the median by over SPACING_SLACK."""
+    """Whether the spacing of any two frames differs from the median by over SPACING_SLACK."""
     gaps = np.diff(timeline.times_s)
     if timeline.is_even or len(gaps) < 3:
         return False

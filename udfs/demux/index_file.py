@@ -1,4 +1,4 @@
-"""A file object over an mp4 that reads only the index: media data reads as zeros, which makes demuxing cheap."""
+"""A file object over an mp4 that reads only its index; media data reads as zeros."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class IndexFile(SeekableFile):
         """Return zeros for media data from now on."""
         media = list(_media_ranges(self._file, self._num_bytes))
         self._starts, self._ends, self._skips = [start for start, _ in media], [end for _, end in media], True
-        # A truncated file appears as long as its boxes say; a box far longer than the file is damage.
+        # A truncated file appears as long as its boxes say; a far longer box is damage.
         self._num_bytes = min(max(self._num_bytes, *self._ends, 0), MAX_TRUNCATION * self._num_bytes)
 
     def read(self, num_bytes: int = -1, /) -> bytes:
@@ -59,7 +59,7 @@ class IndexFile(SeekableFile):
         super().close()
 
     def _region(self) -> tuple[bool, int]:
-        """Whether the current position lies in media data, and the byte offset at which that changes."""
+        """Whether the position lies in media data, and the byte offset where that changes."""
         before = bisect_right(self._starts, self._at) - 1
         if before >= 0 and self._at < self._ends[before]:
             return True, self._ends[before]
@@ -67,7 +67,7 @@ class IndexFile(SeekableFile):
 
 
 def _media_ranges(file: BinaryIO, num_bytes: int) -> Iterator[tuple[int, int]]:
-    """Where the contents of each top-level `mdat` box begin and end, in bytes, by its stated size."""
+    """Where the contents of each top-level `mdat` box begin and end, in bytes."""
     at = 0
     while at + 8 <= num_bytes:
         file.seek(at)

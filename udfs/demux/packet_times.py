@@ -1,4 +1,4 @@
-"""Measure when the frames of a video are shown, from the time stamps of its packets, without decoding."""
+"""Measure when frames are shown from the time stamps of packets, without decoding."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ from udfs.demux.demuxer import Video, demux
 from udfs.demux.frame_rate import NEAR_RATE, is_variable, rate_of, timeline_of
 from udfs.demux.timeline import Break, Timeline
 
-# All packets together may have this many times the bytes of the file; a file counts as MIN_BYTES at least.
+# All packets together may have this many times the bytes of the file, or of MIN_BYTES.
 MAX_READ_RATIO, MIN_BYTES = 100, 1 << 20
-# Where packets are fields, half of them may lack a time, and frames are two packets apart: up to this tolerance.
+# Where packets are fields, half of them may lack a time, and frames are two packets apart: up to
+# this tolerance.
 FIELDS_SLACK = 0.05
-# A presentation time is a stray if its distance to the decoding time differs by this from the median distance. If more
-# than this share of packets are strays, none counts as one.
+# A presentation time is a stray if its distance to the decoding time differs by this from the
+# median distance. If more than this share of packets are strays, none counts as one.
 STRAY_DELAY_S, MAX_STRAY_SHARE = 10.0, 0.05
-# An AVI repeats a picture by a packet that is too small to hold one: no bytes, or a compressor's empty block.
+# An AVI repeats a picture by a packet that is too small to hold one: no bytes, or a compressor's
+# empty block.
 MAX_REPEAT_BYTES = 12
 # In these codecs a small packet stands for a frame that was packed into the packet before it.
 PACKED_CODECS = ("mpeg4", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "h263")
@@ -38,7 +40,10 @@ HIDDEN, REPEAT, SHOWN = 0, 1, 2  # kinds of packets: never shown, repeats the la
 
 @dataclass
 class _Packets:
-    """The times of a video's packets in file order, in ticks of its time base; UNKNOWN for a missing time."""
+    """The times of a video's packets in file order, in ticks of its time base.
+
+    A missing time is UNKNOWN.
+    """
 
     pts: array[int] = field(default_factory=lambda: array("q"))
     dts: array[int] = field(default_factory=lambda: array("q"))
@@ -147,7 +152,10 @@ def _is_invisible_frame(packet: Packet[Any]) -> bool:
 
 
 def _stamps(video: Video, packets: _Packets) -> Ticks:
-    """When each packet is shown, in ticks; a packet without a time follows the one before by a frame duration."""
+    """When each packet is shown, in ticks.
+
+    A packet without a time follows the one before by a frame duration.
+    """
     stated = np.array(packets.dts if video.shows_by_decode_time else packets.pts, np.int64)
     missing = np.flatnonzero(stated == UNKNOWN)
     step = round(1 / (video.framerate * (video.stream.time_base or 1)))
@@ -161,7 +169,7 @@ def _stamps(video: Video, packets: _Packets) -> Ticks:
 
 
 def _replace_strays(stamps: Ticks, dts: Ticks, base: float) -> tuple[Ticks, float | None]:
-    """The times in ticks with strays replaced, and the longest delay in s of the others; None without strays.
+    """The times in ticks with strays replaced, and the longest delay in s of the others, or None.
 
     A stray is a time far from its packet's decoding time: an encoder that loses its clock for a
     moment stamps single frames hours ahead, and players show them that much later. The delay is
@@ -179,7 +187,10 @@ def _replace_strays(stamps: Ticks, dts: Ticks, base: float) -> tuple[Ticks, floa
 
 
 def _first_time(stamps: Ticks, continuous: Ticks, kinds: npt.NDArray[np.int8], first_stamp: int | None) -> int:
-    """The continuous time of the first frame that decodes, in ticks; if not known, of the first shown packet."""
+    """The continuous time of the first frame that decodes, in ticks.
+
+    If that is not known, it is the time of the first shown packet.
+    """
     matches = np.flatnonzero(stamps == first_stamp) if first_stamp is not None else np.array([], np.int64)
     if len(matches):
         return int(continuous[matches[0]])

@@ -1,4 +1,4 @@
-"""The timeline of a video: when each frame is shown, how table `videos` stores it, and where a span begins."""
+"""The timeline of a video: when each frame is shown, and how table `videos` stores that."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Times = npt.NDArray[np.float64]  # seconds after the first shown frame
 
 BOUNDARY_TOLERANCE_S = 0.001  # a frame this close to a boundary lies on it: Matroska rounds times to ms
 EVEN_TOLERANCE_S = 0.0015  # a time this close to a multiple of the frame duration was rounded by its container
-# A span begins with the frame that is on screen at its start if that frame stays for longer than both of these: seconds,
-# and median frame durations.
+# A span begins with the frame that is on screen at its start if that frame stays for longer than
+# both of these: seconds, and median frame durations.
 HELD_S, HELD_STEPS = 0.25, 2.5
 LONG_HELD_S = 1.0  # this is long enough in any video, however low its frame rate
 MAX_DENOMINATOR = 1001  # of frame rates, as in 30000/1001
@@ -38,14 +38,15 @@ class Timing:
 
     framerate: Fraction | None = None  # frames per second; None: as the container states it
     breaks: tuple[Break, ...] = ()
-    # The longest plausible delay between decoding and presentation of a frame; None: no frame states a longer one.
+    # The longest plausible delay between decoding and presentation of a frame; None: no frame
+    # states a longer one.
     reorder_s: float | None = None
     start_s: float | None = None  # of the first shown frame on the container's clock; None: of the first decoded one
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """The shown frames of a video: frame k is shown from `times_s[k]` on, and the last one until `end_s`."""
+    """The shown frames: frame k is shown from `times_s[k]` on, and the last one until `end_s`."""
 
     times_s: Times
     end_s: float
@@ -66,7 +67,7 @@ class Timeline:
         return int(np.searchsorted(self.times_s, at_s - BOUNDARY_TOLERANCE_S))
 
     def held_s(self, at_s: float) -> float:
-        """How long the frame on screen at `at_s` has been shown, in s, if a span from `at_s` includes it; else 0.
+        """How long the frame on screen at `at_s` has been shown, in s, if a span includes it; else 0.
 
         A span includes it if it stays on screen for long after `at_s`, as a slide does.
         """
@@ -79,7 +80,7 @@ class Timeline:
 
 
 def timeline_of_row(row: Mapping[str, Any]) -> Timeline:
-    """The timeline in a row of `videos`: from column `frame_times`, else evenly spaced at the frame rate."""
+    """The timeline in a row of `videos`, evenly spaced if column `frame_times` is NULL."""
     packed, framerate = row.get("frame_times"), float(row["framerate"])
     if packed is None:
         return Timeline(np.arange(int(row["num_frames"])) / framerate, float(row["duration_s"]), framerate, is_even=True)
@@ -93,14 +94,14 @@ def timing_of_row(row: Mapping[str, Any]) -> Timing:
 
 
 def exact_rate(framerate: float) -> Fraction:
-    """The fraction, such as 30000/1001, that a frame rate (frames per second) was before it became a float."""
+    """The fraction, such as 30000/1001, of a frame rate that was stored as a float."""
     if framerate >= 1:
         return Fraction(framerate).limit_denominator(MAX_DENOMINATOR)
     return 1 / Fraction(1 / framerate).limit_denominator(MAX_DENOMINATOR)
 
 
 def pack(times_s: Times) -> bytes:
-    """Encode times for a column: their differences in whole microseconds, zlib-compressed, 1 to 2 bytes per frame."""
+    """Encode times as zlib-compressed differences in microseconds, 1 to 2 bytes per frame."""
     ticks = np.rint(times_s * MICROSECONDS).astype("<i8")
     return zlib.compress(np.diff(ticks, prepend=np.int64(0)).tobytes(), 6)
 

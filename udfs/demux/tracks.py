@@ -11,7 +11,8 @@ from av.video.stream import VideoStream
 
 from udfs.core.errors import MediaError
 
-# Tracks beside the main one, by FFmpeg's dispositions, and codecs of single pictures, which are cover art.
+# Tracks beside the main one, by FFmpeg's dispositions, and codecs of single pictures, which are
+# cover art.
 AUXILIARY = Disposition.timed_thumbnails | Disposition.still_image | Disposition.dependent | Disposition.metadata
 STILL_CODECS = {"mjpeg", "png", "apng", "bmp", "gif", "webp", "tiff", "ppm", "jpegls", "jpeg2000", "targa"}
 MIN_LENGTH_SHARE = 0.5  # of the longest track's length
@@ -69,7 +70,10 @@ def _without_previews(streams: list[VideoStream]) -> list[VideoStream]:
 
 
 def _length_s(stream: VideoStream) -> float | None:
-    """The length in s that the header states; None if it states none. Matroska stores it as text, if at all."""
+    """The length in s that the header states.
+
+    It is None if it states none. Matroska stores it as text, if at all.
+    """
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     stated = next((text for key, text in stream.metadata.items() if key.upper().startswith("DURATION")), "")

@@ -1,4 +1,4 @@
-"""Open video files, of whitelisted formats only, and probe them for the columns of table `videos`."""
+"""Open video files of whitelisted formats, and probe them for the columns of table `videos`."""
 
 from __future__ import annotations
 
@@ -31,16 +31,17 @@ from udfs.video.decode import frames
 from udfs.video.picture import picture_facts
 from udfs.video.refusal import refusal
 
-# Only these demuxers may run: ffconcat and HLS playlists open other files, even under the name of an .mp4.
+# Only these demuxers may run: ffconcat and HLS playlists open other files, even if named .mp4.
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,live_flv,asf,ogg,mxf,gxf,dv,dhav,rm,wtv,nut,ivf,yuv4mpegpipe"
-# Elementary streams, which have no container: their demuxers assume 25 frames per second unless the option `framerate` says
-# otherwise. Those of H.264 and HEVC are left out, as they have no times at all and allow no seek.
+# Elementary streams, which have no container: their demuxers assume 25 frames per second unless the
+# option `framerate` says otherwise. Those of H.264 and HEVC are left out, as they have no times at
+# all and allow no seek.
 BARE = "mpegvideo,m4v"
 BARE_FPS = 25
 START_CODE = b"\x00\x00\x01"
 PROGRAM_STREAM = (b"\x00\x00\x01\xba", b"\x00\x00\x01\xbb")
 PROTOCOLS = "file"
-# How much is probed, in bytes and microseconds, of recordings whose video begins long after their sound.
+# Bytes and microseconds probed of recordings whose video begins long after their sound.
 LATE_VIDEO = {"probesize": "50000000", "analyzeduration": "120000000"}
 STEP_FRAMES = 6  # decoded to measure the time from frame to frame
 MAX_SLOWDOWN = 4  # the time scale may be wrong if the codec's own frame rate is more than this times the measured one
@@ -75,7 +76,7 @@ def open_video(
 
 
 def probe(path: AnyPath, limits: Limits) -> dict[str, Any]:
-    """Read the columns of `videos` that describe a file from its header, its packets and a few decoded frames.
+    """Read the columns of `videos` from a file's header, its packets and a few decoded frames.
 
     Raises:
         MediaError: what `open_video` raises; CORRUPT if no frame can be decoded or the time scale is
@@ -119,7 +120,10 @@ def probe(path: AnyPath, limits: Limits) -> dict[str, Any]:
 
 
 def _frame_step(decoded: Iterator[tuple[float, VideoFrame]]) -> int | None:
-    """The median number of ticks between the next STEP_FRAMES frames; None if fewer than two have a time."""
+    """The median number of ticks between the next STEP_FRAMES frames.
+
+    It is None if fewer than two have a time.
+    """
     stamps = [frame.pts for _, frame in islice(decoded, STEP_FRAMES) if frame.pts is not None]
     steps = sorted(b - a for a, b in pairwise(stamps))
     return steps[len(steps) // 2] if steps else None
@@ -131,7 +135,7 @@ def _sound_s(stream: AudioStream | None) -> float:
 
 
 def _check_time_scale(measured: dict[str, Any], header_frames: int, sound_s: float, codec_rate: float) -> None:
-    """Refuse a video that a wrong time scale slows down: at its codec's frame rate it is as long as its sound.
+    """Refuse a video that is only as long as its sound at its codec's own, higher frame rate.
 
     Raises:
         MediaError: CORRUPT.
@@ -185,7 +189,7 @@ def _columns_by_packets(path: AnyPath, is_indexed: bool, decoded: DecodedTimes, 
 
 
 def _columns_by_header(path: AnyPath, header: dict[str, Any], limits: Limits) -> dict[str, Any]:
-    """The columns on times of a remote video without an index, from its header and its first packets."""
+    """The columns on times of a remote video, from its header and its first packets."""
     with open_video(path, limits) as video:
         rate, is_vfr = packet_times.estimate_rate(video)
     duration_s = header["header_duration_s"]

@@ -17,12 +17,13 @@ from udfs.demux.demuxer import Video, packets, packets_from, rewind, seek
 from udfs.demux.timeline import BOUNDARY_TOLERANCE_S
 
 MAX_ERRORS = 1000  # a file is given up after the decoder refused so many packets
-# How far before the start a seek aims, one attempt after the other: without an index (MPEG-TS, FLV) it may lead too far.
+# How far before the start a seek aims, one attempt after the other: without an index (MPEG-TS, FLV)
+# it may lead too far.
 SEEK_BACK_S = (0.0, 2.0, 15.0, 60.0)
 
 
 def frames(video: Video, start_s: float = 0.0, end_s: float = math.inf) -> Iterator[tuple[float, VideoFrame]]:
-    """Decode the frames shown in [start_s, end_s), each with its time in seconds after the first shown frame.
+    """Decode the frames shown in [start_s, end_s), each with its time in s after the first one.
 
     Damaged packets are skipped and counted in `video.tally`. Times rise strictly: where the file's
     times are missing or jump back, a frame follows the one before by the frame rate.
@@ -44,7 +45,7 @@ def frames(video: Video, start_s: float = 0.0, end_s: float = math.inf) -> Itera
 
 
 def _check_cropping(video: Video, frame: VideoFrame) -> None:
-    """Refuse a GPU's frame with a hidden left or upper edge, which FFmpeg cuts off only its own frames.
+    """Refuse a GPU's frame with a hidden left or upper edge, which FFmpeg does not cut off.
 
     Raises:
         MediaError: UNSUPPORTED.
@@ -56,7 +57,7 @@ def _check_cropping(video: Video, frame: VideoFrame) -> None:
 
 
 def _next_time_s(stated_s: float | None, last_s: float, step_s: float) -> float:
-    """A frame's time, later than the last frame's: the stated one unless it is missing or jumps back."""
+    """A frame's time, later than the last one's; the stated time unless it jumps back."""
     if last_s == -math.inf:
         return stated_s or 0.0
     if stated_s is None or stated_s < last_s - 1.5 * step_s:
@@ -65,7 +66,7 @@ def _next_time_s(stated_s: float | None, last_s: float, step_s: float) -> float:
 
 
 def _frames_from(video: Video, at_s: float) -> Iterator[VideoFrame]:
-    """The frames from a key frame at or before a time on, or from the first one if no seek leads there."""
+    """The frames from a key frame at or before a time, or from the first if no seek leads there."""
     if video.first_frame_s is not None:
         rewind(video)
     decoded = _decoded_frames(video)

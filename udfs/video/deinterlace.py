@@ -20,7 +20,7 @@ BWDIF = "mode=send_frame:deint=interlaced:parity=auto"  # progressive frames pas
 
 
 class Deinterlacer(Generic[Note]):
-    """Deinterlaces frames, each of which carries a note, and returns them in order; their number stays.
+    """Deinterlaces frames, each with a note, and returns them in order; their number stays.
 
     An interlaced frame is returned after the next one, which bwdif reads too. Until the first frame
     that is flagged as interlaced, every frame passes unchanged and at once.

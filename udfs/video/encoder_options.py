@@ -1,4 +1,4 @@
-"""The settings of encoders, translated to FFmpeg's options, and encoding by an external ffmpeg program."""
+"""The settings of encoders as FFmpeg's options, and encoding by an external ffmpeg program."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Params:
 
 @plain(frozen=True)
 class OptionNames:
-    """The names of an encoder's options for preset and constant quality, their defaults, and further options."""
+    """An encoder's names and defaults for preset and constant quality, and further options."""
 
     preset: tuple[str, str] = ("preset", "")  # name, default
     quality: tuple[str, int] = ("crf", 0)
@@ -85,12 +85,15 @@ class EncoderError(RunError):
 
 
 def fallback_params(params: Params) -> Params:
-    """The params of the fallback encoder, at the same quality and its own preset; unchanged if there is no fallback."""
+    """The params of the fallback encoder, at the same quality and its own preset.
+
+    They are unchanged if there is no fallback.
+    """
     return replace(params, encoder=params.fallback or params.encoder, preset="")
 
 
 def options(params: Params, bit_rate_k: int | None, gpu: int = 0) -> dict[str, str]:
-    """The encoder's FFmpeg options: for a bit rate (kbit/s) if there is one, else for constant quality."""
+    """The encoder's FFmpeg options, for a bit rate (kbit/s) or else for constant quality."""
     names = OPTION_NAMES[params.encoder]
     values = dict(names.always)
     if params.encoder == NVENC:
@@ -140,7 +143,7 @@ def ffmpeg_program(params: Params) -> str:
 
 
 def encode_file(source: str, target: str, params: Params, bit_rate_k: int | None, ticks_hz: int) -> None:
-    """Encode a lossless mp4 again with the external program; `ticks_hz` is the resolution of its times.
+    """Encode a lossless mp4 with the external program; `ticks_hz` is the resolution of its times.
 
     Raises:
         EncoderError: the program fails.

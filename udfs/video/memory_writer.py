@@ -16,7 +16,7 @@ from udfs.core.errors import MediaError
 
 
 class MemoryWriter:
-    """Encodes one video stream to bytes and not to a file, since the clip may still prove damaged."""
+    """Encodes one video stream to bytes: no file is left if the clip proves damaged."""
 
     def __init__(self, codec: tuple[str, str], like: VideoFrame, time_base: Fraction, options: dict[str, str]) -> None:
         """The stream has the size, pixel format and color of the frame `like`.

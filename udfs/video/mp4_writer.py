@@ -190,7 +190,7 @@ class Writer:
 
 @cache
 def usable_params(params: Params, gpu: int) -> Params:
-    """The params of an encoder that works in this process: NVENC if it encodes a frame, else its fallback.
+    """The params of an encoder that works in this process: NVENC, or else its fallback.
 
     NVENC is tried once per process.
 
@@ -210,7 +210,7 @@ def usable_params(params: Params, gpu: int) -> Params:
 
 
 def check_encoder(params: Params, gpu: int = 0) -> None:
-    """Check that an encoder works on this machine by encoding a few frames: being listed is not enough.
+    """Check that an encoder works on this machine by encoding a few frames.
 
     Raises:
         EncoderError: it does not work.

@@ -26,7 +26,8 @@ from udfs.video.picture import SQUARE, sample_aspect
 REORDER_PACKETS = 32  # the packet shown last is among this many at the end
 AUDIO_MODES: tuple[AudioMode, ...] = ("copy", "encode")  # tried in this order
 
-# Opens the source of a picture stream: a stream as template, and its packets from time 0 on. Each call opens it again.
+# Opens the source of a picture stream: a stream as template, and its packets from time 0 on. Each
+# call begins again.
 Picture = Callable[[], AbstractContextManager[tuple[VideoStream, "Iterator[Packet[VideoStream]]"]]]
 
 
@@ -87,7 +88,10 @@ def _from_start(sound: Sound) -> Sound:
 
 
 def _loss_warning(sound: Sound, problem: str, limits: Limits) -> str | None:
-    """The warning for an mp4 that was written without its sound; None if the source has none in the span."""
+    """The warning for an mp4 that was written without its sound.
+
+    It is None if the source has none in the span.
+    """
     coverage = audio_writer.Coverage()
     with container.open_video(sound.path, limits, timing=sound.timing) as source:
         audio_writer.measure_coverage(source, _from_start(sound).span, coverage)

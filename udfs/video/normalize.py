@@ -90,7 +90,7 @@ class Normalizer:
         return normalized
 
     def _fit(self, frame: VideoFrame, aspect: Fraction) -> Size:
-        """The size to which a frame is scaled: the largest of its shape within that of the first frame."""
+        """The size to scale a frame to: the largest of its shape within the first frame's."""
         (width, height), has_new_size = self.coded, (frame.width, frame.height) != self.coded
         if not has_new_size and aspect == self.coded_aspect:
             return self.coded

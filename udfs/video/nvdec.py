@@ -1,4 +1,4 @@
-"""Decoding on a GPU by NVDEC: whether it works, which is tried once per process, and on which GPU."""
+"""Decoding on a GPU by NVDEC: whether it works, tried once per process, and on which GPU."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class DecoderError(Exception):
 
 
 def gpu_resources(resources: Resources, on_gpu: bool) -> Resources:
-    """The resources of a task, with a share of a GPU if it encodes or decodes there, and else none."""
+    """A task's resources, with a share of a GPU if it encodes or decodes there."""
     return replace(resources, gpus=(resources.gpus or DEFAULT_GPU_SHARE) if on_gpu else 0.0)
 
 
@@ -46,7 +46,7 @@ def gpu_index(task: Task) -> int:
 
 @cache
 def num_visible_gpus() -> int:
-    """The number of GPUs that this process sees, by CUDA's driver: importing torch would take seconds."""
+    """The number of GPUs by CUDA's driver: importing torch would take seconds."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -59,7 +59,7 @@ def num_visible_gpus() -> int:
 
 @cache
 def accelerator(gpu: int) -> HWAccel | None:
-    """The argument that makes PyAV decode a file on a GPU; None, with a warning, if a test clip does not decode.
+    """The argument that makes PyAV decode on a GPU; None, with a warning, if a test clip fails.
 
     A codec or profile that the GPU lacks is decoded in software.
     """

@@ -81,7 +81,10 @@ def refusal(path: AnyPath, error: Exception) -> MediaError:
 
 
 def _bare_codec(head: bytes) -> str | None:
-    """H.264 or HEVC, if the first NAL unit is an access unit delimiter or a parameter set; else None."""
+    """H.264 or HEVC, if the first NAL unit is an access unit delimiter or a parameter set.
+
+    It is None for anything else.
+    """
     start = head.removeprefix(b"\x00")
     if not start.startswith(b"\x00\x00\x01") or len(start) < 5:
         return None

@@ -33,12 +33,15 @@ class SpanEncoder:
 
     @property
     def begin_s(self) -> float:
-        """When the span's first frame appears in the video, in s: before the span if it is on screen by then."""
+        """When the span's first frame appears in the video, in s; possibly before the span."""
         begin_s: float = self.span["start_s"] - (self.span.get("held_s") or 0.0)
         return begin_s
 
     def add(self, at_s: float, frame: VideoFrame, video: Video) -> None:
-        """Encode a frame that is shown from `at_s` on; a frame that cannot be encoded fails this span alone."""
+        """Encode a frame that is shown from `at_s` on.
+
+        A frame that cannot be encoded fails this span alone.
+        """
         at_s = max(at_s, self.span["start_s"]) if self.span.get("held_s") else at_s
         self.tally.frames += 1
         self.tally.corrupt += frame.is_corrupt
@@ -81,7 +84,8 @@ class SpanEncoder:
         except av.error.FFmpegError:
             if self.params.encoder != NVENC or not self.params.fallback:
                 raise
-        # NVENC refuses sides over 4096 and under some 150 pixels, and on some GPUs more than a few clips at once.
+        # NVENC refuses sides over 4096 and under some 150 pixels, and on some GPUs more than a few
+        # clips at once.
         self.params = fallback_params(self.params)
         return self._new_writer(frame, video)
 
@@ -103,7 +107,7 @@ class SpanEncoder:
 
 
 def encode_spans(encoders: list[SpanEncoder], video: Video) -> Iterator[SpanEncoder]:
-    """Decode once and encode each frame in all spans that it belongs to; yields each span after its last frame.
+    """Decode once and encode each frame in all its spans; yields each span after its last frame.
 
     `encoders` must be sorted by the start of their span; spans may overlap.
     """
