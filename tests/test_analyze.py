@@ -46,7 +46,7 @@ def test_a_row_has_the_columns_of_the_table(path: Path) -> None:
     assert list(measured(path)) == [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
 
 
-def test_every_observer_has_its_say(path: Path) -> None:
+def test_every_observer_fills_its_columns(path: Path) -> None:
     signals = measured(path)
     assert signals["motion_source"] == "vectors"
     assert signals["blackness"] == 0.0

@@ -16,13 +16,13 @@ SMALL = (160, 120)
 
 
 @pytest.mark.parametrize("fps", [Fraction(30_000, 1001), Fraction(179, 6), Fraction(25, 2)])
-def test_probe_tells_rate_count_and_length(tmp_path: Path, fps: Fraction) -> None:
+def test_a_probe_reads_rate_count_and_length(tmp_path: Path, fps: Fraction) -> None:
     facts = container.probe(str(write_numbered(tmp_path / "v.mp4", 50, fps, SMALL)), Limits())
     assert (facts["framerate"], facts["num_frames"]) == (float(fps), 50)
     assert facts["duration_s"] == pytest.approx(50 / float(fps), abs=0.001)
 
 
-def test_probe_tells_what_the_streams_are(tmp_path: Path) -> None:
+def test_a_probe_describes_the_streams(tmp_path: Path) -> None:
     facts = container.probe(str(write_numbered(tmp_path / "v.mp4", 60, 30, SMALL, audio="aac")), Limits())
     told = {name: facts[name] for name in ("width", "height", "video_codec", "pixel_format", "audio_codec", "is_vfr", "rotation")}
     assert told == {

@@ -81,7 +81,7 @@ def test_where_there_is_no_sound_is_silence(tmp_path: Path, env: Env) -> None:
     assert seconds_heard(made["uri"], 0.25) == [-1, -1, 0, 0]
 
 
-def test_a_clip_can_be_played_while_it_loads_and_tells_no_time_of_creation(tmp_path: Path, env: Env) -> None:
+def test_a_clip_can_be_played_while_it_loads_and_has_no_creation_time(tmp_path: Path, env: Env) -> None:
     made = only_clip(unit(write_numbered(tmp_path / "a.mp4", 30, audio="aac"), (0, 30)), env)
     data = Path(made["uri"]).read_bytes()
     assert data.index(b"moov") < data.index(b"mdat")

@@ -54,7 +54,7 @@ def test_black_and_white_are_of_limited_range(tmp_path: Path, env: Env, full_ran
     assert luma[90:110, 10:30].mean() == pytest.approx(16 + 235 * 219 / 255, abs=3)  # and its check bits are white
 
 
-def test_colour_tags_are_kept(tmp_path: Path, env: Env) -> None:
+def test_color_tags_are_kept(tmp_path: Path, env: Env) -> None:
     tags = {"x264-params": "colorprim=bt709:transfer=bt709:colormatrix=bt709"}
     made = only_clip(unit(write_numbered(tmp_path / "a.mp4", 12, options=tags), (0, 12)), env)
     with av.open(made["uri"]) as container:

@@ -110,7 +110,7 @@ def test_nvenc_knows_every_option_and_its_value(bit_rate_k: int | None) -> None:
     assert refused("cq", str(encoder_options.NVENC_MAX_CQ + 1)) < 0
 
 
-def test_nvenc_is_told_a_constant_quality_and_its_gpu() -> None:
+def test_nvenc_gets_a_constant_quality_and_its_gpu() -> None:
     assert encoder_options.options(NVENC, None, gpu=2) == {
         "preset": "p4",
         "rc": "vbr",
@@ -135,7 +135,7 @@ def test_what_nvenc_never_takes_is_no_reason_to_fall_back(override: str) -> None
 
 
 @without_nvenc
-def test_without_nvenc_libx264_cuts_and_says_so_once(tmp_path: Path, env: Env, capfd: pytest.CaptureFixture[str]) -> None:
+def test_without_nvenc_libx264_cuts_and_warns_once(tmp_path: Path, env: Env, capfd: pytest.CaptureFixture[str]) -> None:
     row = unit(write_numbered(tmp_path / "a.mp4", 60, size=(160, 120)), (5, 25), (30, 50), fingerprint="f", duration_s=2.0)
     params = clip.Params(encoder="h264_nvenc", preset="p7")
     (made,) = clip.rows(iter([pd.DataFrame([row, row])]), params, env)
@@ -185,7 +185,7 @@ def test_the_driver_needs_no_nvenc_but_what_takes_its_place(capsys: pytest.Captu
 
 
 @without_nvdec
-def test_without_nvdec_software_decodes_and_one_warning_tells(caplog: pytest.LogCaptureFixture) -> None:
+def test_without_nvdec_software_decodes_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "reelmill"):
         assert [nvdec.accelerator(0), nvdec.accelerator(0)] == [None, None]
     assert [line[:32] for line in caplog.messages] == ["NVDEC does not decode on GPU 0 ("]

@@ -53,7 +53,7 @@ def test_frames_that_an_edit_list_hides_are_not_shown(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rotation", [90, 180, 270])
-def test_rotation_is_told(tmp_path: Path, rotation: int) -> None:
+def test_rotation_is_probed(tmp_path: Path, rotation: int) -> None:
     row = look(write_numbered(tmp_path / "v.mp4", 10, 30, SMALL, rotation=rotation))
     assert (row["rotation"], row["width"], row["height"]) == (rotation, 160, 120)
 

@@ -63,7 +63,7 @@ def test_an_absurd_aspect_is_none(tmp_path: Path, stated: Fraction, mode: str) -
     assert sample_aspect(whole_clip(path, tmp_path, mode=mode)["uri"]) in (None, 1)
 
 
-def test_true_size_stretches_and_never_shrinks() -> None:
+def test_square_pixel_size_stretches_and_never_shrinks() -> None:
     assert square_pixel_size((640, 512), ANAMORPHIC) == (910, 512)
     assert square_pixel_size((1920, 1080), Fraction(1)) == (1920, 1080)
     assert square_pixel_size((704, 480), Fraction(10, 11)) == (704, 528)
@@ -118,7 +118,7 @@ def test_the_frames_tell_the_order_where_the_header_is_silent(tmp_path: Path, to
 # Color
 
 
-def test_what_is_said_of_colour_is_read_by_ffmpegs_names(tmp_path: Path) -> None:
+def test_color_is_read_by_ffmpegs_names(tmp_path: Path) -> None:
     path = oddities.write(tmp_path / "a.mp4", (oddities.as_hdr(oddities.bars(), 16) for _ in range(3)), "libx265")
     facts = container.probe(str(path), Limits())
     names = ("color_primaries", "color_transfer", "color_space", "color_range", "bit_depth", "is_hdr", "field_order")
@@ -132,7 +132,7 @@ def test_what_is_said_of_colour_is_read_by_ffmpegs_names(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("mode", ["transcode", "copy"])
 @pytest.mark.parametrize("matrix", [None, (90, False, False)], ids=["as coded", "turned"])
-def test_whoever_looks_at_a_clip_sees_its_true_shape(tmp_path: Path, mode: str, matrix: tuple[float, bool, bool] | None) -> None:
+def test_pictures_of_a_clip_have_its_true_shape(tmp_path: Path, mode: str, matrix: tuple[float, bool, bool] | None) -> None:
     disc = oddities.shown(oddities.circle((640, 512), ANAMORPHIC))
     path = oddities.write(tmp_path / "a.mp4", iter([disc] * 30), aspect=ANAMORPHIC, matrix=matrix)
     made = whole_clip(path, tmp_path, mode=mode)

@@ -66,7 +66,7 @@ HDR = [
 
 
 @pytest.mark.parametrize(("suffix", "codec", "pix_fmt"), KINDS)
-def test_the_shape_of_pixels(tmp_path: Path, suffix: str, codec: str, pix_fmt: str) -> None:
+def test_clips_keep_the_shape_of_pixels(tmp_path: Path, suffix: str, codec: str, pix_fmt: str) -> None:
     disc = oddities.shown(oddities.circle((720, 576), ANAMORPHIC), pix_fmt)
     path = oddities.write(tmp_path / f"a.{suffix}", iter([disc] * 30), codec, aspect=ANAMORPHIC)
     assert container.probe(str(path), Limits())["sample_aspect_ratio"] == pytest.approx(float(ANAMORPHIC), rel=0.02)
@@ -80,7 +80,7 @@ def test_the_shape_of_pixels(tmp_path: Path, suffix: str, codec: str, pix_fmt: s
 
 
 @pytest.mark.parametrize(("suffix", "codec", "options"), WOVEN)
-def test_interlaced(tmp_path: Path, suffix: str, codec: str, options: dict[str, str]) -> None:
+def test_interlaced_frames_become_progressive(tmp_path: Path, suffix: str, codec: str, options: dict[str, str]) -> None:
     pictures = oddities.interlaced(40, (720, 576), pix_fmt="yuv422p10le" if codec == "prores" else "yuv420p")
     path = oddities.write(tmp_path / f"a.{suffix}", pictures, codec, options=options)
     facts = container.probe(str(path), Limits())
@@ -95,7 +95,7 @@ def test_interlaced(tmp_path: Path, suffix: str, codec: str, options: dict[str, 
 
 @pytest.mark.parametrize("transfer", [PQ, HLG])
 @pytest.mark.parametrize(("suffix", "codec", "pix_fmt"), HDR)
-def test_hdr(tmp_path: Path, suffix: str, codec: str, pix_fmt: str, transfer: int) -> None:
+def test_hdr_becomes_sdr(tmp_path: Path, suffix: str, codec: str, pix_fmt: str, transfer: int) -> None:
     picture = np.vstack([oddities.bars(), draw(5, (448, 256))])
     pictures = (oddities.as_hdr(picture, transfer, pix_fmt=pix_fmt) for _ in range(30))
     path = oddities.write(tmp_path / f"a.{suffix}", pictures, codec)
@@ -115,7 +115,7 @@ def test_hdr(tmp_path: Path, suffix: str, codec: str, pix_fmt: str, transfer: in
 
 @pytest.mark.parametrize("codec", ["libx264", "mpeg2video", "libx265"])
 @pytest.mark.parametrize("later", [(640, 360), (240, 180), (180, 320)])
-def test_sizes_that_change(tmp_path: Path, codec: str, later: tuple[int, int]) -> None:
+def test_sizes_that_change_are_scaled_to_the_first(tmp_path: Path, codec: str, later: tuple[int, int]) -> None:
     sizes = [(320, 180), later]
     parts = [
         oddities.write(tmp_path / f"{k}.ts", oddities.numbered(25, size, first=25 * k), codec) for k, size in enumerate(sizes)
@@ -135,7 +135,7 @@ def _without_bars(frame: VideoFrame, shape: tuple[int, int]) -> np.ndarray[tuple
     return picture[:, max(0, left) : left + width]
 
 
-def test_interlaced_frames_of_a_shape_and_a_turn(tmp_path: Path) -> None:
+def test_interlaced_frames_keep_their_shape_and_turn(tmp_path: Path) -> None:
     """All of it at once, as an old camera's recording that was turned later."""
     woven: Iterator[VideoFrame] = oddities.interlaced(20, (720, 576))
     options = ILME | {"x264-params": "interlaced=1:tff=1"}

@@ -82,7 +82,7 @@ def test_a_copy_without_a_key_frame_in_reach_is_refused(tmp_path: Path, env: Env
     assert "no key frame in the 2 s before 2.667 s" in failed["failed_message"]
 
 
-def test_a_copied_turn_is_left_to_the_player_and_told_upright(tmp_path: Path, env: Env) -> None:
+def test_a_copied_rotation_is_left_to_the_player_and_the_size_is_upright(tmp_path: Path, env: Env) -> None:
     made = only_clip(unit(write_numbered(tmp_path / "a.mp4", 30, rotation=90), (0, 30)), env, mode="copy")
     assert (made["width"], made["height"]) == (240, 320)
     assert numbers(made["uri"]) == list(range(30))  # which turns them as a player does

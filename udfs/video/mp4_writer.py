@@ -153,9 +153,9 @@ class Writer:
         return f"{self.path}.lossless" if self._is_external else self.path
 
     def _add_stream(self, like: VideoFrame, rate: Fraction) -> VideoStream:
-        given = LOSSLESS if self._is_external else encoder_options.options(self.params, self.bit_rate_k, self.gpu)
+        options = LOSSLESS if self._is_external else encoder_options.options(self.params, self.bit_rate_k, self.gpu)
         name = "libx264" if self._is_external else self.params.encoder
-        stream = self.out.add_stream(name, rate=rate, options=given)
+        stream = self.out.add_stream(name, rate=rate, options=options)
         stream.width, stream.height, stream.pix_fmt = like.width, like.height, like.format.name
         context = stream.codec_context
         context.time_base, context.thread_count = self.time_base, self.params.encoder_threads
