@@ -29,7 +29,7 @@ from udfs.video import container, decode, nvdec
 from udfs.video.nvdec import Hwaccel
 from udfs.video.picture import sample_aspect
 
-COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
+COLUMNS = TABLE.stage_columns
 # An observer sees every frame in order and returns its columns at the end. All may add to column
 # `warnings`.
 Observer = motion.Observer | quality.Observer | phash.Observer | proxy.Observer | preview.Observer

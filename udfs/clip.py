@@ -34,7 +34,7 @@ from udfs.video.nvdec import Hwaccel
 LANGUAGE = r"^([A-Za-z]{2,3}([-_][A-Za-z0-9]+)*)?$"
 FATAL: tuple[Code, ...] = ("CRASH", "TIMEOUT", "OOM")  # failures of the decoding process that the sound may have caused
 MAX_MISSING_S = 0.5  # a file may be shorter than its header states by this
-COLUMNS = [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
+COLUMNS = TABLE.stage_columns
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -101,7 +101,7 @@ def cut_unit(row: Row, params: Params, env: Env) -> list[Row]:
     copies = []
     if params.mode == "copy" or params.copy_if_exact:
         copies = _copied_rows(path, spans, row, params, env)
-    clip_ids = {copy.get("clip_id") or copy[batching.FAILURE[0]] for copy in copies}
+    clip_ids = {copy.get("clip_id") or copy[FAILURE[0]] for copy in copies}
     remaining = [span for span in spans if span["clip_id"] not in clip_ids]
     return copies + (_transcoded_rows(path, remaining, row, params, env) if remaining else [])
 
@@ -109,7 +109,7 @@ def cut_unit(row: Row, params: Params, env: Env) -> list[Row]:
 def _transcoded_rows(path: AnyPath, spans: list[Row], row: Row, params: Params, env: Env) -> list[Row]:
     accel = nvdec.accelerator(nvdec.gpu_index(env.task)) if params.hwaccel == "cuda" else None
     clips = _encoded_rows(path, spans, row, params, env, accel)
-    failed_ids = {clip[batching.FAILURE[0]] for clip in clips if batching.FAILURE[0] in clip}
+    failed_ids = {clip[FAILURE[0]] for clip in clips if FAILURE[0] in clip}
     if accel is None or not failed_ids:
         return clips
     # The GPU may have failed, or only FFmpeg's own decoder can decode the video.

@@ -14,7 +14,7 @@ from udfs import clip, ingest, split
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
 from udfs.demux import timeline
-from udfs.runtime.batching import Env
+from udfs.runtime.context import Env
 from udfs.storage import access
 from udfs.video import container
 

@@ -18,7 +18,7 @@ from tests.support.footage import Rgb, draw
 from udfs import analyze, clip
 from udfs.clip import Params
 from udfs.core.limits import Limits
-from udfs.runtime.batching import Env, Row
+from udfs.runtime.context import Env, Row
 from udfs.storage import access
 from udfs.video import container, encoder_options, mp4_writer
 

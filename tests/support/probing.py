@@ -11,7 +11,7 @@ from udfs import ingest
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits, Tally
 from udfs.runtime import sandbox
-from udfs.runtime.batching import Env, Row
+from udfs.runtime.context import Env, Row
 from udfs.storage.remote_file import RemotePath, Stat
 from udfs.video import container, decode
 

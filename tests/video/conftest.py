@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import clips
-from udfs.runtime.batching import Env
+from udfs.runtime.context import Env
 
 
 @pytest.fixture

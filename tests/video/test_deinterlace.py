@@ -16,7 +16,7 @@ from tests.support.clip_units import (
 )
 from tests.support.footage import numbers, read_number, rgb, write_numbered
 from udfs.core.limits import Limits
-from udfs.runtime.batching import Env
+from udfs.runtime.context import Env
 from udfs.video import container
 from udfs.video.deinterlace import Deinterlacer
 

@@ -15,7 +15,7 @@ from tests.support.clip_units import (
     unit,
 )
 from tests.support.footage import numbers, seconds_heard, write_numbered
-from udfs.runtime.batching import Env
+from udfs.runtime.context import Env
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from tests.support.clip_units import (
     whole_clip,
 )
 from tests.support.footage import numbers, read_number, rgb, write_numbered
-from udfs.runtime.batching import Env
+from udfs.runtime.context import Env
 from udfs.video.normalize import ASPECT_CHANGED, SIZE_CHANGED, Normalizer
 
 

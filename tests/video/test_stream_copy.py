@@ -17,7 +17,7 @@ from tests.support.footage import numbers, seconds_heard, write_numbered
 from tests.support.probing import SMALL
 from udfs import clip
 from udfs.clip import Params
-from udfs.runtime.batching import Env
+from udfs.runtime.context import Env
 
 
 def test_a_copy_between_key_frames_is_exact(tmp_path: Path, env: Env) -> None:

@@ -20,7 +20,7 @@ from udfs import clip
 from udfs.clip import Params
 from udfs.demux import demuxer
 from udfs.demux.demuxer import Video
-from udfs.runtime.batching import Env
+from udfs.runtime.context import Env
 from udfs.storage import access
 from udfs.video import decode
 

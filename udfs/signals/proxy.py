@@ -27,7 +27,7 @@ class Params:
 
     use: Annotated[bool, Field(description="models read the proxy; false: the clip itself")] = True
     fps: Annotated[float, Field(gt=0, le=1000, description="frames kept a second")] = 4.0
-    max_side_px: Annotated[int, Field(ge=16, le=8192, description="longer side; never scaled_frame up")] = 512
+    max_side_px: Annotated[int, Field(ge=16, le=8192, description="longer side; never scaled up")] = 512
     crf: Annotated[int, Field(ge=0, le=51, description="x264's rate factor: higher is smaller and worse")] = 20
     gop: Annotated[int, Field(ge=1, le=1000, description="frames from one key frame to the next")] = 4
 
