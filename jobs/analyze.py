@@ -18,7 +18,7 @@ STAGE = Stage(
     key="clip_id",
     source=lambda run: run.current("clips").drop("fingerprint", "run_id", "sha256"),
     rows=analyze.rows,
-    resources=lambda s: nvdec.taken(s.analyze.resources, s.analyze.hwaccel == "cuda"),
+    resources=lambda s: nvdec.gpu_resources(s.analyze.resources, s.analyze.hwaccel == "cuda"),
     params=lambda s: analyze.Settings(s.analyze, s.motion, s.quality, s.phash, s.proxy, s.preview, s.windows),
 )
 

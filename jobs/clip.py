@@ -45,7 +45,7 @@ def check(options: argparse.Namespace, settings: Settings) -> None:
     if wanted.encoder == encoder_options.NVENC:
         if not wanted.fallback:
             return
-        wanted = encoder_options.fallback(wanted)
+        wanted = encoder_options.fallback_params(wanted)
     try:
         mp4_writer.check_encoder(wanted)
     except mp4_writer.EncoderError as e:
@@ -79,7 +79,7 @@ STAGE = Stage(
     units=_units,
     rows=clip.rows,
     params=lambda settings: settings.clip,
-    resources=lambda settings: nvdec.taken(settings.clip.resources, settings.clip.on_gpu),
+    resources=lambda settings: nvdec.gpu_resources(settings.clip.resources, settings.clip.on_gpu),
 )
 
 

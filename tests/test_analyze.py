@@ -33,7 +33,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def measured(path: Path, settings: Settings | None = None, **facts: object) -> Row:
-    (signals,) = analyze.measure(clips.row(path) | facts, settings or Settings(), clips.env(path.parent))
+    (signals,) = analyze.measure_clip(clips.row(path) | facts, settings or Settings(), clips.env(path.parent))
     return signals
 
 
@@ -46,7 +46,7 @@ def test_a_row_has_the_columns_of_the_table(path: Path) -> None:
     assert list(measured(path)) == [name for name in TABLE.schema.names if name not in ("fingerprint", "run_id")]
 
 
-def test_every_observer_has_its_say(path: Path) -> None:
+def test_every_observer_fills_its_columns(path: Path) -> None:
     signals = measured(path)
     assert signals["motion_source"] == "vectors"
     assert signals["blackness"] == 0.0
@@ -68,7 +68,7 @@ def test_the_clip_is_opened_once(path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     row = clips.row(path)
     monkeypatch.setattr(container, "open_video", counted)
-    analyze.measure(row, Settings(), clips.env(path.parent))
+    analyze.measure_clip(row, Settings(), clips.env(path.parent))
     assert opened == [str(path)]
 
 
@@ -90,7 +90,7 @@ def test_threads_change_nothing(tmp_path: Path) -> None:
     settings = Settings(analyze=dataclasses.replace(NONE, motion=True), motion=motion.Params(fps=30))
     env = dataclasses.replace(clips.env(tmp_path), limits=Limits(decode_threads=4))
     for _ in range(3):  # frame threads lose vectors by chance
-        assert analyze.measure(clips.row(path), settings, env) == [measured(path, settings)]
+        assert analyze.measure_clip(clips.row(path), settings, env) == [measured(path, settings)]
 
 
 def test_an_observer_s_fault_is_a_warning(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_frames_that_change_their_size_are_refused(tmp_path: Path) -> None:
     parts = [write_numbered(tmp_path / f"{size[0]}.ts", 20, size=size, gop=20) for size in ((320, 240), (160, 120))]
     both = tmp_path / "both.ts"
     both.write_bytes(b"".join(part.read_bytes() for part in parts))
-    with pytest.raises(MediaError, match="UNSUPPORTED: frames of"):
+    with pytest.raises(MediaError, match="UNSUPPORTED: the frame size changes from 320x240 to 160x120"):
         measured(both)
 
 
@@ -150,7 +150,7 @@ def test_a_clip_that_is_gone_is_not_found(path: Path) -> None:
     row = clips.row(path)
     path.unlink()
     with pytest.raises(MediaError, match="NOT_FOUND"):
-        analyze.measure(row, Settings(), clips.env(path.parent))
+        analyze.measure_clip(row, Settings(), clips.env(path.parent))
 
 
 def test_rows_give_one_row_a_clip_and_a_failure_for_a_bad_one(path: Path) -> None:

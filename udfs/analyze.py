@@ -1,4 +1,4 @@
-"""analyze: clips -> one row of signals each, from one decode."""
+"""analyze: decode each clip once and measure its signals, one row per clip."""
 
 from __future__ import annotations
 
@@ -30,30 +30,31 @@ from udfs.video.nvdec import Hwaccel
 from udfs.video.picture import sample_aspect
 
 COLUMNS = TABLE.stage_columns
-# Each sees every frame, in order, and gives its columns at the end; none knows of another. `warnings` is a column of all.
+# An observer sees every frame in order and returns its columns at the end. All may add to column
+# `warnings`.
 Observer = motion.Observer | quality.Observer | phash.Observer | proxy.Observer | preview.Observer
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Params:
-    """[analyze]: what is measured; the columns of the rest stay NULL."""
+    """[analyze]: which signals are measured; the columns of the others stay NULL."""
 
     motion: Annotated[bool, Field(description="motion scores, from the coded motion vectors")] = True
     quality: Annotated[bool, Field(description="blackness, freeze, blur, letterbox")] = True
     phash: Annotated[bool, Field(description="perceptual hashes")] = True
     proxy: Annotated[bool, Field(description="the small rendition that models read")] = True
-    preview: Annotated[bool, Field(description="an animated WebP a window")] = True
+    preview: Annotated[bool, Field(description="an animated WebP per window")] = True
     hwaccel: Annotated[
-        Hwaccel, Field(description="cuda: NVDEC decodes what it can, and motion is scored from pictures: it gives no vectors")
+        Hwaccel, Field(description="cuda: NVDEC decodes what it can; motion is scored from pictures, as it has no vectors")
     ] = "none"
     resources: Annotated[
-        Resources, Field(json_schema_extra=EFFORT, description="gpus 0: a third of one with hwaccel cuda; else none is taken")
+        Resources, Field(json_schema_extra=EFFORT, description="gpus 0: a third of a GPU with hwaccel cuda, else none")
     ] = Resources()
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """The sections that shape a row of signals."""
+    """The settings sections that signals depend on."""
 
     analyze: Params = dataclasses.field(default_factory=Params)
     motion: motion.Params = dataclasses.field(default_factory=motion.Params)
@@ -65,59 +66,60 @@ class Settings:
 
 
 def rows(batches: Iterable[pd.DataFrame], params: Settings, env: Env) -> Iterator[pd.DataFrame]:
-    """Batches of clips to batches of signals, one row a clip."""
-    work, on_gpu = partial(measure, params=params, env=env), params.analyze.hwaccel == "cuda"
+    """Measure batches of clips, with one row of signals, or of failure, per clip."""
+    work, on_gpu = partial(measure_clip, params=params, env=env), params.analyze.hwaccel == "cuda"
     limits = env.limits.with_cuda() if on_gpu else env.limits
     yield from batching.each(batches, work, key="clip_id", columns=COLUMNS, limits=limits)
     if on_gpu:
-        sandbox.stop()  # what CUDA holds there, the models of the next stage may need
+        sandbox.stop()  # frees the GPU memory that the models of the next stage may need
 
 
-def measure(row: Row, params: Settings, env: Env) -> list[Row]:
-    """Decode a clip once and show every frame to every observer.
+def measure_clip(row: Row, params: Settings, env: Env) -> list[Row]:
+    """Decode a clip once and show every frame to every observer; returns its row of signals.
 
-    An observer's MediaError costs its columns and becomes a warning; no file is written unless the clip decodes to its end.
+    An observer's MediaError leaves its columns NULL and becomes a warning. No file is written unless
+    the clip decodes to its end.
 
     Raises:
-        MediaError: the clip is not there, damaged or incomplete, or its frames change their size.
+        MediaError: the clip is missing, damaged or incomplete, or its frames change their size.
     """
     path = access.own_path(row["uri"], env.sources)
     cv2.setNumThreads(1)  # a task has one core
-    if params.analyze.hwaccel == "cuda" and (accel := nvdec.decoder(nvdec.index(env.task))):
-        with suppress(MediaError):  # it may be the card that failed, or a clip that only FFmpeg itself decodes
-            return _measured(path, row, params, env, accel)
-    return _measured(path, row, params, env, None)
+    if params.analyze.hwaccel == "cuda" and (accel := nvdec.accelerator(nvdec.gpu_index(env.task))):
+        with suppress(MediaError):  # the GPU may have failed, or only FFmpeg's own decoder can decode the clip
+            return _signals_row(path, row, params, env, accel)
+    return _signals_row(path, row, params, env, None)
 
 
-def _measured(path: AnyPath, row: Row, params: Settings, env: Env, accel: HWAccel | None) -> list[Row]:
+def _signals_row(path: AnyPath, row: Row, params: Settings, env: Env, accel: HWAccel | None) -> list[Row]:
     warnings = list[str]()
     with container.open_video(path, env.limits, accel) as video:
-        observers = watching(row | {"sample_aspect_ratio": sample_aspect(video.stream)}, params, env)
+        observers = enabled_observers(row | {"sample_aspect_ratio": sample_aspect(video.stream)}, params, env)
         if params.analyze.motion:
             video.stream.codec_context.flags2 |= Flags2.export_mvs  # before the first frame is decoded
-            # Frame threads drop vectors by chance, up to 5 % of them and others in every run (FFmpeg 8.1).
+            # Frame threads lose up to 5 % of the vectors, and others in every run (FFmpeg 8.1).
             video.stream.codec_context.thread_type = ThreadType.SLICE
-        for at_s, frame in _of_one_size(decode.frames(video)):
-            _show(observers, at_s, frame, warnings)
+        for at_s, frame in _frames_of_one_size(decode.frames(video)):
+            _show_frame(observers, at_s, frame, warnings)
         video.tally.check(row["num_frames"], env.limits)
     unscored = {} if params.analyze.motion else {"motion_source": "off"}
     return [dict.fromkeys(COLUMNS) | {"clip_id": row["clip_id"]} | unscored | _results(observers, warnings)]
 
 
-def watching(row: Row, params: Settings, env: Env) -> dict[str, Observer]:
-    """The observers that are on, by the name of their section."""
-    on, p = params.analyze, params
+def enabled_observers(row: Row, params: Settings, env: Env) -> dict[str, Observer]:
+    """The observers that are enabled, by the name of their settings section."""
+    enabled, p = params.analyze, params
     every: dict[str, Observer | None] = {
-        "motion": motion.Observer(p.motion, row, env) if on.motion else None,
-        "quality": quality.Observer(p.quality, row, env) if on.quality else None,
-        "phash": phash.Observer(p.phash, row, env) if on.phash else None,
-        "proxy": proxy.Observer(p.proxy, row, env) if on.proxy else None,
-        "preview": preview.Observer(p.preview, row, env, p.windows) if on.preview else None,
+        "motion": motion.Observer(p.motion, row, env) if enabled.motion else None,
+        "quality": quality.Observer(p.quality, row, env) if enabled.quality else None,
+        "phash": phash.Observer(p.phash, row, env) if enabled.phash else None,
+        "proxy": proxy.Observer(p.proxy, row, env) if enabled.proxy else None,
+        "preview": preview.Observer(p.preview, row, env, p.windows) if enabled.preview else None,
     }
     return {name: observer for name, observer in every.items() if observer}
 
 
-def _show(observers: dict[str, Observer], at_s: float, frame: VideoFrame, warnings: list[str]) -> None:
+def _show_frame(observers: dict[str, Observer], at_s: float, frame: VideoFrame, warnings: list[str]) -> None:
     for name, observer in list(observers.items()):
         try:
             observer.see(at_s, frame)
@@ -127,7 +129,7 @@ def _show(observers: dict[str, Observer], at_s: float, frame: VideoFrame, warnin
 
 
 def _results(observers: dict[str, Observer], warnings: list[str]) -> Row:
-    found: Row = {}
+    signals: Row = {}
     for name, observer in observers.items():
         try:
             columns = observer.result()
@@ -135,14 +137,20 @@ def _results(observers: dict[str, Observer], warnings: list[str]) -> Row:
             warnings.append(f"{name}: {e}")
             continue
         warnings.extend(columns.pop("warnings", []))
-        found |= columns
-    return found | {"warnings": warnings}
+        signals |= columns
+    return signals | {"warnings": warnings}
 
 
-def _of_one_size(frames: Iterator[tuple[float, VideoFrame]]) -> Iterator[tuple[float, VideoFrame]]:
-    size: tuple[int, int] | None = None
+def _frames_of_one_size(frames: Iterator[tuple[float, VideoFrame]]) -> Iterator[tuple[float, VideoFrame]]:
+    """The frames, all of the first one's size.
+
+    Raises:
+        MediaError: UNSUPPORTED where the size changes.
+    """
+    first_size = ""
     for at_s, frame in frames:
-        size = size or (frame.width, frame.height)
-        if (frame.width, frame.height) != size:
-            raise MediaError("UNSUPPORTED", f"frames of {size} pixels turn to {(frame.width, frame.height)} at {at_s:.3f} s")
+        size = f"{frame.width}x{frame.height}"
+        first_size = first_size or size
+        if size != first_size:
+            raise MediaError("UNSUPPORTED", f"the frame size changes from {first_size} to {size} at {at_s:.3f} s")
         yield at_s, frame

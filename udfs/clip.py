@@ -1,4 +1,4 @@
-"""clip: spans of a video -> mp4 files and their rows."""
+"""clip: cut the spans of a video to mp4 files, one row per clip."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from schemas.clips import TABLE
-from udfs.audio.audio_writer import Stretch
+from udfs.audio.audio_writer import SoundSpan
 from udfs.core.errors import Code, MediaError
 from udfs.core.limits import Tally
 from udfs.core.task_resources import EFFORT, Resources
@@ -32,8 +32,8 @@ from udfs.video import container, encoder_options, mp4_writer, mux, nvdec, strea
 from udfs.video.nvdec import Hwaccel
 
 LANGUAGE = r"^([A-Za-z]{2,3}([-_][A-Za-z0-9]+)*)?$"
-FATAL: tuple[Code, ...] = ("CRASH", "TIMEOUT", "OOM")  # failures of the decoding process that sound may have caused
-MISSING_S = 0.5  # by which a file may be shorter than its header states
+FATAL: tuple[Code, ...] = ("CRASH", "TIMEOUT", "OOM")  # failures of the decoding process that the sound may have caused
+MAX_MISSING_S = 0.5  # a file may be shorter than its header states by this
 COLUMNS = TABLE.stage_columns
 
 
@@ -41,17 +41,21 @@ COLUMNS = TABLE.stage_columns
 class Params(encoder_options.Params):
     """[clip]"""
 
-    mode: Annotated[Literal["transcode", "copy"], Field(description="copy: no decoding, clips begin at key frames")] = "transcode"
-    copy_if_exact: Annotated[bool, Field(description="transcode only what a copy cannot cut on the asked frames")] = False
-    copy_reach_s: Annotated[float, Field(ge=0, le=600, description="seconds before its start that a copy may begin")] = 10.0
-    use_input_bit_rate: Annotated[bool, Field(description="the source's bit rate in place of crf")] = False
-    audio: Annotated[Literal["keep", "drop"], Field(description="keep: copied where mp4 may hold it, else AAC")] = "keep"
-    audio_language: Annotated[str, Field(pattern=LANGUAGE, description="track to prefer: a code of ISO 639, such as eng")] = ""
-    max_unit_s: Annotated[float, Field(gt=0, description="seconds of video cut in one decoding pass")] = 300.0
+    mode: Annotated[
+        Literal["transcode", "copy"], Field(description="copy: packets are copied without decoding, from a key frame on")
+    ] = "transcode"
+    copy_if_exact: Annotated[bool, Field(description="copy where that gives the exact frames, and transcode the rest")] = False
+    copy_reach_s: Annotated[
+        float, Field(ge=0, le=600, description="seconds that a copy may begin before its span, to reach a key frame")
+    ] = 10.0
+    use_input_bit_rate: Annotated[bool, Field(description="encode at the source's bit rate and not by crf")] = False
+    audio: Annotated[Literal["keep", "drop"], Field(description="keep: copied where mp4 can hold it, else AAC")] = "keep"
+    audio_language: Annotated[str, Field(pattern=LANGUAGE, description="preferred track: a code of ISO 639, such as eng")] = ""
+    max_unit_s: Annotated[float, Field(gt=0, description="seconds of video that one decoding pass cuts")] = 300.0
     hwaccel: Annotated[Hwaccel, Field(description="cuda: NVDEC decodes what it can, and may hide damage")] = "none"
     resources: Annotated[
         Resources,
-        Field(json_schema_extra=EFFORT, description="gpus 0: a third of one where h264_nvenc or NVDEC works; else none is taken"),
+        Field(json_schema_extra=EFFORT, description="gpus 0: a third of a GPU with h264_nvenc or hwaccel cuda, else none"),
     ] = Resources()
 
     @property
@@ -61,172 +65,179 @@ class Params(encoder_options.Params):
 
 
 def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env) -> Iterator[pd.DataFrame]:
-    """Batches of units (a video and some of its spans) to batches of clips; failures are named by clip_id."""
-    work = partial(cut, params=params, env=env)
+    """Cut batches of units, each a video and some of its spans, to batches of clips.
+
+    A span that fails has a row with its clip_id and its failure.
+    """
+    work = partial(cut_unit, params=params, env=env)
     limits = env.limits.with_cuda() if params.on_gpu else env.limits
-    rescue = without_sound if params.audio == "keep" else None
-    yield from batching.each(batches, work, key="clip_id", columns=COLUMNS, limits=limits, parts=alone, rescue=rescue)
+    rescue = unit_without_sound if params.audio == "keep" else None
+    yield from batching.each(batches, work, key="clip_id", columns=COLUMNS, limits=limits, parts=single_span_units, rescue=rescue)
     if params.on_gpu:
-        sandbox.stop()  # what CUDA holds there, the models of the next stage may need
+        sandbox.stop()  # frees the GPU memory that the models of the next stage may need
 
 
-def alone(unit: Row) -> list[Row]:
-    """One unit for each span of a unit."""
+def single_span_units(unit: Row) -> list[Row]:
+    """A unit split into one unit per span."""
     spans = [{"clip_id": s["clip_id"], "duration_s": s["end_s"] - s["start_s"], "spans": [s]} for s in unit["spans"]]
     return [unit | span for span in spans]
 
 
-def without_sound(unit: Row, error: MediaError) -> Row | None:
-    """The unit without its sound, if that may have ended the decoding process; else None."""
+def unit_without_sound(unit: Row, error: MediaError) -> Row | None:
+    """The unit without its sound, if the sound may have ended the decoding process; else None."""
     if error.code not in FATAL or unit.get("audio_codec") is None:
         return None
     return unit | {"audio_warning": f"no sound: with it, {error.message}"}
 
 
-def cut(row: Row, params: Params, env: Env) -> list[Row]:
-    """Write the clips of one unit; the row of a span that failed holds its failure instead.
+def cut_unit(row: Row, params: Params, env: Env) -> list[Row]:
+    """Write the clips of one unit; returns a row per span, with the failure of a span that failed.
 
     Raises:
-        MediaError: the video cannot be used at all.
+        MediaError: no span can be cut.
     """
     path = access.unchanged_path(row["uri"], row["source_version"], env.sources)
     spans = sorted(row["spans"], key=lambda span: (span["start_s"], span["end_s"]))
-    done = []
+    copies = []
     if params.mode == "copy" or params.copy_if_exact:
-        done = _copied_clips(path, spans, row, params, env)
-    over = {done_row.get("clip_id") or done_row[FAILURE[0]] for done_row in done}
-    left = [span for span in spans if span["clip_id"] not in over]
-    return done + (_transcoded(path, left, row, params, env) if left else [])
+        copies = _copied_rows(path, spans, row, params, env)
+    clip_ids = {copy.get("clip_id") or copy[FAILURE[0]] for copy in copies}
+    remaining = [span for span in spans if span["clip_id"] not in clip_ids]
+    return copies + (_transcoded_rows(path, remaining, row, params, env) if remaining else [])
 
 
-def _transcoded(path: AnyPath, spans: list[Row], row: Row, params: Params, env: Env) -> list[Row]:
-    accel = nvdec.decoder(nvdec.index(env.task)) if params.hwaccel == "cuda" else None
-    made = _recoded(path, spans, row, params, env, accel)
-    failed = {done[FAILURE[0]] for done in made if FAILURE[0] in done}
-    if accel is None or not failed:
-        return made
-    # It may be the card that failed, or a video that only FFmpeg itself decodes.
-    again = [span for span in spans if span["clip_id"] in failed]
-    return [done for done in made if done.get("clip_id")] + _recoded(path, again, row, params, env, None)
+def _transcoded_rows(path: AnyPath, spans: list[Row], row: Row, params: Params, env: Env) -> list[Row]:
+    accel = nvdec.accelerator(nvdec.gpu_index(env.task)) if params.hwaccel == "cuda" else None
+    clips = _encoded_rows(path, spans, row, params, env, accel)
+    failed_ids = {clip[FAILURE[0]] for clip in clips if FAILURE[0] in clip}
+    if accel is None or not failed_ids:
+        return clips
+    # The GPU may have failed, or only FFmpeg's own decoder can decode the video.
+    failed_spans = [span for span in spans if span["clip_id"] in failed_ids]
+    return [clip for clip in clips if clip.get("clip_id")] + _encoded_rows(path, failed_spans, row, params, env, None)
 
 
-def _recoded(path: AnyPath, spans: list[Row], row: Row, params: Params, env: Env, accel: HWAccel | None) -> list[Row]:
-    gpu = nvdec.index(env.task) if params.on_gpu else 0
-    encoder = mp4_writer.usable(params, gpu)
+def _encoded_rows(path: AnyPath, spans: list[Row], row: Row, params: Params, env: Env, accel: HWAccel | None) -> list[Row]:
+    gpu = nvdec.gpu_index(env.task) if params.on_gpu else 0
+    usable = mp4_writer.usable_params(params, gpu)
     bit_rate_k = row.get("bit_rate_k") if params.use_input_bit_rate else None
-    timing = timeline.timing_of(row)
+    timing = timeline.timing_of_row(row)
     with container.open_video(path, env.limits, accel, timing) as video, media_store.unfinished_folder(env.media_root) as folder:
-        video.decoded = [] if row.get("timing") == "header" else None
-        takes = [transcode.Take(span, f"{folder}/{n}.mp4", encoder, bit_rate_k, gpu) for n, span in enumerate(spans)]
-        return [_finished(take, path, video, row, params, env) for take in transcode.taken(takes, video)]
+        video.shown_packets = [] if row.get("timing") == "header" else None
+        encoders = [transcode.SpanEncoder(span, f"{folder}/{n}.mp4", usable, bit_rate_k, gpu) for n, span in enumerate(spans)]
+        return [_clip_row(encoder, path, video, row, params, env) for encoder in transcode.encode_spans(encoders, video)]
 
 
-def _finished(take: transcode.Take, path: AnyPath, video: Video, row: Row, params: Params, env: Env) -> Row:
+def _clip_row(encoder: transcode.SpanEncoder, path: AnyPath, video: Video, row: Row, params: Params, env: Env) -> Row:
+    """Finish the file of a span and store it with its sound; its row, or its failure."""
     try:
-        expected = _expected(take.span, video)
-        if expected == 0 and take.tally == Tally():
+        expected = _num_expected_frames(encoder.span, video)
+        if expected == 0 and encoder.tally == Tally():
             raise MediaError("TOO_SHORT", "no frame is shown in this span")
-        if take.error is None:
-            take.tally.check(expected, env.limits)
-        first_s = take.finish()
+        if encoder.error is None:
+            encoder.tally.check(expected, env.limits)
+        first_s = encoder.finish()
     except MediaError as e:
-        take.abandon()
-        return batching.failure(take.span["clip_id"], e)
-    sound = _sound(path, video, first_s, take.span["end_s"], row, params)
-    done = _placed(take.span, row, mux.whole(take.path, env.limits), sound, env)
-    os.unlink(take.path)
-    assert take.writer is not None
-    return done | {"encoder": take.params.encoder, "exact": True} | take.writer.picture_facts()
+        encoder.abandon()
+        return batching.failure(encoder.span["clip_id"], e)
+    sound = _sound_source(path, video, first_s, encoder.span["end_s"], row, params)
+    clip = _store_clip(encoder.span, row, mux.whole_picture(encoder.path, env.limits), sound, env)
+    os.unlink(encoder.path)
+    assert encoder.writer is not None
+    return clip | {"encoder": encoder.params.encoder, "exact": True} | encoder.writer.picture_facts()
 
 
-def _copied_clips(path: AnyPath, spans: list[Row], row: Row, params: Params, env: Env) -> list[Row]:
-    """The rows of the spans that are cut without decoding; those that have to be transcoded are left out.
+def _copied_rows(path: AnyPath, spans: list[Row], row: Row, params: Params, env: Env) -> list[Row]:
+    """The rows of the spans that are cut without decoding; the others have to be transcoded.
 
-    All clips share two open containers, one for the picture and one for the sound: to open a video of hours takes longer than
-    to copy a clip of it.
+    All clips share two open containers, one for the picture and one for the sound: opening a video
+    of hours takes longer than copying a clip of it.
     """
     clips = list[Row]()
-    left = deque(spans)
-    while left:  # a span that fails may leave a container anywhere: the next one opens the file anew
+    remaining = deque(spans)
+    while remaining:  # after a span that failed, the position is undefined: the file is opened again
         try:
             with _open_inputs(path, row, params, env) as inputs:
                 has_failed = False
-                while left and not has_failed:
-                    clip, has_failed = _copied_clip(inputs, path, left.popleft(), row, params, env)
+                while remaining and not has_failed:
+                    clip, has_failed = _copied_row(inputs, path, remaining.popleft(), row, params, env)
                     clips += [clip] if clip else []
         except MediaError as e:
-            return clips + ([] if params.copy_if_exact else [batching.failure(span["clip_id"], e) for span in left])
+            return clips + ([] if params.copy_if_exact else [batching.failure(span["clip_id"], e) for span in remaining])
     return clips
 
 
 @contextmanager
 def _open_inputs(path: AnyPath, row: Row, params: Params, env: Env) -> Iterator[tuple[Video, Video | None]]:
-    """The video, opened for its picture and, if its sound is kept, once more for that."""
-    timing = timeline.timing_of(row)
-    with ExitStack() as opened:
-        video = opened.enter_context(container.open_video(path, env.limits, timing=timing))
+    """Open the video for its picture and, if its sound is kept, once more for its sound."""
+    timing = timeline.timing_of_row(row)
+    with ExitStack() as stack:
+        video = stack.enter_context(container.open_video(path, env.limits, timing=timing))
         has_sound = params.audio == "keep" and len(video.container.streams.audio) > 0
-        yield video, opened.enter_context(container.open_video(path, env.limits, timing=timing)) if has_sound else None
+        yield video, stack.enter_context(container.open_video(path, env.limits, timing=timing)) if has_sound else None
 
 
-def _copied_clip(
+def _copied_row(
     inputs: tuple[Video, Video | None], path: AnyPath, span: Row, row: Row, params: Params, env: Env
 ) -> tuple[Row | None, bool]:
-    """The row of a span that is cut without decoding, None if it has to be transcoded, and whether anything failed."""
+    """The row of a span that is cut without decoding, and whether reading or writing failed.
+
+    The row is None if the span has to be transcoded.
+    """
     falls_back = params.copy_if_exact  # to transcoding
     start_s = span["start_s"] - (span.get("held_s") or 0.0)
     video, sound_source = inputs
     try:
-        found = stream_copy.find(video, start_s, span["end_s"], params.copy_reach_s)
-        stream_copy.check(found, _expected(span, video), env.limits)
-        sound = _sound(path, video, found.start_s, found.end_s, row, params)
+        cut = stream_copy.find(video, start_s, span["end_s"], params.copy_reach_s)
+        stream_copy.check(cut, _num_expected_frames(span, video), env.limits)
+        sound = _sound_source(path, video, cut.start_s, cut.end_s, row, params)
     except MediaError as e:
         return (None if falls_back else batching.failure(span["clip_id"], e)), True
-    if falls_back and not found.exact:
+    if falls_back and not cut.exact:
         return None, False
-    picture = stream_copy.picture(video, found, start_s, params.copy_reach_s)
+    picture = stream_copy.picture(video, cut, start_s, params.copy_reach_s)
     sound = replace(sound, source=sound_source) if sound else None
     try:
-        done = _placed(span, row, picture, sound, env) | {"encoder": "copy", "exact": found.exact}
-        done |= {"is_hdr": row.get("is_hdr"), "picture_warning": None}
+        clip = _store_clip(span, row, picture, sound, env) | {"encoder": "copy", "exact": cut.exact}
+        clip |= {"is_hdr": row.get("is_hdr"), "picture_warning": None}
     except (av.error.FFmpegError, ValueError) as e:
         if isinstance(e, OSError | MemoryError):
             raise
-        refused = MediaError("UNSUPPORTED", f"mp4 takes no copy: {e}")
-        return (None if falls_back else batching.failure(span["clip_id"], refused)), True
+        refusal = MediaError("UNSUPPORTED", f"mp4 cannot hold a copy: {e}")
+        return (None if falls_back else batching.failure(span["clip_id"], refusal)), True
     if (row.get("rotation") or 0) % 180:
-        done |= {"width": done["height"], "height": done["width"]}
-    return done, False
+        clip |= {"width": clip["height"], "height": clip["width"]}
+    return clip, False
 
 
-def _placed(span: Row, row: Row, picture: mux.Picture, sound: mux.Sound | None, env: Env) -> Row:
-    """Write the mp4 to its place in the store, and tell what it holds."""
+def _store_clip(span: Row, row: Row, picture: mux.Picture, sound: mux.Sound | None, env: Env) -> Row:
+    """Write an mp4 to the media store; returns the columns of `clips` that describe it."""
     uri = media_store.media_uri(env.media_root, "clips", span["clip_id"], env.fingerprint, ".mp4")
     with media_store.write_to(uri, env.sources) as path:
-        warning = mux.write(path, picture, sound, env.limits) or row.get("audio_warning")
-        held: dict[str, Any] = mux.facts(path, env.limits) | {"audio_warning": warning}
-        held |= {"num_bytes": os.path.getsize(path), "sha256": media_store.sha256(path)}
-    return {"clip_id": span["clip_id"], "video_id": row["video_id"], "uri": uri} | held
+        warning = mux.write_mp4(path, picture, sound, env.limits) or row.get("audio_warning")
+        facts: dict[str, Any] = mux.mp4_facts(path, env.limits) | {"audio_warning": warning}
+        facts |= {"num_bytes": os.path.getsize(path), "sha256": media_store.sha256(path)}
+    return {"clip_id": span["clip_id"], "video_id": row["video_id"], "uri": uri} | facts
 
 
-def _sound(path: AnyPath, video: Video, start_s: float, end_s: float, row: Row, params: Params) -> mux.Sound | None:
+def _sound_source(path: AnyPath, video: Video, start_s: float, end_s: float, row: Row, params: Params) -> mux.Sound | None:
     if params.audio == "drop" or row.get("audio_warning"):
         return None
-    return mux.Sound(path, Stretch(video.start_s + start_s, video.start_s + end_s, params.audio_language), video.timing)
+    return mux.Sound(path, SoundSpan(video.start_s + start_s, video.start_s + end_s, params.audio_language), video.timing)
 
 
-def _expected(span: Row, video: Video) -> int:
-    """How many frames a span ought to have, by the packets of the whole video, else by those decoded for it.
+def _num_expected_frames(span: Row, video: Video) -> int:
+    """The number of frames that a span ought to have, by the timeline or the decoded packets.
 
     Raises:
-        MediaError: PARTIAL if the packets end over MISSING_S before the span does.
+        MediaError: PARTIAL if the decoded packets end more than MAX_MISSING_S before the span.
     """
-    if span.get("num_frames") is not None or video.decoded is None:
+    if span.get("num_frames") is not None or video.shown_packets is None:
         return int(span.get("num_frames") or 0)
     base = float(video.stream.time_base or 1)
-    packets = set(video.decoded)  # a seek may give some twice
-    shown = [(pts * base - video.start_s + BOUNDARY_TOLERANCE_S, duration * base) for pts, duration in packets]
-    end_s = max((at_s + max(duration_s, 1 / float(video.framerate)) for at_s, duration_s in shown), default=0.0)
-    if span["start_s"] < end_s < span["end_s"] - MISSING_S:
+    packets = set(video.shown_packets)  # a seek may read some twice
+    times_s = [(pts * base - video.start_s + BOUNDARY_TOLERANCE_S, duration * base) for pts, duration in packets]
+    end_s = max((at_s + max(duration_s, 1 / float(video.framerate)) for at_s, duration_s in times_s), default=0.0)
+    if span["start_s"] < end_s < span["end_s"] - MAX_MISSING_S:
         raise MediaError("PARTIAL", f"the file ends {span['end_s'] - end_s:.1f} s before the span does")
-    return sum(span["start_s"] <= at_s < span["end_s"] for at_s, _ in shown)
+    return sum(span["start_s"] <= at_s < span["end_s"] for at_s, _ in times_s)

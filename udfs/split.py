@@ -117,7 +117,7 @@ def _content_spans(row: Row, params: Params, env: Env) -> list[Span]:
 
     detector = content.adaptive(params.adaptive_threshold, params.min_content_val, params.window_width)
     path = access.unchanged_path(row["uri"], row["source_version"], env.sources)
-    with container.open_video(path, env.limits, timing=timeline.timing_of(row)) as video:
+    with container.open_video(path, env.limits, timing=timeline.timing_of_row(row)) as video:
         cuts_s, end_s = content.cuts(video, detector)
     return scene_spans(list(pairwise([0.0, *cuts_s, end_s])), end_s, params)
 
@@ -149,7 +149,7 @@ def transnet_windows(row: Row, call: Callable[..., Any], env: Env) -> Iterator[W
     from udfs.shots import transnet, transnet_frames
 
     path = access.unchanged_path(row["uri"], row["source_version"], env.sources)
-    return transnet.windows(transnet_frames.every(path, env.limits, call, timeline.timing_of(row)))
+    return transnet.windows(transnet_frames.every(path, env.limits, call, timeline.timing_of_row(row)))
 
 
 def transnet_spans(row: Row, answers: list[Answer], params: Params) -> list[Row]:

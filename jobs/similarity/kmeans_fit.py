@@ -144,7 +144,7 @@ def _trouble(spark: SparkSession) -> str | None:
     if not isinstance(spark, SparkSession):
         return "Spark Connect has no barrier stages"
     found = resources.facts(spark.sparkContext)
-    if why := hindrance(found, nvdec.visible()):
+    if why := hindrance(found, nvdec.num_visible_gpus()):
         return why
     return f"{name} is not installed: pip install 'reelmill[cuml]'" if (name := missing()) else None
 

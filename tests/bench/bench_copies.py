@@ -125,7 +125,7 @@ def vary(path: Path, variant: Variant, target: Path) -> Path:
         stream = out.add_stream(variant.codec, rate=video.framerate * variant.speed, options=variant.options)
         assert isinstance(stream, VideoStream)
         for number, (at_s, frame) in enumerate(shown(video)):
-            picture = cropped(rescale.upright(frame, rescale.upright_size(frame, scaler), scaler), variant.crop)
+            picture = cropped(rescale.upright_pixels(frame, rescale.upright_size(frame, scaler), scaler), variant.crop)
             if number == 0:
                 size = rescale.upright_size(frame, scaler)
                 stream.width, stream.height = (round(side * variant.scale / 2) * 2 for side in size)
@@ -160,7 +160,7 @@ def cut(path: Path, of: Path, kind: str, length_s: float, env: Env) -> list[Clip
         return []
     spans = {row["clip_id"]: row for row in split.limited_rows(video, stretches, params)}
     found = []
-    for row in clip.cut(video | {"spans": list(spans.values())}, clip.Params(audio="drop"), env):
+    for row in clip.cut_unit(video | {"spans": list(spans.values())}, clip.Params(audio="drop"), env):
         assert row.get("clip_id"), row  # else it holds a failure
         span = spans[row["clip_id"]]
         found.append(looked_at(row, of.stem, kind, span["start_s"] * speed, span["end_s"] * speed, env))
@@ -169,8 +169,8 @@ def cut(path: Path, of: Path, kind: str, length_s: float, env: Env) -> list[Clip
 
 def looked_at(row: Row, video: str, kind: str, start_s: float, end_s: float, env: Env) -> Clip:
     """A clip with its hashes and the vector of its proxy."""
-    (signals,) = analyze.measure(row, MEASURED, env)
-    (embedding,) = embed.describe(row | {"proxy_uri": signals["proxy_uri"]}, embed.Params(), env)
+    (signals,) = analyze.measure_clip(row, MEASURED, env)
+    (embedding,) = embed.described(row | {"proxy_uri": signals["proxy_uri"]}, embed.Params(), env)
     hashes = np.array([int(digits, 16) & ALL_BUT_FIRST for digits in signals["phash"]], np.uint64)  # 0 says nothing
     rank = -row["height"], -row["num_bytes"]
     return Clip(row["clip_id"], video, kind, start_s, end_s, rank, hashes, embedding["vector"])

@@ -80,7 +80,7 @@ def ours(path: Path, parity: bool) -> tuple[dict[str, float], float]:
     settings = analyze.Settings(analyze=MOTION, motion=motion.Params(parity=parity))
     row, env = clips.row(path), clips.env(path.parent)
     begin = time.process_time()
-    (signals,) = analyze.measure(row, settings, env)
+    (signals,) = analyze.measure_clip(row, settings, env)
     return signals, time.process_time() - begin
 
 

@@ -55,7 +55,7 @@ def cut(path: Path, folder: Path) -> tuple[Row, list[Row], list[Row]]:
     env = Env(media_root=str(folder / "media"), fingerprint="f" * 16)
     (video,) = ingest.facts({"uri": str(path)}, env)
     spans = split.spans(video, split.Params(clip_len_s=2, min_clip_length_s=0.1), env)
-    made = clip.cut(video | {"spans": spans}, clip.Params(crf=10), env)
+    made = clip.cut_unit(video | {"spans": spans}, clip.Params(crf=10), env)
     by_id = {row.get("clip_id") or row["failed_key"]: row for row in made}
     return video, spans, [by_id[span["clip_id"]] for span in spans]
 
@@ -81,7 +81,7 @@ def check(path: Path, folder: Path) -> tuple[Row, list[Row], list[Row]]:
 
 
 @pytest.mark.parametrize(("suffix", "codec"), KINDS)
-def test_even_frames(tmp_path: Path, suffix: str, codec: str) -> None:
+def test_even_frames_come_at_their_times(tmp_path: Path, suffix: str, codec: str) -> None:
     path = write_numbered(tmp_path / f"v.{suffix}", 135, 30, SMALL, codec, gop=30, options=OPTIONS.get(codec))
     video, _, _ = check(path, tmp_path)
     assert (video["framerate"], video["is_vfr"]) == (pytest.approx(30, rel=0.01), False)
@@ -89,7 +89,7 @@ def test_even_frames(tmp_path: Path, suffix: str, codec: str) -> None:
 
 @pytest.mark.parametrize(("suffix", "codec"), [kind for kind in KINDS if kind[0] in ("mp4", "mkv", "ts", "mpg", "avi")])
 @pytest.mark.parametrize("fps", [Fraction(24_000, 1001), Fraction(25), Fraction(60_000, 1001)], ids=str)
-def test_standard_rates(tmp_path: Path, suffix: str, codec: str, fps: Fraction) -> None:
+def test_standard_rates_are_recognized(tmp_path: Path, suffix: str, codec: str, fps: Fraction) -> None:
     video, _, _ = check(write_numbered(tmp_path / f"v.{suffix}", 120, fps, SMALL, codec, gop=30), tmp_path)
     assert (video["framerate"], video["num_frames"]) == (pytest.approx(float(fps), rel=0.001), pytest.approx(120, abs=1))
 
@@ -99,7 +99,7 @@ UNEVEN = [kind for kind in KINDS if kind[0] in VARIABLE and kind[1] not in EVEN_
 
 @pytest.mark.parametrize(("suffix", "codec"), UNEVEN)
 @pytest.mark.parametrize("steps", STEPS)
-def test_uneven_frames(tmp_path: Path, suffix: str, codec: str, steps: str) -> None:
+def test_uneven_frames_come_at_their_times(tmp_path: Path, suffix: str, codec: str, steps: str) -> None:
     path = odd_times.write_uneven(tmp_path / f"v.{suffix}", STEPS[steps], codec)
     video, spans, _ = check(path, tmp_path)
     assert video["duration_s"] == pytest.approx(sum(STEPS[steps]), abs=0.6)
@@ -134,7 +134,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("oddity", COPIES)
-def test_containers_that_say_little_or_lie(good: Path, tmp_path: Path, oddity: str) -> None:
+def test_containers_that_state_little_or_wrong_times_lose_no_frame(good: Path, tmp_path: Path, oddity: str) -> None:
     video, _, clips = check(COPIES[oddity](good, tmp_path), tmp_path)
     assert video["duration_s"] == pytest.approx(4.5, abs=0.15)
     assert {row["audio_codec"] for row in clips} == {"aac"}
@@ -151,7 +151,7 @@ def test_what_an_edit_list_hides_is_in_no_clip(good: Path, tmp_path: Path, from_
     env = Env(media_root=str(tmp_path / "media"), fingerprint="f" * 16)
     (video,) = ingest.facts({"uri": str(path)}, env)
     spans = split.spans(video, split.Params(clip_len_s=2, min_clip_length_s=0.1), env)
-    for row in clip.cut(video | {"spans": spans}, clip.Params(mode="copy"), env):
+    for row in clip.cut_unit(video | {"spans": spans}, clip.Params(mode="copy"), env):
         assert row.get("failed_code") in (None, "UNSUPPORTED", "PARTIAL")
         if row.get("uri"):
             with av.open(row["uri"]) as container:

@@ -23,7 +23,9 @@ from udfs.video import nvdec
 
 GPUS = {"spark.executor.cores": "8", "spark.executor.resource.gpu.amount": "1", "spark.task.resource.gpu.amount": "0.125"}
 MLLIB, CUML = Choice("mllib", "as set"), Choice("cuml", "as set")
-with_cuml = pytest.mark.skipif(not nvdec.visible() or bool(missing()), reason=f"no GPU here, or no {missing() or 'CUDA'}")
+with_cuml = pytest.mark.skipif(
+    not nvdec.num_visible_gpus() or bool(missing()), reason=f"no GPU here, or no {missing() or 'CUDA'}"
+)
 
 
 def frame(spark: SparkSession, vectors: object, seed: int | None = None, partitions: int = 2) -> DataFrame:
@@ -178,7 +180,7 @@ def test_the_estimator_is_set_as_the_settings_say(spark: SparkSession) -> None:
 
 
 @pytest.mark.spark
-@pytest.mark.skipif(bool(nvdec.visible()), reason="here it would run")
+@pytest.mark.skipif(bool(nvdec.num_visible_gpus()), reason="here it would run")
 def test_all_but_cuda_runs_without_a_gpu(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nvdec, "visible", lambda: 1)
     with pytest.raises(Exception, match=r"No module named 'cupy'|cudaError"):

@@ -260,7 +260,7 @@ def test_clips_cut_from_and_to_a_store_are_those_of_a_folder(
         env = Env(media_root, "f" * 16, sources=proxy.params())
         (row,) = ingest.facts({"uri": source_uri}, env)
         spans = [span(k) for k in (1, 4)]
-        made.append(clip.cut(row | {"spans": spans, "video_id": "v"}, settings, env))
+        made.append(clip.cut_unit(row | {"spans": spans, "video_id": "v"}, settings, env))
     there, here = made
     assert [{**row, "uri": ""} for row in there] == [{**row, "uri": ""} for row in here]
     assert [row["uri"] for row in there] == [f"s3://things/out/media/clips/c{k}/c{k}-ffffffff.mp4" for k in (1, 4)]

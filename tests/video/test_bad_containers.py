@@ -1,9 +1,8 @@
-"""Files that are no video, or a broken one: the row says what is wrong, and the next file is none the worse for it."""
+"""Damaged, empty and misnamed files: the row names the fault, and the next file is not affected."""
 
 from __future__ import annotations
 
 import os
-import random
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -31,45 +30,25 @@ def fast(good: Path) -> Path:
     return broken_files.remux(good, good.with_name("fast.mp4"), {"movflags": "faststart"})
 
 
-def test_01_no_bytes_is_empty(tmp_path: Path) -> None:
-    (tmp_path / "v.mp4").touch()
-    assert code_of(tmp_path / "v.mp4") == "EMPTY"
-
-
-@pytest.mark.parametrize(
-    "content",
-    [b"a", b"hello world\n" * 100, *(random.Random(seed).randbytes(100_000) for seed in range(20))],
-    ids=["one byte", "text", *(f"random {seed}" for seed in range(20))],
-)
-def test_02_what_is_no_video_is_unsupported(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "v.mp4").write_bytes(content)
-    assert code_of(tmp_path / "v.mp4") == "UNSUPPORTED"
-
-
-def test_02_sound_in_riff_is_unsupported_not_a_broken_avi(tmp_path: Path) -> None:
-    (tmp_path / "v.avi").write_bytes(b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0" + bytes(1000))
-    assert code_of(tmp_path / "v.avi") == "UNSUPPORTED"
-
-
-def test_03_moov_missing_is_corrupt(good: Path, tmp_path: Path) -> None:
+def test_moov_missing_is_corrupt(good: Path, tmp_path: Path) -> None:
     start_of_moov = broken_files.box(good.read_bytes(), b"moov")[0] - 8
     assert code_of(broken_files.cut_to(good, tmp_path / "v.mp4", start_of_moov)) == "CORRUPT"
 
 
-def test_04_a_header_cut_to_406_bytes_leaves_the_child_alive(fast: Path, tmp_path: Path) -> None:
+def test_a_header_cut_to_406_bytes_leaves_the_child_alive(fast: Path, tmp_path: Path) -> None:
     before = sandbox.call(os.getpid, timeout_s=20, memory_mb=1024)
     assert code_of(broken_files.cut_to(fast, tmp_path / "v.mp4", 406)) in ("CORRUPT", "UNSUPPORTED")
     assert sandbox.call(os.getpid, timeout_s=20, memory_mb=1024) == before
 
 
-def test_05_half_the_data_is_partial(fast: Path, tmp_path: Path) -> None:
+def test_half_the_data_is_partial(fast: Path, tmp_path: Path) -> None:
     tally = decoded(broken_files.cut_to(fast, tmp_path / "v.mp4", fast.stat().st_size // 2))
     assert 20 < tally.frames < 70
     with pytest.raises(MediaError, match="PARTIAL"):
         tally.check(90, Limits(max_corrupt_share=0.2))
 
 
-def test_06_20_flipped_bits_are_counted_as_damage(good: Path, tmp_path: Path) -> None:
+def test_twenty_flipped_bits_are_counted_as_damage(good: Path, tmp_path: Path) -> None:
     mdat = broken_files.box(good.read_bytes(), b"mdat")
     tally = decoded(broken_files.flip_bits(good, tmp_path / "v.mp4", mdat, flips=20, seed=6))
     assert tally.corrupt + tally.errors > 0
@@ -77,7 +56,7 @@ def test_06_20_flipped_bits_are_counted_as_damage(good: Path, tmp_path: Path) ->
         tally.check(90, Limits(max_corrupt_share=0))
 
 
-def test_07_bits_flipped_in_the_index_never_crash_or_hang(good: Path, tmp_path: Path) -> None:
+def test_bits_flipped_in_the_index_never_crash_or_hang(good: Path, tmp_path: Path) -> None:
     moov = broken_files.box(good.read_bytes(), b"moov")
     before = sandbox.call(os.getpid, timeout_s=20, memory_mb=1024)
     codes = {code_of(broken_files.flip_bits(good, tmp_path / "v.mp4", moov, 1 + seed % 8, seed)) for seed in range(200)}
@@ -85,7 +64,7 @@ def test_07_bits_flipped_in_the_index_never_crash_or_hang(good: Path, tmp_path: 
     assert sandbox.call(os.getpid, timeout_s=20, memory_mb=1024) == before
 
 
-def test_08_a_tail_of_zeros_is_damage(good: Path, tmp_path: Path) -> None:
+def test_a_tail_of_zeros_is_damage(good: Path, tmp_path: Path) -> None:
     start, end = broken_files.box(good.read_bytes(), b"mdat")
     half = (end - start) // 2
     tally = decoded(broken_files.patch(good, tmp_path / "v.mp4", end - half, bytes(half)))
@@ -94,22 +73,22 @@ def test_08_a_tail_of_zeros_is_damage(good: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "cover"), [("v.mp4", False), ("v.m4a", False), ("v.mp4", True)])
-def test_09_10_sound_alone_or_with_a_cover_is_no_video(tmp_path: Path, name: str, cover: bool) -> None:
+def test_sound_alone_or_with_a_cover_is_no_video(tmp_path: Path, name: str, cover: bool) -> None:
     assert code_of(odd_streams.write_sound(tmp_path / name, cover)) == "NO_VIDEO"
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi", ".ts"])
-def test_12_a_single_frame_is_too_short(tmp_path: Path, suffix: str) -> None:
+def test_a_single_frame_is_too_short(tmp_path: Path, suffix: str) -> None:
     assert code_of(write_numbered(tmp_path / f"v{suffix}", 1, 30, SMALL)) == "TOO_SHORT"
 
 
-def test_20_a_frame_of_8192_squared_is_too_large_before_it_is_decoded(tmp_path: Path) -> None:
+def test_a_frame_of_8192_squared_is_too_large_before_it_is_decoded(tmp_path: Path) -> None:
     path = odd_streams.write_flat(tmp_path / "v.mov", (8192, 8192), "png", "gray", num_frames=2)
     assert path.stat().st_size < 300_000
     assert code_of(path, memory_mb=300) == "TOO_LARGE"
 
 
-def test_21_a_header_of_a_thousand_million_frames_is_not_believed(good: Path, tmp_path: Path) -> None:
+def test_a_header_of_a_thousand_million_frames_is_not_believed(good: Path, tmp_path: Path) -> None:
     stts = broken_files.box(good.read_bytes(), b"stts")[0]
     path = broken_files.patch(good, tmp_path / "v.mp4", stts + 8, struct.pack(">I", 10**9))
     facts = container.probe(str(path), Limits())
@@ -117,16 +96,16 @@ def test_21_a_header_of_a_thousand_million_frames_is_not_believed(good: Path, tm
     assert facts["duration_s"] == pytest.approx(3)
 
 
-def test_21_more_frames_than_the_limit_are_too_large(good: Path) -> None:
+def test_more_frames_than_the_limit_are_too_large(good: Path) -> None:
     with pytest.raises(MediaError, match="TOO_LARGE"):
         container.probe(str(good), Limits(max_frames=89))
 
 
-def test_21_a_hundred_hours_are_too_large(tmp_path: Path) -> None:
+def test_a_hundred_hours_are_too_large(tmp_path: Path) -> None:
     assert code_of(write_numbered(tmp_path / "v.mp4", 100, Fraction(1, 3600), SMALL)) == "TOO_LARGE"
 
 
-def test_24_encrypted_video_is_unsupported(good: Path, tmp_path: Path) -> None:
+def test_encrypted_video_is_unsupported(good: Path, tmp_path: Path) -> None:
     key = {"encryption_scheme": "cenc-aes-ctr", "encryption_key": "00" * 16, "encryption_kid": "11" * 16}
     assert code_of(broken_files.remux(good, tmp_path / "v.mp4", key)) == "UNSUPPORTED"
 
@@ -171,13 +150,6 @@ def test_containers_of_cameras_and_broadcast_are_read(
     assert [at for _, at in shown] == pytest.approx([k / fps for k in range(20, 30)], abs=0.001)
 
 
-@pytest.mark.parametrize(("suffix", "codec", "name"), [(".h264", "libx264", "H.264"), (".hevc", "libx265", "HEVC")])
-def test_a_bare_stream_without_times_is_refused_with_the_way_out(tmp_path: Path, suffix: str, codec: str, name: str) -> None:
-    path = write_numbered(tmp_path / f"v{suffix}", 30, 30, SMALL, codec)
-    with pytest.raises(MediaError, match=f"UNSUPPORTED: a bare {name} stream, which holds no times"):
-        look(path)
-
-
 @pytest.mark.parametrize("suffix", [".mxf", ".gxf", ".vob"])
 def test_a_container_whose_header_is_lost_is_not_read_as_a_stream_without_sound(tmp_path: Path, suffix: str) -> None:
     good = write_numbered(tmp_path / f"good{suffix}", 50, 25, (720, 576), "mpeg2video")
@@ -186,23 +158,3 @@ def test_a_container_whose_header_is_lost_is_not_read_as_a_stream_without_sound(
         (tmp_path / f"v{suffix}").write_bytes(bytes(at) + b"x" * (400 - at) + data[400:])
         row_or_code = code_of(tmp_path / f"v{suffix}") or look(tmp_path / f"v{suffix}")["container"]
         assert row_or_code != "mpegvideo"
-
-
-@pytest.mark.parametrize(
-    ("head", "code", "said"),
-    [
-        (b"<!DOCTYPE html><html>", "UNSUPPORTED", "a web page: a download that failed"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "UNSUPPORTED", "a pointer of Git LFS"),
-        (b"\xff\xd8\xff\xe0\0\x10JFIF", "UNSUPPORTED", "a picture (JPEG)"),
-        (b"PK\x03\x04", "UNSUPPORTED", "an archive (ZIP)"),
-        (bytes(1000), "CORRUPT", "nothing but zeros"),
-        (b"\xef\xbb\xbf#EXTM3U\n", "DENIED", "a playlist"),
-        (b"\x06\x0e+4\x02\x05\x01\x01\r\x01\x02" + b"x" * 100, "CORRUPT", "a video container that does not open"),
-    ],
-)
-def test_what_lies_under_a_videos_name_is_named(tmp_path: Path, head: bytes, code: str, said: str) -> None:
-    (tmp_path / "v.mp4").write_bytes(head)
-    with pytest.raises(MediaError) as e:
-        look(tmp_path / "v.mp4")
-    assert e.value.code == code
-    assert said in e.value.message

@@ -25,8 +25,8 @@ from jobs.cli import main
 from jobs.config.settings import Settings, SettingsError, load
 from jobs.lake.fingerprints import fingerprint
 from tests.support import clips
+from tests.support.clip_units import only_clip, unit
 from tests.support.footage import draw, numbers, write_numbered
-from tests.test_clip import one, unit
 from udfs import analyze, clip
 from udfs.core.errors import MediaError
 from udfs.core.gpu_device import Task, index
@@ -37,7 +37,7 @@ from udfs.runtime import sandbox
 from udfs.runtime.context import Env, Row
 from udfs.storage import access
 from udfs.video import container, decode, encoder_options, mp4_writer, nvdec, rescale, transcode
-from udfs.video.normalize import Upright
+from udfs.video.normalize import Normalizer
 
 NVENC = encoder_options.Params(encoder="h264_nvenc")
 
@@ -52,7 +52,7 @@ def nvenc_works() -> bool:
 
 def nvdec_works() -> bool:
     try:
-        nvdec.check(0)
+        nvdec.check_decoder(0)
     except nvdec.DecoderError:
         return False
     return True
@@ -72,7 +72,7 @@ def env(tmp_path: Path) -> Env:
 @pytest.fixture(autouse=True)
 def fresh() -> None:
     """Nothing is remembered of an earlier test's tries, here or in the child."""
-    for tried in (mp4_writer.usable, nvdec.decoder):
+    for tried in (mp4_writer.usable_params, nvdec.accelerator):
         tried.cache_clear()
     sandbox.stop()
 
@@ -110,7 +110,7 @@ def test_nvenc_knows_every_option_and_its_value(bit_rate_k: int | None) -> None:
     assert refused("cq", str(encoder_options.NVENC_MAX_CQ + 1)) < 0
 
 
-def test_nvenc_is_told_a_constant_quality_and_its_gpu() -> None:
+def test_nvenc_gets_a_constant_quality_and_its_gpu() -> None:
     assert encoder_options.options(NVENC, None, gpu=2) == {
         "preset": "p4",
         "rc": "vbr",
@@ -135,7 +135,7 @@ def test_what_nvenc_never_takes_is_no_reason_to_fall_back(override: str) -> None
 
 
 @without_nvenc
-def test_without_nvenc_libx264_cuts_and_says_so_once(tmp_path: Path, env: Env, capfd: pytest.CaptureFixture[str]) -> None:
+def test_without_nvenc_libx264_cuts_and_warns_once(tmp_path: Path, env: Env, capfd: pytest.CaptureFixture[str]) -> None:
     row = unit(write_numbered(tmp_path / "a.mp4", 60, size=(160, 120)), (5, 25), (30, 50), fingerprint="f", duration_s=2.0)
     params = clip.Params(encoder="h264_nvenc", preset="p7")
     (made,) = clip.rows(iter([pd.DataFrame([row, row])]), params, env)
@@ -143,20 +143,20 @@ def test_without_nvenc_libx264_cuts_and_says_so_once(tmp_path: Path, env: Env, c
     assert made["exact"].tolist() == [True] * 4
     assert [numbers(uri) for uri in made["uri"][:2]] == [list(range(5, 25)), list(range(30, 50))]
     said = capfd.readouterr().err
-    assert said.count("h264_nvenc does not work here (") == said.count("; libx264 takes its place\n") == 1
+    assert said.count("h264_nvenc does not work here (") == said.count("; libx264 is used instead\n") == 1
 
 
 @without_nvenc
 def test_what_takes_nvencs_place_encodes_as_it_always_does(tmp_path: Path, env: Env) -> None:
     row = unit(write_numbered(tmp_path / "a.mp4", 30, size=(160, 120)), (0, 30))
-    plain = one(row, env, crf=24)
-    assert one(row, env, encoder="h264_nvenc", preset="p2", crf=24)["sha256"] == plain["sha256"]
+    plain = only_clip(row, env, crf=24)
+    assert only_clip(row, env, encoder="h264_nvenc", preset="p2", crf=24)["sha256"] == plain["sha256"]
 
 
 @without_nvenc
 def test_without_a_fallback_the_task_fails_in_one_line(tmp_path: Path, env: Env) -> None:
     row = unit(write_numbered(tmp_path / "a.mp4", 30, size=(160, 120)), (0, 30), fingerprint="f", duration_s=1.0)
-    with pytest.raises(mp4_writer.EncoderError, match=r"^h264_nvenc does not work here \(.+\): it takes a GPU") as raised:
+    with pytest.raises(mp4_writer.EncoderError, match=r"^h264_nvenc does not work here \(.+\): it needs a GPU") as raised:
         next(clip.rows(iter([pd.DataFrame([row])]), clip.Params(encoder="h264_nvenc", fallback=""), env))
     assert "\n" not in str(raised.value)
 
@@ -164,9 +164,9 @@ def test_without_a_fallback_the_task_fails_in_one_line(tmp_path: Path, env: Env)
 @without_nvenc
 def test_a_clip_that_nvenc_does_not_open_is_encoded_all_the_same(tmp_path: Path) -> None:
     path = write_numbered(tmp_path / "a.mp4", 20, size=(160, 120))
-    take = transcode.Take({"start_s": 0.0, "end_s": 20 / 30}, str(tmp_path / "made.mp4"), NVENC)
+    take = transcode.SpanEncoder({"start_s": 0.0, "end_s": 20 / 30}, str(tmp_path / "made.mp4"), NVENC)
     with container.open_video(str(path), Limits()) as video:
-        (done,) = transcode.taken([take], video)
+        (done,) = transcode.encode_spans([take], video)
     assert done.finish() == 0
     assert (done.params.encoder, numbers(tmp_path / "made.mp4")) == ("libx264", list(range(20)))
 
@@ -185,16 +185,16 @@ def test_the_driver_needs_no_nvenc_but_what_takes_its_place(capsys: pytest.Captu
 
 
 @without_nvdec
-def test_without_nvdec_software_decodes_and_one_warning_tells(caplog: pytest.LogCaptureFixture) -> None:
+def test_without_nvdec_software_decodes_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "reelmill"):
-        assert [nvdec.decoder(0), nvdec.decoder(0)] == [None, None]
+        assert [nvdec.accelerator(0), nvdec.accelerator(0)] == [None, None]
     assert [line[:32] for line in caplog.messages] == ["NVDEC does not decode on GPU 0 ("]
     assert caplog.messages[0].endswith("): videos are decoded in software")
 
 
 def test_the_clip_that_nvdec_is_tried_with_is_one() -> None:
     context = av.CodecContext.create("h264", "r")
-    frames = [frame for packet in [*nvdec._probe(), None] for frame in context.decode(packet)]
+    frames = [frame for packet in [*nvdec._probe_packets(), None] for frame in context.decode(packet)]
     assert [(frame.width, frame.height, frame.format.name) for frame in frames] == [(256, 256, "yuv420p")] * nvdec.PROBE_FRAMES
 
 
@@ -203,7 +203,7 @@ def test_the_clip_that_nvdec_is_tried_with_is_one() -> None:
 def test_clips_are_the_same_where_nvdec_does_not_work(tmp_path: Path, env: Env, name: str) -> None:
     codec = "libvpx-vp9" if name.endswith("webm") else "libx264"
     row = unit(write_numbered(tmp_path / name, 60, size=(160, 120), codec=codec, audio="libopus"), (7, 22), (30, 59))
-    asked, plain = (clip.cut(row, clip.Params(hwaccel=hwaccel), env) for hwaccel in ("cuda", "none"))
+    asked, plain = (clip.cut_unit(row, clip.Params(hwaccel=hwaccel), env) for hwaccel in ("cuda", "none"))
     assert asked == plain
     assert [numbers(made["uri"]) for made in asked] == [list(range(7, 22)), list(range(30, 59))]
 
@@ -223,10 +223,12 @@ def test_what_fails_on_a_card_is_decoded_again_in_software(tmp_path: Path, env: 
     with path.open("r+b") as f:
         f.truncate(path.stat().st_size * 6 // 10)
     row["source_version"] = access.version(str(path))
-    plain = clip.cut(row, clip.Params(audio="drop"), env)
+    plain = clip.cut_unit(row, clip.Params(audio="drop"), env)
     opened = watch_opening(monkeypatch)
-    monkeypatch.setattr(nvdec, "decoder", lambda gpu: nvdec._accel(gpu, or_software=True))  # as if it had worked a moment ago
-    asked = clip.cut(row, clip.Params(hwaccel="cuda", audio="drop"), env)
+    monkeypatch.setattr(
+        nvdec, "accelerator", lambda gpu: nvdec._hwaccel(gpu, or_software=True)
+    )  # as if it had worked a moment ago
+    asked = clip.cut_unit(row, clip.Params(hwaccel="cuda", audio="drop"), env)
     assert asked == plain
     assert [made.get("failed_code") for made in asked] == [None, None, "PARTIAL"]
     assert [on_card for name, on_card in opened if name == str(path)] == [True, False]
@@ -248,17 +250,20 @@ def watch_opening(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
 
 
 def analyzed(path: Path, env: Env, hwaccel: nvdec.Hwaccel, **facts: int) -> Row:
-    (signals,) = analyze.measure(clips.row(path) | facts, analyze.Settings(analyze.Params(hwaccel=hwaccel)), env)
+    (signals,) = analyze.measure_clip(clips.row(path) | facts, analyze.Settings(analyze.Params(hwaccel=hwaccel)), env)
     return signals
 
 
 @without_nvdec
 def test_a_card_that_opens_nothing_costs_no_video(tmp_path: Path) -> None:
     path = write_numbered(tmp_path / "a.mp4", 10, size=(160, 120))
-    with container.open_video(str(path), Limits(), nvdec._accel(0, or_software=True)) as video:
+    with container.open_video(str(path), Limits(), nvdec._hwaccel(0, or_software=True)) as video:
         assert len(list(decode.frames(video))) == 10
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(MediaError, match="CORRUPT"), container.open_video(str(path), Limits(), nvdec._accel(0, or_software=True)):
+    with (
+        pytest.raises(MediaError, match="CORRUPT"),
+        container.open_video(str(path), Limits(), nvdec._hwaccel(0, or_software=True)),
+    ):
         pass
 
 
@@ -269,11 +274,12 @@ def test_the_layout_that_a_card_gives_frames_in_changes_no_picture(coded: str, o
     to = ColorRange.JPEG if coded.startswith("yuvj") else ColorRange.MPEG
     here = VideoFrame.from_ndarray(draw(5, (320, 240)), format="rgb24").reformat(format=coded, dst_color_range=to)
     there = downloaded(here, on_card)
-    assert apart_by(*(Upright(frame)(frame).to_ndarray() for frame in (here, there))) <= apart
+    assert apart_by(*(Normalizer(frame)(frame).to_ndarray() for frame in (here, there))) <= apart
     assert apart_by(*(sampler.luma(frame, rescale.Scaler()) for frame in (here, there))) == 0
-    assert apart_by(*(rescale.upright(frame, (160, 120), rescale.Scaler()) for frame in (here, there))) == 0
+    assert apart_by(*(rescale.upright_pixels(frame, (160, 120), rescale.Scaler()) for frame in (here, there))) == 0
     assert (
-        apart_by(*(rescale.scaled(frame, (160, 120), "yuv420p", rescale.Scaler()).to_ndarray() for frame in (here, there))) == 0
+        apart_by(*(rescale.scaled_frame(frame, (160, 120), "yuv420p", rescale.Scaler()).to_ndarray() for frame in (here, there)))
+        == 0
     )
 
 
@@ -400,7 +406,7 @@ def test_a_stage_on_a_gpu_has_more_memory(tmp_path: Path, env: Env) -> None:
 @pytest.mark.gpu
 @with_nvenc
 def test_nvenc_cuts_the_asked_frames(tmp_path: Path, env: Env) -> None:
-    made = one(unit(write_numbered(tmp_path / "a.mp4", 90), (15, 75)), env, encoder="h264_nvenc", fallback="")
+    made = only_clip(unit(write_numbered(tmp_path / "a.mp4", 90), (15, 75)), env, encoder="h264_nvenc", fallback="")
     assert (made["encoder"], made["video_codec"], made["exact"]) == ("h264_nvenc", "h264", True)
     assert (numbers(made["uri"]), made["num_frames"], made["duration_s"]) == (list(range(15, 75)), 60, pytest.approx(2.0))
 
@@ -432,7 +438,7 @@ def encoded(path: Path, pictures: list[NDArray[np.uint8]], crf: int) -> int:
 @with_nvenc
 def test_ten_bits_become_eight(tmp_path: Path, env: Env) -> None:
     path = write_numbered(tmp_path / "a.mp4", 30, codec="libx265", pix_fmt="yuv420p10le")
-    made = one(unit(path, (0, 30)), env, encoder="h264_nvenc", fallback="")
+    made = only_clip(unit(path, (0, 30)), env, encoder="h264_nvenc", fallback="")
     with av.open(made["uri"]) as container:
         assert container.streams.video[0].pix_fmt == "yuv420p"
 
@@ -441,7 +447,7 @@ def test_ten_bits_become_eight(tmp_path: Path, env: Env) -> None:
 @with_nvenc
 def test_what_is_too_wide_for_nvenc_is_encoded_by_libx264(tmp_path: Path, env: Env) -> None:
     path = write_numbered(tmp_path / "a.mp4", 10, size=(4400, 160))
-    made = one(unit(path, (0, 10)), env, encoder="h264_nvenc")
+    made = only_clip(unit(path, (0, 10)), env, encoder="h264_nvenc")
     assert (made["encoder"], made["num_frames"]) == ("libx264", 10)
 
 
@@ -450,7 +456,7 @@ def test_what_is_too_wide_for_nvenc_is_encoded_by_libx264(tmp_path: Path, env: E
 @pytest.mark.parametrize(("size", "options"), [((320, 240), {}), ((322, 182), {"x264-params": "bframes=3:ref=4"})])
 def test_nvdec_decodes_to_the_bit(tmp_path: Path, size: tuple[int, int], options: dict[str, str]) -> None:
     path = str(write_numbered(tmp_path / "a.mp4", 90, size=size, options=options, gop=30))
-    accel = nvdec.decoder(0)
+    accel = nvdec.accelerator(0)
     with container.open_video(path, Limits()) as here, container.open_video(path, Limits(), accel) as there:
         both = list(zip(decode.frames(here, 0.4, 2.5), decode.frames(there, 0.4, 2.5), strict=True))
     assert {frame.format.name for _, (_, frame) in both} == {"nv12"}
@@ -462,7 +468,7 @@ def test_nvdec_decodes_to_the_bit(tmp_path: Path, size: tuple[int, int], options
 @with_nvdec
 def test_clips_are_the_same_with_nvdec(tmp_path: Path, env: Env) -> None:
     row = unit(write_numbered(tmp_path / "a.mp4", 90, gop=30), (7, 40), (31, 89))
-    asked, plain = (clip.cut(row, clip.Params(hwaccel=hwaccel), env) for hwaccel in ("cuda", "none"))
+    asked, plain = (clip.cut_unit(row, clip.Params(hwaccel=hwaccel), env) for hwaccel in ("cuda", "none"))
     assert asked == plain
 
 
@@ -474,7 +480,7 @@ def test_damage_fails_the_same_clips_with_nvdec_or_none(tmp_path: Path, env: Env
     with path.open("r+b") as f:
         f.truncate(path.stat().st_size * 6 // 10)
     row["source_version"] = access.version(str(path))
-    asked, plain = (clip.cut(row, clip.Params(hwaccel=hwaccel), env) for hwaccel in ("cuda", "none"))
+    asked, plain = (clip.cut_unit(row, clip.Params(hwaccel=hwaccel), env) for hwaccel in ("cuda", "none"))
     assert asked == plain
 
 
@@ -492,10 +498,10 @@ def test_signals_with_nvdec_are_those_of_pictures(tmp_path: Path, env: Env) -> N
 @with_nvdec
 def test_a_hidden_left_edge_is_left_to_software(tmp_path: Path, env: Env) -> None:
     path = write_numbered(tmp_path / "a.mp4", 30, options={"x264-params": "crop-rect=16,8,0,0"})
-    with pytest.raises(MediaError, match="UNSUPPORTED"), container.open_video(str(path), Limits(), nvdec.decoder(0)) as video:
+    with pytest.raises(MediaError, match="UNSUPPORTED"), container.open_video(str(path), Limits(), nvdec.accelerator(0)) as video:
         list(decode.frames(video))
     row = unit(path, (0, 30))
-    asked, plain = (one(row, env, hwaccel=hwaccel) for hwaccel in ("cuda", "none"))
+    asked, plain = (only_clip(row, env, hwaccel=hwaccel) for hwaccel in ("cuda", "none"))
     assert asked == plain
 
 
@@ -503,10 +509,10 @@ def test_a_hidden_left_edge_is_left_to_software(tmp_path: Path, env: Env) -> Non
 @with_nvdec
 def test_a_codec_that_nvdec_lacks_is_decoded_in_software(tmp_path: Path, env: Env) -> None:
     path = write_numbered(tmp_path / "a.mkv", 30, codec="ffv1", pix_fmt="yuv422p10le")
-    assert numbers(one(unit(path, (3, 30)), env, hwaccel="cuda")["uri"]) == list(range(3, 30))
+    assert numbers(only_clip(unit(path, (3, 30)), env, hwaccel="cuda")["uri"]) == list(range(3, 30))
 
 
 @pytest.mark.gpu
 @with_nvdec
 def test_the_childs_limit_leaves_room_for_cuda() -> None:
-    sandbox.call(nvdec.check, 0, timeout_s=60, memory_mb=Limits().with_cuda().memory_mb)
+    assert sandbox.call(nvdec_works, timeout_s=60, memory_mb=Limits().with_cuda().memory_mb)

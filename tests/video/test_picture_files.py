@@ -11,8 +11,9 @@ import pytest
 from av.video.frame import VideoFrame
 
 from tests.support import broken_files, oddities
+from tests.support.clip_units import decoded_frames, preview_picture, sample_aspect, signals_of, whole_clip
 from tests.support.footage import draw, read_number, rgb
-from tests.video.test_picture import ANAMORPHIC, aspect, cut, decoded, preview, signals
+from tests.video.test_picture import ANAMORPHIC
 from udfs.core.limits import Limits
 from udfs.frames import extract
 from udfs.video import container
@@ -65,36 +66,36 @@ HDR = [
 
 
 @pytest.mark.parametrize(("suffix", "codec", "pix_fmt"), KINDS)
-def test_the_shape_of_pixels(tmp_path: Path, suffix: str, codec: str, pix_fmt: str) -> None:
+def test_clips_keep_the_shape_of_pixels(tmp_path: Path, suffix: str, codec: str, pix_fmt: str) -> None:
     disc = oddities.shown(oddities.circle((720, 576), ANAMORPHIC), pix_fmt)
     path = oddities.write(tmp_path / f"a.{suffix}", iter([disc] * 30), codec, aspect=ANAMORPHIC)
     assert container.probe(str(path), Limits())["sample_aspect_ratio"] == pytest.approx(float(ANAMORPHIC), rel=0.02)
-    made = cut(path, tmp_path)
-    assert float(aspect(made["uri"]) or 1) == pytest.approx(float(ANAMORPHIC), rel=0.02)  # FLV and MPEG-2 round it
-    row = signals(made, tmp_path)
+    made = whole_clip(path, tmp_path)
+    assert float(sample_aspect(made["uri"]) or 1) == pytest.approx(float(ANAMORPHIC), rel=0.02)  # FLV and MPEG-2 round it
+    row = signals_of(made, tmp_path)
     for uri in (made["uri"], row["proxy_uri"]):
         (picture,) = extract.one(uri, "middle", extract.target_res(-1), Limits())[1]
         assert oddities.roundness(picture) == pytest.approx(1, abs=0.03)
-    assert oddities.roundness(preview(row)) == pytest.approx(1, abs=0.03)
+    assert oddities.roundness(preview_picture(row)) == pytest.approx(1, abs=0.03)
 
 
 @pytest.mark.parametrize(("suffix", "codec", "options"), WOVEN)
-def test_interlaced(tmp_path: Path, suffix: str, codec: str, options: dict[str, str]) -> None:
+def test_interlaced_frames_become_progressive(tmp_path: Path, suffix: str, codec: str, options: dict[str, str]) -> None:
     pictures = oddities.interlaced(40, (720, 576), pix_fmt="yuv422p10le" if codec == "prores" else "yuv420p")
     path = oddities.write(tmp_path / f"a.{suffix}", pictures, codec, options=options)
     facts = container.probe(str(path), Limits())
     assert facts["field_order"] in ("tt", "tb")
-    raw = decoded(str(path))
+    raw = decoded_frames(str(path))
     assert min(oddities.comb(rgb(frame)) for frame in raw) > 3
-    made = cut(path, tmp_path, crf=12)
+    made = whole_clip(path, tmp_path, crf=12)
     assert made["num_frames"] == 40
-    assert [read_number(frame) for frame in decoded(made["uri"])] == list(range(40))
-    assert max(oddities.comb(rgb(frame)) for frame in decoded(made["uri"])) < 0.6
+    assert [read_number(frame) for frame in decoded_frames(made["uri"])] == list(range(40))
+    assert max(oddities.comb(rgb(frame)) for frame in decoded_frames(made["uri"])) < 0.6
 
 
 @pytest.mark.parametrize("transfer", [PQ, HLG])
 @pytest.mark.parametrize(("suffix", "codec", "pix_fmt"), HDR)
-def test_hdr(tmp_path: Path, suffix: str, codec: str, pix_fmt: str, transfer: int) -> None:
+def test_hdr_becomes_sdr(tmp_path: Path, suffix: str, codec: str, pix_fmt: str, transfer: int) -> None:
     picture = np.vstack([oddities.bars(), draw(5, (448, 256))])
     pictures = (oddities.as_hdr(picture, transfer, pix_fmt=pix_fmt) for _ in range(30))
     path = oddities.write(tmp_path / f"a.{suffix}", pictures, codec)
@@ -102,25 +103,25 @@ def test_hdr(tmp_path: Path, suffix: str, codec: str, pix_fmt: str, transfer: in
     assert (facts["is_hdr"], facts["bit_depth"]) == (True, 8 if pix_fmt == "yuv420p" else 10)
     modes = ["transcode", *(["copy"] if codec not in ("prores", "ffv1") else [])]
     for mode in modes:
-        made = cut(path, tmp_path / mode, mode=mode)
+        made = whole_clip(path, tmp_path / mode, mode=mode)
         assert made["is_hdr"] == (mode == "copy")
-        row = signals(made, tmp_path / mode)
+        row = signals_of(made, tmp_path / mode)
         pictures_seen = [
             extract.one(uri, "middle", extract.target_res(-1), Limits())[1][0] for uri in (made["uri"], row["proxy_uri"])
         ]
-        for seen in (*pictures_seen, preview(row)):
+        for seen in (*pictures_seen, preview_picture(row)):
             assert np.abs(oddities.colors(seen) - np.array(oddities.BARS)).max() < 40
 
 
 @pytest.mark.parametrize("codec", ["libx264", "mpeg2video", "libx265"])
 @pytest.mark.parametrize("later", [(640, 360), (240, 180), (180, 320)])
-def test_sizes_that_change(tmp_path: Path, codec: str, later: tuple[int, int]) -> None:
+def test_sizes_that_change_are_scaled_to_the_first(tmp_path: Path, codec: str, later: tuple[int, int]) -> None:
     sizes = [(320, 180), later]
     parts = [
         oddities.write(tmp_path / f"{k}.ts", oddities.numbered(25, size, first=25 * k), codec) for k, size in enumerate(sizes)
     ]
-    made = cut(broken_files.join(tmp_path / "a.ts", *parts), tmp_path)
-    shown = decoded(made["uri"])
+    made = whole_clip(broken_files.join(tmp_path / "a.ts", *parts), tmp_path)
+    shown = decoded_frames(made["uri"])
     assert {(frame.width, frame.height) for frame in shown} == {(320, 180)}
     assert made["picture_warning"] == "size changed midway"
     # FFmpeg's decoder of MPEG-2 loses the frame that it holds when the size changes.
@@ -134,11 +135,11 @@ def _without_bars(frame: VideoFrame, shape: tuple[int, int]) -> np.ndarray[tuple
     return picture[:, max(0, left) : left + width]
 
 
-def test_interlaced_frames_of_a_shape_and_a_turn(tmp_path: Path) -> None:
+def test_interlaced_frames_keep_their_shape_and_turn(tmp_path: Path) -> None:
     """All of it at once, as an old camera's recording that was turned later."""
     woven: Iterator[VideoFrame] = oddities.interlaced(20, (720, 576))
     options = ILME | {"x264-params": "interlaced=1:tff=1"}
     path = oddities.write(tmp_path / "a.mp4", woven, options=options, aspect=ANAMORPHIC, matrix=(180, False, False))
-    made = cut(path, tmp_path, crf=12)
-    assert aspect(made["uri"]) == ANAMORPHIC
-    assert [read_number(np.rot90(rgb(frame), 2)) for frame in decoded(made["uri"])] == list(range(20))
+    made = whole_clip(path, tmp_path, crf=12)
+    assert sample_aspect(made["uri"]) == ANAMORPHIC
+    assert [read_number(np.rot90(rgb(frame), 2)) for frame in decoded_frames(made["uri"])] == list(range(20))

@@ -1,1 +1,1 @@
-"""The sound of a file: choose a track, read it, copy it or encode it."""
+"""Sound: choose the audio track of a file, read it, and copy or encode it."""

@@ -1,10 +1,11 @@
-"""Language codes of ISO 639: compare codes of two and of three letters."""
+"""Language codes of ISO 639: compare codes of two and three letters."""
 
 from __future__ import annotations
 
 from functools import cache
 
-# The code of two letters, that of three (639-2/T), and the bibliographic one (639-2/B) where it differs: Matroska has "ger".
+# The two-letter code, the three-letter one (639-2/T), and the bibliographic one (639-2/B) if it
+# differs: Matroska uses "ger".
 CODES = """
 aa:aar ab:abk ae:ave af:afr ak:aka am:amh an:arg ar:ara as:asm av:ava ay:aym az:aze ba:bak be:bel bg:bul bi:bis bm:bam
 bn:ben bo:bod:tib br:bre bs:bos ca:cat ce:che ch:cha co:cos cr:cre cs:ces:cze cu:chu cv:chv cy:cym:wel da:dan de:deu:ger
@@ -23,16 +24,19 @@ wo:wol xh:xho yi:yid yo:yor za:zha zh:zho:chi zu:zul
 
 def same_language(one: str, other: str) -> bool:
     """Whether two codes name the same language, as "de", "deu", "ger" and "de-AT" do."""
-    return bool(one and other) and _normal(one) == _normal(other)
+    return bool(one and other) and _three_letter_code(one) == _three_letter_code(other)
 
 
-def _normal(code: str) -> str:
-    """The three-letter code (639-2/T) of a language, without region; unknown codes in lower case."""
+def _three_letter_code(code: str) -> str:
+    """The three-letter code (639-2/T) of a language, without its region.
+
+    An unknown code is returned in lower case.
+    """
     language = code.strip().lower().replace("_", "-").split("-")[0]
-    return _three_letters().get(language, language)
+    return _three_letter_codes().get(language, language)
 
 
 @cache
-def _three_letters() -> dict[str, str]:
+def _three_letter_codes() -> dict[str, str]:
     codes = [entry.split(":") for entry in CODES.split()]
     return {code: names[1] for names in codes for code in names}

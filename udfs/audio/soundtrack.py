@@ -1,4 +1,4 @@
-"""The sound track of a container: choose it, read its packets from a time on, and repair their times."""
+"""The audio track of a file: choose it, read its packets from a time on, and repair their times."""
 
 from __future__ import annotations
 
@@ -20,91 +20,93 @@ from udfs.demux.demuxer import Video
 
 Packets = Iterator["Packet[AudioStream]"]
 
-RUN_UP_S = 0.5  # read before the wanted time, for decoders that need what came before
-LEAST_RUN_UP_S = 0.1
-# How far before the wanted time a seek aims, one attempt after the other: by some indexes it lands after that time.
-SEEK_BACK_S = (RUN_UP_S, 2.0, 15.0, 60.0)
-FAR_S = 10.0  # there is no sound before the wanted time if a seek lands so far before it and finds none
-FALL_S = 1.0  # times that fall by more belong to a clock that was restarted
-MOST_FRAMES = 2.5  # frame durations that a packet of one frame may state: HE-AAC has twice the duration of its header
+PREROLL_S = 0.5  # packets are read from so long before the start, for decoders that need earlier packets
+MIN_PREROLL_S = 0.1
+# How far before the start a seek aims, one attempt after the other: some indexes lead to a place
+# after the requested time.
+SEEK_BACK_S = (PREROLL_S, 2.0, 15.0, 60.0)
+MAX_SEARCH_BACK_S = 10.0  # if a seek leads so far before the start and finds no sound there, there is none before it
+RESTART_S = 1.0  # a clock that falls by more than this was restarted
+MAX_DURATION_FRAMES = 2.5  # a packet may state so many times its frame's duration: HE-AAC has twice that of its header
 NATIVE_LAYOUTS = ("mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1")
 
 
 class SeekError(Exception):
-    """No seek leads to a place before the wanted time: the file has to be read from its beginning."""
+    """No seek leads before the requested time: the file has to be read from its beginning."""
 
 
-def choose(streams: Iterable[AudioStream], language: str = "") -> AudioStream | None:
-    """The track to take: one in the language, else the default one, else the first; None if no track has a decoder.
+def choose_track(streams: Iterable[AudioStream], language: str = "") -> AudioStream | None:
+    """Choose a track in the language, else the default one, else the first; None if none decodes.
 
-    Of several tracks in the language it is the default one, else the first of them.
+    Of several tracks in the language, the default one is chosen, else the first of them.
     """
     decodable = [stream for stream in streams if has_decoder(stream)]
-    spoken = [stream for stream in decodable if same_language(stream.language or "", language)]
-    for candidates in (spoken, decodable):
+    in_language = [stream for stream in decodable if same_language(stream.language or "", language)]
+    for candidates in (in_language, decodable):
         if candidates:
             return next((s for s in candidates if s.disposition & Disposition.default), candidates[0])
     return None
 
 
 def has_decoder(stream: AudioStream) -> bool:
-    """Whether FFmpeg can decode a track."""
-    context: object | None = stream.codec_context  # None without one, whatever the type says
+    """Whether FFmpeg has a decoder for a track."""
+    context: object | None = stream.codec_context  # None without a decoder, although its type does not say so
     return context is not None
 
 
-def name_layout(stream: AudioStream) -> None:
-    """Set the usual layout for the number of channels, before the decoder is opened.
+def set_usual_layout(stream: AudioStream) -> None:
+    """Give a track the usual layout of its number of channels, before its decoder is opened.
 
     PyAV frees a layout that lists its channels one by one (as in QuickTime files) at each read of
     it, which crashes the process: https://github.com/PyAV-Org/PyAV/pull/2284. Decoders that take
     their layout from the coded stream are not affected.
     """
     context = stream.codec_context
-    if not context.is_open and (number := context.channels):  # reads the layout, once
-        context.layout = NATIVE_LAYOUTS[number - 1] if number <= len(NATIVE_LAYOUTS) else f"{number} channels"
+    if not context.is_open and (channels := context.channels):  # reads the layout, once
+        context.layout = NATIVE_LAYOUTS[channels - 1] if channels <= len(NATIVE_LAYOUTS) else f"{channels} channels"
 
 
 def packets_from(source: Video, stream: AudioStream, start_s: float) -> Packets:
-    """The packets of a track from shortly before a time (s, on the container's clock) on, or from the first one.
-
-    `source` must be freshly opened: not every format can return to its first packet.
+    """The packets of a track from shortly before a time (s, on the container's clock) on.
 
     Raises:
-        SeekError: no seek leads to a place before that time.
+        SeekError: no seek leads to a place before that time, or the packets begin at the first one
+            and `source` has been read before: not every format can return to its first packet.
         FFmpegError: reading fails.
     """
+    if source.is_read and (source.timing.breaks or start_s - PREROLL_S <= _first_s(source)):
+        raise SeekError("the file has been read before")
     if source.timing.breaks:
-        return _without_breaks(source, stream, start_s - RUN_UP_S)
-    if start_s - RUN_UP_S <= _first_s(source):
+        return _without_breaks(source, stream, start_s - PREROLL_S)
+    if start_s - PREROLL_S <= _first_s(source):
         return _track_packets(source, stream)
-    # First by the video's index, then by the track's own: where frames are rare, no key frame lies near the sound.
-    for of in (None, stream):
+    # First by the video's index, then by the track's own: a key frame may be far from the sound.
+    for index in (None, stream):
         for back_s in SEEK_BACK_S:
-            landed_s, first, following = _seek(source, stream, start_s - back_s, of)
-            begins_s = None if first is None else start_of(first)
-            is_none_near = of is not None and landed_s <= start_s - FAR_S
-            if (begins_s is not None and begins_s <= start_s - LEAST_RUN_UP_S) or is_none_near:
+            reached_s, first, following = _seek(source, stream, start_s - back_s, index)
+            first_s = None if first is None else packet_start_s(first)
+            has_no_sound = index is not None and reached_s <= start_s - MAX_SEARCH_BACK_S
+            if (first_s is not None and first_s <= start_s - MIN_PREROLL_S) or has_no_sound:
                 return following if first is None else chain([first], following)
-    raise SeekError("no seek leads before its start")
+    raise SeekError("no seek leads to a place before its start")
 
 
 def _without_breaks(source: Video, stream: AudioStream, start_s: float) -> Packets:
-    """The packets of a track from a time on, with the breaks of the video's clock taken out of their times.
+    """The packets of a track from a time on, without the breaks of the video's clock.
 
-    Sound and video are only roughly interleaved in a file. Near a break, a packet gets the shift of
-    that side by which it follows the packet before it.
+    Sound and video are only roughly interleaved in a file. Near a break, a packet gets the shift,
+    of those before and after the break, that makes it follow the packet before it.
     """
     breaks = source.timing.breaks
     shifts = [0.0, *(b.shift_s for b in breaks)]
     number, segment = 0, 0
     end_s: float | None = None
-    for packet in _read_both(source, stream):
+    for packet in _sound_and_video(source, stream):
         if packet.stream.index != stream.index:
             segment += segment < len(breaks) and breaks[segment].packet <= number
             number += 1
             continue
-        at_s = start_of(packet)
+        at_s = packet_start_s(packet)
         if at_s is None:
             continue
         near = shifts[max(0, segment - 1) : segment + 2]
@@ -118,8 +120,8 @@ def _without_breaks(source: Video, stream: AudioStream, start_s: float) -> Packe
             yield packet
 
 
-def start_of(packet: Packet[AudioStream]) -> float | None:
-    """When a packet begins, in seconds on the container's clock; None if it has no time."""
+def packet_start_s(packet: Packet[AudioStream]) -> float | None:
+    """When a packet begins, in s on the container's clock; None if it has no time."""
     stamp = packet.pts if packet.pts is not None else packet.dts
     return None if stamp is None else float(stamp * packet.time_base)
 
@@ -130,42 +132,43 @@ def _first_s(source: Video) -> float:
 
 
 def _seek(
-    source: Video, stream: AudioStream, at_s: float, of: AudioStream | None
+    source: Video, stream: AudioStream, at_s: float, index: AudioStream | None
 ) -> tuple[float, Packet[AudioStream] | None, Packets]:
-    """Seek to a time by the index of a track, None for the video's.
+    """Seek to a time by the index of a track; None: of the video.
 
-    Gives the time in s of the earliest packet of sound or video there, the first sound packet with
-    a time, and the packets after it.
+    Returns the time in s of the earliest packet of sound or video there, the first sound packet
+    with a time, and the sound packets after it.
 
     Raises:
-        SeekError: the format allows no seek; the attempt may have moved anywhere (FLV, MPEG).
+        SeekError: the format allows no seek; the position is undefined then (FLV, MPEG).
     """
     try:
-        if of is None:
+        if index is None:
             source.container.seek(round(at_s * av.time_base), backward=True)
         else:
-            source.container.seek(round(at_s / (of.time_base or 1)), backward=True, stream=of)
+            source.container.seek(round(at_s / (index.time_base or 1)), backward=True, stream=index)
     except av.error.FFmpegError as e:
         raise SeekError("the format allows no seek") from e
-    landed_s = math.inf
-    following = _read_both(source, stream)
+    reached_s = math.inf
+    following = _sound_and_video(source, stream)
     for packet in following:
-        start_s = start_of(packet)
+        start_s = packet_start_s(packet)
         if start_s is not None:
-            landed_s = min(landed_s, start_s)
+            reached_s = min(reached_s, start_s)
         if packet.stream.index == stream.index and start_s is not None:
-            return landed_s, packet, (p for p in following if p.stream.index == stream.index)
-    return landed_s, None, iter(())
+            return reached_s, packet, (p for p in following if p.stream.index == stream.index)
+    return reached_s, None, iter(())
 
 
 def _track_packets(source: Video, stream: AudioStream) -> Packets:
-    return (packet for packet in _read_both(source, stream) if packet.stream.index == stream.index)
+    return (packet for packet in _sound_and_video(source, stream) if packet.stream.index == stream.index)
 
 
-def _read_both(source: Video, stream: AudioStream) -> Packets:
+def _sound_and_video(source: Video, stream: AudioStream) -> Packets:
     while True:
-        with suppress(IndexError):  # PyAV's answer to another stream that begins midway
+        with suppress(IndexError):  # PyAV raises it at a stream that begins midway
             for packet in source.container.demux(source.stream, stream):
+                source.is_read = True
                 beat()
                 if packet.size:
                     yield packet  # type: ignore[misc]
@@ -173,46 +176,46 @@ def _read_both(source: Video, stream: AudioStream) -> Packets:
 
 
 def repair_times(packets: Packets, stream: AudioStream) -> Packets:
-    """Replace missing and stray times and durations of packets.
+    """Replace missing and stray times of packets, and continue a clock that was restarted.
 
-    Times that repeat or fall by little stay: sound_samples.py compares several to find the right ones.
+    Times that repeat or fall by little stay: samples.py compares several to find the right ones.
     """
     end: int | None = None  # of the packet before
     last: int | None = None
     raw: int | None = None
     shift = 0
-    for packet, following in _with_next(packets):
-        stamp, after, far = _stamp(packet), _stamp(following), round(FALL_S / packet.time_base)
+    for packet, following in _packet_pairs(packets):
+        stamp, after, far = _stamp(packet), _stamp(following), round(RESTART_S / packet.time_base)
         at = end if stamp is None else stamp + shift
         if at is None:
             continue  # nothing before it has a time
         if packet.is_discard and stamp is not None and stamp in (raw, after):
-            packet = _visible(packet)
+            packet = _visible_copy(packet)
         raw = stamp
         if stamp is not None and after is not None and after < stamp - far and end is not None and after + shift >= end - far:
-            at = end  # a stray time
+            at = end  # the time is a stray
         elif last is not None and end is not None and at < last - far:
             shift, at = shift + end - at, end
         packet.pts = packet.dts = at
-        packet.duration = _length(packet, stream) or (max(0, after + shift - at) if after is not None else 0)
+        packet.duration = _duration(packet, stream) or (max(0, after + shift - at) if after is not None else 0)
         last, end = at, at + packet.duration
         yield packet
 
 
-def _visible(packet: Packet[AudioStream]) -> Packet[AudioStream]:
-    """A copy without the discard flag, which FFmpeg sets on the second of two packets of one time in a fragmented mp4."""
+def _visible_copy(packet: Packet[AudioStream]) -> Packet[AudioStream]:
+    """A copy without the discard flag, which FFmpeg sets on a second packet of one time in an mp4."""
     copy = cast("Packet[AudioStream]", Packet(bytes(packet)))
     copy.stream, copy.time_base, copy.duration = packet.stream, packet.time_base, packet.duration
     return copy
 
 
-def _length(packet: Packet[AudioStream], stream: AudioStream) -> int:
-    """A packet's duration in ticks; that of an mp4, which may include a gap after the packet, is limited to one frame's."""
+def _duration(packet: Packet[AudioStream], stream: AudioStream) -> int:
+    """A packet's duration in ticks without the gap after it that an mp4 may include."""
     context, length = stream.codec_context, packet.duration or 0
     if not has_decoder(stream) or not context.frame_size or not context.sample_rate:
         return length
-    usual = context.frame_size / context.sample_rate / float(packet.time_base)
-    return length if length <= MOST_FRAMES * usual else round(usual)
+    frame_length = context.frame_size / context.sample_rate / float(packet.time_base)
+    return length if length <= MAX_DURATION_FRAMES * frame_length else round(frame_length)
 
 
 def _stamp(packet: Packet[AudioStream] | None) -> int | None:
@@ -221,7 +224,8 @@ def _stamp(packet: Packet[AudioStream] | None) -> int | None:
     return packet.pts if packet.pts is not None else packet.dts
 
 
-def _with_next(packets: Packets) -> Iterator[tuple[Packet[AudioStream], Packet[AudioStream] | None]]:
+def _packet_pairs(packets: Packets) -> Iterator[tuple[Packet[AudioStream], Packet[AudioStream] | None]]:
+    """Each packet with the one after it; the last with None."""
     before: Packet[AudioStream] | None = None
     for packet in packets:
         if before is not None:

@@ -1,1 +1,1 @@
-"""What the packets of a file say before a frame is decoded: tracks, time stamps, frame rate."""
+"""Demuxing: tracks, time stamps and frame rate of a file, before any frame is decoded."""

@@ -1,4 +1,4 @@
-"""An open video: its packets, in the order of decoding, with breaks of the clock taken out, and seeks among them."""
+"""An open video file: its facts, its packets with continuous time stamps, and seeking."""
 
 from __future__ import annotations
 
@@ -22,31 +22,35 @@ from udfs.core.limits import Tally
 from udfs.demux.timeline import Timing
 
 CLOCKED = ("mpegts", "mpeg", "flv", "live_flv", "asf")  # formats whose time stamps are a recorder's clock
-BYTE_SEEKABLE = ("mpegts", "mpeg", "flv", "live_flv")  # formats without an index, whose beginning is sought by its offset
+BYTE_SEEKABLE = ("mpegts", "mpeg", "flv", "live_flv")  # formats without an index: seek to their beginning by byte offset
 
 
 @dataclass
 class Video:
-    """An open container with the one video stream that counts, and the tally of what was decoded from it."""
+    """An open container, the video stream that is read from it, and a tally of what was decoded."""
 
     container: InputContainer
     stream: VideoStream
     tally: Tally = field(default_factory=Tally)
     timing: Timing = field(default_factory=Timing)
-    num_shown: int = 0  # packets decoded so far whose frames are shown
-    num_hidden: int = 0  # packets decoded so far whose frames an edit list hides
-    decoded: list[tuple[int, int]] | None = None  # time and duration of each packet in `num_shown`, in ticks; None: not recorded
-    is_read: bool = False  # whether packets have been read, so that the first ones come only after a rewind
-    zero_s: float | None = None  # the time stamp of the first shown frame, once it has been decoded
+    num_shown_packets: int = 0  # packets decoded so far whose frames are shown
+    num_hidden_packets: int = 0  # packets decoded so far whose frames an edit list hides
+    # Time and duration in ticks of each packet in `num_shown_packets`; None: not recorded.
+    shown_packets: list[tuple[int, int]] | None = None
+    is_read: bool = False  # packets have been read: the first ones come again only after a rewind
+    first_frame_s: float | None = None  # the time stamp of the first shown frame, once it has been decoded
 
     @property
     def framerate(self) -> Fraction:
-        """Frames per second: as measured, else as the container says, else 25."""
+        """Frames per second: as measured, else as the container states, else 25."""
         return self.timing.framerate or self.stream.average_rate or self.stream.guessed_rate or Fraction(25)
 
     @property
     def duration_s(self) -> float:
-        """Seconds from the first shown frame to the end of the last, as the container states them; 0 if it does not."""
+        """Seconds from the first shown frame to the end of the last, as the container states.
+
+        It is 0 if the container states none.
+        """
         if self.stream.duration is not None and self.stream.time_base is not None:
             return float(self.stream.duration * self.stream.time_base)
         if self.container.duration is None:
@@ -55,9 +59,12 @@ class Video:
 
     @property
     def start_s(self) -> float:
-        """The time of the first shown frame on the container's own clock; until one is decoded, what the header says."""
-        if self.zero_s is not None and not self.shows_by_decode_time:
-            return self.zero_s
+        """The time of the first shown frame in s on the container's clock.
+
+        Until that frame is decoded, it is the header's value.
+        """
+        if self.first_frame_s is not None and not self.shows_by_decode_time:
+            return self.first_frame_s
         if self.timing.start_s is not None and not self.shows_by_decode_time:
             return self.timing.start_s
         if self.stream.start_time is None or self.stream.time_base is None:
@@ -65,14 +72,14 @@ class Video:
         return float(self.stream.start_time * self.stream.time_base)
 
     @property
-    def num_promised(self) -> int:
-        """Frames to expect by the packets decoded so far, or by the index of an mp4 that hides no frame."""
-        stated = self.stream.frames if self.is_indexed and not self.num_hidden else 0
-        return max(stated, self.num_shown)
+    def num_expected_frames(self) -> int:
+        """The number of frames by the packets decoded so far, or by the index of an mp4."""
+        stated = self.stream.frames if self.is_indexed and not self.num_hidden_packets else 0
+        return max(stated, self.num_shown_packets)
 
     @property
     def has_own_clock(self) -> bool:
-        """Whether time stamps are a recorder's clock, which may wrap, restart or jump."""
+        """Whether the time stamps are a recorder's clock, which may wrap, restart or jump."""
         return self.container.format.name in CLOCKED
 
     @property
@@ -82,20 +89,26 @@ class Video:
 
     @property
     def shows_by_decode_time(self) -> bool:
-        """Whether the container holds no time of showing, so that what FFmpeg guesses is wrong around B-frames."""
+        """Whether frames are shown at their decoding times: AVI has no presentation times."""
         return self.container.format.name == "avi"
 
-    def shown_s(self, frame: VideoFrame) -> float | None:
-        """When a frame is shown, in seconds after the first one; None if its time stamp is missing."""
+    def frame_time_s(self, frame: VideoFrame) -> float | None:
+        """When a frame is shown, in seconds after the first shown frame.
+
+        It is None if it has no time stamp.
+        """
         stamp, base = frame.dts if self.shows_by_decode_time else frame.pts, self.stream.time_base
-        return None if stamp is None or base is None else float(stamp * base) - (self.zero_s or 0.0)
+        return None if stamp is None or base is None else float(stamp * base) - (self.first_frame_s or 0.0)
 
 
 def packets(video: Video) -> Iterator[Packet[VideoStream]]:
-    """The packets, and an empty one at the end or where reading fails, at which the decoder gives its last frames.
+    """The packets of the video stream; an empty last one makes the decoder return its last frames.
 
-    If the clock has breaks, reading must begin at the first packet; the breaks are then taken out
-    of the packets' times.
+    Their times are continuous: breaks of the clock and stray times, as `video.timing` has them, are
+    taken out. If there are breaks, the container must be at its first packet.
+
+    Raises:
+        MediaError: OOM for a packet over the memory limit.
     """
     demuxed = cast("Iterator[Packet[VideoStream]]", demux(video, video.stream))
     if video.timing.reorder_s is not None:
@@ -103,10 +116,13 @@ def packets(video: Video) -> Iterator[Packet[VideoStream]]:
     return _without_breaks(demuxed, video) if video.timing.breaks else demuxed
 
 
-def _without_strays(found: Iterator[Packet[VideoStream]], reorder_s: float) -> Iterator[Packet[VideoStream]]:
-    """Packets with the times of strays, which lie over `reorder_s` from their decoding times, put beside their neighbors'."""
+def _without_strays(demuxed: Iterator[Packet[VideoStream]], reorder_s: float) -> Iterator[Packet[VideoStream]]:
+    """Packets with stray times replaced; a stray is over `reorder_s` from the decoding time.
+
+    It is replaced by the decoding time plus the delay of the packet before.
+    """
     usual = 0
-    for packet in found:
+    for packet in demuxed:
         if packet.pts is not None and packet.dts is not None:
             if abs(float((packet.pts - packet.dts) * packet.time_base)) <= reorder_s:
                 usual = packet.pts - packet.dts
@@ -115,10 +131,10 @@ def _without_strays(found: Iterator[Packet[VideoStream]], reorder_s: float) -> I
         yield packet
 
 
-def _without_breaks(found: Iterator[Packet[VideoStream]], video: Video) -> Iterator[Packet[VideoStream]]:
+def _without_breaks(demuxed: Iterator[Packet[VideoStream]], video: Video) -> Iterator[Packet[VideoStream]]:
     """All packets of a video, with the breaks of its clock taken out of their times."""
     number, shift, left = 0, 0, list(video.timing.breaks[::-1])
-    for packet in found:
+    for packet in demuxed:
         if packet.size:
             while left and left[-1].packet <= number:
                 shift = round(left.pop().shift_s / (packet.time_base or 1))
@@ -129,21 +145,21 @@ def _without_breaks(found: Iterator[Packet[VideoStream]], video: Video) -> Itera
 
 
 def demux(video: Video, *streams: VideoStream | AudioStream) -> Iterator[Packet[Any]]:
-    """Read the packets of some streams, and an empty one of the video's at the end or where reading fails.
+    """Read the packets of some streams; an empty one comes at the end, or where reading fails.
 
     Raises:
         MediaError: OOM for a packet over the memory limit.
     """
     try:
         while True:
-            with suppress(IndexError):  # PyAV's answer to another stream that begins midway: go on behind its first packet
+            with suppress(IndexError):  # PyAV raises it at a stream that begins midway: continue after its first packet
                 for packet in video.container.demux(*streams):
                     video.is_read = True
                     beat()
                     yield packet
                 return
     except av.error.MemoryError as e:
-        raise MediaError("OOM", "a packet asks for more memory than the limit") from e
+        raise MediaError("OOM", "a packet needs more memory than the limit") from e
     except av.error.FFmpegError:
         video.tally.errors += 1
         last = cast("Packet[VideoStream]", Packet())
@@ -152,10 +168,16 @@ def demux(video: Video, *streams: VideoStream | AudioStream) -> Iterator[Packet[
 
 
 def packets_from(video: Video, at_s: float) -> Iterator[Packet[VideoStream]]:
-    """The packets from a key frame at or before a time on."""
+    """The packets from a key frame at or before a time (s after the first shown frame) on.
+
+    Without an index (MPEG-TS, FLV) they may begin after that time.
+
+    Raises:
+        MediaError: CORRUPT if a video with clock breaks cannot be read again from its beginning.
+    """
     if video.timing.breaks:  # no seek works across breaks; reading packets costs a hundredth of decoding them
         rewind(video)
-        return _from_key(packets(video), (at_s + video.start_s) / float(video.stream.time_base or 1))
+        return _from_key_frame(packets(video), (at_s + video.start_s) / float(video.stream.time_base or 1))
     if at_s <= 0 and video.is_read:
         rewind(video)
     try:
@@ -167,21 +189,24 @@ def packets_from(video: Video, at_s: float) -> Iterator[Packet[VideoStream]]:
     return packets(video)
 
 
-def _from_key(found: Iterator[Packet[VideoStream]], stamp: float) -> Iterator[Packet[VideoStream]]:
+def _from_key_frame(demuxed: Iterator[Packet[VideoStream]], stamp: float) -> Iterator[Packet[VideoStream]]:
     """The packets from the last key frame at or before `stamp` (ticks) on."""
     group: list[Packet[VideoStream]] = []
-    for packet in found:
+    for packet in demuxed:
         if packet.is_keyframe and packet.pts is not None and packet.pts <= stamp:
             group.clear()
         group.append(packet)
         if packet.dts is not None and packet.dts > stamp:  # later key frames are shown later too
             break
     yield from group
-    yield from found
+    yield from demuxed
 
 
 def seek(video: Video, at_s: float) -> bool:
-    """Move to a key frame before a time after the first shown frame, or to the beginning; whether that was possible."""
+    """Move to a key frame at or before a time (s after the first shown frame); for 0, to the start.
+
+    Returns whether the container allows it. After a seek that fails, its position is undefined.
+    """
     base = video.stream.time_base
     try:
         if at_s <= 0 and video.container.format.name in BYTE_SEEKABLE:

@@ -1,4 +1,4 @@
-"""The frame rate of a video by the times of its frames, and whether they are evenly spaced."""
+"""The frame rate of a video, measured from frame times, and whether these are evenly spaced."""
 
 from __future__ import annotations
 
@@ -13,20 +13,22 @@ STANDARD_RATES = (
     *(Fraction(24000, 1001), Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(30), Fraction(48), Fraction(50)),
     *(Fraction(60000, 1001), Fraction(60), *map(Fraction, (5, 10, 12, 15, 20, 90, 100, 120, 240))),
 )
-NEAR_RATE = 0.02  # relative difference to the measured rate, up to which a candidate is tried
-LEAST_DURATION = 0.2  # of the median spacing; a shorter duration is not believed: FLV writes 1 ms where it knows none
-SPACING_SLACK = 0.1  # of the median spacing, by which spacing may differ in a constant frame rate
+NEAR_RATE = 0.02  # a candidate rate is tried if it differs from the measured one by less than this share
+# A shorter duration of the last frame, in median spacings, is ignored: FLV writes 1 ms where it
+# knows none.
+MIN_DURATION_STEPS = 0.2
+SPACING_SLACK = 0.1  # spacing may differ by this share of its median in a constant frame rate
 
 
 def timeline_of(times: Times, last_s: float, duration_s: float, video: Video) -> Timeline:
-    """The timeline of frames shown at `times` (s, rising, from 0).
+    """The timeline of frames that are shown at `times` (s, rising, from 0).
 
-    `last_s` and `duration_s` are the time and duration of the last packet, which may only repeat the
-    last frame for longer.
+    `last_s` and `duration_s` are the time and duration (s) of the last packet. That packet may hold
+    no frame of its own and only repeat the last one.
     """
     count = len(times)
     typical = float(np.median(np.diff(times))) if count > 1 else float(1 / video.framerate)
-    end_s = last_s + (duration_s if duration_s >= LEAST_DURATION * typical else typical)
+    end_s = last_s + (duration_s if duration_s >= MIN_DURATION_STEPS * typical else typical)
     measured = (count - 1) / float(times[-1]) if count > 1 else 1 / typical
     rate = rate_of(times, measured, (video.stream.average_rate, video.stream.guessed_rate))
     if not _is_even(times, rate):
@@ -36,14 +38,17 @@ def timeline_of(times: Times, last_s: float, duration_s: float, video: Video) ->
 
 
 def rate_of(times: Times, measured: float, stated: tuple[Fraction | None, ...]) -> Fraction:
-    """The frame rate that fits the times: one the container states, else a standard one, else the measured one."""
+    """The rate that fits `times` (s): a stated one, else a standard one, else the measured one."""
     candidates = (*map(_nearest_standard, filter(None, stated)), *STANDARD_RATES)
     exact = Fraction(measured).limit_denominator(1_000_000) if measured >= 1 else 1 / Fraction(1 / measured)
     return next((rate for rate in candidates if abs(float(rate) / measured - 1) < NEAR_RATE and _is_even(times, rate)), exact)
 
 
 def _nearest_standard(rate: Fraction) -> Fraction:
-    """The standard rate that a container has rounded, as FLV rounds 30000/1001 to 29.97; other rates unchanged."""
+    """The standard rate that a container rounded, as FLV rounds 30000/1001 to 29.97.
+
+    Another rate is returned unchanged.
+    """
     return next((standard for standard in STANDARD_RATES if abs(rate / standard - 1) < 1e-4), rate)
 
 
@@ -51,8 +56,8 @@ def _is_even(times: Times, rate: Fraction) -> bool:
     return bool(np.abs(times - np.arange(len(times)) / float(rate)).max(initial=0.0) <= EVEN_TOLERANCE_S)
 
 
-def varies(timeline: Timeline) -> bool:
-    """Whether the spacing of two frames differs from the median by more than SPACING_SLACK."""
+def is_variable(timeline: Timeline) -> bool:
+    """Whether the spacing of any two frames differs from the median by over SPACING_SLACK."""
     gaps = np.diff(timeline.times_s)
     if timeline.is_even or len(gaps) < 3:
         return False

@@ -1,4 +1,4 @@
-"""A file object over an mp4 that reads its index and gives zeros for its media data, so that demuxing it is cheap."""
+"""A file object over an mp4 that reads only its index; media data reads as zeros."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from udfs.storage.remote_file import AnyPath, SeekableFile, open_path, size
 
 LARGE_SIZE, TO_THE_END = 1, 0  # special values of a box's 32-bit size (ISO/IEC 14496-12, 4.2)
 ZEROS = bytes(1 << 16)  # returned by one read, at most
-MOST_MISSING = 100  # a truncated file is taken to have been at most this many times as large
+MAX_TRUNCATION = 100  # a truncated file is assumed to have been at most this many times as large
 
 
 class IndexFile(SeekableFile):
     """A read-only mp4 whose `mdat` boxes read as zeros once `skip_media` has been called.
 
-    FFmpeg's demuxer reads every sample to make a packet of it. Where only the times of packets are
-    needed, which stand in the index, zeros do as well.
+    FFmpeg's demuxer reads every sample to make a packet of it. The times of packets are in the
+    index, so that zeros are good enough where only times are needed.
     """
 
     def __init__(self, path: AnyPath) -> None:
@@ -31,19 +31,19 @@ class IndexFile(SeekableFile):
         self.name = "index.mp4"
 
     def skip_media(self) -> None:
-        """Give zeros for media data from now on."""
-        media = list(_media(self._file, self._num_bytes))
+        """Return zeros for media data from now on."""
+        media = list(_media_ranges(self._file, self._num_bytes))
         self._starts, self._ends, self._skips = [start for start, _ in media], [end for _, end in media], True
-        # A truncated file ends where its boxes say it does; a size far beyond the file is damage.
-        self._num_bytes = min(max(self._num_bytes, *self._ends, 0), MOST_MISSING * self._num_bytes)
+        # A truncated file appears as long as its boxes say; a far longer box is damage.
+        self._num_bytes = min(max(self._num_bytes, *self._ends, 0), MAX_TRUNCATION * self._num_bytes)
 
     def read(self, num_bytes: int = -1, /) -> bytes:
-        """Read at most `num_bytes` bytes, up to where media data begins or ends."""
+        """Read at most `num_bytes` bytes, and not across the beginning or end of media data."""
         rest = max(0, self._num_bytes - self._at)
         num_bytes = rest if num_bytes < 0 else min(num_bytes, rest)
-        inside, until = self._stretch() if self._skips else (False, self._num_bytes)
-        num_bytes = max(0, min(num_bytes, until - self._at))
-        data = ZEROS[:num_bytes] if inside else self._read(num_bytes)
+        is_media, end = self._region() if self._skips else (False, self._num_bytes)
+        num_bytes = max(0, min(num_bytes, end - self._at))
+        data = ZEROS[:num_bytes] if is_media else self._read(num_bytes)
         self._at += len(data)
         return data
 
@@ -58,27 +58,27 @@ class IndexFile(SeekableFile):
         self._file.close()
         super().close()
 
-    def _stretch(self) -> tuple[bool, int]:
-        """Whether the current position lies in media data, and the offset at which that changes."""
+    def _region(self) -> tuple[bool, int]:
+        """Whether the position lies in media data, and the byte offset where that changes."""
         before = bisect_right(self._starts, self._at) - 1
         if before >= 0 and self._at < self._ends[before]:
             return True, self._ends[before]
         return False, self._starts[before + 1] if before + 1 < len(self._starts) else self._num_bytes
 
 
-def _media(file: BinaryIO, size: int) -> Iterator[tuple[int, int]]:
-    """The first offset and the end of the contents of each top-level `mdat` box, by its stated size."""
+def _media_ranges(file: BinaryIO, num_bytes: int) -> Iterator[tuple[int, int]]:
+    """Where the contents of each top-level `mdat` box begin and end, in bytes."""
     at = 0
-    while at + 8 <= size:
+    while at + 8 <= num_bytes:
         file.seek(at)
         head = file.read(16)
-        length, skipped = struct.unpack(">I", head[:4])[0], 8
+        length, header_length = struct.unpack(">I", head[:4])[0], 8
         if length == LARGE_SIZE and len(head) == 16:
-            length, skipped = struct.unpack(">Q", head[8:])[0], 16
+            length, header_length = struct.unpack(">Q", head[8:])[0], 16
         elif length == TO_THE_END:
-            length = size - at
-        if length < skipped:
+            length = num_bytes - at
+        if length < header_length:
             return
         if head[4:8] == b"mdat":
-            yield at + skipped, at + length
+            yield at + header_length, at + length
         at += length

@@ -1,4 +1,4 @@
-"""Measure when the frames of a video are shown by the times of its packets, without decoding."""
+"""Measure when frames are shown from the time stamps of packets, without decoding."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from array import array
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,27 +16,34 @@ from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
 from udfs.demux.clock_breaks import LATEST, UNKNOWN, Ticks, clock_breaks
 from udfs.demux.demuxer import Video, demux
-from udfs.demux.frame_rate import NEAR_RATE, rate_of, timeline_of, varies
+from udfs.demux.frame_rate import NEAR_RATE, is_variable, rate_of, timeline_of
 from udfs.demux.timeline import Break, Timeline
 
-# All packets together may have this many times the bytes of the file, which counts as MIN_BYTES at least.
-MOST_READ, MIN_BYTES = 100, 1 << 20
-FIELDS_SLACK = 0.05  # by which a share may miss one half, or a ratio two, where packets are fields
-# A time is wrong if its delay to decoding is this far from the median delay; above this share of packets, none is.
-STRAY_S, MOST_STRAYS = 10.0, 0.05
-# An AVI repeats a picture by a packet too small to hold one: no bytes, or a compressor's empty block.
-REPEATS_BYTES = 12
-# Of these, a small packet stands for a frame that was packed into the one before it.
+# All packets together may have this many times the bytes of the file, or of MIN_BYTES.
+MAX_READ_RATIO, MIN_BYTES = 100, 1 << 20
+# Where packets are fields, half of them may lack a time, and frames are two packets apart: up to
+# this tolerance.
+FIELDS_SLACK = 0.05
+# A presentation time is a stray if its distance to the decoding time differs by this from the
+# median distance. If more than this share of packets are strays, none counts as one.
+STRAY_DELAY_S, MAX_STRAY_SHARE = 10.0, 0.05
+# An AVI repeats a picture by a packet that is too small to hold one: no bytes, or a compressor's
+# empty block.
+MAX_REPEAT_BYTES = 12
+# In these codecs a small packet stands for a frame that was packed into the packet before it.
 PACKED_CODECS = ("mpeg4", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "h263")
 SCREEN_CODECS = ("camtasia", "tscc", "tscc2", "zmbv", "cscd", "qtrle", "msrle", "msvideo1", "cinepak", "fraps", "g2m")
 VP8_SHOWN = 0x10  # the bit show_frame in a VP8 packet's first byte (RFC 6386, 9.1)
-SAMPLE_PACKETS = 300  # that give the frame rate of a file whose packets are not all read
-HIDDEN, REPEAT, SHOWN = 0, 1, 2  # kinds of packets: not shown, the last frame for longer, a new frame
+SAMPLE_PACKETS = 300  # from which the frame rate is estimated where not all packets are read
+HIDDEN, REPEAT, SHOWN = 0, 1, 2  # kinds of packets: never shown, repeats the last frame, holds a new frame
 
 
 @dataclass
 class _Packets:
-    """The times of a video stream's packets in file order, in ticks of its time base; UNKNOWN where a packet has none."""
+    """The times of a video's packets in file order, in ticks of its time base.
+
+    A missing time is UNKNOWN.
+    """
 
     pts: array[int] = field(default_factory=lambda: array("q"))
     dts: array[int] = field(default_factory=lambda: array("q"))
@@ -44,29 +51,32 @@ class _Packets:
     kind: array[int] = field(default_factory=lambda: array("b"))
 
 
+class DecodedTimes(NamedTuple):
+    """Times of the first decoded frames, in ticks of the stream's time base."""
+
+    first_stamp: int | None  # of the first frame; packets before it give no frame; None: not known
+    frame_step: int | None  # between frames of an interlaced video, whose packets may be single fields; else None
+
+
 @dataclass(frozen=True)
-class Measured:
-    """What the packets of a video tell about its frames."""
+class Measurement:
+    """The frames of a video, as its packets describe them."""
 
     timeline: Timeline
     breaks: tuple[Break, ...]
     reorder_s: float | None  # as in `timeline.Timing`
-    num_hidden: int  # packets that are not shown, by an edit list or by their codec
+    num_hidden: int  # packets that an edit list or their codec hides
     is_vfr: bool
 
 
-def measure(video: Video, num_bytes: int, first_stamp: int | None, frame_step: int | None, limits: Limits) -> Measured:
+def measure_packets(video: Video, num_bytes: int, decoded: DecodedTimes, limits: Limits) -> Measurement:
     """Read all packets of an open video, whose file has `num_bytes`, and derive its timeline.
 
-    `first_stamp` is the time of the first frame that decodes, in ticks; packets before it give no
-    frame. `frame_step` is the number of ticks between decoded frames of an interlaced video, whose
-    packets may be single fields; None for others.
-
     Raises:
-        MediaError: TOO_LARGE over `limits.max_frames`; CORRUPT if no packet is shown, or if packets
-            claim far more bytes than the file has.
+        MediaError: TOO_LARGE over `limits.max_frames`; CORRUPT if no packet is shown, if packets
+            claim far more bytes than the file has, or if a second pass is needed and fails.
     """
-    packets = _read(video, num_bytes, limits)
+    packets = _read_packets(video, num_bytes, limits)
     base = float(video.stream.time_base or 1)
     stamps, reorder_s = _replace_strays(_stamps(video, packets), np.array(packets.dts), base)
     kinds = np.array(packets.kind)
@@ -75,24 +85,27 @@ def measure(video: Video, num_bytes: int, first_stamp: int | None, frame_step: i
     for number, ticks in breaks:
         shifts[number:] = ticks
     continuous = stamps + shifts
-    zero = _first_time(stamps, continuous, kinds, first_stamp)
-    is_there = (kinds != HIDDEN) & (stamps != UNKNOWN) & (continuous >= zero)
-    is_shown = is_there & (kinds == SHOWN)
-    if not is_shown.any():
+    zero = _first_time(stamps, continuous, kinds, decoded.first_stamp)
+    is_timed = (kinds != HIDDEN) & (stamps != UNKNOWN) & (continuous >= zero)
+    is_frame = is_timed & (kinds == SHOWN)
+    if not is_frame.any():
         raise MediaError("CORRUPT", "no packet can be shown")
     durations = np.array(packets.duration) * base
-    last = np.flatnonzero(is_there)[np.argmax(continuous[is_there])]
-    begins = np.unique(continuous[is_shown] - zero)
-    if frame_step and len(begins) > 2 and abs(frame_step / np.median(np.diff(begins)) - 2) < FIELDS_SLACK:
-        begins = begins[::2]  # a frame is shown from its first field on
-    times = begins * base
+    last = np.flatnonzero(is_timed)[np.argmax(continuous[is_timed])]
+    starts = np.unique(continuous[is_frame] - zero)
+    if decoded.frame_step and len(starts) > 2 and abs(decoded.frame_step / np.median(np.diff(starts)) - 2) < FIELDS_SLACK:
+        starts = starts[::2]  # a frame is shown from its first field on
+    times = starts * base
     timeline = timeline_of(times, float(continuous[last] - zero) * base, float(durations[last]), video)
     seconds = tuple(Break(number, ticks * base) for number, ticks in breaks)
-    return Measured(timeline, seconds, reorder_s, int((kinds == HIDDEN).sum()), varies(timeline))
+    return Measurement(timeline, seconds, reorder_s, int((kinds == HIDDEN).sum()), is_variable(timeline))
 
 
-def sample(video: Video) -> tuple[Fraction, bool]:
-    """The frame rate and whether it varies, by the first SAMPLE_PACKETS packets; the header's rate if they agree with it."""
+def estimate_rate(video: Video) -> tuple[Fraction, bool]:
+    """Estimate the frame rate, and whether it varies, from the first SAMPLE_PACKETS packets.
+
+    The rate is the header's if they agree with it.
+    """
     stated, base = video.framerate, float(video.stream.time_base or 1)
     stamped = (p.pts for p in demux(video, video.stream) if p.pts is not None and not p.is_discard)
     times = np.unique(np.array(list(islice(stamped, SAMPLE_PACKETS)), np.int64)) * base
@@ -101,20 +114,20 @@ def sample(video: Video) -> tuple[Fraction, bool]:
     measured = (len(times) - 1) / float(times[-1] - times[0])
     line = Timeline(times - times[0], float(times[-1] - times[0]), measured, is_even=False)
     agrees = abs(measured / float(stated) - 1) < NEAR_RATE
-    return stated if agrees else rate_of(line.times_s, measured, ()), varies(line)
+    return stated if agrees else rate_of(line.times_s, measured, ()), is_variable(line)
 
 
-def _read(video: Video, num_bytes: int, limits: Limits) -> _Packets:
-    """Demux the whole file.
+def _read_packets(video: Video, num_bytes: int, limits: Limits) -> _Packets:
+    """Read the times and kinds of all packets of the video stream.
 
     Raises:
-        MediaError: TOO_LARGE over `limits.max_frames`, CORRUPT over MOST_READ times the file's bytes.
+        MediaError: TOO_LARGE over `limits.max_frames`; CORRUPT over MAX_READ_RATIO times the file's bytes.
     """
     packets, codec = _Packets(), video.stream.codec_context.name
-    is_repeated = codec in SCREEN_CODECS or (video.container.format.name == "avi" and codec not in PACKED_CODECS)
-    least, is_vp8 = REPEATS_BYTES if is_repeated else 0, codec in ("vp8", "libvpx")
+    may_repeat = codec in SCREEN_CODECS or (video.container.format.name == "avi" and codec not in PACKED_CODECS)
+    max_repeat_bytes, is_vp8 = MAX_REPEAT_BYTES if may_repeat else 0, codec in ("vp8", "libvpx")
     add_pts, add_dts, add_duration, add_kind = (a.append for a in (packets.pts, packets.dts, packets.duration, packets.kind))
-    left = MOST_READ * max(MIN_BYTES, num_bytes)
+    left = MAX_READ_RATIO * max(MIN_BYTES, num_bytes)
     for packet in demux(video, video.stream):
         size = packet.size
         if not size:
@@ -128,18 +141,21 @@ def _read(video: Video, num_bytes: int, limits: Limits) -> _Packets:
         add_pts(UNKNOWN if pts is None else pts)
         add_dts(UNKNOWN if dts is None else dts)
         add_duration(packet.duration or 0)
-        is_hidden = packet.is_discard or (is_vp8 and _is_invisible(packet))
-        add_kind(HIDDEN if is_hidden else SHOWN if size > least else REPEAT)
+        is_hidden = packet.is_discard or (is_vp8 and _is_invisible_frame(packet))
+        add_kind(HIDDEN if is_hidden else SHOWN if size > max_repeat_bytes else REPEAT)
     return packets
 
 
-def _is_invisible(packet: Packet[Any]) -> bool:
-    """Whether a VP8 packet holds a frame that is never shown and only serves as a reference."""
+def _is_invisible_frame(packet: Packet[Any]) -> bool:
+    """Whether a VP8 packet holds a frame that is never shown and serves only as a reference."""
     return not bytes(packet)[0] & VP8_SHOWN
 
 
 def _stamps(video: Video, packets: _Packets) -> Ticks:
-    """When each packet is shown, in ticks; a packet without a time comes one frame duration after the one before it."""
+    """When each packet is shown, in ticks.
+
+    A packet without a time follows the one before by a frame duration.
+    """
     stated = np.array(packets.dts if video.shows_by_decode_time else packets.pts, np.int64)
     missing = np.flatnonzero(stated == UNKNOWN)
     step = round(1 / (video.framerate * (video.stream.time_base or 1)))
@@ -153,24 +169,28 @@ def _stamps(video: Video, packets: _Packets) -> Ticks:
 
 
 def _replace_strays(stamps: Ticks, dts: Ticks, base: float) -> tuple[Ticks, float | None]:
-    """Times in ticks with strays replaced, and the longest delay in s to decoding of the others; None without strays.
+    """The times in ticks with strays replaced, and the longest delay in s of the others, or None.
 
     A stray is a time far from its packet's decoding time: an encoder that loses its clock for a
-    moment stamps single frames hours ahead, and players show them that much later.
+    moment stamps single frames hours ahead, and players show them that much later. The delay is
+    the distance between presentation and decoding time.
     """
     known = (stamps != UNKNOWN) & (dts != UNKNOWN)
     if known.sum() < 3:
         return stamps, None
     ahead = np.where(known, stamps - dts, 0)
     usual = int(np.median(ahead[known]))
-    strays = known & (np.abs(ahead - usual) * base > STRAY_S)
-    if not strays.any() or strays.sum() > MOST_STRAYS * known.sum():
+    strays = known & (np.abs(ahead - usual) * base > STRAY_DELAY_S)
+    if not strays.any() or strays.sum() > MAX_STRAY_SHARE * known.sum():
         return stamps, None
     return np.where(strays, dts + usual, stamps), float(np.abs(ahead[known & ~strays]).max() * base)
 
 
 def _first_time(stamps: Ticks, continuous: Ticks, kinds: npt.NDArray[np.int8], first_stamp: int | None) -> int:
-    """The time without breaks of the first frame that decodes, in ticks; of the first packet if that is not known."""
+    """The continuous time of the first frame that decodes, in ticks.
+
+    If that is not known, it is the time of the first shown packet.
+    """
     matches = np.flatnonzero(stamps == first_stamp) if first_stamp is not None else np.array([], np.int64)
     if len(matches):
         return int(continuous[matches[0]])

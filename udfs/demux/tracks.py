@@ -1,4 +1,4 @@
-"""Choose the video track of a container: the film, and not a cover, a thumbnail or a preview."""
+"""Choose the main video track of a container, and not a cover, a thumbnail or a preview."""
 
 from __future__ import annotations
 
@@ -11,46 +11,48 @@ from av.video.stream import VideoStream
 
 from udfs.core.errors import MediaError
 
-# Pictures beside the film, by FFmpeg's dispositions, and codecs of single pictures, which are cover art beside another track.
-BESIDE = Disposition.timed_thumbnails | Disposition.still_image | Disposition.dependent | Disposition.metadata
-STILLS = {"mjpeg", "png", "apng", "bmp", "gif", "webp", "tiff", "ppm", "jpegls", "jpeg2000", "targa"}
-LEAST_SHARE = 0.5  # of the longest track's length
-SLOW_FPS, TIMES_FASTER = 2.0, 5.0  # a track of at most this rate is a preview, if another has so many times the rate
+# Tracks beside the main one, by FFmpeg's dispositions, and codecs of single pictures, which are
+# cover art.
+AUXILIARY = Disposition.timed_thumbnails | Disposition.still_image | Disposition.dependent | Disposition.metadata
+STILL_CODECS = {"mjpeg", "png", "apng", "bmp", "gif", "webp", "tiff", "ppm", "jpegls", "jpeg2000", "targa"}
+MIN_LENGTH_SHARE = 0.5  # of the longest track's length
+# A track of at most this frame rate is a preview if another track has this many times its rate.
+MAX_PREVIEW_FPS, PREVIEW_RATIO = 2.0, 5.0
 
 
 def video_stream(container: InputContainer) -> VideoStream:
-    """The track to read: the default one of those that can be the film, else the first of them.
+    """The main video track: the default one of the candidates, else the first of them.
 
-    These cannot be the film: attached pictures, tracks flagged as thumbnails, stills or auxiliary,
-    codecs of single pictures, depth and alpha maps, tracks much shorter than the longest, and
-    previews of about one frame per second. A rule that would leave no track is not applied.
+    Not candidates are attached pictures, tracks flagged as thumbnails, stills or auxiliary, codecs
+    of single pictures, depth and alpha maps, tracks much shorter than the longest, and previews of
+    about one frame per second. A rule that would leave no track is not applied.
 
     Raises:
-        MediaError: NO_VIDEO, or UNSUPPORTED where nothing can be decoded.
+        MediaError: NO_VIDEO; UNSUPPORTED if no track can be decoded.
     """
-    shown = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-    usable = [s for s in shown if s.codec_context is not None and s.width and s.height]
-    if not shown:
+    tracks = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    decodable = [s for s in tracks if s.codec_context is not None and s.width and s.height]
+    if not tracks:
         raise MediaError("NO_VIDEO", "no video stream")
-    if not usable:
-        raise MediaError("UNSUPPORTED", "no decoder for the video stream, or a frame size of nothing")
-    real = _without_previews(_without_short(_without_beside(usable)))
-    return next((s for s in real if s.disposition & Disposition.default), real[0])
+    if not decodable:
+        raise MediaError("UNSUPPORTED", "no decoder for the video stream, or no frame size")
+    candidates = _without_previews(_without_short(_without_auxiliary(decodable)))
+    return next((s for s in candidates if s.disposition & Disposition.default), candidates[0])
 
 
-def _without_beside(streams: list[VideoStream]) -> list[VideoStream]:
-    """The tracks that are not beside the film; a rule that would leave none is not applied."""
-    for is_beside in (_is_flagged, _is_still, _is_map):
-        streams = [s for s in streams if not is_beside(s)] or streams
+def _without_auxiliary(streams: list[VideoStream]) -> list[VideoStream]:
+    """The tracks that are not auxiliary; a rule that would leave none is not applied."""
+    for is_auxiliary in (_is_flagged, _is_still, _is_map):
+        streams = [s for s in streams if not is_auxiliary(s)] or streams
     return streams
 
 
 def _is_flagged(stream: VideoStream) -> bool:
-    return bool(stream.disposition & BESIDE)
+    return bool(stream.disposition & AUXILIARY)
 
 
 def _is_still(stream: VideoStream) -> bool:
-    return stream.codec_context.codec.canonical_name in STILLS or stream.frames == 1
+    return stream.codec_context.codec.canonical_name in STILL_CODECS or stream.frames == 1
 
 
 def _is_map(stream: VideoStream) -> bool:
@@ -59,16 +61,19 @@ def _is_map(stream: VideoStream) -> bool:
 
 def _without_short(streams: list[VideoStream]) -> list[VideoStream]:
     longest_s = max(_length_s(s) or 0.0 for s in streams)
-    return [s for s in streams if (length_s := _length_s(s)) is None or length_s >= LEAST_SHARE * longest_s]
+    return [s for s in streams if (length_s := _length_s(s)) is None or length_s >= MIN_LENGTH_SHARE * longest_s]
 
 
 def _without_previews(streams: list[VideoStream]) -> list[VideoStream]:
     fastest = max(_fps(s) for s in streams)
-    return [s for s in streams if _fps(s) > SLOW_FPS or _fps(s) * TIMES_FASTER > fastest] or streams
+    return [s for s in streams if _fps(s) > MAX_PREVIEW_FPS or _fps(s) * PREVIEW_RATIO > fastest] or streams
 
 
 def _length_s(stream: VideoStream) -> float | None:
-    """The length that the header states, in s; None if it states none. Matroska stores it as text, if at all."""
+    """The length in s that the header states.
+
+    It is None if it states none. Matroska stores it as text, if at all.
+    """
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     stated = next((text for key, text in stream.metadata.items() if key.upper().startswith("DURATION")), "")
@@ -82,4 +87,4 @@ def _fps(stream: VideoStream) -> float:
     length_s = _length_s(stream)
     if stream.frames and length_s:
         return stream.frames / length_s
-    return float(stream.average_rate or 0) or float(av.time_base)  # a track of unknown rate is no preview
+    return float(stream.average_rate or 0) or float(av.time_base)  # a track of unknown rate is not a preview

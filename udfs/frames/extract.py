@@ -45,7 +45,7 @@ def even(path: AnyPath, num_frames: int, fit: Fit, limits: Limits) -> tuple[Time
     wanted = middles(_outline(path, limits)[1], num_frames)
     with container.open_video(path, limits) as video:
         found = _painted(video, on_screen(decode.frames(video), wanted), fit)
-        video.tally.check(video.num_promised, limits)
+        video.tally.check(video.num_expected_frames, limits)
     return found
 
 
@@ -99,7 +99,7 @@ def stream(path: AnyPath, fps: Sequence[float], fit: Fit, limits: Limits) -> Ite
         painter = _Painter(video, fit)
         for rate, at_s, frame in nearest(decode.frames(video), fps):
             yield rate, at_s, painter.picture(frame)
-        video.tally.check(video.num_promised, limits)
+        video.tally.check(video.num_expected_frames, limits)
 
 
 class _Painter:
@@ -113,7 +113,7 @@ class _Painter:
     def picture(self, frame: VideoFrame) -> Pictures:
         self.size = self.size or self.fit(*rescale.upright_size(frame, self.scaler, sample_aspect(self.video.stream)))
         if self.last is None or self.last[0] is not frame:
-            self.last = frame, rescale.upright(frame, self.size, self.scaler)
+            self.last = frame, rescale.upright_pixels(frame, self.size, self.scaler)
         return self.last[1]
 
 
@@ -147,7 +147,7 @@ def _outline(path: AnyPath, limits: Limits, *, whole: bool = False) -> tuple[Tim
         try:
             for packet in video.container.demux(video.stream):
                 beat()
-                video.num_hidden += packet.is_discard
+                video.num_hidden_packets += packet.is_discard
                 tally.frames += packet.size > 0
                 tally.corrupt += packet.is_corrupt
                 if packet.pts is not None and packet.time_base is not None and not packet.is_discard:
@@ -156,7 +156,7 @@ def _outline(path: AnyPath, limits: Limits, *, whole: bool = False) -> tuple[Tim
         except av.error.FFmpegError:  # the decode finds out what is wrong
             del begins[:]
         if whole:
-            tally.check(video.num_promised, limits)
+            tally.check(video.num_expected_frames, limits)
         tells = bool(begins) and not video.shows_by_decode_time
     starts = np.sort(np.array(begins)) - min(begins) if tells else np.zeros(1)
     return starts, end_s - min(begins) if begins else duration_s

@@ -32,12 +32,12 @@ class Sampler:
 
 def luma(frame: VideoFrame, scaler: Scaler) -> Luma:
     """The brightness of a frame as a player shows it: upright, full range."""
-    return rescale.orient(coded_luma(frame, (frame.width, frame.height), scaler), scaler.orientation(frame))
+    return rescale.oriented_pixels(coded_luma(frame, (frame.width, frame.height), scaler), scaler.orientation(frame))
 
 
 def coded_luma(frame: VideoFrame, size: tuple[int, int], scaler: Scaler) -> Luma:
     """The brightness of a frame as it was coded, which may not be upright, scaled to width x height."""
-    return rescale.pixels(frame, size, "gray", scaler)
+    return rescale.scaled_pixels(frame, size, "gray", scaler)
 
 
 def bounded(size: tuple[int, int], max_side_px: int, multiple: int) -> tuple[int, int]:

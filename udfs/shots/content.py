@@ -50,4 +50,4 @@ def _small(width: int, height: int) -> tuple[int, int]:
 
 
 def _picture(frame: VideoFrame, size: tuple[int, int], scaler: Scaler) -> npt.NDArray[np.uint8]:
-    return rescale.pixels(frame, size, "bgr24", scaler, "BILINEAR")
+    return rescale.scaled_pixels(frame, size, "bgr24", scaler, "BILINEAR")

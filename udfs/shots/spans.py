@@ -28,7 +28,7 @@ def span_rows(video: Row, spans: Iterable[Span], method: str) -> list[Row]:
 
     Two spans of the same frames have the same clip_id and give one row.
     """
-    line = timeline.of_row(video)
+    line = timeline.timeline_of_row(video)
     rows = {row["clip_id"]: row for row in (_span_row(video, line, span, method) for span in spans)}
     return [row for row in rows.values() if row["start_frame"] < row["end_frame"]]
 

@@ -73,4 +73,4 @@ def _pieces(path: AnyPath, piece_frames: int, limits: Limits, timing: Timing | N
 
 def _picture(frame: VideoFrame, scaler: Scaler) -> Pictures:
     """Upright, and scaled as FFmpeg's command does by default, which made the pictures that TransNet V2 learnt from."""
-    return rescale.upright(frame, SIZE, scaler, "BICUBIC")
+    return rescale.upright_pixels(frame, SIZE, scaler, "BICUBIC")

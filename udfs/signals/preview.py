@@ -14,7 +14,7 @@ from udfs.frames.sampler import Sampler
 from udfs.runtime.context import Env, Row
 from udfs.storage import media_store
 from udfs.video import rescale
-from udfs.video.memory_writer import Rendition
+from udfs.video.memory_writer import MemoryWriter
 from udfs.video.rescale import Scaler
 
 TIME_BASE = Fraction(1, 1000)  # WebP counts milliseconds
@@ -41,7 +41,7 @@ class Observer:
         self.number = -1
         self.aspect = Fraction(clip.get("sample_aspect_ratio") or 1)
         self.scaler, self.coder = Scaler(), Scaler()
-        self.rendition: Rendition | None = None
+        self.rendition: MemoryWriter | None = None
         self._begin(0.0)
 
     def see(self, at_s: float, frame: VideoFrame) -> None:
@@ -55,11 +55,11 @@ class Observer:
             self._end(at_s)
         if self.left and self.sampler.takes(at_s - self.start_s):
             size = self._size(frame)
-            pixels = VideoFrame.from_ndarray(rescale.upright(frame, size, self.scaler), format="rgb24")
+            pixels = VideoFrame.from_ndarray(rescale.upright_pixels(frame, size, self.scaler), format="rgb24")
             coded = "bgra" if self.params.compression_level == 0 else "yuv420p"
-            small = rescale.scaled(pixels, size, coded, self.coder, "BILINEAR")
+            small = rescale.scaled_frame(pixels, size, coded, self.coder, "BILINEAR")
             if self.rendition is None:
-                self.rendition = Rendition(("webp", "libwebp"), small, TIME_BASE, self._options())
+                self.rendition = MemoryWriter(("webp", "libwebp"), small, TIME_BASE, self._options())
             self.rendition.add(at_s - self.start_s, small)
 
     def result(self) -> Row:

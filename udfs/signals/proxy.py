@@ -12,9 +12,9 @@ from pydantic.dataclasses import dataclass
 from udfs.frames.sampler import Sampler, bounded
 from udfs.runtime.context import Env, Row
 from udfs.storage import media_store
-from udfs.video.memory_writer import Rendition
-from udfs.video.picture import Orientation, orientation, true_size
-from udfs.video.rescale import Scaler, scaled
+from udfs.video.memory_writer import MemoryWriter
+from udfs.video.picture import Orientation, orientation, square_pixel_size
+from udfs.video.rescale import Scaler, scaled_frame
 
 TIME_BASE = Fraction(1, 90_000)  # divides the usual frame rates
 # fastdecode leaves out CABAC and the deblocking filter, zerolatency B-frames and look-ahead; key frames come by count alone.
@@ -42,7 +42,7 @@ class Observer:
         self.sampler = Sampler(params.fps)
         self.aspect = Fraction(clip.get("sample_aspect_ratio") or 1)
         self.scaler = Scaler()
-        self.rendition: Rendition | None = None
+        self.rendition: MemoryWriter | None = None
 
     def see(self, at_s: float, frame: VideoFrame) -> None:
         """Scale and encode a sampled frame, in square pixels; how a player turns it is left to the player.
@@ -52,15 +52,15 @@ class Observer:
         """
         if not self.sampler.takes(at_s):
             return
-        size = bounded(true_size((frame.width, frame.height), self.aspect), self.params.max_side_px, multiple=2)
-        small = scaled(frame, size, "yuv420p", self.scaler)
+        size = bounded(square_pixel_size((frame.width, frame.height), self.aspect), self.params.max_side_px, multiple=2)
+        small = scaled_frame(frame, size, "yuv420p", self.scaler)
         if self.rendition is None:
             options = X264 | {"crf": str(self.params.crf), "g": str(self.params.gop)}
-            self.rendition = Rendition(("mp4", "libx264"), small, TIME_BASE, options)
+            self.rendition = MemoryWriter(("mp4", "libx264"), small, TIME_BASE, options)
             if (shown := orientation(frame)) != Orientation():
                 # FFmpeg mirrors after it rotates.
-                degrees = 90 * (-shown.turns if shown.mirrored else shown.turns)
-                self.rendition.stream.set_display_rotation(degrees, hflip=shown.mirrored)
+                degrees = 90 * (-shown.turns if shown.is_mirrored else shown.turns)
+                self.rendition.stream.set_display_rotation(degrees, hflip=shown.is_mirrored)
         self.rendition.add(at_s, small)
 
     def result(self) -> Row:
@@ -70,4 +70,4 @@ class Observer:
         content = self.rendition.close(self.duration_s)
         with media_store.write_to(self.uri, self.sources) as path, open(path, "wb") as f:
             f.write(content)
-        return {"proxy_uri": self.uri, "proxy_num_frames": self.rendition.count}
+        return {"proxy_uri": self.uri, "proxy_num_frames": self.rendition.num_frames}

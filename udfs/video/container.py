@@ -1,4 +1,4 @@
-"""Open a video file by whitelists of formats, and probe it: the columns of `videos`."""
+"""Open video files of whitelisted formats, and probe them for the columns of table `videos`."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from udfs.core.limits import Limits
 from udfs.demux import packet_times, timeline
 from udfs.demux.demuxer import CLOCKED, Video
 from udfs.demux.index_file import IndexFile
+from udfs.demux.packet_times import DecodedTimes
 from udfs.demux.timeline import Timing
 from udfs.demux.tracks import video_stream
 from udfs.storage.remote_file import AnyPath, RemoteFile, RemotePath, open_path, size
@@ -30,62 +31,64 @@ from udfs.video.decode import frames
 from udfs.video.picture import picture_facts
 from udfs.video.refusal import refusal
 
-# ffconcat and HLS playlists open other files, even from under an .mp4 name: only these demuxers may run.
+# Only these demuxers may run: ffconcat and HLS playlists open other files, even if named .mp4.
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,live_flv,asf,ogg,mxf,gxf,dv,dhav,rm,wtv,nut,ivf,yuv4mpegpipe"
-# Streams without a container: their demuxers assume 25 frames per second unless the option `framerate` says otherwise. Bare
-# H.264 and HEVC are left out, as they have no times at all and allow no seek.
+# Elementary streams, which have no container: their demuxers assume 25 frames per second unless the
+# option `framerate` says otherwise. Those of H.264 and HEVC are left out, as they have no times at
+# all and allow no seek.
 BARE = "mpegvideo,m4v"
 BARE_FPS = 25
 START_CODE = b"\x00\x00\x01"
 PROGRAM_STREAM = (b"\x00\x00\x01\xba", b"\x00\x00\x01\xbb")
 PROTOCOLS = "file"
-# Probing for recordings whose video begins long after their sound: bytes and microseconds.
-LATE = {"probesize": "50000000", "analyzeduration": "120000000"}
+# Bytes and microseconds probed of recordings whose video begins long after their sound.
+LATE_VIDEO = {"probesize": "50000000", "analyzeduration": "120000000"}
 STEP_FRAMES = 6  # decoded to measure the time from frame to frame
-SLOWED = 4  # if the codec states over so many times the measured rate, the time scale may be wrong
+MAX_SLOWDOWN = 4  # the time scale may be wrong if the codec's own frame rate is more than this times the measured one
 
 
 @contextmanager
 def open_video(
     path: AnyPath, limits: Limits, accel: HWAccel | None = None, timing: Timing | None = None, index: IndexFile | None = None
 ) -> Iterator[Video]:
-    """Open a file by the whitelists and find its video stream, by `tracks.video_stream`.
+    """Open a file of a whitelisted format and choose its video stream, by `tracks.video_stream`.
 
-    `accel` decodes it where it can; the frames come in the machine's memory all the same. `timing` is
-    what ingest measured. `index` is the same file as an object that can skip its media data.
+    `accel` decodes the codecs that it can; frames are in main memory all the same. `timing` is what
+    ingest measured. `index` is the same file as an object that can skip its media data.
 
     Raises:
-        MediaError: UNSUPPORTED, DENIED, CORRUPT, NO_VIDEO or TOO_LARGE, before any frame is decoded.
+        MediaError: UNSUPPORTED, DENIED, CORRUPT, NO_VIDEO, TOO_LARGE or OOM, before any frame is
+            decoded.
     """
-    with ExitStack() as opened:
-        container = opened.enter_context(_opened(path, accel, index))
+    with ExitStack() as stack:
+        container = stack.enter_context(_open_container(path, accel, index))
         try:
             stream = video_stream(container)
         except MediaError:
             if container.format.name not in CLOCKED:
                 raise
-            container = opened.enter_context(_opened(path, accel, index, LATE))
+            container = stack.enter_context(_open_container(path, accel, index, LATE_VIDEO))
             stream = video_stream(container)
         _check_size(stream, limits)
-        # Each thread would take surfaces of NVDEC's, of which there are 32.
+        # Each decoding thread would take some of NVDEC's surfaces, of which there are 32.
         stream.codec_context.thread_count = 1 if accel else limits.decode_threads
         yield Video(container, stream, timing=timing or Timing())
 
 
 def probe(path: AnyPath, limits: Limits) -> dict[str, Any]:
-    """The facts of a file, from its header, its packets and one decoded frame.
+    """Read the columns of `videos` from a file's header, its packets and a few decoded frames.
 
     Raises:
-        MediaError: what `open_video` raises, CORRUPT if no frame decodes, TOO_SHORT if the file shows no time, TOO_LARGE over
-            a limit on frames or seconds.
+        MediaError: what `open_video` raises; CORRUPT if no frame can be decoded or the time scale is
+            wrong; TOO_SHORT for a single frame; TOO_LARGE over a limit on frames or seconds.
     """
     with open_video(path, limits) as video:
-        shown = frames(video)
-        first = next(shown, None)
+        decoded = frames(video)
+        first = next(decoded, None)
         if first is None:
             raise MediaError("CORRUPT", "no frame could be decoded")
-        stream, sounds = video.stream, video.container.streams.audio
-        audio = soundtrack.choose(sounds) or next(iter(sounds), None)
+        stream, tracks = video.stream, video.container.streams.audio
+        audio = soundtrack.choose_track(tracks) or next(iter(tracks), None)
         facts = {
             "width": stream.width,
             "height": stream.height,
@@ -96,49 +99,55 @@ def probe(path: AnyPath, limits: Limits) -> dict[str, Any]:
             "container": video.container.format.name,
             "start_time_s": video.start_s,
         } | picture_facts(video.stream, first[1])
-        first_stamp, stated = None if video.shows_by_decode_time else first[1].pts, _header_columns(video)
-        frame_step = _frame_step(shown) if first[1].interlaced_frame and not video.is_indexed else None
-        is_indexed, sound_s, own_rate = video.is_indexed, _sound_s(audio), stream.codec_context.framerate
-    is_read_whole = is_indexed or not isinstance(path, RemotePath) or not stated["header_duration_s"]
+        header = _header_columns(video)
+        decoded_times = DecodedTimes(
+            first_stamp=None if video.shows_by_decode_time else first[1].pts,
+            frame_step=_frame_step(decoded) if first[1].interlaced_frame and not video.is_indexed else None,
+        )
+        is_indexed, sound_s, codec_rate = video.is_indexed, _sound_s(audio), stream.codec_context.framerate
+    reads_packets = is_indexed or not isinstance(path, RemotePath) or not header["header_duration_s"]
     measured = (
-        _columns_by_packets(path, is_indexed, (first_stamp, frame_step), limits)
-        if is_read_whole
-        else _columns_by_header(path, stated, limits)
+        _columns_by_packets(path, is_indexed, decoded_times, limits)
+        if reads_packets
+        else _columns_by_header(path, header, limits)
     )
-    _check_time_scale(measured, stated["header_num_frames"] or 0, sound_s, float(own_rate or 0))
+    _check_time_scale(measured, header["header_num_frames"] or 0, sound_s, float(codec_rate or 0))
     if measured["duration_s"] > limits.max_duration_s:
         raise MediaError("TOO_LARGE", f"{measured['duration_s']:.0f} s of video, over {limits.max_duration_s:.0f}")
     if measured["duration_s"] <= 0 or measured["num_frames"] < 2:
         raise MediaError("TOO_SHORT", f"{measured['num_frames']} frames in {measured['duration_s']:.3f} s")
-    return facts | measured | {name: value for name, value in stated.items() if _differs(name, value, measured)}
+    return facts | measured | {name: value for name, value in header.items() if _differs(name, value, measured)}
 
 
-def _frame_step(shown: Iterator[tuple[float, VideoFrame]]) -> int | None:
-    """The median ticks between the next frames of an interlaced video, whose packets may be single fields."""
-    stamps = [frame.pts for _, frame in islice(shown, STEP_FRAMES) if frame.pts is not None]
+def _frame_step(decoded: Iterator[tuple[float, VideoFrame]]) -> int | None:
+    """The median number of ticks between the next STEP_FRAMES frames.
+
+    It is None if fewer than two have a time.
+    """
+    stamps = [frame.pts for _, frame in islice(decoded, STEP_FRAMES) if frame.pts is not None]
     steps = sorted(b - a for a, b in pairwise(stamps))
     return steps[len(steps) // 2] if steps else None
 
 
 def _sound_s(stream: AudioStream | None) -> float:
-    """The length of the sound that the header states, in s; 0 if it states none."""
+    """The length of the sound in s that the header states; 0 if it states none."""
     return float(stream.duration * stream.time_base) if stream and stream.duration and stream.time_base else 0.0
 
 
-def _check_time_scale(measured: dict[str, Any], stated_frames: int, sound_s: float, own_rate: float) -> None:
-    """Refuse a video that a wrong time scale slows down: at its codec's own rate it would be as long as its sound.
+def _check_time_scale(measured: dict[str, Any], header_frames: int, sound_s: float, codec_rate: float) -> None:
+    """Refuse a video that is only as long as its sound at its codec's own, higher frame rate.
 
     Raises:
         MediaError: CORRUPT.
     """
-    own_s = max(stated_frames, measured["num_frames"]) / own_rate if own_rate else 0.0
-    if own_rate > SLOWED * measured["framerate"] and sound_s > 0 and abs(own_s / sound_s - 1) < 0.1:
-        shown = f"frames at {measured['framerate']:.3g} per second"
-        raise MediaError("CORRUPT", f"{shown}, where the codec's {own_rate:g} would fit the {sound_s:.1f} s of sound")
+    codec_s = max(header_frames, measured["num_frames"]) / codec_rate if codec_rate else 0.0
+    if codec_rate > MAX_SLOWDOWN * measured["framerate"] and sound_s > 0 and abs(codec_s / sound_s - 1) < 0.1:
+        rates = f"frames at {measured['framerate']:.3g} per second by their times, {codec_rate:g} by the codec"
+        raise MediaError("CORRUPT", f"{rates}: only the codec's rate fits the {sound_s:.1f} s of sound")
 
 
 def _header_columns(video: Video) -> dict[str, Any]:
-    """What the header states: the columns `header_*`."""
+    """The columns `header_*`: what the header states, None for what it does not."""
     rate = video.stream.average_rate
     return {
         "header_num_frames": video.stream.frames or None,
@@ -148,20 +157,23 @@ def _header_columns(video: Video) -> dict[str, Any]:
 
 
 def _differs(name: str, stated: Any, measured: dict[str, Any]) -> bool:
-    """Whether a value of the header differs from the measured one by over 1.5 frames or a thousandth of the rate."""
-    own = measured[name.removeprefix("header_")]
-    slack = {"header_framerate": 0.001 * own, "header_duration_s": 1.5 / measured["framerate"]}.get(name, 0)
-    return stated is not None and abs(stated - own) > slack
+    """Whether a value of the header differs from the measured one.
+
+    A duration may be off by 1.5 frames, a frame rate by a thousandth.
+    """
+    value = measured[name.removeprefix("header_")]
+    tolerance = {"header_framerate": 0.001 * value, "header_duration_s": 1.5 / measured["framerate"]}.get(name, 0)
+    return stated is not None and abs(stated - value) > tolerance
 
 
-def _columns_by_packets(path: AnyPath, is_indexed: bool, first: tuple[int | None, int | None], limits: Limits) -> dict[str, Any]:
-    """The columns on time of a video, by all of its packets; of an mp4, by its index alone."""
-    with ExitStack() as opened:
-        index = opened.enter_context(closing(IndexFile(path))) if is_indexed else None
-        video = opened.enter_context(open_video(path, limits, index=index))
+def _columns_by_packets(path: AnyPath, is_indexed: bool, decoded: DecodedTimes, limits: Limits) -> dict[str, Any]:
+    """The columns on times, from all packets of a video; of an mp4, from its index alone."""
+    with ExitStack() as stack:
+        index = stack.enter_context(closing(IndexFile(path))) if is_indexed else None
+        video = stack.enter_context(open_video(path, limits, index=index))
         if index:
             index.skip_media()
-        measured = packet_times.measure(video, size(path), *first, limits)
+        measured = packet_times.measure_packets(video, size(path), decoded, limits)
         line = measured.timeline
         return {
             "num_frames": len(line.times_s),
@@ -176,13 +188,13 @@ def _columns_by_packets(path: AnyPath, is_indexed: bool, first: tuple[int | None
         }
 
 
-def _columns_by_header(path: AnyPath, stated: dict[str, Any], limits: Limits) -> dict[str, Any]:
-    """The columns on time of a remote video without an index, by its header and its first packets."""
+def _columns_by_header(path: AnyPath, header: dict[str, Any], limits: Limits) -> dict[str, Any]:
+    """The columns on times of a remote video, from its header and its first packets."""
     with open_video(path, limits) as video:
-        rate, is_vfr = packet_times.sample(video)
-    duration_s = stated["header_duration_s"]
+        rate, is_vfr = packet_times.estimate_rate(video)
+    duration_s = header["header_duration_s"]
     return {
-        "num_frames": stated["header_num_frames"] or round(duration_s * rate),
+        "num_frames": header["header_num_frames"] or round(duration_s * rate),
         "framerate": float(rate),
         "duration_s": duration_s,
         "is_vfr": is_vfr,
@@ -190,10 +202,15 @@ def _columns_by_header(path: AnyPath, stated: dict[str, Any], limits: Limits) ->
     }
 
 
-def _opened(
-    path: AnyPath, accel: HWAccel | None, index: IndexFile | None, more: Mapping[str, str] = MappingProxyType({})
+def _open_container(
+    path: AnyPath, accel: HWAccel | None, index: IndexFile | None, probing: Mapping[str, str] = MappingProxyType({})
 ) -> InputContainer:
-    options = {"format_whitelist": f"{FORMATS},{BARE}", "protocol_whitelist": PROTOCOLS, **more}
+    """Open a container, in software if `accel` fails.
+
+    Raises:
+        MediaError: the reason for which it does not open.
+    """
+    options = {"format_whitelist": f"{FORMATS},{BARE}", "protocol_whitelist": PROTOCOLS, **probing}
     file: Any = RemoteFile(path) if isinstance(path, RemotePath) else path
     if index is not None:
         file, options["fflags"] = index, "+noparse"
@@ -201,16 +218,17 @@ def _opened(
         container: InputContainer = av.open(file, container_options=options, metadata_errors="replace", hwaccel=accel)
         return _reopen_bare(path, container, options, accel) if container.format.name in BARE.split(",") else container
     except (av.error.FFmpegError, ValueError) as e:
-        if accel is not None:  # the card may be full
-            return _opened(path, None, index, more)
+        if accel is not None:  # the GPU's memory may be full
+            return _open_container(path, None, index, probing)
         raise refusal(path, e) from e
 
 
 def _reopen_bare(path: AnyPath, container: InputContainer, options: dict[str, str], accel: HWAccel | None) -> InputContainer:
-    """A stream without a container, opened once more at the frame rate that its own header states.
+    """Open an elementary stream again at the frame rate that its own header states.
 
     Raises:
-        MediaError: CORRUPT for a container with a damaged header, whose sound and times would be lost.
+        MediaError: CORRUPT for a container with a damaged header: as an elementary stream it would
+            lose its sound and times.
     """
     with open_path(path) as file:
         head = file.read(4)
@@ -221,10 +239,10 @@ def _reopen_bare(path: AnyPath, container: InputContainer, options: dict[str, st
         return container
     container.close()
     source: Any = RemoteFile(path) if isinstance(path, RemotePath) else path
-    again: InputContainer = av.open(
+    reopened: InputContainer = av.open(
         source, container_options=options | {"framerate": str(rate)}, metadata_errors="replace", hwaccel=accel
     )
-    return again
+    return reopened
 
 
 def _check_size(stream: VideoStream, limits: Limits) -> None:

@@ -1,4 +1,4 @@
-"""Decode the frames of an open video between two times, each with the time at which it is shown."""
+"""Decode the frames of an open video between two times, each with the time when it is shown."""
 
 from __future__ import annotations
 
@@ -16,93 +16,103 @@ from udfs.core.errors import MediaError
 from udfs.demux.demuxer import Video, packets, packets_from, rewind, seek
 from udfs.demux.timeline import BOUNDARY_TOLERANCE_S
 
-MAX_ERRORS = 1000  # packets refused, before a file is given up
-# How far before the wanted time a seek aims, one try after the other: without an index (MPEG-TS, FLV) it may land behind it.
+MAX_ERRORS = 1000  # a file is given up after the decoder refused so many packets
+# How far before the start a seek aims, one attempt after the other: without an index (MPEG-TS, FLV)
+# it may lead too far.
 SEEK_BACK_S = (0.0, 2.0, 15.0, 60.0)
 
 
 def frames(video: Video, start_s: float = 0.0, end_s: float = math.inf) -> Iterator[tuple[float, VideoFrame]]:
-    """Decode the frames shown in [start_s, end_s), each with its time in seconds after the first shown frame.
+    """Decode the frames shown in [start_s, end_s), each with its time in s after the first one.
 
-    Damaged packets are passed over and counted in `video.tally`. Times rise strictly: where the file's are missing or jump
-    back, a frame follows the last one by the frame rate.
+    Damaged packets are skipped and counted in `video.tally`. Times rise strictly: where the file's
+    times are missing or jump back, a frame follows the one before by the frame rate.
+
+    Raises:
+        MediaError: CORRUPT for too many damaged packets; OOM; UNSUPPORTED for an encrypted video.
     """
-    step = float(1 / video.framerate)
-    last = -math.inf
-    for frame in _decoded_from(video, start_s - step):
-        last = at = _risen(video.shown_s(frame), last, step)
-        if at >= end_s - BOUNDARY_TOLERANCE_S:
+    step_s = float(1 / video.framerate)
+    at_s = -math.inf
+    for frame in _frames_from(video, start_s - step_s):
+        at_s = _next_time_s(video.frame_time_s(frame), at_s, step_s)
+        if at_s >= end_s - BOUNDARY_TOLERANCE_S:
             return
-        if at >= start_s - BOUNDARY_TOLERANCE_S:
+        if at_s >= start_s - BOUNDARY_TOLERANCE_S:
             _check_cropping(video, frame)
             video.tally.frames += 1
             video.tally.corrupt += frame.is_corrupt
-            yield max(at, 0.0), frame
+            yield max(at_s, 0.0), frame
 
 
 def _check_cropping(video: Video, frame: VideoFrame) -> None:
-    """FFmpeg cuts a hidden left or upper edge off its own frames, but not off a GPU's."""
+    """Refuse a GPU's frame with a hidden left or upper edge, which FFmpeg does not cut off.
+
+    Raises:
+        MediaError: UNSUPPORTED.
+    """
     context = video.stream.codec_context
     if context.is_hwaccel and (frame.width, frame.height) != (context.width, context.height):
-        raise MediaError("UNSUPPORTED", f"a frame of {frame.width}x{frame.height} that shows {context.width}x{context.height}")
+        sizes = f"{frame.width}x{frame.height} with a visible part of {context.width}x{context.height}"
+        raise MediaError("UNSUPPORTED", f"a frame of {sizes}")
 
 
-def _risen(shown_s: float | None, last_s: float, step_s: float) -> float:
+def _next_time_s(stated_s: float | None, last_s: float, step_s: float) -> float:
+    """A frame's time, later than the last one's; the stated time unless it jumps back."""
     if last_s == -math.inf:
-        return shown_s or 0.0
-    if shown_s is None or shown_s < last_s - 1.5 * step_s:
+        return stated_s or 0.0
+    if stated_s is None or stated_s < last_s - 1.5 * step_s:
         return last_s + step_s
-    return shown_s if shown_s > last_s else last_s + step_s / 8  # two frames of one time: the next ones are right again
+    return stated_s if stated_s > last_s else last_s + step_s / 8  # of two frames of one time, the next times are right
 
 
-def _decoded_from(video: Video, at_s: float) -> Iterator[VideoFrame]:
-    """The frames from a key frame at or before a time, or from the first where no seek leads there."""
-    if video.zero_s is not None:
+def _frames_from(video: Video, at_s: float) -> Iterator[VideoFrame]:
+    """The frames from a key frame at or before a time, or from the first if no seek leads there."""
+    if video.first_frame_s is not None:
         rewind(video)
-    decoded = _decoded(video)
+    decoded = _decoded_frames(video)
     first = next(decoded, None)
     if first is None:
         return
-    if video.zero_s is None:  # the header's start is not asked: it may be of another stream
-        video.zero_s = video.shown_s(first) or 0.0
+    if video.first_frame_s is None:  # not by the header, whose start may be of another stream
+        video.first_frame_s = video.frame_time_s(first) or 0.0
     if at_s > 0 and video.timing.breaks:
-        decoded = _decoded(video, packets_from(video, at_s))
+        decoded = _decoded_frames(video, packets_from(video, at_s))
     elif at_s > 0:
-        decoded = _sought(video, at_s, chain([first], decoded))
+        decoded = _frames_by_seek(video, at_s, chain([first], decoded))
     else:
         yield first
     yield from decoded
 
 
-def _sought(video: Video, at_s: float, from_first: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
-    """The frames from one shown no later than a time; `from_first` if the file knows no seek."""
-    errors, moved, first = video.tally.errors, False, None
+def _frames_by_seek(video: Video, at_s: float, from_first: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
+    """The frames from one shown at or before a time on; `from_first` if the file allows no seek."""
+    errors, has_moved, first = video.tally.errors, False, None
     for back_s in SEEK_BACK_S:
         if not seek(video, at_s - back_s):
             continue
-        moved, video.tally.errors, decoded = True, errors, _decoded(video)
+        has_moved, video.tally.errors, decoded = True, errors, _decoded_frames(video)
         first = next(decoded, None)
-        shown_s = None if first is None else video.shown_s(first)
-        if first is not None and shown_s is not None and shown_s <= at_s + BOUNDARY_TOLERANCE_S:
+        first_s = None if first is None else video.frame_time_s(first)
+        if first is not None and first_s is not None and first_s <= at_s + BOUNDARY_TOLERANCE_S:
             return chain([first], decoded)
-    if not moved:  # a seek that fails may have changed the position all the same
-        return _decoded(video) if seek(video, 0.0) else from_first
+    if not has_moved:  # a seek that fails may have changed the position
+        return _decoded_frames(video) if seek(video, 0.0) else from_first
     if first is None:
-        return iter(())  # not a frame in the minute before: the file ends earlier
+        return iter(())  # no frame in the minute before: the file ends earlier
     rewind(video)
     video.tally.errors = errors
-    return _decoded(video)
+    return _decoded_frames(video)
 
 
-def _decoded(video: Video, found: Iterator[Packet[VideoStream]] | None = None) -> Iterator[VideoFrame]:
-    for packet in packets(video) if found is None else found:
+def _decoded_frames(video: Video, demuxed: Iterator[Packet[VideoStream]] | None = None) -> Iterator[VideoFrame]:
+    for packet in packets(video) if demuxed is None else demuxed:
         if packet.has_sidedata("encryption_info"):
-            raise MediaError("UNSUPPORTED", "encrypted")
-        video.num_hidden += packet.is_discard
+            raise MediaError("UNSUPPORTED", "the video is encrypted")
+        video.num_hidden_packets += packet.is_discard
         if packet.pts is not None and packet.size and not packet.is_discard:
-            video.num_shown += 1
-            if video.decoded is not None:
-                video.decoded.append((packet.pts, packet.duration or 0))
+            video.num_shown_packets += 1
+            if video.shown_packets is not None:
+                video.shown_packets.append((packet.pts, packet.duration or 0))
         try:
             yield from packet.decode()
         except av.error.EOFError:

@@ -1,4 +1,4 @@
-"""Deinterlace the interlaced frames of a video by FFmpeg's filter bwdif; the number of frames stays."""
+"""Deinterlace the interlaced frames of a video by FFmpeg's filter bwdif."""
 
 from __future__ import annotations
 
@@ -20,42 +20,43 @@ BWDIF = "mode=send_frame:deint=interlaced:parity=auto"  # progressive frames pas
 
 
 class Deinterlacer(Generic[Note]):
-    """Takes frames with notes and gives them back in order; an interlaced frame waits for the next, which bwdif reads too.
+    """Deinterlaces frames, each with a note, and returns them in order; their number stays.
 
-    Until the first frame that is flagged as interlaced, every frame passes unchanged and at once.
+    An interlaced frame is returned after the next one, which bwdif reads too. Until the first frame
+    that is flagged as interlaced, every frame passes unchanged and at once.
     """
 
-    def __init__(self, *, on: bool) -> None:
-        self.on = on
+    def __init__(self, *, enabled: bool) -> None:
+        self.enabled = enabled
         self.graph: Graph | None = None
-        self.shape: tuple[int, int, str] | None = None
+        self.picture_format: tuple[int, int, str] | None = None
         self.num_pushed = 0
-        self.waiting: deque[Note] = deque()
+        self.notes: deque[Note] = deque()
 
     def push(self, note: Note, frame: VideoFrame) -> Iterator[tuple[Note, VideoFrame]]:
-        """Take a frame; gives the frames that are ready now.
+        """Add a frame; yields the frames that are ready now.
 
         Raises:
             MediaError: UNSUPPORTED for a pixel format that cannot be filtered.
         """
-        shape = frame.width, frame.height, frame.format.name
-        if self.graph is not None and shape != self.shape:
+        picture_format = frame.width, frame.height, frame.format.name
+        if self.graph is not None and picture_format != self.picture_format:
             yield from self.flush()
-        if self.on and self.graph is None and frame.interlaced_frame:
-            self.graph, self.shape, self.num_pushed = _bwdif(frame), shape, 0
+        if self.enabled and self.graph is None and frame.interlaced_frame:
+            self.graph, self.picture_format, self.num_pushed = _bwdif(frame), picture_format, 0
         if self.graph is None:
             yield note, frame
             return
-        self.waiting.append(note)
+        self.notes.append(note)
         frame.pts, frame.time_base = self.num_pushed, BASE
         self.num_pushed += 1
         yield from self._filter(frame)
 
     def flush(self) -> Iterator[tuple[Note, VideoFrame]]:
-        """The frames that still wait, at the end of the video."""
+        """The remaining frames, at the end of the video."""
         if self.graph is not None:
             yield from self._filter(None)
-            assert not self.waiting, f"bwdif kept {len(self.waiting)} frames"
+            assert not self.notes, f"bwdif kept {len(self.notes)} frames"
         self.graph = None
 
     def _filter(self, frame: VideoFrame | None) -> Iterator[tuple[Note, VideoFrame]]:
@@ -63,8 +64,8 @@ class Deinterlacer(Generic[Note]):
         try:
             self.graph.vpush(frame)
             while True:
-                ready = self.graph.vpull()
-                yield self.waiting.popleft(), ready
+                progressive = self.graph.vpull()
+                yield self.notes.popleft(), progressive
         except (av.error.BlockingIOError, av.error.EOFError):
             return
         except av.error.MemoryError:  # the sandbox reports it

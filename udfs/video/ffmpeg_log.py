@@ -1,4 +1,4 @@
-"""FFmpeg at work -> what it says meanwhile, for the one line of an error."""
+"""FFmpeg's log messages, for the one line of an error."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from contextlib import contextmanager
 
 import av
 
-Messages = list[tuple[int, str, str]]  # level, who, what
+Messages = list[tuple[int, str, str]]  # level, component, text
 
 
 @contextmanager
-def heard() -> Iterator[Messages]:
-    """The errors that FFmpeg logs within, as they come; they are shown nowhere else."""
+def captured_errors() -> Iterator[Messages]:
+    """The errors that FFmpeg logs in this context, in their order; they are not printed."""
     level = av.logging.get_level()
     with av.logging.Capture() as logs:
         av.logging.set_level(av.logging.ERROR)
@@ -22,6 +22,6 @@ def heard() -> Iterator[Messages]:
             av.logging.set_level(level)
 
 
-def last(logs: Messages, error: Exception) -> str:
-    """The last thing that FFmpeg said, in one line; what the error says if it was silent."""
+def last_message(logs: Messages, error: Exception) -> str:
+    """FFmpeg's last message in one line; the text of `error` if it logged none."""
     return " ".join(str(logs[-1][2] if logs else error).split())

@@ -1,4 +1,4 @@
-"""A picture stream, encoded or copied, and a stretch of sound -> a finished mp4."""
+"""Write an mp4 from a picture stream, encoded or copied, and a span of sound."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from udfs.audio import audio_writer, soundtrack
-from udfs.audio.audio_writer import Way
+from udfs.audio.audio_writer import AudioMode
 from udfs.core.heartbeat import beat
 from udfs.core.limits import Limits
 from udfs.demux.demuxer import Video
@@ -23,56 +23,59 @@ from udfs.storage.remote_file import AnyPath
 from udfs.video import container, mp4_writer
 from udfs.video.picture import SQUARE, sample_aspect
 
-REORDERED = 32  # packets at the end, among which the one shown last is found
-WAYS: tuple[Way, ...] = ("copy", "encode")  # attempts to take the sound, in order
+REORDER_PACKETS = 32  # the packet shown last is among this many at the end
+AUDIO_MODES: tuple[AudioMode, ...] = ("copy", "encode")  # tried in this order
 
-# What to take the picture from, opened anew at each call: a stream as template, and its packets from time 0 on.
+# Opens the source of a picture stream: a stream as template, and its packets from time 0 on. Each
+# call begins again.
 Picture = Callable[[], AbstractContextManager[tuple[VideoStream, "Iterator[Packet[VideoStream]]"]]]
 
 
 @dataclass(frozen=True)
 class Sound:
-    """Where the sound comes from."""
+    """The file and span that sound is taken from."""
 
     path: AnyPath
-    stretch: audio_writer.Stretch
+    span: audio_writer.SoundSpan
     timing: Timing
     source: Video | None = None  # the same file, open already; else it is opened for each attempt
 
 
 @dataclass
 class _Track:
-    """One attempt to take the sound, and how much of it that gave."""
+    """One attempt to take the sound, and how much sound it yielded."""
 
     sound: Sound
-    way: Way
+    mode: AudioMode
     coverage: audio_writer.Coverage = field(default_factory=audio_writer.Coverage)
 
 
-def write(target: str, picture: Picture, sound: Sound | None, limits: Limits) -> str | None:
-    """Write the mp4 with its sound copied, else encoded, else without it; returns a warning if sound is lost.
+def write_mp4(target: str, picture: Picture, sound: Sound | None, limits: Limits) -> str | None:
+    """Write an mp4 with its sound copied, or else encoded, or else without it.
+
+    Returns the column `audio_warning`: a warning if sound is lost, or None.
 
     Raises:
-        FFmpegError, ValueError: it cannot be written without sound either.
+        FFmpegError, ValueError: the mp4 cannot be written even without sound.
     """
     if sound is None:
         _write(target, picture, limits)
         return None
     problem = ""
-    for way in WAYS:
-        track = _Track(sound, way)
+    for mode in AUDIO_MODES:
+        track = _Track(sound, mode)
         try:
-            _write_with(track, target, picture, limits)
-        except (av.error.FFmpegError, audio_writer.UnfitError, ValueError) as e:
+            _write_with_sound(track, target, picture, limits)
+        except (av.error.FFmpegError, audio_writer.CopyError, ValueError) as e:
             problem = " ".join(str(e).split())
             sound = replace(sound, source=None)  # reading may have failed anywhere in it
         else:
             return track.coverage.warning
     _write(target, picture, limits)
-    return _loss(sound, problem, limits)
+    return _loss_warning(sound, problem, limits)
 
 
-def _write_with(track: _Track, target: str, picture: Picture, limits: Limits) -> None:
+def _write_with_sound(track: _Track, target: str, picture: Picture, limits: Limits) -> None:
     try:
         _write(target, picture, limits, track)
     except soundtrack.SeekError:
@@ -81,20 +84,23 @@ def _write_with(track: _Track, target: str, picture: Picture, limits: Limits) ->
 
 
 def _from_start(sound: Sound) -> Sound:
-    return replace(sound, stretch=replace(sound.stretch, by_seek=False), source=None)
+    return replace(sound, span=replace(sound.span, by_seek=False), source=None)
 
 
-def _loss(sound: Sound, problem: str, limits: Limits) -> str | None:
-    """The warning of a clip that goes without its sound."""
+def _loss_warning(sound: Sound, problem: str, limits: Limits) -> str | None:
+    """The warning for an mp4 that was written without its sound.
+
+    It is None if the source has none in the span.
+    """
     coverage = audio_writer.Coverage()
     with container.open_video(sound.path, limits, timing=sound.timing) as source:
-        audio_writer.measure(source, _from_start(sound).stretch, coverage)
+        audio_writer.measure_coverage(source, _from_start(sound).span, coverage)
     coverage.problem = problem
     return coverage.warning
 
 
-def facts(path: str, limits: Limits) -> dict[str, Any]:
-    """What a finished mp4 holds, as its header says."""
+def mp4_facts(path: str, limits: Limits) -> dict[str, Any]:
+    """The columns of `clips` that the header of a finished mp4 states."""
     with container.open_video(path, limits) as video:
         sound = next(iter(video.container.streams.audio), None)
         return {
@@ -109,24 +115,27 @@ def facts(path: str, limits: Limits) -> dict[str, Any]:
         }
 
 
-def whole(path: str, limits: Limits) -> Picture:
-    """The picture of an mp4, all of it."""
+def whole_picture(path: str, limits: Limits) -> Picture:
+    """The whole picture stream of an mp4."""
 
     @contextmanager
-    def opened() -> Iterator[tuple[VideoStream, Iterator[Packet[VideoStream]]]]:
+    def picture() -> Iterator[tuple[VideoStream, Iterator[Packet[VideoStream]]]]:
         with container.open_video(path, limits) as video:
             packets = (packet for packet in video.container.demux(video.stream) if packet.size)
-            yield video.stream, _extend_last(packets, video.stream.duration or 0)
+            yield video.stream, _with_last_extended(packets, video.stream.duration or 0)
 
-    return opened
+    return picture
 
 
-def _extend_last(packets: Iterator[Packet[VideoStream]], end: int) -> Iterator[Packet[VideoStream]]:
-    """The packets, with the one shown last lasting until `end` (ticks): mp4 stores the steps of decoding times instead."""
+def _with_last_extended(packets: Iterator[Packet[VideoStream]], end: int) -> Iterator[Packet[VideoStream]]:
+    """The packets, of which the one shown last lasts until `end` (ticks).
+
+    Its stated duration may be shorter: mp4 stores the distance of decoding times instead.
+    """
     recent: deque[Packet[VideoStream]] = deque()
     for packet in packets:
         recent.append(packet)
-        if len(recent) > REORDERED:
+        if len(recent) > REORDER_PACKETS:
             yield recent.popleft()
     if recent:
         last = max(recent, key=lambda packet: packet.pts or 0)
@@ -135,24 +144,25 @@ def _extend_last(packets: Iterator[Packet[VideoStream]], end: int) -> Iterator[P
 
 
 def _write(target: str, picture: Picture, limits: Limits, track: _Track | None = None) -> None:
-    with ExitStack() as opened:
-        template, packets = opened.enter_context(picture())
-        out = opened.enter_context(mp4_writer.create(target))
-        stream = out.add_stream_from_template(template, opaque=True)  # by codec: there may be no encoder of the decoder's name
+    with ExitStack() as stack:
+        template, packets = stack.enter_context(picture())
+        out = stack.enter_context(mp4_writer.create_mp4(target))
+        stream = out.add_stream_from_template(template, opaque=True)  # by codec: no encoder may have the decoder's name
         stream.time_base = template.time_base
         if (aspect := sample_aspect(template)) != (template.codec_context.sample_aspect_ratio or SQUARE):
             stream.codec_context.sample_aspect_ratio = aspect  # the source's container overrides its coded stream
-        tracks: list[Iterable[Packet[Any]]] = [_onto(packets, stream)]
+        tracks: list[Iterable[Packet[Any]]] = [_assigned(packets, stream)]
         if track is not None:
             sound = track.sound
-            source = sound.source or opened.enter_context(container.open_video(sound.path, limits, timing=sound.timing))
-            tracks.append(audio_writer.packets(source, sound.stretch, out, track.way, track.coverage))
+            source = sound.source or stack.enter_context(container.open_video(sound.path, limits, timing=sound.timing))
+            tracks.append(audio_writer.add_sound(source, sound.span, out, track.mode, track.coverage))
         for packet in heapq.merge(*tracks, key=_decode_time):
             beat()
             out.mux(packet)
 
 
-def _onto(packets: Iterator[Packet[VideoStream]], stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+def _assigned(packets: Iterator[Packet[VideoStream]], stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+    """The packets, as packets of `stream`."""
     for packet in packets:
         packet.stream = stream
         yield packet

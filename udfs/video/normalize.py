@@ -1,4 +1,4 @@
-"""Convert decoded frames to the form that every encoder takes: upright, of one even size, 4:2:0, limited range."""
+"""Normalize decoded frames for encoding: upright, of one even size, 4:2:0, limited range."""
 
 from __future__ import annotations
 
@@ -14,25 +14,34 @@ from udfs.core.errors import MediaError
 from udfs.video.picture import SQUARE, is_hdr, orientation
 from udfs.video.tonemap import BT709, Mapper
 
-TURNS = ((), ("transpose=cclock",), ("hflip", "vflip"), ("transpose=clock",))  # by turns of 90 degrees counter-clockwise
-SAME_SHAPE = 0.01  # relative difference of aspect ratios up to which a frame gets no bars
+TURN_FILTERS = (
+    (),
+    ("transpose=cclock",),
+    ("hflip", "vflip"),
+    ("transpose=clock",),
+)  # by the number of counter-clockwise quarter turns
+MAX_SHAPE_DIFFERENCE = 0.01  # a frame gets bars only if its aspect ratio differs by more than this share
 SIZE_CHANGED, ASPECT_CHANGED = "size changed midway", "sample aspect ratio changed midway"
 
 Size = tuple[int, int]
 
 
-class Upright:
-    """Converts the frames of one video; the first frame decides on the size and the aspect of pixels.
+class Normalizer:
+    """Normalizes the frames of one video to the size and sample aspect ratio of its first frame.
 
-    Later frames of another size or aspect are scaled to fit between black bars, which `warnings` notes. An odd size loses one
-    column or row of pixels. HDR becomes BT.709 unless `keep_hdr`; other matrices, primaries and transfers stay; RGB becomes
-    BT.709.
+    Later frames of another size or aspect are scaled to fit between black bars, and `warnings` gets
+    an entry. An odd size loses one column or row of pixels. HDR becomes BT.709 unless `keep_hdr`;
+    RGB becomes BT.709; other matrices, primaries and transfers stay.
     """
 
     def __init__(
         self, first: VideoFrame, aspect: Fraction = SQUARE, *, keep_hdr: bool = False, pixel_format: str = "yuv420p"
     ) -> None:
-        """Raises MediaError UNSUPPORTED for a frame too small to have half its colour."""
+        """`aspect` is the sample aspect ratio of the first frame.
+
+        Raises:
+            MediaError: UNSUPPORTED for a frame of less than 2 pixels in width or height.
+        """
         self.coded, self.coded_aspect = (first.width, first.height), aspect
         mirrored, turns = orientation(first)
         even = first.width // 2 * 2, first.height // 2 * 2
@@ -41,30 +50,32 @@ class Upright:
         self.size, self.aspect = (even, aspect) if turns % 2 == 0 else (even[::-1], 1 / aspect)
         self.keep_hdr, self.is_hdr, self.pixel_format = keep_hdr, keep_hdr and is_hdr(first), pixel_format
         self.scaler, self.mapper = VideoReformatter(), Mapper(pixel_format)
-        self.warnings: dict[str, None] = {}  # in their order
+        self.warnings: dict[str, None] = {}  # an ordered set
         crop = (f"crop={even[0]}:{even[1]}:0:0:exact=1",) if even != self.coded else ()
-        self.graph = _graph(self.coded, pixel_format, (*crop, *(("hflip",) if mirrored else ()), *TURNS[turns]))
+        self.graph = _graph(self.coded, pixel_format, (*crop, *(("hflip",) if mirrored else ()), *TURN_FILTERS[turns]))
         self.bars: tuple[Size, Graph | None] = (self.coded, None)
 
     def __call__(self, frame: VideoFrame, aspect: Fraction | None = None) -> VideoFrame:
-        """The converted frame, possibly the same object; `aspect` is its sample aspect ratio, None for the first frame's.
+        """The normalized frame, possibly the same object.
+
+        `aspect` is its sample aspect ratio; None: that of the first frame.
 
         Raises:
             MediaError: UNSUPPORTED for a pixel format that cannot be converted.
         """
         size = self._fit(frame, aspect or self.coded_aspect)
         maps = is_hdr(frame) and not self.keep_hdr
-        plain = self.mapper(frame, size) if maps else self._convert(frame, size)
+        normalized = self.mapper(frame, size) if maps else self._convert(frame, size)
         if size != self.coded:
-            plain = self._pad(plain, size)
+            normalized = self._pad(normalized, size)
         if self.graph is not None:
-            plain = _filter(self.graph, plain)
-        plain.pict_type = 0  # else the encoder is forced to the type that the frame had in its source
-        return plain
+            normalized = _filter(self.graph, normalized)
+        normalized.pict_type = 0  # else the encoder must use the type that the frame had in its source
+        return normalized
 
     def _convert(self, frame: VideoFrame, size: Size) -> VideoFrame:
         try:
-            plain = self.scaler.reformat(
+            normalized = self.scaler.reformat(
                 frame,
                 *size,
                 format=self.pixel_format,
@@ -75,22 +86,22 @@ class Upright:
         except (av.error.FFmpegError, ValueError) as e:
             raise MediaError("UNSUPPORTED", f"no conversion from {frame.format.name}: {e}") from e
         if _is_rgb(frame):
-            plain.color_primaries = plain.color_trc = BT709
-        return plain
+            normalized.color_primaries = normalized.color_trc = BT709
+        return normalized
 
     def _fit(self, frame: VideoFrame, aspect: Fraction) -> Size:
-        """The size to which a frame is scaled, within that of the first frame, to keep its shape."""
-        (width, height), changed = self.coded, (frame.width, frame.height) != self.coded
-        if not changed and aspect == self.coded_aspect:
+        """The size to scale a frame to: the largest of its shape within the first frame's."""
+        (width, height), has_new_size = self.coded, (frame.width, frame.height) != self.coded
+        if not has_new_size and aspect == self.coded_aspect:
             return self.coded
-        self.warnings[SIZE_CHANGED if changed else ASPECT_CHANGED] = None
+        self.warnings[SIZE_CHANGED if has_new_size else ASPECT_CHANGED] = None
         wider = float(frame.width * aspect / frame.height / (width * self.coded_aspect / height))
-        if abs(wider - 1) <= SAME_SHAPE:
+        if abs(wider - 1) <= MAX_SHAPE_DIFFERENCE:
             return self.coded
         return (width, _even(height / wider)) if wider > 1 else (_even(width * wider), height)
 
     def _pad(self, frame: VideoFrame, size: Size) -> VideoFrame:
-        """The frame of `size` between black bars."""
+        """A frame of `size`, centered between black bars."""
         if self.bars[0] != size:
             (width, height), (left, top) = self.coded, (_even((c - s) / 2, 0) for c, s in zip(self.coded, size, strict=True))
             self.bars = size, _graph(size, self.pixel_format, (f"pad={width}:{height}:{left}:{top}",))

@@ -1,4 +1,4 @@
-"""The GPU of a task -> whether NVDEC decodes on it, tried once a process, and what a file is opened with for that."""
+"""Decoding on a GPU by NVDEC: whether it works, tried once per process, and on which GPU."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ from av.video.stream import VideoStream
 from udfs.core import gpu_device
 from udfs.core.gpu_device import Task
 from udfs.core.task_resources import Resources
-from udfs.video.ffmpeg_log import heard, last
+from udfs.video.ffmpeg_log import captured_errors, last_message
 
 log = logging.getLogger("reelmill")
 
 Hwaccel = Literal["none", "cuda"]
-SHARE = 1 / 3  # of a GPU a task: the task's own core is busy for longer than the encoder and the decoder of a card
+DEFAULT_GPU_SHARE = 1 / 3  # of a GPU per task: the task's core is busy for longer than the GPU's encoder and decoder
 PROBE_SIDE_PX, PROBE_FRAMES = 256, 3
 
 
 class DecoderError(Exception):
-    """A GPU that does not decode; its text is one line."""
+    """A GPU that does not decode; the text is one line."""
 
 
-def taken(wanted: Resources, on_gpu: bool) -> Resources:
-    """What a task of a stage takes whose codecs may work on a GPU; without them it takes none, whatever is wanted."""
-    return replace(wanted, gpus=(wanted.gpus or SHARE) if on_gpu else 0.0)
+def gpu_resources(resources: Resources, on_gpu: bool) -> Resources:
+    """A task's resources, with a share of a GPU if it encodes or decodes there."""
+    return replace(resources, gpus=(resources.gpus or DEFAULT_GPU_SHARE) if on_gpu else 0.0)
 
 
-def index(task: Task) -> int:
-    """The number of the task's GPU as CUDA counts in this process; 0 where there is none."""
-    return gpu_device.index(task, visible())
+def gpu_index(task: Task) -> int:
+    """The number of the task's GPU as CUDA counts in this process; 0 without a GPU."""
+    return gpu_device.index(task, num_visible_gpus())
 
 
 @cache
-def visible() -> int:
-    """How many GPUs CUDA shows to this process; asked of the driver, for torch takes seconds to import."""
+def num_visible_gpus() -> int:
+    """The number of GPUs by CUDA's driver: importing torch would take seconds."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -58,44 +58,47 @@ def visible() -> int:
 
 
 @cache
-def decoder(gpu: int) -> HWAccel | None:
-    """What opens a file to be decoded on a GPU; None, with one warning, where a clip that is made here does not decode on it."""
-    accel = _accel(gpu, or_software=True)  # a codec or profile that the card lacks is decoded in software, file by file
+def accelerator(gpu: int) -> HWAccel | None:
+    """The argument that makes PyAV decode on a GPU; None, with a warning, if a test clip fails.
+
+    A codec or profile that the GPU lacks is decoded in software.
+    """
+    accel = _hwaccel(gpu, or_software=True)
     try:
-        check(gpu)
-        _kept.append(accel.create(Codec("h264", "r")))
+        check_decoder(gpu)
+        _open_contexts.append(accel.create(Codec("h264", "r")))
     except (DecoderError, av.error.FFmpegError) as e:
         log.warning("NVDEC does not decode on GPU %d (%s): videos are decoded in software", gpu, e)
         return None
     return accel
 
 
-_kept: list[HWAccel] = []  # hold the GPU's context, which each file would otherwise wait for anew
+_open_contexts: list[HWAccel] = []  # keep the GPU's context open, which each file would otherwise create again
 
 
-def check(gpu: int) -> None:
-    """Decode a few frames on a GPU: only that tells whether it can.
+def check_decoder(gpu: int) -> None:
+    """Check that a GPU decodes by decoding a few frames on it.
 
     Raises:
-        DecoderError: it cannot.
+        DecoderError: it does not.
     """
-    with heard() as logs:
+    with captured_errors() as logs:
         try:
-            context = VideoCodecContext.create("h264", "r", hwaccel=_accel(gpu, or_software=False))
-            frames = [frame for packet in [*_probe(), None] for frame in context.decode(packet)]
+            context = VideoCodecContext.create("h264", "r", hwaccel=_hwaccel(gpu, or_software=False))
+            frames = [frame for packet in [*_probe_packets(), None] for frame in context.decode(packet)]
         except av.error.FFmpegError as e:
-            raise DecoderError(last(logs, e)) from e
+            raise DecoderError(last_message(logs, e)) from e
     if [frame.format.name for frame in frames] != ["nv12"] * PROBE_FRAMES:
         raise DecoderError(f"{len(frames)} of {PROBE_FRAMES} frames came back")
 
 
-def _accel(gpu: int, or_software: bool) -> HWAccel:
-    # The primary context: one a process, not one a file.
+def _hwaccel(gpu: int, or_software: bool) -> HWAccel:
+    # The primary context is one per process; without this option there is one per file.
     return HWAccel("cuda", device=gpu, allow_software_fallback=or_software, options={"primary_ctx": "1"})
 
 
-def _probe() -> Iterator[Packet[VideoStream]]:
-    """A tiny H.264 clip of grey frames."""
+def _probe_packets() -> Iterator[Packet[VideoStream]]:
+    """The packets of a tiny H.264 clip of gray frames."""
     context = VideoCodecContext.create("libx264", "w")
     context.width = context.height = PROBE_SIDE_PX
     context.pix_fmt, context.time_base, context.thread_count = "yuv420p", Fraction(1, 30), 1

@@ -1,4 +1,4 @@
-"""Properties of a decoded picture: sample aspect ratio, orientation, field order, color and bit depth."""
+"""Properties of a picture: sample aspect ratio, orientation, field order, color, bit depth."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from av.video.stream import VideoStream
 
 SQUARE = Fraction(1)
 MAX_ASPECT = 10  # a sample aspect ratio beyond 10:1 or 1:10 is a mistake in the header
-# These containers state no aspect ratio; that of the coded stream may change: a broadcast switches from 4:3 to 16:9.
+# These containers state no aspect ratio. That of the coded stream may change, as in a broadcast
+# from 4:3 to 16:9.
 WITHOUT_ASPECT = ("mpegts", "mpeg", "mpegvideo", "m4v")
 FIELD_ORDERS = ("unknown", "progressive", "tt", "bb", "tb", "bt")  # as AVFieldOrder numbers them
 PQ, HLG = 16, 18  # as AVColorTransferCharacteristic numbers them
@@ -52,13 +53,13 @@ RANGES = {1: "tv", 2: "pc"}
 class Orientation(NamedTuple):
     """How a player shows a coded picture: mirrored left to right or not, then rotated."""
 
-    mirrored: bool = False
+    is_mirrored: bool = False  # left to right, before the turn
     turns: int = 0  # of 90 degrees, counter-clockwise
 
 
 def picture_facts(stream: VideoStream, frame: VideoFrame) -> dict[str, Any]:
-    """The columns of `videos` that describe the picture, by an open stream and its first decoded frame."""
-    seen = orientation(frame)
+    """The columns of `videos` that describe the picture, from a stream and its first frame."""
+    view = orientation(frame)
     return {
         "sample_aspect_ratio": float(sample_aspect(stream)),
         "field_order": field_order(stream, frame),
@@ -68,38 +69,49 @@ def picture_facts(stream: VideoStream, frame: VideoFrame) -> dict[str, Any]:
         "color_range": RANGES.get(frame.color_range),
         "bit_depth": bit_depth(frame),
         "is_hdr": is_hdr(frame),
-        "is_mirrored": seen.mirrored,
-        "rotation": 90 * seen.turns,
+        "is_mirrored": view.is_mirrored,
+        "rotation": 90 * view.turns,
     }
 
 
 def sample_aspect(stream: VideoStream) -> Fraction:
-    """The width of a pixel over its height by the container, else by the coded stream; 1 if neither is plausible."""
+    """The width of a pixel divided by its height, as container or coded stream state it.
+
+    It is 1 if that is implausible.
+    """
     stated = stream.sample_aspect_ratio
     if stream.container.format.name in WITHOUT_ASPECT:
         stated = stream.codec_context.sample_aspect_ratio or stated
     return stated if stated and 1 / MAX_ASPECT <= stated <= MAX_ASPECT else SQUARE
 
 
-def true_size(size: tuple[int, int], aspect: Fraction) -> tuple[int, int]:
-    """Width and height of the picture in square pixels: one side is stretched, neither shrinks."""
+def square_pixel_size(size: tuple[int, int], aspect: Fraction) -> tuple[int, int]:
+    """Width and height of a picture in square pixels; one side is stretched, and none is shrunk.
+
+    `size` is its coded width and height, `aspect` its sample aspect ratio.
+    """
     width, height = size
     return (round(width * aspect), height) if aspect >= 1 else (width, round(height / aspect))
 
 
 def orientation(frame: VideoFrame) -> Orientation:
-    """The orientation by a frame's display matrix; angles are rounded to multiples of 90 degrees."""
+    """The orientation from a frame's display matrix.
+
+    Angles are rounded to multiples of 90 degrees.
+    """
     matrix = side_data(frame, "DISPLAYMATRIX")
     if matrix is None or matrix.buffer_size < 36:
         return Orientation()
-    a, b, _, c, d = struct.unpack_from("=5i", bytes(matrix))  # a pixel at x, y is shown at a x + c y, b x + d y; y runs down
-    mirrored = a * d - b * c < 0
-    a, b = (-a, -b) if mirrored else (a, b)
-    return Orientation(mirrored, round(-math.atan2(b, a) / (math.pi / 2)) % 4)
+    # A pixel at x, y is shown at a x + c y, b x + d y; y grows downward (FFmpeg,
+    # libavutil/display.h).
+    a, b, _, c, d = struct.unpack_from("=5i", bytes(matrix))
+    is_mirrored = a * d - b * c < 0
+    a, b = (-a, -b) if is_mirrored else (a, b)
+    return Orientation(is_mirrored, round(-math.atan2(b, a) / (math.pi / 2)) % 4)
 
 
 def field_order(stream: VideoStream, frame: VideoFrame) -> str:
-    """FFmpeg's name of the field order by the header, unless that is unknown or the frame contradicts it."""
+    """FFmpeg's name of the field order, by the header unless the frame contradicts it."""
     stated = FIELD_ORDERS[stream.codec_context.field_order]
     if stated == "unknown" and not frame.interlaced_frame:
         return "progressive"
@@ -109,7 +121,7 @@ def field_order(stream: VideoStream, frame: VideoFrame) -> str:
 
 
 def bit_depth(frame: VideoFrame) -> int:
-    """Bits of the deepest component of a pixel; for a palette, 8."""
+    """Bits per component of a pixel, of the deepest component; 8 for a palette."""
     return 8 if frame.format.has_palette else max(component.bits for component in frame.format.components)
 
 
@@ -119,15 +131,18 @@ def is_hdr(frame: VideoFrame) -> bool:
 
 
 def side_data(frame: VideoFrame, name: str) -> Any:
-    """A frame's side data of the named type; None if it has none, or has a type that PyAV does not know."""
+    """A frame's side data of the named type.
+
+    It is None if the frame has none, or if PyAV does not know the type.
+    """
     with suppress(KeyError, ValueError):
-        entries: Any = frame.side_data  # annotated for motion vectors alone
+        entries: Any = frame.side_data  # PyAV's annotation covers only motion vectors
         return entries[name]
     return None
 
 
 def _top_field_first(frame: VideoFrame) -> bool:
-    """Whether the top field comes first, by FFmpeg's filter `select`: PyAV does not expose the flag."""
+    """Whether the top field comes first, by FFmpeg's filter `select`: PyAV hides the flag."""
     graph, condition = Graph(), "eq(interlace_type\\,TOPFIRST)"
     source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000))
     graph.link_nodes(source, graph.add("select", condition), graph.add("buffersink")).configure()

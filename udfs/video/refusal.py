@@ -1,4 +1,4 @@
-"""A file that did not open -> why, told from its first bytes."""
+"""The reason why a file did not open, from its first bytes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MAGIC = (
     b"DHAV",  # recorders of Dahua
     b"YUV4MPEG2",
 )
-# Files with a video's name that are none, often after a failed download or copy.
+# Files that are no videos, by their first bytes; they often come from a failed download or copy.
 OTHERS = {
     b"<!doctype html": "a web page: a download that failed?",
     b"<html": "a web page: a download that failed?",
@@ -53,7 +53,7 @@ OTHERS = {
     b"\x1f\x8b": "an archive (gzip)",
     b"%pdf": "a document (PDF)",
 }
-TS_PACKETS = ((0, 188), (4, 192))  # offset of the first packet and bytes per packet: MPEG-TS, and M2TS with a time before each
+TS_PACKETS = ((0, 188), (4, 192))  # first packet's offset and bytes per packet: MPEG-TS, and M2TS with a time before each
 SYNC = 0x47  # the first byte of each packet
 
 
@@ -68,20 +68,23 @@ def refusal(path: AnyPath, error: Exception) -> MediaError:
     if text.startswith(PLAYLISTS):
         return MediaError("DENIED", "a playlist, which would open other files")
     if isinstance(error, av.error.MemoryError):
-        return MediaError("OOM", "the header asks for more memory than the limit")
+        return MediaError("OOM", "the header needs more memory than the limit")
     if _is_container(head):
         return MediaError("CORRUPT", f"a video container that does not open: {getattr(error, 'strerror', error)}")
     if not any(head):
-        return MediaError("CORRUPT", "nothing but zeros: a copy that was cut off?")
+        return MediaError("CORRUPT", "nothing but zeros: an incomplete copy?")
     if bare := _bare_codec(head):
         advice = f"a bare {bare} stream, which holds no times: put it into a container (ffmpeg -r FPS -i IN -c copy OUT.mp4)"
         return MediaError("UNSUPPORTED", advice)
-    other = next((name for mark, name in OTHERS.items() if text[: len(mark)].lower() == mark), None)
+    other = next((name for magic, name in OTHERS.items() if text[: len(magic)].lower() == magic), None)
     return MediaError("UNSUPPORTED", f"not a video container, but {other}" if other else "not a video container")
 
 
 def _bare_codec(head: bytes) -> str | None:
-    """H.264 or HEVC, if the first NAL unit is an access unit delimiter or a parameter set; else None."""
+    """H.264 or HEVC, if the first NAL unit is an access unit delimiter or a parameter set.
+
+    It is None for anything else.
+    """
     start = head.removeprefix(b"\x00")
     if not start.startswith(b"\x00\x00\x01") or len(start) < 5:
         return None

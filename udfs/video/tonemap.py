@@ -1,4 +1,4 @@
-"""Tone mapping of HDR frames (PQ, HLG) to SDR: BT.709, limited range, 8 bits."""
+"""Tone mapping of HDR frames (PQ, HLG) to SDR, which is BT.709, limited range, 8 bits."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ Array = npt.NDArray[np.float64]
 BT709, LIMITED = 1, 1  # as AVColorSpace, AVColorPrimaries, AVColorTransferCharacteristic and AVColorRange number them
 BASE = Fraction(1, 1000)
 MAX_NITS = 10_000.0  # of PQ
-# The peak assumed of a PQ master without metadata, and the nominal peak of an HLG display (ITU-R BT.2100).
+# The peak assumed of a PQ master without metadata, and the nominal peak of an HLG display (ITU-R
+# BT.2100).
 USUAL_PEAK_NITS = 1000.0
 # An 18 % gray card is 26 cd/m2 in HDR (ITU-R BT.2408-7, table 1), so SDR white is 26 / 0.18.
 WHITE_NITS = 26 / 0.18
 SDR_GAMMA = 2.4  # ITU-R BT.1886
-# Matrices from linear RGB to that of BT.709, by FFmpeg's number of the primaries (ITU-R BT.2087-0; P3-D65).
+# Matrices from linear RGB to that of BT.709, by FFmpeg's number of the primaries (ITU-R BT.2087-0;
+# P3-D65).
 TO_BT709 = {
     9: ((1.6605, -0.5876, -0.0728), (-0.1246, 1.1329, -0.0083), (-0.0182, -0.1006, 1.1187)),
     12: ((1.2249, -0.2247, 0.0), (-0.0420, 1.0419, 0.0), (-0.0197, -0.0786, 1.0979)),
@@ -37,16 +39,20 @@ STEPS = 33  # grid points of the table on each axis
 
 
 class ToneMap:
-    """Maps frames of one size, format and transfer to frames of `size` (width, height) and an 8-bit `pixel_format`.
+    """Maps frames of one format to frames of `size` (width, height) and an 8-bit `pixel_format`.
 
-    FFmpeg's filter `lut3d` looks every pixel up in a table made by the formulas below. FFmpeg's own
+    FFmpeg's filter `lut3d` looks up every pixel in a table that the formulas below give. FFmpeg's own
     `tonemap` needs zscale, which PyAV's FFmpeg lacks, and swscale clips at 203 cd/m2 without metadata.
     """
 
     def __init__(self, like: VideoFrame, size: tuple[int, int], pixel_format: str) -> None:
-        """Raises MediaError UNSUPPORTED for a color space that cannot be converted."""
+        """`like` is a frame whose size, format and color all frames share.
+
+        Raises:
+            MediaError: UNSUPPORTED for a color space that cannot be converted.
+        """
         try:
-            with tempfile.TemporaryDirectory() as folder:  # only until the filter has read it
+            with tempfile.TemporaryDirectory() as folder:  # only until the filter has read the table
                 self.graph = _graph(like, size, pixel_format, _write_table(f"{folder}/table.cube", like))
         except (av.error.FFmpegError, ValueError) as e:
             raise _unsupported(like, e) from e
@@ -70,7 +76,7 @@ class ToneMap:
 
 
 class Mapper:
-    """Maps HDR frames to SDR, with one ToneMap for as long as their size and color stay the same."""
+    """Maps HDR frames to SDR; makes a new ToneMap when their size or color changes."""
 
     def __init__(self, pixel_format: str) -> None:
         self.pixel_format = pixel_format
@@ -121,7 +127,7 @@ def _write_table(path: str, like: VideoFrame) -> str:
 
 
 def peak_nits(frame: VideoFrame) -> float:
-    """The peak luminance of the master in cd/m2 by its metadata: MaxCLL, else that of the mastering display."""
+    """The master's peak luminance in cd/m2: MaxCLL, or that of the mastering display."""
     if frame.color_trc == HLG:
         return USUAL_PEAK_NITS
     stated = 0.0
@@ -129,7 +135,8 @@ def peak_nits(frame: VideoFrame) -> float:
         stated = float(struct.unpack_from("=I", bytes(light))[0])
     mastering = side_data(frame, "MASTERING_DISPLAY_METADATA")
     if not stated and mastering is not None and mastering.buffer_size >= 88:
-        # AVMasteringDisplayMetadata: 8 rationals of chromaticity, then the least and the greatest luminance, and two flags.
+        # AVMasteringDisplayMetadata: 8 rationals of chromaticity, then the least and the greatest
+        # luminance, and two flags.
         values = struct.unpack_from("=22i", bytes(mastering))
         stated = values[18] / values[19] if values[21] and values[19] else 0.0
     return min(max(stated, WHITE_NITS), MAX_NITS) if stated else USUAL_PEAK_NITS
@@ -137,7 +144,10 @@ def peak_nits(frame: VideoFrame) -> float:
 
 @lru_cache(maxsize=8)
 def table(transfer: int, primaries: int, peak: float) -> str:
-    """The lines of a .cube file: the SDR colors of STEPS x STEPS x STEPS HDR colors; red changes fastest."""
+    """The lines of a .cube file: the SDR colors of STEPS x STEPS x STEPS HDR colors.
+
+    Red changes fastest.
+    """
     steps = np.linspace(0, 1, STEPS)
     blue, green, red = np.meshgrid(steps, steps, steps, indexing="ij")
     sdr = to_sdr(np.stack([red.ravel(), green.ravel(), blue.ravel()], axis=1), transfer, primaries, peak)
@@ -154,7 +164,7 @@ def to_sdr(signal: Array, transfer: int, primaries: int, peak: float) -> Array:
 
 
 def compress(nits: Array, peak: float) -> Array:
-    """Luminance in cd/m2 up to `peak`, compressed below SDR white: the EETF of ITU-R BT.2390-10, 5.4.1.
+    """Luminance in cd/m2 up to `peak`, compressed below SDR white (EETF, ITU-R BT.2390-10, 5.4.1).
 
     Values up to the knee stay; above it lies a Hermite spline.
     """
@@ -180,7 +190,10 @@ def pq_signal(nits: Array) -> Array:
 
 
 def hlg_nits(signal: Array) -> Array:
-    """Luminance in cd/m2 of HLG colors (n x 3, 0-1) on a display of USUAL_PEAK_NITS (ITU-R BT.2100, table 5)."""
+    """Luminance in cd/m2 of HLG colors (n x 3, 0-1) on a display of USUAL_PEAK_NITS.
+
+    By ITU-R BT.2100, table 5.
+    """
     low, high = signal**2 / 3, (np.exp((signal - 0.55991073) / 0.17883277) + 0.28466892) / 12
     scene = np.where(signal <= 0.5, low, high)
     return np.asarray(USUAL_PEAK_NITS * scene * np.maximum(scene @ np.array(LUMA), 1e-12)[:, None] ** 0.2)

@@ -1,4 +1,4 @@
-"""An open video and some of its spans -> the picture of each span, encoded in one decoding pass."""
+"""Encode the spans of a video, each to a file of its own, in one decoding pass."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from udfs.core.limits import Tally
 from udfs.demux.demuxer import Video
 from udfs.demux.timeline import BOUNDARY_TOLERANCE_S
 from udfs.video import decode, mp4_writer
-from udfs.video.encoder_options import NVENC, EncoderError, Params, fallback
+from udfs.video.encoder_options import NVENC, EncoderError, Params, fallback_params
 from udfs.video.picture import sample_aspect
 
 
 @dataclass
-class Take:
-    """One span while frames go to it: what the decoder met in it, and its encoder."""
+class SpanEncoder:
+    """Encodes the frames of one span, and counts what was decoded for it."""
 
-    span: dict[str, Any]
-    path: str  # of its picture
+    span: dict[str, Any]  # of table `spans`
+    path: str  # of the silent mp4 that is written
     params: Params
     bit_rate_k: int | None = None
     gpu: int = 0
@@ -33,12 +33,15 @@ class Take:
 
     @property
     def begin_s(self) -> float:
-        """When the span's first frame appears in the video, in s; before the span if that frame is held."""
+        """When the span's first frame appears in the video, in s; possibly before the span."""
         begin_s: float = self.span["start_s"] - (self.span.get("held_s") or 0.0)
         return begin_s
 
     def add(self, at_s: float, frame: VideoFrame, video: Video) -> None:
-        """Take a frame; one that cannot be encoded fails this span alone."""
+        """Encode a frame that is shown from `at_s` on.
+
+        A frame that cannot be encoded fails this span alone.
+        """
         at_s = max(at_s, self.span["start_s"]) if self.span.get("held_s") else at_s
         self.tally.frames += 1
         self.tally.corrupt += frame.is_corrupt
@@ -46,18 +49,19 @@ class Take:
             return
         try:
             if self.writer is None:
-                self.writer = self._opened(frame, video)
+                self.writer = self._open_writer(frame, video)
             self.writer.add(at_s, frame, sample_aspect(video.stream))
         except av.error.FFmpegError as e:
-            self.error = self._refused(e)
+            self.error = self._refusal(e)
         except MediaError as e:
             self.error = e
 
     def finish(self) -> float:
-        """Finish the picture, and tell when its first frame is shown in the video.
+        """Finish the file; returns when its first frame is shown in the video, in s.
 
         Raises:
-            MediaError: the span has failed, or had no frame.
+            MediaError: CORRUPT without a frame, else the error by which the span failed.
+            EncoderError: the encoder works for no video.
         """
         if self.error is not None or self.writer is None:
             self.abandon()
@@ -65,63 +69,71 @@ class Take:
         try:
             self.writer.close(self.span["end_s"])
         except (av.error.FFmpegError, EncoderError) as e:
-            raise self._refused(e) from e
+            raise self._refusal(e) from e
         return self.writer.first_s
 
     def abandon(self) -> None:
-        """Let go of the picture."""
+        """Close the file, whatever it holds."""
         if self.writer is not None:
             self.writer.abandon()
 
-    def _opened(self, frame: VideoFrame, video: Video) -> mp4_writer.Writer:
+    def _open_writer(self, frame: VideoFrame, video: Video) -> mp4_writer.Writer:
+        """Open the encoder, or its fallback if NVENC does not open."""
         try:
-            return self._writer(frame, video)
+            return self._new_writer(frame, video)
         except av.error.FFmpegError:
             if self.params.encoder != NVENC or not self.params.fallback:
                 raise
-        # NVENC takes no side over 4096 or under some 150 pixels, and of some cards only so many clips at once.
-        self.params = fallback(self.params)
-        return self._writer(frame, video)
+        # NVENC refuses sides over 4096 and under some 150 pixels, and on some GPUs more than a few
+        # clips at once.
+        self.params = fallback_params(self.params)
+        return self._new_writer(frame, video)
 
-    def _writer(self, frame: VideoFrame, video: Video) -> mp4_writer.Writer:
+    def _new_writer(self, frame: VideoFrame, video: Video) -> mp4_writer.Writer:
         aspect = sample_aspect(video.stream)
         return mp4_writer.Writer(self.path, self.params, frame, video.framerate, self.bit_rate_k, self.gpu, aspect)
 
-    def _refused(self, error: av.error.FFmpegError | EncoderError) -> MediaError:
-        if isinstance(error, OSError | MemoryError):  # a full disk is not the picture's fault
+    def _refusal(self, error: av.error.FFmpegError | EncoderError) -> MediaError:
+        """The error of a span that the encoder refuses.
+
+        Raises:
+            EncoderError: the encoder works for no video.
+            OSError, MemoryError: the error is not the span's, as with a full disk.
+        """
+        if isinstance(error, OSError | MemoryError):
             raise error
-        mp4_writer.check_encoder(self.params, self.gpu)  # loud, if the encoder refuses everything
+        mp4_writer.check_encoder(self.params, self.gpu)
         return MediaError("UNSUPPORTED", f"{self.params.encoder} refuses the frames: {getattr(error, 'strerror', error)}")
 
 
-def taken(takes: list[Take], video: Video) -> Iterator[Take]:
-    """Decode once and give each frame to all spans that it belongs to; a span comes out when its last frame has come.
+def encode_spans(encoders: list[SpanEncoder], video: Video) -> Iterator[SpanEncoder]:
+    """Decode once and encode each frame in all its spans; yields each span after its last frame.
 
-    The takes must be sorted by the start of their span; spans may overlap.
+    `encoders` must be sorted by the start of their span; spans may overlap.
     """
-    waiting, rolling = takes[::-1], list[Take]()
+    waiting, active = encoders[::-1], list[SpanEncoder]()
     errors = video.tally.errors
-    start_s, end_s = min(take.begin_s for take in takes), max(take.span["end_s"] for take in takes)
+    start_s, end_s = min(encoder.begin_s for encoder in encoders), max(encoder.span["end_s"] for encoder in encoders)
     try:
         for at_s, frame in decode.frames(video, start_s, end_s):
             reached_s = at_s + BOUNDARY_TOLERANCE_S
             while waiting and waiting[-1].begin_s <= reached_s:
-                rolling.append(waiting.pop())
-            _blame(rolling, video.tally.errors - errors)
+                active.append(waiting.pop())
+            _count_errors(active, video.tally.errors - errors)
             errors = video.tally.errors
-            over = [take for take in rolling if take.span["end_s"] <= reached_s]
-            rolling = [take for take in rolling if take.span["end_s"] > reached_s]
-            yield from over
-            for take in rolling:
-                take.add(at_s, frame, video)
-    except MediaError as e:  # the decoder gave up: what is over by then is good
-        for take in (*rolling, *waiting):
-            take.error = take.error or e
-    _blame(rolling, video.tally.errors - errors)
-    yield from (*rolling, *waiting[::-1])
+            complete = [encoder for encoder in active if encoder.span["end_s"] <= reached_s]
+            active = [encoder for encoder in active if encoder.span["end_s"] > reached_s]
+            yield from complete
+            for encoder in active:
+                encoder.add(at_s, frame, video)
+    except MediaError as e:  # the decoder gave up: spans that were complete by then are good
+        for encoder in (*active, *waiting):
+            encoder.error = encoder.error or e
+    _count_errors(active, video.tally.errors - errors)
+    yield from (*active, *waiting[::-1])
 
 
-def _blame(takes: list[Take], errors: int) -> None:
-    """Packets that were refused count for every span that was open then."""
-    for take in takes:
-        take.tally.errors += errors
+def _count_errors(encoders: list[SpanEncoder], errors: int) -> None:
+    """Count packets that the decoder refused for every span that was active."""
+    for encoder in encoders:
+        encoder.tally.errors += errors
