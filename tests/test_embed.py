@@ -142,7 +142,9 @@ def test_a_models_vectors_are_those_of_its_own_call_on_the_same_pictures(clips: 
     done = embedded(clips, embed.Params(model=model, batch_size=3))
     loaded = embedding_models.load(model, embed.Params(model=model), "cpu")
     for name in ("0", "300", "600", "900"):
-        _, pictures = extract.even(next(row["uri"] for row in clips if row["clip_id"] == name), 8, loaded.fit, Limits())
+        _, pictures = extract.evenly_spaced_frames(
+            next(row["uri"] for row in clips if row["clip_id"] == name), 8, loaded.fit, Limits()
+        )
         assert np.allclose(done[name]["vector"], loaded.encode([pictures])[0], atol=1e-6)
         assert (done[name]["model"], done[name]["dim"], done[name]["num_frames"]) == (model, 32, 8)
     assert done["broken"]["failed_code"] == "CORRUPT"

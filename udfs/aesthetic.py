@@ -75,7 +75,7 @@ def prepare(row: Row, call: Call, params: Params, env: Env) -> Iterator[Pictures
 def look(uri: str, fps: float, env: Env) -> Pictures:
     """A clip's pictures at a rate; `call` runs it in the sandbox."""
     path = access.own_path(uri, env.sources)
-    [(_, pictures)] = extract.sequence(path, [fps], extract.short_side(SHORT_SIDE), env.limits)
+    [(_, pictures)] = extract.frame_sequences(path, [fps], extract.short_side(SHORT_SIDE), env.limits)
     return pictures
 
 

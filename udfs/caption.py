@@ -180,7 +180,7 @@ def prepare(row: Row, call: Call, params: Settings, step: int, env: Env) -> Iter
     uri, framerate = str(row.get("proxy_uri") or row["uri"]), float(row["framerate"])
     for window in cut:
         numbers = window_frames.frame_numbers(window, framerate, params.caption.sampling_fps)
-        budget = window_frames.budget(len(numbers), step, params.caption.bounds)
+        budget = window_frames.frame_fit(len(numbers), step, params.caption.bounds)
         fit = extract.target_res(-1) if params.caption.model_does_preprocess else budget
         pictures = call(window_frames.look, uri, [number / framerate for number in numbers], fit, env)
         within = tuple(number - window.start_frame for number in numbers)

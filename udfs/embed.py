@@ -117,7 +117,7 @@ def described(row: Row, params: Params, env: Env) -> list[Row]:
     Raises:
         MediaError: the file is not there, damaged or incomplete.
     """
-    times, pictures = look(_uri(row), params.num_frames or NUM_FRAMES, extract.exactly(*copy_descriptor.SIZE), env)
+    times, pictures = look(_uri(row), params.num_frames or NUM_FRAMES, extract.exact_size(*copy_descriptor.SIZE), env)
     return [embedding(row, DESCRIPTOR, copy_descriptor.describe(pictures), len(np.unique(times)))]
 
 
@@ -129,7 +129,7 @@ def prepare(row: Row, call: Call, num_frames: int, fit: Fit, env: Env) -> Iterat
 
 def look(uri: str, num_frames: int, fit: Fit, env: Env) -> tuple[Times, Pictures]:
     """A clip's pictures, spread over all of it; `call` runs it in the sandbox."""
-    return extract.even(access.own_path(uri, env.sources), num_frames, fit, env.limits)
+    return extract.evenly_spaced_frames(access.own_path(uri, env.sources), num_frames, fit, env.limits)
 
 
 def load(folder: str, params: Params, device: str) -> Callable[[Sequence[tuple[int, Pictures]]], list[Answer]]:

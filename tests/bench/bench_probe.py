@@ -11,7 +11,7 @@ import av
 import pytest
 
 from tests.support.footage import write_looped, write_numbered
-from tests.support.odd_times import copy
+from tests.support.odd_times import copy_packets
 from udfs.core.limits import Limits
 from udfs.storage.remote_file import RemotePath, Stat
 from udfs.video import container
@@ -59,7 +59,7 @@ def test_an_hour_costs_a_small_part_of_its_decode(minute: Path, tmp_path: Path) 
     hour = write_looped(minute, tmp_path / "hour.mp4", MINUTES, in_front=True)
     decode_s = cpu_s(lambda: decode(minute)) * MINUTES
     for name in ("hour.mp4", "hour.mkv", "hour.ts"):
-        path = hour if name == "hour.mp4" else copy(hour, tmp_path / name)
+        path = hour if name == "hour.mp4" else copy_packets(hour, tmp_path / name)
         probe_s, demux_s = cpu_s(partial(container.probe, str(path), Limits())), cpu_s(partial(demux, path))
         facts, size = container.probe(str(path), Limits()), path.stat().st_size
         read = bytes_read(path) if facts["timing"] == "index" else size

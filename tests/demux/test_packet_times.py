@@ -58,7 +58,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_a_copy_into_any_container_has_the_same_frames(good: Path, tmp_path: Path, name: str, options: dict[str, str]) -> None:
-    facts = probe(odd_times.copy(good, tmp_path / name, options))
+    facts = probe(odd_times.copy_packets(good, tmp_path / name, options))
     assert (facts["num_frames"], facts["framerate"], facts["is_vfr"]) == (120, pytest.approx(30), False)
     assert facts["duration_s"] == pytest.approx(4, abs=0.002)
     assert facts["frame_times"] is None
@@ -67,7 +67,7 @@ def test_a_copy_into_any_container_has_the_same_frames(good: Path, tmp_path: Pat
 def test_packets_may_claim_a_share_of_the_file_and_not_of_what_its_boxes_claim(
     good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = odd_times.copy(good, tmp_path / "v.mp4", {"movflags": "faststart"})
+    whole = odd_times.copy_packets(good, tmp_path / "v.mp4", {"movflags": "faststart"})
     short = broken_files.cut_to(whole, tmp_path / "short.mp4", whole.stat().st_size // 5)  # its video alone has a third
     monkeypatch.setattr(packet_times, "MIN_BYTES", 1)
     monkeypatch.setattr(packet_times, "MOST_READ", 1)
@@ -77,7 +77,7 @@ def test_packets_may_claim_a_share_of_the_file_and_not_of_what_its_boxes_claim(
 
 
 def test_what_the_header_claims_is_kept_where_it_differs(good: Path, tmp_path: Path) -> None:
-    facts = probe(odd_times.copy(good, tmp_path / "v.mp4", odd_times.HYBRID))
+    facts = probe(odd_times.copy_packets(good, tmp_path / "v.mp4", odd_times.HYBRID))
     assert facts["header_num_frames"] == 30
     assert "header_framerate" not in facts
     assert "header_num_frames" not in probe(good)
@@ -85,7 +85,7 @@ def test_what_the_header_claims_is_kept_where_it_differs(good: Path, tmp_path: P
 
 def test_only_the_index_of_an_mp4_is_read(good: Path, tmp_path: Path) -> None:
     """Media data behind the first packets may be gone: the index still tells of all frames."""
-    fast = odd_times.copy(good, tmp_path / "v.mp4", {"movflags": "faststart"})
+    fast = odd_times.copy_packets(good, tmp_path / "v.mp4", {"movflags": "faststart"})
     facts = probe(broken_files.cut_to(fast, tmp_path / "cut.mp4", fast.stat().st_size * 2 // 3))
     assert (facts["num_frames"], facts["duration_s"]) == (120, pytest.approx(4))
     assert facts["timing"] == "index"
@@ -122,7 +122,11 @@ def test_a_stream_without_a_stated_rate_gets_the_measured_one(tmp_path: Path, na
 )
 def test_a_clock_that_breaks_is_unrolled(good: Path, tmp_path: Path, offset_s: float, num_breaks: int) -> None:
     whole = num_breaks == 0
-    path = odd_times.copy(good, tmp_path / "v.ts", offset_s=offset_s) if whole else odd_times.joined(tmp_path, good, offset_s)
+    path = (
+        odd_times.copy_packets(good, tmp_path / "v.ts", offset_s=offset_s)
+        if whole
+        else odd_times.joined(tmp_path, good, offset_s)
+    )
     facts = probe(path)
     assert len(facts["clock_breaks"] or []) == num_breaks
     assert facts["duration_s"] == pytest.approx(4, abs=0.15)
@@ -137,7 +141,7 @@ def test_a_clock_that_breaks_is_unrolled(good: Path, tmp_path: Path, offset_s: f
 
 
 def test_single_frames_hours_ahead_are_put_in_their_place(good: Path, tmp_path: Path) -> None:
-    path = odd_times.copy(good, tmp_path / "v.mp4", strays=(50, 51))
+    path = odd_times.copy_packets(good, tmp_path / "v.mp4", strays=(50, 51))
     facts = probe(path)
     assert (facts["num_frames"], facts["duration_s"]) == (pytest.approx(120, abs=2), pytest.approx(4, abs=0.1))
     with container.open_video(str(path), Limits(), timing=timeline.timing_of(facts)) as video:
@@ -217,7 +221,7 @@ def test_of_a_remote_mp4_the_index_is_fetched(tmp_path: Path, good: Path) -> Non
 def test_of_a_remote_file_without_an_index_the_header_is_believed_if_it_says_anything(
     good: Path, tmp_path: Path, name: str, options: dict[str, str], timing: str
 ) -> None:
-    facts = container.probe(Elsewhere(odd_times.copy(good, tmp_path / name, options)).path, Limits())
+    facts = container.probe(Elsewhere(odd_times.copy_packets(good, tmp_path / name, options)).path, Limits())
     assert facts["timing"] == timing
     assert facts["num_frames"] == pytest.approx(120, abs=1)
     assert facts["framerate"] == pytest.approx(30, rel=0.01)
@@ -226,7 +230,7 @@ def test_of_a_remote_file_without_an_index_the_header_is_believed_if_it_says_any
 
 def test_what_was_planned_by_a_header_is_judged_by_the_packets_met(good: Path, tmp_path: Path) -> None:
     env = Env(media_root=str(tmp_path / "media"), fingerprint="f" * 16)
-    source_path = odd_times.copy(good, tmp_path / "v.mkv")
+    source_path = odd_times.copy_packets(good, tmp_path / "v.mkv")
     (video,) = ingest.facts({"uri": str(source_path)}, env)
     video |= {"timing": "header", "frame_times": None}
     spans = split.spans(video, split.Params(clip_len_s=2), env)

@@ -107,16 +107,20 @@ def test_uneven_frames(tmp_path: Path, suffix: str, codec: str, steps: str) -> N
 
 
 COPIES: dict[str, Callable[[Path, Path], Path]] = {
-    "faststart": lambda good, folder: odd_times.copy(good, folder / "v.mp4", {"movflags": "faststart"}),
-    "hybrid": lambda good, folder: odd_times.copy(good, folder / "v.mp4", odd_times.HYBRID),
-    "fragmented": lambda good, folder: odd_times.copy(good, folder / "v.mp4", odd_times.FRAGMENTED),
-    "every frame": lambda good, folder: odd_times.copy(good, folder / "v.mp4", {"movflags": "frag_every_frame+empty_moov"}),
-    "live": lambda good, folder: odd_times.copy(good, folder / "v.mkv", {"live": "1"}),
-    "no cues": lambda good, folder: odd_times.copy(good, folder / "v.mkv", {"write_crc32": "0", "reserve_index_space": "0"}),
-    "no duration": lambda good, folder: odd_times.copy(good, folder / "v.flv", {"flvflags": "no_duration_filesize"}),
-    "late start": lambda good, folder: odd_times.copy(good, folder / "v.mkv", offset_s=3600.0),
-    "late start ts": lambda good, folder: odd_times.copy(good, folder / "v.ts", offset_s=20_000.0),
-    "wraps": lambda good, folder: odd_times.copy(good, folder / "v.ts", offset_s=odd_times.WRAP_S - 2.5),
+    "faststart": lambda good, folder: odd_times.copy_packets(good, folder / "v.mp4", {"movflags": "faststart"}),
+    "hybrid": lambda good, folder: odd_times.copy_packets(good, folder / "v.mp4", odd_times.HYBRID),
+    "fragmented": lambda good, folder: odd_times.copy_packets(good, folder / "v.mp4", odd_times.FRAGMENTED),
+    "every frame": lambda good, folder: odd_times.copy_packets(
+        good, folder / "v.mp4", {"movflags": "frag_every_frame+empty_moov"}
+    ),
+    "live": lambda good, folder: odd_times.copy_packets(good, folder / "v.mkv", {"live": "1"}),
+    "no cues": lambda good, folder: odd_times.copy_packets(
+        good, folder / "v.mkv", {"write_crc32": "0", "reserve_index_space": "0"}
+    ),
+    "no duration": lambda good, folder: odd_times.copy_packets(good, folder / "v.flv", {"flvflags": "no_duration_filesize"}),
+    "late start": lambda good, folder: odd_times.copy_packets(good, folder / "v.mkv", offset_s=3600.0),
+    "late start ts": lambda good, folder: odd_times.copy_packets(good, folder / "v.ts", offset_s=20_000.0),
+    "wraps": lambda good, folder: odd_times.copy_packets(good, folder / "v.ts", offset_s=odd_times.WRAP_S - 2.5),
     "restarts": lambda good, folder: odd_times.joined(folder, good, -2.0),
     "restarts in little": lambda good, folder: odd_times.joined(folder, good, -0.5),
     "jumps": lambda good, folder: odd_times.joined(folder, good, 3600.0),
@@ -166,7 +170,7 @@ def test_of_a_file_cut_short_the_whole_clips_are_kept(tmp_path: Path, suffix: st
     steps = [1 / 30] * 150 if even or suffix == "avi" else [1 / 30 + (k * 7 % 11 - 5) / 1000 for k in range(150)]
     whole = odd_times.write_uneven(tmp_path / f"w.{suffix}", steps)
     if suffix == "mp4":
-        whole = odd_times.copy(whole, tmp_path / "fast.mp4", {"movflags": "faststart"})
+        whole = odd_times.copy_packets(whole, tmp_path / "fast.mp4", {"movflags": "faststart"})
     path = broken_files.cut_to(whole, tmp_path / f"v.{suffix}", int(whole.stat().st_size * share))
     video, spans, made = cut(path, tmp_path)
     complete = int(len(shown_until_damage(path)) / 60)

@@ -13,7 +13,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from udfs.core.limits import Limits
-from udfs.frames.extract import Pictures, even, exactly
+from udfs.frames.extract import Pictures, evenly_spaced_frames, exact_size
 from udfs.models import copy_descriptor
 
 Clip = list[Pictures]
@@ -61,7 +61,7 @@ def described(
             frame = VideoFrame.from_ndarray(part, format="rgb24")
             out.mux(stream.encode(frame.reformat(width=stream.width, height=stream.height, format="yuv420p")))
         out.mux(stream.encode(None))
-    return copy_descriptor.describe(even(str(path), 16, exactly(*copy_descriptor.SIZE), Limits())[1])
+    return copy_descriptor.describe(evenly_spaced_frames(str(path), 16, exact_size(*copy_descriptor.SIZE), Limits())[1])
 
 
 @pytest.mark.parametrize("copy", COPIES)

@@ -81,7 +81,7 @@ def test_a_turned_clip_is_shown_upright(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("level", "lossless"), [(0, True), (1, False), (6, False)])
 def test_level_zero_is_lossless(tmp_path: Path, level: int, lossless: bool) -> None:
     path = write_numbered(tmp_path / "n.mp4", 8)
-    _, original = extract.even(str(path), 8, extract.exactly(320, 240), Limits())
+    _, original = extract.evenly_spaced_frames(str(path), 8, extract.exact_size(320, 240), Limits())
     pictures, _ = shown(made(path, compression_level=level, target_fps=30)["previews"][0]["uri"])
     assert len(pictures) == 8
     assert np.array_equal(pictures, original) == lossless

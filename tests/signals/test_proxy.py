@@ -80,7 +80,7 @@ def test_the_picture_types_of_the_clip_do_not_come_along(tmp_path: Path) -> None
 def test_a_turned_clip_has_a_turned_proxy(tmp_path: Path) -> None:
     small = made(write_numbered(tmp_path / "phone.mp4", 8, size=(320, 240), rotation=90))
     assert numbers(small) == [0]
-    _, pictures = extract.even(small, 1, extract.exactly(240, 320), Limits())
+    _, pictures = extract.evenly_spaced_frames(small, 1, extract.exact_size(240, 320), Limits())
     assert read_number(pictures[0]) == 0
 
 
@@ -90,7 +90,9 @@ def test_its_colours_are_those_of_the_clip(tmp_path: Path, space: Colorspace, fu
     tags = {"colorspace": "bt709" if space == Colorspace.ITU709 else "smpte170m"}
     path = write_numbered(tmp_path / "n.mp4", 4, fps=4, size=(640, 480), full_range=full_range, options=tags)
     small = made(path, crf=10)
-    (_, theirs), (_, ours) = (extract.even(str(p), 1, extract.exactly(64, 48), Limits()) for p in (path, small))
+    (_, theirs), (_, ours) = (
+        extract.evenly_spaced_frames(str(p), 1, extract.exact_size(64, 48), Limits()) for p in (path, small)
+    )
     assert np.abs(theirs[0].astype(int) - ours[0].astype(int)).mean() < 2
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.support import broken_files
 from tests.support.footage import write_numbered
-from tests.support.odd_times import FRAGMENTED, HYBRID, SMALL, copy
+from tests.support.odd_times import FRAGMENTED, HYBRID, SMALL, copy_packets
 
 NUMBERS = (b"mvhd", b"tkhd", b"mdhd", b"stts", b"ctts", b"stsc", b"stsz", b"stco", b"elst", b"stss", b"stsd", b"trun", b"tfhd")
 EDGES = (0, 1, 2, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
@@ -33,8 +33,8 @@ def write_originals(folder: Path) -> list[Path]:
         ("wmv.wmv", "wmv2", "wmav2"),
     ]
     made = [write_numbered(folder / name, 90, 30, SMALL, codec, audio=audio, gop=30) for name, codec, audio in kinds]
-    made.append(copy(made[0], folder / "fragmented.mp4", FRAGMENTED))
-    made.append(copy(made[0], folder / "hybrid.mp4", HYBRID))
+    made.append(copy_packets(made[0], folder / "fragmented.mp4", FRAGMENTED))
+    made.append(copy_packets(made[0], folder / "hybrid.mp4", HYBRID))
     return made
 
 

@@ -23,7 +23,7 @@ STRAY_S = 9000.0
 WRAP_S = 2**33 / 90_000  # after which the clock of MPEG-TS begins again
 
 
-def copy(
+def copy_packets(
     source: Path,
     path: Path,
     options: dict[str, str] | None = None,
@@ -58,15 +58,15 @@ def copy(
 def joined(folder: Path, source: Path, second_offset_s: float, at_s: float = 2.0) -> Path:
     """A transport stream in two halves joined by `cat`, the second one's clock so much later than it would be."""
     parts = [
-        copy(source, folder / "1.ts", {"muxdelay": "0"}, end_s=at_s),
-        copy(source, folder / "2.ts", {"muxdelay": "0"}, start_s=at_s, offset_s=second_offset_s),
+        copy_packets(source, folder / "1.ts", {"muxdelay": "0"}, end_s=at_s),
+        copy_packets(source, folder / "2.ts", {"muxdelay": "0"}, start_s=at_s, offset_s=second_offset_s),
     ]
     return broken_files.join(folder / "joined.ts", *parts)
 
 
 def trimmed(source: Path, path: Path, from_s: float) -> Path:
     """An mp4 whose edit list hides what lies before a time, as editors trim a recording without coding it again."""
-    return copy(source, path, {"avoid_negative_ts": "disabled", "use_editlist": "1"}, offset_s=-from_s)
+    return copy_packets(source, path, {"avoid_negative_ts": "disabled", "use_editlist": "1"}, offset_s=-from_s)
 
 
 def write_uneven(path: Path, steps: Sequence[float], codec: str = "libx264", audio: str | None = None) -> Path:

@@ -281,9 +281,9 @@ def test_whoever_looks_at_a_clip_sees_its_true_shape(tmp_path: Path, mode: str, 
     row = signals(made, tmp_path)
     size = (910, 512) if matrix is None else (512, 910)
     for uri in (made["uri"], row["proxy_uri"]):
-        (picture,) = extract.one(uri, "middle", extract.target_res(-1), Limits())[1]
+        (picture,) = extract.single_frame(uri, "middle", extract.target_res(-1), Limits())[1]
         assert oddities.roundness(picture) == pytest.approx(1, abs=0.02)
-    (picture,) = extract.one(made["uri"], "middle", extract.target_res(-1), Limits())[1]
+    (picture,) = extract.single_frame(made["uri"], "middle", extract.target_res(-1), Limits())[1]
     assert picture.shape == (size[1], size[0], 3)
     assert oddities.roundness(preview(row)) == pytest.approx(1, abs=0.03)
 
@@ -295,7 +295,7 @@ def test_a_proxy_of_a_mirrored_copy_is_the_right_way_round(tmp_path: Path, mirro
         coded = oddities.shown(np.ascontiguousarray(np.rot90(np.fliplr(draw(5, (320, 240))), -1)))
     path = oddities.write(tmp_path / "a.mp4", iter([coded] * 30), matrix=(90, mirrored, False))
     row = signals(cut(path, tmp_path, mode="copy"), tmp_path)
-    (picture,) = extract.one(row["proxy_uri"], "first", extract.target_res(-1), Limits())[1]
+    (picture,) = extract.single_frame(row["proxy_uri"], "first", extract.target_res(-1), Limits())[1]
     assert read_number(picture) == 5
 
 
@@ -306,7 +306,7 @@ def test_a_copied_hdr_clip_is_looked_at_as_sdr(tmp_path: Path) -> None:
     plain, copied = (signals(cut(path, tmp_path, mode="copy"), tmp_path) for path in (sdr, hdr))
     assert bin(int(plain["phash"][0], 16) ^ int(copied["phash"][0], 16)).count("1") <= 4
     for uri in (tmp_path / "hdr.mp4", copied["proxy_uri"]):
-        (picture,) = extract.one(str(uri), "middle", extract.target_res(-1), Limits())[1]
+        (picture,) = extract.single_frame(str(uri), "middle", extract.target_res(-1), Limits())[1]
         assert np.abs(oddities.colors(picture) - np.array(oddities.BARS)).max() < 30
     assert np.abs(oddities.colors(preview(copied)) - oddities.colors(preview(plain))).max() < 30
     with av.open(copied["proxy_uri"]) as container:

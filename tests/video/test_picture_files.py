@@ -73,7 +73,7 @@ def test_the_shape_of_pixels(tmp_path: Path, suffix: str, codec: str, pix_fmt: s
     assert float(aspect(made["uri"]) or 1) == pytest.approx(float(ANAMORPHIC), rel=0.02)  # FLV and MPEG-2 round it
     row = signals(made, tmp_path)
     for uri in (made["uri"], row["proxy_uri"]):
-        (picture,) = extract.one(uri, "middle", extract.target_res(-1), Limits())[1]
+        (picture,) = extract.single_frame(uri, "middle", extract.target_res(-1), Limits())[1]
         assert oddities.roundness(picture) == pytest.approx(1, abs=0.03)
     assert oddities.roundness(preview(row)) == pytest.approx(1, abs=0.03)
 
@@ -106,7 +106,7 @@ def test_hdr(tmp_path: Path, suffix: str, codec: str, pix_fmt: str, transfer: in
         assert made["is_hdr"] == (mode == "copy")
         row = signals(made, tmp_path / mode)
         pictures_seen = [
-            extract.one(uri, "middle", extract.target_res(-1), Limits())[1][0] for uri in (made["uri"], row["proxy_uri"])
+            extract.single_frame(uri, "middle", extract.target_res(-1), Limits())[1][0] for uri in (made["uri"], row["proxy_uri"])
         ]
         for seen in (*pictures_seen, preview(row)):
             assert np.abs(oddities.colors(seen) - np.array(oddities.BARS)).max() < 40

@@ -61,8 +61,8 @@ def _pictures(path: AnyPath, folders: list[str], params: Params, env: Env) -> It
     fit = extract.target_res(params.target_res)
     if params.policy == "sequence":
         rates = [fps for fps, name in zip(params.fps, params.folders, strict=True) if name in folders]
-        return extract.stream(path, rates, fit, env.limits)
-    times, pictures = extract.one(path, params.policy, fit, env.limits)
+        return extract.stream_samples(path, rates, fit, env.limits)
+    times, pictures = extract.single_frame(path, params.policy, fit, env.limits)
     return iter([(0, float(times[0]), pictures[0])])
 
 

@@ -1,4 +1,4 @@
-"""A window of a clip -> which of its frames a model is shown, and how large."""
+"""The frames of a window that a vision-language model sees, and their size."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from udfs.storage import access
 
 MIN_FRAMES = 4
 MAX_FRAMES = 768
-TEMPORAL_PATCH = 2  # frames that become one step of tokens: their number is even
+TEMPORAL_PATCH = 2  # frames that the model merges into one step of tokens: their number must be even
 
 
 class Bounds(NamedTuple):
-    """How many tokens a frame may take, and all frames of a window, before which the first two give way."""
+    """Tokens: least and most of a frame, and most of a window, which overrides the other two."""
 
     min_frame: int
     max_frame: int
@@ -27,26 +27,33 @@ class Bounds(NamedTuple):
 
 
 def frame_numbers(window: Window, framerate: float, sampling_fps: float) -> list[int]:
-    """The frames of a window that are shown: an even number, evenly from its first to its last."""
+    """The numbers of the frames that the model sees, evenly spaced from the first to the last."""
     start, end = window
-    shown = num_frames(end - start + 1, framerate, sampling_fps)
-    return [int(number) for number in np.linspace(start, end, shown).round()]
+    count = num_shown_frames(end - start + 1, framerate, sampling_fps)
+    return [int(number) for number in np.linspace(start, end, count).round()]
 
 
-def num_frames(total: int, framerate: float, sampling_fps: float) -> int:
-    """How many frames of `total` are shown: at least 4 and an even number, but no more than there are, one being shown twice."""
+def num_shown_frames(total: int, framerate: float, sampling_fps: float) -> int:
+    """How many of `total` frames the model sees at `sampling_fps`.
+
+    An even number of 4 to 768, and at most `total`. A clip of 2 or 3 frames shows 2 of them; a clip
+    of one frame shows it twice. Qwen2.5-VL's smart_nframes has the same bounds.
+    """
     most = max(TEMPORAL_PATCH, min(MAX_FRAMES, total) // TEMPORAL_PATCH * TEMPORAL_PATCH)
-    wanted = min(max(total / framerate * sampling_fps, MIN_FRAMES), most)
-    return round(wanted / TEMPORAL_PATCH) * TEMPORAL_PATCH
+    ideal = min(max(total / framerate * sampling_fps, MIN_FRAMES), most)
+    return round(ideal / TEMPORAL_PATCH) * TEMPORAL_PATCH
 
 
-def budget(shown: int, step: int, bounds: Bounds) -> Fit:
-    """The size of so many frames, `step` being the pixels of a token's side: within the bounds."""
-    room = max(1, TEMPORAL_PATCH * bounds.max_video // shown)
-    least, most = min(bounds.min_frame, room // 4), min(bounds.max_frame, room)  # a quarter: `pixels` rounds up
-    return extract.pixels(least * step**2, most * step**2, step)
+def frame_fit(num_frames: int, token_side_px: int, bounds: Bounds) -> Fit:
+    """The size at which the model sees each of `num_frames` frames, within the token bounds.
+
+    One token covers a square with sides of `token_side_px`.
+    """
+    room = max(1, TEMPORAL_PATCH * bounds.max_video // num_frames)  # tokens of a frame
+    least, most = min(bounds.min_frame, room // 4), min(bounds.max_frame, room)  # a quarter: `pixel_budget` rounds up
+    return extract.pixel_budget(least * token_side_px**2, most * token_side_px**2, token_side_px)
 
 
 def look(uri: str, at_s: Sequence[float], fit: Fit, env: Env) -> Pictures:
-    """A clip's pictures at these times; made to run in a sandbox."""
-    return extract.shown(access.own_path(uri, env.sources), at_s, fit, env.limits)[1]
+    """The pictures of a clip at these times, in seconds; made to run in the decoding sandbox."""
+    return extract.frames_at(access.own_path(uri, env.sources), at_s, fit, env.limits)[1]

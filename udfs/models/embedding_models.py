@@ -131,10 +131,10 @@ def _fit(kind: str, config: dict[str, Any]) -> Fit:
     seen = config.get("vision_config") or config
     if kind == "siglip2":  # keeps the aspect: as many patches as there are places
         side = int(seen.get("patch_size", 16))
-        return extract.pixels(side * side, side * side * int(seen.get("num_patches", 256)), side)
+        return extract.pixel_budget(side * side, side * side * int(seen.get("num_patches", 256)), side)
     own = {"cosmos-embed1": config.get("resolution", 224), "videoprism": seen.get("image_size", 288)}
     size = own.get(kind) or seen.get("image_size") or 224
     height, width = (size, size) if isinstance(size, int) else size
     if kind in ("clip", "xclip", "clip_vision_model", "dinov2"):  # scale the short side, and cut out the middle
         return extract.short_side(max(height, width))
-    return extract.exactly(width, height)
+    return extract.exact_size(width, height)

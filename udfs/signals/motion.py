@@ -9,7 +9,7 @@ from av.video.frame import VideoFrame
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from udfs.frames.sampler import Luma, Sampler, bounded, coded_luma
+from udfs.frames.sampler import Luma, Sampler, bounded_size, coded_luma
 from udfs.runtime.batching import Env, Row
 from udfs.signals import optical_flow
 from udfs.video.picture import side_data
@@ -74,7 +74,7 @@ class Observer:
         wanted = self.compared.takes(at_s)
         if not wanted and self.before is None:
             return
-        width, height = bounded(self.size, self.params.estimate_side_px, multiple=16)
+        width, height = bounded_size(self.size, self.params.estimate_side_px, multiple=16)
         now = coded_luma(frame, (max(width, ESTIMATE_MIN_SIDE_PX), max(height, ESTIMATE_MIN_SIDE_PX)), self.scaler)
         if self.before is not None:
             self.pictures.add(optical_flow.from_pictures(self.before, now, self.size))

@@ -9,7 +9,7 @@ from av.video.frame import VideoFrame
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from udfs.frames.sampler import Sampler, bounded
+from udfs.frames.sampler import Sampler, bounded_size
 from udfs.runtime.batching import Env, Row
 from udfs.storage import media_store
 from udfs.video.memory_writer import Rendition
@@ -52,7 +52,7 @@ class Observer:
         """
         if not self.sampler.takes(at_s):
             return
-        size = bounded(true_size((frame.width, frame.height), self.aspect), self.params.max_side_px, multiple=2)
+        size = bounded_size(true_size((frame.width, frame.height), self.aspect), self.params.max_side_px, multiple=2)
         small = scaled(frame, size, "yuv420p", self.scaler)
         if self.rendition is None:
             options = X264 | {"crf": str(self.params.crf), "g": str(self.params.gop)}
