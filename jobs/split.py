@@ -31,7 +31,7 @@ def check(options: argparse.Namespace, settings: Settings) -> None:
     from udfs.shots import transnet
 
     try:
-        transnet.weights()
+        transnet.weights_path()
     except MissingModelError as e:
         raise SettingsError(f"split.method: {e}") from e
 

@@ -1,4 +1,4 @@
-"""Fixtures of many tests: the one Spark session, the output of one run, an S3 server and its proxy."""
+"""Fixtures of many tests: a Spark session, the output of one run, an S3 server and its proxy."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from tests.support import s3
 from tests.support.footage import write_numbered
 from tests.support.outputs import CURATED
 
-
 settings.register_profile("reelmill", deadline=None)  # a busy machine fails no property test
 settings.load_profile("reelmill")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _s3_keys() -> Iterator[None]:
-    """The keys of the S3 server, set before Spark starts, because its workers inherit its environment."""
+    """Set the S3 server's keys before Spark starts: its workers inherit its environment."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in s3.KEYS.items():
             patch.setenv(name, value)
@@ -55,20 +54,20 @@ def curated(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Pa
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3.Server]:
     """A real S3 server on this machine."""
-    with s3.serving(tmp_path_factory.mktemp("s3")) as server:
+    with s3.running_server(tmp_path_factory.mktemp("s3")) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def s3_proxy(s3_server: s3.Server) -> Iterator[s3.Proxy]:
-    """A proxy in front of the S3 server, shared because a client for a new address takes half a second."""
-    with s3.proxied(s3_server) as proxy:
+    """A shared proxy of the S3 server: a client for a new address takes half a second to make."""
+    with s3.running_proxy(s3_server) as proxy:
         yield proxy
 
 
 @pytest.fixture
 def proxy(s3_proxy: s3.Proxy) -> s3.Proxy:
     """The proxy with its counters at zero and no faults planned."""
-    s3_proxy.forget()
+    s3_proxy.reset()
     s3_proxy.rate, s3_proxy.kinds, s3_proxy.planned = 0.0, get_args(s3.Fault), []
     return s3_proxy

@@ -126,7 +126,7 @@ def test_real_footage_made_smaller_is_a_copy_and_other_footage_is_not(tmp_path: 
 
 
 def hashed(path: Path) -> Hashes:
-    found = clips.watched(path, phash.Observer(phash.Params(), clips.row(path), clips.env(path.parent)))
+    found = clips.observe(path, phash.Observer(phash.Params(), clips.row(path), clips.env(path.parent)))
     return tuple(int(digits, 16) for digits in found["phash"])
 
 

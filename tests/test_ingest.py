@@ -78,7 +78,9 @@ def test_a_batch_holds_videos_and_failures_by_uri(good: Path, tmp_path: Path) ->
 @pytest.mark.spark
 def test_what_could_not_be_reached_is_asked_again(spark: SparkSession, tmp_path: Path) -> None:
     run = Run(spark, str(tmp_path), Settings())
-    failures = [(code.lower(), "ingest", code, "", 1, datetime.now(UTC), "f", "r") for code in ("CORRUPT", "UNREACHABLE")]
+    failures = [
+        (code.lower(), "ingest", code, "", 1, datetime.now(UTC), "f", "r") for code in ("CORRUPT", "UNREACHABLE")
+    ]
     run.tables.add("failures", spark.createDataFrame(failures, struct_type(TABLES["failures"].schema)))
     assert [row["key"] for row in given_up(run, "ingest").collect()] == ["corrupt"]
 

@@ -61,7 +61,9 @@ def versions(batches: Iterable[pd.DataFrame], params: access.Params) -> Iterator
     """
     with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
         for batch in batches:
-            versions = pool.map(partial(_version, params=params), batch["uri"], batch["source_version"], batch["left_out"])
+            versions = pool.map(
+                partial(_version, params=params), batch["uri"], batch["source_version"], batch["left_out"]
+            )
             yield batch.assign(source_version=pd.Series([*versions], batch.index, "object"))
 
 

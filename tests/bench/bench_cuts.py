@@ -65,7 +65,7 @@ class Score:
 
 def transnetv2(path: Path, num_frames: int) -> Borders:
     """Between the last frame of a scene and the first of the next."""
-    model, shown = network(), transnet_frames.every(str(path), Limits(), lambda function, *args: function(*args))
+    model, shown = network(), transnet_frames.pieces(str(path), Limits(), lambda function, *args: function(*args))
     probabilities = np.concatenate([answer.probabilities for answer in model(list(transnet.windows(shown)))])
     found = transnet.scene_frames(probabilities, DEFAULTS.transnetv2_threshold)
     return [(last + first) / 2 for (_, last), (first, _) in pairwise(found)]
@@ -73,14 +73,14 @@ def transnetv2(path: Path, num_frames: int) -> Borders:
 
 def by_content(path: Path, num_frames: int) -> Borders:
     """Before the first frame after a cut."""
-    detector = content.adaptive(DEFAULTS.adaptive_threshold, DEFAULTS.min_content_val, DEFAULTS.window_width)
+    detector = content.adaptive_detector(DEFAULTS.adaptive_threshold, DEFAULTS.min_content_val, DEFAULTS.window_width)
     with container.open_video(str(path), Limits()) as video:
-        return [at_s * FPS - 0.5 for at_s in content.cuts(video, detector)[0]]
+        return [at_s * FPS - 0.5 for at_s in content.cut_times(video, detector)[0]]
 
 
 def fixed_stride(path: Path, num_frames: int) -> Borders:
     """By the clock, whatever is shown: what is found by luck."""
-    return [start_s * FPS - 0.5 for start_s, _ in split.fixed_stride(num_frames / FPS, DEFAULTS)[1:]]
+    return [start_s * FPS - 0.5 for start_s, _ in split.fixed_stride_spans(num_frames / FPS, DEFAULTS)[1:]]
 
 
 @lru_cache(maxsize=1)
@@ -116,8 +116,8 @@ def test_the_methods_on_known_transitions(tmp_path: Path) -> None:
     table = {(line, name): Score() for line in LINES for name in METHODS}
     for line, (kind, length, flash) in LINES.items():
         for seed in SEEDS:
-            shots = [reels.flashed(shot, flash) for shot in reels.varied(NUM_SHOTS, seed, LEAST_FRAMES)]
-            shown, truth = reels.joined(shots, kind, length)
+            shots = [reels.with_flash(shot, flash) for shot in reels.random_shots(NUM_SHOTS, seed, LEAST_FRAMES)]
+            shown, truth = reels.join_shots(shots, kind, length)
             path = reels.write(tmp_path / f"{line}-{seed}.mp4", shown)
             for name in METHODS:
                 table[line, name] += measured(name, path, len(shown), truth)
@@ -129,7 +129,9 @@ def test_the_methods_on_known_transitions(tmp_path: Path) -> None:
         told = [table[line, name] for name in METHODS]
         print(f"{line:20}" + "".join(f"{s.recall:9.2f} / {s.precision:.2f}" for s in told))
     print(f"{'all':20}" + "".join(f"{s.recall:9.2f} / {s.precision:.2f}" for s in whole.values()))
-    print(f"{table['cut', 'content'].transitions} transitions a line; a border counts up to {TOLERANCE} frames beside one")
+    print(
+        f"{table['cut', 'content'].transitions} transitions a line; a border counts up to {TOLERANCE} frames beside one"
+    )
     print(f"CPU s a minute of video: transnetv2 {cost['transnetv2']:.1f}, content {cost['content']:.2f}: {ratio:.0f}x")
     assert min(table[line, "transnetv2"].recall for line in LINES) >= RECALL
     assert min(table[line, "transnetv2"].precision for line in LINES if "flashes" not in line) >= PRECISION

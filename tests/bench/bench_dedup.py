@@ -29,7 +29,7 @@ from jobs.lake.run import Run
 from jobs.similarity import kmeans_fit, links
 from jobs.spark import session
 from tests.support.outputs import table
-from tests.support.vectors import clip_ids, planted, write_embeddings
+from tests.support.vectors import clip_ids, vectors_with_copies, write_embeddings
 from udfs.dedup import Params, n_clusters
 from udfs.runtime.batching import Env
 from udfs.similarity import assign
@@ -103,7 +103,9 @@ def scikit(path: Path, to: Path, params: Params) -> None:
 def start_workers(spark: SparkSession) -> None:
     """A Python worker a core, with all its modules: those that have been idle for a minute have ended."""
 
-    def imports(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:  # in here, since workers do not know this module
+    def imports(
+        batches: Iterable[pa.RecordBatch],
+    ) -> Iterable[pa.RecordBatch]:  # in here, since workers do not know this module
 
         time.sleep(1)  # so that the next task goes to another worker
         yield from batches
@@ -192,7 +194,7 @@ def measured(spark: SparkSession, folder: Path, num_rows: int, dim: int, idle: i
 
     `idle` are the bytes of Python workers that have done little yet.
     """
-    vectors, copies, originals = planted(num_rows, dim)
+    vectors, copies, originals = vectors_with_copies(num_rows, dim)
     path = write(folder / "vectors.parquet", vectors)
     theirs = timed(lambda: scikit(path, folder / "theirs", ONE), TIMES)
     start_workers(spark)
@@ -218,26 +220,34 @@ def dropped(found: pa.Table) -> set[str]:
 def recall(found: pa.Table, copies: Indexes, originals: Indexes) -> float:
     """The share of planted pairs of which one is dropped."""
     gone, ids = dropped(found), clip_ids(len(found))
-    return float(np.mean([ids[a] in gone or ids[b] in gone for a, b in zip(copies.tolist(), originals.tolist(), strict=True)]))
+    return float(
+        np.mean([ids[a] in gone or ids[b] in gone for a, b in zip(copies.tolist(), originals.tolist(), strict=True)])
+    )
 
 
 def test_beside_scikit_learn(spark: SparkSession, tmp_path: Path) -> None:
-    reelmill(spark, write(tmp_path / "warm.parquet", planted(8000, 64)[0]), tmp_path / "warm", THREE)
+    reelmill(spark, write(tmp_path / "warm.parquet", vectors_with_copies(8000, 64)[0]), tmp_path / "warm", THREE)
     start_workers(spark)
     idle = _workers()
-    warm = write(tmp_path / "warm.parquet", planted(*SIZES[0])[0])
+    warm = write(tmp_path / "warm.parquet", vectors_with_copies(*SIZES[0])[0])
     first = timed(lambda: reelmill(spark, warm, tmp_path / "warm", ONE)).seconds
     for _ in range(WARM - 1):
         reelmill(spark, warm, tmp_path / "warm", ONE)
-    print(f"\nboth warm, after {WARM} runs in the same JVM, of which the first took {first:.1f} s; the shortest of {TIMES} times")
-    print("   rows x dim  scikit-learn   reelmill   ratio  3 probes  memory of   decisions   recall with 1 and 3 probes")
+    print(
+        f"\nboth warm, after {WARM} runs in the same JVM, of which the first took {first:.1f} s; the shortest of {TIMES} times"
+    )
+    print(
+        "   rows x dim  scikit-learn   reelmill   ratio  3 probes  memory of   decisions   recall with 1 and 3 probes"
+    )
     lines = {}
     for num_rows, dim in SIZES:
         lines[num_rows, dim] = measured(spark, tmp_path, num_rows, dim, idle)
         print(f"{num_rows:7d} x {dim:3d} {lines[num_rows, dim]}", flush=True)
     grown = {dim: lines[200_000, dim].ours / lines[50_000, dim].ours for dim in (256, 768)}
     print(", ".join(f"from 50k to 200k rows of {dim} {times:.2f} times the time" for dim, times in grown.items()))
-    print(f"wanted: ratio {AT_LEAST_AS_FAST}, growth {GROWTH}, memory {MEMORY} x embeddings, recall with 3 probes {RECALL}")
+    print(
+        f"wanted: ratio {AT_LEAST_AS_FAST}, growth {GROWTH}, memory {MEMORY} x embeddings, recall with 3 probes {RECALL}"
+    )
     assert all(line.same for line in lines.values())
     assert min(line.recall_probing for line in lines.values()) >= RECALL
     assert max(line.memory for line in lines.values()) <= MEMORY
@@ -250,7 +260,7 @@ def test_a_night_of_one_percent(spark: SparkSession, tmp_path: Path) -> None:
     old, new = pieces * PIECE, pieces * PIECE // 100
     output, late = tmp_path / "output", list[Floats]()
     for piece in range(pieces):
-        vectors = planted(PIECE + PIECE // 100, dim, seed=piece, share=0.05)[0]
+        vectors = vectors_with_copies(PIECE + PIECE // 100, dim, seed=piece, share=0.05)[0]
         write_embeddings(output, clip_ids(PIECE, piece * PIECE), vectors[:PIECE])
         late.append(vectors[PIECE:].copy())  # a view would keep all of them
     made = Run(spark, str(output), load([], []))
@@ -258,7 +268,9 @@ def test_a_night_of_one_percent(spark: SparkSession, tmp_path: Path) -> None:
     write_embeddings(output, clip_ids(new, old), np.concatenate(late), run_id="next")
     night = timed(lambda: _job(made))
     share = night.seconds / full.seconds
-    print(f"\n{old} x {dim}: a full run {full.seconds:.1f} s, a night of 1 % {night.seconds:.1f} s, {100 * share:.1f} %")
+    print(
+        f"\n{old} x {dim}: a full run {full.seconds:.1f} s, a night of 1 % {night.seconds:.1f} s, {100 * share:.1f} %"
+    )
     assert len(table(output, "duplicates")) == old + new
     assert share <= NIGHT
 

@@ -25,7 +25,11 @@ from udfs.video import container, decode
 
 CORES, NUM_CLIPS, NUM_FRAMES = 2, 250_000, 4
 RECALL = 0.99  # at least, of planted copies
-COPIES, SHARED, SAME = 0.1, 0.05, 0.01  # shares of the clips: near-copies, whose first frame all share, with equal hashes
+COPIES, SHARED, SAME = (
+    0.1,
+    0.05,
+    0.01,
+)  # shares of the clips: near-copies, whose first frame all share, with equal hashes
 DECODED = 0.01  # of the clips
 CLIP_S = 10
 Words = npt.NDArray[np.uint64]
@@ -56,7 +60,11 @@ def hash_join(spark: SparkSession, num_clips: int) -> Report:
         found = spark.read.parquet(f"{folder}/found").toPandas()
     of = dict(zip(found["clip_id"], found["copy_of"], strict=True))
     return Report(
-        seconds, core_seconds, sum(of.get(young) == elder for young, elder in planted) / len(planted), len(of), len(planted)
+        seconds,
+        core_seconds,
+        sum(of.get(young) == elder for young, elder in planted) / len(planted),
+        len(of),
+        len(planted),
     )
 
 
@@ -70,7 +78,10 @@ def _plant(folder: Path, num_clips: int) -> list[tuple[str, str]]:
     hashes[copies : copies + shared, 0] = hashes[copies, 0]
     hashes[copies + shared : copies + shared + same] = hashes[copies + shared]
     folder.mkdir()
-    ids, heights = [f"{i:036d}" for i in range(num_clips)], np.where(np.arange(num_clips) < num_clips - copies, 1080, 360)
+    ids, heights = (
+        [f"{i:036d}" for i in range(num_clips)],
+        np.where(np.arange(num_clips) < num_clips - copies, 1080, 360),
+    )
     texts = pa.array([[f"{word:016x}" for word in row] for row in hashes.tolist()], pa.list_(pa.string()))
     pq.write_table(pa.table({"clip_id": ids, "height": heights, "phash": texts}), folder / "part.parquet")
     return [(ids[num_clips - copies + i], ids[i]) for i in range(copies)]
@@ -121,7 +132,9 @@ def test_hashes_take_less_than_decoding_a_hundredth(tmp_path: Path) -> None:
     spark.stop()
     took = f"{report.seconds:.1f} s, {report.core_seconds:.0f} core s"
     print(f"\n{NUM_CLIPS:,} clips of {NUM_FRAMES} hashes on {CORES} cores: {took}; {report.found:,} copies found,")
-    print(f"{report.recall:.2%} of {report.planted:,} planted ones among them; most memory of the JVM: {peak_gib:.2f} GiB")
+    print(
+        f"{report.recall:.2%} of {report.planted:,} planted ones among them; most memory of the JVM: {peak_gib:.2f} GiB"
+    )
     decoding = {name: seconds * NUM_CLIPS * DECODED for name, seconds in decode_seconds().items()}
     for name, whole in decoding.items():
         print(f"decoding {DECODED:.0%} of them, each {CLIP_S} s of {name}: {whole:.0f} core s")

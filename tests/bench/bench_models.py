@@ -61,16 +61,34 @@ def sized(width: int, inner: int, layers: int, heads: int, key_value_heads: int)
 
 # ViT-L/14; on a CPU ViT-B/32
 VISION: dict[str, Any] = (
-    {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16, "patch_size": 14}
+    {
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "patch_size": 14,
+    }
     if GPU
-    else {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12, "patch_size": 32}
+    else {
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "patch_size": 32,
+    }
 )
 WIDTH = 768 if GPU else 512
 # Qwen2.5-VL-7B, and Qwen2.5-14B; on a CPU an eighth of the first in width and a seventh in depth
 TALKER = sized(3584, 18944, 28, 28, 4) if GPU else sized(448, 2368, 4, 7, 1)
 READER = sized(5120, 13824, 48, 40, 8)
 EYES: dict[str, Any] = (
-    {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16, "fullatt_block_indexes": [7, 15, 23, 31]}
+    {
+        "depth": 32,
+        "hidden_size": 1280,
+        "intermediate_size": 3420,
+        "num_heads": 16,
+        "fullatt_block_indexes": [7, 15, 23, 31],
+    }
     if GPU
     else {"depth": 4, "hidden_size": 160, "intermediate_size": 428, "num_heads": 2, "fullatt_block_indexes": [3]}
 )
@@ -82,10 +100,16 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     folder = tmp_path_factory.mktemp("clips")
     paths = []
     for seed in range(4):
-        shown, _ = reels.joined(reels.varied(4, seed, 80))
+        shown, _ = reels.join_shots(reels.random_shots(4, seed, 80))
         paths.append(reels.write(folder / f"{seed}.mp4", (shown * 4)[:FRAMES]))
     rows = [
-        {"clip_id": f"{n}", "uri": str(paths[n % 4]), "proxy_uri": None, "num_frames": FRAMES, "framerate": float(reels.FPS)}
+        {
+            "clip_id": f"{n}",
+            "uri": str(paths[n % 4]),
+            "proxy_uri": None,
+            "num_frames": FRAMES,
+            "framerate": float(reels.FPS),
+        }
         for n in range(NUM_CLIPS)
     ]
     return pd.DataFrame(rows).assign(duration_s=FRAMES / reels.FPS, fingerprint="f" * 16)
@@ -117,7 +141,7 @@ def talker(tmp_path_factory: pytest.TempPathFactory) -> str:
 def _saved(kind: Any, config: Any, folder: Path) -> str:
     with torch.device(DEVICE):
         model = kind.from_config(config, dtype=torch.bfloat16 if GPU else torch.float32)
-    tiny.speaks_words(model, AutoTokenizer.from_pretrained(folder))  # and never ends by itself
+    tiny.restrict_to_words(model, AutoTokenizer.from_pretrained(folder))  # and never ends by itself
     model.save_pretrained(folder)
     return str(folder)
 
@@ -154,7 +178,9 @@ def timed(work: Callable[[], Any]) -> tuple[float, list[float]]:
         return time.monotonic() - started, seen
 
 
-def staged(rows: Callable[..., Iterator[pd.DataFrame]], params: Any, clips: pd.DataFrame, warm_up: int) -> tuple[float, str]:
+def staged(
+    rows: Callable[..., Iterator[pd.DataFrame]], params: Any, clips: pd.DataFrame, warm_up: int
+) -> tuple[float, str]:
     """Seconds a stage takes for the clips once its model is loaded and warm, and how busy the GPU was."""
     env = ENV
     list(rows([clips[:warm_up]], params, env))

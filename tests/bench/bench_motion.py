@@ -25,7 +25,12 @@ from udfs.signals import motion
 from udfs.video import container, decode
 
 CACHE = Path(os.environ.get("REELMILL_BENCH_CACHE", Path(tempfile.gettempdir()) / "reelmill-bench"))
-NEEDS = ["torch", "av>=18.1,<19", "numpy", "opencv-python-headless"]  # what its motion module imports; the rest is Ray and models
+NEEDS = [
+    "torch",
+    "av>=18.1,<19",
+    "numpy",
+    "opencv-python-headless",
+]  # what its motion module imports; the rest is Ray and models
 SCRIPT = Path(__file__).with_name("nemo_motion.py")
 TOLERANCE = 0.01
 MOTION = analyze.Params(quality=False, phash=False, proxy=False, preview=False)
@@ -85,7 +90,9 @@ def ours(path: Path, parity: bool) -> tuple[dict[str, float], float]:
 
 
 def test_parity_gives_nemo_curator_s_scores(nemo_python: Path, footage: list[Path]) -> None:
-    run = subprocess.run([str(nemo_python), str(SCRIPT), *map(str, footage)], capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        [str(nemo_python), str(SCRIPT), *map(str, footage)], capture_output=True, text=True, check=False
+    )
     assert run.returncode == 0, run.stderr
     theirs = [json.loads(line) for line in run.stdout.splitlines()]
     print(f"\n{'clip':26}{'score':20}{'NeMo Curator':>14}{'parity':>14}{'off by':>9}{'default':>14}")
@@ -101,5 +108,7 @@ def test_parity_gives_nemo_curator_s_scores(nemo_python: Path, footage: list[Pat
         print(f"{'':26}with its own four decoding threads {lost:.2%} of the vectors are missing")
         spent = their["decode_s"] + their["score_s"]
         parts = f"({their['decode_s']:.2f} decoding its first half, {their['score_s']:.2f} scoring)"
-        print(f"{'':26}CPU s {spent:.2f} {parts}; ours, whole clip {own_s:.2f}, parity {same_s:.2f}: {spent / own_s:.1f}x")
+        print(
+            f"{'':26}CPU s {spent:.2f} {parts}; ours, whole clip {own_s:.2f}, parity {same_s:.2f}: {spent / own_s:.1f}x"
+        )
     assert wrong == []

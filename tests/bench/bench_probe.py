@@ -23,7 +23,9 @@ MINUTE, MINUTES, FPS = 60, 60, 30
 def minute(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A minute of 640x360 with sound."""
     folder = tmp_path_factory.mktemp("minute")
-    return write_numbered(folder / "minute.mp4", MINUTE * FPS, FPS, (640, 360), audio="aac", gop=60, options={"bf": "2"})
+    return write_numbered(
+        folder / "minute.mp4", MINUTE * FPS, FPS, (640, 360), audio="aac", gop=60, options={"bf": "2"}
+    )
 
 
 def cpu_s(work: Callable[[], object]) -> float:
@@ -64,7 +66,8 @@ def test_an_hour_costs_a_small_part_of_its_decode(minute: Path, tmp_path: Path) 
         facts, size = container.probe(str(path), Limits()), path.stat().st_size
         read = bytes_read(path) if facts["timing"] == "index" else size
         print(
-            f"\n{name}: {facts['num_frames']} frames; probe {probe_s:.2f} s and {read / 1e6:.1f} of {size / 1e6:.0f} MB, ", end=""
+            f"\n{name}: {facts['num_frames']} frames; probe {probe_s:.2f} s and {read / 1e6:.1f} of {size / 1e6:.0f} MB, ",
+            end="",
         )
         print(f"demux {demux_s:.2f} s, decode {decode_s:.0f} s")
         assert facts["num_frames"] == MINUTE * MINUTES * FPS

@@ -12,7 +12,9 @@ from pathlib import Path
 from types import ModuleType
 
 BACKEND = "nemo_curator/stages/video/filtering/motion_vector_backend.py"
-BATCH = 64  # frames painted at once: what its command line asks for; the function's own default takes four times the memory
+BATCH = (
+    64  # frames painted at once: what its command line asks for; the function's own default takes four times the memory
+)
 
 
 def backend() -> ModuleType:

@@ -92,7 +92,7 @@ def test_only_the_index_of_an_mp4_is_read(good: Path, tmp_path: Path) -> None:
 
 
 def test_frames_that_an_edit_list_hides_are_counted_apart(good: Path, tmp_path: Path) -> None:
-    path = odd_times.trimmed(good, tmp_path / "v.mp4", 1.41)
+    path = odd_times.write_trimmed(good, tmp_path / "v.mp4", 1.41)
     facts, shown = probe(path), decoded(path)
     assert facts["num_frames"] == len(shown)
     assert facts["num_hidden_frames"] == 13  # of those before, FFmpeg reads from the key frame on
@@ -125,7 +125,7 @@ def test_a_clock_that_breaks_is_unrolled(good: Path, tmp_path: Path, offset_s: f
     path = (
         odd_times.copy_packets(good, tmp_path / "v.ts", offset_s=offset_s)
         if whole
-        else odd_times.joined(tmp_path, good, offset_s)
+        else odd_times.write_joined(tmp_path, good, offset_s)
     )
     facts = probe(path)
     assert len(facts["clock_breaks"] or []) == num_breaks

@@ -121,11 +121,11 @@ COPIES: dict[str, Callable[[Path, Path], Path]] = {
     "late start": lambda good, folder: odd_times.copy_packets(good, folder / "v.mkv", offset_s=3600.0),
     "late start ts": lambda good, folder: odd_times.copy_packets(good, folder / "v.ts", offset_s=20_000.0),
     "wraps": lambda good, folder: odd_times.copy_packets(good, folder / "v.ts", offset_s=odd_times.WRAP_S - 2.5),
-    "restarts": lambda good, folder: odd_times.joined(folder, good, -2.0),
-    "restarts in little": lambda good, folder: odd_times.joined(folder, good, -0.5),
-    "jumps": lambda good, folder: odd_times.joined(folder, good, 3600.0),
-    "jumps in little": lambda good, folder: odd_times.joined(folder, good, 5.0),
-    "jumps over the wrap": lambda good, folder: odd_times.joined(folder, good, odd_times.WRAP_S - 30.0),
+    "restarts": lambda good, folder: odd_times.write_joined(folder, good, -2.0),
+    "restarts in little": lambda good, folder: odd_times.write_joined(folder, good, -0.5),
+    "jumps": lambda good, folder: odd_times.write_joined(folder, good, 3600.0),
+    "jumps in little": lambda good, folder: odd_times.write_joined(folder, good, 5.0),
+    "jumps over the wrap": lambda good, folder: odd_times.write_joined(folder, good, odd_times.WRAP_S - 30.0),
 }
 
 
@@ -147,7 +147,7 @@ def test_containers_that_say_little_or_lie(good: Path, tmp_path: Path, oddity: s
 @pytest.mark.parametrize("from_s", [0.01, 0.51, 1.0, 1.41, 2.99])
 @pytest.mark.parametrize("mode", ["transcode", "copy"])
 def test_what_an_edit_list_hides_is_in_no_clip(good: Path, tmp_path: Path, from_s: float, mode: str) -> None:
-    path = odd_times.trimmed(good, tmp_path / "v.mp4", from_s)
+    path = odd_times.write_trimmed(good, tmp_path / "v.mp4", from_s)
     expected = shown(path)
     if mode == "transcode":
         check(path, tmp_path)

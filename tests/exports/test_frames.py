@@ -188,7 +188,9 @@ def test_again_it_costs_nothing_and_what_is_gone_is_made_again(
     gone = next(iter(tmp_path.iterdir())) / "1fps" / frames.LIST
     gone.unlink()
     assert exported(output, tmp_path) == 0
-    assert {name: content for name, (_, content) in contents(tmp_path).items()} == {n: c for n, (_, c) in before.items()}
+    assert {name: content for name, (_, content) in contents(tmp_path).items()} == {
+        n: c for n, (_, c) in before.items()
+    }
     last = max((row for row in table(output, "runs") if row["stage"] == "export"), key=lambda row: row["started_at"])
     assert (last["num_in"], last["num_out"], last["num_failed"]) == (1, 1, 0)
     assert last["cpu_s"] > 0

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import TypeAdapter
 
-from tests.support.exported import batches, clip, index, part
+from tests.support.export_rows import batches, clip, index, part
 from udfs.exports import nemo
 from udfs.runtime.batching import Row
 
@@ -32,7 +32,15 @@ PATHS = {
     "processed_clip_chunks/b.mp4_0.json",
 }
 META = [
-    *("span_uuid", "source_video", "duration_span", "width_source", "height_source", "framerate_source", "clip_location"),
+    *(
+        "span_uuid",
+        "source_video",
+        "duration_span",
+        "width_source",
+        "height_source",
+        "framerate_source",
+        "clip_location",
+    ),
     *("width", "height", "framerate", "num_frames", "video_codec", "num_bytes"),
     *("motion_score", "aesthetic_score", "errors", "windows", "valid"),
 ]
@@ -42,11 +50,27 @@ VIDEO = [
     *("num_total_clips", "num_clip_chunks"),
 ]
 CHUNK = [
-    *("video", "clip_chunk_index", "num_clips_filtered_by_motion", "num_clips_filtered_by_aesthetic", "num_clips_passed"),
+    *(
+        "video",
+        "clip_chunk_index",
+        "num_clips_filtered_by_motion",
+        "num_clips_filtered_by_aesthetic",
+        "num_clips_passed",
+    ),
     *("num_clips_transcoded", "num_clips_with_embeddings", "num_clips_with_caption", "num_clips_with_webp"),
-    *("total_clip_duration", "max_clip_duration", "clips", "filtered_clips", "all_windows", "all_windows_enhanced_caption"),
+    *(
+        "total_clip_duration",
+        "max_clip_duration",
+        "clips",
+        "filtered_clips",
+        "all_windows",
+        "all_windows_enhanced_caption",
+    ),
 ]
-COSMOS, INTERNVIDEO = "cosmos-embed1-224p", "OpenGVLab/InternVideo2-Stage2_1B-224p-f4@4362e1f88a992e7edbfd7696f7f78b7f79426dfd"
+COSMOS, INTERNVIDEO = (
+    "cosmos-embed1-224p",
+    "OpenGVLab/InternVideo2-Stage2_1B-224p-f4@4362e1f88a992e7edbfd7696f7f78b7f79426dfd",
+)
 QWEN, LM = "Qwen/Qwen2.5-VL-7B-Instruct@cc594898137f460bfe9f0759e9844b3ce807cfb5", "Qwen/Qwen2.5-14B-Instruct@cf98f3b"
 
 
@@ -54,7 +78,14 @@ def row(folder: Path, clip_id: str, start_s: float, kept: bool = True, **other: 
     """A clip of 4 s of a video at 30000/1001 frames a second, with a preview, two vectors and a caption."""
     preview = folder / f"{clip_id}.webp"
     preview.write_bytes(b"webp of " + clip_id.encode())
-    caption = {"start_frame": 0, "end_frame": 119, "model": QWEN, "prompt": "default", "caption": "a car", "stage2_caption": None}
+    caption = {
+        "start_frame": 0,
+        "end_frame": 119,
+        "model": QWEN,
+        "prompt": "default",
+        "caption": "a car",
+        "stage2_caption": None,
+    }
     video = {"height": 360, "width": 640, "framerate": 30000 / 1001, "num_frames": 900, "duration": 30.03}
     return clip(folder, clip_id) | {
         "source_video": SOURCE,
@@ -63,7 +94,14 @@ def row(folder: Path, clip_id: str, start_s: float, kept: bool = True, **other: 
         "end_frame": 1120,
         "method": "fixed_stride",
         "video": video | {"video_codec": "h264", "pixel_format": "yuv420p", "audio_format": "aac"},
-        "encoded": {"width": 640, "height": 360, "framerate": 29.97, "num_frames": 120, "video_codec": "h264", "num_bytes": 5},
+        "encoded": {
+            "width": 640,
+            "height": 360,
+            "framerate": 29.97,
+            "num_frames": 120,
+            "video_codec": "h264",
+            "num_bytes": 5,
+        },
         "motion_score": {"global_mean": 0.5, "per_patch_min_256": 0.25},
         "aesthetic_score": 4.5,
         "errors": ["caption"],
@@ -119,7 +157,9 @@ def test_every_field_is_there_in_its_order_and_no_other(tmp_path: Path, rows: li
 def test_fields_say_what_is_known_of_a_clip(tmp_path: Path, rows: list[Row]) -> None:
     to = tmp_path / "to"
     found = meta(write(to, rows), "two", to)
-    assert found["span_uuid"] == str(uuid.uuid5(uuid.NAMESPACE_URL, f"{SOURCE}_119_239"))  # int(4 x 29.97), int(8 x 29.97)
+    assert found["span_uuid"] == str(
+        uuid.uuid5(uuid.NAMESPACE_URL, f"{SOURCE}_119_239")
+    )  # int(4 x 29.97), int(8 x 29.97)
     assert (found["source_video"], found["duration_span"]) == (SOURCE, [4, 8])
     assert found["clip_location"] == f"{to}/clips/{found['span_uuid']}.mp4"
     assert Path(found["clip_location"]).read_bytes() == b"two" * 100
@@ -218,7 +258,9 @@ def test_vectors_lie_in_parquet_and_in_pickles_of_arrays_and_nothing_else(tmp_pa
         ({"generate_captions": False}, set()),
     ],
 )
-def test_an_argument_leaves_out_what_it_says(tmp_path: Path, rows: list[Row], params: dict[str, Any], gone: set[str]) -> None:
+def test_an_argument_leaves_out_what_it_says(
+    tmp_path: Path, rows: list[Row], params: dict[str, Any], gone: set[str]
+) -> None:
     assert PATHS - {pattern(path) for path in write(tmp_path / "to", rows, **params)} == gone
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support.exported import batches, clip, files, index, media, part
+from tests.support.export_rows import batches, clip, files, index, media, part
 from udfs.exports import huggingface, parquet, shards
 from udfs.exports.shards import CLIP, Part
 from udfs.runtime.batching import Env, Row
@@ -38,7 +38,9 @@ def test_parts_are_written_one_after_the_other_wherever_a_batch_ends(tmp_path: P
     assert [row["part"] for batch in found for row in batch.to_pylist()] == ["a", "b", "c"]
     assert told.total == 3
     for name in ("a", "b", "c"):
-        assert pq.read_table(tmp_path / f"to/data/{name}.parquet")["clip_id"].to_pylist() == [f"{name}{i}" for i in range(3)]
+        assert pq.read_table(tmp_path / f"to/data/{name}.parquet")["clip_id"].to_pylist() == [
+            f"{name}{i}" for i in range(3)
+        ]
 
 
 def test_a_part_that_breaks_leaves_no_file_and_is_not_complete(tmp_path: Path) -> None:
@@ -74,7 +76,9 @@ def test_a_file_that_is_gone_is_a_failure_of_its_clip(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 3, 100])
-def test_a_parquet_file_does_not_show_how_its_rows_came(tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_parquet_file_does_not_show_how_its_rows_came(
+    tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(parquet, "GROUP", 4)
     rows: list[Row] = [{"n": i, "vector": [i / 7] * 50, "name": f"row {i % 3}"} for i in range(10)]
     for name, batch_size in (("one", 10), ("other", size)):
@@ -87,7 +91,9 @@ def test_a_parquet_file_does_not_show_how_its_rows_came(tmp_path: Path, size: in
     assert written.read().to_pylist() == rows
 
 
-def test_a_data_set_for_hugging_face_holds_the_videos_in_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_data_set_for_hugging_face_holds_the_videos_in_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(huggingface, "GROUP_BYTES", 150)
     tags = pa.array([[("k", "v")], None, []], pa.map_(pa.string(), pa.string()))
     [batch] = batches([clip(tmp_path, name) for name in "abc"])
@@ -163,7 +169,11 @@ def test_features_are_named_as_datasets_names_them() -> None:
     import datasets
 
     types = [pa.string(), pa.int32(), pa.float64(), pa.float32(), pa.bool_(), pa.timestamp("us", tz="UTC")]
-    types += [pa.list_(pa.float32()), pa.list_(pa.struct([("a", pa.int64())])), pa.struct([("b", pa.list_(pa.string()))])]
+    types += [
+        pa.list_(pa.float32()),
+        pa.list_(pa.struct([("a", pa.int64())])),
+        pa.struct([("b", pa.list_(pa.string()))]),
+    ]
     schema = huggingface.featured(pa.schema([(f"c{i}", type_) for i, type_ in enumerate(types)]))
     features = datasets.Features.from_arrow_schema(schema)
     assert isinstance(features["video"], datasets.Video)

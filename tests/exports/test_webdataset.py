@@ -14,7 +14,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from webdataset import WebDataset
 
-from tests.support.exported import batches, clip, index, part
+from tests.support.export_rows import batches, clip, index, part
 from udfs.exports import webdataset
 from udfs.runtime.batching import Row
 
@@ -47,7 +47,9 @@ def bucket(width: int, height: int, duration_s: float, **params: Any) -> str:
         (7680, 2160, 2.0, "2160p-16x9-2s"),
     ],
 )
-def test_a_clip_lies_in_the_bucket_of_its_size_shape_and_length(width: int, height: int, duration_s: float, name: str) -> None:
+def test_a_clip_lies_in_the_bucket_of_its_size_shape_and_length(
+    width: int, height: int, duration_s: float, name: str
+) -> None:
     assert bucket(width, height, duration_s) == name
 
 

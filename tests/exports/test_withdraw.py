@@ -22,7 +22,14 @@ HERE = Params()
 
 def row(clip: str, path: str) -> dict[str, Any]:
     """A row of an index."""
-    return {"clip_id": clip, "video_id": f"video of {clip}", "name": clip, "path": path, "num_bytes": 1, "sha256": "old"}
+    return {
+        "clip_id": clip,
+        "video_id": f"video of {clip}",
+        "name": clip,
+        "path": path,
+        "num_bytes": 1,
+        "sha256": "old",
+    }
 
 
 @pytest.fixture
@@ -45,7 +52,8 @@ def export(tmp_path: Path) -> Path:
     shared = [row(clip, path) for path in ("0.tar", "0.parquet", "all.json") for clip in "ab"]
     alone = [row(clip, f"{clip}.mp4") for clip in "ab"]
     pq.write_table(
-        pa.Table.from_pylist([*shared, *alone, row("b", "data.lance"), row("c", "data.lance")]), tmp_path / "index" / "0.parquet"
+        pa.Table.from_pylist([*shared, *alone, row("b", "data.lance"), row("c", "data.lance")]),
+        tmp_path / "index" / "0.parquet",
     )
     return tmp_path
 
@@ -55,11 +63,15 @@ def paths(export: Path, ids: set[str]) -> set[str]:
 
 
 def test_what_holds_a_clip_is_found(export: Path) -> None:
-    assert paths(export, {"a"}) == paths(export, {"a", "video of a"}) == {"a", "0.tar", "0.parquet", "all.json", "a.mp4"}
+    assert (
+        paths(export, {"a"}) == paths(export, {"a", "video of a"}) == {"a", "0.tar", "0.parquet", "all.json", "a.mp4"}
+    )
     assert paths(export, {"video of b"}) == {"0.tar", "0.parquet", "all.json", "b.mp4", "data.lance"}
     assert not paths(export, {"", "d"})
     assert [
-        withdraw.size(str(export), found, HERE) for found in withdraw.held(str(export), {"a"}, HERE) if found.path == "a"
+        withdraw.size(str(export), found, HERE)
+        for found in withdraw.held(str(export), {"a"}, HERE)
+        if found.path == "a"
     ] == [(1, 1)]
 
 
@@ -80,7 +92,9 @@ def test_a_clip_goes_and_its_neighbour_stays(export: Path) -> None:
         "index",
     ]
     index = {
-        found["path"]: found for found in pq.read_table(export / "index" / "0.parquet").to_pylist() if found["clip_id"] == "b"
+        found["path"]: found
+        for found in pq.read_table(export / "index" / "0.parquet").to_pylist()
+        if found["clip_id"] == "b"
     }
     assert index["0.tar"]["sha256"] == hashlib.sha256((export / "0.tar").read_bytes()).hexdigest()
     assert index["b.mp4"]["sha256"] == "old"
@@ -106,7 +120,9 @@ def test_a_clip_goes_out_of_a_store_as_well(export: Path, s3_server: s3.Server) 
     withdraw.withdraw(str(export), {"a"}, HERE)
     held = list(withdraw.held("s3://withdraw/to", {"a"}, there))
     assert {found.path for found in held} == {"0.tar", "0.parquet", "all.json", "a.mp4"}
-    assert all(withdraw.size("s3://withdraw/to", found, there) == (1, (bucket / found.path).stat().st_size) for found in held)
+    assert all(
+        withdraw.size("s3://withdraw/to", found, there) == (1, (bucket / found.path).stat().st_size) for found in held
+    )
     withdraw.withdraw("s3://withdraw/to", {"a"}, there)
     assert not list(withdraw.held("s3://withdraw/to", {"a"}, there))
     left = {name: (bucket / name).read_bytes() for name in names if (bucket / name).exists()}

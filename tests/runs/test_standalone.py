@@ -17,8 +17,8 @@ from jobs import cli
 from jobs.spark.session import LOCAL
 from tests.support.footage import write_numbered
 from tests.support.outputs import files, tables
-from tests.support.standalone import Standalone, kill, standalone, with_smi
-from tests.support.submits import BARE, ROOT, environment, installed, source, wheel
+from tests.support.spark_submit import BARE, ROOT, build_wheel, copy_source, environment, install_wheel
+from tests.support.standalone import Standalone, kill, path_with_smi, standalone
 from udfs.storage.media_store import ASIDE
 
 pytestmark = pytest.mark.cluster
@@ -68,7 +68,7 @@ def submitted(line: str, cluster: Standalone, folder: Path, output: str, cwd: Pa
     python = folder / "bin" / "python"  # the driver's, the workers' and the shell's: what is installed on every host
     python.write_text(f'#!/bin/sh\nPYTHONPATH={":".join([*paths, "$PYTHONPATH"])} exec {BARE} "$@"\n', encoding="utf-8")
     python.chmod(0o755)
-    env = environment() | {"PATH": with_smi(folder), "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": str(python)}
+    env = environment() | {"PATH": path_with_smi(folder), "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": str(python)}
     told = subprocess.PIPE
     return subprocess.Popen(["bash", "-c", line], cwd=cwd, env=env, stdout=told, stderr=subprocess.STDOUT, text=True)
 
@@ -81,7 +81,7 @@ def ended(run: subprocess.Popen[str]) -> str:
 
 
 def test_with_py_files_the_rows_are_those_of_a_local_run(cluster: Standalone, folder: Path, local: Path, tmp_path: Path) -> None:
-    copy = source(tmp_path)
+    copy = copy_source(tmp_path)
     subprocess.run(["bash", "-c", ZIPPED], cwd=copy, check=True, env={"PATH": f"{Path(BARE).parent}:/usr/bin:/bin"})
     shutil.copytree(copy / "conf", tmp_path / "conf")
     for name in ("reelmill.zip", "jobs/curate.py"):
@@ -93,7 +93,7 @@ def test_with_py_files_the_rows_are_those_of_a_local_run(cluster: Standalone, fo
 
 
 def test_with_the_wheel_on_every_host_too(cluster: Standalone, folder: Path, local: Path, tmp_path: Path) -> None:
-    site = installed(wheel(tmp_path), tmp_path / "site")
+    site = install_wheel(build_wheel(tmp_path), tmp_path / "site")
     shutil.copytree(site / "conf", tmp_path / "conf")
     ended(submitted(WHEEL, cluster, folder, "wheel", tmp_path, str(site)))
     assert tables(folder / "wheel") == tables(local)

@@ -20,7 +20,7 @@ B_FRAMES = {"x264-params": "bframes=3:b-adapt=0:b-pyramid=none"}
 
 
 def scores(path: Path, **params: object) -> Row:
-    return clips.watched(path, motion.Observer(motion.Params(**params), clips.row(path), clips.env(path.parent)))  # type: ignore[arg-type]
+    return clips.observe(path, motion.Observer(motion.Params(**params), clips.row(path), clips.env(path.parent)))  # type: ignore[arg-type]
 
 
 class Dense:
@@ -54,7 +54,7 @@ class Dense:
 @pytest.mark.parametrize(("size", "patches"), [((320, 264), 1), ((650, 390), 6), ((332, 262), 1), ((100, 60), 1)])
 def test_block_sums_equal_a_dense_flow(tmp_path: Path, size: tuple[int, int], patches: int) -> None:
     path = clips.write(tmp_path / "pan.mp4", clips.panned(size, 10, 5), options=B_FRAMES)
-    slow = clips.watched(path, Dense())
+    slow = clips.observe(path, Dense())
     fast = scores(path, fps=30)
     assert slow["patches"] == patches
     assert fast["motion_score_global_mean"] == pytest.approx(slow["global"], rel=1e-6)
@@ -64,7 +64,7 @@ def test_block_sums_equal_a_dense_flow(tmp_path: Path, size: tuple[int, int], pa
 def test_block_sums_equal_a_dense_flow_with_b_frames(tmp_path: Path) -> None:
     path = write_numbered(tmp_path / "box.mp4", 20, size=(640, 480))
     dense = Dense()
-    slow = clips.watched(path, dense)
+    slow = clips.observe(path, dense)
     fast = scores(path, fps=30)
     assert dense.two_way > 0
     assert 0 < fast["motion_score_per_patch_min_256"] < fast["motion_score_global_mean"]
@@ -118,7 +118,9 @@ def test_the_whole_clip_counts_not_its_first_half(tmp_path: Path) -> None:
 
 def test_the_least_patch_sees_the_still_side(tmp_path: Path) -> None:
     still = clips.texture((256, 256))
-    path = clips.write(tmp_path / "half.mp4", [np.hstack([still, moving]) for moving in clips.panned((256, 256), 10, 5)])
+    path = clips.write(
+        tmp_path / "half.mp4", [np.hstack([still, moving]) for moving in clips.panned((256, 256), 10, 5)]
+    )
     found = scores(path, fps=30)
     assert found["motion_score_per_patch_min_256"] < 0.1 * found["motion_score_global_mean"]
 
@@ -154,7 +156,7 @@ def test_parity_refuses_what_nemo_curator_refuses(tmp_path: Path) -> None:
 def test_parity_takes_every_nth_frame_up_to_a_count(tmp_path: Path) -> None:
     path = clips.write(tmp_path / "pan.mp4", clips.panned(SIZE, 45, 2), fps=2)
     observer = motion.Observer(motion.Params(fps=1, parity=True), clips.row(path), clips.env(tmp_path))
-    clips.watched(path, observer)
+    clips.observe(path, observer)
     assert observer.vectors.count == 11  # 22 whole seconds, half of them, one frame a second; frame 0 has no vectors
 
 

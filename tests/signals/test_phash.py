@@ -19,7 +19,9 @@ SCENES = [clips.texture(SIZE, seed, grain_px=40) for seed in range(8)]
 
 
 def hashes(path: Path, num_frames: int = 4) -> list[str]:
-    found = clips.watched(path, phash.Observer(phash.Params(num_frames=num_frames), clips.row(path), clips.env(path.parent)))
+    found = clips.observe(
+        path, phash.Observer(phash.Params(num_frames=num_frames), clips.row(path), clips.env(path.parent))
+    )
     return list(found["phash"])
 
 
@@ -66,6 +68,6 @@ def test_fewer_frames_than_hashes_repeat(tmp_path: Path) -> None:
 def test_a_clip_that_ends_before_its_stated_end_repeats_its_last_frame(tmp_path: Path) -> None:
     path = clips.write(tmp_path / "short.mp4", SCENES[:4], fps=4)
     observer = phash.Observer(phash.Params(), clips.row(path) | {"duration_s": 8.0}, clips.env(tmp_path))
-    found = clips.watched(path, observer)["phash"]
+    found = clips.observe(path, observer)["phash"]
     assert len(found) == 4
     assert len(set(found)) == 1

@@ -21,13 +21,15 @@ CUT = windows.Params(window_size=60, remainder_threshold=30)
 
 def made(path: Path, cut: windows.Params = CUT, **params: float) -> Row:
     how = preview.Params(**params)  # type: ignore[arg-type]
-    return clips.watched(path, preview.Observer(how, clips.row(path), clips.env(path.parent), cut))
+    return clips.observe(path, preview.Observer(how, clips.row(path), clips.env(path.parent), cut))
 
 
 def shown(uri: str) -> tuple[list[Rgb], list[int]]:
     """The pictures of an animation, and for how many milliseconds each is shown."""
     with Image.open(uri) as file:
-        frames = [(np.asarray(frame.convert("RGB")), int(frame.info["duration"])) for frame in ImageSequence.Iterator(file)]
+        frames = [
+            (np.asarray(frame.convert("RGB")), int(frame.info["duration"])) for frame in ImageSequence.Iterator(file)
+        ]
     return [pixels for pixels, _ in frames], [ms for _, ms in frames]
 
 
@@ -55,7 +57,9 @@ def test_it_loops_for_ever(tmp_path: Path) -> None:
         assert file.info["loop"] == 0
 
 
-@pytest.mark.parametrize(("size", "expected"), [((640, 480), (320, 240)), ((1280, 720), (427, 240)), ((160, 120), (160, 120))])
+@pytest.mark.parametrize(
+    ("size", "expected"), [((640, 480), (320, 240)), ((1280, 720), (427, 240)), ((160, 120), (160, 120))]
+)
 def test_the_height_is_bounded(tmp_path: Path, size: tuple[int, int], expected: tuple[int, int]) -> None:
     (entry,) = made(write_numbered(tmp_path / "n.mp4", 8, size=size))["previews"]
     with Image.open(entry["uri"]) as file:
@@ -103,7 +107,7 @@ def test_a_clip_of_three_frames_has_no_window(tmp_path: Path) -> None:
 def test_a_window_that_the_clip_ends_before_has_no_file(tmp_path: Path) -> None:
     path = write_numbered(tmp_path / "n.mp4", 58)
     observer = preview.Observer(preview.Params(), clips.row(path) | {"num_frames": 120}, clips.env(tmp_path), CUT)
-    entries = clips.watched(path, observer)["previews"]
+    entries = clips.observe(path, observer)["previews"]
     assert [entry["start_frame"] for entry in entries] == [0]
 
 

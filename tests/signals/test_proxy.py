@@ -22,7 +22,7 @@ TYPES = {1: "I", 2: "P", 3: "B"}
 def made(path: Path, **params: float) -> str:
     """The proxy of a clip."""
     observer = proxy.Observer(proxy.Params(**params), clips.row(path), clips.env(path.parent))  # type: ignore[arg-type]
-    return str(clips.watched(path, observer)["proxy_uri"])
+    return str(clips.observe(path, observer)["proxy_uri"])
 
 
 def times(path: str) -> list[float]:

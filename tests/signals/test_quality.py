@@ -18,7 +18,7 @@ SIZE = (320, 240)
 
 
 def scores(path: Path, **params: float) -> Row:
-    return clips.watched(
+    return clips.observe(
         path, quality.Observer(quality.Params(**({"fps": 10.0} | params)), clips.row(path), clips.env(path.parent))
     )
 
@@ -26,7 +26,10 @@ def scores(path: Path, **params: float) -> Row:
 def noise(num_frames: int, spread: int) -> list[clips.Picture]:
     """A still of blots under noise that is new in every frame."""
     still, rng = clips.texture(SIZE).astype(int), np.random.default_rng(1)
-    return [(still + rng.integers(-spread, spread + 1, still.shape)).clip(0, 255).astype(np.uint8) for _ in range(num_frames)]
+    return [
+        (still + rng.integers(-spread, spread + 1, still.shape)).clip(0, 255).astype(np.uint8)
+        for _ in range(num_frames)
+    ]
 
 
 def test_a_numbered_clip_is_neither_black_nor_frozen_nor_barred(tmp_path: Path) -> None:
@@ -98,7 +101,9 @@ def test_sharpness_is_the_variance_of_the_four_neighbour_laplacian() -> None:
 
 def test_pure_noise_gives_finite_numbers(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    found = scores(clips.write(tmp_path / "noise.mp4", [rng.integers(0, 256, (240, 320, 3), dtype=np.uint8) for _ in range(10)]))
+    found = scores(
+        clips.write(tmp_path / "noise.mp4", [rng.integers(0, 256, (240, 320, 3), dtype=np.uint8) for _ in range(10)])
+    )
     assert all(math.isfinite(found[name]) for name in ("blackness", "freeze", "blur"))
     assert (found["blackness"], found["freeze"], found["letterbox"]) == (0.0, 0.0, [0, 0, 320, 240])
     assert found["blur"] > 1000

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 from tests.support.footage import write_numbered
-from tests.support.webs import Page, serving
+from tests.support.web_server import Page, serving
 from udfs import ingest
 from udfs.core.errors import MediaError
 from udfs.runtime.batching import Env

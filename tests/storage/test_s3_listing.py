@@ -19,7 +19,7 @@ from jobs.flow.manifest import check, read
 from tests.support import s3 as servers
 from tests.support.footage import write_numbered
 from tests.support.outputs import table
-from tests.support.webs import Page, serving
+from tests.support.web_server import Page, serving
 from udfs import ingest
 from udfs.storage import manifest, s3, s3_listing
 from udfs.storage.access import Params, absolute

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support import broken_files, odd_streams
 from tests.support.footage import read_number, write_numbered
-from tests.support.probing import SMALL, code_of, decoded, look
+from tests.support.sandbox_probe import SMALL, code_of, decode_tally, probed_row
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
 from udfs.runtime import sandbox
@@ -63,7 +63,7 @@ def test_04_a_header_cut_to_406_bytes_leaves_the_child_alive(fast: Path, tmp_pat
 
 
 def test_05_half_the_data_is_partial(fast: Path, tmp_path: Path) -> None:
-    tally = decoded(broken_files.cut_to(fast, tmp_path / "v.mp4", fast.stat().st_size // 2))
+    tally = decode_tally(broken_files.cut_to(fast, tmp_path / "v.mp4", fast.stat().st_size // 2))
     assert 20 < tally.frames < 70
     with pytest.raises(MediaError, match="PARTIAL"):
         tally.check(90, Limits(max_corrupt_share=0.2))
@@ -71,7 +71,7 @@ def test_05_half_the_data_is_partial(fast: Path, tmp_path: Path) -> None:
 
 def test_06_20_flipped_bits_are_counted_as_damage(good: Path, tmp_path: Path) -> None:
     mdat = broken_files.box(good.read_bytes(), b"mdat")
-    tally = decoded(broken_files.flip_bits(good, tmp_path / "v.mp4", mdat, flips=20, seed=6))
+    tally = decode_tally(broken_files.flip_bits(good, tmp_path / "v.mp4", mdat, flips=20, seed=6))
     assert tally.corrupt + tally.errors > 0
     with pytest.raises(MediaError, match="CORRUPT"):
         tally.check(90, Limits(max_corrupt_share=0))
@@ -88,7 +88,7 @@ def test_07_bits_flipped_in_the_index_never_crash_or_hang(good: Path, tmp_path: 
 def test_08_a_tail_of_zeros_is_damage(good: Path, tmp_path: Path) -> None:
     start, end = broken_files.box(good.read_bytes(), b"mdat")
     half = (end - start) // 2
-    tally = decoded(broken_files.patch(good, tmp_path / "v.mp4", end - half, bytes(half)))
+    tally = decode_tally(broken_files.patch(good, tmp_path / "v.mp4", end - half, bytes(half)))
     with pytest.raises(MediaError, match=r"CORRUPT|PARTIAL"):
         tally.check(90, Limits())
 
@@ -132,7 +132,7 @@ def test_24_encrypted_video_is_unsupported(good: Path, tmp_path: Path) -> None:
 
 
 def test_a_good_video_is_still_good(good: Path) -> None:
-    assert look(good)["num_frames"] == 90
+    assert probed_row(good)["num_frames"] == 90
 
 
 # Container or stream by its suffix, the codec it is made with, its sound, and its size: DV knows only its own.
@@ -159,7 +159,7 @@ def test_containers_of_cameras_and_broadcast_are_read(
 ) -> None:
     fps = 25 if suffix in (".dv", ".gxf") else 30  # the others' own rate, which bare streams are not counted by unasked
     path = write_numbered(tmp_path / f"v{suffix}", 50, fps, size, codec, audio=audio)
-    row = look(path)
+    row = probed_row(path)
     lost = 1.1 if suffix == ".gxf" else 0.1  # frames of time: GXF stamps its last frame a field after the one before
     assert row["num_frames"] == 50
     assert row["duration_s"] == pytest.approx(50 / fps, abs=lost / fps)
@@ -175,7 +175,7 @@ def test_containers_of_cameras_and_broadcast_are_read(
 def test_a_bare_stream_without_times_is_refused_with_the_way_out(tmp_path: Path, suffix: str, codec: str, name: str) -> None:
     path = write_numbered(tmp_path / f"v{suffix}", 30, 30, SMALL, codec)
     with pytest.raises(MediaError, match=f"UNSUPPORTED: a bare {name} stream, which holds no times"):
-        look(path)
+        probed_row(path)
 
 
 @pytest.mark.parametrize("suffix", [".mxf", ".gxf", ".vob"])
@@ -184,7 +184,7 @@ def test_a_container_whose_header_is_lost_is_not_read_as_a_stream_without_sound(
     for at in (1, 13):
         data = good.read_bytes()
         (tmp_path / f"v{suffix}").write_bytes(bytes(at) + b"x" * (400 - at) + data[400:])
-        row_or_code = code_of(tmp_path / f"v{suffix}") or look(tmp_path / f"v{suffix}")["container"]
+        row_or_code = code_of(tmp_path / f"v{suffix}") or probed_row(tmp_path / f"v{suffix}")["container"]
         assert row_or_code != "mpegvideo"
 
 
@@ -203,6 +203,6 @@ def test_a_container_whose_header_is_lost_is_not_read_as_a_stream_without_sound(
 def test_what_lies_under_a_videos_name_is_named(tmp_path: Path, head: bytes, code: str, said: str) -> None:
     (tmp_path / "v.mp4").write_bytes(head)
     with pytest.raises(MediaError) as e:
-        look(tmp_path / "v.mp4")
+        probed_row(tmp_path / "v.mp4")
     assert e.value.code == code
     assert said in e.value.message

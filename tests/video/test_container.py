@@ -9,7 +9,7 @@ import pytest
 from av.stream import Disposition
 
 from tests.support.footage import read_number, write_numbered
-from tests.support.oddities import Track, write_tracks
+from tests.support.odd_pictures import Track, write_tracks
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits, Tally
 from udfs.video import container, decode

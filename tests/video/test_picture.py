@@ -12,7 +12,7 @@ import pytest
 from av.video.frame import VideoFrame
 from PIL import Image
 
-from tests.support import clips, oddities
+from tests.support import clips, odd_pictures
 from tests.support.footage import Rgb, draw, read_number, rgb
 from udfs import analyze, clip
 from udfs.clip import Params
@@ -61,7 +61,7 @@ def aspect(uri: str) -> Fraction | None:
 
 @pytest.mark.parametrize("mode", ["transcode", "copy"])
 def test_the_clip_keeps_the_shape_of_its_pixels(tmp_path: Path, mode: str) -> None:
-    path = oddities.write(tmp_path / "a.mp4", oddities.numbered(20, (640, 512)), aspect=ANAMORPHIC)
+    path = odd_pictures.write(tmp_path / "a.mp4", odd_pictures.numbered(20, (640, 512)), aspect=ANAMORPHIC)
     made = cut(path, tmp_path, mode=mode)
     assert aspect(made["uri"]) == ANAMORPHIC
     assert (made["width"], made["height"], made["sample_aspect_ratio"]) == (640, 512, pytest.approx(64 / 45))
@@ -69,7 +69,9 @@ def test_the_clip_keeps_the_shape_of_its_pixels(tmp_path: Path, mode: str) -> No
 
 
 def test_a_quarter_of_a_turn_turns_the_pixels_too(tmp_path: Path) -> None:
-    path = oddities.write(tmp_path / "a.mp4", oddities.numbered(10, (640, 512)), aspect=ANAMORPHIC, matrix=(90, False, False))
+    path = odd_pictures.write(
+        tmp_path / "a.mp4", odd_pictures.numbered(10, (640, 512)), aspect=ANAMORPHIC, matrix=(90, False, False)
+    )
     made = cut(path, tmp_path)
     assert aspect(made["uri"]) == 1 / ANAMORPHIC
     assert (made["width"], made["height"]) == (512, 640)
@@ -78,7 +80,7 @@ def test_a_quarter_of_a_turn_turns_the_pixels_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stated", [Fraction(1, 100), Fraction(255, 1), Fraction(1)])
 @pytest.mark.parametrize("mode", ["transcode", "copy"])
 def test_an_absurd_aspect_is_none(tmp_path: Path, stated: Fraction, mode: str) -> None:
-    path = oddities.write(tmp_path / "a.mp4", oddities.numbered(10), aspect=stated)
+    path = odd_pictures.write(tmp_path / "a.mp4", odd_pictures.numbered(10), aspect=stated)
     assert container.probe(str(path), Limits())["sample_aspect_ratio"] == 1
     assert aspect(cut(path, tmp_path, mode=mode)["uri"]) in (None, 1)
 
@@ -90,21 +92,21 @@ def test_true_size_stretches_and_never_shrinks() -> None:
 
 
 def test_frames_of_another_size_are_fitted_between_bars_and_the_row_says_so() -> None:
-    upright = Upright(next(oddities.numbered(1, (320, 180))))
-    tall = rgb(upright(oddities.shown(np.full((320, 240, 3), 200, np.uint8))))
+    upright = Upright(next(odd_pictures.numbered(1, (320, 180))))
+    tall = rgb(upright(odd_pictures.as_frame(np.full((320, 240, 3), 200, np.uint8))))
     assert tall.shape == (180, 320, 3)
     assert list(upright.warnings) == [SIZE_CHANGED]
     lit = np.flatnonzero(tall[90, :, 0] > 100)
     assert abs(np.ptp(lit) + 1 - 180 * 240 / 320) <= 2  # as wide as the shape asks, in the middle
     assert abs(lit.mean() - 159.5) <= 1
-    assert read_number(rgb(upright(next(oddities.numbered(1, (640, 360), first=9))))) == 9  # of the same shape: no bars
+    assert read_number(rgb(upright(next(odd_pictures.numbered(1, (640, 360), first=9))))) == 9  # of the same shape: no bars
 
 
 def test_pixels_that_change_their_shape_keep_the_picture_round() -> None:
     first, later = Fraction(16, 11), Fraction(12, 11)
-    upright = Upright(oddities.shown(oddities.circle((352, 288), first)), first)
-    frame = rgb(upright(oddities.shown(oddities.circle((352, 288), later)), later))
-    assert oddities.roundness(frame) * float(first) == pytest.approx(1, abs=0.03)
+    upright = Upright(odd_pictures.as_frame(odd_pictures.circle((352, 288), first)), first)
+    frame = rgb(upright(odd_pictures.as_frame(odd_pictures.circle((352, 288), later)), later))
+    assert odd_pictures.roundness(frame) * float(first) == pytest.approx(1, abs=0.03)
     assert list(upright.warnings) == [ASPECT_CHANGED]
 
 
@@ -117,7 +119,7 @@ def test_a_mirrored_picture_comes_out_the_right_way_round(tmp_path: Path, matrix
     right = draw(5, (320, 240))
     inverse = next(p for p in (lambda p: p, np.fliplr, np.flipud, *_turns()) if np.array_equal(FLIPS[matrix](p(right)), right))
     coded = np.ascontiguousarray(inverse(right))
-    path = oddities.write(tmp_path / "a.mp4", iter([oddities.shown(coded)] * 12), matrix=matrix)
+    path = odd_pictures.write(tmp_path / "a.mp4", iter([odd_pictures.as_frame(coded)] * 12), matrix=matrix)
     facts = container.probe(str(path), Limits())
     assert facts["is_mirrored"] == (matrix[1] or matrix[2])
     made = cut(path, tmp_path, mode=mode)
@@ -138,7 +140,7 @@ def _as_shown(frame: VideoFrame) -> Rgb:
 def test_odd_angles_are_rounded_to_quarters(tmp_path: Path) -> None:
     found = []
     for degrees in (89.6, 44.0, -90.2):
-        path = oddities.write(tmp_path / f"{degrees}.mp4", oddities.numbered(2), matrix=(degrees, False, False))
+        path = odd_pictures.write(tmp_path / f"{degrees}.mp4", odd_pictures.numbered(2), matrix=(degrees, False, False))
         found.append(orientation(decoded(str(path))[0]))
     assert found == [Orientation(turns=1), Orientation(), Orientation(turns=3)]
 
@@ -150,45 +152,45 @@ WOVEN = {"flags": "+ilme+ildct", "x264-params": "interlaced=1:tff=1"}
 
 
 def test_interlaced_frames_become_as_many_progressive_ones(tmp_path: Path) -> None:
-    path = oddities.write(tmp_path / "a.mp4", oddities.interlaced(30), options=WOVEN)
+    path = odd_pictures.write(tmp_path / "a.mp4", odd_pictures.interlaced(30), options=WOVEN)
     assert container.probe(str(path), Limits())["field_order"] == "tt"
     woven, plain = (cut(path, tmp_path / mode, deinterlace=mode, crf=12) for mode in ("off", "auto"))
     for made, least, most in ((woven, 3, 1e9), (plain, -1, 0.2)):
         shown = decoded(made["uri"])
         assert [read_number(frame) for frame in shown] == list(range(30))
         assert [frame.time for frame in shown] == pytest.approx([k / 25 for k in range(30)])
-        assert all(least < oddities.comb(rgb(frame)) < most for frame in shown)
+        assert all(least < odd_pictures.comb(rgb(frame)) < most for frame in shown)
 
 
 @pytest.mark.parametrize("top_first", [True, False])
 def test_the_frames_tell_the_order_where_the_header_is_silent(tmp_path: Path, top_first: bool) -> None:
-    (frame,) = oddities.interlaced(1, top_first=top_first)
-    path = oddities.write(tmp_path / "a.mkv", oddities.numbered(2))
+    (frame,) = odd_pictures.interlaced(1, top_first=top_first)
+    path = odd_pictures.write(tmp_path / "a.mkv", odd_pictures.numbered(2))
     with av.open(str(path)) as container:
         assert field_order(container.streams.video[0], frame) == ("tt" if top_first else "bb")
 
 
 def test_frames_that_turn_interlaced_midway_lose_none() -> None:
-    given = [*oddities.numbered(5), *oddities.interlaced(5, first=5), *oddities.numbered(3, first=10)]
+    given = [*odd_pictures.numbered(5), *odd_pictures.interlaced(5, first=5), *odd_pictures.numbered(3, first=10)]
     line = Deinterlacer[int](on=True)
     out = [pair for k, frame in enumerate(given) for pair in line.push(k, frame)] + list(line.flush())
     assert [note for note, _ in out] == list(range(13))
     assert [read_number(rgb(frame)) for _, frame in out] == list(range(13))
     assert out[0][1] is given[0]  # not filtered
     assert np.array_equal(rgb(out[12][1]), rgb(given[12]))
-    assert max(oddities.comb(rgb(frame)) for _, frame in out[5:10]) < 0.2
+    assert max(odd_pictures.comb(rgb(frame)) for _, frame in out[5:10]) < 0.2
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_clip_of_one_or_two_interlaced_frames_keeps_them(count: int) -> None:
     line = Deinterlacer[int](on=True)
-    out = [pair for k, frame in enumerate(oddities.interlaced(count)) for pair in line.push(k, frame)] + list(line.flush())
+    out = [pair for k, frame in enumerate(odd_pictures.interlaced(count)) for pair in line.push(k, frame)] + list(line.flush())
     assert [(note, read_number(rgb(frame))) for note, frame in out] == [(k, k) for k in range(count)]
 
 
 def test_progressive_frames_are_not_touched() -> None:
     line = Deinterlacer[int](on=True)
-    given = list(oddities.numbered(3))
+    given = list(odd_pictures.numbered(3))
     assert [out for k, frame in enumerate(given) for _, out in line.push(k, frame)] == given
     assert line.graph is None
 
@@ -197,29 +199,31 @@ def test_progressive_frames_are_not_touched() -> None:
 
 
 def test_what_is_said_of_colour_is_read_by_ffmpegs_names(tmp_path: Path) -> None:
-    path = oddities.write(tmp_path / "a.mp4", (oddities.as_hdr(oddities.bars(), 16) for _ in range(3)), "libx265")
+    path = odd_pictures.write(tmp_path / "a.mp4", (odd_pictures.as_hdr(odd_pictures.bars(), 16) for _ in range(3)), "libx265")
     facts = container.probe(str(path), Limits())
     names = ("color_primaries", "color_transfer", "color_space", "color_range", "bit_depth", "is_hdr", "field_order")
     assert [facts[name] for name in names] == ["bt2020", "smpte2084", "bt2020nc", "tv", 10, True, "progressive"]
-    plain = container.probe(str(oddities.write(tmp_path / "b.mp4", oddities.numbered(3))), Limits())
+    plain = container.probe(str(odd_pictures.write(tmp_path / "b.mp4", odd_pictures.numbered(3))), Limits())
     assert [plain[name] for name in names] == [None, None, None, plain["color_range"], 8, False, "progressive"]
 
 
 @pytest.mark.parametrize("transfer", [16, HLG])
 def test_hdr_becomes_sdr_that_looks_the_same(tmp_path: Path, transfer: int) -> None:
-    path = oddities.write(tmp_path / "a.mp4", (oddities.as_hdr(oddities.bars(), transfer) for _ in range(10)), "libx265")
+    path = odd_pictures.write(
+        tmp_path / "a.mp4", (odd_pictures.as_hdr(odd_pictures.bars(), transfer) for _ in range(10)), "libx265"
+    )
     made = cut(path, tmp_path, crf=10)
     frame = decoded(made["uri"])[3]
     assert (frame.color_primaries, frame.color_trc, frame.colorspace, frame.color_range) == (1, 1, 1, 1)
     assert (frame.format.name, made["is_hdr"], made["picture_warning"]) == ("yuv420p", False, None)
-    assert np.abs(oddities.colors(rgb(frame)) - np.array(oddities.BARS)).max() < 30
-    raw = oddities.colors(rgb(decoded(str(path))[3]))
-    assert np.abs(raw - np.array(oddities.BARS)).max() > 60  # what it would be without
+    assert np.abs(odd_pictures.bar_colors(rgb(frame)) - np.array(odd_pictures.BARS)).max() < 30
+    raw = odd_pictures.bar_colors(rgb(decoded(str(path))[3]))
+    assert np.abs(raw - np.array(odd_pictures.BARS)).max() > 60  # what it would be without
 
 
 @pytest.mark.parametrize("encoder", ["libx264", "libsvtav1"])
 def test_hdr_is_kept_in_ten_bits_if_asked(tmp_path: Path, encoder: str) -> None:
-    path = oddities.write(tmp_path / "a.mp4", (oddities.as_hdr(oddities.bars(), 16) for _ in range(6)), "libx265")
+    path = odd_pictures.write(tmp_path / "a.mp4", (odd_pictures.as_hdr(odd_pictures.bars(), 16) for _ in range(6)), "libx265")
     made = cut(path, tmp_path, hdr="keep", encoder=encoder)
     facts = container.probe(made["uri"], Limits())
     assert (facts["bit_depth"], facts["color_transfer"], facts["color_primaries"]) == (10, "smpte2084", "bt2020")
@@ -227,7 +231,7 @@ def test_hdr_is_kept_in_ten_bits_if_asked(tmp_path: Path, encoder: str) -> None:
 
 
 def test_hdr_that_an_encoder_keeps_in_eight_bits_is_a_warning(tmp_path: Path) -> None:
-    path = oddities.write(tmp_path / "a.mp4", (oddities.as_hdr(oddities.bars(), 16) for _ in range(6)), "libx265")
+    path = odd_pictures.write(tmp_path / "a.mp4", (odd_pictures.as_hdr(odd_pictures.bars(), 16) for _ in range(6)), "libx265")
     made = cut(path, tmp_path, hdr="keep", encoder="libvpx-vp9")
     assert container.probe(made["uri"], Limits())["color_transfer"] == "smpte2084"
     assert (made["is_hdr"], made["picture_warning"]) == (True, "HDR kept at 8 bits")
@@ -251,11 +255,11 @@ def test_transfers_are_those_of_the_standard() -> None:
 
 def test_wide_gamut_sdr_keeps_its_tags(tmp_path: Path) -> None:
     def wide() -> Any:
-        for frame in oddities.numbered(5, pix_fmt="yuv420p10le"):
+        for frame in odd_pictures.numbered(5, pix_fmt="yuv420p10le"):
             frame.colorspace, frame.color_primaries, frame.color_trc = 9, 9, 14
             yield frame
 
-    frame = decoded(cut(oddities.write(tmp_path / "a.mp4", wide(), "libx265"), tmp_path)["uri"])[0]
+    frame = decoded(cut(odd_pictures.write(tmp_path / "a.mp4", wide(), "libx265"), tmp_path)["uri"])[0]
     assert (frame.colorspace, frame.color_primaries, frame.color_trc) == (9, 9, 14)
 
 
@@ -275,39 +279,39 @@ def preview(row: Row) -> Rgb:
 @pytest.mark.parametrize("mode", ["transcode", "copy"])
 @pytest.mark.parametrize("matrix", [None, (90, False, False)], ids=["as coded", "turned"])
 def test_whoever_looks_at_a_clip_sees_its_true_shape(tmp_path: Path, mode: str, matrix: tuple[float, bool, bool] | None) -> None:
-    disc = oddities.shown(oddities.circle((640, 512), ANAMORPHIC))
-    path = oddities.write(tmp_path / "a.mp4", iter([disc] * 30), aspect=ANAMORPHIC, matrix=matrix)
+    disc = odd_pictures.as_frame(odd_pictures.circle((640, 512), ANAMORPHIC))
+    path = odd_pictures.write(tmp_path / "a.mp4", iter([disc] * 30), aspect=ANAMORPHIC, matrix=matrix)
     made = cut(path, tmp_path, mode=mode)
     row = signals(made, tmp_path)
     size = (910, 512) if matrix is None else (512, 910)
     for uri in (made["uri"], row["proxy_uri"]):
         (picture,) = extract.single_frame(uri, "middle", extract.target_res(-1), Limits())[1]
-        assert oddities.roundness(picture) == pytest.approx(1, abs=0.02)
+        assert odd_pictures.roundness(picture) == pytest.approx(1, abs=0.02)
     (picture,) = extract.single_frame(made["uri"], "middle", extract.target_res(-1), Limits())[1]
     assert picture.shape == (size[1], size[0], 3)
-    assert oddities.roundness(preview(row)) == pytest.approx(1, abs=0.03)
+    assert odd_pictures.roundness(preview(row)) == pytest.approx(1, abs=0.03)
 
 
 @pytest.mark.parametrize("mirrored", [True, False])
 def test_a_proxy_of_a_mirrored_copy_is_the_right_way_round(tmp_path: Path, mirrored: bool) -> None:
-    coded = oddities.shown(np.ascontiguousarray(np.rot90(draw(5, (320, 240)), -1)))  # FFmpeg mirrors after the turn
+    coded = odd_pictures.as_frame(np.ascontiguousarray(np.rot90(draw(5, (320, 240)), -1)))  # FFmpeg mirrors after the turn
     if mirrored:
-        coded = oddities.shown(np.ascontiguousarray(np.rot90(np.fliplr(draw(5, (320, 240))), -1)))
-    path = oddities.write(tmp_path / "a.mp4", iter([coded] * 30), matrix=(90, mirrored, False))
+        coded = odd_pictures.as_frame(np.ascontiguousarray(np.rot90(np.fliplr(draw(5, (320, 240))), -1)))
+    path = odd_pictures.write(tmp_path / "a.mp4", iter([coded] * 30), matrix=(90, mirrored, False))
     row = signals(cut(path, tmp_path, mode="copy"), tmp_path)
     (picture,) = extract.single_frame(row["proxy_uri"], "first", extract.target_res(-1), Limits())[1]
     assert read_number(picture) == 5
 
 
 def test_a_copied_hdr_clip_is_looked_at_as_sdr(tmp_path: Path) -> None:
-    picture = np.vstack([oddities.bars(), draw(5, (448, 256))])
-    sdr = oddities.write(tmp_path / "sdr.mp4", iter([oddities.shown(picture)] * 30))
-    hdr = oddities.write(tmp_path / "hdr.mp4", (oddities.as_hdr(picture, 16) for _ in range(30)), "libx265")
+    picture = np.vstack([odd_pictures.bars(), draw(5, (448, 256))])
+    sdr = odd_pictures.write(tmp_path / "sdr.mp4", iter([odd_pictures.as_frame(picture)] * 30))
+    hdr = odd_pictures.write(tmp_path / "hdr.mp4", (odd_pictures.as_hdr(picture, 16) for _ in range(30)), "libx265")
     plain, copied = (signals(cut(path, tmp_path, mode="copy"), tmp_path) for path in (sdr, hdr))
     assert bin(int(plain["phash"][0], 16) ^ int(copied["phash"][0], 16)).count("1") <= 4
     for uri in (tmp_path / "hdr.mp4", copied["proxy_uri"]):
         (picture,) = extract.single_frame(str(uri), "middle", extract.target_res(-1), Limits())[1]
-        assert np.abs(oddities.colors(picture) - np.array(oddities.BARS)).max() < 30
-    assert np.abs(oddities.colors(preview(copied)) - oddities.colors(preview(plain))).max() < 30
+        assert np.abs(odd_pictures.bar_colors(picture) - np.array(odd_pictures.BARS)).max() < 30
+    assert np.abs(odd_pictures.bar_colors(preview(copied)) - odd_pictures.bar_colors(preview(plain))).max() < 30
     with av.open(copied["proxy_uri"]) as container:
         assert next(container.decode(video=0)).color_trc == 1

@@ -33,7 +33,9 @@ class Params:
     """[export.huggingface]"""
 
     file_mb: Annotated[float, Field(gt=0, description="of clips, with which a file is full")] = 500.0
-    license: Annotated[str, Field(min_length=1, description="of the data set, as the Hugging Face hub calls it")] = "unknown"
+    license: Annotated[str, Field(min_length=1, description="of the data set, as the Hugging Face hub calls it")] = (
+        "unknown"
+    )
     pretty_name: Annotated[str, Field(min_length=1, description="of the data set")] = "Curated clips"
 
 
@@ -52,7 +54,10 @@ def write(part: Part, batches: Iterator[pa.RecordBatch]) -> None:
     clips: list[Clip] = []
     first = next(batches)
     schema = featured(first.schema)
-    with part.file(f"data/{part.name}.parquet", clips) as path, pq.ParquetWriter(path, schema, **layout(schema)) as file:
+    with (
+        part.file(f"data/{part.name}.parquet", clips) as path,
+        pq.ParquetWriter(path, schema, **layout(schema)) as file,
+    ):
         held: list[tuple[pa.RecordBatch, bytes]] = []
         for one in _singly(chain([first], batches)):
             [row] = one.select(["clip_id", CLIP]).to_pylist()
@@ -173,7 +178,10 @@ def _singly(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 def _group(held: list[tuple[pa.RecordBatch, bytes]], schema: pa.Schema) -> pa.Table:
     rows = pa.Table.from_batches([row for row, _ in held])
-    videos = [{"bytes": video, "path": f"{name}.mp4"} for (_, video), name in zip(held, rows["clip_id"].to_pylist(), strict=True)]
+    videos = [
+        {"bytes": video, "path": f"{name}.mp4"}
+        for (_, video), name in zip(held, rows["clip_id"].to_pylist(), strict=True)
+    ]
     others = [field for field in schema if field.name != "video"]
     found = rows.select([field.name for field in others]).cast(pa.schema(others))
     return found.add_column(0, schema.field("video"), pa.array(videos, VIDEO)).cast(schema).combine_chunks()

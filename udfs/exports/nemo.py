@@ -37,7 +37,9 @@ VIDEO = ("height", "width", "framerate", "num_frames", "duration", "video_codec"
 class Params:
     """[export.nemo]"""
 
-    input_path: Annotated[str, Field(description="folder that names of videos are told below; empty: the deepest of all")] = ""
+    input_path: Annotated[
+        str, Field(description="folder that names of videos are told below; empty: the deepest of all")
+    ] = ""
     upload_clips: Annotated[bool, Field(description="write the mp4 files")] = True
     generate_embeddings: Annotated[bool, Field(description="write the vectors")] = True
     generate_previews: Annotated[bool, Field(description="write the previews")] = True
@@ -45,7 +47,9 @@ class Params:
     embedding_algorithm: Annotated[str, Field(description="only vectors of this model: internvideo2; empty: all")] = ""
     caption_models: Annotated[tuple[str, ...], Field(description="only captions of these: qwen2.5; empty: all")] = ()
     enhanced_caption_models: Annotated[tuple[str, ...], Field(description="only of these: qwen_lm; empty: all")] = ()
-    num_clips_per_chunk: Annotated[int, Field(ge=1, description="times 8 s of clips of a video share a file of vectors")] = 32
+    num_clips_per_chunk: Annotated[
+        int, Field(ge=1, description="times 8 s of clips of a video share a file of vectors")
+    ] = 32
 
 
 @plain
@@ -153,7 +157,11 @@ def _write_clip(part: Part, chunk: Chunk, row: Row, params: Params) -> bool:
         chunk.num_with["webp"] += _write_previews(part, clip, row, params)
         chunk.num_with["embeddings"] += _write_vectors(part, chunk, clip, row, params)
     _json(
-        part, f"metas/v0/{clip.name}.json", _meta(row, clip, f"{part.to}/{folder}/{clip.name}.mp4", windows), [clip], shared=False
+        part,
+        f"metas/v0/{clip.name}.json",
+        _meta(row, clip, f"{part.to}/{folder}/{clip.name}.mp4", windows),
+        [clip],
+        shared=False,
     )
     return True
 
@@ -211,7 +219,9 @@ def _count(chunk: Chunk, clip: Clip, windows: list[Row], row: Row, params: Param
 def _first(window: Row, suffix: str, models: Sequence[str]) -> str | None:
     """What the first of the models says of a window; of any, in their order, where none are named."""
     names = [f"{model}{suffix}" for model in models] or sorted(window)
-    fits = (n for n in names if n.endswith(suffix) and n.endswith("_enhanced_caption") == (suffix == "_enhanced_caption"))
+    fits = (
+        n for n in names if n.endswith(suffix) and n.endswith("_enhanced_caption") == (suffix == "_enhanced_caption")
+    )
     return next((window[name] for name in fits if window.get(name)), None)
 
 

@@ -31,7 +31,10 @@ def write(part: Part, batches: Iterator[pa.RecordBatch]) -> None:
     """`data/<part>.parquet`."""
     clips: list[Clip] = []
     first, tables = opened(told(batches, clips))
-    with part.file(f"data/{part.name}.parquet", clips) as path, pq.ParquetWriter(path, first, compression="zstd") as file:
+    with (
+        part.file(f"data/{part.name}.parquet", clips) as path,
+        pq.ParquetWriter(path, first, compression="zstd") as file,
+    ):
         for table in tables:
             file.write_table(table)
 

@@ -31,7 +31,9 @@ class Params:
 
     shard_mb: Annotated[float, Field(gt=0, description="of clips, with which a shard is full")] = 1000.0
     shard_clips: Annotated[int, Field(ge=1, description="clips, with which a shard is full")] = 10_000
-    sides_px: Annotated[tuple[int, ...], Field(description="a bucket from each shorter side up; empty: mixed")] = SIDES_PX
+    sides_px: Annotated[tuple[int, ...], Field(description="a bucket from each shorter side up; empty: mixed")] = (
+        SIDES_PX
+    )
     aspects: Annotated[tuple[Aspect, ...], Field(description="a bucket each, the nearest wins; empty: mixed")] = ASPECTS
     lengths_s: Annotated[tuple[float, ...], Field(description="a bucket from each length up; empty: mixed")] = LENGTHS_S
 
@@ -54,13 +56,17 @@ def bucket_sql(params: Params) -> str:
     """A SQL expression of a clip's width, height and duration_s: the name of its bucket, such as 720p-16x9-5s; empty for one."""
     names = []
     if params.sides_px:
-        names.append(_steps("least(width, height)", [f"{side}p" for side in (0, *params.sides_px)], list(params.sides_px)))
+        names.append(
+            _steps("least(width, height)", [f"{side}p" for side in (0, *params.sides_px)], list(params.sides_px))
+        )
     if params.aspects:
         # Nearest by ratio: as far from 1:2 to 1:1 as from 1:1 to 2:1.
         borders = [math.sqrt(ratio(a) * ratio(b)) for a, b in pairwise(params.aspects)]
         names.append(_steps("width / height", [aspect.replace(":", "x") for aspect in params.aspects], borders))
     if params.lengths_s:
-        names.append(_steps("duration_s", [f"{length:g}s" for length in (0, *params.lengths_s)], list(params.lengths_s)))
+        names.append(
+            _steps("duration_s", [f"{length:g}s" for length in (0, *params.lengths_s)], list(params.lengths_s))
+        )
     return f"concat_ws('-', {', '.join(names)})" if names else "''"
 
 
@@ -73,7 +79,10 @@ def cost_sql(params: Params) -> tuple[str, int]:
 def write(part: Part, batches: Iterator[pa.RecordBatch]) -> None:
     """`shards/<part>.tar`: of each clip <clip_id>.mp4, .json (the query's columns) and .txt (the caption, if it has one)."""
     clips: list[Clip] = []
-    with part.file(f"shards/{part.name}.tar", clips) as path, tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+    with (
+        part.file(f"shards/{part.name}.tar", clips) as path,
+        tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar,
+    ):
         for row in records(batches):
             if clips and clips[-1].name == row["clip_id"]:
                 raise ValueError(f"the query gives clip {row['clip_id']} twice")
@@ -114,5 +123,7 @@ def _plain(value: Any) -> Any:
 
 def _steps(value: str, names: list[str], borders: list[float]) -> str:
     """A name for what lies below the first border, and one from each border up."""
-    cases = [f"WHEN {value} >= {border!r} THEN '{name}'" for border, name in zip(borders[::-1], names[:0:-1], strict=True)]
+    cases = [
+        f"WHEN {value} >= {border!r} THEN '{name}'" for border, name in zip(borders[::-1], names[:0:-1], strict=True)
+    ]
     return f"CASE {' '.join(cases)} ELSE '{names[0]}' END"

@@ -140,7 +140,11 @@ def _json(old: BinaryIO, path: str, names: Collection[str]) -> None:
     Path(path).write_text(json.dumps(_without(json.loads(old.read()), names), indent=4), encoding="utf-8")
 
 
-WRITERS: dict[str, Callable[[BinaryIO, str, Collection[str]], None]] = {".tar": _tar, ".parquet": _parquet, ".json": _json}
+WRITERS: dict[str, Callable[[BinaryIO, str, Collection[str]], None]] = {
+    ".tar": _tar,
+    ".parquet": _parquet,
+    ".json": _json,
+}
 
 
 def _without(value: Any, names: Collection[str]) -> Any:

@@ -27,7 +27,9 @@ class Params:
     """[motion]"""
 
     fps: Annotated[float, Field(gt=0, le=1000, description="frames looked at a second, over the whole clip")] = 2.0
-    estimate_side_px: Annotated[int, Field(ge=64, le=4096, description="pictures compared where there are no vectors")] = 320
+    estimate_side_px: Annotated[
+        int, Field(ge=64, le=4096, description="pictures compared where there are no vectors")
+    ] = 320
     parity: Annotated[bool, Field(description="choose frames and patches as NeMo Curator does")] = False
 
 

@@ -35,7 +35,11 @@ class Observer:
 
     def see(self, at_s: float, frame: VideoFrame) -> None:
         """Once a frame is gone from the screen it is known which times it covered."""
-        while self.before and len(self.hashes) < len(self.wanted) and self.wanted[len(self.hashes)] < at_s - BOUNDARY_TOLERANCE_S:
+        while (
+            self.before
+            and len(self.hashes) < len(self.wanted)
+            and self.wanted[len(self.hashes)] < at_s - BOUNDARY_TOLERANCE_S
+        ):
             self.hashes.append(dct_hash(self.before, self.scaler))
         self.before = frame
 

@@ -68,7 +68,9 @@ class Observer:
         entries = []
         for window, content in self.files:
             suffix = f"-{window.start_frame}_{window.end_frame}.webp"
-            uri = media_store.media_uri(self.env.media_root, "previews", self.clip["clip_id"], self.env.fingerprint, suffix)
+            uri = media_store.media_uri(
+                self.env.media_root, "previews", self.clip["clip_id"], self.env.fingerprint, suffix
+            )
             with media_store.writing(uri, self.env.sources) as path, open(path, "wb") as f:
                 f.write(content)
             entries.append({"start_frame": window.start_frame, "end_frame": window.end_frame, "uri": uri})
@@ -86,7 +88,10 @@ class Observer:
 
     def _options(self) -> dict[str, str]:
         effort = {"lossless": "0", "compression_level": str(self.params.compression_level)}
-        return (effort if self.params.compression_level else LOSSLESS) | {"quality": str(self.params.quality), "loop": "0"}
+        return (effort if self.params.compression_level else LOSSLESS) | {
+            "quality": str(self.params.quality),
+            "loop": "0",
+        }
 
     def _size(self, frame: VideoFrame) -> tuple[int, int]:
         """Width and height of the preview, as the clip is shown."""

@@ -24,8 +24,12 @@ class Params:
 
     fps: Annotated[float, Field(gt=0, le=1000, description="frames looked at a second")] = 2.0
     black_level: Annotated[float, Field(ge=0, le=1, description="a pixel at or under this luma, 0-1, is black")] = 0.1
-    black_share: Annotated[float, Field(gt=0, le=1, description="of a frame's (row's, column's) pixels make it black")] = 0.98
-    freeze_tolerance: Annotated[float, Field(ge=0, le=1, description="luma, 0-1, by which a still cell may differ")] = 0.008
+    black_share: Annotated[
+        float, Field(gt=0, le=1, description="of a frame's (row's, column's) pixels make it black")
+    ] = 0.98
+    freeze_tolerance: Annotated[float, Field(ge=0, le=1, description="luma, 0-1, by which a still cell may differ")] = (
+        0.008
+    )
 
 
 class Observer:
