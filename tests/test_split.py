@@ -18,6 +18,7 @@ from udfs import ingest, split
 from udfs.core.errors import MediaError
 from udfs.demux.timeline import Timeline
 from udfs.runtime.batching import COST, FAILURE, GPU_COST, Env
+from udfs.shots.spans import COLUMNS
 from udfs.split import Params, fixed_stride_spans, scene_spans
 from udfs.video import container, decode
 
@@ -131,7 +132,7 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], messa
 def test_a_batch_holds_the_columns_of_spans_and_failures_in_the_order_of_its_videos(tmp_path: Path) -> None:
     rows = [video_row(write_numbered(tmp_path / f"{n}.mp4", n, size=SMALL)) for n in (20, 90)]
     (batch,) = split.rows([pd.DataFrame(rows)], Params(), ENV)
-    assert batch.columns.tolist() == [*split.COLUMNS, "fingerprint", *FAILURE, COST, GPU_COST]
+    assert batch.columns.tolist() == [*COLUMNS, "fingerprint", *FAILURE, COST, GPU_COST]
     assert batch["failed_code"].tolist() == ["TOO_SHORT", None]
     assert batch["failed_key"].tolist() == [rows[0]["video_id"], None]
     assert batch["end_frame"].tolist() == [None, 90]

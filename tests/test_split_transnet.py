@@ -24,6 +24,7 @@ from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
 from udfs.runtime.batching import COST, FAILURE, GPU_COST, Env, Row
 from udfs.shots import transnet, transnet_frames
+from udfs.shots.spans import COLUMNS
 from udfs.shots.transnet import Answer
 from udfs.shots.transnet_frames import Times
 from udfs.split import Params
@@ -82,7 +83,7 @@ def test_a_damaged_video_is_a_failure_and_a_good_one_of_its_batch_is_split(reel:
     good = video_row(drawn)
     bad = good | {"video_id": "bad", "uri": str(damaged), "source_version": access.version(str(damaged))}
     done = pd.concat(list(split.rows([pd.DataFrame([bad, good])], params(), ENV)))
-    assert done.columns.tolist() == [*split.COLUMNS, "fingerprint", *FAILURE, COST, GPU_COST]
+    assert done.columns.tolist() == [*COLUMNS, "fingerprint", *FAILURE, COST, GPU_COST]
     failed = done[done["failed_key"].notna()]
     assert failed[["failed_key", "failed_code"]].to_numpy().tolist() == [["bad", "CORRUPT"]]
     spans = [dict(zip(done.columns, values, strict=True)) for values in done[done["failed_key"].isna()].to_numpy()]

@@ -29,7 +29,7 @@ from udfs.video import container
 CUT = clip.cut
 SPANS = ((0.0, 4.0), (4.52, 8.0))
 NEAR_S = 0.02
-TRUTH = {n: n + beeps.AT_S + beeps.BEEP_S / 2 for n in range(10)}
+TRUTH = {n: n + beeps.OFFSET_S + beeps.BEEP_S / 2 for n in range(10)}
 
 CASES = {
     "mp4": ("aac", "libmp3lame", "mp2", "ac3", "eac3", "libopus", "flac", "alac"),

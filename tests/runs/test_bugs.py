@@ -23,6 +23,7 @@ from tests.support.outputs import table, versions
 from udfs import split
 from udfs.runtime import batching
 from udfs.runtime.batching import Env, Row
+from udfs.shots.spans import COLUMNS
 
 pytestmark = [pytest.mark.spark, pytest.mark.files]
 SPLIT = ["--set", "split.clip_len_s=1", "--set", "split.min_clip_length_s=0.5"]
@@ -132,7 +133,7 @@ def buggy_spans(batches: Iterable[pd.DataFrame], params: split.Params, env: Env)
     for batch in batches:
         odd = set(batch["video_id"][batch["uri"].str.endswith("odd.mp4")])
         work = partial(raising_spans, params=params, env=env)
-        for frame in batching.each([batch], work, key="video_id", columns=split.COLUMNS, limits=env.limits):
+        for frame in batching.each([batch], work, key="video_id", columns=COLUMNS, limits=env.limits):
             frame.loc[frame["video_id"].isin(odd), "end_s"] = -1.0
             yield frame
 

@@ -52,7 +52,7 @@ def runs(videos: Path, tmp_path_factory: pytest.TempPathFactory, s3_server: Serv
     """`here` from folder to folder, `quiet` from bucket to bucket, `faulty` the same where 5 % of the requests meet a fault."""
     for path in videos.iterdir():
         s3_server.put(f"s3://{BUCKET}/in/{path.name}", path)
-    s3_proxy.forget()
+    s3_proxy.reset()
     s3_proxy.rate, s3_proxy.planned = 0.05, []
     here = tmp_path_factory.mktemp("here")
     with ThreadPoolExecutor(3) as pool:
@@ -95,7 +95,7 @@ def tables(output: Output) -> dict[str, list[str]]:
         names[row["clip_id"]] = f"{names[row['video_id']]} {row['start_frame']}-{row['end_frame']}"
 
     def line(table: str, row: dict[str, object]) -> str:
-        passing = outputs.PASSING | BY_PACKETS.get(table, set())
+        passing = outputs.RUN_COLUMNS | BY_PACKETS.get(table, set())
         kept = {key: value for key, value in row.items() if key not in passing}
         text = repr(kept).replace(output.uri, "OUTPUT").replace(output.manifest, "MANIFEST")
         text = VERSION.sub(r"\1", text)

@@ -51,7 +51,7 @@ def test_72_a_bug_is_a_row_that_says_where_and_its_siblings_go_on(isolated: bool
     assert done("1", "bug", "2", isolated=isolated) == [(2, None, None), (None, "bug", "BUG"), (4, None, None)]
     said = message_of("bug", isolated=isolated)
     place = r"support/sandbox_calls\.py:\d+"
-    assert re.match(rf"KeyError: 'no such column' \({place} in stumble < {place} in double", said)
+    assert re.match(rf"KeyError: 'no such column' \({place} in raise_bug < {place} in double", said)
     assert said.endswith(", met by bug")
 
 

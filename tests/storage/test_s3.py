@@ -224,7 +224,7 @@ def test_probing_and_a_span_cost_little_more_than_they_show(
     (facts,) = ingest.facts({"uri": uri}, env)
     probed = proxy.sent[key]
     remote_file._blocks.clear()
-    proxy.forget()
+    proxy.reset()
     with container.open_video(access.unchanged_path(uri, facts["source_version"], env.sources), Limits()) as video:
         shown = [read_number(frame) for _, frame in decode.frames(video, 95.0, 105.0)]
     share = size * 10 / facts["duration_s"]

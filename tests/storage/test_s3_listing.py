@@ -235,7 +235,7 @@ def test_46_a_night_on_known_objects_costs_their_listing(
     assert cli.main(night) == 0
     videos = DeltaTable(str(tmp_path / "output/tables/videos")).to_pandas(columns=["uri", "source_version"])
     assert dict(videos.itertuples(index=False)) == found("s3://nights/in/", proxy.params())
-    proxy.forget()
+    proxy.reset()
     assert cli.main(night) == 0
     # Before Spark, when the work is dealt, and by a task: whether it is a table, which folders it has, and what lies there.
     assert (proxy.methods, proxy.requests) == (Counter(GET=7), Counter(nights=7))

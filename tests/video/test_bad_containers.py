@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import broken_files, odd_streams
+from tests.support import broken_files, odd_streams, odd_times
 from tests.support.footage import read_number, write_numbered
 from tests.support.sandbox_probe import SMALL, code_of, decode_tally, probed_row
 from udfs.core.errors import MediaError
@@ -27,8 +27,8 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def fast(good: Path) -> Path:
-    """The picture of the same, the index at the front."""
-    return broken_files.remux(good, good.with_name("fast.mp4"), {"movflags": "faststart"})
+    """The same video with its index at the front."""
+    return odd_times.copy_packets(good, good.with_name("fast.mp4"), {"movflags": "faststart"})
 
 
 def test_01_no_bytes_is_empty(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_21_a_hundred_hours_are_too_large(tmp_path: Path) -> None:
 
 def test_24_encrypted_video_is_unsupported(good: Path, tmp_path: Path) -> None:
     key = {"encryption_scheme": "cenc-aes-ctr", "encryption_key": "00" * 16, "encryption_kid": "11" * 16}
-    assert code_of(broken_files.remux(good, tmp_path / "v.mp4", key)) == "UNSUPPORTED"
+    assert code_of(odd_times.copy_packets(good, tmp_path / "v.mp4", key)) == "UNSUPPORTED"
 
 
 def test_a_good_video_is_still_good(good: Path) -> None:

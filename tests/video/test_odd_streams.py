@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import broken_files, odd_streams
-from tests.support.footage import read_number, write_numbered
+from tests.support.footage import read_number, write_looped, write_numbered
 from tests.support.sandbox_probe import SMALL, code_of, probed_row
 from udfs.core.limits import Limits
 from udfs.runtime import sandbox
@@ -106,7 +106,7 @@ def test_19_without_key_frames_a_stretch_is_still_exact(tmp_path: Path) -> None:
 
 def test_22_ten_hours_are_decoded_in_flat_memory(tmp_path: Path) -> None:
     minute = write_numbered(tmp_path / "minute.mp4", 60, 1, (64, 48), gop=60)
-    path = broken_files.remux(minute, tmp_path / "v.mkv", {}, times=600)
+    path = write_looped(minute, tmp_path / "v.mkv", 600)
     assert probed_row(path)["duration_s"] == pytest.approx(36_000, rel=0.01)
     frames, grown_mb = sandbox.call(grown_over, str(path), timeout_s=120, memory_mb=512)
     assert frames == 36_000
@@ -114,7 +114,7 @@ def test_22_ten_hours_are_decoded_in_flat_memory(tmp_path: Path) -> None:
 
 
 def test_23_a_file_over_2_gib_is_read_by_its_path(tmp_path: Path) -> None:
-    path = broken_files.remux(write_numbered(tmp_path / "s.mp4", 30, 30, SMALL), tmp_path / "v.mp4", {"movflags": "faststart"})
+    path = write_looped(write_numbered(tmp_path / "s.mp4", 30, 30, SMALL), tmp_path / "v.mp4", 1, in_front=True)
     with path.open("ab") as f:  # a free box of 3 GiB that takes no room on the disk
         f.write((1).to_bytes(4, "big") + b"free" + (3 << 30).to_bytes(8, "big"))
         f.truncate(path.stat().st_size + 16 + (3 << 30))
