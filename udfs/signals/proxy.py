@@ -1,4 +1,4 @@
-"""proxy: a clip's frames -> a small mp4 of some of them that costs little to decode: what the models read."""
+"""proxy: a small mp4 of sampled frames of a clip, cheap to decode, which the models read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from udfs.video.picture import Orientation, orientation, true_size
 from udfs.video.rescale import Scaler, scaled
 
 TIME_BASE = Fraction(1, 90_000)  # divides the usual frame rates
-# fastdecode leaves out CABAC and the deblocking filter, zerolatency B-frames and look-ahead; key frames come by count alone.
+# fastdecode turns off CABAC and the deblocking filter, zerolatency B-frames and look-ahead. Key
+# frames come at fixed distances, because scene cuts are not detected.
 X264 = {"preset": "veryfast", "tune": "fastdecode,zerolatency", "sc_threshold": "0"}
 
 
@@ -26,14 +27,14 @@ class Params:
     """[proxy]"""
 
     use: Annotated[bool, Field(description="models read the proxy; false: the clip itself")] = True
-    fps: Annotated[float, Field(gt=0, le=1000, description="frames kept a second")] = 4.0
+    fps: Annotated[float, Field(gt=0, le=1000, description="frames per second")] = 4.0
     max_side_px: Annotated[int, Field(ge=16, le=8192, description="longer side; never scaled up")] = 512
     crf: Annotated[int, Field(ge=0, le=51, description="x264's rate factor: higher is smaller and worse")] = 20
-    gop: Annotated[int, Field(ge=1, le=1000, description="frames from one key frame to the next")] = 4
+    gop: Annotated[int, Field(ge=1, le=1000, description="distance of key frames, frames")] = 4
 
 
 class Observer:
-    """Encodes the first frame of each stretch at its own time."""
+    """Encodes the first frame of each interval at its own time."""
 
     def __init__(self, params: Params, clip: Row, env: Env) -> None:
         self.params, self.sources = params, env.sources
@@ -45,10 +46,10 @@ class Observer:
         self.rendition: Rendition | None = None
 
     def see(self, at_s: float, frame: VideoFrame) -> None:
-        """Scale and encode a sampled frame, in square pixels; how a player turns it is left to the player.
+        """Scale a sampled frame to square pixels and encode it; the proxy keeps the rotation flag.
 
         Raises:
-            MediaError: UNSUPPORTED if x264 refuses it.
+            MediaError: UNSUPPORTED if x264 refuses the frame.
         """
         if not self.sampler.takes(at_s):
             return
@@ -64,7 +65,7 @@ class Observer:
         self.rendition.add(at_s, small)
 
     def result(self) -> Row:
-        """Finish the file and put it in its place."""
+        """Finish the file and write it below the media root; NULLs for a clip without a frame."""
         if self.rendition is None:
             return {"proxy_uri": None, "proxy_num_frames": None}
         content = self.rendition.close(self.duration_s)
