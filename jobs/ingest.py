@@ -66,7 +66,7 @@ def _with_fingerprints(run: Run, options: argparse.Namespace) -> DataFrame:
     if options.since:
         files = _changed(files, options.since)
     seen = F.concat(F.lit(run.fingerprint("ingest") + "-"), F.col("source_version"))
-    versions = files.select(*manifest.NAMES).mapInPandas(partial(ingest.versions, params=sources), manifest.SCHEMA)
+    versions = files.select(*manifest.NAMES).mapInPandas(partial(ingest.add_versions, params=sources), manifest.SCHEMA)
     return versions.withColumn("fingerprint", seen)
 
 
@@ -82,7 +82,7 @@ def _changed(files: DataFrame, since: datetime) -> DataFrame:
     time = F.try_to_timestamp(stated)
     if wrong := files.where(stated.isNotNull() & time.isNull()).select(stated.alias("time")).first():
         raise cli.UsageError(f"--since: the manifest's column {MODIFIED} holds {wrong['time']!r}, which is no time")
-    timed = files.select(*manifest.NAMES).mapInPandas(ingest.changes, manifest.SCHEMA)
+    timed = files.select(*manifest.NAMES).mapInPandas(ingest.add_change_times, manifest.SCHEMA)
     when = F.coalesce(time, F.timestamp_seconds("changed_s"))
     unchanged = F.when(when < F.lit(since), omissions.UNCHANGED)
     return timed.withColumn("left_out", F.coalesce("left_out", unchanged))

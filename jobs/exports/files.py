@@ -204,7 +204,7 @@ def _write(run: Run, plan: Plan, missing: list[str]) -> Counts:
 def _summaries(run: Run, to: str, names: list[str]) -> dict[str, Summary | None]:
     """Each part of an export, None where it is not complete."""
     with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
-        return dict(zip(names, pool.map(partial(shards.summary, to, sources=run.settings.sources), names), strict=True))
+        return dict(zip(names, pool.map(partial(shards.part_summary, to, sources=run.settings.sources), names), strict=True))
 
 
 def _finish(run: Run, plan: Plan, described: dict[str, Any], names: list[str]) -> None:

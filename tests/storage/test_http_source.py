@@ -372,7 +372,7 @@ def test_a_video_on_the_web_is_ingested_by_its_ranges(tmp_path: Path) -> None:
     with serving({"/a/v.mp4": Page(film)}) as site:
         uri = f"{site.url}/a/v.mp4?sig=AKIA"
         (row,) = ingest.facts({"uri": uri, "attributes": None}, Env("unused", "0" * 16, sources=HERE))
-        (batch,) = ingest.versions([pd.DataFrame({"uri": [uri], "source_version": None, "left_out": None})], HERE)
+        (batch,) = ingest.add_versions([pd.DataFrame({"uri": [uri], "source_version": None, "left_out": None})], HERE)
         assert access.unchanged_path(uri, batch["source_version"][0], HERE) == access.checked_path(uri, HERE)
     assert (row["uri"], row["num_frames"], row["size"]) == (uri, 60, len(film))
     assert row["content_tag"] == access.content_tag(str(tmp_path / "v.mp4"))

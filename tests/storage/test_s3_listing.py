@@ -202,7 +202,7 @@ def test_spark_reads_a_prefix_without_asking_for_any_file(odd: str, spark: Spark
     listed = everything[everything["uri"].notna()]
     assert everything.loc[everything["uri"].isna(), ["left_out", "number"]].to_numpy().tolist() == [["suffix", 2]]
     assert dict(zip(listed["uri"], listed["source_version"], strict=True)) == found(odd, proxy.params())
-    (same,) = ingest.versions([listed], proxy.params())
+    (same,) = ingest.add_versions([listed], proxy.params())
     assert same.equals(listed)
     assert proxy.methods["HEAD"] == 0
 
