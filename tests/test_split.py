@@ -69,8 +69,8 @@ def test_a_span_holds_exactly_the_frames_it_names(tmp_path: Path, suffix: str, f
     row = video_row(write_numbered(tmp_path / f"v{suffix}", 100, fps, SMALL, gop=40))
     spans = split.spans(row, Params(clip_len_s=1.1, min_clip_length_s=0.3), ENV)
     with container.open_video(row["uri"], ENV.limits) as video:
-        shown = [[read_number(f) for _, f in decode.frames(video, s["start_s"], s["end_s"])] for s in spans]
-    assert shown == [list(range(s["start_frame"], s["end_frame"])) for s in spans]
+        numbers = [[read_number(f) for _, f in decode.frames(video, s["start_s"], s["end_s"])] for s in spans]
+    assert numbers == [list(range(s["start_frame"], s["end_frame"])) for s in spans]
 
 
 @given(st.integers(0, 10**6), st.sampled_from([8.0, 12.5, 24_000 / 1001, 29.97, 30.0, 179 / 6, 60.0, 120.0]))

@@ -151,7 +151,7 @@ def _below(wanted: Request, rows: DataFrame) -> nemo.Params:
     common = os.path.commonpath([os.path.dirname(least), os.path.dirname(most)]) if least else ""
     if not given.input_path:
         return replace(given, input_path=common)
-    if least and os.path.commonpath([common, nemo.address(given.input_path)]) != given.input_path.rstrip("/"):
+    if least and os.path.commonpath([common, nemo.source_address(given.input_path)]) != given.input_path.rstrip("/"):
         raise cli.UsageError(f"export.nemo.input_path: {given.input_path} is not above {least}")
     return given
 

@@ -182,9 +182,8 @@ def described_clip(row: Row, video: str, kind: str, start_s: float, end_s: float
     """A clip with its hashes and the vector of its proxy."""
     (signals,) = analyze.measure(row, MEASURED, env)
     (embedding,) = embed.described(row | {"proxy_uri": signals["proxy_uri"]}, embed.Params(), env)
-    hashes = np.array(
-        [int(digits, 16) & ALL_BUT_FIRST for digits in signals["phash"]], np.uint64
-    )  # a hash of 0 carries no information
+    # A hash of 0 carries no information.
+    hashes = np.array([int(digits, 16) & ALL_BUT_FIRST for digits in signals["phash"]], np.uint64)
     rank = -row["height"], -row["num_bytes"]
     return Clip(row["clip_id"], video, kind, start_s, end_s, rank, hashes, embedding["vector"])
 

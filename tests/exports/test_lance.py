@@ -42,7 +42,7 @@ def test_a_second_commit_replaces_the_fragments(tmp_path: Path) -> None:
 
 def test_empty_lists_of_lists_are_written(tmp_path: Path) -> None:
     to = tmp_path / "to"
-    rows = [{"boxes": [[1, 2]]}, {"boxes": []}]
+    rows: list[Row] = [{"boxes": [[1, 2]]}, {"boxes": []}]
     lance_export.commit(str(to), [write(to, "00000", rows).note])
     assert lance.dataset(str(to / "data.lance")).to_table().to_pylist() == rows
 

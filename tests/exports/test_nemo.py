@@ -156,16 +156,15 @@ def test_json_files_have_the_fields_of_clip_writer_stage_in_order(tmp_path: Path
 
 def test_the_fields_of_a_clip_have_its_facts(tmp_path: Path, rows: list[Row]) -> None:
     to = tmp_path / "to"
-    found = meta(write(to, rows), "two", to)
-    assert found["span_uuid"] == str(
-        uuid.uuid5(uuid.NAMESPACE_URL, f"{SOURCE}_119_239")
-    )  # int(4 x 29.97), int(8 x 29.97)
-    assert (found["source_video"], found["duration_span"]) == (SOURCE, [4, 8])
-    assert found["clip_location"] == f"{to}/clips/{found['span_uuid']}.mp4"
-    assert Path(found["clip_location"]).read_bytes() == b"two" * 100
-    assert found["motion_score"] == {"global_mean": 0.5, "per_patch_min_256": 0.25}
+    fields = meta(write(to, rows), "two", to)
+    frames = "119_239"  # int(4 x 29.97), int(8 x 29.97)
+    assert fields["span_uuid"] == str(uuid.uuid5(uuid.NAMESPACE_URL, f"{SOURCE}_{frames}"))
+    assert (fields["source_video"], fields["duration_span"]) == (SOURCE, [4, 8])
+    assert fields["clip_location"] == f"{to}/clips/{fields['span_uuid']}.mp4"
+    assert Path(fields["clip_location"]).read_bytes() == b"two" * 100
+    assert fields["motion_score"] == {"global_mean": 0.5, "per_patch_min_256": 0.25}
     window = {"start_frame": 0, "end_frame": 119, "qwen2.5_caption": "a car", "qwen_lm_enhanced_caption": "a red car"}
-    assert (found["windows"], found["valid"], found["errors"]) == ([window], True, ["caption"])
+    assert (fields["windows"], fields["valid"], fields["errors"]) == ([window], True, ["caption"])
 
 
 def test_a_span_of_transnetv2_is_named_by_its_frames(tmp_path: Path) -> None:
@@ -180,9 +179,9 @@ def test_a_video_on_s3_is_named_by_bucket_and_key(tmp_path: Path) -> None:
 
 def test_a_rejected_clip_is_in_filtered_clips_without_windows(tmp_path: Path, rows: list[Row]) -> None:
     to = tmp_path / "to"
-    found = meta(write(to, rows), "three", to)
-    assert found["clip_location"].startswith(f"{to}/filtered_clips/")
-    assert (found["windows"], found["valid"]) == ([], False)
+    fields = meta(write(to, rows), "three", to)
+    assert fields["clip_location"].startswith(f"{to}/filtered_clips/")
+    assert (fields["windows"], fields["valid"]) == ([], False)
 
 
 def test_unknown_facts_have_no_field(tmp_path: Path) -> None:
@@ -192,14 +191,14 @@ def test_unknown_facts_have_no_field(tmp_path: Path) -> None:
         "errors": None,
     }
     rows = [row(tmp_path, "one", 0, **unknown, captions=None)]
-    found = meta(write(tmp_path / "to", rows), "one", tmp_path / "to")
-    assert not {"motion_score", "aesthetic_score", "errors"} & found.keys()
-    assert found["windows"] == [{"start_frame": 0, "end_frame": 119}]
+    fields = meta(write(tmp_path / "to", rows), "one", tmp_path / "to")
+    assert not {"motion_score", "aesthetic_score", "errors"} & fields.keys()
+    assert fields["windows"] == [{"start_frame": 0, "end_frame": 119}]
 
 
 def test_a_chunk_counts_its_clips(tmp_path: Path, rows: list[Row]) -> None:
-    found = json.loads(write(tmp_path / "to", rows)["processed_clip_chunks/b.mp4_0.json"].read_text())
-    numbers = {name: value for name, value in found.items() if name.startswith("num_")}
+    fields = json.loads(write(tmp_path / "to", rows)["processed_clip_chunks/b.mp4_0.json"].read_text())
+    numbers = {name: value for name, value in fields.items() if name.startswith("num_")}
     assert numbers == {
         "num_clips_filtered_by_motion": 1,
         "num_clips_filtered_by_aesthetic": 0,
@@ -209,10 +208,10 @@ def test_a_chunk_counts_its_clips(tmp_path: Path, rows: list[Row]) -> None:
         "num_clips_with_caption": 2,
         "num_clips_with_webp": 2,
     }
-    assert (found["total_clip_duration"], found["max_clip_duration"]) == (12, 4)
-    assert [len(found["clips"]), len(found["filtered_clips"])] == [2, 1]
-    assert found["all_windows"] == {name: {"0_119": "a car"} for name in found["clips"]}
-    assert found["all_windows_enhanced_caption"] == {name: {"0_119": "a red car"} for name in found["clips"]}
+    assert (fields["total_clip_duration"], fields["max_clip_duration"]) == (12, 4)
+    assert [len(fields["clips"]), len(fields["filtered_clips"])] == [2, 1]
+    assert fields["all_windows"] == {name: {"0_119": "a car"} for name in fields["clips"]}
+    assert fields["all_windows_enhanced_caption"] == {name: {"0_119": "a red car"} for name in fields["clips"]}
 
 
 def test_a_video_is_cut_into_chunks_by_whole_seconds_of_clips(tmp_path: Path) -> None:
@@ -265,8 +264,8 @@ def test_a_setting_leaves_out_its_files(
 
 
 def test_only_captions_of_the_named_models_are_exported(tmp_path: Path, rows: list[Row]) -> None:
-    found = meta(write(tmp_path / "to", rows, caption_models=["qwen3"]), "one", tmp_path / "to")
-    assert found["windows"] == [{"start_frame": 0, "end_frame": 119, "qwen_lm_enhanced_caption": "a red car"}]
+    fields = meta(write(tmp_path / "to", rows, caption_models=["qwen3"]), "one", tmp_path / "to")
+    assert fields["windows"] == [{"start_frame": 0, "end_frame": 119, "qwen_lm_enhanced_caption": "a red car"}]
 
 
 def test_the_index_leads_from_every_file_back_to_clip_and_video(tmp_path: Path, rows: list[Row]) -> None:

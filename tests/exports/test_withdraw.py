@@ -91,9 +91,9 @@ def test_a_clip_is_removed_and_the_other_stays(export: Path) -> None:
         "index",
     ]
     index = {
-        found["path"]: found
-        for found in pq.read_table(export / "index" / "0.parquet").to_pylist()
-        if found["clip_id"] == "b"
+        entry["path"]: entry
+        for entry in pq.read_table(export / "index" / "0.parquet").to_pylist()
+        if entry["clip_id"] == "b"
     }
     assert index["0.tar"]["sha256"] == hashlib.sha256((export / "0.tar").read_bytes()).hexdigest()
     assert index["b.mp4"]["sha256"] == "old"

@@ -1,4 +1,4 @@
-"""Spans cover a video in order, have the lengths that were asked for, and name their frames."""
+"""Spans cover a video in order, keep to the length bounds, and name their frames."""
 
 from __future__ import annotations
 

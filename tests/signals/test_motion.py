@@ -76,27 +76,27 @@ def test_scores_of_b_frames_equal_a_dense_flow(tmp_path: Path) -> None:
 def test_a_pan_scores_its_own_speed(tmp_path: Path, codec: str, source: str) -> None:
     options = {"x264-params": "bframes=0:ref=1"} if codec == "libx264" else {}
     path = clips.write(tmp_path / "pan.mp4", clips.panned(SIZE, 12, 4), codec=codec, options=options)
-    found = scores(path, fps=30)
-    assert found["motion_source"] == source
-    assert found["motion_score_global_mean"] * sum(SIZE) == pytest.approx(4, rel=0.15)
+    row = scores(path, fps=30)
+    assert row["motion_source"] == source
+    assert row["motion_score_global_mean"] * sum(SIZE) == pytest.approx(4, rel=0.15)
 
 
 @pytest.mark.parametrize("codec", ["libx265", "libvpx-vp9", "libsvtav1"])
 def test_without_vectors_the_score_rises_with_speed(tmp_path: Path, codec: str) -> None:
     speeds = [0, 1, 3, 6]
     paths = [clips.write(tmp_path / f"{px}.mp4", clips.panned(SIZE, 8, px), codec=codec) for px in speeds]
-    found = [scores(path)["motion_score_global_mean"] * sum(SIZE) for path in paths]
-    assert found == sorted(found)
-    assert found[0] < 0.05
-    assert found[1:] == pytest.approx(speeds[1:], rel=0.25)
+    measured_px = [scores(path)["motion_score_global_mean"] * sum(SIZE) for path in paths]
+    assert measured_px == sorted(measured_px)
+    assert measured_px[0] < 0.05
+    assert measured_px[1:] == pytest.approx(speeds[1:], rel=0.25)
 
 
 @pytest.mark.parametrize("size", [(1000, 30), (30, 1000), (2, 2), (64, 16), (4000, 48)])
 def test_pictures_of_any_shape_give_a_finite_score(tmp_path: Path, size: tuple[int, int]) -> None:
     path = clips.write(tmp_path / "thin.avi", clips.panned(size, 6, 2), codec="ffv1")
-    found = scores(path, fps=10)
-    assert found["motion_source"] == "frames"
-    assert 0 <= found["motion_score_global_mean"] < 1
+    row = scores(path, fps=10)
+    assert row["motion_source"] == "frames"
+    assert 0 <= row["motion_score_global_mean"] < 1
 
 
 def test_a_rotated_clip_without_vectors_has_a_score(tmp_path: Path) -> None:
@@ -121,15 +121,15 @@ def test_the_least_patch_is_the_still_side(tmp_path: Path) -> None:
     path = clips.write(
         tmp_path / "half.mp4", [np.hstack([still, moving]) for moving in clips.panned((256, 256), 10, 5)]
     )
-    found = scores(path, fps=30)
-    assert found["motion_score_per_patch_min_256"] < 0.1 * found["motion_score_global_mean"]
+    row = scores(path, fps=30)
+    assert row["motion_score_per_patch_min_256"] < 0.1 * row["motion_score_global_mean"]
 
 
 def test_a_clip_of_key_frames_is_scored_by_optical_flow(tmp_path: Path) -> None:
     path = clips.write(tmp_path / "intra.mp4", clips.panned(SIZE, 8, 4), options={"g": "1"})
-    found = scores(path)
-    assert found["motion_source"] == "frames"
-    assert found["motion_score_global_mean"] * sum(SIZE) == pytest.approx(4, rel=0.2)
+    row = scores(path)
+    assert row["motion_source"] == "frames"
+    assert row["motion_score_global_mean"] * sum(SIZE) == pytest.approx(4, rel=0.2)
 
 
 def test_key_frames_on_the_sampled_times_do_not_hide_the_motion(tmp_path: Path) -> None:

@@ -39,9 +39,9 @@ def test_hashes_equal_imagehash_s_of_the_middle_frames(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("num_frames", [1, 3, 8])
 def test_every_hash_is_sixteen_hex_digits(tmp_path: Path, num_frames: int) -> None:
-    found = hashes(clips.write(tmp_path / "pan.mp4", clips.panned(SIZE, 20, 4)), num_frames)
-    assert len(found) == num_frames
-    assert all(len(digits) == 16 and int(digits, 16) >= 0 for digits in found)
+    values = hashes(clips.write(tmp_path / "pan.mp4", clips.panned(SIZE, 20, 4)), num_frames)
+    assert len(values) == num_frames
+    assert all(len(digits) == 16 and int(digits, 16) >= 0 for digits in values)
 
 
 def test_the_last_hash_shows_the_end_of_the_clip(tmp_path: Path) -> None:
@@ -61,13 +61,13 @@ def test_a_smaller_worse_copy_hashes_alike_and_another_scene_does_not(tmp_path: 
 
 
 def test_frames_repeat_where_there_are_fewer_than_hashes(tmp_path: Path) -> None:
-    found = hashes(clips.write(tmp_path / "two.mp4", SCENES[:2], fps=2), num_frames=8)
-    assert [a != b for a, b in pairwise(found)] == [False, False, False, True, False, False, False]
+    values = hashes(clips.write(tmp_path / "two.mp4", SCENES[:2], fps=2), num_frames=8)
+    assert [a != b for a, b in pairwise(values)] == [False, False, False, True, False, False, False]
 
 
 def test_a_clip_that_ends_before_its_stated_end_repeats_its_last_frame(tmp_path: Path) -> None:
     path = clips.write(tmp_path / "short.mp4", SCENES[:4], fps=4)
     observer = phash.Observer(phash.Params(), clips.row(path) | {"duration_s": 8.0}, clips.env(tmp_path))
-    found = clips.observe(path, observer)["phash"]
-    assert len(found) == 4
-    assert len(set(found)) == 1
+    values = clips.observe(path, observer)["phash"]
+    assert len(values) == 4
+    assert len(set(values)) == 1

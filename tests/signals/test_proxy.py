@@ -41,8 +41,8 @@ def test_a_slower_clip_keeps_all_its_frames(tmp_path: Path) -> None:
 
 
 def test_uneven_times_are_kept(tmp_path: Path) -> None:
-    shown = [0.0, 0.1, 0.9, 1.0, 1.04, 2.3]
-    small = proxy_path(write_numbered(tmp_path / "vfr.mp4", times_s=shown))
+    times_s = [0.0, 0.1, 0.9, 1.0, 1.04, 2.3]
+    small = proxy_path(write_numbered(tmp_path / "vfr.mp4", times_s=times_s))
     assert numbers(small) == [0, 2, 3, 5]
     assert times(small) == pytest.approx([0.0, 0.9, 1.0, 2.3], abs=1e-3)
 

@@ -33,16 +33,16 @@ def noisy_stills(num_frames: int, spread: int) -> list[clips.Picture]:
 
 
 def test_a_numbered_clip_is_neither_black_nor_frozen_nor_barred(tmp_path: Path) -> None:
-    found = scores(write_numbered(tmp_path / "n.mp4", 30))
-    assert (found["blackness"], found["freeze"], found["letterbox"]) == (0.0, 0.0, [0, 0, 320, 240])
+    row = scores(write_numbered(tmp_path / "n.mp4", 30))
+    assert (row["blackness"], row["freeze"], row["letterbox"]) == (0.0, 0.0, [0, 0, 320, 240])
 
 
 @pytest.mark.parametrize("full_range", [False, True])
 def test_black_is_black_in_either_range(tmp_path: Path, full_range: bool) -> None:
     pictures = [clips.plain(SIZE, 0)] * 30
     path = clips.write(tmp_path / "black.mp4", pictures, pix_fmt="yuvj420p" if full_range else "yuv420p")
-    found = scores(path)
-    assert found == {"blackness": 1.0, "freeze": 1.0, "blur": 0.0, "letterbox": None}
+    row = scores(path)
+    assert row == {"blackness": 1.0, "freeze": 1.0, "blur": 0.0, "letterbox": None}
 
 
 def test_blackness_is_the_share_of_black_frames(tmp_path: Path) -> None:
@@ -52,8 +52,8 @@ def test_blackness_is_the_share_of_black_frames(tmp_path: Path) -> None:
 
 def test_a_dark_scene_is_not_black(tmp_path: Path) -> None:
     dark = [(picture * 0.3).astype(np.uint8) for picture in clips.panned(SIZE, 20, 3)]
-    found = scores(clips.write(tmp_path / "dark.mp4", dark))
-    assert (found["blackness"], found["letterbox"]) == (0.0, [0, 0, 320, 240])
+    row = scores(clips.write(tmp_path / "dark.mp4", dark))
+    assert (row["blackness"], row["letterbox"]) == (0.0, [0, 0, 320, 240])
 
 
 @pytest.mark.parametrize("crf", ["18", "28"])
@@ -77,9 +77,9 @@ def test_freeze_is_the_share_of_frozen_frames(tmp_path: Path) -> None:
 
 
 def test_freeze_of_a_single_frame_is_null(tmp_path: Path) -> None:
-    found = scores(clips.write(tmp_path / "one.mp4", [clips.texture(SIZE)]))
-    assert found["freeze"] is None
-    assert found["blackness"] == 0.0
+    row = scores(clips.write(tmp_path / "one.mp4", [clips.texture(SIZE)]))
+    assert row["freeze"] is None
+    assert row["blackness"] == 0.0
 
 
 def test_a_blurred_clip_has_a_lower_blur_score(tmp_path: Path) -> None:
@@ -101,12 +101,12 @@ def test_sharpness_is_the_variance_of_the_four_neighbour_laplacian() -> None:
 
 def test_pure_noise_gives_finite_numbers(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    found = scores(
+    row = scores(
         clips.write(tmp_path / "noise.mp4", [rng.integers(0, 256, (240, 320, 3), dtype=np.uint8) for _ in range(10)])
     )
-    assert all(math.isfinite(found[name]) for name in ("blackness", "freeze", "blur"))
-    assert (found["blackness"], found["freeze"], found["letterbox"]) == (0.0, 0.0, [0, 0, 320, 240])
-    assert found["blur"] > 1000
+    assert all(math.isfinite(row[name]) for name in ("blackness", "freeze", "blur"))
+    assert (row["blackness"], row["freeze"], row["letterbox"]) == (0.0, 0.0, [0, 0, 320, 240])
+    assert row["blur"] > 1000
 
 
 @pytest.mark.parametrize("box", [(0, 40, 320, 160), (48, 0, 224, 240), (32, 24, 250, 200)])
@@ -115,8 +115,8 @@ def test_letterbox_is_the_box_inside_black_bars(tmp_path: Path, box: tuple[int, 
     pictures = [clips.plain(SIZE, 0) for _ in range(20)]
     for picture, inside in zip(pictures, clips.panned((width, height), 20, 3), strict=True):
         picture[y : y + height, x : x + width] = inside // 2 + 100
-    found = scores(clips.write(tmp_path / "bars.mp4", pictures))["letterbox"]
-    assert found == pytest.approx(box, abs=2)  # the edges of bars bleed when chroma and blocks are coded
+    letterbox = scores(clips.write(tmp_path / "bars.mp4", pictures))["letterbox"]
+    assert letterbox == pytest.approx(box, abs=2)  # the edges of bars bleed when chroma and blocks are coded
 
 
 def test_a_rotated_clip_is_judged_upright(tmp_path: Path) -> None:

@@ -51,9 +51,8 @@ def run_stage(
 def main(folder: Path) -> None:
     """Run the stages one after the other, and print their tasks as JSON."""
     spark = connect(fake_gpus.conf(folder), verbose=False)
-    run_stage(
-        spark, "cpu", Resources(), num_rows=16, model={"seconds": 0.3}
-    )  # leaves more idle workers than there are GPUs
+    # This stage leaves more idle workers than there are GPUs.
+    run_stage(spark, "cpu", Resources(), num_rows=16, model={"seconds": 0.3})
     report = {}
     for gpus in (0.25, 0.5, 1):
         options: dict[str, Any] = {"model": {"seconds": 0.3, "log": f"{folder}/{gpus:g}.log"}}

@@ -33,12 +33,8 @@ START_S = 60.0
 # 503 SlowDown; a reset before the request is passed on, or before its answer is; half a body and
 # then a reset; half a body with a matching Content-Length.
 Fault = Literal["slow", "lost", "unanswered", "torn", "short"]
-MEDIA = (
-    ".mp4",
-    ".mkv",
-    ".webp",
-    ".bin",
-)  # only their bodies are shortened: a JVM would take half a table for a whole one
+# Only bodies of these are shortened: a JVM would take half a table for a whole one.
+MEDIA = (".mp4", ".mkv", ".webp", ".bin")
 SLOW = b'<?xml version="1.0"?><Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>'
 
 

@@ -58,10 +58,10 @@ class Observer:
         if self.rendition is None:
             options = X264 | {"crf": str(self.params.crf), "g": str(self.params.gop)}
             self.rendition = Rendition(("mp4", "libx264"), small, TIME_BASE, options)
-            if (shown := orientation(frame)) != Orientation():
+            if (turn := orientation(frame)) != Orientation():
                 # FFmpeg mirrors after it rotates.
-                degrees = 90 * (-shown.turns if shown.mirrored else shown.turns)
-                self.rendition.stream.set_display_rotation(degrees, hflip=shown.mirrored)
+                degrees = 90 * (-turn.turns if turn.mirrored else turn.turns)
+                self.rendition.stream.set_display_rotation(degrees, hflip=turn.mirrored)
         self.rendition.add(at_s, small)
 
     def result(self) -> Row:
