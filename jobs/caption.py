@@ -49,7 +49,9 @@ check = JOB.check
 def run(run: Run, options: argparse.Namespace) -> Counts:
     """Describe every window of the kept clips that have no captions by the current settings."""
     if run.settings.caption.only_kept and run.tables.read("verdicts").isEmpty():
-        log.warning("caption: no verdicts yet, so no clip counts as kept: run filter first, or set caption.only_kept=false")
+        log.warning(
+            "caption: no verdicts yet, so no clip counts as kept: run filter first, or set caption.only_kept=false"
+        )
     return JOB.run(run, options)
 
 

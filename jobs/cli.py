@@ -174,15 +174,22 @@ def _parser() -> argparse.ArgumentParser:
     jobs = parser.add_subparsers(dest="job", required=True, metavar="JOB")
     for name, about in JOBS.items():
         job = jobs.add_parser(name, help=about, description=about)
-        job.add_argument("--conf", action="append", default=[], metavar="F", help="TOML file of settings; later ones win")
+        job.add_argument(
+            "--conf", action="append", default=[], metavar="F", help="TOML file of settings; later ones win"
+        )
         job.add_argument("--set", action="append", default=[], metavar="S.K=V", help="one setting; wins over files")
         if name == "models":
             _fetch(job)
             continue
         job.add_argument(
-            "--output", required=True, metavar="O", help="folder, s3://bucket/prefix or dbfs:/path: O/tables and O/media"
+            "--output",
+            required=True,
+            metavar="O",
+            help="folder, s3://bucket/prefix or dbfs:/path: O/tables and O/media",
         )
-        job.add_argument("--schema", metavar="[C.]S", help="schema of a catalog, in which tables and views are registered")
+        job.add_argument(
+            "--schema", metavar="[C.]S", help="schema of a catalog, in which tables and views are registered"
+        )
         job.add_argument("--verbose", action="store_true", help="show what Spark itself logs")
         if name == "sql":
             job.add_argument("query")
@@ -210,9 +217,14 @@ def _parser() -> argparse.ArgumentParser:
             job.add_argument(
                 "--manifest", required=True, metavar="M", help="folder, glob, video, or JSON/JSONL/CSV/Parquet/Delta"
             )
-            job.add_argument("--limit", type=_positive, metavar="N", help="take only the first N that are new, by their address")
             job.add_argument(
-                "--since", type=_since, metavar="T", help="take only what changed since a date, an ISO time, or 36h or 7d ago"
+                "--limit", type=_positive, metavar="N", help="take only the first N that are new, by their address"
+            )
+            job.add_argument(
+                "--since",
+                type=_since,
+                metavar="T",
+                help="take only what changed since a date, an ISO time, or 36h or 7d ago",
             )
         if name == "curate":
             job.add_argument(
@@ -225,7 +237,9 @@ def _take_out(job: argparse.ArgumentParser) -> None:
     job.add_argument("--format", choices=FORMATS, help="by the settings of [export]")
     job.add_argument("--to", required=True, metavar="FOLDER", help="where to: a folder or s3://bucket/prefix")
     job.add_argument("--query", metavar="SQL", help="the rows; without, those that export.what and export.where say")
-    job.add_argument("--as-of", type=_time, metavar="TIME", help="with all tables as they were then: 2026-05-01T05:30, in UTC")
+    job.add_argument(
+        "--as-of", type=_time, metavar="TIME", help="with all tables as they were then: 2026-05-01T05:30, in UTC"
+    )
     job.add_argument("--release", metavar="FILE", help="the same files again that a release.json tells of")
     job.add_argument("--dry-run", action="store_true", help="say how much it is, and write nothing")
 
@@ -243,12 +257,16 @@ def _upkeep(job: argparse.ArgumentParser, name: str) -> None:
     job.add_argument("--dry-run", action="store_true", help="tell what would go, and change nothing")
     if name == "maintain":
         job.add_argument("--keep-days", type=float, metavar="N", help="wins over maintain.keep_days")
-        job.add_argument("--force", action="store_true", help="keep versions for less than a week: nobody else is at the tables")
+        job.add_argument(
+            "--force", action="store_true", help="keep versions for less than a week: nobody else is at the tables"
+        )
         return
     job.add_argument("what", nargs="*", metavar="VIDEO", help="video_id or uri")
     job.add_argument("--sql", metavar="Q", help="a query over the tables and views with a column video_id")
     job.add_argument("--reason", metavar="TEXT", help="is kept with it")
-    job.add_argument("--exports", action="append", default=[], metavar="FOLDER", help="take it out of these exports too")
+    job.add_argument(
+        "--exports", action="append", default=[], metavar="FOLDER", help="take it out of these exports too"
+    )
 
 
 def _fetch(job: argparse.ArgumentParser) -> None:

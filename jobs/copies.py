@@ -52,14 +52,20 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
     clips = asked.select("clip_id", *rank, "new", phash_lsh.numbers(F.col("phash")).alias("hashes"))
     with run.tables.landing(f"{run.run_id}-ranked") as land, run.tables.landing(f"{run.run_id}-copies") as land_rows:
         ranked = land(phash_lsh.ranked(clips, rank))
-        total = run.tables.append("copies", land_rows(_rows(run, ranked)), upsert=True)  # rows that count no more are replaced
+        total = run.tables.append(
+            "copies", land_rows(_rows(run, ranked)), upsert=True
+        )  # rows that count no more are replaced
     history.note(run, "copies", {"started_at": started, "num_in": total, "num_out": total, "num_failed": 0})
     return Counts(total, total)
 
 
 def _rows(run: Run, ranked: DataFrame) -> DataFrame:
     """A row a new clip."""
-    found = ranked.where("new").select("clip_id").join(phash_lsh.stand_ins(ranked, run.settings.copies), on="clip_id", how="left")
+    found = (
+        ranked.where("new")
+        .select("clip_id")
+        .join(phash_lsh.stand_ins(ranked, run.settings.copies), on="clip_id", how="left")
+    )
     stamp = {"fingerprint": F.lit(run.fingerprint("copies")), "run_id": F.lit(run.run_id)}
     return found.withColumns(stamp).select(*TABLES["copies"].schema.names)
 

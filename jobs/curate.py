@@ -60,7 +60,9 @@ def _left(run: Run, num_files: int) -> str:
     """What there is still to do, in words; `num_files` are left to ingest."""
     clips = [stage.pending(run, job.STAGE).count() for on, job in _describing(run.settings) if on]
     described = f", {max(clips)} clips to describe" if clips else ""
-    return f"left are {num_files} files to ingest, {_unfinished(run).count()} videos to cut or ask models about{described}"
+    return (
+        f"left are {num_files} files to ingest, {_unfinished(run).count()} videos to cut or ask models about{described}"
+    )
 
 
 def _describing(settings: Settings) -> tuple[tuple[bool, ModuleType], ...]:
@@ -81,7 +83,9 @@ def _waves(run: Run, options: argparse.Namespace) -> Counts:
         cut = Counts()
         for wave in range(total):
             if len(later) > 1:
-                later[-2].result()  # cut one wave ahead of the models and no farther, so that a deadline leaves no queue
+                later[
+                    -2
+                ].result()  # cut one wave ahead of the models and no farther, so that a deadline leaves no queue
             if run.late:
                 break
             cut = reduce(Counts.__add__, (stage.run_wave(run, step, wave, total) for step in CUTTING), cut)
@@ -92,7 +96,9 @@ def _waves(run: Run, options: argparse.Namespace) -> Counts:
 
 
 def _asked(run: Run, wave: int, total: int) -> Counts:
-    run.spark.sparkContext.setLocalProperty("spark.scheduler.pool", "models")  # a fair share beside the next wave's cutting
+    run.spark.sparkContext.setLocalProperty(
+        "spark.scheduler.pool", "models"
+    )  # a fair share beside the next wave's cutting
     return reduce(Counts.__add__, (stage.run_wave(run, step, wave, total) for step in _models(run)), Counts())
 
 

@@ -61,7 +61,9 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
                 night = night._replace(wanted=land("wanted", night.wanted))
             model = _fit(run, model, night)
             _assign(run, model, night, anew=True)
-        nobody = night.gone > 0 or stored != night.placed_vectors  # some who are stored have no place: they stand for nobody
+        nobody = (
+            night.gone > 0 or stored != night.placed_vectors
+        )  # some who are stored have no place: they stand for nobody
         written = _place(run, model, night, land, anew=anew or not night.placed_before, nobody=nobody)
     history.note(run, "dedup", {"started_at": started, "num_in": written, "num_out": written, "num_failed": 0})
     return Counts(written, written)
@@ -99,7 +101,9 @@ def _vectors(run: Run, ids: DataFrame, *, few: bool = False) -> DataFrame:
     """The vectors of these clips; of few, only the files are read that were written by the runs which made theirs."""
     embeddings = run.made("embeddings").where(F.col("model") == run.settings.embed.model)
     if few:
-        runs = embeddings.select("clip_id", "run_id").join(ids, on="clip_id", how="left_semi").select("run_id").distinct()
+        runs = (
+            embeddings.select("clip_id", "run_id").join(ids, on="clip_id", how="left_semi").select("run_id").distinct()
+        )
         embeddings = embeddings.where(F.col("run_id").isin([row["run_id"] for row in runs.collect()]))
     return embeddings.select("clip_id", "vector").join(ids, on="clip_id", how="left_semi")
 
@@ -115,7 +119,9 @@ def _ranked(run: Run, night: Night, few: DataFrame | None) -> DataFrame:
         rows = rows.join(scores, on="clip_id", how="left")
     if few is not None:
         return rows.withColumn("night", F.lit(night.number))
-    before = run.tables.read("duplicates").where(F.col("fingerprint") == run.fingerprint("dedup")).select("clip_id", "night")
+    before = (
+        run.tables.read("duplicates").where(F.col("fingerprint") == run.fingerprint("dedup")).select("clip_id", "night")
+    )
     return rows.join(before, on="clip_id", how="left").withColumn("night", F.coalesce("night", F.lit(night.number)))
 
 
@@ -137,7 +143,9 @@ def _worn(run: Run, model: Model, number: int) -> tuple[bool, int]:
     worn = growth > run.settings.dedup.refit_growth or drift > run.settings.dedup.refit_drift
     if worn:
         log.info(
-            "dedup: %.2f times the vectors of the last fit, %.2f times as far from their centres: new centres", growth, drift
+            "dedup: %.2f times the vectors of the last fit, %.2f times as far from their centres: new centres",
+            growth,
+            drift,
         )
     return worn, row["stored"]
 
@@ -145,7 +153,10 @@ def _worn(run: Run, model: Model, number: int) -> tuple[bool, int]:
 def _place(run: Run, model: Model, night: Night, land: Land, *, anew: bool, nobody: bool) -> int:
     """Link what has no place yet, or everything anew; how many rows were written."""
     params, env = run.settings.dedup, run.env("dedup")
-    placed, assigned = dedup_run.made(run, "duplicates", model.version), dedup_run.made(run, "assignments", model.version)
+    placed, assigned = (
+        dedup_run.made(run, "duplicates", model.version),
+        dedup_run.made(run, "assignments", model.version),
+    )
     new = assigned if anew else land("new", _unplaced(assigned, night))
     near = None if anew else _near(run, new, placed, assigned.where(F.col("night") < night.number), land, nobody=nobody)
     tasks = 4 * resources.num_slots(run.spark.sparkContext, params.resources) if anew else 1
@@ -191,7 +202,11 @@ def _rows(run: Run, found: DataFrame, new: DataFrame, copies: DataFrame, model: 
 
 def _stamp(run: Run, model: Model) -> dict[str, Column]:
     """What a row says of how it came about."""
-    return {"version": F.lit(model.version), "fingerprint": F.lit(run.fingerprint("dedup")), "run_id": F.lit(run.run_id)}
+    return {
+        "version": F.lit(model.version),
+        "fingerprint": F.lit(run.fingerprint("dedup")),
+        "run_id": F.lit(run.run_id),
+    }
 
 
 def _land(run: Run, stack: ExitStack, name: str, rows: DataFrame) -> DataFrame:

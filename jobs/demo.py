@@ -78,10 +78,15 @@ def main() -> int:
     split = ["--set", "split.method=content", "--set", "split.min_length_s=1"]
     curate = ["curate", "--manifest", str(reels), "--output", output, *split]
     for command in (curate, *(["sql", "--output", output, query] for query in QUERIES)):
-        print(f"\n$ reelmill {' '.join(c if c.isidentifier() or c.startswith('-') else repr(c) for c in command)}", flush=True)
+        print(
+            f"\n$ reelmill {' '.join(c if c.isidentifier() or c.startswith('-') else repr(c) for c in command)}",
+            flush=True,
+        )
         if status := cli.main(command):
             return status
-    print(f"\nThe tables lie in {output}/tables, the clips, proxies and previews in {output}/media; the reels in {reels}.")
+    print(
+        f"\nThe tables lie in {output}/tables, the clips, proxies and previews in {output}/media; the reels in {reels}."
+    )
     return 0
 
 

@@ -66,12 +66,18 @@ def _with_fingerprints(run: Run, options: argparse.Namespace) -> DataFrame:
     sources = run.settings.sources
     files = manifest.read(run.spark, options.manifest, sources, run.settings.manifest, options.checked_manifest)
     if run.tables.exists("takedowns"):
-        taken_down = run.tables.read("takedowns").select("uri").distinct().withColumn("why", F.lit(omissions.TAKEN_DOWN))
-        files = files.join(taken_down, on="uri", how="left").withColumn("left_out", F.coalesce("left_out", "why")).drop("why")
+        taken_down = (
+            run.tables.read("takedowns").select("uri").distinct().withColumn("why", F.lit(omissions.TAKEN_DOWN))
+        )
+        files = (
+            files.join(taken_down, on="uri", how="left")
+            .withColumn("left_out", F.coalesce("left_out", "why"))
+            .drop("why")
+        )
     if options.since:
         files = _changed(files, options.since)
     seen = F.concat(F.lit(run.fingerprint("ingest") + "-"), F.col("source_version"))
-    versions = files.select(*manifest.NAMES).mapInPandas(partial(ingest.versions, params=sources), manifest.SCHEMA)
+    versions = files.select(*manifest.NAMES).mapInPandas(partial(ingest.add_versions, params=sources), manifest.SCHEMA)
     return versions.withColumn("fingerprint", seen)
 
 
@@ -86,8 +92,10 @@ def _changed(files: DataFrame, since: datetime) -> DataFrame:
     stated = F.col("attributes")[ingest.MODIFIED]
     time = F.try_to_timestamp(stated)
     if wrong := files.where(stated.isNotNull() & time.isNull()).select(stated.alias("time")).first():
-        raise cli.UsageError(f"--since: the manifest's column {ingest.MODIFIED} holds {wrong['time']!r}, which is no time")
-    timed = files.select(*manifest.NAMES).mapInPandas(ingest.changes, manifest.SCHEMA)
+        raise cli.UsageError(
+            f"--since: the manifest's column {ingest.MODIFIED} holds {wrong['time']!r}, which is no time"
+        )
+    timed = files.select(*manifest.NAMES).mapInPandas(ingest.add_change_times, manifest.SCHEMA)
     when = F.coalesce(time, F.timestamp_seconds("changed_s"))
     unchanged = F.when(when < F.lit(since), omissions.UNCHANGED)
     return timed.withColumn("left_out", F.coalesce("left_out", unchanged))
@@ -124,7 +132,9 @@ def _probe(run: Run, step: Stage, limit: int | None) -> Counts:
 def _counts(files: DataFrame) -> tuple[int, Counter[str]]:
     """The number of files taken, and of files or rows left out by reason."""
     is_file = F.col("uri").isNotNull()
-    rows = files.groupBy("left_out", is_file.alias("is_file")).agg(F.count("*").alias("rows"), F.sum("number").alias("number"))
+    rows = files.groupBy("left_out", is_file.alias("is_file")).agg(
+        F.count("*").alias("rows"), F.sum("number").alias("number")
+    )
     taken, left_out = 0, Counter[str]()
     for row in rows.collect():
         if row["left_out"] is None:

@@ -100,7 +100,9 @@ def _orphans(run: Run, kept: Rows, *, dry_run: bool) -> Iterator[Step]:
     files = cleanup.media(run).where(F.col("changed_s") < before)
     with run.tables.landing(f"{run.run_id}-maintain-orphans") as land:
         orphans = land(files.join(cleanup.named(kept), on="place", how="left_anti"))
-        yield Step("media without a row", "media", None, *(cleanup.size(orphans) if dry_run else cleanup.removed(run, orphans)))
+        yield Step(
+            "media without a row", "media", None, *(cleanup.size(orphans) if dry_run else cleanup.removed(run, orphans))
+        )
 
 
 def _compacted(run: Run, name: str, *, dry_run: bool) -> Iterator[Step]:
@@ -112,7 +114,11 @@ def _compacted(run: Run, name: str, *, dry_run: bool) -> Iterator[Step]:
     if dry_run:
         yield Step("files to put together", name, None, *detail)
     else:
-        done = table.optimize().executeCompaction().select("metrics.filesRemoved.totalFiles", "metrics.filesRemoved.totalSize")
+        done = (
+            table.optimize()
+            .executeCompaction()
+            .select("metrics.filesRemoved.totalFiles", "metrics.filesRemoved.totalSize")
+        )
         yield Step("files put together", name, None, *(done.first() or (0, 0)))
 
 

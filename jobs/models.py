@@ -51,11 +51,18 @@ def check(params: Params) -> int:
 def listing(params: Params) -> str:
     """The known models, one per line."""
     rows = [
-        (name, "present" if checkpoints.is_fetched(model, params) else "-", f"{model.repo}@{model.revision[:7]}", _about(model))
+        (
+            name,
+            "present" if checkpoints.is_fetched(model, params) else "-",
+            f"{model.repo}@{model.revision[:7]}",
+            _about(model),
+        )
         for name, model in KNOWN.items()
     ]
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
-    return "\n".join("  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[3]]) for row in rows)
+    return "\n".join(
+        "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[3]]) for row in rows
+    )
 
 
 def _checkpoint(name: str) -> Checkpoint:

@@ -77,7 +77,9 @@ def run(run: Run, options: argparse.Namespace) -> None:
     """Print the clips nearest to a text or a clip, by the vectors of the last run's settings."""
     run = replace(run, recorded=sql.recorded(run))
     vectors = run.current("embeddings").select("clip_id", "model", "vector")
-    model, query = _clip_vector(run, vectors, options.clip) if options.clip else _text_vector(run, vectors, options.text)
+    model, query = (
+        _clip_vector(run, vectors, options.clip) if options.clip else _text_vector(run, vectors, options.text)
+    )
     # Vectors of two models are not comparable.
     others = _candidates(run, options).join(vectors.where(F.col("model") == model), on="clip_id", how="inner")
     answer = _described(run, _nearest(run, others, query, options.top))

@@ -25,7 +25,7 @@ def _check_network(settings: Settings) -> None:
     if settings.split.method == "transnetv2":
         from udfs.shots import transnet
 
-        transnet.weights()
+        transnet.weights_path()
 
 
 JOB = ModelJob(STAGE, "split.method", _check_network, runs_here=lambda settings: settings.split.method == "transnetv2")

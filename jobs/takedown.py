@@ -228,10 +228,12 @@ def _files(run: Run, doomed: Doomed) -> DataFrame:
 def _export(run: Run, folder: str, doomed: Doomed, *, dry_run: bool) -> Step:
     """Take the clips and videos out of what was exported."""
     ids, sources = doomed.collected, run.settings.sources
-    sizes = [withdraw.size(folder, found, sources) for found in withdraw.held(folder, ids, sources)]
+    sizes = [withdraw.files_and_bytes(folder, file, sources) for file in withdraw.affected_files(folder, ids, sources)]
     if not dry_run:
-        withdraw.withdraw(folder, ids, sources)
-    return Step("exported of it", folder, None, sum(count for count, _ in sizes), sum(num_bytes for _, num_bytes in sizes))
+        withdraw.remove_ids(folder, ids, sources)
+    return Step(
+        "exported of it", folder, None, sum(count for count, _ in sizes), sum(num_bytes for _, num_bytes in sizes)
+    )
 
 
 def _prove(run: Run, doomed: Doomed, exports: list[str]) -> None:
@@ -246,7 +248,9 @@ def _prove(run: Run, doomed: Doomed, exports: list[str]) -> None:
     left |= {f"rows in files of {name}": _holding(_on_disk(run, name), words) for name in names}
     left["media files"] = _files(run, doomed).count()
     for folder in exports:
-        left[f"files exported to {folder}"] = sum(1 for _ in withdraw.held(folder, doomed.collected, run.settings.sources))
+        left[f"files exported to {folder}"] = sum(
+            1 for _ in withdraw.affected_files(folder, doomed.collected, run.settings.sources)
+        )
     found = [f"{count} {where}" for where, count in left.items() if count]
     if found:
         raise RemainsError(f"takedown: not all is gone: {', '.join(found)}")
@@ -254,7 +258,9 @@ def _prove(run: Run, doomed: Doomed, exports: list[str]) -> None:
     print(f"looked for {doomed.words.count()} ids and addresses afterwards")
     print(f"  in every text column of {len(names)} tables: 0 rows")
     print(f"  in the {num_files} data files that are left on disk, old versions included: 0 rows")
-    print(f"  in the names of media files: 0 files{''.join(f', in {folder}: 0 files' for folder in exports)}", flush=True)
+    print(
+        f"  in the names of media files: 0 files{''.join(f', in {folder}: 0 files' for folder in exports)}", flush=True
+    )
 
 
 def _holding(rows: DataFrame, words: DataFrame) -> int:

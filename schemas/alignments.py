@@ -11,7 +11,9 @@ TABLE = table(
     column("clip_id", pa.string(), "row of clips", nullable=False),
     column("start_frame", pa.int64(), "first frame of the caption's window", nullable=False),
     column("model", pa.string(), "what made the clip's vector and the text's", nullable=False),
-    column("alignment", pa.float32(), "cosine of the vector of the caption, refined if it was, and that of the whole clip"),
+    column(
+        "alignment", pa.float32(), "cosine of the vector of the caption, refined if it was, and that of the whole clip"
+    ),
     FINGERPRINT,
     RUN_ID,
     checks={

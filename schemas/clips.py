@@ -16,7 +16,11 @@ TABLE = table(
     column("width", pa.int32(), "pixels, upright"),
     column("height", pa.int32(), "pixels, upright"),
     column("sample_aspect_ratio", pa.float64(), "width of a pixel over its height: 1 if square"),
-    column("is_hdr", pa.bool_(), "whether the transfer characteristic is PQ or HLG, as in a stream copy or with clip.hdr = keep"),
+    column(
+        "is_hdr",
+        pa.bool_(),
+        "whether the transfer characteristic is PQ or HLG, as in a stream copy or with clip.hdr = keep",
+    ),
     column(
         "picture_warning",
         pa.string(),
@@ -29,7 +33,9 @@ TABLE = table(
     column("encoder", pa.string(), "encoder, or copy"),
     column("audio_codec", pa.string(), "of the mp4, NULL without audio"),
     column(
-        "audio_warning", pa.string(), "how many seconds of the source's sound are missing in this clip, and why; NULL if none"
+        "audio_warning",
+        pa.string(),
+        "how many seconds of the source's sound are missing in this clip, and why; NULL if none",
     ),
     column("exact", pa.bool_(), "cut on the asked frame; false where a stream copy began at an earlier key frame"),
     FINGERPRINT,

@@ -10,8 +10,12 @@ TABLE = table(
     "Where each clip stands among its like, one row a clip.",
     column("clip_id", pa.string(), "row of clips", nullable=False),
     column("method", pa.string(), "semantic: by vectors; phash: dropped by its hashes before it got any"),
-    column("duplicate_of", pa.string(), "the elder that it is linked to; a duplicate of it where similarity >= 1 - eps"),
-    column("similarity", pa.float64(), "to duplicate_of: cosine, for phash the share of equal bits; NULL without an elder"),
+    column(
+        "duplicate_of", pa.string(), "the elder that it is linked to; a duplicate of it where similarity >= 1 - eps"
+    ),
+    column(
+        "similarity", pa.float64(), "to duplicate_of: cosine, for phash the share of equal bits; NULL without an elder"
+    ),
     column("cluster_id", pa.int32(), "row of centroids; NULL for phash, and for a zero vector, which is like nothing"),
     column("distance_to_centroid", pa.float64(), "1 - cosine to the cluster's centre"),
     column("version", pa.int32(), "version of the centroids", nullable=False),

@@ -11,14 +11,21 @@ TABLE = table(
     column("clip_id", pa.string(), "row of clips", nullable=False),
     column("start_frame", pa.int64(), "first frame of the window", nullable=False),
     column("end_frame", pa.int64(), "last frame of the window, inclusive"),
-    column("model", pa.string(), "what wrote it: repository@revision, folder@hash, or an endpoint's name for it", nullable=False),
+    column(
+        "model",
+        pa.string(),
+        "what wrote it: repository@revision, folder@hash, or an endpoint's name for it",
+        nullable=False,
+    ),
     column("prompt", pa.string(), "prompt variant, or custom- and a hash of the prompt", nullable=False),
     column("enhanced_caption", pa.string(), "the description"),
     column("tokens_in", pa.int32(), "tokens read; NULL if an endpoint does not tell"),
     column("tokens_out", pa.int32(), "tokens written, likewise"),
     column("seconds", pa.float64(), "time the model took, its share of the batch"),
     column("finish_reason", pa.string(), "stop, or length at max_output_tokens"),
-    column("checks", STRINGS, "what looks wrong with the text: repetition, truncated, refusal, language; empty if nothing"),
+    column(
+        "checks", STRINGS, "what looks wrong with the text: repetition, truncated, refusal, language; empty if nothing"
+    ),
     FINGERPRINT,
     RUN_ID,
     checks={

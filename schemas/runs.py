@@ -23,7 +23,11 @@ TABLE = table(
     column("media_s", pa.float64(), "seconds of media that went in, NULL where it is not known before"),
     column("bytes_in", pa.int64(), "bytes of media that went in"),
     column("bytes_out", pa.int64(), "bytes of media written"),
-    column("cost_usd", pa.float64(), "$ of cpu_s and gpu_s by [cost], idle machines not counted; NULL where a price is unknown"),
+    column(
+        "cost_usd",
+        pa.float64(),
+        "$ of cpu_s and gpu_s by [cost], idle machines not counted; NULL where a price is unknown",
+    ),
     column("versions", pa.map_(pa.string(), pa.string()), "of this code and the libraries that shape its results"),
     column("conf", pa.string(), "the settings, as JSON"),
     FINGERPRINT,

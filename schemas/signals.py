@@ -17,8 +17,14 @@ TABLE = table(
     ("clip_id",),
     "One row of measurements a clip, from one decode.",
     column("clip_id", pa.string(), "row of clips", nullable=False),
-    column("motion_score_global_mean", pa.float64(), "mean flow length a sampled frame, over width + height; NULL if unscored"),
-    column("motion_score_per_patch_min_256", pa.float64(), "the least such mean of a 256-pixel patch; NULL if unscored"),
+    column(
+        "motion_score_global_mean",
+        pa.float64(),
+        "mean flow length a sampled frame, over width + height; NULL if unscored",
+    ),
+    column(
+        "motion_score_per_patch_min_256", pa.float64(), "the least such mean of a 256-pixel patch; NULL if unscored"
+    ),
     column("motion_source", pa.string(), "vectors (coded motion vectors), frames (block matching), or why unscored"),
     column("blackness", pa.float64(), "share of sampled frames that are black, 0-1"),
     column("freeze", pa.float64(), "share of sampled frames equal to the one before, 0-1"),

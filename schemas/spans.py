@@ -15,7 +15,11 @@ TABLE = table(
     column("start_frame", pa.int64(), "number of the first frame, from 0 at the video's first shown frame"),
     column("end_frame", pa.int64(), "number of the frame after the last one"),
     column("num_frames", pa.int64(), "frames shown in the span, by the packets; NULL where only the header was read"),
-    column("held_s", pa.float64(), "seconds for which the first frame is on screen before the span; 0 if it appears in the span"),
+    column(
+        "held_s",
+        pa.float64(),
+        "seconds for which the first frame is on screen before the span; 0 if it appears in the span",
+    ),
     column("method", pa.string(), "fixed_stride, content or transnetv2"),
     FINGERPRINT,
     RUN_ID,

@@ -66,7 +66,9 @@ def other_than(reference: str, key: str) -> str:
 
 
 # The columns that every table written by a stage ends with: which settings made a row, and in which run.
-FINGERPRINT = column("fingerprint", pa.string(), "hash of the settings and code version that made the row", nullable=False)
+FINGERPRINT = column(
+    "fingerprint", pa.string(), "hash of the settings and code version that made the row", nullable=False
+)
 RUN_ID = column("run_id", pa.string(), "the run that wrote the row: a row of `runs`", nullable=False)
 STRINGS = pa.list_(pa.string())
 FLOATS = pa.list_(pa.float32())

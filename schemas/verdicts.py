@@ -12,7 +12,9 @@ TABLE = table(
     column("video_id", pa.string(), "row of videos", nullable=False),
     column("kept", pa.bool_(), "no reason speaks against it", nullable=False),
     column("reasons", STRINGS, "codes of the gates it failed, empty if kept", nullable=False),
-    column("duplicate_of", pa.string(), "the clip that stands for it at filter.duplicate_eps; NULL if it is no duplicate"),
+    column(
+        "duplicate_of", pa.string(), "the clip that stands for it at filter.duplicate_eps; NULL if it is no duplicate"
+    ),
     FINGERPRINT,
     RUN_ID,
     checks={

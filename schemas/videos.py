@@ -13,7 +13,9 @@ BREAKS = pa.list_(
                 metadata={"comment": "number of the first video packet after the break, from 0 in file order"},
             ),
             pa.field(
-                "shift_s", pa.float64(), metadata={"comment": "seconds to add to the container's times from that packet on"}
+                "shift_s",
+                pa.float64(),
+                metadata={"comment": "seconds to add to the container's times from that packet on"},
             ),
         ]
     )
@@ -37,11 +39,17 @@ TABLE = table(
     column("height", pa.int32(), "pixels, before rotation"),
     column("framerate", pa.float64(), "frames per second as measured; the average if the frames are not evenly spaced"),
     column("num_frames", pa.int64(), "frames shown, by the packets; where only the header was read, by the header"),
-    column("duration_s", pa.float64(), "seconds from the first shown frame to the end of the last one, without clock_breaks"),
+    column(
+        "duration_s",
+        pa.float64(),
+        "seconds from the first shown frame to the end of the last one, without clock_breaks",
+    ),
     column("start_time_s", pa.float64(), "time of the first shown frame on the container's clock, seconds"),
     column("video_codec", pa.string(), "decoder name"),
     column("pixel_format", pa.string(), "as coded"),
-    column("audio_codec", pa.string(), "decoder name of the sound track that clips take by default; NULL without sound"),
+    column(
+        "audio_codec", pa.string(), "decoder name of the sound track that clips take by default; NULL without sound"
+    ),
     column("bit_rate_k", pa.int64(), "kbit a second of the video stream, else of the container"),
     column("rotation", pa.int32(), "degrees counter-clockwise that a player turns it by: 0, 90, 180, 270"),
     column("is_mirrored", pa.bool_(), "a player mirrors it left to right before it rotates it"),
@@ -49,7 +57,9 @@ TABLE = table(
     column("field_order", pa.string(), "FFmpeg's name: progressive, tt, bb, tb or bt"),
     column("color_primaries", pa.string(), "FFmpeg's name, such as bt709; NULL if unspecified"),
     column(
-        "color_transfer", pa.string(), "FFmpeg's name of the transfer characteristic, such as smpte2084 (PQ); NULL if unspecified"
+        "color_transfer",
+        pa.string(),
+        "FFmpeg's name of the transfer characteristic, such as smpte2084 (PQ); NULL if unspecified",
     ),
     column("color_space", pa.string(), "FFmpeg's name of the matrix, such as bt709; NULL if unspecified"),
     column("color_range", pa.string(), "tv (limited) or pc (full); NULL if unspecified"),
@@ -62,7 +72,11 @@ TABLE = table(
         pa.binary(),
         "when each frame is shown: int64 steps in microseconds, zlib; NULL if frames are evenly spaced",
     ),
-    column("num_hidden_frames", pa.int64(), "frames that are not shown, as by an edit list; NULL where only the header was read"),
+    column(
+        "num_hidden_frames",
+        pa.int64(),
+        "frames that are not shown, as by an edit list; NULL where only the header was read",
+    ),
     column("clock_breaks", BREAKS, "where the container's time stamps wrap, restart or jump; NULL if nowhere"),
     column(
         "reorder_s",

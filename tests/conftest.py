@@ -1,4 +1,4 @@
-"""What many tests share: the one Spark session, and the output of one run."""
+"""Fixtures of many tests: a Spark session, the output of one run, an S3 server and its proxy."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from hypothesis import settings
 from pyspark.sql import SparkSession
 
 from jobs import cli
@@ -15,10 +16,13 @@ from tests.support import s3
 from tests.support.footage import write_numbered
 from tests.support.outputs import CURATED
 
+settings.register_profile("reelmill", deadline=None)  # a busy machine fails no property test
+settings.load_profile("reelmill")
+
 
 @pytest.fixture(scope="session", autouse=True)
-def _keys() -> Iterator[None]:
-    """The keys of the test's own S3 server, in the environment from the start: Spark's workers have that of when it started."""
+def _s3_keys() -> Iterator[None]:
+    """Set the S3 server's keys before Spark starts: its workers inherit its environment."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in s3.KEYS.items():
             patch.setenv(name, value)
@@ -27,7 +31,7 @@ def _keys() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
-    """Reelmill's own session on two local cores."""
+    """Reelmill's own Spark session on two local cores."""
     session = connect({"spark.master": "local[2]"}, verbose=False)
     yield session
     session.stop()
@@ -35,7 +39,10 @@ def spark() -> Iterator[SparkSession]:
 
 @pytest.fixture(scope="session")
 def curated(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An output with three clips of 60 frames, two of long.mp4 and one of other.mkv, all kept; who changes it takes a copy."""
+    """An output with three kept clips of 60 frames: two of long.mp4, one of other.mkv.
+
+    A test that changes it works on a copy.
+    """
     folder, output = tmp_path_factory.mktemp("videos"), tmp_path_factory.mktemp("curated") / "output"
     write_numbered(folder / "long.mp4", 120, cuts=(60,))
     write_numbered(folder / "other.mkv", 60, codec="mpeg4", first=500)
@@ -47,20 +54,20 @@ def curated(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Pa
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3.Server]:
     """A real S3 server on this machine."""
-    with s3.serving(tmp_path_factory.mktemp("s3")) as server:
+    with s3.running_server(tmp_path_factory.mktemp("s3")) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def s3_proxy(s3_server: s3.Server) -> Iterator[s3.Proxy]:
-    """A proxy in front of it: one for all, since a client that knows its address takes half a second to make."""
-    with s3.proxied(s3_server) as proxy:
+    """A shared proxy of the S3 server: a client for a new address takes half a second to make."""
+    with s3.running_proxy(s3_server) as proxy:
         yield proxy
 
 
 @pytest.fixture
 def proxy(s3_proxy: s3.Proxy) -> s3.Proxy:
-    """The proxy, which breaks nothing and has counted nothing yet."""
-    s3_proxy.forget()
+    """The proxy with its counters at zero and no faults planned."""
+    s3_proxy.reset()
     s3_proxy.rate, s3_proxy.kinds, s3_proxy.planned = 0.0, get_args(s3.Fault), []
     return s3_proxy

@@ -46,7 +46,13 @@ def params(tmp_path_factory: pytest.TempPathFactory) -> Params:
 
 
 def clip(path: Path, **more: Any) -> Row:
-    return {"clip_id": path.stem, "uri": str(path), "proxy_uri": None, "duration_s": 2.0, "fingerprint": "f" * 16} | more
+    return {
+        "clip_id": path.stem,
+        "uri": str(path),
+        "proxy_uri": None,
+        "duration_s": 2.0,
+        "fingerprint": "f" * 16,
+    } | more
 
 
 def scored(rows: list[Row], params: Params) -> pd.DataFrame:
@@ -62,7 +68,13 @@ def published(pictures: Pictures, params: Params) -> list[float]:
     sizes = [(32, 1024), (1024, 128), (128, 64), (64, 16), (16, 1)]
     linear = [torch.nn.Linear(*size) for size in sizes]
     mlp = torch.nn.Sequential(
-        linear[0], torch.nn.Dropout(0.2), linear[1], torch.nn.Dropout(0.2), linear[2], torch.nn.Dropout(0.1), *linear[3:]
+        linear[0],
+        torch.nn.Dropout(0.2),
+        linear[1],
+        torch.nn.Dropout(0.2),
+        linear[2],
+        torch.nn.Dropout(0.1),
+        *linear[3:],
     ).eval()
     weights = load_file(f"{params.head}/model.safetensors")
     mlp.load_state_dict({name.removeprefix("layers."): value for name, value in weights.items()})
@@ -86,7 +98,8 @@ def test_a_clip_is_scored_as_the_library_scores_its_frames(tmp_path: Path, param
 
 def test_batches_that_cross_clips_give_each_its_own_scores(tmp_path: Path, params: Params) -> None:
     paths = [
-        write_numbered(tmp_path / f"{k}.mp4", first=k * 500, size=size) for k, size in enumerate([(320, 240), (240, 320)] * 2)
+        write_numbered(tmp_path / f"{k}.mp4", first=k * 500, size=size)
+        for k, size in enumerate([(320, 240), (240, 320)] * 2)
     ]
     together = scored([clip(path) for path in paths], params)
     assert len(together) == 4
@@ -153,7 +166,9 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path: Path, params: Params) -> N
         (lambda folder: folder.mkdir() or folder, "holds no weights"),
     ],
 )
-def test_a_head_that_does_not_fit_is_named(head: Callable[[Path], Path], said: str, tmp_path: Path, params: Params) -> None:
+def test_a_head_that_does_not_fit_is_named(
+    head: Callable[[Path], Path], said: str, tmp_path: Path, params: Params
+) -> None:
     with pytest.raises(MissingModelError, match=said):
         aesthetic.load(params.model, str(head(tmp_path / "head")), "float32", "cpu")
 
@@ -212,7 +227,10 @@ def test_another_model_costs_new_scores_and_another_batch_size_does_not(params: 
         return fingerprint("aesthetic", load([], list(overrides)))
 
     assert by() == by("aesthetic.batch_size=8", "aesthetic.resources.gpus=0.25", "filter.aesthetic_threshold=5")
-    assert len({by(), by("aesthetic.target_fps=2"), by("aesthetic.dtype=bfloat16"), by(f"aesthetic.head={params.head}")}) == 4
+    assert (
+        len({by(), by("aesthetic.target_fps=2"), by("aesthetic.dtype=bfloat16"), by(f"aesthetic.head={params.head}")})
+        == 4
+    )
     moved = tiny.aesthetic_mlp(tmp_path / "head")
     before = by(f"aesthetic.head={moved}")
     checkpoints._folder_digest.cache_clear()
@@ -259,7 +277,16 @@ def test_filter_asks_for_the_lowest_or_the_mean_score_of_these_settings(spark: S
     for table, stage in (("spans", "split"), ("clips", "clip"), ("signals", "analyze")):
         put(run, table, stage, clip_id="a", video_id="v")
     put(run, "aesthetics", "aesthetic", clip_id="a", model="m", score_min=3.0, score_mean=4.0)
-    put(run, "aesthetics", "aesthetic", clip_id="a", model="m", score_min=9.0, score_mean=9.0, fingerprint="other settings")
+    put(
+        run,
+        "aesthetics",
+        "aesthetic",
+        clip_id="a",
+        model="m",
+        score_min=9.0,
+        score_mean=9.0,
+        fingerprint="other settings",
+    )
 
     def reasons(*overrides: str) -> list[list[str]]:
         asked = Run(spark, str(tmp_path), load([], ["filter.aesthetic=true", *overrides]))

@@ -26,7 +26,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def clip(vector: Any, *captions: tuple[str, str | None]) -> Row:
-    told = [{"start_frame": 256 * k, "caption": first, "stage2_caption": second} for k, (first, second) in enumerate(captions)]
+    told = [
+        {"start_frame": 256 * k, "caption": first, "stage2_caption": second}
+        for k, (first, second) in enumerate(captions)
+    ]
     return {"clip_id": "a", "model": "clip", "vector": list(vector), "captions": told}
 
 

@@ -85,7 +85,10 @@ def talking(model: str, **settings: Any) -> Params:
 
 def test_each_window_shows_its_own_frames_of_the_clip(tmp_path: Path) -> None:
     found = requests_of(clip(write_numbered(tmp_path / "a.mp4", 56), 56))
-    assert [[read_number(picture) for picture in frames_of(r).pictures] for r in found] == [[0, 10, 21, 31], [32, 40, 47, 55]]
+    assert [[read_number(picture) for picture in frames_of(r).pictures] for r in found] == [
+        [0, 10, 21, 31],
+        [32, 40, 47, 55],
+    ]
     assert [frames_of(r).frame_numbers for r in found] == [(0, 10, 21, 31), (0, 8, 15, 23)]
     assert [(frames_of(r).framerate, frames_of(r).num_frames) for r in found] == [(30.0, 32), (30.0, 24)]
     assert {r.prompt for r in found} == {prompts.CAPTIONS["default"]}
@@ -198,7 +201,13 @@ def finished(first: Answer, second: Answer | None = None, **params: Any) -> Row:
 def test_a_row_has_every_column_and_counts_both_stages() -> None:
     row = finished(Answer(" A boat. ", 10, 3, "stop"), Answer("A red boat.", 20, 4, "length"), prompt_variant="av")
     assert list(row) == caption.COLUMNS
-    assert (row["clip_id"], row["start_frame"], row["end_frame"], row["model"], row["prompt"]) == ("a", 0, 59, "m@1", "av")
+    assert (row["clip_id"], row["start_frame"], row["end_frame"], row["model"], row["prompt"]) == (
+        "a",
+        0,
+        59,
+        "m@1",
+        "av",
+    )
     assert (row["caption"], row["stage2_caption"]) == ("A boat.", "A red boat.")
     assert (row["tokens_in"], row["tokens_out"], row["seconds"], row["finish_reason"]) == (30, 7, 0.5, "length")
     assert row["checks"] == ["truncated"]
@@ -208,12 +217,16 @@ def test_a_custom_prompt_is_named_and_asked(tmp_path: Path) -> None:
     row = finished(Answer("A boat.", None, None, "stop"), prompt_text="What floats?")
     assert row["prompt"] == prompts.prompt_name("default", "What floats?")
     assert (row["tokens_in"], row["tokens_out"]) == (None, None)
-    [request] = requests_of(clip(write_numbered(tmp_path / "a.mp4", 20), 20), Settings(Params(prompt_text="What floats?")))
+    [request] = requests_of(
+        clip(write_numbered(tmp_path / "a.mp4", 20), 20), Settings(Params(prompt_text="What floats?"))
+    )
     assert request.prompt == "What floats?"
 
 
 def test_what_looks_wrong_is_kept_with_its_codes() -> None:
-    row = finished(Answer("I'm sorry, I can't see it.", 1, 1, "stop"), Answer("对不起我看不到视频里的内容。", 1, 1, "stop"))
+    row = finished(
+        Answer("I'm sorry, I can't see it.", 1, 1, "stop"), Answer("对不起我看不到视频里的内容。", 1, 1, "stop")
+    )
     assert row["checks"] == ["refusal", "language"]
 
 

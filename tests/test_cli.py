@@ -34,8 +34,14 @@ IMPATIENT = ("--set=sources.retry_s=0.1", "--set=sources.s3_region=us-east-1", "
         (["ingest", "--output", "", "--manifest", "{out}"], "--output: an empty name"),
         (["ingest", "--output", " ", "--manifest", "{out}"], "--output: an empty name"),
         (["sql", "--output", "{out}", "select 1"], "no tables here"),
-        (["clip", "--output", "{out}", "--set", "clip.encoder=libopenh264", "--set", "clip.ffmpeg=/nowhere"], "clip.encoder: "),
-        (["clip", "--output", "{out}", "--set", "clip.encoder=h264_nvenc", "--set", "clip.preset=slow"], "clip: preset slow: "),
+        (
+            ["clip", "--output", "{out}", "--set", "clip.encoder=libopenh264", "--set", "clip.ffmpeg=/nowhere"],
+            "clip.encoder: ",
+        ),
+        (
+            ["clip", "--output", "{out}", "--set", "clip.encoder=h264_nvenc", "--set", "clip.preset=slow"],
+            "clip: preset slow: ",
+        ),
     ],
 )
 def test_a_wrong_command_is_one_line_and_starts_no_spark(
@@ -48,7 +54,9 @@ def test_a_wrong_command_is_one_line_and_starts_no_spark(
     assert told.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [[], ["curat"], ["split"], ["ingest", "--output", "o", "--manifest", "m", "--limit", "0"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["curat"], ["split"], ["ingest", "--output", "o", "--manifest", "m", "--limit", "0"]]
+)
 def test_a_command_that_is_none_has_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as e:
         cli.main(arguments)
@@ -81,7 +89,9 @@ def test_what_a_killed_run_was_writing_is_cleared(tmp_path: Path) -> None:
 @pytest.mark.parametrize("java", ["", "/nowhere"])
 def test_a_missing_java_is_one_line_that_says_what_to_install(java: str, tmp_path: Path) -> None:
     env = {"PATH": str(tmp_path)} | ({"JAVA_HOME": java} if java else {})
-    told = subprocess.run([sys.executable, "-m", "jobs.spark.java"], env=env, capture_output=True, text=True, check=False)
+    told = subprocess.run(
+        [sys.executable, "-m", "jobs.spark.java"], env=env, capture_output=True, text=True, check=False
+    )
     assert told.returncode == 1
     assert "install one (Debian: apt-get install openjdk-17-jdk-headless)" in told.stderr
     assert told.stderr.count("\n") == 1

@@ -48,7 +48,9 @@ def test_a_row_has_the_columns_of_the_table(tmp_path: Path, env: Env) -> None:
     assert (made["width"], made["height"], made["video_codec"], made["encoder"]) == (320, 240, "h264", "libx264")
 
 
-@pytest.mark.parametrize("fps", [Fraction(30000, 1001), Fraction(24000, 1001), Fraction(25), Fraction(60), Fraction(25, 2)])
+@pytest.mark.parametrize(
+    "fps", [Fraction(30000, 1001), Fraction(24000, 1001), Fraction(25), Fraction(60), Fraction(25, 2)]
+)
 def test_every_frame_rate_gives_the_asked_frames(tmp_path: Path, env: Env, fps: Fraction) -> None:
     made = only_clip(unit(write_numbered(tmp_path / "a.mkv", 60, fps=fps, size=(160, 120)), (17, 49)), env)
     assert numbers(made["uri"]) == list(range(17, 49))

@@ -51,7 +51,9 @@ def expected(ranked: Sequence[Hashes], num_old: int, params: Params) -> Found:
     for place in range(num_old, len(ranked)):
         first = ranked.index(ranked[place])
         candidates = [first] if first < place and first in kept else [earlier for earlier in kept if earlier <= first]
-        seen = [(*agree, earlier) for earlier in candidates if (agree := compared(ranked[place], ranked[earlier], params))]
+        seen = [
+            (*agree, earlier) for earlier in candidates if (agree := compared(ranked[place], ranked[earlier], params))
+        ]
         if seen:
             num_agree, bits, earlier = min(seen, key=lambda s: (-s[0], s[1], s[2]))
             found[place] = earlier, num_agree, bits
@@ -129,7 +131,7 @@ def test_real_footage_made_smaller_is_a_copy_and_other_footage_is_not(tmp_path: 
 
 
 def hashed(path: Path) -> Hashes:
-    found = clips.watched(path, phash.Observer(phash.Params(), clips.row(path), clips.env(path.parent)))
+    found = clips.observe(path, phash.Observer(phash.Params(), clips.row(path), clips.env(path.parent)))
     return tuple(int(digits, 16) for digits in found["phash"])
 
 
@@ -142,13 +144,19 @@ def write_smaller(path: Path, pictures: Iterable[clips.Picture]) -> Path:
 BASE = "clip_id string, height int, phash array<string>, new boolean"
 
 
-def joined(spark: SparkSession, folder: Path, ranked: Sequence[Hashes], num_old: int, params: Params, seed: int) -> Found:
+def joined(
+    spark: SparkSession, folder: Path, ranked: Sequence[Hashes], num_old: int, params: Params, seed: int
+) -> Found:
     """What the join in Spark finds, the rows shuffled by a seed over as many partitions."""
     digits = [[f"{h:016x}" if h is not None else "8000000000000000" for h in hashes] for hashes in ranked]
-    clips = [(f"{k:03d}", -(k // 2), digits[k], k >= num_old) for k in range(len(ranked))]  # of two as high, the clip_id decides
+    clips = [
+        (f"{k:03d}", -(k // 2), digits[k], k >= num_old) for k in range(len(ranked))
+    ]  # of two as high, the clip_id decides
     np.random.default_rng(seed).shuffle(clips)
     hashes = phash_lsh.numbers(F.col("phash")).alias("hashes")
-    frame = spark.createDataFrame(spark.sparkContext.parallelize(clips, seed), BASE).select("clip_id", "height", "new", hashes)
+    frame = spark.createDataFrame(spark.sparkContext.parallelize(clips, seed), BASE).select(
+        "clip_id", "height", "new", hashes
+    )
     phash_lsh.ranked(frame, {"height": False}).write.parquet(str(folder / str(seed)))
     found = phash_lsh.stand_ins(spark.read.parquet(str(folder / str(seed))), params).collect()
     return {int(row["clip_id"]): (int(row["copy_of"]), row["num_agree"], row["distance"]) for row in found}
@@ -167,7 +175,9 @@ def crowd(num_clips: int) -> list[Hashes]:
 
 
 @pytest.mark.spark
-def test_the_join_finds_what_comparing_all_finds_whatever_the_order_of_rows(spark: SparkSession, tmp_path: Path) -> None:
+def test_the_join_finds_what_comparing_all_finds_whatever_the_order_of_rows(
+    spark: SparkSession, tmp_path: Path
+) -> None:
     ranked = crowd(48)
     found = expected(ranked, 8, EXACT)
     assert 20 < len(found) < 52
@@ -198,9 +208,17 @@ def arrive(run: Run, **clips: tuple[int, Sequence[str], float]) -> None:
         schema = struct_type(TABLES[name].schema)
         rows = []
         for clip_id, (height, hashes, blackness) in clips.items():
-            told = {"clip_id": clip_id, "video_id": "v", "height": height, "phash": list(hashes), "blackness": blackness}
+            told = {
+                "clip_id": clip_id,
+                "video_id": "v",
+                "height": height,
+                "phash": list(hashes),
+                "blackness": blackness,
+            }
             told |= {"end_s": 1.0, "fingerprint": run.fingerprint(stage), "run_id": run.run_id}
-            rows.append(tuple(told.get(f.name, None if f.nullable else ZERO[f.dataType.simpleString()]) for f in schema))
+            rows.append(
+                tuple(told.get(f.name, None if f.nullable else ZERO[f.dataType.simpleString()]) for f in schema)
+            )
         run.tables.add(name, run.spark.createDataFrame(rows, schema))
 
 

@@ -51,9 +51,18 @@ def copy(done: Path, tmp_path: Path) -> Path:
 
 def test_every_stage_has_a_row_for_every_clip(done: Path) -> None:
     counts = {
-        name: len(table(done, name)) for name in ("videos", "spans", "clips", "signals", "embeddings", "duplicates", "verdicts")
+        name: len(table(done, name))
+        for name in ("videos", "spans", "clips", "signals", "embeddings", "duplicates", "verdicts")
     }
-    assert counts == {"videos": 3, "spans": 5, "clips": 5, "signals": 5, "embeddings": 5, "duplicates": 5, "verdicts": 5}
+    assert counts == {
+        "videos": 3,
+        "spans": 5,
+        "clips": 5,
+        "signals": 5,
+        "embeddings": 5,
+        "duplicates": 5,
+        "verdicts": 5,
+    }
 
 
 def test_what_could_not_be_used_is_a_row(done: Path) -> None:
@@ -112,7 +121,9 @@ def test_a_new_threshold_costs_no_decode(spark: SparkSession, manifest: Path, co
     assert reasons["motion_global_mean_low"] == 5
 
 
-def test_a_new_preview_setting_leaves_cut_clips_and_embeddings_alone(spark: SparkSession, manifest: Path, copy: Path) -> None:
+def test_a_new_preview_setting_leaves_cut_clips_and_embeddings_alone(
+    spark: SparkSession, manifest: Path, copy: Path
+) -> None:
     before = versions(copy)
     assert curate(manifest, copy, "--set", "preview.quality=20") == 0
     after = versions(copy)
@@ -159,7 +170,9 @@ def test_sql_answers_over_tables_and_views(spark: SparkSession, done: Path, caps
         assert "5" in capsys.readouterr().out
 
 
-def test_a_query_that_is_none_is_a_wrong_usage(spark: SparkSession, done: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_query_that_is_none_is_a_wrong_usage(
+    spark: SparkSession, done: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["sql", "--output", str(done), "select nothing from nowhere"]) == 2
     assert capsys.readouterr().err.startswith("reelmill: [TABLE_OR_VIEW_NOT_FOUND]")
 
@@ -191,7 +204,9 @@ def test_clip_stats_count_as_nemo_curator_does(spark: SparkSession, done: Path) 
 
 
 def test_a_condition_on_clips_and_their_videos_is_a_gate(manifest: Path, copy: Path) -> None:
-    assert curate(manifest, copy, "--set", "filter.where=v.container LIKE 'mov%' AND NOT v.is_hdr AND c.width = 320") == 0
+    assert (
+        curate(manifest, copy, "--set", "filter.where=v.container LIKE 'mov%' AND NOT v.is_hdr AND c.width = 320") == 0
+    )
     films = {row["video_id"] for row in table(copy, "videos") if row["container"].startswith("mov")}
     reasons = {row["video_id"] in films: row["reasons"] for row in table(copy, "verdicts")}
     assert reasons == {True: [], False: ["where"]}

@@ -43,14 +43,18 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 def test_a_broken_link_is_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("# A page, or two\n[here](#a-page-or-two) [there](none.md#x) [web](https://a.org)\n", encoding="utf-8")
+    page.write_text(
+        "# A page, or two\n[here](#a-page-or-two) [there](none.md#x) [web](https://a.org)\n", encoding="utf-8"
+    )
     assert links(page) == ["#a-page-or-two", "none.md#x"]
     assert anchors(page) == {"a-page-or-two"}
 
 
 def test_commands_are_read_from_shell_blocks_only(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("reelmill no\n```sh\n.venv/bin/reelmill sql \\\n  -o out 'select 1'  # one\nls\n```\n", encoding="utf-8")
+    page.write_text(
+        "reelmill no\n```sh\n.venv/bin/reelmill sql \\\n  -o out 'select 1'  # one\nls\n```\n", encoding="utf-8"
+    )
     assert commands(page) == [["sql", "-o", "out", "select 1"]]
 
 
@@ -135,8 +139,12 @@ def test_the_failure_codes_are_the_codes() -> None:
 
 
 def test_the_messages_of_troubleshooting_are_those_of_the_code() -> None:
-    code = "".join(path.read_text(encoding="utf-8") for folder in ("jobs", "udfs") for path in Path(folder).rglob("*.py"))
-    cells = [row[0] for row in table(Path("docs/troubleshooting.md"), "# Troubleshooting: from what you see to what to do")]
+    code = "".join(
+        path.read_text(encoding="utf-8") for folder in ("jobs", "udfs") for path in Path(folder).rglob("*.py")
+    )
+    cells = [
+        row[0] for row in table(Path("docs/troubleshooting.md"), "# Troubleshooting: from what you see to what to do")
+    ]
     messages = [text for cell in cells for text in re.findall(r"`([^`]* [^`]*)`", cell)]
     assert len(messages) >= 6
     assert [text for text in messages if text not in code + Path("Makefile").read_text(encoding="utf-8")] == []

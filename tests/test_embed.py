@@ -49,7 +49,8 @@ def test_the_proxy_is_read_where_there_is_one(tmp_path: Path) -> None:
     proxy = write_numbered(tmp_path / "p.mp4", first=500)
     whole = clip(write_numbered(tmp_path / "a.mp4"), proxy)
     assert (
-        embed.describe(whole, embed.Params(), ENV)[0]["vector"] == embed.describe(clip(proxy), embed.Params(), ENV)[0]["vector"]
+        embed.describe(whole, embed.Params(), ENV)[0]["vector"]
+        == embed.describe(clip(proxy), embed.Params(), ENV)[0]["vector"]
     )
 
 
@@ -102,7 +103,9 @@ def test_settings_out_of_bounds_are_refused(settings: Row) -> None:
         TypeAdapter(embed.Params).validate_python(settings)
 
 
-@pytest.mark.parametrize("model", ["clip", "cosmos-embed1-224p", "./mine", "/models/mine", "google/siglip2-base@0123abc"])
+@pytest.mark.parametrize(
+    "model", ["clip", "cosmos-embed1-224p", "./mine", "/models/mine", "google/siglip2-base@0123abc"]
+)
 def test_a_known_model_a_folder_and_a_commit_of_the_hub_are_models(model: str) -> None:
     assert embed.Params(model=model).model == model
 
@@ -142,7 +145,9 @@ def test_a_models_vectors_are_those_of_its_own_call_on_the_same_pictures(clips: 
     done = embedded(clips, embed.Params(model=model, batch_size=3))
     loaded = embedding_models.load(model, embed.Params(model=model), "cpu")
     for name in ("0", "300", "600", "900"):
-        _, pictures = extract.even(next(row["uri"] for row in clips if row["clip_id"] == name), 8, loaded.fit, Limits())
+        _, pictures = extract.evenly_spaced_frames(
+            next(row["uri"] for row in clips if row["clip_id"] == name), 8, loaded.fit, Limits()
+        )
         assert np.allclose(done[name]["vector"], loaded.encode([pictures])[0], atol=1e-6)
         assert (done[name]["model"], done[name]["dim"], done[name]["num_frames"]) == (model, 32, 8)
     assert done["broken"]["failed_code"] == "CORRUPT"
@@ -196,7 +201,9 @@ def refusal(params: embed.Params, models: registry.Params) -> str:
 
 def test_what_a_model_cannot_do_is_said_on_the_driver(model: str, tmp_path: Path) -> None:
     here = registry.Params(dir=str(tmp_path))
-    assert "descriptor cannot encode texts; these can: cosmos" in refusal(embed.Params(texts_to_verify=("a dog",)), here)
+    assert "descriptor cannot encode texts; these can: cosmos" in refusal(
+        embed.Params(texts_to_verify=("a dog",)), here
+    )
     assert "reelmill models --fetch clip" in refusal(embed.Params(model="clip"), here)
     assert "not an embedding model" in refusal(embed.Params(model=str(tmp_path)), here)
     embed.check(embed.Params(model=model, num_frames=3, texts_to_verify=("a dog",)), here)

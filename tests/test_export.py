@@ -43,7 +43,10 @@ def told(output: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
             ("--format", "webdataset", "--set", "export.webdataset.shard_mb=0"),
             "export.webdataset.shard_mb: Input should be greater",
         ),
-        (("--format", "webdataset", "--set", "export.webdataset.shard_m=1"), "did you mean export.webdataset.shard_mb?"),
+        (
+            ("--format", "webdataset", "--set", "export.webdataset.shard_m=1"),
+            "did you mean export.webdataset.shard_mb?",
+        ),
     ],
 )
 def test_wrong_usage(
@@ -103,7 +106,10 @@ def told_of(settings: Any) -> str:
 
 def test_a_release_says_all_that_was_asked(tmp_path: Path) -> None:
     wanted = asked(
-        "export.webdataset.shard_clips=7", "export.where=height > 4", "filter.aesthetic_reduction=mean", format="webdataset"
+        "export.webdataset.shard_clips=7",
+        "export.where=height > 4",
+        "filter.aesthetic_reduction=mean",
+        format="webdataset",
     )
     begin(tmp_path, wanted)
     assert asked(format=None, release=str(tmp_path / "release.json")) == wanted

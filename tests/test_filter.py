@@ -18,7 +18,9 @@ SCORED = (
 
 def reasons(spark: SparkSession, params: Params, motion: str = "0.5", of: str = "NULL") -> list[str]:
     """The reasons that the SQL finds for one clip."""
-    row = spark.sql(f"SELECT {reasons_sql(gates(params), params)} AS r FROM ({SCORED.format(motion=motion, of=of)})").first()
+    row = spark.sql(
+        f"SELECT {reasons_sql(gates(params), params)} AS r FROM ({SCORED.format(motion=motion, of=of)})"
+    ).first()
     assert row is not None
     return list(row["r"])
 
@@ -41,7 +43,9 @@ def test_dear_stages_do_not_wait_for_other_dear_stages() -> None:
 
 def test_no_eps_is_over_the_levels_that_dedup_has_looked_at() -> None:
     for override in ("filter.duplicate_eps=0.2", "dedup.levels=[0.01]"):
-        with pytest.raises(SettingsError, match=r"^filter\.duplicate_eps: 0\.[12] is over the last of dedup\.levels, 0\.0?1$"):
+        with pytest.raises(
+            SettingsError, match=r"^filter\.duplicate_eps: 0\.[12] is over the last of dedup\.levels, 0\.0?1$"
+        ):
             filter.check(argparse.Namespace(), load([], [override]))
     filter.check(argparse.Namespace(), load([], ["filter.duplicate_eps=0.2", "dedup.levels=[0.3]"]))
 
@@ -79,5 +83,7 @@ def test_a_missing_score_is_no_bad_score(spark: SparkSession, unscored: str, exp
 
 @pytest.mark.spark
 @pytest.mark.parametrize(("threshold", "expected"), [(0.7, []), (0.8, ["letterboxed"])])
-def test_bars_are_measured_by_the_share_of_the_picture(spark: SparkSession, threshold: float, expected: list[str]) -> None:
+def test_bars_are_measured_by_the_share_of_the_picture(
+    spark: SparkSession, threshold: float, expected: list[str]
+) -> None:
     assert reasons(spark, Params(letterboxed=True, picture_share_threshold=threshold)) == expected

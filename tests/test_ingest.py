@@ -1,4 +1,4 @@
-"""ingest: each uri becomes a row of videos or a failure under its own name."""
+"""ingest: each uri of a manifest becomes a row of videos or a failure."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ENV = Env(media_root="unused", fingerprint="0" * 16)
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A second of video."""
+    """A good video of one second."""
     return write_numbered(tmp_path_factory.mktemp("good") / "good.mp4", 30, 30, (160, 120))
 
 
@@ -45,14 +45,14 @@ def test_facts_are_a_row_of_videos(good: Path) -> None:
     assert pa.Table.from_pylist([row], schema=TABLE.schema).to_pylist() == [row]
 
 
-def test_facts_tell_where_the_file_is_and_which_it_is(good: Path) -> None:
+def test_facts_identify_the_file(good: Path) -> None:
     row, tag = facts(good), access.content_tag(str(good))
     assert (row["uri"], row["size"], row["content_tag"]) == (str(good), good.stat().st_size, tag)
     assert (row["source_version"], row["video_id"]) == (access.version(str(good)), access.video_id(str(good), tag))
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"),
+    ("attributes", "texts"),
     [
         (None, None),
         ({}, {}),
@@ -61,8 +61,8 @@ def test_facts_tell_where_the_file_is_and_which_it_is(good: Path) -> None:
         (np.array([("title", "a")], dtype=object), {"title": "a"}),
     ],
 )
-def test_attributes_travel_as_text(good: Path, given: Any, kept: Any) -> None:
-    assert facts(good, given)["attributes"] == kept
+def test_attributes_are_stored_as_text(good: Path, attributes: Any, texts: Any) -> None:
+    assert facts(good, attributes)["attributes"] == texts
 
 
 def test_a_batch_holds_videos_and_failures_by_uri(good: Path, tmp_path: Path) -> None:
@@ -76,21 +76,23 @@ def test_a_batch_holds_videos_and_failures_by_uri(good: Path, tmp_path: Path) ->
 
 
 @pytest.mark.spark
-def test_what_could_not_be_reached_is_asked_again(spark: SparkSession, tmp_path: Path) -> None:
+def test_an_unreachable_file_is_tried_again_and_a_corrupt_one_is_not(spark: SparkSession, tmp_path: Path) -> None:
     run = Run(spark, str(tmp_path), Settings())
-    failures = [(code.lower(), "ingest", code, "", 1, datetime.now(UTC), "f", "r") for code in ("CORRUPT", "UNREACHABLE")]
+    failures = [
+        (code.lower(), "ingest", code, "", 1, datetime.now(UTC), "f", "r") for code in ("CORRUPT", "UNREACHABLE")
+    ]
     run.tables.add("failures", spark.createDataFrame(failures, struct_type(TABLES["failures"].schema)))
     assert [row["key"] for row in given_up(run, "ingest").collect()] == ["corrupt"]
 
 
 def test_bytes_that_were_taken_down_are_refused_at_any_address(good: Path) -> None:
     tag = access.content_tag(str(good))
-    with pytest.raises(MediaError, match="DENIED: taken down"):
+    with pytest.raises(MediaError, match="DENIED: a file with the same bytes was taken down"):
         ingest.facts({"uri": str(good), "attributes": None}, ENV, {tag})
 
 
 @pytest.mark.spark
-def test_a_run_ends_with_what_it_took_and_left_out(
+def test_a_run_reports_what_it_took_and_left_out(
     spark: SparkSession, good: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder, output = tmp_path / "in", tmp_path / "output"
@@ -100,18 +102,18 @@ def test_a_run_ends_with_what_it_took_and_left_out(
     for name in ("notes.txt", "._a.mp4"):
         (folder / name).write_bytes(b"x")
     (folder / "linked").symlink_to(folder / "day")
-    night = ["ingest", "--output", str(output), "--manifest"]
-    assert cli.main([*night, str(folder)]) == 0
-    because = "1 not a video by its suffix, 1 hidden, 1 link to what is listed already"
-    assert f"ingest: 2 files taken, 3 left out ({because})" in caplog.text
+    command = ["ingest", "--output", str(output), "--manifest"]
+    assert cli.main([*command, str(folder)]) == 0
+    reasons = "1 not a video by its suffix, 1 hidden, 1 link to what is listed already"
+    assert f"ingest: 2 files taken, 3 left out ({reasons})" in caplog.text
     manifest = tmp_path / "m.csv"
     manifest.write_text(
         f"uri,modified\nin/a.mp4,2026-01-01\nin/day/b.mp4,2020-01-01\n./in//a.mp4 ,2026-01-01\nfile://{folder}/a.mp4,\n,\n"
     )
-    assert cli.main([*night, str(manifest), "--since", "2025-01-01"]) == 0
+    assert cli.main([*command, str(manifest), "--since", "2025-01-01"]) == 0
     assert "ingest: 1 file taken, 4 left out (2 duplicate rows, 1 blank row, 1 not changed since)" in caplog.text
     assert len(table(output, "videos")) == 2
     assert cli.main(["takedown", "--output", str(output), f"file://{folder}/day/../a.mp4"]) == 0
-    assert cli.main([*night, str(manifest)]) == 0
+    assert cli.main([*command, str(manifest)]) == 0
     assert "ingest: 1 file taken, 4 left out (2 duplicate rows, 1 blank row, 1 taken down)" in caplog.text
     assert [row["uri"] for row in table(output, "videos")] == [str(folder / "day/b.mp4")]

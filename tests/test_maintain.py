@@ -44,7 +44,9 @@ def add(output: Path, name: str, rows: list[dict[str, Any]]) -> None:
 
 def media(output: Path, clip_id: str, settings: list[str], age_h: float = 48.0) -> Path:
     """A media file of a clip as these settings name it, so many hours old."""
-    path = Path(media_store.media_uri(f"{output}/media", "clips", clip_id, fingerprint("clip", load([], settings)), ".mp4"))
+    path = Path(
+        media_store.media_uri(f"{output}/media", "clips", clip_id, fingerprint("clip", load([], settings)), ".mp4")
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(clip_id.encode())
     os.utime(path, (time.time() - 3600 * age_h,) * 2)
@@ -68,16 +70,32 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         uris = [str(media(output, clip, settings)) for clip in CLIPS[:number]]
         videos = [VIDEOS[i // 2] for i in range(number)]
         lengths = [100.0 - i for i in range(number)]
-        write_embeddings(output, CLIPS[:number], vectors[:number], settings, video_id=videos, uri=uris, duration_s=lengths)
+        write_embeddings(
+            output, CLIPS[:number], vectors[:number], settings, video_id=videos, uri=uris, duration_s=lengths
+        )
         stages = ("split", "clip", "analyze", "embed")
         told = {stage: fingerprint(stage, load([], settings)) for stage in stages}
         when = datetime(2026, 1, number, tzinfo=UTC)
         add(output, "runs", [{"stage": stage, "fingerprint": told[stage], "started_at": when} for stage in stages])
-    killed = {"clip_id": UNRECORDED, "video_id": VIDEOS[4], "uri": "gone", "fingerprint": "of a killed run", "run_id": "killed"}
+    killed = {
+        "clip_id": UNRECORDED,
+        "video_id": VIDEOS[4],
+        "uri": "gone",
+        "fingerprint": "of a killed run",
+        "run_id": "killed",
+    }
     add(output, "spans", [killed | {"fingerprint": fingerprint("split", load([], [])), "start_s": 0.0, "end_s": 1.0}])
     add(output, "clips", [killed])
-    add(output, "videos", [{"video_id": v, "uri": f"/videos/{i}.mp4", "content_tag": f"tag {i}"} for i, v in enumerate(VIDEOS)])
-    add(output, "failures", [{"key": CLIPS[1], "stage": "embed"}, {"key": "/videos/0.mp4", "stage": "ingest"}, {"key": "else"}])
+    add(
+        output,
+        "videos",
+        [{"video_id": v, "uri": f"/videos/{i}.mp4", "content_tag": f"tag {i}"} for i, v in enumerate(VIDEOS)],
+    )
+    add(
+        output,
+        "failures",
+        [{"key": CLIPS[1], "stage": "embed"}, {"key": "/videos/0.mp4", "stage": "ingest"}, {"key": "else"}],
+    )
     add(output, "copies", [{"clip_id": CLIPS[9], "copy_of": CLIPS[0]}, {"clip_id": CLIPS[8]}])
     return output
 
@@ -112,7 +130,9 @@ def words_on_disk(output: Path) -> set[str]:
 
 
 def test_every_column_that_names_a_file_is_known() -> None:
-    named = {(name, f.name) for name, t in TABLES.items() for f in t.schema if f.name == "uri" or f.name.endswith("_uri")}
+    named = {
+        (name, f.name) for name, t in TABLES.items() for f in t.schema if f.name == "uri" or f.name.endswith("_uri")
+    }
     named |= {(name, f.name) for name, t in TABLES.items() for f in t.schema if "uri" in str(f.type)}
     known = {(name, column) for name, column in named if column in cleanup.MEDIA.get(name, "")}
     assert named - known == {("videos", "uri"), ("takedowns", "uri")}  # addresses of sources
@@ -155,14 +175,25 @@ def test_keeping_less_than_a_week_must_be_forced(made: Path, capsys: pytest.Capt
     assert "--force" in capsys.readouterr().err
 
 
-def test_a_takedown_leaves_nothing_and_proves_it(spark: SparkSession, output: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_takedown_leaves_nothing_and_proves_it(
+    spark: SparkSession, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     stood = {row["clip_id"]: row["duplicate_of"] for row in table(output, "verdicts") if row["duplicate_of"]}
     assert stood == {CLIPS[2]: CLIPS[0], CLIPS[4]: CLIPS[0]}
     exports = output.parent / "exports"
     for clip in CLIPS[:3]:
         (exports / clip).mkdir(parents=True)
         (exports / clip / "0.jpg").write_bytes(b"x")
-    command = ["takedown", "--output", str(output), "--exports", str(exports), "--reason", "asked by its owner", "/videos/0.mp4"]
+    command = [
+        "takedown",
+        "--output",
+        str(output),
+        "--exports",
+        str(exports),
+        "--reason",
+        "asked by its owner",
+        "/videos/0.mp4",
+    ]
     before = versions(output), files(output)
     assert cli.main([*command, "--dry-run"]) == 0
     assert (versions(output), files(output), len(list(exports.iterdir()))) == (*before, 3)
@@ -189,7 +220,15 @@ def test_a_takedown_that_leaves_something_says_so(
 ) -> None:
     monkeypatch.setattr(cleanup, "vacuum", lambda run, name, keep_hours: (0, 0))
     assert (
-        cli.main(["takedown", "--output", str(output), "--sql", f"select video_id from videos where video_id = '{VIDEOS[1]}'"])
+        cli.main(
+            [
+                "takedown",
+                "--output",
+                str(output),
+                "--sql",
+                f"select video_id from videos where video_id = '{VIDEOS[1]}'",
+            ]
+        )
         == 1
     )
     assert "rows in files of clips" in capsys.readouterr().err

@@ -72,7 +72,9 @@ def test_a_text_finds_clips_in_the_order_of_their_cosine(
     loaded = embedding_models.load(models["clip"], embed.Params(), "cpu")
     assert loaded.encode_text
     asked = loaded.encode_text([TEXT])[0]
-    expected = {row["clip_id"]: float(np.array(row["vector"], np.float32) @ asked) for row in made(clip_output, models["clip"])}
+    expected = {
+        row["clip_id"]: float(np.array(row["vector"], np.float32) @ asked) for row in made(clip_output, models["clip"])
+    }
     answers = search(clip_output, capsys, "--text", TEXT)
     assert {row["clip_id"]: row["similarity"] for row in answers} == pytest.approx(expected, abs=1e-5)
     assert [row["clip_id"] for row in answers] == sorted(expected, key=expected.__getitem__, reverse=True)
@@ -127,7 +129,9 @@ def test_a_search_writes_nothing(clip_output: Path, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.spark
-def test_what_cannot_be_searched_is_said_in_a_line(curated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_searched_is_said_in_a_line(
+    curated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     line = refused(curated, capsys, "--text", TEXT)
     assert "descriptor cannot encode texts; these can: cosmos-embed1-224p" in line
     assert "--clip nobody: is not here" in refused(curated, capsys, "--clip", "nobody")
@@ -198,7 +202,9 @@ def test_a_question_must_be_one(tmp_path: Path, options: list[str]) -> None:
     assert caught.value.code == 2
 
 
-def test_a_model_that_cannot_do_what_is_asked_stops_before_spark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_that_cannot_do_what_is_asked_stops_before_spark(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for options, line in (
         (["embed.texts_to_verify=['a dog']"], "embed.model: descriptor cannot encode texts"),
         (["embed.model=clip", f"models.dir={tmp_path}"], "reelmill models --fetch clip"),
@@ -236,7 +242,9 @@ def test_a_text_for_vectors_of_a_model_that_is_missing_is_refused_before_spark(
 
 
 @pytest.mark.skipif(visible_gpus() > 0, reason="this machine has a GPU")
-def test_a_text_on_a_gpu_that_is_not_there_is_refused_before_spark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_text_on_a_gpu_that_is_not_there_is_refused_before_spark(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_embeddings(tmp_path, "clip")
     line = refused(tmp_path, capsys, "--text", TEXT, "--set", "models.device=cuda")
     assert line.startswith("reelmill: models.device = cuda, but this machine has no GPU")

@@ -168,7 +168,9 @@ def test_a_job_names_the_tables_that_it_reads_and_writes(job: str) -> None:
     assert named <= set(TABLES)
     text = "".join(Path(f"jobs/{part}.py").read_text(encoding="utf-8") for part in (job, *PARTS.get(job, ())))
     touched = set(
-        re.findall(r'(?:current|made|read|replace|change|append|add|tables\.drop)\((?:run, )?\s*"(\w+)"|table="(\w+)"', text)
+        re.findall(
+            r'(?:current|made|read|replace|change|append|add|tables\.drop)\((?:run, )?\s*"(\w+)"|table="(\w+)"', text
+        )
     )
     assert {name for pair in touched for name in pair if name} == named
 

@@ -1,9 +1,8 @@
-"""split: spans are the reference's where it is right, hold exactly the frames they say, and follow the cuts in the picture."""
+"""split: spans have the lengths that the settings ask for and hold exactly the frames they name."""
 
 from __future__ import annotations
 
 import math
-import uuid
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.footage import read_number, write_numbered
@@ -20,43 +19,16 @@ from udfs.core.errors import MediaError
 from udfs.demux.timeline import Timeline
 from udfs.runtime.context import COST, FAILURE, GPU_COST, Env
 from udfs.shots.spans import COLUMNS
-from udfs.split import Params, fixed_stride, scene_spans
+from udfs.split import Params, fixed_stride_spans, scene_spans
 from udfs.video import container, decode
 
 ENV = Env(media_root="unused", fingerprint="0" * 16)
 SMALL = (160, 120)
-EIGHTHS = st.integers(1, 2000).map(lambda n: n / 8)  # their sums are exact, so that accumulating them costs nothing
 
 
 def video_row(path: Path) -> dict[str, Any]:
+    """The row of table `videos` for a file."""
     return ingest.facts({"uri": str(path), "attributes": None}, ENV)[0]
-
-
-def accumulated(duration: float, length: float, stride: float, minimum: float) -> list[tuple[float, float]]:
-    """The reference's loop, word for word."""
-    kept, start = [], 0.0
-    while start < duration:
-        end = min(start + length, duration)
-        if end - start >= minimum:
-            kept.append((start, end))
-        start += stride
-    return kept
-
-
-@given(EIGHTHS, EIGHTHS, EIGHTHS, EIGHTHS)
-def test_spans_are_those_of_the_accumulating_loop(duration: float, length: float, stride: float, minimum: float) -> None:
-    stride, minimum = min(stride, length), min(minimum, length)
-    params = Params(clip_len_s=length, clip_stride_s=stride, min_clip_length_s=minimum)
-    assert fixed_stride(int(duration * 8) / 8.0, params) == accumulated(duration, length, stride, minimum)
-
-
-@given(st.integers(1, 100_000), st.sampled_from([12.5, 24.0, 24_000 / 1001, 29.97, 30.0, 60.0]))
-@example(60_000, 30_000 / 1001)
-def test_accumulating_tenths_of_seconds_loses_under_a_microsecond(num_frames: int, fps: float) -> None:
-    least_s = math.sqrt(5)  # which no span misses by a rounding error
-    params = Params(clip_len_s=5.1, clip_stride_s=4.7, min_clip_length_s=least_s)
-    pairs = zip(fixed_stride(num_frames / fps, params), accumulated(num_frames / fps, 5.1, 4.7, least_s), strict=True)
-    assert all(math.isclose(a, b, abs_tol=1e-6) for ours, theirs in pairs for a, b in zip(ours, theirs, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -70,14 +42,14 @@ def test_accumulating_tenths_of_seconds_loses_under_a_microsecond(num_frames: in
         (58, 30.0, []),
     ],
 )
-def test_ten_second_spans_with_a_tail_of_two_seconds_or_none(
+def test_ten_second_spans_end_with_a_tail_of_two_seconds_or_more(
     num_frames: int, fps: float, expected: list[tuple[float, float]]
 ) -> None:
-    assert fixed_stride(num_frames / fps, Params()) == expected
+    assert fixed_stride_spans(num_frames / fps, Params()) == expected
 
 
 def test_overlapping_strides_end_with_shorter_windows() -> None:
-    spans = fixed_stride(25.0, Params(clip_stride_s=5))
+    spans = fixed_stride_spans(25.0, Params(clip_stride_s=5))
     assert spans == [(0, 10), (5, 15), (10, 20), (15, 25), (20, 25)]
 
 
@@ -97,37 +69,25 @@ def test_a_span_holds_exactly_the_frames_it_names(tmp_path: Path, suffix: str, f
     row = video_row(write_numbered(tmp_path / f"v{suffix}", 100, fps, SMALL, gop=40))
     spans = split.spans(row, Params(clip_len_s=1.1, min_clip_length_s=0.3), ENV)
     with container.open_video(row["uri"], ENV.limits) as video:
-        shown = [[read_number(f) for _, f in decode.frames(video, s["start_s"], s["end_s"])] for s in spans]
-    assert shown == [list(range(s["start_frame"], s["end_frame"])) for s in spans]
+        numbers = [[read_number(f) for _, f in decode.frames(video, s["start_s"], s["end_s"])] for s in spans]
+    assert numbers == [list(range(s["start_frame"], s["end_frame"])) for s in spans]
 
 
 @given(st.integers(0, 10**6), st.sampled_from([8.0, 12.5, 24_000 / 1001, 29.97, 30.0, 179 / 6, 60.0, 120.0]))
-def test_a_boundary_on_a_frame_begins_with_that_frame(number: int, fps: float) -> None:
+def test_a_span_that_starts_at_a_frame_s_time_begins_with_that_frame(number: int, fps: float) -> None:
     assert Timeline(np.arange(2) / fps, 2 / fps, fps, is_even=True).first_frame(number / fps) == number
 
 
-def test_clip_id_names_the_video_and_its_frames(tmp_path: Path) -> None:
-    row = video_row(write_numbered(tmp_path / "v.mp4", 90, size=SMALL))
-    (span,) = split.spans(row, Params(), ENV)
-    assert span["clip_id"] == str(uuid.uuid5(uuid.UUID(row["video_id"]), "0_90"))
-
-
-def test_a_video_without_room_for_a_clip_is_too_short(tmp_path: Path) -> None:
+def test_a_video_shorter_than_the_shortest_clip_is_too_short(tmp_path: Path) -> None:
     row = video_row(write_numbered(tmp_path / "v.mp4", 58, size=SMALL))
     with pytest.raises(MediaError, match=r"TOO_SHORT: no clip in 1\.93 s of video"):
         split.spans(row, Params(), ENV)
 
 
-def test_limit_clips_is_a_cap(tmp_path: Path) -> None:
+def test_limit_clips_caps_the_spans_of_a_video(tmp_path: Path) -> None:
     row = video_row(write_numbered(tmp_path / "v.mp4", 120, size=SMALL))
     spans = split.spans(row, Params(clip_len_s=1, min_clip_length_s=1, limit_clips=2), ENV)
     assert [(s["start_s"], s["end_s"]) for s in spans] == [(0, 1), (1, 2)]
-
-
-def test_strides_within_one_frame_give_its_clip_once(tmp_path: Path) -> None:
-    row = video_row(write_numbered(tmp_path / "v.mp4", 4, 1, SMALL))
-    spans = split.spans(row, Params(clip_len_s=1, clip_stride_s=0.1, min_clip_length_s=1), ENV)
-    assert len({s["clip_id"] for s in spans}) == len(spans)
 
 
 def test_the_crop_comes_off_the_scene_before_it_is_strided() -> None:
@@ -135,14 +95,17 @@ def test_the_crop_comes_off_the_scene_before_it_is_strided() -> None:
 
 
 def test_truncate_keeps_the_beginning_of_a_long_scene() -> None:
-    assert scene_spans([(0.0, 25.0), (25.0, 30.0)], 30.0, Params(max_length_mode="truncate")) == [(0.5, 10.5), (25.5, 29.5)]
+    assert scene_spans([(0.0, 25.0), (25.0, 30.0)], 30.0, Params(max_length_mode="truncate")) == [
+        (0.5, 10.5),
+        (25.5, 29.5),
+    ]
 
 
 def test_a_scene_too_short_after_the_crop_is_dropped_not_merged() -> None:
     assert scene_spans([(0.0, 5.0), (5.0, 7.9), (7.9, 13.0)], 13.0, Params()) == [(0.5, 4.5), (8.4, 12.5)]
 
 
-def test_a_video_without_cuts_is_no_scene_if_so_asked() -> None:
+def test_a_video_without_cuts_has_no_scene_where_entire_scenes_are_not_wanted() -> None:
     assert scene_spans([(0.0, 25.0)], 25.0, Params(entire_scene_as_clip=False)) == []
 
 
@@ -161,12 +124,12 @@ def test_a_video_without_cuts_is_no_scene_if_so_asked() -> None:
         ({"clip_length_s": 5}, "clip_length_s"),
     ],
 )
-def test_25_settings_that_make_no_sense_are_refused(settings: dict[str, Any], message: str) -> None:
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Params(**settings)
 
 
-def test_batches_hold_the_columns_of_spans_and_failures_in_place(tmp_path: Path) -> None:
+def test_a_batch_holds_the_columns_of_spans_and_failures_in_the_order_of_its_videos(tmp_path: Path) -> None:
     rows = [video_row(write_numbered(tmp_path / f"{n}.mp4", n, size=SMALL)) for n in (20, 90)]
     (batch,) = split.rows([pd.DataFrame(rows)], Params(), ENV)
     assert batch.columns.tolist() == [*COLUMNS, "fingerprint", *FAILURE, COST, GPU_COST]

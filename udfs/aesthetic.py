@@ -35,13 +35,17 @@ class Params:
     model: Annotated[
         registry.ModelName, Field(min_length=1, description="the CLIP model for whose vectors the head was trained")
     ] = "clip"
-    head: Annotated[registry.ModelName, Field(min_length=1, description="linear layers from a CLIP vector to a score")] = (
-        "aesthetic-mlp"
-    )
+    head: Annotated[
+        registry.ModelName, Field(min_length=1, description="linear layers from a CLIP vector to a score")
+    ] = "aesthetic-mlp"
     target_fps: Annotated[float, Field(gt=0, le=60, description="scored frames per second of video")] = 1.0
     # bfloat16 takes half the time, but published thresholds were set on float32 scores.
-    dtype: Annotated[Dtype, Field(description="precision of CLIP's weights; the head always computes in float32")] = "float32"
-    batch_size: Annotated[int, Field(ge=1, le=4096, json_schema_extra=EFFORT, description="frames per batch of the model")] = 64
+    dtype: Annotated[Dtype, Field(description="precision of CLIP's weights; the head always computes in float32")] = (
+        "float32"
+    )
+    batch_size: Annotated[
+        int, Field(ge=1, le=4096, json_schema_extra=EFFORT, description="frames per batch of the model")
+    ] = 64
     resources: Annotated[Resources, Field(json_schema_extra=EFFORT, description="what a task takes")] = Resources()
 
 
@@ -79,7 +83,7 @@ def prepare(row: Row, call: Call, params: Params, env: Env) -> Iterator[Pictures
 def decode(uri: str, fps: float, env: Env) -> Pictures:
     """A clip's frames at a rate; `call` runs this in the sandbox."""
     path = access.own_path(uri, env.sources)
-    [(_, pictures)] = extract.sequence(path, [fps], extract.short_side(SHORT_SIDE), env.limits)
+    [(_, pictures)] = extract.frame_sequences(path, [fps], extract.short_side(SHORT_SIDE), env.limits)
     return pictures
 
 

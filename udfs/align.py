@@ -75,6 +75,8 @@ def cosine(clip: Vector, text: Vector) -> float | None:
         MediaError: BAD_OUTPUT if they differ in length, or the text's is not finite.
     """
     if clip.shape != text.shape or not np.isfinite(text).all():
-        raise MediaError("BAD_OUTPUT", f"the text's vector has {text.size} numbers, the clip's {clip.size}, or it is not finite")
+        raise MediaError(
+            "BAD_OUTPUT", f"the text's vector has {text.size} numbers, the clip's {clip.size}, or it is not finite"
+        )
     lengths = float(np.linalg.norm(clip) * np.linalg.norm(text))
     return float(clip @ text) / lengths if lengths else None

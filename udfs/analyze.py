@@ -45,7 +45,8 @@ class Params:
     proxy: Annotated[bool, Field(description="the small rendition that models read")] = True
     preview: Annotated[bool, Field(description="an animated WebP per window")] = True
     hwaccel: Annotated[
-        Hwaccel, Field(description="cuda: NVDEC decodes what it can; motion is scored from pictures, as it has no vectors")
+        Hwaccel,
+        Field(description="cuda: NVDEC decodes what it can; motion is scored from pictures, as it has no vectors"),
     ] = "none"
     resources: Annotated[
         Resources, Field(json_schema_extra=EFFORT, description="gpus 0: a third of a GPU with hwaccel cuda, else none")

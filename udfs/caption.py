@@ -61,7 +61,9 @@ class Params(GenerationParams):
     disable_mmcache: Annotated[
         bool, Field(json_schema_extra=EFFORT, description="vLLM without its cache of processed frames")
     ] = False
-    only_kept: Annotated[bool, Field(json_schema_extra=EFFORT, description="only clips that filter kept; false: all")] = True
+    only_kept: Annotated[
+        bool, Field(json_schema_extra=EFFORT, description="only clips that filter kept; false: all")
+    ] = True
 
     def __post_init__(self) -> None:
         if self.min_frame_tokens > self.max_frame_tokens:
@@ -160,7 +162,7 @@ def prepare(row: Row, call: Call, params: Settings, step_px: int, env: Env) -> I
     uri, framerate = str(row.get("proxy_uri") or row["uri"]), float(row["framerate"])
     for window in clip_windows:
         numbers = window_frames.frame_numbers(window, framerate, params.caption.sampling_fps)
-        budget = window_frames.budget(len(numbers), step_px, params.caption.bounds)
+        budget = window_frames.frame_fit(len(numbers), step_px, params.caption.bounds)
         fit = extract.target_res(-1) if params.caption.model_does_preprocess else budget
         times_s = [number / framerate for number in numbers]
         pictures = call(window_frames.decode, uri, times_s, fit, env.sources, env.limits)
@@ -180,7 +182,9 @@ def describe(engine: Engine, params: Params, requests: list[Request]) -> list[Wi
     first = engine.generate(requests)
     second: dict[int, Answer | MediaError] = {}
     if params.generate_stage2_caption:
-        texts = {i: prompts.without_thoughts(answer.text) for i, answer in enumerate(first) if isinstance(answer, Answer)}
+        texts = {
+            i: prompts.without_thoughts(answer.text) for i, answer in enumerate(first) if isinstance(answer, Answer)
+        }
         stage2 = {i: stage2_request(requests[i], text, params) for i, text in texts.items() if text}
         second = dict(zip(stage2, engine.generate(list(stage2.values())), strict=True)) if stage2 else {}
     seconds = (time.monotonic() - started) / len(requests)
@@ -203,7 +207,9 @@ def finish(row: Row, answers: list[WindowAnswers], params: Settings, model: str)
     return [_caption(row, window, answer, params.caption, model) for window, answer in pairs]
 
 
-def _window_answers(first: Answer | MediaError, second: Answer | MediaError | None, seconds: float) -> WindowAnswers | MediaError:
+def _window_answers(
+    first: Answer | MediaError, second: Answer | MediaError | None, seconds: float
+) -> WindowAnswers | MediaError:
     if isinstance(first, MediaError):
         return first
     return second if isinstance(second, MediaError) else WindowAnswers(first, second, seconds)

@@ -42,20 +42,29 @@ class Params(encoder_options.Params):
     """[clip]"""
 
     mode: Annotated[
-        Literal["transcode", "copy"], Field(description="copy: packets are copied without decoding, from a key frame on")
+        Literal["transcode", "copy"],
+        Field(description="copy: packets are copied without decoding, from a key frame on"),
     ] = "transcode"
-    copy_if_exact: Annotated[bool, Field(description="copy where that gives the exact frames, and transcode the rest")] = False
+    copy_if_exact: Annotated[
+        bool, Field(description="copy where that gives the exact frames, and transcode the rest")
+    ] = False
     copy_reach_s: Annotated[
         float, Field(ge=0, le=600, description="seconds that a copy may begin before its span, to reach a key frame")
     ] = 10.0
     use_input_bit_rate: Annotated[bool, Field(description="encode at the source's bit rate and not by crf")] = False
-    audio: Annotated[Literal["keep", "drop"], Field(description="keep: copied where mp4 can hold it, else AAC")] = "keep"
-    audio_language: Annotated[str, Field(pattern=LANGUAGE, description="preferred track: a code of ISO 639, such as eng")] = ""
+    audio: Annotated[Literal["keep", "drop"], Field(description="keep: copied where mp4 can hold it, else AAC")] = (
+        "keep"
+    )
+    audio_language: Annotated[
+        str, Field(pattern=LANGUAGE, description="preferred track: a code of ISO 639, such as eng")
+    ] = ""
     max_unit_s: Annotated[float, Field(gt=0, description="seconds of video that one decoding pass cuts")] = 300.0
     hwaccel: Annotated[Hwaccel, Field(description="cuda: NVDEC decodes what it can, and may hide damage")] = "none"
     resources: Annotated[
         Resources,
-        Field(json_schema_extra=EFFORT, description="gpus 0: a third of a GPU with h264_nvenc or hwaccel cuda, else none"),
+        Field(
+            json_schema_extra=EFFORT, description="gpus 0: a third of a GPU with h264_nvenc or hwaccel cuda, else none"
+        ),
     ] = Resources()
 
     @property
@@ -72,7 +81,9 @@ def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env) -> Iterator[
     work = partial(cut_unit, params=params, env=env)
     limits = env.limits.with_cuda() if params.on_gpu else env.limits
     rescue = unit_without_sound if params.audio == "keep" else None
-    yield from batching.each(batches, work, key="clip_id", columns=COLUMNS, limits=limits, parts=single_span_units, rescue=rescue)
+    yield from batching.each(
+        batches, work, key="clip_id", columns=COLUMNS, limits=limits, parts=single_span_units, rescue=rescue
+    )
     if params.on_gpu:
         sandbox.stop()  # frees the GPU memory that the models of the next stage may need
 
@@ -117,15 +128,24 @@ def _transcoded_rows(path: AnyPath, spans: list[Row], row: Row, params: Params, 
     return [clip for clip in clips if clip.get("clip_id")] + _encoded_rows(path, failed_spans, row, params, env, None)
 
 
-def _encoded_rows(path: AnyPath, spans: list[Row], row: Row, params: Params, env: Env, accel: HWAccel | None) -> list[Row]:
+def _encoded_rows(
+    path: AnyPath, spans: list[Row], row: Row, params: Params, env: Env, accel: HWAccel | None
+) -> list[Row]:
     gpu = nvdec.gpu_index(env.task) if params.on_gpu else 0
     usable = mp4_writer.usable_params(params, gpu)
     bit_rate_k = row.get("bit_rate_k") if params.use_input_bit_rate else None
     timing = timeline.timing_of_row(row)
-    with container.open_video(path, env.limits, accel, timing) as video, media_store.unfinished_folder(env.media_root) as folder:
+    with (
+        container.open_video(path, env.limits, accel, timing) as video,
+        media_store.unfinished_folder(env.media_root) as folder,
+    ):
         video.shown_packets = [] if row.get("timing") == "header" else None
-        encoders = [transcode.SpanEncoder(span, f"{folder}/{n}.mp4", usable, bit_rate_k, gpu) for n, span in enumerate(spans)]
-        return [_clip_row(encoder, path, video, row, params, env) for encoder in transcode.encode_spans(encoders, video)]
+        encoders = [
+            transcode.SpanEncoder(span, f"{folder}/{n}.mp4", usable, bit_rate_k, gpu) for n, span in enumerate(spans)
+        ]
+        return [
+            _clip_row(encoder, path, video, row, params, env) for encoder in transcode.encode_spans(encoders, video)
+        ]
 
 
 def _clip_row(encoder: transcode.SpanEncoder, path: AnyPath, video: Video, row: Row, params: Params, env: Env) -> Row:
@@ -163,7 +183,9 @@ def _copied_rows(path: AnyPath, spans: list[Row], row: Row, params: Params, env:
                     clip, has_failed = _copied_row(inputs, path, remaining.popleft(), row, params, env)
                     clips += [clip] if clip else []
         except MediaError as e:
-            return clips + ([] if params.copy_if_exact else [batching.failure(span["clip_id"], e) for span in remaining])
+            return clips + (
+                [] if params.copy_if_exact else [batching.failure(span["clip_id"], e) for span in remaining]
+            )
     return clips
 
 
@@ -220,10 +242,14 @@ def _store_clip(span: Row, row: Row, picture: mux.Picture, sound: mux.Sound | No
     return {"clip_id": span["clip_id"], "video_id": row["video_id"], "uri": uri} | facts
 
 
-def _sound_source(path: AnyPath, video: Video, start_s: float, end_s: float, row: Row, params: Params) -> mux.Sound | None:
+def _sound_source(
+    path: AnyPath, video: Video, start_s: float, end_s: float, row: Row, params: Params
+) -> mux.Sound | None:
     if params.audio == "drop" or row.get("audio_warning"):
         return None
-    return mux.Sound(path, SoundSpan(video.start_s + start_s, video.start_s + end_s, params.audio_language), video.timing)
+    return mux.Sound(
+        path, SoundSpan(video.start_s + start_s, video.start_s + end_s, params.audio_language), video.timing
+    )
 
 
 def _num_expected_frames(span: Row, video: Video) -> int:

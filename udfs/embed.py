@@ -36,16 +36,23 @@ class Params:
 
     model: Annotated[
         registry.ModelName,
-        Field(description="descriptor: classical, finds near-copies; a known embedding model, a folder, or org/name@commit"),
+        Field(
+            description="descriptor: classical, finds near-copies; a known embedding model, a folder, or org/name@commit"
+        ),
     ] = DESCRIPTOR
     num_frames: Annotated[
-        int | None, Field(ge=1, le=256, description="frames per clip, spread evenly over it; by default the model's own number")
+        int | None,
+        Field(ge=1, le=256, description="frames per clip, spread evenly over it; by default the model's own number"),
     ] = None
-    dtype: Annotated[Dtype, Field(description="precision of the weights; auto: float32 on a CPU, bfloat16 on a GPU")] = "auto"
+    dtype: Annotated[
+        Dtype, Field(description="precision of the weights; auto: float32 on a CPU, bfloat16 on a GPU")
+    ] = "auto"
     texts_to_verify: Annotated[
         tuple[str, ...], Field(description="texts to score against each clip; the scores of a clip add up to 1")
     ] = ()
-    batch_size: Annotated[int, Field(ge=1, le=4096, json_schema_extra=EFFORT, description="clips per batch of the model")] = 16
+    batch_size: Annotated[
+        int, Field(ge=1, le=4096, json_schema_extra=EFFORT, description="clips per batch of the model")
+    ] = 16
     resources: Annotated[Resources, Field(json_schema_extra=EFFORT, description="what a task takes")] = Resources()
 
     @field_validator("model")
@@ -55,7 +62,9 @@ class Params:
         if model in known or "/" in model or "@" in model:
             return model
         close = get_close_matches(model, known, n=1, cutoff=0.4)
-        raise ValueError("no embedding model; " + (f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"))
+        raise ValueError(
+            "no embedding model; " + (f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}")
+        )
 
     @field_validator("texts_to_verify")
     @classmethod
@@ -114,7 +123,7 @@ def describe(row: Row, params: Params, env: Env) -> list[Row]:
     Raises:
         MediaError: the file is missing, damaged or incomplete.
     """
-    times, pictures = decode(_uri(row), params.num_frames or NUM_FRAMES, extract.exactly(*copy_descriptor.SIZE), env)
+    times, pictures = decode(_uri(row), params.num_frames or NUM_FRAMES, extract.exact_size(*copy_descriptor.SIZE), env)
     return [embedding(row, DESCRIPTOR, copy_descriptor.describe(pictures), len(np.unique(times)))]
 
 
@@ -126,7 +135,7 @@ def prepare(row: Row, call: Call, num_frames: int, fit: Fit, env: Env) -> Iterat
 
 def decode(uri: str, num_frames: int, fit: Fit, env: Env) -> tuple[Times, Pictures]:
     """A clip's frames, spread evenly over it; `call` runs this in the sandbox."""
-    return extract.even(access.own_path(uri, env.sources), num_frames, fit, env.limits)
+    return extract.evenly_spaced_frames(access.own_path(uri, env.sources), num_frames, fit, env.limits)
 
 
 def load(folder: str, params: Params, device: str) -> Callable[[Sequence[tuple[int, Pictures]]], list[Answer]]:

@@ -33,7 +33,9 @@ class Params(GenerationParams):
     MODELS: ClassVar[dict[str, str]] = {"qwen": "qwen-lm", "qwen2.5": "qwen-lm", "qwen3": "qwen3-lm"}
     PROMPTS: ClassVar[dict[Variant, str]] = prompts.ENHANCEMENTS
 
-    prompt_text: Annotated[PromptText, Field(description="your own prompt; {caption} is the place of the description")] = ""
+    prompt_text: Annotated[
+        PromptText, Field(description="your own prompt; {caption} is the place of the description")
+    ] = ""
     model_batch_size: Annotated[
         int, Field(ge=1, le=4096, json_schema_extra=EFFORT, description="captions per batch of the model")
     ] = 128

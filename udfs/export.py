@@ -25,9 +25,15 @@ class Params:
     policy: Annotated[
         Literal["sequence", "first", "middle", "last"], Field(description="frames at even times, or one frame of each")
     ] = "sequence"
-    fps: Annotated[tuple[Rate, ...], Field(min_length=1, description="frames a second of a sequence; a folder a rate")] = (1.0,)
-    target_res: Annotated[int, Field(ge=-1, description="side of a square, pixels, the aspect lost; -1: as the clip")] = -1
-    encoding: Annotated[Literal["jpeg", "png", "npz"], Field(description="a file a frame, or one file of all (npz)")] = "jpeg"
+    fps: Annotated[
+        tuple[Rate, ...], Field(min_length=1, description="frames a second of a sequence; a folder a rate")
+    ] = (1.0,)
+    target_res: Annotated[
+        int, Field(ge=-1, description="side of a square, pixels, the aspect lost; -1: as the clip")
+    ] = -1
+    encoding: Annotated[
+        Literal["jpeg", "png", "npz"], Field(description="a file a frame, or one file of all (npz)")
+    ] = "jpeg"
     quality: Annotated[int, Field(ge=1, le=100, description="of a JPEG: higher is better and larger")] = 92
     nemo: nemo.Params = field(default_factory=nemo.Params)
     webdataset: webdataset.Params = field(default_factory=webdataset.Params)

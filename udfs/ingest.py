@@ -1,4 +1,4 @@
-"""ingest: uris of a manifest -> facts of the files behind them."""
+"""ingest: the facts of the files of a manifest."""
 
 from __future__ import annotations
 
@@ -18,65 +18,70 @@ from udfs.storage.settings import Params as Sources
 from udfs.storage.uris import local_path
 from udfs.video import container
 
-ASKED_AT_ONCE = 16  # a store takes 30 ms to tell an object's version, and has many to tell
+PARALLEL_REQUESTS = 16  # a store takes 30 ms to return the version of one object
 MODIFIED = "modified"  # the attribute of a manifest's row that says when the file was changed
 COLUMNS = TABLE.stage_columns
 
 
-def facts(row: Row, env: Env, taken: Collection[str] = ()) -> list[Row]:
-    """The one row of videos of a row {uri, attributes}, unless its content tag is one of those taken down.
+def facts(row: Row, env: Env, denied_tags: Collection[str] = ()) -> list[Row]:
+    """The one row of table `videos` for a row {uri, attributes} of a manifest.
 
     Raises:
-        MediaError: what `access.checked_path` and `container.probe` raise; DENIED for what was taken down.
+        MediaError: the file cannot be read or probed (see `access.checked_path` and
+            `container.probe`); DENIED if its content tag is one of `denied_tags`, those taken down.
     """
     uri = row["uri"]
     path = access.checked_path(uri, env.sources)
-    seen, tag = access.stat(path), access.content_tag(path)  # before the probe: a change under way shows later
-    if access.is_tagged(tag, taken):
-        raise MediaError("DENIED", "taken down: the same bytes were, at this address or another")
-    found = container.probe(path, env.limits) | {
+    # Before the probe, so that a later check sees a change during the probe.
+    stat, tag = access.stat(path), access.content_tag(path)
+    if access.is_tagged(tag, denied_tags):
+        raise MediaError("DENIED", "a file with the same bytes was taken down, at this address or another")
+    row_facts = container.probe(path, env.limits) | {
         "video_id": access.video_id(uri, tag),
         "uri": uri,
-        "source_version": seen.version,
+        "source_version": stat.version,
         "content_tag": tag,
-        "size": seen.size,
-        "attributes": _texts(row.get("attributes")),
+        "size": stat.size,
+        "attributes": _as_text(row.get("attributes")),
     }
-    return [{name: found.get(name) for name in COLUMNS}]
+    return [{name: row_facts.get(name) for name in COLUMNS}]
 
 
 def rows(batches: Iterable[pd.DataFrame], params: Collection[str], env: Env) -> Iterator[pd.DataFrame]:
-    """Batches of uris with attributes -> batches of videos; `params` are the content tags that were taken down."""
-    return batching.each(batches, partial(facts, env=env, taken=params), key="uri", columns=COLUMNS, limits=env.limits)
+    """Ingest batches of uris with attributes; `params` are the content tags taken down."""
+    return batching.each(
+        batches, partial(facts, env=env, denied_tags=params), key="uri", columns=COLUMNS, limits=env.limits
+    )
 
 
-def _texts(attributes: Any) -> dict[str, str | None] | None:
-    """Attributes as text; a map out of Arrow comes as a dict or as pairs."""
+def _as_text(attributes: Any) -> dict[str, str | None] | None:
+    """Attributes as text; Arrow gives a map as a dict or as pairs."""
     if attributes is None:
         return None
     return {str(key): None if value is None else str(value) for key, value in dict(attributes).items()}
 
 
-def versions(batches: Iterable[pd.DataFrame], params: Sources) -> Iterator[pd.DataFrame]:
-    """Batches of uris -> the same with every `source_version`: the one that a listing told, else the file's own.
+def add_versions(batches: Iterable[pd.DataFrame], params: Sources) -> Iterator[pd.DataFrame]:
+    """Fill the column `source_version` of batches of uris, where the listing gave no version.
 
-    Empty where there is nothing to ask.
+    A file that cannot be reached gets an empty version.
     """
-    with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
+    with ThreadPoolExecutor(PARALLEL_REQUESTS) as pool:
         for batch in batches:
-            versions = pool.map(partial(_version, params=params), batch["uri"], batch["source_version"], batch["left_out"])
+            columns = (batch[name] for name in ("uri", "source_version", "left_out"))
+            versions = pool.map(partial(_version, params=params), *columns)
             yield batch.assign(source_version=pd.Series([*versions], batch.index, "object"))
 
 
-def changes(batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-    """Batches of uris and attributes -> the same with `changed_s`, seconds of Unix time, where no listing told it.
+def add_change_times(batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """Fill the column `changed_s` (Unix time, seconds) of batches of uris with attributes.
 
-    None for what is no file of this machine, and where the attributes say when it was changed.
+    It stays NULL for files of other machines, and where the attributes state a time of change.
     """
     for batch in batches:
         pairs = zip(batch["attributes"], batch["left_out"], strict=True)
-        stated = [bool(left_out or (attributes and attributes.get(MODIFIED))) for attributes, left_out in pairs]
-        times = [None if known else _changed_s(uri) for uri, known in zip(batch["uri"], stated, strict=True)]
+        is_known = [bool(left_out or (attributes and attributes.get(MODIFIED))) for attributes, left_out in pairs]
+        times = [None if known else _changed_s(uri) for uri, known in zip(batch["uri"], is_known, strict=True)]
         yield batch.assign(changed_s=batch["changed_s"].fillna(pd.Series(times, batch.index, "float64")))
 
 
@@ -91,6 +96,6 @@ def _version(uri: str, listed: str | None, left_out: str | None, params: Sources
     if listed or left_out:
         return listed
     try:
-        return access.uri_version(uri, params)
-    except (MediaError, OSError, ValueError):  # told by `facts`, which is asked next
+        return access.version(access.uri_version(uri, params))
+    except (MediaError, OSError, ValueError):  # `facts` raises the same error next
         return ""

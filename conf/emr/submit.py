@@ -27,8 +27,12 @@ class Call(NamedTuple):
 
 
 CALLS = {
-    "cluster": Call("emr", "run_job_flow", ("bucket", "subnet", "nodes", "manifest", "output"), "yarn", "a cluster for a night"),
-    "steps": Call("emr", "add_job_flow_steps", ("cluster", "manifest", "output"), None, "a night on a cluster that is there"),
+    "cluster": Call(
+        "emr", "run_job_flow", ("bucket", "subnet", "nodes", "manifest", "output"), "yarn", "a cluster for a night"
+    ),
+    "steps": Call(
+        "emr", "add_job_flow_steps", ("cluster", "manifest", "output"), None, "a night on a cluster that is there"
+    ),
     "application": Call("emr-serverless", "create_application", (), None, "an application, once"),
     "serverless": Call(
         "emr-serverless",
@@ -122,7 +126,9 @@ def _parser() -> argparse.ArgumentParser:
         what = calls.add_parser(name, help=call.about, description=call.about)
         for option in call.options:
             number = int if option == "nodes" else str
-            what.add_argument(f"--{option.replace('_', '-')}", required=True, type=number, metavar="X", help=ABOUT[option])
+            what.add_argument(
+                f"--{option.replace('_', '-')}", required=True, type=number, metavar="X", help=ABOUT[option]
+            )
         what.add_argument("--release", default="emr-spark-8.0.0", metavar="X", help="EMR's release: Spark 4.0")
         what.add_argument("--dry-run", action="store_true", help="print the request, send nothing")
     return parser

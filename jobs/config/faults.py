@@ -7,7 +7,9 @@ import re
 
 from udfs.core.errors import RunError
 
-RAISED = re.compile(r"^(?:[\w.]*: )?(?P<module>udfs(?:\.\w+)+)\.(?P<name>\w+): (?P<text>.*)$", re.MULTILINE)  # in a worker
+RAISED = re.compile(
+    r"^(?:[\w.]*: )?(?P<module>udfs(?:\.\w+)+)\.(?P<name>\w+): (?P<text>.*)$", re.MULTILINE
+)  # in a worker
 # Java's messages on file systems and stores.
 REFUSED = re.compile(
     r"No space left on device|Disk quota exceeded|Read-only file system|Too many open files|Permission denied|"

@@ -33,7 +33,15 @@ from udfs.storage import media_store
 log = logging.getLogger("reelmill")
 UNIT, ORDER = "_unit", "_order"  # what goes to one part as a whole, and the order of its rows there
 ASKED_AT_ONCE = 16  # parts: a store takes 30 ms for each
-KNOWN = ("video_id", "uri", "sha256", "num_bytes", "width", "height", "duration_s")  # of a clip, beside what the query gives
+KNOWN = (
+    "video_id",
+    "uri",
+    "sha256",
+    "num_bytes",
+    "width",
+    "height",
+    "duration_s",
+)  # of a clip, beside what the query gives
 
 
 @dataclass(frozen=True)
@@ -79,7 +87,9 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
     plan = _plan(pinned, to, wanted)
     try:
         found = _summaries(run, to, [name for (name,) in plan.dealt.select(PART).distinct().collect()])
-        missing = [name for name, part in found.items() if part is None or (run.retry is not None and part.note["num_failed"])]
+        missing = [
+            name for name, part in found.items() if part is None or (run.retry is not None and part.note["num_failed"])
+        ]
         if options.dry_run:
             _tell(plan, len(missing))
             return Counts()
@@ -106,7 +116,9 @@ def _pinned(run: Run, options: argparse.Namespace, begun: dict[str, Any] | None)
         raise cli.UsageError(f"--output {run.output}: no tables then")
     if begun:
         if versions and versions != begun["tables"]:
-            raise cli.UsageError(f"--to {options.to}: holds an export of other versions of the tables; give another folder")
+            raise cli.UsageError(
+                f"--to {options.to}: holds an export of other versions of the tables; give another folder"
+            )
         log.info("export: with the tables as they were at %s, when %s was begun", begun["begun_at"], options.to)
         versions = begun["tables"]
     pinned = replace(run, pinned=versions)
@@ -114,7 +126,9 @@ def _pinned(run: Run, options: argparse.Namespace, begun: dict[str, Any] | None)
         pinned = replace(pinned, recorded=sql.recorded(pinned))
         views.register(pinned)
     except AnalysisException as e:
-        raise cli.UsageError(f"--output {run.output}: no longer has a table in that version: {str(e).splitlines()[0]}") from e
+        raise cli.UsageError(
+            f"--output {run.output}: no longer has a table in that version: {str(e).splitlines()[0]}"
+        ) from e
     return pinned
 
 
@@ -151,7 +165,7 @@ def _below(wanted: Request, rows: DataFrame) -> nemo.Params:
     common = os.path.commonpath([os.path.dirname(least), os.path.dirname(most)]) if least else ""
     if not given.input_path:
         return replace(given, input_path=common)
-    if least and os.path.commonpath([common, nemo.address(given.input_path)]) != given.input_path.rstrip("/"):
+    if least and os.path.commonpath([common, nemo.source_address(given.input_path)]) != given.input_path.rstrip("/"):
         raise cli.UsageError(f"export.nemo.input_path: {given.input_path} is not above {least}")
     return given
 
@@ -204,7 +218,9 @@ def _write(run: Run, plan: Plan, missing: list[str]) -> Counts:
 def _summaries(run: Run, to: str, names: list[str]) -> dict[str, Summary | None]:
     """Each part of an export, None where it is not complete."""
     with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
-        return dict(zip(names, pool.map(partial(shards.summary, to, sources=run.settings.sources), names), strict=True))
+        return dict(
+            zip(names, pool.map(partial(shards.part_summary, to, sources=run.settings.sources), names), strict=True)
+        )
 
 
 def _finish(run: Run, plan: Plan, described: dict[str, Any], names: list[str]) -> None:
@@ -215,7 +231,9 @@ def _finish(run: Run, plan: Plan, described: dict[str, Any], names: list[str]) -
     """
     found = {name: part for name, part in _summaries(run, plan.to, names).items() if part}
     if unseen := len(names) - len(found):
-        raise cli.UsageError(f"--to {plan.to}: is on every machine another folder, {unseen} parts are not on this; give s3://")
+        raise cli.UsageError(
+            f"--to {plan.to}: is on every machine another folder, {unseen} parts are not on this; give s3://"
+        )
     whole = release.finished(described, found)
     if plan.wanted.format == "lance" and found:
         lance.commit(plan.to, [part.note for part in found.values()])
@@ -228,7 +246,9 @@ def _know(run: Run, to: str) -> None:
     """Note below the output where it was exported to, so that what has to be taken back can be found."""
     name = hashlib.blake2b(to.encode(), digest_size=8).hexdigest()
     with (
-        media_store.write_to(f"{run.output}/exports/{name}.json", run.settings.sources, root=f"{run.output}/media") as path,
+        media_store.write_to(
+            f"{run.output}/exports/{name}.json", run.settings.sources, root=f"{run.output}/media"
+        ) as path,
         open(path, "w", encoding="utf-8") as file,
     ):
         json.dump({"to": to, "run_id": run.run_id}, file)

@@ -46,7 +46,11 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
         return Counts()
     if not items:
         return history.note_settings(run, "export")
-    with _aside(run, to) as aside, Progress(run, "export", items) as progress, run.tables.landing(f"{run.run_id}-export") as land:
+    with (
+        _aside(run, to) as aside,
+        Progress(run, "export", items) as progress,
+        run.tables.landing(f"{run.run_id}-export") as land,
+    ):
         rows = partial(frames.rows, params=run.settings.export, env=run.env("export"), to=to, aside=aside)
         counted = partial(batching.count_inputs, rows=rows, done=progress.done)
         done = land(stage.spread(run, Resources(), items, todo.schema).mapInPandas(counted, stage.envelope(RESULTS)))
@@ -54,7 +58,9 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
         num_in = tally.num_ok + tally.failed.total()  # what was there already does not count
         if not num_in:
             return history.note_settings(run, "export")
-        return history.record(run, "export", done, tally, {"started_at": started, "num_in": num_in, "num_out": tally.num_ok})
+        return history.record(
+            run, "export", done, tally, {"started_at": started, "num_in": num_in, "num_out": tally.num_ok}
+        )
 
 
 @contextmanager

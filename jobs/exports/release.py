@@ -77,7 +77,9 @@ def begun(to: str, wanted: Request, sources: Sources) -> dict[str, Any] | None:
     found = load(path, sources)
     there = _request(found, path)
     differs = [name for name in ("format", "query") if getattr(there, name) != getattr(wanted, name)]
-    differs += [f"export.{name}" for name, value in asdict(wanted.export).items() if asdict(there.export)[name] != value]
+    differs += [
+        f"export.{name}" for name, value in asdict(wanted.export).items() if asdict(there.export)[name] != value
+    ]
     if there.filter.aesthetic_reduction != wanted.filter.aesthetic_reduction:
         differs.append("filter.aesthetic_reduction")
     if differs:

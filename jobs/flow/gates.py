@@ -35,7 +35,9 @@ def measured(clips: DataFrame, signals: DataFrame, settings: Settings) -> DataFr
 
 def _stood_for(copies: DataFrame, passing: DataFrame) -> DataFrame:
     """The clips whose stand-in passes: one that is gone or fails a gate stands for none."""
-    return copies.join(passing.select(F.col("clip_id").alias("copy_of")), on="copy_of", how="left_semi").select("clip_id")
+    return copies.join(passing.select(F.col("clip_id").alias("copy_of")), on="copy_of", how="left_semi").select(
+        "clip_id"
+    )
 
 
 def _measured(clips: DataFrame, signals: DataFrame) -> DataFrame:

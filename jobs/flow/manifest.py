@@ -167,7 +167,9 @@ def _load(spark: SparkSession, manifest: str, what: str, sources: Sources, uri_c
     loader = spark.read.format(FORMATS[what])
     if what in ("jsonl", "csv"):
         _check_text(manifest, what, head)
-        loader = loader.options(mode="FAILFAST", header=True, escape='"', multiLine=what == "csv", encoding="UTF-8", sep=sign)
+        loader = loader.options(
+            mode="FAILFAST", header=True, escape='"', multiLine=what == "csv", encoding="UTF-8", sep=sign
+        )
     return loader.load(address(manifest))
 
 
@@ -210,7 +212,9 @@ def _lines(manifest: str, what: str, sources: Sources, sign: str) -> list[str]:
         raise ManifestError(f"{shown(manifest)}: MALFORMED: {e}") from e
     for number, row in enumerate(rows):
         if None in row or None in row.values():
-            raise ManifestError(f"{shown(manifest)}: MALFORMED: row {number} has not as many values as there are columns")
+            raise ManifestError(
+                f"{shown(manifest)}: MALFORMED: row {number} has not as many values as there are columns"
+            )
     return [json.dumps({name: value or None for name, value in row.items()}) for row in rows]
 
 

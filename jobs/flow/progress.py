@@ -11,7 +11,14 @@ from typing import Any
 from pyspark import Accumulator
 from pyspark.sql import Row
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bars
 
 from jobs.lake.run import Run
@@ -36,7 +43,9 @@ class Progress:
             self._watcher.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._ended.set()
         if self._watcher:
             self._watcher.join()
@@ -45,8 +54,15 @@ class Progress:
             log.info("%s: %d done in %.1f s, %.2f/s", self.stage, self.total, seconds, self.total / seconds)
 
     def _watch(self) -> None:
-        shape: Any = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TaskProgressColumn(show_speed=True))
-        with Bars(*shape, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bars:
+        shape: Any = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TaskProgressColumn(show_speed=True),
+        )
+        with Bars(
+            *shape, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True
+        ) as bars:
             line = bars.add_task(f"{self.stage:<8}", total=self.total)
             while not self._ended.wait(POLL_S):
                 bars.update(line, completed=self.done.value)

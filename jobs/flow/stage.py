@@ -153,7 +153,9 @@ def columns(table: str) -> list[str]:
 
 def _declared(stage: Stage) -> StructType:
     declared = struct_type(TABLES[stage.table].schema)
-    return StructType([StructType().add(f.name, f.dataType).fields[0] for f in declared if f.name in columns(stage.table)])
+    return StructType(
+        [StructType().add(f.name, f.dataType).fields[0] for f in declared if f.name in columns(stage.table)]
+    )
 
 
 def envelope(results: StructType) -> StructType:
@@ -183,7 +185,9 @@ def _with_check_failures(stage: Stage, done: DataFrame) -> DataFrame:
     table = TABLES[stage.table]
     checks = {name: F.expr(check) for name, check in table.checks.items()}
     checks |= {f"{f.name} is not NULL": F.col(f.name).isNotNull() for f in _declared(stage) if not f.nullable}
-    broken = F.coalesce(*(F.when(~F.coalesce(check, F.lit(False)), F.lit(name)) for name, check in checks.items()), F.lit(None))
+    broken = F.coalesce(
+        *(F.when(~F.coalesce(check, F.lit(False)), F.lit(name)) for name, check in checks.items()), F.lit(None)
+    )
     key, code, message = FAILURE
     what = (F.lit(f"a row that breaks a check of {table.name}: "), broken, F.lit(bugs.MET_BY), stage.key)
     is_broken = F.col(key).isNull() & broken.isNotNull()

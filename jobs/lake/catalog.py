@@ -75,7 +75,9 @@ def prepare(spark: SparkSession, schema: Schema, *, make: bool) -> None:
 def _exists(spark: SparkSession, schema: Schema) -> bool:
     before = str(spark.catalog.currentCatalog())
     if (schema.catalog or before) == SPARKS_OWN and spark.conf.get("spark.sql.catalogImplementation") == "in-memory":
-        raise CatalogError(f"--schema {schema}: this catalog ends with the session; spark.sql.catalogImplementation=hive lasts")
+        raise CatalogError(
+            f"--schema {schema}: this catalog ends with the session; spark.sql.catalogImplementation=hive lasts"
+        )
     if schema.catalog and schema.catalog != before:
         spark.catalog.setCurrentCatalog(schema.catalog)  # an unknown one is told as such by nothing else
         spark.catalog.setCurrentCatalog(before)

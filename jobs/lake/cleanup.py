@@ -62,7 +62,9 @@ def named(rows: Callable[[str], DataFrame]) -> DataFrame:
 
 def removed(run: Run, files: DataFrame) -> tuple[int, int]:
     """Delete these files, which must be stored rows; how many there were, and their bytes."""
-    gone = files.mapInArrow(partial(cleanup.remove_files, sources=run.settings.sources), from_arrow_schema(cleanup.GONE))
+    gone = files.mapInArrow(
+        partial(cleanup.remove_files, sources=run.settings.sources), from_arrow_schema(cleanup.GONE)
+    )
     return _sums(gone.agg(F.sum("num_files"), F.sum("num_bytes")))
 
 
@@ -95,7 +97,12 @@ def vacuum(run: Run, name: str, keep_hours: float, *, dry_run: bool = False) -> 
 def swept(run: Run, *, dry_run: bool = False) -> Step:
     """Remove what killed runs left half-written; in a store, where nobody can tell whose it is, only what is a week old."""
     local = [] if is_remote(run.output) else [os.path.join(run.output, left) for left in LEFT]
-    sizes = [os.path.getsize(os.path.join(at, name)) for folder in local for at, _, names in os.walk(folder) for name in names]
+    sizes = [
+        os.path.getsize(os.path.join(at, name))
+        for folder in local
+        for at, _, names in os.walk(folder)
+        for name in names
+    ]
     if not dry_run:
         media_store.remove_leftovers(run.output, LEFT[1], run.settings.sources)
     return Step("left half-written", " ".join(LEFT), files=len(sizes), num_bytes=sum(sizes))

@@ -59,7 +59,9 @@ class Counts:
         codes = ", ".join(f"{code} {count}" for code, count in sorted(self.failed.items()))
         number = self.failed.total()
         failures = f"{number} failure{'s' * (number != 1)} ({codes})" if codes else "no failures"
-        warnings = "".join(f"; {count} row{'s' * (count != 1)} with {name}" for name, count in sorted(self.warnings.items()))
+        warnings = "".join(
+            f"; {count} row{'s' * (count != 1)} with {name}" for name, count in sorted(self.warnings.items())
+        )
         return f"done: {self.num_in} inputs, {self.num_out} rows written, {failures}{warnings}"
 
     def __bool__(self) -> bool:
@@ -103,7 +105,9 @@ def record(run: Run, stage: str, done: DataFrame, tally: Tally, facts: dict[str,
 def bugs(run: Run) -> str:
     """The bugs of a run in one line, the most frequent first, each with its type and place."""
     failures = run.tables.read("failures").where((F.col("run_id") == run.run_id) & (F.col("code") == "BUG"))
-    kinds = failures.groupBy(F.substring_index("message", MET_BY, 1).alias("kind")).count().orderBy(F.desc("count"), "kind")
+    kinds = (
+        failures.groupBy(F.substring_index("message", MET_BY, 1).alias("kind")).count().orderBy(F.desc("count"), "kind")
+    )
     lines = [f"{row['kind']} x {row['count']}" for row in kinds.limit(SHOWN_KINDS).collect()]
     return f"{'; '.join(lines)}; the next run tries their inputs again, which `failures` names"
 
@@ -170,7 +174,10 @@ def _failures(run: Run, stage: str, failed: DataFrame) -> DataFrame:
         .agg(F.max("attempts").alias("tried"))
     )
     keyed = failed.select(
-        F.col(FAILURE[0]).alias("key"), F.col(FAILURE[1]).alias("code"), F.col(FAILURE[2]).alias("message"), "fingerprint"
+        F.col(FAILURE[0]).alias("key"),
+        F.col(FAILURE[1]).alias("code"),
+        F.col(FAILURE[2]).alias("message"),
+        "fingerprint",
     )
     return keyed.join(before, on=["key", "fingerprint"], how="left").select(
         "key",

@@ -94,7 +94,13 @@ class Run:
     def env(self, stage: str) -> Env:
         """What the stage's work needs on the executors beside its own settings."""
         s = self.settings
-        return Env(f"{self.output}/media", self.fingerprint(stage), s.limits, s.sources, checkpoints.with_absolute_dir(s.models))
+        return Env(
+            f"{self.output}/media",
+            self.fingerprint(stage),
+            s.limits,
+            s.sources,
+            checkpoints.with_absolute_dir(s.models),
+        )
 
     def made(self, name: str) -> DataFrame:
         """The rows of a table that these settings made; of videos, the newest row per uri."""
@@ -117,7 +123,9 @@ class Run:
 
 def without_superseded(rows: DataFrame, videos: DataFrame) -> DataFrame:
     """The rows of the videos that no newer row with the same uri supersedes."""
-    superseded = videos.join(newest_videos(videos).select("video_id"), on="video_id", how="left_anti").select("video_id")
+    superseded = videos.join(newest_videos(videos).select("video_id"), on="video_id", how="left_anti").select(
+        "video_id"
+    )
     return rows.join(superseded, on="video_id", how="left_anti")
 
 

@@ -43,7 +43,10 @@ def struct_type(schema: pa.Schema) -> StructType:
     return StructType(
         [
             StructField(
-                f.name, from_arrow_type(f.type), f.nullable, {"comment": (f.metadata or {}).get(b"comment", b"").decode()}
+                f.name,
+                from_arrow_type(f.type),
+                f.nullable,
+                {"comment": (f.metadata or {}).get(b"comment", b"").decode()},
             )
             for f in schema
         ]
@@ -97,7 +100,9 @@ class Tables:
             TableError: a column is of another type.
         """
         if self.pinned is not None and name in self.pinned:
-            return as_declared(name, self.spark.sql(f"SELECT * FROM {self.sql(name)} VERSION AS OF {self.pinned[name]}"))
+            return as_declared(
+                name, self.spark.sql(f"SELECT * FROM {self.sql(name)} VERSION AS OF {self.pinned[name]}")
+            )
         if self.pinned is None and self.exists(name):
             return as_declared(name, self.spark.read.table(self.sql(name)))
         return self.spark.createDataFrame([], struct_type(TABLES[name].schema))
@@ -229,9 +234,15 @@ class Tables:
     def _renew(self, name: str) -> None:
         rows = self.spark.read.table(self.sql(name))
         as_declared(name, rows)
-        missing = [_ddl(column, nullable=True) for column in struct_type(TABLES[name].schema) if column.name not in rows.columns]
+        missing = [
+            _ddl(column, nullable=True)
+            for column in struct_type(TABLES[name].schema)
+            if column.name not in rows.columns
+        ]
         if missing:
-            _unless_overtaken(lambda: self.spark.sql(f"ALTER TABLE {self.sql(name)} ADD COLUMNS ({', '.join(missing)})"))
+            _unless_overtaken(
+                lambda: self.spark.sql(f"ALTER TABLE {self.sql(name)} ADD COLUMNS ({', '.join(missing)})")
+            )
         held = {row["key"] for row in self.spark.sql(f"SHOW TBLPROPERTIES {self.sql(name)}").collect()}
         for check, condition in TABLES[name].checks.items():
             if f"{CHECK}{check}" not in held:
@@ -265,11 +276,16 @@ def as_declared(name: str, rows: DataFrame) -> DataFrame:
     for column in declared:
         wanted = column.dataType.simpleString()
         if there.get(column.name, wanted) != wanted:
-            raise TableError(f"table {name}: column {column.name} is {there[column.name]}, and this release writes {wanted}")
+            raise TableError(
+                f"table {name}: column {column.name} is {there[column.name]}, and this release writes {wanted}"
+            )
     if [*there] == declared.names:
         return rows
     return rows.select(
-        *(c.name if c.name in there else F.lit(None).cast(c.dataType).alias(c.name, metadata=c.metadata) for c in declared)
+        *(
+            c.name if c.name in there else F.lit(None).cast(c.dataType).alias(c.name, metadata=c.metadata)
+            for c in declared
+        )
     )
 
 
@@ -282,7 +298,9 @@ def remove(spark: SparkSession, path: str) -> None:
 
 def _ddl(column: StructField, *, nullable: bool) -> str:
     required = "" if nullable else " NOT NULL"
-    return f"{quoted(column.name)} {column.dataType.simpleString()}{required} COMMENT {_text(column.metadata['comment'])}"
+    return (
+        f"{quoted(column.name)} {column.dataType.simpleString()}{required} COMMENT {_text(column.metadata['comment'])}"
+    )
 
 
 def _text(value: str) -> str:

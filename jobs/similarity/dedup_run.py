@@ -75,7 +75,9 @@ def model(run: Run) -> Model:
 
 def made(run: Run, name: str, version: int) -> DataFrame:
     """Rows of a table that go with a version of the centres."""
-    return run.tables.read(name).where((F.col("fingerprint") == run.fingerprint("dedup")) & (F.col("version") == version))
+    return run.tables.read(name).where(
+        (F.col("fingerprint") == run.fingerprint("dedup")) & (F.col("version") == version)
+    )
 
 
 def night(run: Run, model: Model, land: Land) -> Night:

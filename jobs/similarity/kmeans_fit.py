@@ -213,7 +213,9 @@ def _mllib(points: RDD[DenseVector], first: Floats, params: dedup.Params) -> Flo
 
 def _cuml(sample: DataFrame, size: int, wanted: int, params: dedup.Params) -> Floats:
     made = estimator(wanted, params)
-    made.num_workers = min(made.num_workers, sample.sparkSession.sparkContext.defaultParallelism, max(1, size // WORKER_ROWS))
+    made.num_workers = min(
+        made.num_workers, sample.sparkSession.sparkContext.defaultParallelism, max(1, size // WORKER_ROWS)
+    )
     units = sample.select("vector").mapInArrow(_units, "vector array<float>").repartition(made.num_workers)
     centres = np.array(made.fit(units).clusterCenters(), np.float64)
     return np.unique(centres, axis=0)  # of equal vectors cuML makes equal centres

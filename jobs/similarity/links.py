@@ -54,11 +54,15 @@ def dealt(rows: DataFrame, num_clusters: int, parts: int, *order: str | Column) 
     return placed.drop("part").sortWithinPartitions("cluster_id", *order)
 
 
-def links(new: DataFrame, near: DataFrame | None, num_clusters: int, parts: int, params: dedup.Params, env: Env) -> DataFrame:
+def links(
+    new: DataFrame, near: DataFrame | None, num_clusters: int, parts: int, params: dedup.Params, env: Env
+) -> DataFrame:
     """What each of the new rows (of `assignments`) is linked to; `near` is what `nearest_stored` found for them."""
     looks = new.select("*", F.lit(True).alias("home")).drop("probes")
     if params.probe_clusters > 1:
-        visits = new.withColumn("cluster_id", F.explode("probes")).select("*", F.lit(False).alias("home")).drop("probes")
+        visits = (
+            new.withColumn("cluster_id", F.explode("probes")).select("*", F.lit(False).alias("home")).drop("probes")
+        )
         looks = looks.unionByName(visits)
     looks = looks.where(F.col("cluster_id").isNotNull())
     if near is None:
@@ -76,14 +80,19 @@ def links(new: DataFrame, near: DataFrame | None, num_clusters: int, parts: int,
     return found.groupBy("clip_id").agg(*said, best.alias("best")).select("*", "best.*").drop("best")
 
 
-def nearest_stored(new: DataFrame, before: DataFrame, fallen: DataFrame, params: dedup.Params, env: Env) -> Iterator[DataFrame]:
+def nearest_stored(
+    new: DataFrame, before: DataFrame, fallen: DataFrame, params: dedup.Params, env: Env
+) -> Iterator[DataFrame]:
     """For the new rows, some at a time, clip_id and `stored_neighbors`: the nearest stored rows by last level.
 
     `before` are rows of `assignments`; only the files of clusters that new rows look into are read. `fallen` (clip_id,
     similarity) names those that do not represent every level; one of similarity 1 represents none.
     """
     hashed = fallen.select(F.xxhash64("clip_id").alias("hash"), "similarity").toPandas().sort_values("hash")
-    hashes, fall = hashed["hash"].to_numpy(np.int64), duplicate_levels_of(hashed["similarity"].to_numpy(float), params.levels)
+    hashes, fall = (
+        hashed["hash"].to_numpy(np.int64),
+        duplicate_levels_of(hashed["similarity"].to_numpy(float), params.levels),
+    )
     some_cluster = new.where(F.col("cluster_id").isNotNull())
     looking = iter(some_cluster.select("clip_id", "cluster_id", "probes", "vector").toLocalIterator())
     for first in looking:
@@ -123,7 +132,9 @@ def _between(clusters: list[int]) -> Column:
 def _keys(spark: SparkSession, parts: int) -> list[int]:
     """For each partition a number that Spark's hash sends there."""
     ids = spark.range(32 * parts).select(F.col("id").cast("int").alias("id"))
-    where = {row["part"]: row["id"] for row in ids.select("id", F.pmod(F.hash("id"), F.lit(parts)).alias("part")).collect()}
+    where = {
+        row["part"]: row["id"] for row in ids.select("id", F.pmod(F.hash("id"), F.lit(parts)).alias("part")).collect()
+    }
     return [where[part] for part in range(parts)]
 
 

@@ -46,7 +46,12 @@ def stand_ins(ranked: DataFrame, params: Params) -> DataFrame:
         led.withColumn("earlier", F.coalesce("earlier", "first"))
         .where(F.col("earlier") != F.col("place"))
         .join(stands, on="earlier", how="inner")
-        .select("clip_id", "copy_of", F.coalesce("num_agree", telling).alias("num_agree"), F.coalesce("distance", F.lit(0.0)))
+        .select(
+            "clip_id",
+            "copy_of",
+            F.coalesce("num_agree", telling).alias("num_agree"),
+            F.coalesce("distance", F.lit(0.0)),
+        )
         .toDF("clip_id", "copy_of", "num_agree", "distance")
     )
 
@@ -55,7 +60,9 @@ def agreeing(firsts: DataFrame, params: Params) -> DataFrame:
     """Every pair of a new clip and an earlier one that enough frames of agree, as far as the bands find it: columns of PAIR."""
     signature = firsts.select("place", "hashes")
     later, earlier = (signature.toDF(side, f"{side}_hashes") for side in ("later", "earlier"))
-    apart = F.zip_with("later_hashes", "earlier_hashes", lambda a, b: F.bit_count(a.bitwiseXOR(b)))  # NULL where one has none
+    apart = F.zip_with(
+        "later_hashes", "earlier_hashes", lambda a, b: F.bit_count(a.bitwiseXOR(b))
+    )  # NULL where one has none
     near = F.filter(apart, lambda bits: bits <= params.max_distance)
     total = F.aggregate("near", F.lit(0), lambda bits, more: bits + more)
     found = _candidates(firsts, params).join(later, on="later", how="inner").join(earlier, on="earlier", how="inner")
@@ -80,7 +87,9 @@ def _candidates(firsts: DataFrame, params: Params) -> DataFrame:
 
 def _banded(firsts: DataFrame, bands: int) -> DataFrame:
     """A row a band of a frame: `bucket` holds the number of the frame and band above, the band's bits below."""
-    frames = firsts.select("place", "new", F.posexplode("hashes").alias("frame", "hash")).where(F.col("hash").isNotNull())
+    frames = firsts.select("place", "new", F.posexplode("hashes").alias("frame", "hash")).where(
+        F.col("hash").isNotNull()
+    )
     ends = [HASH_BITS * i // bands for i in range(bands + 1)]
     buckets = []
     for i in range(bands):

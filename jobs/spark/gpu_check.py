@@ -15,7 +15,9 @@ from udfs.core.task_resources import Resources
 NO_GPU = "this machine has no GPU that torch can use"
 
 
-def check(section: str, resources: Resources, device: Literal["auto", "cpu", "cuda"], spark_settings: dict[str, str]) -> None:
+def check(
+    section: str, resources: Resources, device: Literal["auto", "cpu", "cuda"], spark_settings: dict[str, str]
+) -> None:
     """Check that a stage's tasks find the GPU that its settings ask for; a cluster decides by its own resources.
 
     Raises:

@@ -90,7 +90,9 @@ def choose(found: Facts, wanted: Resources) -> Choice:
     if wanted.gpus and not found.has_gpus:
         return Choice(None, "spark.executor.resource.gpu.amount is not set: the executors have no GPUs to give")
     if found.dynamic and found.cluster != "databricks":
-        return Choice(_profile(wanted, _executor(wanted, found)), "dynamic allocation starts executors of the stage's own kind")
+        return Choice(
+            _profile(wanted, _executor(wanted, found)), "dynamic allocation starts executors of the stage's own kind"
+        )
     return Choice(_profile(wanted, None), "without dynamic allocation, a profile of tasks alone")
 
 
@@ -105,7 +107,9 @@ def num_slots(context: SparkContext, wanted: Resources) -> int:
 
 def log_choice(stage: str, wanted: Resources, choice: Choice) -> None:
     """Say once a stage and process how it is scheduled."""
-    _said(f"{stage}: {wanted.cpus} cpus, {wanted.gpus:g} gpus a task; {'a' if choice.profile else 'no'} profile: {choice.why}")
+    _said(
+        f"{stage}: {wanted.cpus} cpus, {wanted.gpus:g} gpus a task; {'a' if choice.profile else 'no'} profile: {choice.why}"
+    )
 
 
 @cache

@@ -20,9 +20,14 @@ BUNDLE = "software.amazon.awssdk:bundle"  # 640 MB of every service there is; th
 SDK = ("s3", "s3-transfer-manager", "sts", "apache-client", "netty-nio-client", "url-connection-client")
 PACKAGES = (HADOOP, *(f"software.amazon.awssdk:{module}:2.29.52" for module in SDK))
 S3A = "org.apache.hadoop.fs.s3a"
-SUBMIT = f"--packages {','.join(PACKAGES)} --exclude-packages {BUNDLE} --conf spark.hadoop.fs.s3.impl={S3A}.S3AFileSystem"
+SUBMIT = (
+    f"--packages {','.join(PACKAGES)} --exclude-packages {BUNDLE} --conf spark.hadoop.fs.s3.impl={S3A}.S3AFileSystem"
+)
 
-PREPARED = ("PYSPARK_GATEWAY_PORT", "DATABRICKS_RUNTIME_VERSION")  # of spark-submit; of a notebook or task of Databricks
+PREPARED = (
+    "PYSPARK_GATEWAY_PORT",
+    "DATABRICKS_RUNTIME_VERSION",
+)  # of spark-submit; of a notebook or task of Databricks
 
 # Several writers at once: Delta's commits then go through a table of DynamoDB's.
 LOG_STORE = "io.delta.storage.S3DynamoDBLogStore"
@@ -38,7 +43,10 @@ def configured(settings: Settings, names: Iterable[str]) -> Settings:
     if any(name in os.environ for name in PREPARED) or not any(_scheme(name) in SCHEMES for name in names):
         return settings
     mine = settings.spark.get("spark.jars.packages", "")
-    packages = {"spark.jars.packages": ",".join(filter(None, (delta_package(), *PACKAGES, mine))), "spark.jars.excludes": BUNDLE}
+    packages = {
+        "spark.jars.packages": ",".join(filter(None, (delta_package(), *PACKAGES, mine))),
+        "spark.jars.excludes": BUNDLE,
+    }
     if settings.sources.s3_profile:
         os.environ["AWS_PROFILE"] = settings.sources.s3_profile  # where the JVM looks for it
     return replace(settings, spark=conf(settings.sources) | settings.spark | packages)
@@ -53,7 +61,9 @@ def conf(params: Params) -> dict[str, str]:
     if params.s3_endpoint:
         found["spark.hadoop.fs.s3a.endpoint"] = params.s3_endpoint
         found["spark.hadoop.fs.s3a.path.style.access"] = "true"
-        found["spark.hadoop.fs.s3a.connection.ssl.enabled"] = str(urlsplit(params.s3_endpoint).scheme == "https").lower()
+        found["spark.hadoop.fs.s3a.connection.ssl.enabled"] = str(
+            urlsplit(params.s3_endpoint).scheme == "https"
+        ).lower()
     if params.s3_endpoint or params.s3_region:
         found["spark.hadoop.fs.s3a.endpoint.region"] = params.s3_region or "us-east-1"
     return found

@@ -24,7 +24,9 @@ from pyspark.sql import SparkSession
 from jobs.spark import java
 from udfs.core.host_files import user_folder
 
-ATTEMPTS = 4  # of a task: a Python worker may be killed for lack of memory. In local mode only the master's name can set this
+ATTEMPTS = (
+    4  # of a task: a Python worker may be killed for lack of memory. In local mode only the master's name can set this
+)
 LOCAL_MASTER = re.compile(r"local(\[(?P<cores>\*|\d+)\])?")  # without a number of attempts, which is then 1
 ONE_MACHINE = re.compile(r"local(\[.*\])?")  # spark.master, and not local-cluster
 DELTA = "io.delta.sql.DeltaSparkSessionExtension"
@@ -233,7 +235,9 @@ def _ship_code(spark: SparkSession) -> None:
     if not (root / "pyproject.toml").exists():
         return
     if ONE_MACHINE.fullmatch(str(spark.sparkContext.master)):
-        spark.sparkContext.environment["PYTHONPATH"] = str(root)  # not as a zip, whose modules are compiled anew each time
+        spark.sparkContext.environment["PYTHONPATH"] = str(
+            root
+        )  # not as a zip, whose modules are compiled anew each time
         return
     folder = tempfile.mkdtemp(prefix="reelmill-code-")  # executors that start later fetch it then
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

@@ -20,7 +20,9 @@ def tasks_s(spark: SparkSession, since: datetime) -> float:
     pool = spark.sparkContext.getLocalProperty(POOL) or "default"
     earliest, total_ms = since.timestamp() * 1000, 0
     store = context.statusStore()
-    stages = store.stageList(None, False, False, getattr(store, "stageList$default$4")(), getattr(store, "stageList$default$5")())
+    stages = store.stageList(
+        None, False, False, getattr(store, "stageList$default$4")(), getattr(store, "stageList$default$5")()
+    )
     for i in range(stages.size()):  # the newest first
         stage = stages.apply(i)
         submitted = stage.submissionTime()

@@ -15,7 +15,7 @@ import pytest
 from jobs.lake.history import Counts
 from tests.support import beeps
 from tests.support.beeps import Sound
-from tests.support.broken_files import join
+from tests.support.broken_files import join_files
 from udfs import clip
 from udfs.clip import Params
 from udfs.core.limits import Limits
@@ -27,7 +27,7 @@ from udfs.video import container
 CUT = clip.cut_unit
 SPANS = ((0.0, 4.0), (4.52, 8.0))
 NEAR_S = 0.02
-TRUTH = {n: n + beeps.AT_S + beeps.BEEP_S / 2 for n in range(10)}
+TRUTH = {n: n + beeps.OFFSET_S + beeps.BEEP_S / 2 for n in range(10)}
 
 CASES = {
     "mp4": ("aac", "libmp3lame", "mp2", "ac3", "eac3", "libopus", "flac", "alac"),
@@ -75,7 +75,7 @@ def problems(
     path: Path, rows: list[Row], spans: tuple[tuple[float, float], ...] = SPANS, truth: dict[int, float] | None = None
 ) -> list[str]:
     """How the beeps of clips differ from those of the source, or from the known ones; one line per difference."""
-    source_beeps, frame_times_s = truth or beeps.beeps(path), beeps.shown(path)
+    source_beeps, frame_times_s = truth or beeps.beeps(path), beeps.picture_times(path)
     return [
         problem
         for row, (asked_s, end_s) in zip(rows, spans, strict=True)
@@ -118,7 +118,7 @@ def test_fragments_of_one_frame_whose_times_repeat_lose_no_sound(tmp_path: Path,
 def test_parameters_that_change_midway_lose_no_sound(tmp_path: Path, codec: str) -> None:
     first = beeps.write(tmp_path / "1.ts", Sound(codec, 44_100, "mono"), length_s=6)
     second = beeps.write(tmp_path / "2.ts", Sound(codec, 48_000, "stereo"), length_s=6, first=6, start_s=6)
-    path = join(tmp_path / "a.ts", first, second)
+    path = join_files(tmp_path / "a.ts", first, second)
     spans = (*SPANS, (7.0, 11.0))
     assert problems(path, cut(path, tmp_path, spans), spans) == []
 
@@ -127,7 +127,7 @@ def test_parameters_that_change_midway_lose_no_sound(tmp_path: Path, codec: str)
 def test_recordings_that_overlap_follow_one_another(tmp_path: Path) -> None:
     first = beeps.write(tmp_path / "1.ts", Sound(), length_s=6, options={"muxdelay": "0"})
     second = beeps.write(tmp_path / "2.ts", Sound(), length_s=6, first=6, start_s=5.8)
-    path = join(tmp_path / "a.ts", first, second)
+    path = join_files(tmp_path / "a.ts", first, second)
     assert problems(path, cut(path, tmp_path), truth=TRUTH) == []  # the second follows the first
 
 
@@ -141,11 +141,16 @@ def test_a_clock_that_wraps_moves_no_sound(tmp_path: Path) -> None:
 @pytest.mark.files
 @pytest.mark.parametrize(
     ("name", "codec", "at_once"),
-    [("a.mkv", "pcm_s16le", 40), ("a.mov", "pcm_s16be", 47), ("a.mov", "adpcm_ima_qt", 300), ("a.avi", "pcm_s16le", 40)],
+    [
+        ("a.mkv", "pcm_s16le", 40),
+        ("a.mov", "pcm_s16be", 47),
+        ("a.mov", "adpcm_ima_qt", 300),
+        ("a.avi", "pcm_s16le", 40),
+    ],
 )
 def test_packets_of_a_second_are_cut_exactly(tmp_path: Path, name: str, codec: str, at_once: int) -> None:
     short = beeps.write(tmp_path / f"short{Path(name).suffix}", sound(codec))
-    path = beeps.alter(short, tmp_path / name, lambda packets: beeps.joined(packets, at_once))
+    path = beeps.rewrite_sound(short, tmp_path / name, lambda packets: beeps.merge_packets(packets, at_once))
     assert problems(path, cut(path, tmp_path)) == []
 
 
@@ -180,10 +185,12 @@ def test_a_clock_that_does_not_begin_at_zero_is_kept(tmp_path: Path, name: str) 
 
 
 @pytest.mark.files
-@pytest.mark.parametrize(("name", "codec"), [("a.webm", "libopus"), ("a.mp4", "aac"), ("a.mkv", "vorbis"), ("a.ts", "mp2")])
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.webm", "libopus"), ("a.mp4", "aac"), ("a.mkv", "vorbis"), ("a.ts", "mp2")]
+)
 def test_gaps_between_packets_become_silence(tmp_path: Path, name: str, codec: str) -> None:
     whole = beeps.write(tmp_path / f"whole{Path(name).suffix}", sound(codec))
-    path = beeps.alter(
+    path = beeps.rewrite_sound(
         whole, tmp_path / name, lambda packets: [p for p in packets if 0.15 < (p.pts or 0) * p.time_base % 1 < 0.6]
     )
     made = cut(path, tmp_path)
@@ -196,7 +203,10 @@ def test_gaps_between_packets_become_silence(tmp_path: Path, name: str, codec: s
 def test_the_edit_list_of_a_trimmed_file_is_kept(tmp_path: Path, movflags: str) -> None:
     whole = beeps.write(tmp_path / "whole.mp4", Sound(), length_s=12)
     path = tmp_path / "a.mp4"
-    with av.open(str(whole)) as given, av.open(str(path), "w", options={"movflags": movflags} if movflags else {}) as out:
+    with (
+        av.open(str(whole)) as given,
+        av.open(str(path), "w", options={"movflags": movflags} if movflags else {}) as out,
+    ):
         streams = {stream.index: out.add_stream_from_template(stream) for stream in given.streams}
         for packet in given.demux():
             later_s = 1.36  # behind the key frame of second 1
@@ -208,7 +218,9 @@ def test_the_edit_list_of_a_trimmed_file_is_kept(tmp_path: Path, movflags: str) 
     assert problems(path, cut(path, tmp_path)) == []
 
 
-@pytest.mark.parametrize(("layout", "codec"), [("7.1", "pcm_s24le"), ("5.1", "pcm_s16le"), ("5.1", "alac"), ("quad", "flac")])
+@pytest.mark.parametrize(
+    ("layout", "codec"), [("7.1", "pcm_s24le"), ("5.1", "pcm_s16le"), ("5.1", "alac"), ("quad", "flac")]
+)
 def test_many_channels_are_mixed_down_and_crash_nothing(tmp_path: Path, layout: str, codec: str) -> None:
     path = beeps.write(tmp_path / ("a.mkv" if codec == "flac" else "a.mov"), Sound(codec, 48_000, layout), length_s=9)
     assert problems(path, sandbox.call(cut, path, tmp_path, timeout_s=60, memory_mb=1024)) == []
@@ -230,7 +242,9 @@ def test_a_clip_holds_the_track_that_the_setting_names(tmp_path: Path) -> None:
 def blank(path: Path, when: Callable[[float], bool]) -> Path:
     """Overwrite the packets of the sound that begin at some times."""
     with av.open(str(path)) as container:
-        places = [(p.pos or 0, p.size) for p in container.demux(audio=0) if p.size and when(float((p.pts or 0) * p.time_base))]
+        places = [
+            (p.pos or 0, p.size) for p in container.demux(audio=0) if p.size and when(float((p.pts or 0) * p.time_base))
+        ]
     data = bytearray(path.read_bytes())
     for at, size in places:
         data[at : at + size] = b"\xff\x00" * (size // 2) + b"\x00" * (size % 2)
@@ -262,10 +276,12 @@ def test_a_track_without_a_decoder_is_a_warning(tmp_path: Path) -> None:
 
 
 def test_no_track_a_gap_and_an_early_end_are_no_loss(tmp_path: Path) -> None:
-    short = beeps.alter(
+    short = beeps.rewrite_sound(
         beeps.write(tmp_path / "long.mkv", Sound("mp2"), 6),
         tmp_path / "short.mkv",
-        lambda packets: [p for p in packets if not 1 < (p.pts or 0) * p.time_base < 2 and (p.pts or 0) * p.time_base < 3],
+        lambda packets: [
+            p for p in packets if not 1 < (p.pts or 0) * p.time_base < 2 and (p.pts or 0) * p.time_base < 3
+        ],
     )
     silent = beeps.write(tmp_path / "silent.mkv", (), 3)
     assert [row["audio_warning"] for row in cut(short, tmp_path, ((0.0, 2.0), (2.0, 4.0), (4.0, 6.0)))] == [None] * 3
@@ -303,11 +319,17 @@ def test_a_crash_in_sound_costs_the_sound(tmp_path: Path, monkeypatch: pytest.Mo
 
 def crashing_with_sound(row: Row, params: Params, env: Env) -> list[Row]:
     """The work on a unit, whose decoder dies of the sound of its second span."""
-    if any(span["clip_id"] == "c1" for span in row["spans"]) and params.audio == "keep" and not row.get("audio_warning"):
+    if (
+        any(span["clip_id"] == "c1" for span in row["spans"])
+        and params.audio == "keep"
+        and not row.get("audio_warning")
+    ):
         os.abort()
     return CUT(row, params, env)
 
 
 def test_the_last_line_counts_warnings() -> None:
-    counts = Counts(2, 2, Counter(), Counter({"audio_warning": 1})) + Counts(1, 1, Counter(), Counter({"audio_warning": 1}))
+    counts = Counts(2, 2, Counter(), Counter({"audio_warning": 1})) + Counts(
+        1, 1, Counter(), Counter({"audio_warning": 1})
+    )
     assert str(counts) == "done: 3 inputs, 3 rows written, no failures; 2 rows with audio_warning"

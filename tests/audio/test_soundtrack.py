@@ -16,12 +16,23 @@ from udfs.video import container
 
 @pytest.mark.parametrize(
     ("default", "language", "kept"),
-    [(None, "", 0), (1, "", 1), (1, "ger", 0), (0, "en", 1), (1, "deu", 0), (0, "eng-GB", 1), (2, "de", 2), (1, "fr", 1)],
+    [
+        (None, "", 0),
+        (1, "", 1),
+        (1, "ger", 0),
+        (0, "en", 1),
+        (1, "deu", 0),
+        (0, "eng-GB", 1),
+        (2, "de", 2),
+        (1, "fr", 1),
+    ],
 )
 def test_the_track_in_the_language_is_taken_else_the_default_one_else_the_first(
     tmp_path: Path, default: int | None, language: str, kept: int
 ) -> None:
-    path = beeps.write(tmp_path / "a.mkv", (Sound(), Sound(), Sound()), 1, default=default, languages=("ger", "eng", "de"))
+    path = beeps.write(
+        tmp_path / "a.mkv", (Sound(), Sound(), Sound()), 1, default=default, languages=("ger", "eng", "de")
+    )
     with av.open(str(path)) as container:
         taken = soundtrack.choose_track(container.streams.audio, language)
         assert taken is not None

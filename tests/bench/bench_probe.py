@@ -1,4 +1,4 @@
-"""What it costs to measure the times of an hour of video, beside decoding it and beside reading all of its packets."""
+"""Cost of probing an hour of video, compared with decoding it and with reading all its packets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import av
 import pytest
 
 from tests.support.footage import write_looped, write_numbered
-from tests.support.odd_times import copy
+from tests.support.odd_times import copy_packets
 from udfs.core.limits import Limits
 from udfs.storage.remote_file import RemotePath, Stat
 from udfs.video import container
@@ -21,54 +21,60 @@ MINUTE, MINUTES, FPS = 60, 60, 30
 
 @pytest.fixture(scope="module")
 def minute(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A minute of 640x360 with sound."""
+    """A video of one minute, 640 x 360, with sound."""
     folder = tmp_path_factory.mktemp("minute")
-    return write_numbered(folder / "minute.mp4", MINUTE * FPS, FPS, (640, 360), audio="aac", gop=60, options={"bf": "2"})
+    return write_numbered(
+        folder / "minute.mp4", MINUTE * FPS, FPS, (640, 360), audio="aac", gop=60, options={"bf": "2"}
+    )
 
 
 def cpu_s(work: Callable[[], object]) -> float:
+    """The CPU seconds that the work takes."""
     started = time.process_time()
     work()
     return time.process_time() - started
 
 
 def bytes_read(path: Path) -> int:
-    """Bytes that a probe fetches, were the file elsewhere."""
-    data, fetched = path.read_bytes(), [0]
+    """The bytes that a probe of a remote file fetches."""
+    data, num_fetched = path.read_bytes(), [0]
 
     def fetch(uri: str, start: int, end: int, version: str) -> bytes:
-        fetched[0] += end - start
+        num_fetched[0] += end - start
         return data[start:end]
 
     container.probe(RemotePath(f"s3://bucket/{path.name}", Stat(len(data), "1"), fetch), Limits())
-    return fetched[0]
+    return num_fetched[0]
 
 
-def demux(path: Path) -> int:
+def num_packets(path: Path) -> int:
+    """Read all packets of the picture; returns their number."""
     with av.open(str(path)) as container:
         return sum(packet.size > 0 for packet in container.demux(video=0))
 
 
-def decode(path: Path) -> int:
+def num_frames(path: Path) -> int:
+    """Decode all frames with one thread; returns their number."""
     with av.open(str(path)) as container:
         container.streams.video[0].thread_count = 1
         return sum(1 for _ in container.decode(video=0))
 
 
-def test_an_hour_costs_a_small_part_of_its_decode(minute: Path, tmp_path: Path) -> None:
+def test_probing_an_hour_takes_a_twentieth_of_its_decode_at_most(minute: Path, tmp_path: Path) -> None:
     hour = write_looped(minute, tmp_path / "hour.mp4", MINUTES, in_front=True)
-    decode_s = cpu_s(lambda: decode(minute)) * MINUTES
+    decode_s = cpu_s(lambda: num_frames(minute)) * MINUTES
     for name in ("hour.mp4", "hour.mkv", "hour.ts"):
-        path = hour if name == "hour.mp4" else copy(hour, tmp_path / name)
-        probe_s, demux_s = cpu_s(partial(container.probe, str(path), Limits())), cpu_s(partial(demux, path))
+        path = hour if name == "hour.mp4" else copy_packets(hour, tmp_path / name)
+        probe_s, demux_s = cpu_s(partial(container.probe, str(path), Limits())), cpu_s(partial(num_packets, path))
         facts, size = container.probe(str(path), Limits()), path.stat().st_size
-        read = bytes_read(path) if facts["timing"] == "index" else size
+        num_read = bytes_read(path) if facts["timing"] == "index" else size
         print(
-            f"\n{name}: {facts['num_frames']} frames; probe {probe_s:.2f} s and {read / 1e6:.1f} of {size / 1e6:.0f} MB, ", end=""
+            f"\n{name}: {facts['num_frames']} frames; probe {probe_s:.2f} s and {num_read / 1e6:.1f} of {size / 1e6:.0f} MB, ",
+            end="",
         )
         print(f"demux {demux_s:.2f} s, decode {decode_s:.0f} s")
         assert facts["num_frames"] == MINUTE * MINUTES * FPS
         assert probe_s < decode_s / 20
         assert probe_s < 3 * demux_s
         if facts["timing"] == "index":
-            assert read < 0.1 * size
+            assert num_read < 0.1 * size

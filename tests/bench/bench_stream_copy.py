@@ -1,4 +1,4 @@
-"""What a copied clip costs in a short and in a long video, beside one FFmpeg process per clip: the cost must not grow."""
+"""CPU cost of a copied clip in a short and in a long video, compared with one FFmpeg per clip."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ from udfs.video import container
 MINUTE_S, FPS, CLIP_S, UNIT_S = 60, 24, 10, 300
 LENGTHS_MIN = (15, 120)
 SAMPLED = 60  # clips of the longer video that FFmpeg cuts: all 720 take minutes
-MOST_GROWTH = 1.5  # of the cost of a clip, from the shorter video to the longer one
+MOST_GROWTH = 1.5  # of the cost per clip, from the shorter video to the longer one
 
 
 @pytest.fixture(scope="module")
 def minute(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A minute of 640x360 with sound and a key frame every two seconds."""
+    """A video of one minute, 640 x 360, with sound and a key frame every two seconds."""
     folder = tmp_path_factory.mktemp("minute")
-    return write_numbered(folder / "minute.mp4", MINUTE_S * FPS, FPS, (640, 360), audio="aac", gop=48, options={"bf": "2"})
+    return write_numbered(
+        folder / "minute.mp4", MINUTE_S * FPS, FPS, (640, 360), audio="aac", gop=48, options={"bf": "2"}
+    )
 
 
 def units(path: Path) -> list[Row]:
@@ -42,13 +44,13 @@ def units(path: Path) -> list[Row]:
 
 
 def copy_cost_s(path: Path, to: Path) -> tuple[int, float]:
-    """How many clips are made, and CPU seconds for each."""
+    """The number of clips, and the CPU seconds per clip."""
     work, env = units(path), Env(media_root=str(to), fingerprint="0" * 16)
     started = time.process_time()
     clips = [row for unit in work for row in clip.cut_unit(unit, Params(mode="copy"), env)]
-    spent_s = time.process_time() - started
+    cpu_s = time.process_time() - started
     assert all(row["exact"] and row["audio_codec"] == "aac" and row["audio_warning"] is None for row in clips)
-    return len(clips), spent_s / len(clips)
+    return len(clips), cpu_s / len(clips)
 
 
 def ffmpeg_cost_s(path: Path, to: Path) -> float:
@@ -63,7 +65,7 @@ def ffmpeg_cost_s(path: Path, to: Path) -> float:
     return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / SAMPLED
 
 
-def test_a_clip_of_a_long_video_costs_what_one_of_a_short_video_does(minute: Path, tmp_path: Path) -> None:
+def test_a_clip_of_a_long_video_costs_as_much_as_one_of_a_short_video(minute: Path, tmp_path: Path) -> None:
     cost_s = dict[int, float]()
     for length_min in LENGTHS_MIN:
         path = write_looped(minute, tmp_path / f"{length_min}.mp4", length_min, in_front=True)

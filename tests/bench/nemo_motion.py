@@ -1,4 +1,7 @@
-"""Paths of clips -> a JSON line each with NeMo Curator's own motion scores; runs in the environment that has nemo-curator."""
+"""Program that prints NeMo Curator's motion scores of clips, one JSON line each.
+
+It runs in the environment that has nemo-curator.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,12 @@ from pathlib import Path
 from types import ModuleType
 
 BACKEND = "nemo_curator/stages/video/filtering/motion_vector_backend.py"
-BATCH = 64  # frames painted at once: what its command line asks for; the function's own default takes four times the memory
+# Frames at once, as its command line sets; the function's default takes four times the memory.
+BATCH = 64
 
 
 def backend() -> ModuleType:
-    """The one module that scores, by its file: the package's own __init__ asks for Ray and more."""
+    """The scoring module, loaded by its file: the package's __init__ imports Ray and more."""
     path = str(distribution("nemo-curator").locate_file(BACKEND))
     spec = importlib.util.spec_from_file_location("motion_vector_backend", path)
     if spec is None or spec.loader is None:
@@ -27,20 +31,21 @@ def backend() -> ModuleType:
     return module
 
 
-def scored(nemo: ModuleType, path: str) -> dict[str, float]:
-    """Both scores of a clip and the CPU seconds of its decoding and its scoring.
+def motion_scores(nemo: ModuleType, path: str) -> dict[str, float]:
+    """Both scores of a clip, and the CPU seconds of decoding and of scoring it.
 
-    Decoded by one thread: with its own four, whose kind is AUTO, FFmpeg drops motion vectors by chance, how many is told too.
+    One thread decodes: with NeMo Curator's four threads of type AUTO, FFmpeg drops motion vectors
+    at random. The number of vectors left then is reported too.
     """
     content = Path(path).read_bytes()
     begin = time.process_time()
     decoded = nemo.decode_for_motion(io.BytesIO(content), thread_count=1)
     middle = time.process_time()
-    found = nemo.check_if_small_motion(decoded.frames, decoded.frame_size, batch_size=BATCH)
+    scores = nemo.check_if_small_motion(decoded.frames, decoded.frame_size, batch_size=BATCH)
     end = time.process_time()
     return {
-        "global_mean": found.global_mean,
-        "per_patch_min_256": found.per_patch_min_256,
+        "global_mean": scores.global_mean,
+        "per_patch_min_256": scores.per_patch_min_256,
         "decode_s": middle - begin,
         "score_s": end - middle,
         "vectors": sum(map(len, decoded.frames)),
@@ -50,6 +55,6 @@ def scored(nemo: ModuleType, path: str) -> dict[str, float]:
 
 if __name__ == "__main__":
     nemo = backend()
-    scored(nemo, sys.argv[1])  # once for nothing, so that loading kernels is not timed
+    motion_scores(nemo, sys.argv[1])  # a first call, so that loading kernels is not timed
     for path in sys.argv[1:]:
-        print(json.dumps(scored(nemo, path)))
+        print(json.dumps(motion_scores(nemo, path)))

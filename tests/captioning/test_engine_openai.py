@@ -76,7 +76,9 @@ def test_frames_travel_as_jpegs_in_their_order_with_their_times_before_them() ->
 
 def test_parameters_of_vllms_own_go_to_no_other_endpoint() -> None:
     with serving(Reply()) as server:
-        engine(server.url, settings={"vllm_endpoint": True, "sampling": Sampling(repetition_penalty=1.2)}).generate([BOAT])
+        engine(server.url, settings={"vllm_endpoint": True, "sampling": Sampling(repetition_penalty=1.2)}).generate(
+            [BOAT]
+        )
     assert server.asked[0]["repetition_penalty"] == 1.2
     assert server.asked[0]["chat_template_kwargs"] == {"enable_thinking": False}
 

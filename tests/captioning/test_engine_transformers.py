@@ -59,7 +59,9 @@ def test_the_tokens_are_those_of_the_librarys_own_call(seeing: Path) -> None:
     processor: Any = AutoProcessor.from_pretrained(seeing)
     model: Any = AutoModelForImageTextToText.from_pretrained(seeing, dtype=torch.float32)
     content = [{"type": "video"}, {"type": "text", "text": "Describe this video."}]
-    text = processor.apply_chat_template([{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True)
+    text = processor.apply_chat_template(
+        [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+    )
     about = VideoMetadata(60, 30.0, frames_indices=[0, 15, 30, 45])
     assert asked.video is not None
     inputs = processor(
@@ -84,7 +86,8 @@ def test_in_a_batch_each_gets_the_answer_that_it_gets_alone(seeing: Path) -> Non
     requests = [
         Request("Describe this video.", video(size=(width, height))),
         Request(
-            "Describe this video. " + "Elaborate on the visual and narrative elements. " * 4, video(300, size=(width, height))
+            "Describe this video. " + "Elaborate on the visual and narrative elements. " * 4,
+            video(300, size=(width, height)),
         ),
         Request("A boat?", video(900, frames=8, size=(width, height * 2))),
     ]
@@ -146,7 +149,9 @@ def test_a_model_that_reads_answers_a_batch_of_texts(reading: Path) -> None:
     expected = []
     for prompt in prompts:
         chat = [{"role": "user", "content": prompt}]
-        ids = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)["input_ids"]
+        ids = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)[
+            "input_ids"
+        ]
         tokens = model.generate(ids, max_new_tokens=WORDS, do_sample=False, repetition_penalty=1.3)[0, ids.shape[1] :]
         expected.append(Answer(tokenizer.decode(tokens, skip_special_tokens=True), ids.shape[1], WORDS, "length"))
     assert engine(reading).generate([Request(prompt) for prompt in prompts]) == expected

@@ -30,7 +30,10 @@ def test_the_settings_name_the_engine(tmp_path: Path) -> None:
     ("settings", "line"),
     [
         (GenerationSettings("openai", "m"), r"caption\.engine = openai needs caption\.endpoint\.base_url"),
-        (GenerationSettings("transformers", "qwen2.5", fp8=True), r"caption\.fp8 needs caption\.engine = vllm: transformers"),
+        (
+            GenerationSettings("transformers", "qwen2.5", fp8=True),
+            r"caption\.fp8 needs caption\.engine = vllm: transformers",
+        ),
         (GenerationSettings("openai", "m", fp8=True), r"caption\.fp8 needs caption\.engine = vllm: the precision"),
         (GenerationSettings("transformers", "qwn2.5"), r"no model qwn2\.5: did you mean qwen2\.5\?"),
     ],

@@ -12,7 +12,7 @@ import pytest
 from botocore.session import get_session
 from botocore.validate import ParamValidator
 
-from tests.support.bundle import nightly
+from tests.support.databricks_bundle import nightly
 
 PYTHON = Path(".venv-airflow/bin/python")
 pytestmark = pytest.mark.skipif(not PYTHON.exists(), reason="Airflow has an environment of its own: make test-airflow")

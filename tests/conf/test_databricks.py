@@ -17,9 +17,9 @@ from databricks.sdk.service.jobs import JobSettings
 
 from jobs import cli
 from jobs.config.settings import load
-from tests.support.bundle import FOLDER, bundle, nightly, read
 from tests.support.conf_lines import lines
-from tests.support.submits import wheel
+from tests.support.databricks_bundle import FOLDER, bundle, nightly, read
+from tests.support.spark_submit import build_wheel
 
 TARGETS = ("dev", "prod")
 JOB = nightly("prod")
@@ -67,7 +67,7 @@ def test_dev_is_small_and_prod_is_not() -> None:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     """The wheel, as the bundle builds it."""
-    return zipfile.ZipFile(wheel(tmp_path_factory.mktemp("wheel")))
+    return zipfile.ZipFile(build_wheel(tmp_path_factory.mktemp("wheel")))
 
 
 def test_every_task_names_an_entry_point_of_the_wheel(built: zipfile.ZipFile) -> None:
@@ -100,9 +100,24 @@ def test_the_settings_that_tasks_name_are_those_of_the_checkout() -> None:
 
 
 def test_tasks_stand_in_the_order_of_the_chain() -> None:
-    order = ["ingest", "split", "clip", "analyze", "copies", "aesthetic", "embed", "dedup", "filter", "caption", "enhance"]
+    order = [
+        "ingest",
+        "split",
+        "clip",
+        "analyze",
+        "copies",
+        "aesthetic",
+        "embed",
+        "dedup",
+        "filter",
+        "caption",
+        "enhance",
+    ]
     assert list(TASKS) == order
-    assert [[d["task_key"] for d in task.get("depends_on", [])] for task in TASKS.values()] == [[], *([t] for t in order[:-1])]
+    assert [[d["task_key"] for d in task.get("depends_on", [])] for task in TASKS.values()] == [
+        [],
+        *([t] for t in order[:-1]),
+    ]
     assert all(task["max_retries"] and task["timeout_seconds"] for task in TASKS.values())
 
 

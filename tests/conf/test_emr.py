@@ -47,7 +47,9 @@ def request(name: str) -> dict[str, Any]:
 
 def options(name: str) -> list[str]:
     """The command line of one call."""
-    asked = [part for option in submit.CALLS[name].options for part in (f"--{option.replace('_', '-')}", str(GIVEN[option]))]
+    asked = [
+        part for option in submit.CALLS[name].options for part in (f"--{option.replace('_', '-')}", str(GIVEN[option]))
+    ]
     return [name, *asked]
 
 

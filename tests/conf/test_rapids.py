@@ -48,7 +48,9 @@ def test_the_plugin_knows_the_installed_spark() -> None:
 
 
 def test_no_spark_that_the_project_allows_is_unknown_to_the_plugin() -> None:
-    requirements = [Requirement(line) for line in re.findall(r'^    "(pyspark[^"]*)"', Path("pyproject.toml").read_text(), re.M)]
+    requirements = [
+        Requirement(line) for line in re.findall(r'^    "(pyspark[^"]*)"', Path("pyproject.toml").read_text(), re.M)
+    ]
     known = SHIMS[coordinates()["rapids-4-spark_2.13"]]
     allowed = [v for v in (f"4.0.{patch}" for patch in range(2, 8)) if requirements[0].specifier.contains(v)]
     released = {"4.0.2", "4.0.3", "4.0.4", "4.0.5"}

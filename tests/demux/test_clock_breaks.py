@@ -12,7 +12,7 @@ import pytest
 from tests.support import odd_times
 from tests.support.footage import read_number, write_numbered
 from tests.support.odd_times import SMALL
-from tests.support.probing import probe
+from tests.support.sandbox_probe import probe
 from udfs.core.limits import Limits
 from udfs.demux import timeline
 from udfs.demux.clock_breaks import UNKNOWN, Shift, clock_breaks
@@ -27,7 +27,11 @@ from udfs.video import container, decode
 )
 def test_a_clock_that_breaks_is_unrolled(good: Path, tmp_path: Path, offset_s: float, num_breaks: int) -> None:
     whole = num_breaks == 0
-    path = odd_times.copy(good, tmp_path / "v.ts", offset_s=offset_s) if whole else odd_times.joined(tmp_path, good, offset_s)
+    path = (
+        odd_times.copy_packets(good, tmp_path / "v.ts", offset_s=offset_s)
+        if whole
+        else odd_times.write_joined(tmp_path, good, offset_s)
+    )
     facts = probe(path)
     assert len(facts["clock_breaks"] or []) == num_breaks
     assert facts["duration_s"] == pytest.approx(4, abs=0.15)
@@ -42,11 +46,13 @@ def test_a_clock_that_breaks_is_unrolled(good: Path, tmp_path: Path, offset_s: f
 
 
 def test_single_frames_hours_ahead_are_put_in_their_place(good: Path, tmp_path: Path) -> None:
-    path = odd_times.copy(good, tmp_path / "v.mp4", strays=(50, 51))
+    path = odd_times.copy_packets(good, tmp_path / "v.mp4", strays=(50, 51))
     facts = probe(path)
     assert (facts["num_frames"], facts["duration_s"]) == (pytest.approx(120, abs=2), pytest.approx(4, abs=0.1))
     with container.open_video(str(path), Limits(), timing=timeline.timing_of_row(facts)) as video:
-        assert [read_number(frame) for _, frame in decode.frames(video, 1.0, 2.0)] == pytest.approx(list(range(30, 60)), abs=2)
+        assert [read_number(frame) for _, frame in decode.frames(video, 1.0, 2.0)] == pytest.approx(
+            list(range(30, 60)), abs=2
+        )
 
 
 def test_a_picture_that_is_held_is_no_break(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.support import odd_times
 from tests.support.footage import write_numbered
 from tests.support.odd_times import SMALL
-from tests.support.probing import frame_times_s, probe
+from tests.support.sandbox_probe import frame_times_s, probe
 from udfs.demux import timeline
 from udfs.demux.frame_rate import is_variable, rate_of
 from udfs.demux.timeline import Timeline
@@ -27,7 +27,9 @@ def test_a_rate_that_changes_late_is_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["v.mkv", "v.flv"])
 def test_a_stream_without_a_stated_rate_gets_the_measured_one(tmp_path: Path, name: str) -> None:
-    facts = probe(write_numbered(tmp_path / name, 60, Fraction(30_000, 1001), SMALL, times_s=[k * 1.001 / 30 for k in range(60)]))
+    facts = probe(
+        write_numbered(tmp_path / name, 60, Fraction(30_000, 1001), SMALL, times_s=[k * 1.001 / 30 for k in range(60)])
+    )
     assert facts["framerate"] == pytest.approx(30_000 / 1001)
     assert (facts["num_frames"], facts["is_vfr"]) == (60, False)
 

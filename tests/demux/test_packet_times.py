@@ -9,7 +9,7 @@ import pytest
 
 from tests.support import broken_files, field_pictures, odd_times
 from tests.support.footage import numbers
-from tests.support.probing import RemoteCopy, frame_times_s, probe
+from tests.support.sandbox_probe import RemoteCopy, frame_times_s, probe
 from udfs import clip, ingest, split
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
@@ -34,22 +34,24 @@ from udfs.video import container
         ("no_end.flv", {"flvflags": "no_duration_filesize"}),
     ],
 )
-def test_a_copy_into_any_container_has_the_same_frames(good: Path, tmp_path: Path, name: str, options: dict[str, str]) -> None:
-    facts = probe(odd_times.copy(good, tmp_path / name, options))
+def test_a_copy_into_any_container_has_the_same_frames(
+    good: Path, tmp_path: Path, name: str, options: dict[str, str]
+) -> None:
+    facts = probe(odd_times.copy_packets(good, tmp_path / name, options))
     assert (facts["num_frames"], facts["framerate"], facts["is_vfr"]) == (120, pytest.approx(30), False)
     assert facts["duration_s"] == pytest.approx(4, abs=0.002)
     assert facts["frame_times"] is None
 
 
 def test_what_the_header_claims_is_kept_where_it_differs(good: Path, tmp_path: Path) -> None:
-    facts = probe(odd_times.copy(good, tmp_path / "v.mp4", odd_times.HYBRID))
+    facts = probe(odd_times.copy_packets(good, tmp_path / "v.mp4", odd_times.HYBRID))
     assert facts["header_num_frames"] == 30
     assert "header_framerate" not in facts
     assert "header_num_frames" not in probe(good)
 
 
 def test_frames_that_an_edit_list_hides_are_counted_apart(good: Path, tmp_path: Path) -> None:
-    path = odd_times.trimmed(good, tmp_path / "v.mp4", 1.41)
+    path = odd_times.write_trimmed(good, tmp_path / "v.mp4", 1.41)
     facts, shown = probe(path), frame_times_s(path)
     assert facts["num_frames"] == len(shown)
     assert facts["num_hidden_frames"] == 13  # of those before, FFmpeg reads from the key frame on
@@ -74,7 +76,9 @@ def test_two_field_pictures_are_one_frame(tmp_path: Path, suffix: str, apart: bo
     env = Env(media_root=str(tmp_path / "media"), fingerprint="f" * 16)
     (video,) = ingest.facts({"uri": str(path)}, env)
     assert (video["num_frames"], video["framerate"], video["is_vfr"]) == (60, pytest.approx(25), False)
-    (row,) = clip.cut_unit(video | {"spans": split.spans(video, split.Params(), env)}, clip.Params(deinterlace="off"), env)
+    (row,) = clip.cut_unit(
+        video | {"spans": split.spans(video, split.Params(), env)}, clip.Params(deinterlace="off"), env
+    )
     assert numbers(row["uri"]) == list(range(60))
 
 
@@ -97,7 +101,7 @@ def test_a_time_scale_that_sound_and_codec_contradict_is_corrupt(good: Path, tmp
 def test_of_a_remote_file_without_an_index_the_header_is_believed_if_it_says_anything(
     good: Path, tmp_path: Path, name: str, options: dict[str, str], timing: str
 ) -> None:
-    facts = container.probe(RemoteCopy(odd_times.copy(good, tmp_path / name, options)).path, Limits())
+    facts = container.probe(RemoteCopy(odd_times.copy_packets(good, tmp_path / name, options)).path, Limits())
     assert facts["timing"] == timing
     assert facts["num_frames"] == pytest.approx(120, abs=1)
     assert facts["framerate"] == pytest.approx(30, rel=0.01)
@@ -106,7 +110,7 @@ def test_of_a_remote_file_without_an_index_the_header_is_believed_if_it_says_any
 
 def test_what_was_planned_by_a_header_is_judged_by_the_packets_met(good: Path, tmp_path: Path) -> None:
     env = Env(media_root=str(tmp_path / "media"), fingerprint="f" * 16)
-    source_path = odd_times.copy(good, tmp_path / "v.mkv")
+    source_path = odd_times.copy_packets(good, tmp_path / "v.mkv")
     (video,) = ingest.facts({"uri": str(source_path)}, env)
     video |= {"timing": "header", "frame_times": None}
     spans = split.spans(video, split.Params(clip_len_s=2), env)

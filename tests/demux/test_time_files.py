@@ -91,7 +91,10 @@ def test_even_frames_come_at_their_times(tmp_path: Path, suffix: str, codec: str
 @pytest.mark.parametrize("fps", [Fraction(24_000, 1001), Fraction(25), Fraction(60_000, 1001)], ids=str)
 def test_standard_rates_are_recognized(tmp_path: Path, suffix: str, codec: str, fps: Fraction) -> None:
     video, _, _ = check(write_numbered(tmp_path / f"v.{suffix}", 120, fps, SMALL, codec, gop=30), tmp_path)
-    assert (video["framerate"], video["num_frames"]) == (pytest.approx(float(fps), rel=0.001), pytest.approx(120, abs=1))
+    assert (video["framerate"], video["num_frames"]) == (
+        pytest.approx(float(fps), rel=0.001),
+        pytest.approx(120, abs=1),
+    )
 
 
 UNEVEN = [kind for kind in KINDS if kind[0] in VARIABLE and kind[1] not in EVEN_ONLY]
@@ -107,21 +110,27 @@ def test_uneven_frames_come_at_their_times(tmp_path: Path, suffix: str, codec: s
 
 
 COPIES: dict[str, Callable[[Path, Path], Path]] = {
-    "faststart": lambda good, folder: odd_times.copy(good, folder / "v.mp4", {"movflags": "faststart"}),
-    "hybrid": lambda good, folder: odd_times.copy(good, folder / "v.mp4", odd_times.HYBRID),
-    "fragmented": lambda good, folder: odd_times.copy(good, folder / "v.mp4", odd_times.FRAGMENTED),
-    "every frame": lambda good, folder: odd_times.copy(good, folder / "v.mp4", {"movflags": "frag_every_frame+empty_moov"}),
-    "live": lambda good, folder: odd_times.copy(good, folder / "v.mkv", {"live": "1"}),
-    "no cues": lambda good, folder: odd_times.copy(good, folder / "v.mkv", {"write_crc32": "0", "reserve_index_space": "0"}),
-    "no duration": lambda good, folder: odd_times.copy(good, folder / "v.flv", {"flvflags": "no_duration_filesize"}),
-    "late start": lambda good, folder: odd_times.copy(good, folder / "v.mkv", offset_s=3600.0),
-    "late start ts": lambda good, folder: odd_times.copy(good, folder / "v.ts", offset_s=20_000.0),
-    "wraps": lambda good, folder: odd_times.copy(good, folder / "v.ts", offset_s=odd_times.WRAP_S - 2.5),
-    "restarts": lambda good, folder: odd_times.joined(folder, good, -2.0),
-    "restarts in little": lambda good, folder: odd_times.joined(folder, good, -0.5),
-    "jumps": lambda good, folder: odd_times.joined(folder, good, 3600.0),
-    "jumps in little": lambda good, folder: odd_times.joined(folder, good, 5.0),
-    "jumps over the wrap": lambda good, folder: odd_times.joined(folder, good, odd_times.WRAP_S - 30.0),
+    "faststart": lambda good, folder: odd_times.copy_packets(good, folder / "v.mp4", {"movflags": "faststart"}),
+    "hybrid": lambda good, folder: odd_times.copy_packets(good, folder / "v.mp4", odd_times.HYBRID),
+    "fragmented": lambda good, folder: odd_times.copy_packets(good, folder / "v.mp4", odd_times.FRAGMENTED),
+    "every frame": lambda good, folder: odd_times.copy_packets(
+        good, folder / "v.mp4", {"movflags": "frag_every_frame+empty_moov"}
+    ),
+    "live": lambda good, folder: odd_times.copy_packets(good, folder / "v.mkv", {"live": "1"}),
+    "no cues": lambda good, folder: odd_times.copy_packets(
+        good, folder / "v.mkv", {"write_crc32": "0", "reserve_index_space": "0"}
+    ),
+    "no duration": lambda good, folder: odd_times.copy_packets(
+        good, folder / "v.flv", {"flvflags": "no_duration_filesize"}
+    ),
+    "late start": lambda good, folder: odd_times.copy_packets(good, folder / "v.mkv", offset_s=3600.0),
+    "late start ts": lambda good, folder: odd_times.copy_packets(good, folder / "v.ts", offset_s=20_000.0),
+    "wraps": lambda good, folder: odd_times.copy_packets(good, folder / "v.ts", offset_s=odd_times.WRAP_S - 2.5),
+    "restarts": lambda good, folder: odd_times.write_joined(folder, good, -2.0),
+    "restarts in little": lambda good, folder: odd_times.write_joined(folder, good, -0.5),
+    "jumps": lambda good, folder: odd_times.write_joined(folder, good, 3600.0),
+    "jumps in little": lambda good, folder: odd_times.write_joined(folder, good, 5.0),
+    "jumps over the wrap": lambda good, folder: odd_times.write_joined(folder, good, odd_times.WRAP_S - 30.0),
 }
 
 
@@ -143,7 +152,7 @@ def test_containers_that_state_little_or_wrong_times_lose_no_frame(good: Path, t
 @pytest.mark.parametrize("from_s", [0.01, 0.51, 1.0, 1.41, 2.99])
 @pytest.mark.parametrize("mode", ["transcode", "copy"])
 def test_what_an_edit_list_hides_is_in_no_clip(good: Path, tmp_path: Path, from_s: float, mode: str) -> None:
-    path = odd_times.trimmed(good, tmp_path / "v.mp4", from_s)
+    path = odd_times.write_trimmed(good, tmp_path / "v.mp4", from_s)
     expected = shown(path)
     if mode == "transcode":
         check(path, tmp_path)
@@ -166,7 +175,7 @@ def test_of_a_file_cut_short_the_whole_clips_are_kept(tmp_path: Path, suffix: st
     steps = [1 / 30] * 150 if even or suffix == "avi" else [1 / 30 + (k * 7 % 11 - 5) / 1000 for k in range(150)]
     whole = odd_times.write_uneven(tmp_path / f"w.{suffix}", steps)
     if suffix == "mp4":
-        whole = odd_times.copy(whole, tmp_path / "fast.mp4", {"movflags": "faststart"})
+        whole = odd_times.copy_packets(whole, tmp_path / "fast.mp4", {"movflags": "faststart"})
     path = broken_files.cut_to(whole, tmp_path / f"v.{suffix}", int(whole.stat().st_size * share))
     video, spans, made = cut(path, tmp_path)
     complete = int(len(shown_until_damage(path)) / 60)

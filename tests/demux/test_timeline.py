@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.footage import write_numbered
 from tests.support.odd_times import SMALL
-from tests.support.probing import probe
+from tests.support.sandbox_probe import probe
 from udfs.demux import timeline
 from udfs.demux.timeline import Timeline
 

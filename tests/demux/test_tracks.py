@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from av.stream import Disposition
 
-from tests.support.oddities import Track, write_tracks
+from tests.support.odd_pictures import Track, write_tracks
 from udfs.core.limits import Limits
 from udfs.video import container
 
@@ -32,7 +32,14 @@ def track_width(path: Path) -> int:
         Track(LOW, 1, "libx264", disposition=DEFAULT),
         Track(LOW, 3, "libx265", "gray", disposition=DEFAULT),
     ],
-    ids=["one picture", "a picture a second", "one frame", "preview of a frame a second", "a shorter clip", "a depth map"],
+    ids=[
+        "one picture",
+        "a picture a second",
+        "one frame",
+        "preview of a frame a second",
+        "a shorter clip",
+        "a depth map",
+    ],
 )
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 def test_what_is_beside_the_film_is_not_taken_for_it(tmp_path: Path, beside: Track, suffix: str) -> None:
@@ -42,7 +49,9 @@ def test_what_is_beside_the_film_is_not_taken_for_it(tmp_path: Path, beside: Tra
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 def test_of_two_real_tracks_the_default_one_is_taken_though_a_little_shorter(tmp_path: Path, suffix: str) -> None:
-    path = write_tracks(tmp_path / f"v.{suffix}", Track(LOW, 3, disposition=OTHER), Track(HIGH, 2.5, disposition=DEFAULT))
+    path = write_tracks(
+        tmp_path / f"v.{suffix}", Track(LOW, 3, disposition=OTHER), Track(HIGH, 2.5, disposition=DEFAULT)
+    )
     assert track_width(path) == HIGH[0]
 
 
@@ -55,6 +64,8 @@ def test_without_flags_the_first_of_equal_tracks_is_taken(tmp_path: Path) -> Non
     assert track_width(write_tracks(tmp_path / "v.ts", Track(HIGH, 2), Track(LOW, 2))) == HIGH[0]
 
 
-@pytest.mark.parametrize("track", [Track(HIGH, 2, "mjpeg", "yuvj420p"), Track(HIGH, 8, fps=1), Track(HIGH, 2, "libx265", "gray")])
+@pytest.mark.parametrize(
+    "track", [Track(HIGH, 2, "mjpeg", "yuvj420p"), Track(HIGH, 8, fps=1), Track(HIGH, 2, "libx265", "gray")]
+)
 def test_a_file_that_has_nothing_else_is_read_by_what_it_has(tmp_path: Path, track: Track) -> None:
     assert track_width(write_tracks(tmp_path / "v.mkv", track)) == HIGH[0]

@@ -16,7 +16,7 @@ import webdataset
 from pyspark.sql import SparkSession
 
 from jobs import cli
-from tests.support.exported import files, index, release
+from tests.support.export_rows import files, index, release
 from tests.support.outputs import keep_only, table, versions
 from udfs.exports.nemo import span_uuid
 
@@ -55,7 +55,9 @@ def test_webdataset_reads_its_shards(output: Path, shards: Path) -> None:
     assert names == ["240p-4x3-2s-00000.tar", "240p-4x3-2s-00001.tar"]
     found = webdataset.WebDataset([str(shards / "shards" / name) for name in names], shardshuffle=False)
     samples = {sample["__key__"]: sample for sample in found}
-    assert {key: sample["mp4"] for key, sample in samples.items()} == {k: Path(v).read_bytes() for k, v in clips(output).items()}
+    assert {key: sample["mp4"] for key, sample in samples.items()} == {
+        k: Path(v).read_bytes() for k, v in clips(output).items()
+    }
     told = {key: json.loads(sample["json"]) for key, sample in samples.items()}
     assert all(told[key]["clip_id"] == key and told[key]["embedding"] for key in samples)
 
@@ -162,10 +164,15 @@ def test_nemo_has_every_clip_kept_or_not(spark: SparkSession, output: Path, tmp_
     assert export(moved, tmp_path / "to", "--format", "nemo") == 0
     named = {row["clip_id"]: row["name"] for row in index(tmp_path / "to") if row["clip_id"]}
     there = {
-        folder: {path.stem for path in (tmp_path / "to" / folder).iterdir()} for folder in ("clips", "filtered_clips", "previews")
+        folder: {path.stem for path in (tmp_path / "to" / folder).iterdir()}
+        for folder in ("clips", "filtered_clips", "previews")
     }
     others = {named[clip_id] for clip_id in named.keys() - set(kept)}
-    assert there == {"clips": {named[key] for key in kept}, "filtered_clips": others, "previews": {named[key] for key in kept}}
+    assert there == {
+        "clips": {named[key] for key in kept},
+        "filtered_clips": others,
+        "previews": {named[key] for key in kept},
+    }
     videos = {row["video_id"]: row for row in table(moved, "videos")}
     for span in table(moved, "spans"):
         told = json.loads((tmp_path / f"to/metas/v0/{named[span['clip_id']]}.json").read_text())

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 
 from jobs import cli
 from tests.support import s3
-from tests.support.exported import files, index, release
+from tests.support.export_rows import files, index, release
 from tests.support.outputs import table
 
 pytestmark = [pytest.mark.spark, pytest.mark.exports]
@@ -36,9 +36,17 @@ def export(output: Path, to: object, *words: str) -> int:
     return cli.main(["export", "--output", str(output), "--to", str(to), *words])
 
 
-@pytest.mark.parametrize("words", [SHARDS, ("--format", "parquet"), ("--format", "huggingface")], ids=lambda words: words[1])
+@pytest.mark.parametrize(
+    "words", [SHARDS, ("--format", "parquet"), ("--format", "huggingface")], ids=lambda words: words[1]
+)
 def test_a_store_gets_the_files_that_a_folder_gets(
-    spark: SparkSession, curated: Path, bucket: Path, there: list[str], tmp_path: Path, s3_proxy: s3.Proxy, words: tuple[str, ...]
+    spark: SparkSession,
+    curated: Path,
+    bucket: Path,
+    there: list[str],
+    tmp_path: Path,
+    s3_proxy: s3.Proxy,
+    words: tuple[str, ...],
 ) -> None:
     s3_proxy.rate = 0.05
     assert export(curated, f"s3://sets/{words[1]}/", *words, *there) == 0
@@ -57,7 +65,9 @@ def test_nemos_layout_in_a_store_says_that_its_clips_lie_there(
     assert export(curated, tmp_path, "--format", "nemo") == 0
     found, expected = files(bucket / "nemo"), files(tmp_path)
     assert found.keys() == expected.keys()
-    assert {name for name in found if found[name] != expected[name]} == {n for n in found if n.startswith(("metas/", "index/"))}
+    assert {name for name in found if found[name] != expected[name]} == {
+        n for n in found if n.startswith(("metas/", "index/"))
+    }
     for name in found:
         if name.startswith("metas/"):
             told = json.loads((bucket / "nemo" / name).read_text())
@@ -65,7 +75,12 @@ def test_nemos_layout_in_a_store_says_that_its_clips_lie_there(
 
 
 def test_it_goes_on_in_a_store_and_is_made_again_from_there(
-    spark: SparkSession, curated: Path, bucket: Path, there: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    spark: SparkSession,
+    curated: Path,
+    bucket: Path,
+    there: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert export(curated, "s3://sets/on", *SHARDS, *there) == 0
     whole = files(bucket / "on")
@@ -89,13 +104,20 @@ def test_what_is_no_set_of_whole_files_goes_to_a_folder(
     assert f"--format {format} --to s3://sets/no: is written to a folder" in capsys.readouterr().err
 
 
-def test_a_bucket_that_is_none_is_told_at_once(curated: Path, there: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bucket_that_is_none_is_told_at_once(
+    curated: Path, there: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert export(curated, "s3://no-such-bucket/x", "--format", "parquet", *there) == 2
     assert "--to s3://no-such-bucket/x: no such object: NoSuchBucket" in capsys.readouterr().err
 
 
 def test_takedown_reaches_what_lies_in_a_store(
-    spark: SparkSession, curated: Path, bucket: Path, there: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    spark: SparkSession,
+    curated: Path,
+    bucket: Path,
+    there: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     output = Path(shutil.copytree(curated, tmp_path / "output"))
     assert export(output, "s3://sets/down", *SHARDS, *there) == 0

@@ -1,4 +1,4 @@
-"""webdataset: buckets by size, shape and length, and shards that are the same to the last bit whenever they are made."""
+"""WebDataset exports: buckets by size, aspect and length, and shards that are reproducible."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from webdataset import WebDataset
 
-from tests.support.exported import batches, clip, index, part
+from tests.support.export_rows import batches, clip, index, part
 from udfs.exports import webdataset
 from udfs.runtime.context import Row
 
 
 def write(to: Path, rows: list[Row], size: int = 100) -> Path:
-    """The shard that is made of rows that come in batches of a size."""
-    made = part(to)
-    webdataset.write(made, batches(rows, size))
-    made.close()
+    """The shard of rows that come in batches of `size`."""
+    new_part = part(to)
+    webdataset.write(new_part, batches(rows, size))
+    new_part.close()
     return to / "shards" / "00000.tar"
 
 
 def bucket(width: int, height: int, duration_s: float, **params: Any) -> str:
-    """The bucket of a clip, by a SQL engine that is quicker than Spark to start."""
-    told = webdataset.bucket_sql(TypeAdapter(webdataset.Params).validate_python(params))
-    query = f"SELECT {told} FROM (SELECT {width} AS width, {height} AS height, {duration_s} AS duration_s)"
-    [(found,)] = duckdb.connect().execute(query).fetchall()
-    return str(found)
+    """The bucket of a clip, computed by DuckDB, which starts faster than Spark."""
+    sql = webdataset.bucket_sql(TypeAdapter(webdataset.Params).validate_python(params))
+    query = f"SELECT {sql} FROM (SELECT {width} AS width, {height} AS height, {duration_s} AS duration_s)"
+    [(name,)] = duckdb.connect().execute(query).fetchall()
+    return str(name)
 
 
 @pytest.mark.parametrize(
@@ -47,11 +47,13 @@ def bucket(width: int, height: int, duration_s: float, **params: Any) -> str:
         (7680, 2160, 2.0, "2160p-16x9-2s"),
     ],
 )
-def test_a_clip_lies_in_the_bucket_of_its_size_shape_and_length(width: int, height: int, duration_s: float, name: str) -> None:
+def test_a_clip_is_in_the_bucket_of_its_size_aspect_and_length(
+    width: int, height: int, duration_s: float, name: str
+) -> None:
     assert bucket(width, height, duration_s) == name
 
 
-def test_a_bucket_goes_by_as_much_as_is_asked() -> None:
+def test_empty_settings_drop_their_part_of_the_bucket() -> None:
     assert bucket(1920, 1080, 10.0, sides_px=[], lengths_s=[]) == "16x9"
     assert bucket(1920, 1080, 10.0, sides_px=[], lengths_s=[], aspects=[]) == ""
 
@@ -64,7 +66,7 @@ def test_buckets_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
         TypeAdapter(webdataset.Params).validate_python(wrong)
 
 
-def test_a_shard_is_read_by_the_package_it_is_for(tmp_path: Path) -> None:
+def test_the_package_webdataset_reads_a_shard(tmp_path: Path) -> None:
     rows = [
         clip(tmp_path, "a", score=0.5, tags={"k": 1}, caption="two cars"),
         clip(tmp_path, "b", score=None, tags=None, caption=None),
@@ -98,7 +100,7 @@ def test_bytes_depend_on_nothing_but_rows_and_files(tmp_path: Path) -> None:
         assert {(member.mtime, member.uid, member.uname, member.mode) for member in tar} == {(0, 0, "", 0o644)}
 
 
-def test_a_clip_twice_is_loud_and_leaves_no_shard(tmp_path: Path) -> None:
+def test_a_clip_that_comes_twice_raises_and_leaves_no_shard(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="gives clip a twice"):
         write(tmp_path / "to", [clip(tmp_path, "a"), clip(tmp_path, "a")])
     assert [path for path in (tmp_path / "to").rglob("*") if path.is_file()] == []

@@ -73,7 +73,9 @@ def test_one_file_under_several_spellings_is_one_row(spark: SparkSession, tmp_pa
         ("m.jsonl", '{"uri": "/ä.mp4", "take": 1}\r\n', "utf-16"),
     ],
 )
-def test_a_table_may_come_from_a_spreadsheet(spark: SparkSession, tmp_path: Path, name: str, text: str, encoding: str) -> None:
+def test_a_table_may_come_from_a_spreadsheet(
+    spark: SparkSession, tmp_path: Path, name: str, text: str, encoding: str
+) -> None:
     (tmp_path / name).write_bytes(text.encode(encoding))
     assert rows(spark, tmp_path / name) == [("/ä.mp4", {"take": "1"})]
 
@@ -146,9 +148,17 @@ def test_a_byte_order_mark_is_no_part_of_the_column_name(spark: SparkSession, tm
         ("m.jsonl", '{"uri": "/a.mp4"}\n{"uri": null}\n', "1 rows without a uri"),
         ("m.csv", "uri,x\n/a.mp4,1\n ,2\n", "1 rows without a uri"),
         ("m.csv", "", "no column uri"),
-        ("m.csv", "Video Path,URL,x\n/a.mp4,,1\n", "but `Video Path` or `URL`: name it uri, or set manifest.uri_column"),
+        (
+            "m.csv",
+            "Video Path,URL,x\n/a.mp4,,1\n",
+            "but `Video Path` or `URL`: name it uri, or set manifest.uri_column",
+        ),
         ("m.csv", "sep=;\nuri;x\n/a.mp4;1\n", "begins with the line sep= of Excel: remove it"),
-        ("m.jsonl", '{"uri": "/a.mp4", "x": ' + '{"a":' * 2000 + "1" + "}" * 2001, "line 1 is nested more than 100 deep"),
+        (
+            "m.jsonl",
+            '{"uri": "/a.mp4", "x": ' + '{"a":' * 2000 + "1" + "}" * 2001,
+            "line 1 is nested more than 100 deep",
+        ),
     ],
 )
 def test_a_manifest_with_a_bad_row_is_refused_in_one_line(

@@ -1,4 +1,4 @@
-"""Which frames of a window a model is shown, and how large."""
+"""The frames of a window that a model sees, and their size."""
 
 from __future__ import annotations
 
@@ -32,22 +32,24 @@ RATES = st.floats(1, 120)
         (90_000, 30.0, 30.0, 768),
     ],
 )
-def test_the_published_number_of_frames(total: int, framerate: float, fps: float, expected: int) -> None:
-    assert window_frames.num_frames(total, framerate, fps) == expected
+def test_the_number_of_shown_frames_is_the_published_one(
+    total: int, framerate: float, fps: float, expected: int
+) -> None:
+    assert window_frames.num_shown_frames(total, framerate, fps) == expected
 
 
 @given(LONG_ENOUGH, RATES, st.floats(0.01, 60))
-def test_the_number_of_frames_is_even_and_bounded(total: int, framerate: float, fps: float) -> None:
-    shown = window_frames.num_frames(total, framerate, fps)
+def test_the_number_of_shown_frames_is_even_and_bounded(total: int, framerate: float, fps: float) -> None:
+    shown = window_frames.num_shown_frames(total, framerate, fps)
     assert shown % 2 == 0
     assert 4 <= shown <= min(768, total)
-    wanted = total / framerate * fps
-    if 4 <= wanted <= min(768, total) - 1:
-        assert abs(shown - wanted) <= 1
+    ideal = total / framerate * fps
+    if 4 <= ideal <= min(768, total) - 1:
+        assert abs(shown - ideal) <= 1
 
 
 @given(st.integers(0, 3000), LONG_ENOUGH, RATES)
-def test_the_frames_shown_go_from_the_windows_first_to_its_last(start: int, total: int, framerate: float) -> None:
+def test_the_shown_frames_go_from_the_first_to_the_last_of_a_window(start: int, total: int, framerate: float) -> None:
     numbers = window_frames.frame_numbers(Window(start, start + total - 1), framerate, 2.0)
     assert (numbers[0], numbers[-1]) == (start, start + total - 1)
     gaps = np.diff(numbers)
@@ -55,8 +57,14 @@ def test_the_frames_shown_go_from_the_windows_first_to_its_last(start: int, tota
     assert gaps.max() - gaps.min() <= 1
 
 
-@given(LONG_ENOUGH, RATES, st.builds(windows.Params, window_size=st.integers(4, 300), remainder_threshold=st.integers(1, 300)))
-def test_the_windows_of_a_clip_show_its_tail_too(total: int, framerate: float, cut: windows.Params) -> None:
+@given(
+    LONG_ENOUGH,
+    RATES,
+    st.builds(windows.Params, window_size=st.integers(4, 300), remainder_threshold=st.integers(1, 300)),
+)
+def test_the_windows_of_a_clip_show_its_first_and_last_frames(
+    total: int, framerate: float, cut: windows.Params
+) -> None:
     shown = [window_frames.frame_numbers(window, framerate, 2.0) for window in windows.windows(total, cut)]
     assert shown[0][0] == 0
     assert shown[-1][-1] == total - 1
@@ -76,7 +84,7 @@ def test_frames_stay_within_the_budget_of_a_frame_and_of_a_video(
     shown: int, step: int, size: tuple[int, int], least: int, more: int
 ) -> None:
     assume(max(size) <= 4 * min(size))
-    width, height = window_frames.budget(shown, step, Bounds(least, least + more, 24576))(*size)
+    width, height = window_frames.frame_fit(shown, step, Bounds(least, least + more, 24576))(*size)
     assert width % step == height % step == 0
     tokens = width * height // step**2
     assert tokens * shown / 2 <= 24576

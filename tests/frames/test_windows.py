@@ -1,4 +1,4 @@
-"""windows: every frame lies in one window, and what is left over joins or stands alone."""
+"""Windows cover every frame once; a remainder joins the last window or forms its own."""
 
 import pytest
 from hypothesis import given
@@ -24,7 +24,7 @@ PARAMS = st.builds(Params, window_size=st.integers(4, 300), remainder_threshold=
         (640, [(0, 255), (256, 511), (512, 639)]),
     ],
 )
-def test_the_published_windows_of_256_frames(num_frames: int, expected: list[Window]) -> None:
+def test_windows_of_256_frames_are_the_published_ones(num_frames: int, expected: list[Window]) -> None:
     assert windows(num_frames, Params()) == expected
 
 

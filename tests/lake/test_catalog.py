@@ -120,7 +120,9 @@ def test_views_of_a_schema_ask_its_tables_and_nothing_of_the_session(
 ) -> None:
     run = Run(spark, str(shutil.copytree(curated, tmp_path / "output")), load([], outputs.CURATED), schema=schema)
     views.register(run)
-    of_session = {name: sorted(map(str, spark.table(name).collect())) for name in ("curated", "shown", "current_signals")}
+    of_session = {
+        name: sorted(map(str, spark.table(name).collect())) for name in ("curated", "shown", "current_signals")
+    }
     views.publish(run)
     for name in ("curated", "clips", "current_clips", "current_signals"):
         spark.catalog.dropTempView(name)
@@ -155,7 +157,9 @@ def probed(curated: Path, tmp_path_factory: pytest.TempPathFactory) -> Probed:
     )
     manifest = str(Path(table(curated, "videos")[0]["uri"]).parent)
     command = [sys.executable, "-m", "tests.support.catalog_probe", str(conf), manifest, str(folder / "output")]
-    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1500, cwd=folder, env=_environment())
+    run = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=1500, cwd=folder, env=_environment()
+    )
     assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-3000:]
     return Probed(json.loads(run.stdout.splitlines()[-1]), run.stderr, conf, folder / "output")
 
@@ -190,7 +194,9 @@ def test_the_metastore_has_every_view_for_good(probed: Probed) -> None:
 @pytest.mark.cluster
 def test_what_cannot_be_used_is_one_line(probed: Probed) -> None:
     assert [probed.found[name] for name in ("elsewhere", "nowhere", "unmade")] == [1, 1, 1]
-    assert re.search(rf"^reelmill: --schema {SCHEMA}: its table \w+ is that of another output", probed.told, re.MULTILINE)
+    assert re.search(
+        rf"^reelmill: --schema {SCHEMA}: its table \w+ is that of another output", probed.told, re.MULTILINE
+    )
     assert "--schema nowhere.films: [CATALOG_NOT_FOUND]" in probed.told
     assert "--schema unmade: no such schema" in probed.told
 

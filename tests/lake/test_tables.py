@@ -141,7 +141,9 @@ def written_before(tables: Tables, name: str, *dropped: str, **values: Any) -> N
 def properties(tables: Tables, name: str) -> set[str]:
     """The names of a table's checks."""
     shown = tables.spark.sql(f"SHOW TBLPROPERTIES {tables.sql(name)}").collect()
-    return {row["key"].removeprefix("delta.constraints.") for row in shown if row["key"].startswith("delta.constraints.")}
+    return {
+        row["key"].removeprefix("delta.constraints.") for row in shown if row["key"].startswith("delta.constraints.")
+    }
 
 
 def test_a_table_of_an_older_release_opens_and_grows(tables: Tables) -> None:
@@ -156,7 +158,9 @@ def test_a_table_of_an_older_release_opens_and_grows(tables: Tables) -> None:
     assert told == TABLES["spans"].schema.field("method").metadata[b"comment"].decode()
 
 
-def test_an_old_row_that_breaks_a_check_stays_and_so_does_the_table(tables: Tables, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_old_row_that_breaks_a_check_stays_and_so_does_the_table(
+    tables: Tables, caplog: pytest.LogCaptureFixture
+) -> None:
     written_before(tables, "spans", start_s=2.0, end_s=1.0)
     tables.append("spans", rows(tables, "spans", clip_id="y", start_s=1.0, end_s=2.0))
     assert properties(tables, "spans") == {"frames"}
@@ -184,5 +188,7 @@ def test_what_a_later_release_wrote_is_kept(tables: Tables) -> None:
 def test_a_column_of_another_type_is_one_line(tables: Tables) -> None:
     write_deltalake(tables.path("spans"), pa.table({"clip_id": ["a"], "start_s": ["0"]}))
     for use in (lambda: tables.read("spans"), lambda: tables.make("spans")):
-        with pytest.raises(TableError, match=r"^table spans: column start_s is string, and this release writes double$"):
+        with pytest.raises(
+            TableError, match=r"^table spans: column start_s is string, and this release writes double$"
+        ):
             use()

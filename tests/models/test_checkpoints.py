@@ -28,7 +28,9 @@ def test_every_known_model_is_pinned_to_a_whole_commit() -> None:
 
 
 def test_only_cosmos_runs_code_of_its_own() -> None:
-    assert {name for name, found in KNOWN.items() if found.remote_code} == {f"cosmos-embed1-{px}p" for px in (224, 336, 448)}
+    assert {name for name, found in KNOWN.items() if found.remote_code} == {
+        f"cosmos-embed1-{px}p" for px in (224, 336, 448)
+    }
 
 
 def test_a_fetched_model_lies_by_repository_and_commit(tmp_path: Path) -> None:
@@ -127,7 +129,9 @@ def test_models_lists_what_is_known_and_what_is_here(tmp_path: Path, capsys: pyt
     assert [line[0] for line in lines if line[1] == "present"] == ["siglip2"]
 
 
-def test_a_typo_in_what_to_fetch_is_a_line_and_fetches_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_typo_in_what_to_fetch_is_a_line_and_fetches_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["models", "--fetch", "clip", "sigclip2", "--dir", str(tmp_path)]) == 2
     assert capsys.readouterr().err == "reelmill: no model sigclip2: did you mean siglip2?\n"
     assert not list(tmp_path.iterdir())

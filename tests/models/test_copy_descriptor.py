@@ -13,7 +13,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from udfs.core.limits import Limits
-from udfs.frames.extract import Pictures, even, exactly
+from udfs.frames.extract import Pictures, evenly_spaced_frames, exact_size
 from udfs.models import copy_descriptor
 
 Clip = list[Pictures]
@@ -32,7 +32,10 @@ def footage(name: str, start: int, stop: int) -> Clip:
     assert spec is not None
     assert spec.origin is not None
     with av.open(str(Path(spec.origin).parent / "datasets" / "data" / name)) as container:
-        return [frame.to_ndarray(format="rgb24").astype(np.uint8) for frame in islice(container.decode(video=0), start, stop)]
+        return [
+            frame.to_ndarray(format="rgb24").astype(np.uint8)
+            for frame in islice(container.decode(video=0), start, stop)
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -55,13 +58,17 @@ def described(
     with av.open(str(path), "w") as out:
         stream = out.add_stream("libx264", rate=25, options={"crf": str(crf), "preset": "veryfast"})
         assert isinstance(stream, VideoStream)
-        stream.width, stream.height, stream.pix_fmt = round(width * scale / 2) * 2, round(height * scale / 2) * 2, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = (
+            round(width * scale / 2) * 2,
+            round(height * scale / 2) * 2,
+            "yuv420p",
+        )
         for picture in pictures:
             part = np.ascontiguousarray(picture[top : height - bottom, left : width - right])
             frame = VideoFrame.from_ndarray(part, format="rgb24")
             out.mux(stream.encode(frame.reformat(width=stream.width, height=stream.height, format="yuv420p")))
         out.mux(stream.encode(None))
-    return copy_descriptor.describe(even(str(path), 16, exactly(*copy_descriptor.SIZE), Limits())[1])
+    return copy_descriptor.describe(evenly_spaced_frames(str(path), 16, exact_size(*copy_descriptor.SIZE), Limits())[1])
 
 
 @pytest.mark.parametrize("copy", COPIES)
@@ -79,7 +86,9 @@ def test_other_clips_are_far_even_from_the_same_video(originals: dict[str, Clip]
 
 def still_scene(paths: list[tuple[int, int]]) -> Pictures:
     """An unmoved camera: one background, and a box that jumps along the given places."""
-    background = np.random.default_rng(1).integers(60, 200, (8, 8, 3)).repeat(8, axis=0).repeat(8, axis=1).astype(np.uint8)
+    background = (
+        np.random.default_rng(1).integers(60, 200, (8, 8, 3)).repeat(8, axis=0).repeat(8, axis=1).astype(np.uint8)
+    )
     pictures = np.stack([background] * len(paths))
     for picture, (x, y) in zip(pictures, paths, strict=True):
         picture[y : y + 12, x : x + 12] = 240

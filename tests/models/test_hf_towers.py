@@ -30,11 +30,15 @@ def siglip2_of_any_size(folder: Path) -> Path:
 
     tiny.siglip2(folder)
     side: Sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-    text = side | {"vocab_size": len(AutoTokenizer.from_pretrained(folder)), "max_position_embeddings": 16, "projection_size": 32}
+    text = side | {
+        "vocab_size": len(AutoTokenizer.from_pretrained(folder)),
+        "max_position_embeddings": 16,
+        "projection_size": 32,
+    }
     torch.manual_seed(3)
-    Siglip2Model(Siglip2Config(text_config=text, vision_config=side | {"num_patches": 16, "patch_size": 8})).save_pretrained(
-        folder
-    )
+    Siglip2Model(
+        Siglip2Config(text_config=text, vision_config=side | {"num_patches": 16, "patch_size": 8})
+    ).save_pretrained(folder)
     (folder / "processor_config.json").unlink()
     Siglip2ImageProcessor(patch_size=8, max_num_patches=16).save_pretrained(folder)
     return folder
@@ -45,7 +49,13 @@ def dinov2(folder: Path) -> Path:
     from transformers import BitImageProcessor, Dinov2Config, Dinov2Model
 
     torch.manual_seed(3)
-    side: Sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 28, "patch_size": 14}
+    side: Sizes = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": 28,
+        "patch_size": 14,
+    }
     Dinov2Model(Dinov2Config(**side)).save_pretrained(folder)
     BitImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 28, "width": 28}).save_pretrained(folder)
     return folder
@@ -123,7 +133,11 @@ def internvideo2(folder: Path) -> Path:
     about = {"model_type": "InternVideo2_Stage2", "num_frames": 4, "auto_map": auto, "image_size": 32}
     (folder / "config.json").write_text(json.dumps(about))
     torch.manual_seed(3)
-    layers = {"vision_encoder": torch.nn.Linear(12, 8), "vision_proj": torch.nn.Linear(8, 6), "words": torch.nn.Embedding(128, 6)}
+    layers = {
+        "vision_encoder": torch.nn.Linear(12, 8),
+        "vision_proj": torch.nn.Linear(8, 6),
+        "words": torch.nn.Embedding(128, 6),
+    }
     save_file(
         {f"{name}.{key}": v for name, layer in layers.items() for key, v in layer.state_dict().items()},
         folder / "model.safetensors",
@@ -173,7 +187,9 @@ def unit(features: Any) -> Vectors:
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_a_clip_is_the_mean_direction_of_what_the_library_says_of_its_frames(folders: dict[str, str], name: str) -> None:
+def test_a_clip_is_the_mean_direction_of_what_the_library_says_of_its_frames(
+    folders: dict[str, str], name: str
+) -> None:
     mine, library = loaded(folders[name]), AutoModel.from_pretrained(folders[name])
     processor = AutoImageProcessor.from_pretrained(folders[name])
     for clip, vector in zip(clips(mine), mine.encode(clips(mine)), strict=True):
@@ -227,7 +243,11 @@ def test_internvideo2_is_shown_pictures_as_imagenet_has_them(folders: dict[str, 
 @pytest.mark.parametrize("name", ["clip", "siglip", "siglip2", "x_clip", "videoprism"])
 def test_texts_say_what_the_library_says(folders: dict[str, str], name: str) -> None:
     mine, library = loaded(folders[name]), AutoModel.from_pretrained(folders[name])
-    padding = {"padding": True} if name in ("clip", "x_clip") else {"padding": "max_length", "max_length": 16, "truncation": True}
+    padding = (
+        {"padding": True}
+        if name in ("clip", "x_clip")
+        else {"padding": "max_length", "max_length": 16, "truncation": True}
+    )
     inputs = AutoTokenizer.from_pretrained(folders[name])(TEXTS, return_tensors="pt", **padding)
     assert mine.encode_text
     assert np.allclose(mine.encode_text(TEXTS), unit(library.get_text_features(**inputs)), atol=1e-5)
@@ -262,7 +282,9 @@ def test_a_batch_keeps_its_order_and_changes_no_clip(folders: dict[str, str], na
 @pytest.mark.parametrize("name", PICTURES)
 def test_clips_of_different_shapes_go_through_together(folders: dict[str, str], name: str) -> None:
     mine = loaded(folders[name])
-    wide, tall = (np.random.default_rng(0).integers(0, 256, (8, *size, 3), dtype=np.uint8) for size in ((32, 48), (56, 32)))
+    wide, tall = (
+        np.random.default_rng(0).integers(0, 256, (8, *size, 3), dtype=np.uint8) for size in ((32, 48), (56, 32))
+    )
     assert np.allclose(mine.encode([wide, tall])[1], mine.encode([tall])[0], atol=1e-5)
 
 
@@ -392,7 +414,9 @@ def old(tmp_path: Path) -> Path:
     (tmp_path / "modeling_old.py").write_text(OLD_CODE)
     auto = {"AutoConfig": "modeling_old.Config", "AutoModel": "modeling_old.Old"}
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "old", "auto_map": auto}))
-    save_file({"reader.layer.weight": torch.eye(4) * 2, "reader.layer.bias": torch.ones(4)}, tmp_path / "model.safetensors")
+    save_file(
+        {"reader.layer.weight": torch.eye(4) * 2, "reader.layer.bias": torch.ones(4)}, tmp_path / "model.safetensors"
+    )
     return tmp_path
 
 

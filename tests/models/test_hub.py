@@ -102,7 +102,9 @@ def test_a_download_that_breaks_off_is_a_line_and_no_model(server: Hub, tmp_path
     assert not (tmp_path / "tests--tiny-clip").exists()
 
 
-def test_a_killed_fetch_leaves_nothing_that_looks_complete_and_the_next_one_goes_on(server: Hub, tmp_path: Path) -> None:
+def test_a_killed_fetch_leaves_nothing_that_looks_complete_and_the_next_one_goes_on(
+    server: Hub, tmp_path: Path
+) -> None:
     server.delay_s = 1.0
     process = start(server, tmp_path, "--fetch", NAME)
     deadline = time.monotonic() + 60
@@ -163,9 +165,24 @@ def test_the_index_names_the_model_and_hashes_every_file(server: Hub, tmp_path: 
 
 
 def test_pickled_weights_are_taken_only_where_there_are_no_others() -> None:
-    both = ["config.json", "model.safetensors", "pytorch_model.bin", "tokenizer.model", "merges.txt", "flax_model.msgpack"]
-    assert hub.files_to_fetch(both, remote_code=False) == ["config.json", "merges.txt", "model.safetensors", "tokenizer.model"]
-    assert hub.files_to_fetch(["config.json", "head.pth", ".gitattributes"], remote_code=False) == ["config.json", "head.pth"]
+    both = [
+        "config.json",
+        "model.safetensors",
+        "pytorch_model.bin",
+        "tokenizer.model",
+        "merges.txt",
+        "flax_model.msgpack",
+    ]
+    assert hub.files_to_fetch(both, remote_code=False) == [
+        "config.json",
+        "merges.txt",
+        "model.safetensors",
+        "tokenizer.model",
+    ]
+    assert hub.files_to_fetch(["config.json", "head.pth", ".gitattributes"], remote_code=False) == [
+        "config.json",
+        "head.pth",
+    ]
 
 
 def test_code_is_taken_only_of_models_that_need_their_own() -> None:

@@ -141,5 +141,5 @@ def buggy_spans(batches: Iterable[pd.DataFrame], params: split.Params, env: Env)
 def raising_spans(row: Row, params: split.Params, env: Env) -> list[Row]:
     """The spans of a video; of one, an exception."""
     if row["uri"].endswith("bad.mp4"):
-        sandbox_calls.stumble()
+        sandbox_calls.raise_bug()
     return split.spans(row, params, env)

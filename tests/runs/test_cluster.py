@@ -57,7 +57,9 @@ def test_there_are_no_more_models_than_slots_and_each_is_loaded_once(
     """Although the stages before left idle workers, and models on the same GPUs."""
     lines = [line.split() for line in (folder / f"{gpus}.log").read_text(encoding="utf-8").splitlines()]
     loads = Counter(pid for what, pid, _ in lines if what == "load")
-    print(f"gpus = {gpus}: {loads.total()} models loaded by {len(loads)} workers for {16 + cluster_probe.NUM_TASKS} tasks")
+    print(
+        f"gpus = {gpus}: {loads.total()} models loaded by {len(loads)} workers for {16 + cluster_probe.NUM_TASKS} tasks"
+    )
     assert set(loads.values()) == {1}
     assert len(loads) <= slots
 

@@ -69,7 +69,9 @@ def clips_of(output: Path, folder: Path) -> dict[tuple[str, float], str]:
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_500_mutants_become_rows_and_harm_nothing(originals: list[Path], clean: Path, tmp_path: Path, seed: int) -> None:
+def test_500_mutants_become_rows_and_harm_nothing(
+    originals: list[Path], clean: Path, tmp_path: Path, seed: int
+) -> None:
     (tmp_path / "all").mkdir()
     (tmp_path / "all" / "good").symlink_to(originals[0].parent)
     made = mutants.write_mutants(originals, tmp_path / "all" / "mutants", MUTANTS, seed)
@@ -97,6 +99,8 @@ def test_500_mutants_become_rows_and_harm_nothing(originals: list[Path], clean: 
     seconds = sum(row["cpu_s"] or 0.0 for row in runs if row["stage"] in ("ingest", "split", "clip", "analyze"))
     codes = {code: sum(row["code"] == code for row in failures) for code in sorted({row["code"] for row in failures})}
     print(f"\nseed {seed}: {len(made)} mutants, {len(videos)} videos, {len(clips)} clips, failures {codes}; ", end="")
-    print(f"{seconds / (len(made) + len(originals)):.2f} CPU s per file, at most {watch.most_mb:.0f} MB in a decoding process")
+    print(
+        f"{seconds / (len(made) + len(originals)):.2f} CPU s per file, at most {watch.most_mb:.0f} MB in a decoding process"
+    )
     assert seconds / len(made) < 5
     assert watch.most_mb < MEMORY_MB + 256

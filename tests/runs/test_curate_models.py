@@ -17,7 +17,7 @@ from jobs import cli
 from schemas import TABLES
 from tests.support import fake_gpus, tiny
 from tests.support.footage import write_numbered
-from tests.support.outputs import PASSING, table, versions
+from tests.support.outputs import RUN_COLUMNS, table, versions
 
 pytestmark = pytest.mark.spark
 SPLIT = ["--set", "split.clip_len_s=2", "--set", "split.min_clip_length_s=1"]
@@ -52,7 +52,9 @@ def local(spark: SparkSession, folder: Path) -> Path:
 
 def rows(output: Path, name: str) -> dict[tuple[Any, ...], dict[str, Any]]:
     """The rows of a table by their keys, without what differs from run to run; paths are relative to the output."""
-    kept = [{k: v for k, v in row.items() if k not in {*PASSING, "seconds", "centroid"}} for row in table(output, name)]
+    kept = [
+        {k: v for k, v in row.items() if k not in {*RUN_COLUMNS, "seconds", "centroid"}} for row in table(output, name)
+    ]
     return {tuple(repr(row[k]).replace(str(output), "") for k in TABLES[name].key if k in row): row for row in kept}
 
 

@@ -52,7 +52,9 @@ def test_a_limit_goes_on_where_the_last_night_ended(spark: SparkSession, videos:
 
 def test_since_goes_by_the_manifest_or_else_by_the_file(spark: SparkSession, videos: Path, tmp_path: Path) -> None:
     manifest = tmp_path / "m.csv"
-    manifest.write_text(f"uri,modified\n{videos}/0.mp4,2020-01-01\n{videos}/1.mp4,\n{videos}/2.mp4,2999-12-31T23:59:59Z\n")
+    manifest.write_text(
+        f"uri,modified\n{videos}/0.mp4,2020-01-01\n{videos}/1.mp4,\n{videos}/2.mp4,2999-12-31T23:59:59Z\n"
+    )
     assert ingest(manifest, tmp_path / "output", "--since", "7d") == 0
     assert names(tmp_path / "output") == {"1.mp4", "2.mp4"}
 
@@ -97,9 +99,18 @@ def test_after_a_deadline_the_next_night_goes_on(
 ) -> None:
     videos = table(curated, "videos")
     manifest = Path(videos[0]["uri"]).parent
-    monkeypatch.setattr(stage, "in_wave", lambda column, wave, n: F.col(column).isin([v[column] for v in videos[wave::n]]))
+    monkeypatch.setattr(
+        stage, "in_wave", lambda column, wave, n: F.col(column).isin([v[column] for v in videos[wave::n]])
+    )
     settings = [*CURATED, "curate.wave_videos=1", "cost.cpu_core_hour=0.05"]
-    command = ["curate", "--manifest", str(manifest), "--output", str(tmp_path), *(f"--set={option}" for option in settings)]
+    command = [
+        "curate",
+        "--manifest",
+        str(manifest),
+        "--output",
+        str(tmp_path),
+        *(f"--set={option}" for option in settings),
+    ]
     listed, list_videos = list[str](), folder_listing.videos
 
     def counting(top: str) -> tuple[list[str], Counter[str]]:
@@ -108,7 +119,9 @@ def test_after_a_deadline_the_next_night_goes_on(
 
     with monkeypatch.context() as patch:
         patch.setattr(folder_listing, "videos", counting)
-        patch.setattr(Run, "late", property(lambda run: run.deadline is not None and bool(table(Path(run.output), "clips"))))
+        patch.setattr(
+            Run, "late", property(lambda run: run.deadline is not None and bool(table(Path(run.output), "clips")))
+        )
         assert cli.main([*command, "--deadline", "05:30"]) == 0
     assert listed == [str(manifest)]
     first = {row["clip_id"] for row in table(tmp_path, "clips")}
@@ -120,7 +133,9 @@ def test_after_a_deadline_the_next_night_goes_on(
     )
     assert "left are 0 files to ingest, 1 videos to cut or ask models about; the next run goes on" in caplog.text
     assert cli.main(command) == 0
-    assert {row["clip_id"] for row in table(tmp_path, "verdicts")} == {row["clip_id"] for row in table(curated, "verdicts")}
+    assert {row["clip_id"] for row in table(tmp_path, "verdicts")} == {
+        row["clip_id"] for row in table(curated, "verdicts")
+    }
     assert len(files(tmp_path)) == len(files(curated))
     assert tables(tmp_path)["clips"] == tables(curated)["clips"]
     before = versions(tmp_path)
@@ -130,4 +145,6 @@ def test_after_a_deadline_the_next_night_goes_on(
     nights = spark.table("nights").orderBy("started_at").collect()
     assert [night["num_clips"] for night in nights] == [len(first), 3 - len(first)]
     assert all(night["cost_usd"] == pytest.approx(night["cpu_s"] * 0.05 / 3600) for night in nights)
-    assert all(night["usd_per_video_hour"] == pytest.approx(night["cost_usd"] / night["video_hours"]) for night in nights)
+    assert all(
+        night["usd_per_video_hour"] == pytest.approx(night["cost_usd"] / night["video_hours"]) for night in nights
+    )

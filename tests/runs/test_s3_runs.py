@@ -48,11 +48,13 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def runs(videos: Path, tmp_path_factory: pytest.TempPathFactory, s3_server: Server, s3_proxy: Proxy) -> dict[str, Output]:
+def runs(
+    videos: Path, tmp_path_factory: pytest.TempPathFactory, s3_server: Server, s3_proxy: Proxy
+) -> dict[str, Output]:
     """`here` from folder to folder, `quiet` from bucket to bucket, `faulty` the same where 5 % of the requests meet a fault."""
     for path in videos.iterdir():
         s3_server.put(f"s3://{BUCKET}/in/{path.name}", path)
-    s3_proxy.forget()
+    s3_proxy.reset()
     s3_proxy.rate, s3_proxy.planned = 0.05, []
     here = tmp_path_factory.mktemp("here")
     with ThreadPoolExecutor(3) as pool:
@@ -83,7 +85,9 @@ def reelmill(job: str, output: str, *options: str) -> str:
     """What a job of its own process says, whose session nobody shares."""
     command = [sys.executable, "-m", f"jobs.{job}", "--output", output, *options]
     run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1800, env=os.environ | KEYS)
-    assert run.returncode == 0, "\n".join(line for line in run.stderr.splitlines() if not line.startswith("\tat "))[-6000:]
+    assert run.returncode == 0, "\n".join(line for line in run.stderr.splitlines() if not line.startswith("\tat "))[
+        -6000:
+    ]
     assert not any(key in run.stdout + run.stderr for key in KEYS.values())
     return run.stdout + run.stderr
 
@@ -95,13 +99,15 @@ def tables(output: Output) -> dict[str, list[str]]:
         names[row["clip_id"]] = f"{names[row['video_id']]} {row['start_frame']}-{row['end_frame']}"
 
     def line(table: str, row: dict[str, object]) -> str:
-        passing = outputs.PASSING | BY_PACKETS.get(table, set())
+        passing = outputs.RUN_COLUMNS | BY_PACKETS.get(table, set())
         kept = {key: value for key, value in row.items() if key not in passing}
         text = repr(kept).replace(output.uri, "OUTPUT").replace(output.manifest, "MANIFEST")
         text = VERSION.sub(r"\1", text)
         return SHELVES.sub(r"/\1/", UUID.sub(lambda found: names.get(found[0], found[0]), text))
 
-    return {name: sorted(line(name, row) for row in outputs.table(output.folder, name)) for name in TABLES if name != "runs"}
+    return {
+        name: sorted(line(name, row) for row in outputs.table(output.folder, name)) for name in TABLES if name != "runs"
+    }
 
 
 def contents(output: Output) -> list[tuple[str, str]]:

@@ -17,13 +17,15 @@ from jobs import cli
 from jobs.spark.session import LOCAL
 from tests.support.footage import write_numbered
 from tests.support.outputs import files, tables
-from tests.support.standalone import Standalone, kill, standalone, with_smi
-from tests.support.submits import BARE, ROOT, environment, installed, source, wheel
+from tests.support.spark_submit import BARE, ROOT, build_wheel, copy_source, environment, install_wheel
+from tests.support.standalone import Standalone, kill, path_with_smi, standalone
 from udfs.storage.media_store import UNFINISHED
 
 pytestmark = pytest.mark.cluster
 PAGE = (ROOT / "docs" / "clusters.md").read_text(encoding="utf-8")
-CHECKOUT, ZIP, WHEEL = re.findall(r"^spark-submit --properties-file conf/spark/standalone\.conf .*$", PAGE, flags=re.MULTILINE)
+CHECKOUT, ZIP, WHEEL = re.findall(
+    r"^spark-submit --properties-file conf/spark/standalone\.conf .*$", PAGE, flags=re.MULTILINE
+)
 ZIPPED = re.findall(r"^python -m zipfile -c .*$", PAGE, flags=re.MULTILINE)[0]
 OPTIONS = ["--set=split.clip_len_s=2", "--set=split.min_clip_length_s=1"]
 # For two cores and a handful of rows: what a session on one machine has, and executors of the workers' size.
@@ -59,7 +61,9 @@ def local(spark: SparkSession, folder: Path) -> Path:
     return output
 
 
-def submitted(line: str, cluster: Standalone, folder: Path, output: str, cwd: Path, *paths: str) -> subprocess.Popen[str]:
+def submitted(
+    line: str, cluster: Standalone, folder: Path, output: str, cwd: Path, *paths: str
+) -> subprocess.Popen[str]:
     """A line of the page at work on the cluster and the test's own videos."""
     small = shlex.join(part for key, value in SMALL.items() for part in ("--conf", f"{key}={value}"))
     line = line.replace("spark-submit", f"spark-submit {small}", 1).replace("spark://HOST:7077", cluster.url)
@@ -68,7 +72,7 @@ def submitted(line: str, cluster: Standalone, folder: Path, output: str, cwd: Pa
     python = folder / "bin" / "python"  # the driver's, the workers' and the shell's: what is installed on every host
     python.write_text(f'#!/bin/sh\nPYTHONPATH={":".join([*paths, "$PYTHONPATH"])} exec {BARE} "$@"\n', encoding="utf-8")
     python.chmod(0o755)
-    env = environment() | {"PATH": with_smi(folder), "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": str(python)}
+    env = environment() | {"PATH": path_with_smi(folder), "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": str(python)}
     told = subprocess.PIPE
     return subprocess.Popen(["bash", "-c", line], cwd=cwd, env=env, stdout=told, stderr=subprocess.STDOUT, text=True)
 
@@ -80,8 +84,10 @@ def ended(run: subprocess.Popen[str]) -> str:
     return told
 
 
-def test_with_py_files_the_rows_are_those_of_a_local_run(cluster: Standalone, folder: Path, local: Path, tmp_path: Path) -> None:
-    copy = source(tmp_path)
+def test_with_py_files_the_rows_are_those_of_a_local_run(
+    cluster: Standalone, folder: Path, local: Path, tmp_path: Path
+) -> None:
+    copy = copy_source(tmp_path)
     subprocess.run(["bash", "-c", ZIPPED], cwd=copy, check=True, env={"PATH": f"{Path(BARE).parent}:/usr/bin:/bin"})
     shutil.copytree(copy / "conf", tmp_path / "conf")
     for name in ("reelmill.zip", "jobs/curate.py"):
@@ -93,7 +99,7 @@ def test_with_py_files_the_rows_are_those_of_a_local_run(cluster: Standalone, fo
 
 
 def test_with_the_wheel_on_every_host_too(cluster: Standalone, folder: Path, local: Path, tmp_path: Path) -> None:
-    site = installed(wheel(tmp_path), tmp_path / "site")
+    site = install_wheel(build_wheel(tmp_path), tmp_path / "site")
     shutil.copytree(site / "conf", tmp_path / "conf")
     ended(submitted(WHEEL, cluster, folder, "wheel", tmp_path, str(site)))
     assert tables(folder / "wheel") == tables(local)
@@ -112,4 +118,6 @@ def test_from_a_checkout_with_a_worker_killed_while_it_cuts(cluster: Standalone,
     assert "Lost executor" in told
     assert tables(folder / "killed") == tables(local)
     unfinished = f"media/{UNFINISHED}/"  # the killed worker's; the next run sweeps them up
-    assert {name: sha for name, sha in files(folder / "killed").items() if not name.startswith(unfinished)} == files(local)
+    assert {name: sha for name, sha in files(folder / "killed").items() if not name.startswith(unfinished)} == files(
+        local
+    )

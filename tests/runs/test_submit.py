@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.footage import write_numbered
 from tests.support.outputs import table
-from tests.support.submits import BARE, BIN, LIBRARIES, ROOT, environment, installed, wheel
+from tests.support.spark_submit import BARE, BIN, LIBRARIES, ROOT, build_wheel, environment, install_wheel
 
 pytestmark = pytest.mark.cluster
 DONE = "done: 1 inputs, 1 rows written, no failures"
@@ -40,7 +40,7 @@ def test_from_a_checkout(tmp_path: Path) -> None:
 
 
 def test_from_an_installed_wheel(tmp_path: Path) -> None:
-    site = installed(wheel(tmp_path), tmp_path / "site")
+    site = install_wheel(build_wheel(tmp_path), tmp_path / "site")
     assert DONE in submitted(tmp_path, site / "jobs" / "ingest.py", paths=(str(site),))
 
 

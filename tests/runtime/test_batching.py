@@ -26,7 +26,9 @@ LIMITS = Limits(timeout_s=4, memory_mb=512)
 
 def done(*values: str, isolated: bool = True) -> list[tuple[object, object, object]]:
     batch = pd.DataFrame({"n": list(values), "fingerprint": "f"})
-    frames = batching.each([batch], sandbox_calls.double, key="n", columns=["doubled"], limits=LIMITS, isolated=isolated)
+    frames = batching.each(
+        [batch], sandbox_calls.double, key="n", columns=["doubled"], limits=LIMITS, isolated=isolated
+    )
     return [(r.doubled, r.failed_key, r.failed_code) for r in pd.concat(frames).itertuples()]
 
 
@@ -52,7 +54,7 @@ def test_72_a_bug_is_a_row_that_says_where_and_its_siblings_go_on(isolated: bool
     assert done("1", "bug", "2", isolated=isolated) == [(2, None, None), (None, "bug", "BUG"), (4, None, None)]
     said = message_of("bug", isolated=isolated)
     place = r"support/sandbox_calls\.py:\d+"
-    assert re.match(rf"KeyError: 'no such column' \({place} in stumble < {place} in double", said)
+    assert re.match(rf"KeyError: 'no such column' \({place} in raise_bug < {place} in double", said)
     assert said.endswith(", met by bug")
 
 

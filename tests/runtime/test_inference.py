@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.support import stand_ins
+from tests.support import fake_models
 from udfs.core.errors import OutputError
 from udfs.core.task_resources import Resources
 from udfs.runtime.context import COST, FAILURE, GPU_COST, Env
@@ -25,7 +25,7 @@ def inputs(*rows: tuple[str, int]) -> pd.DataFrame:
 
 
 def done(*rows: tuple[str, int], **options: Any) -> dict[str, dict[str, Any]]:
-    frame = pd.concat(stand_ins.rows([inputs(*rows)], ENV, **options))
+    frame = pd.concat(fake_models.rows([inputs(*rows)], ENV, **options))
     records: list[dict[str, Any]] = [{str(k): v for k, v in record.items()} for record in frame.to_dict("records")]
     return {record["key"] or record[FAILURE[0]]: record for record in records}
 
@@ -43,7 +43,7 @@ def test_batches_cross_rows_and_are_never_over_the_size() -> None:
 
 def test_every_row_is_given_once_however_its_end_and_its_last_answer_race() -> None:
     rows = [(f"r{k}", k % 4) for k in range(300)]
-    frame = pd.concat(stand_ins.rows([inputs(*rows)], ENV, batch_size=1, resources=Resources(cpus=4)))
+    frame = pd.concat(fake_models.rows([inputs(*rows)], ENV, batch_size=1, resources=Resources(cpus=4)))
     assert sorted(frame["key"]) == sorted(key for key, _ in rows)
 
 
@@ -53,7 +53,7 @@ def test_a_row_without_items_is_finished_all_the_same() -> None:
 
 def test_nothing_in_nothing_out_and_no_model_answers_for(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    assert list(stand_ins.rows([inputs()], ENV, model={"log": str(log)})) == []
+    assert list(fake_models.rows([inputs()], ENV, model={"log": str(log)})) == []
     assert not log.exists()
 
 
@@ -68,12 +68,12 @@ def test_a_bad_input_is_a_failure_row_and_its_siblings_go_on() -> None:
 def test_72_a_bug_is_a_row_and_its_siblings_go_on(bug: str) -> None:
     found = done(("a", 2), (bug, 1), ("b", 2))
     assert found[bug][FAILURE[1]] == "BUG"
-    assert "'as asked' (support/stand_ins.py:" in found[bug][FAILURE[2]]
+    assert "'as asked' (support/fake_models.py:" in found[bug][FAILURE[2]]
     assert (found["a"]["total"], found["b"]["total"]) == (11, 11)
 
 
 def test_what_no_input_can_help_is_loud_and_leaves_nothing_running() -> None:
-    with pytest.raises(OutputError, match="as asked"):
+    with pytest.raises(OutputError, match="as the key asks"):
         done(("a", 2), ("full", 1), ("b", 2))
     assert done(("a", 2))["a"]["total"] == 11
 
@@ -97,7 +97,7 @@ def test_costs_are_told_and_add_up() -> None:
 
 
 def test_a_consumer_that_stops_early_ends_the_threads() -> None:
-    batches = stand_ins.rows([inputs(*((f"r{k}", 1) for k in range(50)))], ENV, decode_s=0.01, batch_size=1)
+    batches = fake_models.rows([inputs(*((f"r{k}", 1) for k in range(50)))], ENV, decode_s=0.01, batch_size=1)
     next(batches)
     batches.close()  # type: ignore[attr-defined]
     assert done(("a", 1))["a"]["total"] == 1
@@ -111,7 +111,7 @@ def test_what_waits_decoded_is_bounded() -> None:
             seen.append(time.monotonic())
             yield inputs((f"r{k}", 1))
 
-    batches = stand_ins.rows(told(), ENV, model={"seconds": 0.05}, batch_size=1)
+    batches = fake_models.rows(told(), ENV, model={"seconds": 0.05}, batch_size=1)
     next(batches)
     assert len(seen) <= 8  # of 40: one asked, two queued, two with each of its two threads' turns
 

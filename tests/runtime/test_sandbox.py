@@ -22,7 +22,9 @@ from udfs.core.errors import MediaError
 from udfs.runtime import sandbox
 
 
-def call(function: Callable[..., Any], *args: Any, timeout_s: float = 30, memory_mb: int = 512, total_s: float = math.inf) -> Any:
+def call(
+    function: Callable[..., Any], *args: Any, timeout_s: float = 30, memory_mb: int = 512, total_s: float = math.inf
+) -> Any:
     return sandbox.call(function, *args, timeout_s=timeout_s, memory_mb=memory_mb, total_s=total_s)
 
 
@@ -106,8 +108,8 @@ def test_a_child_that_died_idle_is_no_fault_of_the_next_call() -> None:
 
 def test_a_bug_stays_loud_and_tells_where_it_was() -> None:
     with pytest.raises(KeyError, match="no such column") as raised:
-        call(sandbox_calls.stumble)
-    assert "in stumble" in raised.value.__notes__[0]
+        call(sandbox_calls.raise_bug)
+    assert "in raise_bug" in raised.value.__notes__[0]
 
 
 def test_a_bug_that_cannot_be_sent_is_named() -> None:
@@ -118,7 +120,7 @@ def test_a_bug_that_cannot_be_sent_is_named() -> None:
 
 def test_a_refusal_keeps_its_code() -> None:
     with pytest.raises(MediaError) as raised:
-        call(sandbox_calls.refuse)
+        call(sandbox_calls.raise_media_error)
     assert (raised.value.code, raised.value.message) == ("CORRUPT", "as ordered")
 
 
@@ -134,7 +136,7 @@ def test_every_thread_has_its_own_child() -> None:
 
 def test_what_a_child_prints_is_kept_out_of_stdout(capfd: pytest.CaptureFixture[str]) -> None:
     sandbox.stop()  # a child started now writes to what is captured
-    call(sandbox_calls.say, "noise")
+    call(sandbox_calls.print_twice, "noise")
     sandbox.stop()
     assert "noise" not in capfd.readouterr().out
 
@@ -142,7 +144,7 @@ def test_what_a_child_prints_is_kept_out_of_stdout(capfd: pytest.CaptureFixture[
 def test_no_child_outlives_a_killed_parent(tmp_path: Path) -> None:
     script = (
         "from tests.support import sandbox_calls; from udfs.runtime import sandbox; import sys; "
-        "sandbox.call(sandbox_calls.tell_and_sleep, sys.argv[1], timeout_s=60, memory_mb=512)"
+        "sandbox.call(sandbox_calls.write_pid_and_sleep, sys.argv[1], timeout_s=60, memory_mb=512)"
     )
     told = tmp_path / "pid"
     parent = subprocess.Popen([sys.executable, "-c", script, str(told)], cwd=Path(__file__).parents[2])
@@ -154,7 +156,7 @@ def test_no_child_outlives_a_killed_parent(tmp_path: Path) -> None:
 
 
 def test_the_childs_main_is_not_the_parents() -> None:
-    assert not {"pytest", "pyspark"} & set(call(sandbox_calls.modules))
+    assert not {"pytest", "pyspark"} & set(call(sandbox_calls.imported_modules))
 
 
 @pytest.mark.spark

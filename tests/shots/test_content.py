@@ -1,4 +1,4 @@
-"""scenes: cuts are found where they are, by the clock of the file and not by counting frames."""
+"""Content detection finds cuts to the frame, at the times of the file's own clock."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.broken_files import join
+from tests.support.broken_files import join_files
 from tests.support.odd_streams import write_flat, write_scenes
 from udfs import ingest, split
 from udfs.runtime.context import Env
@@ -25,7 +25,7 @@ def at_25_fps(num_frames: int) -> list[float]:
 
 def cuts_of(path: Path) -> tuple[list[float], float]:
     with container.open_video(str(path), ENV.limits) as video:
-        return content.cuts(video, content.adaptive(threshold=3.0, min_content_val=15.0, window_width=2))
+        return content.cut_times(video, content.adaptive_detector(threshold=3.0, min_content_val=15.0, window_width=2))
 
 
 def spans_of(path: Path, **settings: Any) -> list[tuple[float, float]]:
@@ -35,18 +35,18 @@ def spans_of(path: Path, **settings: Any) -> list[tuple[float, float]]:
 
 def test_cuts_are_found_to_the_frame(tmp_path: Path) -> None:
     path = write_scenes(tmp_path / "v.mp4", at_25_fps(150), cuts=[40, 90])
-    found, end_s = cuts_of(path)
-    assert found == [40 / 25, 90 / 25]
+    cuts_s, end_s = cuts_of(path)
+    assert cuts_s == [40 / 25, 90 / 25]
     assert end_s == pytest.approx(150 / 25, abs=0.001)
 
 
-def test_13_cuts_of_uneven_frames_are_told_by_their_times(tmp_path: Path) -> None:
+def test_cuts_of_uneven_frames_are_reported_at_their_times(tmp_path: Path) -> None:
     times = [k / 30 for k in range(60)] + [2 + k / 10 for k in range(40)]
-    found, _ = cuts_of(write_scenes(tmp_path / "v.mp4", times, cuts=[80]))
-    assert found == pytest.approx([4.0], abs=0.001)
+    cuts_s, _ = cuts_of(write_scenes(tmp_path / "v.mp4", times, cuts=[80]))
+    assert cuts_s == pytest.approx([4.0], abs=0.001)
 
 
-def test_14_cuts_count_from_the_first_frame_not_from_the_clock(tmp_path: Path) -> None:
+def test_cuts_count_from_the_first_frame_not_from_the_clock(tmp_path: Path) -> None:
     path = write_scenes(tmp_path / "v.mkv", [5 + at for at in at_25_fps(90)], cuts=[45])
     assert cuts_of(path)[0] == pytest.approx([1.8], abs=0.001)
 
@@ -55,18 +55,18 @@ def test_two_cuts_close_together_are_both_found(tmp_path: Path) -> None:
     assert cuts_of(write_scenes(tmp_path / "v.mp4", at_25_fps(90), cuts=[40, 48]))[0] == [1.6, 1.92]
 
 
-def test_18_a_change_of_size_on_the_way_is_looked_at_in_one_size(tmp_path: Path) -> None:
+def test_frames_that_change_size_are_compared_in_one_size(tmp_path: Path) -> None:
     parts = [write_scenes(tmp_path / f"{w}.ts", at_25_fps(40), [c], (w, 120)) for w, c in ((160, 99), (200, 0))]
-    found, end_s = cuts_of(join(tmp_path / "v.ts", *parts))
-    assert len(found) == 1
+    cuts_s, end_s = cuts_of(join_files(tmp_path / "v.ts", *parts))
+    assert len(cuts_s) == 1
     assert end_s == pytest.approx(80 / 25, abs=0.1)
 
 
-def test_26_black_video_is_one_scene(tmp_path: Path) -> None:
+def test_black_video_is_one_scene(tmp_path: Path) -> None:
     assert cuts_of(write_flat(tmp_path / "v.mp4", (160, 120), "libx264", "yuv420p", num_frames=30))[0] == []
 
 
-def test_spans_are_the_scenes_without_their_edges(tmp_path: Path) -> None:
+def test_spans_are_the_scenes_without_their_cropped_ends(tmp_path: Path) -> None:
     first, second = spans_of(write_scenes(tmp_path / "v.mp4", at_25_fps(200), cuts=[100]))
     assert first == (0.5, 3.5)
     assert second == pytest.approx((4.5, 7.5), abs=0.001)

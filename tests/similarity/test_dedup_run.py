@@ -229,7 +229,9 @@ def test_views_for_an_audit(spark: SparkSession, output: Path) -> None:
     filter.run(made, argparse.Namespace())
     videos = spark.createDataFrame([(clip, f"{clip}.mp4") for clip in clip_ids(OLD)], "video_id string, uri string")
     blank = [
-        F.lit(None).cast(f.dataType).alias(f.name) for f in struct_type(TABLES["videos"].schema) if f.name not in videos.columns
+        F.lit(None).cast(f.dataType).alias(f.name)
+        for f in struct_type(TABLES["videos"].schema)
+        if f.name not in videos.columns
     ]
     made.tables.replace("videos", videos.select("*", *blank).fillna("x").fillna(1))
     views.register(made)

@@ -21,7 +21,11 @@ from udfs.similarity import assign
 from udfs.similarity.kmeans import Floats, unit_vectors
 from udfs.video import nvdec
 
-GPUS = {"spark.executor.cores": "8", "spark.executor.resource.gpu.amount": "1", "spark.task.resource.gpu.amount": "0.125"}
+GPUS = {
+    "spark.executor.cores": "8",
+    "spark.executor.resource.gpu.amount": "1",
+    "spark.task.resource.gpu.amount": "0.125",
+}
 MLLIB, CUML = Choice("mllib", "as set"), Choice("cuml", "as set")
 with_cuml = pytest.mark.skipif(
     not nvdec.num_visible_gpus() or bool(missing()), reason=f"no GPU here, or no {missing() or 'CUDA'}"
@@ -33,7 +37,9 @@ def frame(spark: SparkSession, vectors: object, seed: int | None = None, partiti
     clips = [(f"{i:03d}", row) for i, row in enumerate(np.array(vectors, float).tolist())]
     if seed is not None:
         np.random.default_rng(seed).shuffle(clips)
-    return spark.createDataFrame(spark.sparkContext.parallelize(clips, partitions), "clip_id string, vector array<float>")
+    return spark.createDataFrame(
+        spark.sparkContext.parallelize(clips, partitions), "clip_id string, vector array<float>"
+    )
 
 
 def groups(num_rows: int, noise: float = 0.08) -> Floats:
@@ -54,8 +60,18 @@ def groups(num_rows: int, noise: float = 0.08) -> Floats:
         ("local-cluster[2,2,1024]", GPUS, 0, "no GPU: CUDA shows none"),
         ("spark://host:7077", GPUS, 0, None),
         ("spark://host:7077", {}, 1, "no GPU: spark.executor.resource.gpu.amount is not set"),
-        ("yarn", GPUS | {"spark.dynamicAllocation.enabled": "true"}, 0, "no barrier stage runs under spark.dynamicAllocation"),
-        ("yarn", {k: v for k, v in GPUS.items() if "cores" not in k}, 0, "tasks would share a GPU: set spark.executor.cores"),
+        (
+            "yarn",
+            GPUS | {"spark.dynamicAllocation.enabled": "true"},
+            0,
+            "no barrier stage runs under spark.dynamicAllocation",
+        ),
+        (
+            "yarn",
+            {k: v for k, v in GPUS.items() if "cores" not in k},
+            0,
+            "tasks would share a GPU: set spark.executor.cores",
+        ),
         ("yarn", GPUS | {"spark.executor.resource.gpu.amount": "2"}, 0, "tasks would share a GPU"),
         ("yarn", {"spark.executor.resource.gpu.amount": "2", "spark.task.resource.gpu.amount": "1"}, 0, None),
         ("k8s://https://host", {k: v for k, v in GPUS.items() if "task" not in k}, 0, None),
@@ -74,7 +90,9 @@ def test_auto_is_mllib_without_a_gpu_and_says_so(
     monkeypatch.setattr(nvdec, "visible", lambda: 0)
     with caplog.at_level(logging.INFO, "reelmill"):
         assert choose(spark, Params()).engine == "mllib"
-    assert [record.getMessage() for record in caplog.records] == ["dedup: mllib: no GPU: CUDA shows none on this machine"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "dedup: mllib: no GPU: CUDA shows none on this machine"
+    ]
 
 
 @pytest.mark.spark
@@ -110,7 +128,9 @@ def test_centres_do_not_depend_on_order_or_partitions(spark: SparkSession, monke
     first = fit(frame(spark, groups(200)), params, MLLIB)
     assert np.array_equal(first, fit(frame(spark, groups(200), seed=1, partitions=5), params, MLLIB))
     monkeypatch.setattr(kmeans_fit, "HELD", 50)
-    far, again = (fit(frame(spark, groups(200), seed, partitions), params, MLLIB) for seed, partitions in ((None, 2), (3, 4)))
+    far, again = (
+        fit(frame(spark, groups(200), seed, partitions), params, MLLIB) for seed, partitions in ((None, 2), (3, 4))
+    )
     assert np.array_equal(far, again)
     assert far.shape == first.shape
 
@@ -169,7 +189,13 @@ def test_a_vector_with_nan_stops_the_fit(spark: SparkSession) -> None:
 def test_the_estimator_is_set_as_the_settings_say(spark: SparkSession) -> None:
     params = Params(max_iter=77, tol=1e-3, seed=2**31 + 5, init="random")
     made = kmeans_fit.estimator(7, params)
-    assert (made.getK(), made.getMaxIter(), made.getTol(), made.getSeed(), made.getInitMode()) == (7, 77, 1e-3, 5, "random")
+    assert (made.getK(), made.getMaxIter(), made.getTol(), made.getSeed(), made.getInitMode()) == (
+        7,
+        77,
+        1e-3,
+        5,
+        "random",
+    )
     assert (made.getFeaturesCol(), made._num_workers, made._float32_inputs) == ("vector", None, True)
     wanted = {"n_clusters": 7, "max_iter": 77, "tol": 1e-3, "random_state": 5, "init": "random", "n_init": 1}
     assert wanted.items() <= made.cuml_params.items()
@@ -192,7 +218,9 @@ def test_all_but_cuda_runs_without_a_gpu(spark: SparkSession, monkeypatch: pytes
 
 @pytest.mark.spark
 def test_cuml_gets_the_unit_vectors_that_have_a_direction(spark: SparkSession) -> None:
-    rows = frame(spark, [[3, 4], [0, 2]]).select("vector").mapInArrow(kmeans_fit._units, "vector array<float>").collect()
+    rows = (
+        frame(spark, [[3, 4], [0, 2]]).select("vector").mapInArrow(kmeans_fit._units, "vector array<float>").collect()
+    )
     assert [np.round(row["vector"], 6).tolist() for row in rows] == [[0.6, 0.8], [0, 1]]
 
 

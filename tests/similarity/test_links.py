@@ -102,7 +102,9 @@ def test_what_is_stored_is_found_by_a_later_night(spark: SparkSession) -> None:
         assert (elder == copy) if copy in stands else (elder in stands)
 
 
-def test_a_night_is_compared_in_pieces_that_fit_into_memory(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_night_is_compared_in_pieces_that_fit_into_memory(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(links, "NIGHT_BYTES", 16 * 4 * 30)
     rows = clouds(8, 100)
     params = Params(probe_clusters=1)
@@ -132,7 +134,9 @@ def test_what_lies_in_no_cluster_is_in_the_first_part(spark: SparkSession) -> No
     assert first.distinct().count() == 1
 
 
-@pytest.mark.parametrize(("wanted", "at_most"), [([3], 5), ([1, 2, 3, 9, 10, 40], 5), ([1, 2, 3, 9, 10, 40], 2), ([0, 39], 1)])
+@pytest.mark.parametrize(
+    ("wanted", "at_most"), [([3], 5), ([1, 2, 3, 9, 10, 40], 5), ([1, 2, 3, 9, 10, 40], 2), ([0, 39], 1)]
+)
 def test_a_query_names_the_clusters_or_few_ranges(
     spark: SparkSession, monkeypatch: pytest.MonkeyPatch, wanted: list[int], at_most: int
 ) -> None:

@@ -35,7 +35,9 @@ def test_a_cluster_decides_for_itself(master: str) -> None:
 
 
 @pytest.mark.parametrize("variable", ["PYSPARK_GATEWAY_PORT", "DATABRICKS_RUNTIME_VERSION"])
-def test_the_master_of_spark_submit_and_databricks_is_not_known_yet(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_master_of_spark_submit_and_databricks_is_not_known_yet(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(variable, "1")
     gpu_check.check("embed", Resources(gpus=1), "cuda", {})
     assert not gpu_check.runs_on_this_machine(LOCAL)

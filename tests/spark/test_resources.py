@@ -101,10 +101,14 @@ def test_shares_that_spark_does_not_know(gpus: float) -> None:
 
 
 def test_resources_are_settings_of_the_stage() -> None:
-    assert load([], ["embed.resources.gpus=0.25", "embed.resources.cpus=2"]).embed.resources == Resources(cpus=2, gpus=0.25)
+    assert load([], ["embed.resources.gpus=0.25", "embed.resources.cpus=2"]).embed.resources == Resources(
+        cpus=2, gpus=0.25
+    )
     with pytest.raises(SettingsError, match=r"no setting embed\.resources\.gpu; did you mean embed\.resources\.gpus"):
         load([], ["embed.resources.gpu=1"])
-    with pytest.raises(SettingsError, match=r"embed\.resources: gpus 0\.75: Spark takes 0, at most 0\.5, or a whole number"):
+    with pytest.raises(
+        SettingsError, match=r"embed\.resources: gpus 0\.75: Spark takes 0, at most 0\.5, or a whole number"
+    ):
         load([], ["embed.resources.gpus=0.75"])
 
 

@@ -59,7 +59,10 @@ def test_under_spark_submit_and_on_platforms_nothing_is_changed(monkeypatch: pyt
             {"endpoint": "https://minio:9000", "connection.ssl.enabled": "true", "endpoint.region": "us-east-1"},
         ),
         (Params(s3_endpoint="http://minio:9000"), {"connection.ssl.enabled": "false", "path.style.access": "true"}),
-        (Params(s3_anonymous=True), {"aws.credentials.provider": "org.apache.hadoop.fs.s3a.AnonymousAWSCredentialsProvider"}),
+        (
+            Params(s3_anonymous=True),
+            {"aws.credentials.provider": "org.apache.hadoop.fs.s3a.AnonymousAWSCredentialsProvider"},
+        ),
     ],
 )
 def test_hadoop_is_led_to_the_same_store(params: Params, given: dict[str, str]) -> None:
@@ -78,7 +81,9 @@ def test_no_key_ever_becomes_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.spark
 def test_a_session_without_the_packages_says_what_to_add(spark: SparkSession) -> None:
-    with pytest.raises(SessionError, match=r"no file system for s3://: add --packages org.apache.hadoop:hadoop-aws:3.4.1,\S+ --"):
+    with pytest.raises(
+        SessionError, match=r"no file system for s3://: add --packages org.apache.hadoop:hadoop-aws:3.4.1,\S+ --"
+    ):
         s3a.check(spark, "s3://bucket/out", Params())
     s3a.check(spark, "/data/out", Params())
 

@@ -21,7 +21,9 @@ def test_a_path_of_windows_is_said_to_be_one(uri: str) -> None:
 
 
 def test_a_root_may_be_spelled_as_spark_spells_it() -> None:
-    nowhere = Params(roots=("s3a://b-1",), s3_endpoint="http://127.0.0.1:1", s3_anonymous=True, s3_region="x", retry_s=0.0)
+    nowhere = Params(
+        roots=("s3a://b-1",), s3_endpoint="http://127.0.0.1:1", s3_anonymous=True, s3_region="x", retry_s=0.0
+    )
     with pytest.raises(MediaError, match="UNREACHABLE"):
         access.checked_path("s3://b-1/k.mp4", nowhere)
     with pytest.raises(MediaError, match="DENIED"):

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support import broken_files
 from tests.support.footage import write_numbered
-from tests.support.probing import SMALL, code_of, look
+from tests.support.sandbox_probe import SMALL, code_of, probed_row
 from udfs.core.errors import MediaError
 from udfs.runtime import sandbox
 from udfs.storage import access, manifest
@@ -47,13 +47,13 @@ def test_a_name_of_any_bytes_is_read_back(good: Path, tmp_path: Path, name: byte
     (uri,) = listing.uris
     assert uri.encode().decode() == uri  # it can travel as UTF-8
     assert os.fsencode(local_path(uri)) == bytes(tmp_path) + b"/" + name
-    assert look(uri)["uri"] == uri
+    assert probed_row(uri)["uri"] == uri
 
 
 def test_one_path_in_two_rows_has_one_id_and_a_copy_another(good: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.mp4"
     copy.write_bytes(good.read_bytes())
-    first, again, other = look(good), look(good), look(copy)
+    first, again, other = probed_row(good), probed_row(good), probed_row(copy)
     assert first["video_id"] == again["video_id"] != other["video_id"]
     assert first["content_tag"] == other["content_tag"]
 
@@ -61,7 +61,7 @@ def test_one_path_in_two_rows_has_one_id_and_a_copy_another(good: Path, tmp_path
 def test_a_file_changed_since_is_refused(good: Path, tmp_path: Path) -> None:
     path = tmp_path / "v.mp4"
     path.write_bytes(good.read_bytes())
-    seen = look(path)["source_version"]
+    seen = probed_row(path)["source_version"]
     assert access.unchanged_path(str(path), seen, Sources()) == str(path)
     os.utime(path, ns=(0, 0))
     with pytest.raises(MediaError, match=r"CHANGED: was \d+-\d+ when ingested, is \d+-0"):
@@ -133,7 +133,11 @@ def test_protocols_that_only_ffmpeg_knows_are_denied(uri: str) -> None:
 @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".ts"])
 @pytest.mark.parametrize(
     "text",
-    ["ffconcat version 1.0\nfile '{good}'\n", "#EXTM3U\n#EXTINF:1,\n{good}\n#EXT-X-ENDLIST\n", "v=0\no=- 0 0 IN IP4 {good}\n"],
+    [
+        "ffconcat version 1.0\nfile '{good}'\n",
+        "#EXTM3U\n#EXTINF:1,\n{good}\n#EXT-X-ENDLIST\n",
+        "v=0\no=- 0 0 IN IP4 {good}\n",
+    ],
 )
 def test_playlists_under_a_videos_name_are_denied(good: Path, tmp_path: Path, text: str, suffix: str) -> None:
     path = tmp_path / f"v{suffix}"

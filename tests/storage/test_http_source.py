@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 from tests.support.footage import write_numbered
-from tests.support.webs import Page, serving
+from tests.support.web_server import Page, serving
 from udfs import ingest
 from udfs.core.errors import MediaError
 from udfs.runtime.context import Env
@@ -68,7 +68,10 @@ def test_a_server_without_ranges_sends_a_file_once(disk: Path) -> None:
         found = http_source.stat(f"{site.url}/v.mp4", HERE)
         assert not disk.exists() or cached_sizes(disk) == []
         for start in (0, 100_000, 299_000):
-            assert http_source.fetch(f"{site.url}/v.mp4", start, start + 1000, found.version, HERE) == DATA[start : start + 1000]
+            assert (
+                http_source.fetch(f"{site.url}/v.mp4", start, start + 1000, found.version, HERE)
+                == DATA[start : start + 1000]
+            )
     assert (found, len(site.asked), cached_sizes(disk)) == (Stat(300_000, "300000-one"), 2, [300_000])
 
 
@@ -184,7 +187,10 @@ def test_a_file_over_the_limit_is_not_read(page: Page, disk: Path) -> None:
 
 @pytest.mark.parametrize("page", [Page(DATA, ranges=False), *UNSTATED])
 def test_a_file_over_the_disk_limit_is_not_downloaded(page: Page, disk: Path) -> None:
-    with serving({"/v.mp4": page}) as site, pytest.raises(MediaError, match=r"TOO_LARGE: .* over sources.http_disk_bytes"):
+    with (
+        serving({"/v.mp4": page}) as site,
+        pytest.raises(MediaError, match=r"TOO_LARGE: .* over sources.http_disk_bytes"),
+    ):
         http_source.fetch(f"{site.url}/v.mp4", 0, 10, "300000-one", Params(http_private=True, http_disk_bytes=299_999))
     assert cached_sizes(disk) == []
 
@@ -227,9 +233,7 @@ def test_a_loopback_address_is_refused_in_every_spelling(host: str) -> None:
     assert site.connections == 0
 
 
-PRIVATE = (
-    "10.0.0.1 172.16.0.1 192.168.1.1 100.64.0.1 169.254.169.254 224.0.0.1 255.255.255.255 240.0.0.1 0.0.0.0 ::1 :: fe80::1%1 "
-)
+PRIVATE = "10.0.0.1 172.16.0.1 192.168.1.1 100.64.0.1 169.254.169.254 224.0.0.1 255.255.255.255 240.0.0.1 0.0.0.0 ::1 :: fe80::1%1 "
 EMBEDDED = "fc00::1 ff02::1 fec0::1 ::ffff:10.0.0.1 ::10.0.0.1 64:ff9b::a9fe:a9fe 2002:a00:1::1 2001:db8::1 2001::1"
 
 
@@ -264,7 +268,8 @@ def test_a_name_that_resolves_differently_the_second_time_is_refused(monkeypatch
 
 
 @pytest.mark.parametrize(
-    "uri", ["http://", "http:///v.mp4", "http://host:99999/v.mp4", "http://[::1/v.mp4", "http://a b/v.mp4", "gopher://x/"]
+    "uri",
+    ["http://", "http:///v.mp4", "http://host:99999/v.mp4", "http://[::1/v.mp4", "http://a b/v.mp4", "gopher://x/"],
 )
 def test_an_address_that_is_not_http_is_refused(uri: str) -> None:
     assert refusal(uri).code == "UNSUPPORTED"
@@ -319,7 +324,9 @@ def certificate(folder: Path) -> Path:
     """A self-signed certificate of 127.0.0.1 and its key, in a file."""
     made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
     names = ["-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run([*made, *names, "-keyout", folder / "key.pem", "-out", folder / "cert.pem"], check=True, capture_output=True)
+    subprocess.run(
+        [*made, *names, "-keyout", folder / "key.pem", "-out", folder / "cert.pem"], check=True, capture_output=True
+    )
     (folder / "both.pem").write_text((folder / "key.pem").read_text() + (folder / "cert.pem").read_text())
     return folder / "both.pem"
 
@@ -354,7 +361,9 @@ def fetched(uri: str, folder: str) -> list[str]:
     return [file.name for file in http_cache._folder(os.getpid()).iterdir() if not file.name.startswith(".")]
 
 
-def test_the_last_process_deletes_the_cache_and_the_next_one_what_a_killed_process_left(disk: Path, tmp_path: Path) -> None:
+def test_the_last_process_deletes_the_cache_and_the_next_one_what_a_killed_process_left(
+    disk: Path, tmp_path: Path
+) -> None:
     with serving({"/v.mp4": Page(DATA, ranges=False)}) as site:
         disk.mkdir(mode=0o700)
         (disk / "left.part").write_bytes(b"x")
@@ -362,7 +371,9 @@ def test_the_last_process_deletes_the_cache_and_the_next_one_what_a_killed_proce
             shown = pool.starmap(fetched, [(f"{site.url}/v.mp4", str(tmp_path))] * 4)
             pool.close()
             pool.join()
-    whole = {name for names in shown for name in names if not name.endswith(".part")}  # both may have fetched it at once
+    whole = {
+        name for names in shown for name in names if not name.endswith(".part")
+    }  # both may have fetched it at once
     assert len(whole) == 1
     assert not any("left.part" in names for names in shown)
     assert cached_sizes(disk) == []
@@ -373,7 +384,7 @@ def test_a_video_on_the_web_is_ingested_by_its_ranges(tmp_path: Path) -> None:
     with serving({"/a/v.mp4": Page(film)}) as site:
         uri = f"{site.url}/a/v.mp4?sig=AKIA"
         (row,) = ingest.facts({"uri": uri, "attributes": None}, Env("unused", "0" * 16, sources=HERE))
-        (batch,) = ingest.versions([pd.DataFrame({"uri": [uri], "source_version": None, "left_out": None})], HERE)
+        (batch,) = ingest.add_versions([pd.DataFrame({"uri": [uri], "source_version": None, "left_out": None})], HERE)
         assert access.unchanged_path(uri, batch["source_version"][0], HERE) == access.checked_path(uri, HERE)
     assert (row["uri"], row["num_frames"], row["size"]) == (uri, 60, len(film))
     assert row["content_tag"] == access.content_tag(str(tmp_path / "v.mp4"))
@@ -382,7 +393,12 @@ def test_a_video_on_the_web_is_ingested_by_its_ranges(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("page", "code"),
-    [(Page(b""), "EMPTY"), (Page(b"", ranges=False), "EMPTY"), (Page(b"no video"), "UNSUPPORTED"), (Page(DATA), "UNSUPPORTED")],
+    [
+        (Page(b""), "EMPTY"),
+        (Page(b"", ranges=False), "EMPTY"),
+        (Page(b"no video"), "UNSUPPORTED"),
+        (Page(DATA), "UNSUPPORTED"),
+    ],
 )
 def test_a_bad_video_on_the_web_is_a_row_whose_message_shows_no_address(page: Page, code: str) -> None:
     with serving({"/v.mp4": page}) as site:
@@ -403,7 +419,9 @@ def test_roots_hold_for_addresses_as_well() -> None:
 
 
 def test_a_part_without_end_is_not_read_to_learn_the_size() -> None:
-    page = Page(DATA, ranges=False, length=None, endless=True, status_of_all=206, headers={"Content-Range": "bytes 0-0/300000"})
+    page = Page(
+        DATA, ranges=False, length=None, endless=True, status_of_all=206, headers={"Content-Range": "bytes 0-0/300000"}
+    )
     with serving({"/v.mp4": page}) as site:
         started = time.monotonic()
         assert http_source.stat(f"{site.url}/v.mp4", HERE).size == 300_000

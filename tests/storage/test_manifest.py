@@ -50,7 +50,14 @@ def test_a_folder_names_its_videos_at_every_depth(folder: Path) -> None:
 
 
 def test_what_a_folder_holds_beside_videos_is_counted(folder: Path) -> None:
-    names = ["._b.mp4", ".git/x.mp4", ".Trash-1000/files/x.mp4", "$RECYCLE.BIN/x.mp4", "a/@eaDir/b.mp4/thumb.mp4", "a/readme.md"]
+    names = [
+        "._b.mp4",
+        ".git/x.mp4",
+        ".Trash-1000/files/x.mp4",
+        "$RECYCLE.BIN/x.mp4",
+        "a/@eaDir/b.mp4/thumb.mp4",
+        "a/readme.md",
+    ]
     for name in [*names, "__MACOSX/._b.mp4", "System Volume Information/x.mp4", "lost+found/x.mp4"]:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -132,7 +139,9 @@ def test_a_glob_through_linked_folders_names_each_file_once(folder: Path) -> Non
     assert left_out["link"] > 0
 
 
-@pytest.mark.parametrize("suffix", [".vob", ".asf", ".3g2", ".f4v", ".mxf", ".m2v", ".dv", ".MOD", ".insv", ".rmvb", ".h264"])
+@pytest.mark.parametrize(
+    "suffix", [".vob", ".asf", ".3g2", ".f4v", ".mxf", ".m2v", ".dv", ".MOD", ".insv", ".rmvb", ".h264"]
+)
 def test_suffixes_of_cameras_and_broadcast_are_videos(tmp_path: Path, suffix: str) -> None:
     (tmp_path / f"v{suffix}").write_bytes(b"x")
     assert listing(str(tmp_path)) == [str(tmp_path / f"v{suffix}")]

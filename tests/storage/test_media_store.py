@@ -63,7 +63,12 @@ def test_a_local_leftover_of_an_upload_is_deleted_after_a_day(tmp_path: Path, mo
 
 
 def test_unfinished_files_of_a_folder_are_deleted(tmp_path: Path) -> None:
-    for name in ("media/.writing/half.mp4", "media/clips/ab/whole.mp4", "tables/.landing/run/part", "tables/clips/part"):
+    for name in (
+        "media/.writing/half.mp4",
+        "media/clips/ab/whole.mp4",
+        "tables/.landing/run/part",
+        "tables/clips/part",
+    ):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_bytes(b"x")
     media_store.remove_leftovers(str(tmp_path), "tables/.landing", Params())
@@ -75,7 +80,9 @@ def test_old_unfinished_files_of_a_store_are_deleted(
     s3_server: Server, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "x").write_bytes(b"x")
-    kept = [f"s3://swept/out/{name}" for name in ("media/clips/whole.mp4", "tables/clips/part", "tables/.landing-not/part")]
+    kept = [
+        f"s3://swept/out/{name}" for name in ("media/clips/whole.mp4", "tables/clips/part", "tables/.landing-not/part")
+    ]
     for uri in (*kept, "s3://swept/out/tables/.landing/run/part"):
         s3_server.put(uri, tmp_path / "x")
     client: Any = s3.client(proxy.params())
@@ -84,13 +91,17 @@ def test_old_unfinished_files_of_a_store_are_deleted(
     client.upload_part(**begun, UploadId=upload, PartNumber=1, Body=b"x")
     media_store.remove_leftovers("s3://swept/out", "tables/.landing", proxy.params())  # all of it is of today
     assert (len(keys(client)), unfinished(client)) == (4, 1)
-    monkeypatch.setattr(s3, "_age_s", lambda time: (datetime.now(UTC) - time).total_seconds() + media_store.STORE_LEFTOVER_S)
+    monkeypatch.setattr(
+        s3, "_age_s", lambda time: (datetime.now(UTC) - time).total_seconds() + media_store.STORE_LEFTOVER_S
+    )
     media_store.remove_leftovers("s3://swept/out", "tables/.landing", proxy.params())
     assert (keys(client), unfinished(client)) == (sorted(uri.removeprefix("s3://swept/") for uri in kept), 0)
 
 
 def keys(client: Any) -> list[str]:
-    return sorted(item["Key"] for item in client.list_objects_v2(Bucket="swept")["Contents"] if "half" not in item["Key"])
+    return sorted(
+        item["Key"] for item in client.list_objects_v2(Bucket="swept")["Contents"] if "half" not in item["Key"]
+    )
 
 
 def unfinished(client: Any) -> int:

@@ -153,5 +153,8 @@ def test_a_store_that_fails_at_once_is_no_corrupt_video() -> None:
 
 
 def test_a_file_that_is_no_video_costs_only_its_first_bytes() -> None:
-    with pytest.raises(MediaError, match="DENIED"), container.open_video(RangeStore(b"ffconcat version 1.0\n").path, Limits()):
+    with (
+        pytest.raises(MediaError, match="DENIED"),
+        container.open_video(RangeStore(b"ffconcat version 1.0\n").path, Limits()),
+    ):
         pass

@@ -92,7 +92,9 @@ def test_a_store_that_is_not_there_is_unreachable() -> None:
         s3.stat("s3://bucket/key", params)
 
 
-@pytest.mark.parametrize("uri", ["s3://things/none.mp4", "s3://nowhere/bits.bin", "s3://things", "s3://things/", "s3:///key"])
+@pytest.mark.parametrize(
+    "uri", ["s3://things/none.mp4", "s3://nowhere/bits.bin", "s3://things", "s3://things/", "s3:///key"]
+)
 def test_what_is_not_there_is_not_found(proxy: Proxy, uri: str) -> None:
     with pytest.raises(MediaError, match="NOT_FOUND"):
         access.checked_path(uri, proxy.params())
@@ -191,7 +193,9 @@ def test_a_name_that_no_object_can_have_is_not_found(uri: str) -> None:
         access.checked_path(uri, FAR)
 
 
-def test_missing_credentials_stop_the_run(proxy: Proxy, uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_credentials_stop_the_run(
+    proxy: Proxy, uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     for name in KEYS:
         monkeypatch.delenv(name)
     for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
@@ -201,7 +205,9 @@ def test_missing_credentials_stop_the_run(proxy: Proxy, uri: str, monkeypatch: p
         s3.stat(uri, proxy.params(timeout_s=7))
 
 
-def test_a_profile_is_read_from_the_users_file(proxy: Proxy, uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_profile_is_read_from_the_users_file(
+    proxy: Proxy, uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     lines = (f"{name.lower()} = {value}\n" for name, value in KEYS.items())
     (tmp_path / "credentials").write_text("[films]\n" + "".join(lines))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
@@ -224,7 +230,7 @@ def test_probing_and_a_span_cost_little_more_than_they_show(
     (facts,) = ingest.facts({"uri": uri}, env)
     probed = proxy.sent[key]
     remote_file._blocks.clear()
-    proxy.forget()
+    proxy.reset()
     with container.open_video(access.unchanged_path(uri, facts["source_version"], env.sources), Limits()) as video:
         shown = [read_number(frame) for _, frame in decode.frames(video, 95.0, 105.0)]
     share = size * 10 / facts["duration_s"]
@@ -246,7 +252,13 @@ def test_the_facts_of_an_object_are_those_of_the_file(s3_server: Server, proxy: 
 def span(second: int) -> Row:
     """Two seconds of a video with 30 frames per second."""
     first = 30 * second
-    return {"clip_id": f"c{second}", "start_s": second, "end_s": second + 2.0, "start_frame": first, "end_frame": first + 60}
+    return {
+        "clip_id": f"c{second}",
+        "start_s": second,
+        "end_s": second + 2.0,
+        "start_frame": first,
+        "end_frame": first + 60,
+    }
 
 
 @pytest.mark.s3
@@ -264,7 +276,10 @@ def test_clips_cut_from_and_to_a_store_are_those_of_a_folder(
     there, here = made
     assert [{**row, "uri": ""} for row in there] == [{**row, "uri": ""} for row in here]
     assert [row["uri"] for row in there] == [f"s3://things/out/media/clips/c{k}/c{k}-ffffffff.mp4" for k in (1, 4)]
-    with remote_file.open_path(access.own_path(there[0]["uri"], proxy.params())) as f, open(here[0]["uri"], "rb") as local:
+    with (
+        remote_file.open_path(access.own_path(there[0]["uri"], proxy.params())) as f,
+        open(here[0]["uri"], "rb") as local,
+    ):
         assert f.read() == local.read()
 
 
@@ -357,7 +372,9 @@ def test_a_clip_in_a_store_is_read_back(s3_server: Server, proxy: Proxy, tmp_pat
     assert len(window_frames.decode(row["uri"], [0.0, 1.0], extract.short_side(64), env.sources, env.limits)) == 2
 
 
-def test_media_in_a_store_are_listed_folder_by_folder_and_removed(s3_server: Server, proxy: Proxy, tmp_path: Path) -> None:
+def test_media_in_a_store_are_listed_folder_by_folder_and_removed(
+    s3_server: Server, proxy: Proxy, tmp_path: Path
+) -> None:
     root, params, path = "s3://things/out 1/media", proxy.params(), tmp_path / "a"
     path.write_bytes(b"abc")
     names = ["clips/ab/abc-1.mp4", "clips/cd/cde-1.mp4", "proxies/ab/abc-2.mp4"]

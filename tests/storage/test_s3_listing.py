@@ -19,7 +19,7 @@ from jobs.flow.manifest import check, read
 from tests.support import s3 as servers
 from tests.support.footage import write_numbered
 from tests.support.outputs import table
-from tests.support.webs import Page, serving
+from tests.support.web_server import Page, serving
 from udfs import ingest
 from udfs.storage import manifest, s3, s3_listing
 from udfs.storage.manifest import ManifestError
@@ -95,7 +95,9 @@ def test_hidden_and_trash_folders_are_counted_below_the_prefix(s3_server: server
     (s3_server.bucket("trash") / ".v/y/._a.mp4").touch()
     (s3_server.bucket("trash") / ".v/y/notes.txt").touch()
     pages = pd.concat(
-        page for part in s3_listing.parts("s3://trash/.v", proxy.params()) for page in s3_listing.videos(part, proxy.params())
+        page
+        for part in s3_listing.parts("s3://trash/.v", proxy.params())
+        for page in s3_listing.videos(part, proxy.params())
     )
     left = pages[pages["uri"].isna()].groupby("left_out")["number"].sum().to_dict()
     assert sorted(pages["uri"].dropna()) == [
@@ -125,7 +127,9 @@ def test_a_page_that_does_not_come_is_asked_for_again(
         ("s3://odd/in/notes.txt", "s3://odd/in/notes.txt: no video there"),
     ],
 )
-def test_a_manifest_that_is_not_there_is_refused_in_one_line(odd: str, proxy: servers.Proxy, uri: str, said: str) -> None:
+def test_a_manifest_that_is_not_there_is_refused_in_one_line(
+    odd: str, proxy: servers.Proxy, uri: str, said: str
+) -> None:
     with pytest.raises(UsageError, match=f"^--manifest {said}") as e:
         check(uri, proxy.params())
     assert "\n" not in str(e.value)
@@ -204,7 +208,10 @@ def test_a_list_on_the_web_names_what_lies_beside_it() -> None:
 )
 def test_a_bad_list_on_the_web_is_refused_without_its_secrets(path: str, said: str) -> None:
     pages = {"/bad.json": b"[", "/none.json": b"[]", "/table.parquet": b"PAR1", "/page.html": b"<html>"}
-    with serving({name: Page(data) for name, data in pages.items()}) as site, pytest.raises(UsageError, match=said) as e:
+    with (
+        serving({name: Page(data) for name, data in pages.items()}) as site,
+        pytest.raises(UsageError, match=said) as e,
+    ):
         check(f"http://me:s3cret@{site.url[7:]}{path}?sig=AKIA", Params(http_private=True, retry_s=0.0))
     assert "s3cret" not in str(e.value)
     assert "AKIA" not in str(e.value)
@@ -235,7 +242,7 @@ def test_spark_reads_a_prefix_without_asking_for_any_file(odd: str, spark: Spark
     listed = everything[everything["uri"].notna()]
     assert everything.loc[everything["uri"].isna(), ["left_out", "number"]].to_numpy().tolist() == [["suffix", 2]]
     assert dict(zip(listed["uri"], listed["source_version"], strict=True)) == found(odd, proxy.params())
-    (same,) = ingest.versions([listed], proxy.params())
+    (same,) = ingest.add_versions([listed], proxy.params())
     assert same.equals(listed)
     assert proxy.methods["HEAD"] == 0
 
@@ -268,7 +275,7 @@ def test_a_run_on_known_objects_costs_their_listing(
     assert cli.main(night) == 0
     videos = DeltaTable(str(tmp_path / "output/tables/videos")).to_pandas(columns=["uri", "source_version"])
     assert dict(videos.itertuples(index=False)) == found("s3://nights/in/", proxy.params())
-    proxy.forget()
+    proxy.reset()
     assert cli.main(night) == 0
     # Whether it is a table, which folders it has, whether any video lies there; and by a task, what lies there.
     assert (proxy.methods, proxy.requests) == (Counter(GET=4), Counter(nights=4))

@@ -61,7 +61,12 @@ def test_a_long_text_is_checked_to_its_end() -> None:
 
 @pytest.mark.parametrize(
     ("line", "is_deep"),
-    [(b'{"a":' * 101 + b"1", True), (b"[" * 101, True), (b'{"a": 1}' * 500, False), (b'{"a": "' + b"{" * 500 + b'\\""}', False)],
+    [
+        (b'{"a":' * 101 + b"1", True),
+        (b"[" * 101, True),
+        (b'{"a": 1}' * 500, False),
+        (b'{"a": "' + b"{" * 500 + b'\\""}', False),
+    ],
 )
 def test_a_line_nested_too_deeply_for_spark_is_refused(line: bytes, is_deep: bool) -> None:
     with pytest.raises(ValueError, match="line 2 is nested more than 100 deep") if is_deep else nullcontext():

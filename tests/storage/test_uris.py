@@ -67,10 +67,21 @@ def test_absolute_means_the_same_in_every_process(uri: str, absolute: str) -> No
     ("spellings", "one"),
     [
         (
-            ["/x/b c.mp4", "//x/b c.mp4", "/x//b c.mp4", "/x/./b c.mp4", "/x/y/../b c.mp4", "/x/b c.mp4/", "../x/b c.mp4"],
+            [
+                "/x/b c.mp4",
+                "//x/b c.mp4",
+                "/x//b c.mp4",
+                "/x/./b c.mp4",
+                "/x/y/../b c.mp4",
+                "/x/b c.mp4/",
+                "../x/b c.mp4",
+            ],
             "/x/b c.mp4",
         ),
-        (["file:///x/b%20c.mp4", "file:/x/b%20c.mp4", "FILE://localhost/x//b%20c.mp4", "file:///x/b c.mp4"], "/x/b c.mp4"),
+        (
+            ["file:///x/b%20c.mp4", "file:/x/b%20c.mp4", "FILE://localhost/x//b%20c.mp4", "file:///x/b c.mp4"],
+            "/x/b c.mp4",
+        ),
         ([" /x/b c.mp4", "/x/b c.mp4\t", "/x/b c.mp4\r\n", "\ufeff/x/b c.mp4", "\u200b/x/b c.mp4\u00a0"], "/x/b c.mp4"),
         (["dbfs:/mnt/a.mp4", "/dbfs/mnt/a.mp4", "dbfs:///mnt/a.mp4", "file:///dbfs/mnt/a.mp4"], "/dbfs/mnt/a.mp4"),
         (["dbfs:/Volumes/c/s/v/a.mp4", "/Volumes/c/s/v/a.mp4"], "/Volumes/c/s/v/a.mp4"),

@@ -1,4 +1,4 @@
-"""A container and a codec -> a small video that beeps in every second, each time at another pitch; a file -> where it beeps."""
+"""Videos that beep once per second, each time at another pitch, and where a file beeps."""
 
 from __future__ import annotations
 
@@ -24,11 +24,19 @@ from numpy.typing import NDArray
 Wave = NDArray[np.float64]
 
 SIZE, FPS = (64, 48), 25
-BEEP_S, AT_S = 0.08, 0.3  # a beep begins so long after its second
+BEEP_S, OFFSET_S = 0.08, 0.3  # length of a beep, and its start within its second
 LOWEST_HZ, STEP_HZ = 500, 150
-HEARD_HZ = 48_000
+DECODED_HZ = 48_000
 WINDOW_S = 0.002
-PICTURES = {"webm": "libvpx", "ogv": "libvpx", "mpg": "mpeg2video", "avi": "mpeg4", "flv": "flv", "wmv": "wmv2", "3gp": "mpeg4"}
+PICTURES = {
+    "webm": "libvpx",
+    "ogv": "libvpx",
+    "mpg": "mpeg2video",
+    "avi": "mpeg4",
+    "flv": "flv",
+    "wmv": "wmv2",
+    "3gp": "mpeg4",
+}
 
 
 @dataclass(frozen=True)
@@ -42,11 +50,11 @@ class Sound:
 
 
 def wave(length_s: float, rate: int, first: int = 0) -> Wave:
-    """The beeps of so many seconds, of which the first has a number."""
+    """Samples of `length_s` seconds of beeps, the first of which has the number `first`."""
     t = np.arange(round(length_s * rate)) / rate
     second, within = np.floor(t), t % 1
     pitch = LOWEST_HZ + STEP_HZ * (second + first)
-    shape = np.clip(np.minimum(within - AT_S, AT_S + BEEP_S - within) / 0.005, 0, 1)  # without a click
+    shape = np.clip(np.minimum(within - OFFSET_S, OFFSET_S + BEEP_S - within) / 0.005, 0, 1)  # without a click
     return np.asarray(0.5 * shape * np.sin(2 * np.pi * pitch * within))
 
 
@@ -61,10 +69,10 @@ def write(
     default: int | None = None,
     languages: Sequence[str] = (),
 ) -> Path:
-    """Encode grey pictures and beeps into the container that the suffix names; several sounds become tracks.
+    """Encode gray pictures and beeps into the container of the suffix.
 
-    Both begin at `start_s` on the clock of the file, the sound `late_s` later; its beeps do not move. `first` is the number
-    of the first second.
+    Several sounds become tracks. Both begin at `start_s` on the clock of the file. The sound begins
+    `late_s` later, but its beeps do not move. `first` is the number of the first second.
     """
     sounds = sound if isinstance(sound, tuple) else (sound,)
     with av.open(str(path), "w", options=options or {}) as out:
@@ -98,7 +106,9 @@ class _Track:
 
 
 def _picture(out: OutputContainer, codec: str) -> VideoStream:
-    stream = cast(VideoStream, out.add_stream(codec, rate=FPS, options={"preset": "ultrafast"} if codec == "libx264" else {}))
+    stream = cast(
+        VideoStream, out.add_stream(codec, rate=FPS, options={"preset": "ultrafast"} if codec == "libx264" else {})
+    )
     stream.width, stream.height, stream.pix_fmt, stream.gop_size = *SIZE, "yuv420p", FPS
     stream.codec_context.thread_count, stream.codec_context.time_base = 1, Fraction(1, FPS)
     return stream
@@ -106,14 +116,17 @@ def _picture(out: OutputContainer, codec: str) -> VideoStream:
 
 def _track(out: OutputContainer, sound: Sound) -> _Track:
     stream = cast(
-        AudioStream, out.add_stream(sound.codec, rate=sound.rate, layout=sound.layout, options={"strict": "experimental"})
+        AudioStream,
+        out.add_stream(sound.codec, rate=sound.rate, layout=sound.layout, options={"strict": "experimental"}),
     )
     if sound.bit_rate:
         stream.bit_rate = sound.bit_rate
     context = stream.codec_context
     context.open()
     return _Track(
-        stream, AudioResampler(context.format, context.layout, sound.rate, frame_size=context.frame_size or None), sound.layout
+        stream,
+        AudioResampler(context.format, context.layout, sound.rate, frame_size=context.frame_size or None),
+        sound.layout,
     )
 
 
@@ -128,58 +141,58 @@ def _encode(out: OutputContainer, track: _Track, samples: Wave, at: int) -> None
 def beeps(path: Path | str, track: int = 0) -> dict[int, float]:
     """The middle of each beep of a file by its number, in seconds after the first shown picture.
 
-    Decodes the whole file with PyAV alone, and goes by the time of each decoded frame.
+    PyAV alone decodes the whole file; the time of each decoded frame places its samples.
     """
     with av.open(str(path)) as container:
-        zero_s = min(_time(frame) for frame in _some(container))
+        zero_s = min(_time(frame) for frame in _first_pictures(container))
     with av.open(str(path)) as container:
         stream = container.streams.audio[track]
-        samples = heard(_frames(container, stream), zero_s)
-    return middles(samples)
+        samples = placed_samples(_frames(container, stream), zero_s)
+    return beep_middles(samples)
 
 
-def shown(path: Path | str) -> list[float]:
+def picture_times(path: Path | str) -> list[float]:
     """When each picture is shown, in seconds after the first."""
     with av.open(str(path)) as container:
         times = sorted(frame.time for frame in container.decode(video=0) if frame.time is not None)
     return [time - times[0] for time in times]
 
 
-def heard(frames: Iterator[AudioFrame], zero_s: float) -> Wave:
-    """Frames in one channel, each where its time says, however long the file claims to be."""
-    placed: list[tuple[float, Wave]] = []
+def placed_samples(frames: Iterator[AudioFrame], zero_s: float) -> Wave:
+    """The samples of frames in one channel, each at its own time."""
+    parts: list[tuple[float, Wave]] = []
     end_s: float | None = None
     for frame in frames:
         start_s = frame.time if frame.time is not None else end_s
         if start_s is None:
             continue
-        mono = AudioResampler("dbl", "mono", HEARD_HZ)
+        mono = AudioResampler("dbl", "mono", DECODED_HZ)
         pieces = [p.to_ndarray()[0] for p in (*mono.resample(frame), *mono.resample(None))]
-        placed.append((start_s - zero_s, np.concatenate(pieces)))
+        parts.append((start_s - zero_s, np.concatenate(pieces)))
         end_s = start_s + frame.samples / frame.sample_rate
-    whole = np.zeros(round(max((at + len(part) / HEARD_HZ for at, part in placed), default=0) * HEARD_HZ) + 1)
-    for at, part in placed:
-        first = round(at * HEARD_HZ)
+    whole = np.zeros(round(max((at + len(part) / DECODED_HZ for at, part in parts), default=0) * DECODED_HZ) + 1)
+    for at, part in parts:
+        first = round(at * DECODED_HZ)
         kept = part[max(0, -first) :]
         whole[max(0, first) : max(0, first) + len(kept)] = kept[: len(whole) - max(0, first)]
     return whole
 
 
-def middles(samples: Wave) -> dict[int, float]:
+def beep_middles(samples: Wave) -> dict[int, float]:
     """The middle of each whole beep by its number, in seconds."""
-    size = round(WINDOW_S * HEARD_HZ)
+    size = round(WINDOW_S * DECODED_HZ)
     windows = samples[: len(samples) // size * size].reshape(-1, size)
     loud = np.sqrt((windows**2).mean(axis=1)) > 0.08
     edges = np.flatnonzero(np.diff(np.concatenate([[0], loud.astype(int), [0]])))
-    found: dict[int, float] = {}
-    for start, end in _joined(edges.reshape(-1, 2)):
+    middles: dict[int, float] = {}
+    for start, end in _loud_intervals(edges.reshape(-1, 2)):
         if abs((end - start) * WINDOW_S - BEEP_S) < 0.03:
-            found[_number(samples[start * size : end * size])] = (start + end) / 2 * WINDOW_S
-    return found
+            middles[_number(samples[start * size : end * size])] = (start + end) / 2 * WINDOW_S
+    return middles
 
 
-def _joined(edges: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Stretches of loudness, those less than 20 ms apart as one."""
+def _loud_intervals(edges: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Loud intervals; those less than 20 ms apart count as one."""
     start = end = -1
     for first, last in edges:
         if start >= 0 and (first - end) * WINDOW_S < 0.02:
@@ -194,10 +207,10 @@ def _joined(edges: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
 
 def _number(beep: Wave) -> int:
     spectrum = np.abs(np.fft.rfft(beep * np.hanning(len(beep)), 1 << 15))
-    return round((float(spectrum.argmax()) * HEARD_HZ / (1 << 15) - LOWEST_HZ) / STEP_HZ)
+    return round((float(spectrum.argmax()) * DECODED_HZ / (1 << 15) - LOWEST_HZ) / STEP_HZ)
 
 
-def _some(container: InputContainer) -> Iterator[VideoFrame]:
+def _first_pictures(container: InputContainer) -> Iterator[VideoFrame]:
     for number, frame in enumerate(container.decode(video=0)):
         if number == 5:
             return
@@ -218,8 +231,10 @@ def _frames(container: InputContainer, stream: AudioStream) -> Iterator[AudioFra
             continue
 
 
-def alter(path: Path, target: Path, change: Callable[[list[Packet[Any]]], list[Packet[Any]]], **options: str) -> Path:
-    """The packets of a file in another, those of its sound as `change` makes them."""
+def rewrite_sound(
+    path: Path, target: Path, change: Callable[[list[Packet[Any]]], list[Packet[Any]]], **options: str
+) -> Path:
+    """Copy the packets of a file to another, those of its sound as `change` returns them."""
     with av.open(str(path)) as source, av.open(str(target), "w", options=options) as out:
         streams = {stream.index: out.add_stream_from_template(stream) for stream in source.streams}
         packets = [packet for packet in source.demux() if packet.size]
@@ -231,20 +246,20 @@ def alter(path: Path, target: Path, change: Callable[[list[Packet[Any]]], list[P
     return target
 
 
-def joined(packets: list[Packet[Any]], at_once: int) -> list[Packet[Any]]:
-    """So many packets as one, over and over."""
-    made = []
+def merge_packets(packets: list[Packet[Any]], at_once: int) -> list[Packet[Any]]:
+    """The packets, each `at_once` of them merged into one."""
+    merged = []
     for start in range(0, len(packets), at_once):
         some = packets[start : start + at_once]
         packet = Packet(b"".join(bytes(p) for p in some))
         packet.stream, packet.time_base = some[0].stream, some[0].time_base
         packet.pts, packet.dts, packet.duration = some[0].pts, some[0].dts, sum(p.duration or 0 for p in some)
-        made.append(packet)
-    return made
+        merged.append(packet)
+    return merged
 
 
 def shift_cues(path: Path, by_ms: int) -> Path:
-    """Let the index of a Matroska file say that its clusters begin earlier than they do."""
+    """Change the index of a Matroska file so that it states earlier times for its clusters."""
     data = bytearray(path.read_bytes())
     at = data.index(b"\x1c\x53\xbb\x6b", len(data) // 2)
     while (at := data.find(b"\xbb", at + 1)) >= 0:

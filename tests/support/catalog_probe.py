@@ -1,4 +1,4 @@
-"""A manifest and an output -> what a Hive metastore shows after a curate with --schema, as JSON: test_catalog.py runs it."""
+"""Program for test_catalog.py: curate with --schema, then print what the Hive metastore shows."""
 
 from __future__ import annotations
 
@@ -18,30 +18,33 @@ from tests.support.outputs import CURATED
 SCHEMA = "films"
 
 
-def described(spark: SparkSession, name: str) -> dict[str, Any]:
-    """What DESCRIBE says of a table: comments by column, and the facts below them."""
-    lines = [(row["col_name"], row["comment"] or row["data_type"]) for row in spark.sql(f"DESCRIBE EXTENDED {name}").collect()]
+def table_description(spark: SparkSession, name: str) -> dict[str, Any]:
+    """The output of DESCRIBE EXTENDED: the comment of each column, and the facts below them."""
+    lines = [
+        (row["col_name"], row["comment"] or row["data_type"])
+        for row in spark.sql(f"DESCRIBE EXTENDED {name}").collect()
+    ]
     return dict(lines)
 
 
 def main(conf: Path, manifest: str, output: str) -> None:
-    """Curate, look at the catalog from outside, and try what must be refused."""
+    """Curate, read the catalog in another session, and try the schemas that must be refused."""
     options = ["--conf", str(conf), "--schema", SCHEMA]
     curate = ["curate", "--manifest", manifest, *options, *(f"--set={option}" for option in CURATED)]
-    found: dict[str, Any] = {"status": [cli.main([*curate, "--output", output]) for _ in range(2)]}
+    report: dict[str, Any] = {"status": [cli.main([*curate, "--output", output]) for _ in range(2)]}
     spark = connect({}, verbose=False)
     spark.sql("USE films")
     for name in ("curated", "current_clips", *TABLES):
         spark.catalog.dropTempView(name)
-    found["tables"] = {name: described(spark, f"films.{name}") for name in TABLES}
-    found["views"] = {name: spark.table(f"films.{name}").count() for name in views.VIEWS}
-    found["current"] = spark.table("films.current_clips").count()
-    listed = spark.sql("SHOW VIEWS IN films").collect()  # those of the session too, by the same names
-    found["permanent"] = [row["viewName"] for row in listed if not row["isTemporary"]]
-    found["elsewhere"] = cli.main([*curate, "--output", f"{output}-other"])
-    found["nowhere"] = cli.main(["sql", "--output", output, "--schema", "nowhere.films", "select 1"])
-    found["unmade"] = cli.main(["sql", "--output", output, "--schema", "unmade", "select 1"])
-    print(json.dumps(found))
+    report["tables"] = {name: table_description(spark, f"films.{name}") for name in TABLES}
+    report["views"] = {name: spark.table(f"films.{name}").count() for name in views.VIEWS}
+    report["current"] = spark.table("films.current_clips").count()
+    listed = spark.sql("SHOW VIEWS IN films").collect()  # also lists temporary views of the same names
+    report["permanent"] = [row["viewName"] for row in listed if not row["isTemporary"]]
+    report["elsewhere"] = cli.main([*curate, "--output", f"{output}-other"])
+    report["nowhere"] = cli.main(["sql", "--output", output, "--schema", "nowhere.films", "select 1"])
+    report["unmade"] = cli.main(["sql", "--output", output, "--schema", "unmade", "select 1"])
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":

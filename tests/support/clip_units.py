@@ -33,7 +33,11 @@ def unit(path: Path, *spans: Frames, **changed: Any) -> Row:
         {"clip_id": f"{first}-{end}", "start_s": first / fps, "end_s": end / fps, "num_frames": end - first}
         for first, end in spans
     ]
-    return facts | {"video_id": "v", "uri": str(path), "source_version": access.version(str(path)), "spans": cuts} | changed
+    return (
+        facts
+        | {"video_id": "v", "uri": str(path), "source_version": access.version(str(path)), "spans": cuts}
+        | changed
+    )
 
 
 def only_clip(row: Row, env: Env, **settings: Any) -> Row:

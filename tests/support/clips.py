@@ -1,4 +1,4 @@
-"""Pictures -> a real clip and its row; a clip and an observer -> what the observer made of it."""
+"""Real clips made of pictures, their rows, and the result of an observer of one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Picture = NDArray[np.uint8]  # height x width x 3, RGB
 
 
 class Observer(Protocol):
-    """The shape that all of analyze's observers have."""
+    """The interface of analyze's observers."""
 
     def see(self, at_s: float, frame: VideoFrame) -> None: ...
 
@@ -30,7 +30,7 @@ class Observer(Protocol):
 
 
 def env(folder: Path) -> Env:
-    """An environment whose media lie under a test's own folder."""
+    """An Env that writes media below a test's own folder."""
     return Env(media_root=str(folder / "media"), fingerprint="0123456789abcdef")
 
 
@@ -42,7 +42,7 @@ def write(
     pix_fmt: str = "yuv420p",
     options: dict[str, str] | None = None,
 ) -> Path:
-    """Encode pictures of one size, one after the other."""
+    """Encode pictures of one size as the frames of a clip."""
     with av.open(str(path), "w") as out:
         stream = cast(VideoStream, out.add_stream(codec, rate=fps, options=options or {}))
         for number, picture in enumerate(pictures):
@@ -57,26 +57,28 @@ def write(
 
 
 def texture(size: tuple[int, int], seed: int = 0, grain_px: int = 8) -> Picture:
-    """A still of soft random blots, width x height."""
+    """A still picture of soft random blots; `size` is width x height."""
     width, height = size
-    small = np.random.default_rng(seed).integers(0, 256, (height // grain_px + 2, width // grain_px + 2, 3), dtype=np.uint8)
+    small = np.random.default_rng(seed).integers(
+        0, 256, (height // grain_px + 2, width // grain_px + 2, 3), dtype=np.uint8
+    )
     blown = VideoFrame.from_ndarray(small, format="rgb24").to_ndarray(format="rgb24", width=width, height=height)
     return np.ascontiguousarray(blown)
 
 
-def panned(size: tuple[int, int], num_frames: int, px_a_frame: int) -> list[Picture]:
-    """A texture that moves to the left at an even speed."""
-    whole = texture((size[0] + num_frames * px_a_frame, size[1]))
-    return [np.ascontiguousarray(whole[:, k * px_a_frame : k * px_a_frame + size[0]]) for k in range(num_frames)]
+def panned(size: tuple[int, int], num_frames: int, px_per_frame: int) -> list[Picture]:
+    """Frames of a texture that moves to the left at an even speed."""
+    whole = texture((size[0] + num_frames * px_per_frame, size[1]))
+    return [np.ascontiguousarray(whole[:, k * px_per_frame : k * px_per_frame + size[0]]) for k in range(num_frames)]
 
 
 def plain(size: tuple[int, int], level: int) -> Picture:
-    """One shade of grey, width x height."""
+    """A picture of one shade of gray; `size` is width x height."""
     return np.full((size[1], size[0], 3), level, np.uint8)
 
 
 def row(path: Path) -> Row:
-    """The clip's row, as the clip stage would have written it."""
+    """The row of table `clips` that the clip stage writes for this file."""
     with container.open_video(str(path), Limits()) as video:
         turned = next(iter(decode.frames(video)))[1].rotation % 180 != 0
         size = video.stream.width, video.stream.height
@@ -93,8 +95,8 @@ def row(path: Path) -> Row:
     return facts
 
 
-def watched(path: Path, observer: Observer) -> Row:
-    """What one observer makes of a clip."""
+def observe(path: Path, observer: Observer) -> Row:
+    """The result of an observer that sees all frames of a clip."""
     with container.open_video(str(path), Limits()) as video:
         video.stream.codec_context.flags2 |= Flags2.export_mvs
         for at_s, frame in decode.frames(video):

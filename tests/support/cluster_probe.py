@@ -1,4 +1,4 @@
-"""A folder -> what Spark did with stages of models on two fake GPUs, as JSON: the program that test_cluster.py runs."""
+"""Program for test_cluster.py: run stages of models on two fake GPUs, and print when tasks ran."""
 
 from __future__ import annotations
 
@@ -15,50 +15,53 @@ from pyspark.sql import SparkSession
 
 from jobs.spark import resources
 from jobs.spark.session import connect
-from tests.support import fake_gpus, stand_ins
+from tests.support import fake_gpus, fake_models
 from udfs.core.task_resources import Resources
 from udfs.models.registry import Params
 from udfs.runtime.context import Env
 
 FIELDS = "key string, pid long, gpu string, started double, ended double, began double"
-NUM_TASKS = 24  # three for each place where four share a GPU
+NUM_TASKS = 24  # three per slot where four tasks share a GPU
 
 
 def work(batches: Iterable[pd.DataFrame], options: dict[str, Any]) -> Iterator[pd.DataFrame]:
-    """The stage of tests/support/stand_ins.py, on an executor."""
-    began = time.time()
+    """The stage of tests/support/fake_models.py, on an executor."""
+    task_start = time.time()
     env = Env("unused", "f" * 16, models=Params(device="cpu"), task=resources.task())
-    for batch in stand_ins.rows(batches, env, **options):
-        yield batch.assign(began=began)[[name.split()[0] for name in FIELDS.split(", ")]].astype({"pid": int})
+    for batch in fake_models.rows(batches, env, **options):
+        yield batch.assign(began=task_start)[[name.split()[0] for name in FIELDS.split(", ")]].astype({"pid": int})
 
 
-def stage(
-    spark: SparkSession, name: str, wanted: Resources, num_rows: int = 16, items: int = 1, **options: Any
+def run_stage(
+    spark: SparkSession, name: str, requested: Resources, num_rows: int = 16, items: int = 1, **options: Any
 ) -> dict[str, Any]:
-    """What a stage's tasks of one row each did, and when."""
-    choice = resources.choose(resources.facts(spark.sparkContext), wanted)
+    """Run a stage with one row per task, and return what each task did and when."""
+    choice = resources.choose(resources.facts(spark.sparkContext), requested)
     rows = [(f"{name}{k}", items, "f") for k in range(num_rows)]
     inputs = spark.createDataFrame(
         spark.sparkContext.parallelize(rows, num_rows), "key string, num_items int, fingerprint string"
     )
-    with resources.own_workers(spark.sparkContext, wanted):
-        done = inputs.mapInPandas(partial(work, options=options | {"resources": wanted}), FIELDS, profile=choice.profile)
+    with resources.own_workers(spark.sparkContext, requested):
+        done = inputs.mapInPandas(
+            partial(work, options=options | {"resources": requested}), FIELDS, profile=choice.profile
+        )
     return {"why": choice.why, "tasks": [row.asDict() for row in done.collect()]}
 
 
 def main(folder: Path) -> None:
-    """Run the stages one after the other, and print what they did."""
+    """Run the stages one after the other, and print their tasks as JSON."""
     spark = connect(fake_gpus.conf(folder), verbose=False)
-    stage(spark, "cpu", Resources(), num_rows=16, model={"seconds": 0.3})  # leaves more idle workers than there are GPUs
-    found = {}
+    # This stage leaves more idle workers than there are GPUs.
+    run_stage(spark, "cpu", Resources(), num_rows=16, model={"seconds": 0.3})
+    report = {}
     for gpus in (0.25, 0.5, 1):
         options: dict[str, Any] = {"model": {"seconds": 0.3, "log": f"{folder}/{gpus:g}.log"}}
-        stage(spark, "first", Resources(gpus=gpus), **options)  # while workers start one after the other
-        found[f"{gpus:g}"] = stage(spark, "then", Resources(gpus=gpus), num_rows=NUM_TASKS, **options)
+        run_stage(spark, "first", Resources(gpus=gpus), **options)  # while workers start one after the other
+        report[f"{gpus:g}"] = run_stage(spark, "then", Resources(gpus=gpus), num_rows=NUM_TASKS, **options)
     both: dict[str, Any] = {"decode_s": 0.1, "batch_size": 1, "model": {"seconds": 0.1}}
-    stage(spark, "overlap", Resources(gpus=1), num_rows=6, **both)  # starts workers and decoding processes
-    found["overlap"] = stage(spark, "overlap", Resources(gpus=1), num_rows=2, items=40, **both)
-    print(json.dumps(found))
+    run_stage(spark, "overlap", Resources(gpus=1), num_rows=6, **both)  # starts workers and decoding processes
+    report["overlap"] = run_stage(spark, "overlap", Resources(gpus=1), num_rows=2, items=40, **both)
+    print(json.dumps(report))
     spark.stop()
 
 

@@ -1,4 +1,4 @@
-"""A name of conf/spark -> its keys and values, in order."""
+"""The keys and values of a file of conf/spark, in order."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def lines(name: str) -> list[tuple[str, str]]:
-    """What spark-submit reads of conf/spark/<name>.conf."""
+    """The settings that spark-submit reads from conf/spark/<name>.conf."""
     text = Path(f"conf/spark/{name}.conf").read_text(encoding="utf-8")
     pairs = (line.split(maxsplit=1) for line in text.splitlines() if line and not line.startswith("#"))
     return [(key, value.strip()) for key, value in pairs]

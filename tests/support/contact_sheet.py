@@ -54,7 +54,9 @@ def _place(span: dict[str, Any], videos: dict[str, str]) -> tuple[str, float]:
     return videos[span["video_id"]], span["start_s"]
 
 
-def _cell(output: Path, signal: dict[str, Any], span: dict[str, Any], verdict: dict[str, Any], videos: dict[str, str]) -> Cell:
+def _cell(
+    output: Path, signal: dict[str, Any], span: dict[str, Any], verdict: dict[str, Any], videos: dict[str, str]
+) -> Cell:
     # The output may have been moved since the run stored its addresses.
     inside = signal["previews"][0]["uri"].partition("/media/")[2]
     label = f"{videos[span['video_id']]}  {span['start_s']:.1f}-{span['end_s']:.1f} s"

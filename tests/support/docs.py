@@ -126,7 +126,9 @@ def _sections(sections: dict[str, Any]) -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for name, params in sections.items():
         defaults = params()
-        inner = {f"{name}.{f.name}": type(getattr(defaults, f.name)) for f in fields(params) if _is_section(defaults, f.name)}
+        inner = {
+            f"{name}.{f.name}": type(getattr(defaults, f.name)) for f in fields(params) if _is_section(defaults, f.name)
+        }
         found += [(name, params), *_sections(inner)]
     return found
 

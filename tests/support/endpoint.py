@@ -1,4 +1,4 @@
-"""A script of answers -> a small HTTP server that speaks as an OpenAI endpoint does, and remembers what it was asked."""
+"""An OpenAI endpoint on loopback that gives prepared replies and records its requests."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.support.loopback import running
+
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer: a status, what its headers say, and how long it takes."""
+    """A prepared reply: its status, headers, delay and text."""
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
@@ -25,7 +27,7 @@ class Reply:
 
 @dataclass
 class Server:
-    """What was asked when, and how many at once at most."""
+    """A running endpoint: its requests, their times, and the most at once."""
 
     url: str
     replies: list[Reply]
@@ -37,7 +39,10 @@ class Server:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def begin(self, body: dict[str, Any], headers: dict[str, str]) -> Reply:
-        """Note a request; the reply it gets, the last one again and again. A prompt of `refuse` is refused."""
+        """Record a request and return its reply; the last reply repeats.
+
+        A prompt that contains `refuse` gets status 400.
+        """
         with self.lock:
             self.asked.append(body)
             self.headers.append(headers)
@@ -49,7 +54,7 @@ class Server:
             return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
 
     def end(self) -> None:
-        """A request is answered."""
+        """Record that a request was answered."""
         with self.lock:
             self.under_way -= 1
 
@@ -58,17 +63,9 @@ class Server:
 def serving(*replies: Reply) -> Iterator[Server]:
     """A server on a free port of this machine for the length of the block."""
     http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    http.daemon_threads = True
-    server = Server(f"http://127.0.0.1:{http.server_address[1]}/v1", list(replies))
-    http.server = server  # type: ignore[attr-defined]
-    thread = threading.Thread(target=http.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with running(http) as address:
+        http.server = server = Server(f"http://{address}/v1", list(replies))  # type: ignore[attr-defined]
         yield server
-    finally:
-        http.shutdown()
-        http.server_close()
-        thread.join()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -90,10 +87,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(content.encode())
         except BrokenPipeError:
-            pass  # who asked did not wait
+            pass  # the client did not wait
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: the test tells what went wrong."""
+        """Log nothing: a test reports what went wrong."""
 
 
 def _completion(reply: Reply, body: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Spark on one machine with executors and two GPUs that only its scheduler believes in."""
+"""Spark settings for executors with two GPUs that exist only for its scheduler."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ echo '{"name": "gpu", "addresses": ["0", "1"]}'
 
 
 def conf(folder: Path, cores: int = 4) -> dict[str, str]:
-    """Spark's settings for two executors of so many cores and one GPU each; `folder` gets the discovery script."""
+    """Settings for two executors with `cores` cores and one GPU each.
+
+    The discovery script is written to `folder`.
+    """
     script = folder / "two_gpus.sh"
     script.write_text(SCRIPT, encoding="utf-8")
     script.chmod(0o755)

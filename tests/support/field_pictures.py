@@ -1,4 +1,4 @@
-"""A writer of H.264 whose frames are coded as two field pictures each (PAFF), as broadcasters send it; x264 makes none."""
+"""A writer of H.264 field pictures (PAFF), as broadcasters send them; x264 writes none."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SPS, PPS, IDR, SLICE = 0x67, 0x68, 0x65, 0x21  # first bytes of NAL units
 
 
 class _Bits:
-    """Bits as H.264 writes them, the first one highest."""
+    """A bit string in H.264's order, the most significant bit first."""
 
     def __init__(self) -> None:
         self.text = ""
@@ -29,20 +29,20 @@ class _Bits:
         return self
 
     def ue(self, *values: int) -> _Bits:
-        """Exponential Golomb codes of numbers from 0 on."""
+        """Append exponential Golomb codes of numbers >= 0."""
         for value in values:
             code = format(value + 1, "b")
             self.text += "0" * (len(code) - 1) + code
         return self
 
     def aligned(self) -> bytes:
-        """Whole bytes, filled up with zeros."""
+        """The bits as whole bytes, padded with zeros."""
         text = self.text + "0" * (-len(self.text) % 8)
         return int(text, 2).to_bytes(len(text) // 8, "big") if text else b""
 
 
 def write(path: Path, num_frames: int, apart: bool = False, size: tuple[int, int] = (160, 128), fps: int = 25) -> Path:
-    """Numbered frames, whose fields go to the container that the suffix names in one packet, or in one each if `apart`."""
+    """Write numbered frames; both fields of a frame share a packet unless `apart`."""
     raw = path.with_suffix(".annexb")
     frames = [_fields(k, size) for k in range(num_frames)]
     units = [field for fields in frames for field in fields] if apart else [b"".join(fields) for fields in frames]
@@ -95,7 +95,7 @@ def _field(number: int, planes: NDArray[np.uint8], size: tuple[int, int], bottom
 
 
 def _nal(kind: int, content: bytes) -> bytes:
-    """A NAL unit behind its start code, with the bytes that keep other start codes out of it."""
+    """A NAL unit behind its start code, with emulation prevention bytes."""
     safe, zeros = bytearray(), 0
     for byte in content:
         if zeros >= 2 and byte <= 3:

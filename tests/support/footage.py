@@ -1,4 +1,4 @@
-"""A length, a codec and a container -> a small real video whose frame k says k in its pixels and whose second s hums note s."""
+"""Small real videos in which frame k shows the number k and second s hums note s."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 Rgb = NDArray[np.uint8]
 
-COLUMNS, ROWS = 8, 3  # of black and white blocks in the upper half: 16 bits of number, 8 of check
+COLUMNS, ROWS = 8, 3  # black and white blocks in the upper half: 16 bits of number, 8 check bits
 COLOURS = ((200, 60, 40), (30, 90, 190), (60, 160, 60), (190, 170, 50), (120, 50, 140))
 RATE_HZ = 48_000
 LOWEST_HZ, STEP_HZ = 300, 100  # second s hums at LOWEST_HZ + s * STEP_HZ
@@ -48,11 +48,12 @@ def write_numbered(
     first: int = 0,
     cuts: Sequence[int] = (),
 ) -> Path:
-    """Encode a numbered video into the container that the suffix names.
+    """Encode a numbered video into the container of the suffix.
 
-    `size` is width x height as coded; with `rotation` (degrees a player turns it counter-clockwise) the numbers stand upright
-    after the turn. `times_s` gives the time each frame is shown at (VFR); `first` is the number of the first frame; at each
-    frame of `cuts` another scene begins. `gop` is the distance of key frames.
+    `size` is width x height as coded. With `rotation` (degrees by which a player turns it,
+    counter-clockwise) the numbers are upright after the turn. `times_s` are the times of the frames
+    (VFR), `first` is the number of the first frame, a new scene begins at each frame of `cuts`, and
+    `gop` is the distance of key frames.
     """
     times = list(times_s) if times_s is not None else [k / float(fps) for k in range(num_frames)]
     base = Fraction(1, 12_800) if times_s is not None else 1 / Fraction(fps)
@@ -79,7 +80,7 @@ def write_numbered(
 
 
 def write_looped(path: Path, target: Path, times: int, *, in_front: bool = False) -> Path:
-    """The packets of a video so many times over, without coding anything; `in_front` puts the header there."""
+    """Repeat the packets of a video without coding anything; `in_front` puts the header first."""
     flags = {"movflags": "+faststart"} if in_front else {}
     with av.open(str(path)) as source, av.open(str(target), "w", options=flags) as out:
         streams = {stream.index: out.add_stream_from_template(stream) for stream in source.streams}
@@ -92,17 +93,19 @@ def write_looped(path: Path, target: Path, times: int, *, in_front: bool = False
                     continue
                 later = int(number * length_s / packet.time_base)
                 packet.dts, packet.pts, index = packet.dts + later, packet.pts + later, packet.stream.index
-                if packet.dts > last.get(index, packet.dts - 1):  # sound reaches over the end of its video
+                if packet.dts > last.get(index, packet.dts - 1):  # the sound is longer than the picture
                     last[index], packet.stream = packet.dts, streams[index]
                     out.mux(packet)
     return target
 
 
 def draw(number: int, size: tuple[int, int], rotation: int = 0, cuts: Sequence[int] = ()) -> Rgb:
-    """The picture of one frame, height x width x 3: the code above, a gradient and a box that move below."""
+    """The picture of one frame, height x width x 3: blocks above, a moving box on waves below."""
     width, height = size if rotation % 180 == 0 else size[::-1]
     scene = sum(cut <= number for cut in cuts)
-    waves = np.sin((np.arange(width)[None, :] + 3 * number) / 20) + np.cos((np.arange(height)[:, None] - 2 * number) / 15)
+    waves = np.sin((np.arange(width)[None, :] + 3 * number) / 20) + np.cos(
+        (np.arange(height)[:, None] - 2 * number) / 15
+    )
     image = np.array(COLOURS[scene % len(COLOURS)]) + 25 * waves[:, :, None]
     side = height // 6
     left = (7 * number) % max(1, width - side)
@@ -113,10 +116,10 @@ def draw(number: int, size: tuple[int, int], rotation: int = 0, cuts: Sequence[i
 
 
 def read_number(frame: VideoFrame | Rgb) -> int:
-    """The number in a frame that stands upright.
+    """The number in an upright frame.
 
     Raises:
-        ValueError: the check bits do not fit: the picture is damaged, turned, or from elsewhere.
+        ValueError: the check bits do not match: the picture is damaged, turned, or another one.
     """
     image = rgb(frame) if isinstance(frame, VideoFrame) else frame
     means = [float(_middle(image[at]).mean()) for at in _blocks(image.shape[1], image.shape[0])]
@@ -129,7 +132,7 @@ def read_number(frame: VideoFrame | Rgb) -> int:
 
 
 def numbers(path: Path | str) -> list[int]:
-    """The numbers of all frames of a file, in the order they are shown and turned as a player would."""
+    """The numbers of all frames of a file, in display order and turned as a player turns them."""
     with av.open(str(path)) as container:
         return [read_number(np.rot90(rgb(frame), frame.rotation // 90)) for frame in container.decode(video=0)]
 
@@ -140,7 +143,7 @@ def rgb(frame: VideoFrame) -> Rgb:
 
 
 def seconds_heard(path: Path | str, every_s: float = 0.5) -> list[int]:
-    """Which second's note each stretch of `every_s` of a file's first audio stream carries; -1 for silence."""
+    """The second whose note each `every_s` of the first audio stream carries; -1 for silence."""
     with av.open(str(path)) as container:
         resampler = AudioResampler("s16", "mono", RATE_HZ)
         pieces = [r.to_ndarray()[0] for f in container.decode(audio=0) for r in resampler.resample(f)]
@@ -150,7 +153,7 @@ def seconds_heard(path: Path | str, every_s: float = 0.5) -> list[int]:
 
 
 class _Hum:
-    """An audio stream that is written alongside the video."""
+    """An audio stream that is written beside the video."""
 
     def __init__(self, out: OutputContainer, codec: str) -> None:
         layout = "stereo" if codec == "vorbis" else "mono"  # the only layout that encoder takes

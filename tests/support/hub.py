@@ -1,10 +1,9 @@
-"""A folder of files -> a server on loopback that speaks the routes of the hub by which huggingface_hub downloads a model."""
+"""A Hugging Face hub on loopback that serves one model to huggingface_hub."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -14,12 +13,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-LARGE = (".safetensors", ".bin", ".pth")  # kept as LFS objects, of which the hub states the sha256
+from tests.support.loopback import running
+
+LARGE = (".safetensors", ".bin", ".pth")  # LFS objects, whose sha256 the hub states
 
 
 @dataclass
 class Hub:
-    """A model of the hub; `damaged` files are served with a byte changed, `cut` ones end in the middle."""
+    """A hub with one model; `damaged` files have a wrong byte, `cut` files end in the middle."""
 
     repo: str
     commit: str
@@ -31,15 +32,22 @@ class Hub:
     url: str = ""
 
     def info(self) -> dict[str, Any]:
-        """What the hub says of the model at this commit."""
+        """The hub's description of the model at this commit."""
         siblings = [
             {"rfilename": name, "size": len(data), "blobId": git_sha1(data)} | _lfs(name, data)
             for name, data in self.files.items()
         ]
-        return {"_id": "1", "id": self.repo, "modelId": self.repo, "sha": self.commit, "private": False, "siblings": siblings}
+        return {
+            "_id": "1",
+            "id": self.repo,
+            "modelId": self.repo,
+            "sha": self.commit,
+            "private": False,
+            "siblings": siblings,
+        }
 
     def tree(self) -> list[dict[str, Any]]:
-        """The same as a listing of files."""
+        """The hub's listing of the model's files."""
         return [
             {"type": "file", "path": s["rfilename"], "size": s["size"], "oid": s["blobId"]}
             | ({"lfs": {"oid": s["lfs"]["sha256"], "size": s["size"], "pointerSize": 130}} if "lfs" in s else {})
@@ -49,17 +57,11 @@ class Hub:
 
 @contextmanager
 def serving(hub: Hub) -> Iterator[Hub]:
-    """The hub at its `url`, for as long as the block runs."""
+    """Run the hub at its `url` for the length of the block."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(hub))
-    hub.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with running(server) as address:
+        hub.url = f"http://{address}"
         yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def of_folder(repo: str, commit: str, folder: Path) -> Hub:
@@ -68,7 +70,7 @@ def of_folder(repo: str, commit: str, folder: Path) -> Hub:
 
 
 def git_sha1(data: bytes) -> str:
-    """Git's name for a file's bytes."""
+    """Git's object id of a file's bytes."""
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
@@ -103,7 +105,11 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             data = hub.files.get(name)
             if data is None:
                 self._head(
-                    404, {"X-Error-Code": "EntryNotFound" if hub.repo in self.path else "RepoNotFound", "Content-Length": "0"}
+                    404,
+                    {
+                        "X-Error-Code": "EntryNotFound" if hub.repo in self.path else "RepoNotFound",
+                        "Content-Length": "0",
+                    },
                 )
                 return
             tag = _lfs(name, data)["lfs"]["sha256"] if _lfs(name, data) else git_sha1(data)
@@ -134,6 +140,6 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Not on the test's output."""
+            """Log nothing: a test reports what went wrong."""
 
     return Handler

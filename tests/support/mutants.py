@@ -1,4 +1,4 @@
-"""Builders of damaged videos: seeded changes of real encodes, from single bits to header numbers at the edges of their fields."""
+"""Damaged videos: seeded mutations of real encodes, from single bits to extreme header numbers."""
 
 from __future__ import annotations
 
@@ -9,9 +9,23 @@ from pathlib import Path
 
 from tests.support import broken_files
 from tests.support.footage import write_numbered
-from tests.support.odd_times import FRAGMENTED, HYBRID, SMALL, copy
+from tests.support.odd_times import FRAGMENTED, HYBRID, SMALL, copy_packets
 
-NUMBERS = (b"mvhd", b"tkhd", b"mdhd", b"stts", b"ctts", b"stsc", b"stsz", b"stco", b"elst", b"stss", b"stsd", b"trun", b"tfhd")
+NUMBERS = (
+    b"mvhd",
+    b"tkhd",
+    b"mdhd",
+    b"stts",
+    b"ctts",
+    b"stsc",
+    b"stsz",
+    b"stco",
+    b"elst",
+    b"stss",
+    b"stsd",
+    b"trun",
+    b"tfhd",
+)
 EDGES = (0, 1, 2, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 HEADER_BYTES = 2048
 
@@ -19,7 +33,7 @@ Mutation = Callable[[bytearray, random.Random, list[bytes]], None]
 
 
 def write_originals(folder: Path) -> list[Path]:
-    """Real encodes of three seconds with sound, one for each kind of container."""
+    """Write real encodes of three seconds with sound, one per container."""
     folder.mkdir(parents=True, exist_ok=True)
     kinds = [
         ("h264.mp4", "libx264", "aac"),
@@ -32,17 +46,17 @@ def write_originals(folder: Path) -> list[Path]:
         ("mpeg4.avi", "mpeg4", "mp3"),
         ("wmv.wmv", "wmv2", "wmav2"),
     ]
-    made = [write_numbered(folder / name, 90, 30, SMALL, codec, audio=audio, gop=30) for name, codec, audio in kinds]
-    made.append(copy(made[0], folder / "fragmented.mp4", FRAGMENTED))
-    made.append(copy(made[0], folder / "hybrid.mp4", HYBRID))
-    return made
+    paths = [write_numbered(folder / name, 90, 30, SMALL, codec, audio=audio, gop=30) for name, codec, audio in kinds]
+    paths.append(copy_packets(paths[0], folder / "fragmented.mp4", FRAGMENTED))
+    paths.append(copy_packets(paths[0], folder / "hybrid.mp4", HYBRID))
+    return paths
 
 
 def write_mutants(originals: list[Path], folder: Path, count: int, seed: int) -> list[Path]:
-    """So many damaged copies, the same for the same seed; the name of each says what was done to it."""
+    """Write `count` damaged copies, determined by the seed; their names state their mutations."""
     folder.mkdir(parents=True, exist_ok=True)
     chance, contents = random.Random(seed), [path.read_bytes() for path in originals]
-    made = []
+    paths = []
     for number in range(count):
         path, content = chance.choice(list(zip(originals, contents, strict=True)))
         data = bytearray(content)
@@ -50,8 +64,8 @@ def write_mutants(originals: list[Path], folder: Path, count: int, seed: int) ->
         mutate(data, chance, contents)
         target = folder / f"{number:03d}-{name}-{path.name}"
         target.write_bytes(data)
-        made.append(target)
-    return made
+        paths.append(target)
+    return paths
 
 
 def _flip(data: bytearray, chance: random.Random, others: list[bytes]) -> None:
@@ -76,12 +90,13 @@ def _zeros(data: bytearray, chance: random.Random, others: list[bytes]) -> None:
 
 
 def _swap(data: bytearray, chance: random.Random, others: list[bytes]) -> None:
-    """Two boxes of an mp4 change places; of another file, two pieces of one length."""
+    """Swap two boxes of an mp4; in another file, swap two pieces of the same length."""
     places = [(begin - 8, end) for _, begin, end in _boxes(data)]
     if len(places) < 2:
         length = chance.randrange(1, len(data) // 4)
         places = [
-            (at, at + length) for at in (chance.randrange(len(data) // 4), chance.randrange(len(data) // 2, len(data) // 4 * 3))
+            (at, at + length)
+            for at in (chance.randrange(len(data) // 4), chance.randrange(len(data) // 2, len(data) // 4 * 3))
         ]
     (a, b), (c, d) = sorted(chance.sample(places, 2))
     if b <= c:
@@ -89,7 +104,7 @@ def _swap(data: bytearray, chance: random.Random, others: list[bytes]) -> None:
 
 
 def _number(data: bytearray, chance: random.Random, others: list[bytes]) -> None:
-    """A number of the header becomes one at the edge of its field."""
+    """Replace a header number by one at the edge of its field."""
     places = [(begin, end) for name, begin, end in _boxes(data) if name in NUMBERS and end - begin >= 8]
     begin, end = chance.choice(places) if places else (0, min(HEADER_BYTES, len(data)))
     at = begin + chance.randrange((end - begin) // 4) * 4

@@ -1,4 +1,4 @@
-"""A kind of oddity -> a real video that has it, the same in every run."""
+"""Real videos with odd streams: two pictures, sound alone, flat color, drawn scenes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.footage import draw
 
 
 def write_two_pictures(path: Path, sizes: tuple[tuple[int, int], tuple[int, int]], default: int) -> Path:
-    """Two video streams of different sizes, one of them the default."""
+    """Write two video streams of different sizes, one of them the default."""
     with av.open(str(path), "w") as out:
         streams = []
         for k, size in enumerate(sizes):
@@ -38,7 +38,7 @@ def write_two_pictures(path: Path, sizes: tuple[tuple[int, int], tuple[int, int]
 
 
 def write_sound(path: Path, cover: bool = False) -> Path:
-    """A second of noise in aac, with a picture attached as cover art if asked for."""
+    """Write a second of AAC noise, with `cover` also a picture as cover art."""
     with av.open(str(path), "w") as out:
         audio = out.add_stream("aac", rate=48_000, layout="mono")
         assert isinstance(audio, AudioStream)
@@ -57,13 +57,15 @@ def write_sound(path: Path, cover: bool = False) -> Path:
     return path
 
 
-def write_flat(path: Path, size: tuple[int, int], codec: str, pix_fmt: str, num_frames: int = 3, grey: int = 16) -> Path:
-    """Frames of one grey."""
+def write_flat(
+    path: Path, size: tuple[int, int], codec: str, pix_fmt: str, num_frames: int = 3, level: int = 16
+) -> Path:
+    """Write frames of one shade of gray, `level`."""
     with av.open(str(path), "w") as out:
         video = out.add_stream(codec, rate=10)
         assert isinstance(video, VideoStream)
         video.width, video.height, video.pix_fmt = *size, pix_fmt
-        frame = VideoFrame.from_ndarray(np.full(size[::-1], grey, np.uint8), format="gray").reformat(format=pix_fmt)
+        frame = VideoFrame.from_ndarray(np.full(size[::-1], level, np.uint8), format="gray").reformat(format=pix_fmt)
         for k in range(num_frames):
             frame.pts, frame.time_base = k, Fraction(1, 10)
             out.mux(video.encode(frame))
@@ -72,14 +74,14 @@ def write_flat(path: Path, size: tuple[int, int], codec: str, pix_fmt: str, num_
 
 
 def write_scenes(path: Path, times_s: Sequence[float], cuts: Sequence[int], size: tuple[int, int] = (160, 120)) -> Path:
-    """Drifting colours, shown at these times, that are others from each frame of `cuts` on."""
+    """Write drifting colors at these times, in a new scene from each frame of `cuts` on."""
     base = Fraction(1, 90_000)
     with av.open(str(path), "w") as out:
         video = out.add_stream("libx264", rate=30, options={"preset": "ultrafast"})
         assert isinstance(video, VideoStream)
         video.width, video.height, video.codec_context.time_base = *size, base
         for k, at in enumerate(times_s):
-            lower_half = draw(k, (size[0], 2 * size[1]), cuts=cuts)[size[1] :]  # the upper one blinks
+            lower_half = draw(k, (size[0], 2 * size[1]), cuts=cuts)[size[1] :]  # the numbers in the upper half blink
             frame = VideoFrame.from_ndarray(np.ascontiguousarray(lower_half), format="rgb24")
             frame.pts, frame.time_base = round(at / base), base
             out.mux(video.encode(frame))

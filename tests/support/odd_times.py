@@ -1,4 +1,4 @@
-"""Builders of real videos whose times are odd: hidden frames, clocks that break, headers that lie, pictures that are held."""
+"""Real videos with odd times: hidden frames, clock breaks, wrong headers, frames that stay long."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STRAY_S = 9000.0
 WRAP_S = 2**33 / 90_000  # after which the clock of MPEG-TS begins again
 
 
-def copy(
+def copy_packets(
     source: Path,
     path: Path,
     options: dict[str, str] | None = None,
@@ -33,14 +33,15 @@ def copy(
     kind: str | None = None,
     strays: Collection[int] = (),
 ) -> Path:
-    """The packets of a file in another container, those decoded in [start_s, end_s), with times that are so much later.
+    """Copy the packets of a file to another container, without coding anything.
 
-    The video packets with the numbers of `strays` are shown STRAY_S later than that.
+    Only packets with a decode time in [start_s, end_s) are copied, `offset_s` later. The video
+    packets with the numbers of `strays` are shown STRAY_S later still.
     """
-    with av.open(str(source)) as given, av.open(str(path), "w", format=kind, options=options or {}) as out:
-        streams = {stream.index: out.add_stream_from_template(stream) for stream in given.streams}
+    with av.open(str(source)) as original, av.open(str(path), "w", format=kind, options=options or {}) as out:
+        streams = {stream.index: out.add_stream_from_template(stream) for stream in original.streams}
         number = 0
-        for packet in given.demux():
+        for packet in original.demux():
             if packet.dts is None or packet.pts is None or not start_s <= float(packet.dts * packet.time_base) < end_s:
                 continue
             again: Packet[Any] = Packet(bytes(packet))
@@ -55,34 +56,34 @@ def copy(
     return path
 
 
-def joined(folder: Path, source: Path, second_offset_s: float, at_s: float = 2.0) -> Path:
-    """A transport stream in two halves joined by `cat`, the second one's clock so much later than it would be."""
+def write_joined(folder: Path, source: Path, second_offset_s: float, at_s: float = 2.0) -> Path:
+    """Write a transport stream of two concatenated halves, the clock of the second one shifted."""
     parts = [
-        copy(source, folder / "1.ts", {"muxdelay": "0"}, end_s=at_s),
-        copy(source, folder / "2.ts", {"muxdelay": "0"}, start_s=at_s, offset_s=second_offset_s),
+        copy_packets(source, folder / "1.ts", {"muxdelay": "0"}, end_s=at_s),
+        copy_packets(source, folder / "2.ts", {"muxdelay": "0"}, start_s=at_s, offset_s=second_offset_s),
     ]
-    return broken_files.join(folder / "joined.ts", *parts)
+    return broken_files.join_files(folder / "joined.ts", *parts)
 
 
-def trimmed(source: Path, path: Path, from_s: float) -> Path:
-    """An mp4 whose edit list hides what lies before a time, as editors trim a recording without coding it again."""
-    return copy(source, path, {"avoid_negative_ts": "disabled", "use_editlist": "1"}, offset_s=-from_s)
+def write_trimmed(source: Path, path: Path, from_s: float) -> Path:
+    """Write an mp4 whose edit list hides what lies before `from_s`, as editors trim recordings."""
+    return copy_packets(source, path, {"avoid_negative_ts": "disabled", "use_editlist": "1"}, offset_s=-from_s)
 
 
 def write_uneven(path: Path, steps: Sequence[float], codec: str = "libx264", audio: str | None = None) -> Path:
-    """Numbered frames, each so long after the one before."""
+    """Write numbered frames with `steps` seconds between them."""
     times = [sum(steps[:k]) for k in range(len(steps) + 1)]
     return write_numbered(path, times_s=times, size=SMALL, codec=codec, gop=30, audio=audio)
 
 
 def write_held(path: Path, num_frames: int, hold_s: float, audio: str | None = None, codec: str = "libx264") -> Path:
-    """Slides: each frame stays for so many seconds."""
+    """Write slides: each frame stays on screen for `hold_s` seconds."""
     times = [k * hold_s for k in range(num_frames)]
     return write_numbered(path, times_s=times, fps=Fraction(1) / Fraction(hold_s), size=SMALL, codec=codec, audio=audio)
 
 
 def write_repeats(path: Path, num_frames: int, every: int, codec: str = "mjpeg") -> Path:
-    """An AVI whose muxer writes packets of no bytes for the frames left out: only each n-th is drawn."""
+    """Write an AVI with a frame every `every`; its muxer writes empty packets for the others."""
     with av.open(str(path), "w") as out:
         video = out.add_stream(codec, rate=30, options=FAST.get(codec, {}))
         assert isinstance(video, VideoStream)

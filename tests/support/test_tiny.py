@@ -1,4 +1,4 @@
-"""tiny: models as small as a test needs, which load and answer exactly as the real ones do."""
+"""The tiny models load and answer as the real ones do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support import tiny
 OFFLINE: dict[str, Any] = {"local_files_only": True}
 WEIGHTS: dict[str, Any] = OFFLINE | {"use_safetensors": True}
 DARK, BRIGHT = np.zeros((40, 60, 3), np.uint8), np.full((40, 60, 3), 255, np.uint8)
-ASKED = [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": "Describe this video."}]}]
+MESSAGES = [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": "Describe this video."}]}]
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_they_are_small_and_in_the_format_of_the_hub(root: Path) -> None:
+def test_tiny_models_are_small_and_in_the_format_of_the_hub(root: Path) -> None:
     assert {folder.name for folder in root.iterdir()} == set(tiny.BUILDERS)
     for folder in root.iterdir():
         assert {"config.json", "model.safetensors"} <= {file.name for file in folder.iterdir()}
@@ -47,10 +47,12 @@ def test_another_process_builds_the_same_bytes(root: Path, tmp_path: Path) -> No
 def test_pictures_and_texts_get_vectors_that_tell_them_apart(root: Path, name: str, dim: int) -> None:
     processor = AutoProcessor.from_pretrained(root / name, **OFFLINE)
     model = AutoModel.from_pretrained(root / name, **WEIGHTS)
-    given = processor(images=[DARK, BRIGHT], text=["a boat", "two children run"], padding="max_length", return_tensors="pt")
+    inputs = processor(
+        images=[DARK, BRIGHT], text=["a boat", "two children run"], padding="max_length", return_tensors="pt"
+    )
     with torch.inference_mode():
-        pictures = model.get_image_features(pixel_values=given["pixel_values"]).pooler_output
-        texts = model.get_text_features(input_ids=given["input_ids"]).pooler_output
+        pictures = model.get_image_features(pixel_values=inputs["pixel_values"]).pooler_output
+        texts = model.get_text_features(input_ids=inputs["input_ids"]).pooler_output
     for vectors in (normalize(pictures), normalize(texts)):
         assert vectors.shape == (2, dim)
         assert float(vectors[0] @ vectors[1]) < 0.95
@@ -58,10 +60,10 @@ def test_pictures_and_texts_get_vectors_that_tell_them_apart(root: Path, name: s
 
 def test_x_clip_takes_eight_frames(root: Path) -> None:
     processor, model = (kind.from_pretrained(root / "x-clip", **OFFLINE) for kind in (AutoProcessor, AutoModel))
-    given = processor(videos=[[DARK] * 8, [BRIGHT] * 8], return_tensors="pt")
-    assert given["pixel_values"].shape == (2, 8, 3, 32, 32)
+    inputs = processor(videos=[[DARK] * 8, [BRIGHT] * 8], return_tensors="pt")
+    assert inputs["pixel_values"].shape == (2, 8, 3, 32, 32)
     with torch.inference_mode():
-        vectors = normalize(model.get_video_features(**given).pooler_output)
+        vectors = normalize(model.get_video_features(**inputs).pooler_output)
     assert vectors.shape == (2, 32)
     assert float(vectors[0] @ vectors[1]) < 0.95
 
@@ -102,27 +104,29 @@ def test_the_aesthetic_head_has_the_published_layers(root: Path) -> None:
 def test_the_language_model_answers_a_chat_in_whole_words(root: Path) -> None:
     tokenizer: Any = AutoTokenizer.from_pretrained(root / "qwen-lm", **OFFLINE)
     model: Any = AutoModelForCausalLM.from_pretrained(root / "qwen-lm", **WEIGHTS)
-    asked = tokenizer.apply_chat_template(
+    prompt = tokenizer.apply_chat_template(
         [{"role": "user", "content": "Describe it."}], tokenize=False, add_generation_prompt=True
     )
-    assert asked.endswith("<|im_start|>user\nDescribe it.<|im_end|>\n<|im_start|>assistant\n")
-    given = tokenizer(asked, return_tensors="pt")
-    answer = tokenizer.decode(model.generate(**given, max_new_tokens=6)[0, given["input_ids"].shape[1] :])
+    assert prompt.endswith("<|im_start|>user\nDescribe it.<|im_end|>\n<|im_start|>assistant\n")
+    inputs = tokenizer(prompt, return_tensors="pt")
+    answer = tokenizer.decode(model.generate(**inputs, max_new_tokens=6)[0, inputs["input_ids"].shape[1] :])
     assert len(answer.split()) == 6
     assert set(answer.split()) <= set(tiny.TEXT.split())
 
 
 @pytest.mark.parametrize("name", ["qwen2.5", "qwen3"])
-def test_a_vision_model_says_other_words_of_another_video(root: Path, name: str) -> None:
+def test_a_vision_model_describes_two_videos_in_different_words(root: Path, name: str) -> None:
     processor = AutoProcessor.from_pretrained(root / name, **OFFLINE)
     model: Any = AutoModelForImageTextToText.from_pretrained(root / name, **WEIGHTS)
-    asked = processor.apply_chat_template(ASKED, tokenize=False, add_generation_prompt=True)
+    prompt = processor.apply_chat_template(MESSAGES, tokenize=False, add_generation_prompt=True)
     about = {"fps": 2.0, "total_num_frames": 4, "frames_indices": [0, 1, 2, 3], "duration": 2.0}
-    said = []
+    texts = []
     for picture in (DARK, BRIGHT):
         video = np.stack([picture.transpose(2, 0, 1)] * 4)
-        given = processor(text=[asked], videos=[video], video_metadata=[about], do_sample_frames=False, return_tensors="pt")
-        new = model.generate(**given, max_new_tokens=8)[:, given["input_ids"].shape[1] :]
-        said += processor.batch_decode(new, skip_special_tokens=True)
-    assert all(set(text.split()) <= set(tiny.TEXT.split()) and len(text.split()) == 8 for text in said)
-    assert said[0] != said[1]
+        inputs = processor(
+            text=[prompt], videos=[video], video_metadata=[about], do_sample_frames=False, return_tensors="pt"
+        )
+        new = model.generate(**inputs, max_new_tokens=8)[:, inputs["input_ids"].shape[1] :]
+        texts += processor.batch_decode(new, skip_special_tokens=True)
+    assert all(set(text.split()) <= set(tiny.TEXT.split()) and len(text.split()) == 8 for text in texts)
+    assert texts[0] != texts[1]

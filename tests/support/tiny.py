@@ -1,4 +1,4 @@
-"""Tiny random models of transformers' own classes, saved as the real ones are: `python -m tests.support.tiny .models`."""
+"""Tiny random models of transformers' own classes: `python -m tests.support.tiny .models`."""
 
 from __future__ import annotations
 
@@ -30,15 +30,26 @@ A chef cuts fresh vegetables in a busy kitchen before guests arrive for dinner .
 Black and white birds fly in a circle around the lighthouse near the rocky coast .
 You are a helpful assistant . Describe this video . Elaborate on the visual and narrative elements .
 """
-# Qwen's, in its order
+# Qwen's special tokens, in its order
 NAMES = (
-    *("endoftext", "im_start", "im_end", "object_ref_start", "object_ref_end", "box_start", "box_end", "quad_start", "quad_end"),
+    *(
+        "endoftext",
+        "im_start",
+        "im_end",
+        "object_ref_start",
+        "object_ref_end",
+        "box_start",
+        "box_end",
+        "quad_start",
+        "quad_end",
+    ),
     *("vision_start", "vision_end", "vision_pad", "image_pad", "video_pad"),
 )
 SPECIAL = [f"<|{name}|>" for name in NAMES]
 CHAT = (
     "{% for message in messages %}"
-    "{% if loop.first and message.role != 'system' %}<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n{% endif %}"
+    "{% if loop.first and message.role != 'system' %}"
+    "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n{% endif %}"
     "<|im_start|>{{ message.role }}\n"
     "{% if message.content is string %}{{ message.content }}{% else %}{% for part in message.content %}"
     "{% if part.type == 'video' or 'video' in part %}<|vision_start|><|video_pad|><|vision_end|>"
@@ -48,29 +59,31 @@ CHAT = (
 )
 MEAN, STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]  # CLIP's
 Settings = dict[str, Any]
-LOUD = 0.3  # std of the weights: at the usual 0.02 a tiny model says the same of every picture
+LOUD = 0.3  # std of the weights: at the usual 0.02 a tiny model describes every picture alike
 
 
 def build(root: Path) -> None:
-    """Every tiny model, each in a folder of its name under `root`."""
+    """Build every tiny model, each in a folder of its name below `root`."""
     for name, builder in BUILDERS.items():
         builder(root / name)
 
 
 def clip(folder: Path) -> Path:
-    """A CLIPModel with CLIPProcessor: pictures of 32 px, vectors of 32."""
+    """Build a CLIPModel with CLIPProcessor: pictures of 32 px, vectors of 32 numbers."""
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor
 
     tokenizer = _clip_tokenizer()
     text, vision = _clip_sides(tokenizer)
     with _seeded():
         model = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=32))
-    images = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}, image_mean=MEAN, image_std=STD)
+    images = CLIPImageProcessor(
+        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}, image_mean=MEAN, image_std=STD
+    )
     return _save(folder, model, CLIPProcessor(images, tokenizer))
 
 
 def x_clip(folder: Path) -> Path:
-    """An XCLIPModel of 8 frames of 32 px with its processor; the video's vector has 32."""
+    """Build an XCLIPModel of 8 frames of 32 px with its processor; vectors of 32 numbers."""
     from transformers import VideoMAEImageProcessor, XCLIPConfig, XCLIPModel, XCLIPProcessor
 
     tokenizer = _clip_tokenizer()
@@ -85,10 +98,12 @@ def x_clip(folder: Path) -> Path:
 
 
 def siglip2(folder: Path) -> Path:
-    """What google/siglip2-*-patch14-384 is made of: a SiglipModel with GemmaTokenizer; pictures of 32 px, vectors of 64."""
+    """Build a SiglipModel with GemmaTokenizer, as google/siglip2-*: 32 px, vectors of 64."""
     from transformers import GemmaTokenizer, SiglipConfig, SiglipImageProcessor, SiglipModel, SiglipProcessor
 
-    vocabulary, merges = _trained(["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"], [list(f"▁{word}") for word in TEXT.split()])
+    vocabulary, merges = _vocabulary(
+        ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"], [list(f"▁{word}") for word in TEXT.split()]
+    )
     tokenizer = GemmaTokenizer(
         vocabulary, merges, add_bos_token=False, add_eos_token=True, model_max_length=16, padding_side="right"
     )
@@ -99,13 +114,16 @@ def siglip2(folder: Path) -> Path:
         model = SiglipModel(SiglipConfig(text_config=text, vision_config=shared | {"image_size": 32, "patch_size": 8}))
     with torch.no_grad():
         for weight in (weight for weight in model.text_model.parameters() if weight.ndim == 2):
-            weight *= 3  # as LOUD: its configuration has no such setting
+            weight *= 3  # as LOUD: the configuration has no setting for it
     images = SiglipImageProcessor(size={"height": 32, "width": 32}, image_mean=[0.5] * 3, image_std=[0.5] * 3)
     return _save(folder, model, SiglipProcessor(images, tokenizer))
 
 
 def aesthetic_mlp(folder: Path, width: int = 32) -> Path:
-    """The linear layers of ttj/sac-logos-ava1-l14-linearMSE under its keys, for vectors of `width`; scores lie about 2 to 4."""
+    """Build the layers of ttj/sac-logos-ava1-l14-linearMSE for vectors of `width` numbers.
+
+    Scores lie between about 2 and 4.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     layers = torch.nn.Sequential(
         torch.nn.Linear(width, 1024),
@@ -129,20 +147,20 @@ def aesthetic_mlp(folder: Path, width: int = 32) -> Path:
 
 
 def qwen_lm(folder: Path) -> Path:
-    """A Qwen2ForCausalLM with its chat template; it answers in whole words and never ends by itself."""
+    """Build a Qwen2ForCausalLM that answers in whole words and never ends by itself."""
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     tokenizer = _qwen_tokenizer()
     with _seeded():
         model = Qwen2ForCausalLM(Qwen2Config(**_qwen_text(tokenizer), **_ends(tokenizer)))
-    speaks_words(model, tokenizer)
+    restrict_to_words(model, tokenizer)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
 
 def qwen2_5_vl(folder: Path) -> Path:
-    """A Qwen2_5_VLForConditionalGeneration with its processor."""
+    """Build a Qwen2_5_VLForConditionalGeneration with its processor."""
     from transformers import (
         Qwen2_5_VLConfig,
         Qwen2_5_VLForConditionalGeneration,
@@ -158,14 +176,14 @@ def qwen2_5_vl(folder: Path) -> Path:
     with _seeded():
         config = Qwen2_5_VLConfig(text_config=text, vision_config=vision, **_vision_ids(tokenizer))
         model = Qwen2_5_VLForConditionalGeneration(config)
-    speaks_words(model, tokenizer)
+    restrict_to_words(model, tokenizer)
     pixels: Settings = {"patch_size": 14, "image_mean": MEAN, "image_std": STD, "size": _pixels(28)}
     images, videos = Qwen2VLImageProcessor(**pixels), Qwen2VLVideoProcessor(**pixels, max_frames=768)
     return _save(folder, model, Qwen2_5_VLProcessor(images, tokenizer, videos, chat_template=CHAT))
 
 
 def qwen3_vl(folder: Path) -> Path:
-    """A Qwen3VLForConditionalGeneration with its processor."""
+    """Build a Qwen3VLForConditionalGeneration with its processor."""
     from transformers import (
         Qwen2VLImageProcessor,
         Qwen3VLConfig,
@@ -177,18 +195,21 @@ def qwen3_vl(folder: Path) -> Path:
     tokenizer = _qwen_tokenizer()
     vision: Settings = {"depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": 64}
     vision |= {"num_position_embeddings": 64, "deepstack_visual_indexes": [0, 1], "initializer_range": LOUD}
-    text: Settings = _qwen_text(tokenizer) | {"head_dim": 16, "rope_parameters": _rope([4, 2, 2], mrope_interleaved=True)}
+    text: Settings = _qwen_text(tokenizer) | {
+        "head_dim": 16,
+        "rope_parameters": _rope([4, 2, 2], mrope_interleaved=True),
+    }
     with _seeded():
         config = Qwen3VLConfig(text_config=text | _ends(tokenizer), vision_config=vision, **_vision_ids(tokenizer))
         model = Qwen3VLForConditionalGeneration(config)
-    speaks_words(model, tokenizer)
+    restrict_to_words(model, tokenizer)
     pixels: Settings = {"patch_size": 16, "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": _pixels(32)}
     images, videos = Qwen2VLImageProcessor(**pixels), Qwen3VLVideoProcessor(**pixels)
     return _save(folder, model, Qwen3VLProcessor(images, tokenizer, videos, chat_template=CHAT))
 
 
 def cosmos(folder: Path) -> Path:
-    """A model of its own code with the interface of nvidia/Cosmos-Embed1: 8 frames of 28 px, vectors of 16."""
+    """Build a model with the interface of nvidia/Cosmos-Embed1: 8 frames, 28 px, vectors of 16."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in tiny_cosmos.CODE.items():
         (folder / name).write_text(dedent(text).lstrip(), encoding="utf-8")
@@ -201,7 +222,10 @@ def cosmos(folder: Path) -> Path:
     tokenizer = _clip_tokenizer()
     about |= {"embed_dim": 16, "num_video_frames": 8, "resolution": 28, "vocab_size": len(tokenizer)}
     (folder / "config.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
-    processor: Settings = {"processor_class": "TinyEmbed1Processor", "auto_map": {"AutoProcessor": auto["AutoProcessor"]}}
+    processor: Settings = {
+        "processor_class": "TinyEmbed1Processor",
+        "auto_map": {"AutoProcessor": auto["AutoProcessor"]},
+    }
     processor |= {"num_video_frames": 8, "resolution": 28}
     (folder / "processor_config.json").write_text(json.dumps(processor, indent=2), encoding="utf-8")
     tokenizer.save_pretrained(folder)
@@ -230,7 +254,7 @@ BUILDERS: dict[str, Callable[[Path], Path]] = {
 
 @contextmanager
 def _seeded() -> Iterator[None]:
-    """The same weights on every build, and the caller's own random numbers as they were."""
+    """Seed torch for the block, so that builds have equal weights; restore its state after."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         yield
@@ -251,7 +275,11 @@ def _clip_sides(tokenizer: Any) -> tuple[Settings, Settings]:
         "projection_dim": 32,
     }
     shared |= {"initializer_factor": 3.0}
-    ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    ids = {
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
     text: Settings = shared | ids | {"vocab_size": len(tokenizer), "max_position_embeddings": 32}
     return text, shared | {"image_size": 32, "patch_size": 8}
 
@@ -275,7 +303,7 @@ def _rope(sections: list[int], **more: Any) -> Settings:
 
 
 def _pixels(step: int) -> Settings:
-    """Pixels of a picture that the processor keeps within: 4 to 16 tokens."""
+    """The pixel bounds of a picture of 4 to 16 tokens."""
     return {"shortest_edge": 4 * step * step, "longest_edge": 16 * step * step}
 
 
@@ -289,8 +317,8 @@ def _vision_ids(tokenizer: Any) -> Settings:
     return {key: tokenizer.convert_tokens_to_ids(f"<|{name}|>") for key, name in names.items()}
 
 
-def speaks_words(model: Any, tokenizer: Any) -> None:
-    """Give every token but whole words a logit of 0, which the best of the words always beats; decode greedily."""
+def restrict_to_words(model: Any, tokenizer: Any) -> None:
+    """Set the logits of all tokens but whole words to 0, so that greedy decoding gives words."""
     words = {f"Ġ{word}" for word in TEXT.split() if word.isalpha()}
     with torch.no_grad():
         for token, number in tokenizer.get_vocab().items():
@@ -298,33 +326,37 @@ def speaks_words(model: Any, tokenizer: Any) -> None:
                 model.lm_head.weight[number] = 0.0
         model.lm_head.weight[len(tokenizer) :] = 0.0
     config = model.generation_config
-    config.do_sample, config.eos_token_id = False, [tokenizer.convert_tokens_to_ids("<|im_end|>"), tokenizer.pad_token_id]
+    config.do_sample, config.eos_token_id = (
+        False,
+        [tokenizer.convert_tokens_to_ids("<|im_end|>"), tokenizer.pad_token_id],
+    )
     config.pad_token_id = tokenizer.pad_token_id
 
 
-def _trained(special: list[str], words: Iterable[list[str]]) -> tuple[dict[str, int], Any]:
-    """A vocabulary in which each word, given in symbols, is one token, and the merges that make it so.
+def _vocabulary(special: list[str], words: Iterable[list[str]]) -> tuple[dict[str, int], Any]:
+    """A vocabulary in which each word is one token, and its merges.
 
-    Byte-pair encoding by hand: the trainer of `tokenizers` numbers its tokens otherwise every time.
+    Byte-pair encoding is written out here because the trainer of `tokenizers` numbers its tokens
+    differently every time.
     """
-    left, merges = [list(word) for word in words], list[tuple[str, str]]()
-    symbols = sorted({symbol for word in left for symbol in word} | set(pre_tokenizers.ByteLevel.alphabet()))
-    while pairs := Counter(pair for word in left for pair in pairwise(word)):
+    symbol_lists, merges = [list(word) for word in words], list[tuple[str, str]]()
+    symbols = sorted({symbol for word in symbol_lists for symbol in word} | set(pre_tokenizers.ByteLevel.alphabet()))
+    while pairs := Counter(pair for word in symbol_lists for pair in pairwise(word)):
         best = max(pairs, key=lambda pair: (pairs[pair], pair))
         merges.append(best)
-        left = [_merged(word, best) for word in left]
+        symbol_lists = [_merge_pair(word, best) for word in symbol_lists]
     tokens = dict.fromkeys([*special, *symbols, *("".join(pair) for pair in merges)])
     return {token: number for number, token in enumerate(tokens)}, merges
 
 
-def _merged(word: list[str], pair: tuple[str, str]) -> list[str]:
-    done: list[str] = []
+def _merge_pair(word: list[str], pair: tuple[str, str]) -> list[str]:
+    symbols: list[str] = []
     for symbol in word:
-        if done and (done[-1], symbol) == pair:
-            done[-1] += symbol
+        if symbols and (symbols[-1], symbol) == pair:
+            symbols[-1] += symbol
         else:
-            done.append(symbol)
-    return done
+            symbols.append(symbol)
+    return symbols
 
 
 def _clip_tokenizer() -> Any:
@@ -332,7 +364,7 @@ def _clip_tokenizer() -> Any:
 
     words = [[*word[:-1], f"{word[-1]}</w>"] for word in TEXT.lower().split()]
     ends = [[f"{byte}</w>"] for byte in sorted(pre_tokenizers.ByteLevel.alphabet())]
-    vocabulary, merges = _trained([], words + ends)
+    vocabulary, merges = _vocabulary([], words + ends)
     for token in ("<|startoftext|>", "<|endoftext|>"):  # last, as in CLIP
         vocabulary[token] = len(vocabulary)
     return CLIPTokenizer(vocabulary, merges, model_max_length=32)
@@ -341,7 +373,7 @@ def _clip_tokenizer() -> Any:
 def _qwen_tokenizer() -> Any:
     from transformers import Qwen2Tokenizer
 
-    vocabulary, merges = _trained([], [list(f"Ġ{word}") for word in TEXT.split()])
+    vocabulary, merges = _vocabulary([], [list(f"Ġ{word}") for word in TEXT.split()])
     for token in SPECIAL:
         vocabulary[token] = len(vocabulary)
     tokenizer = Qwen2Tokenizer(vocabulary, merges, eos_token="<|im_end|>", model_max_length=8192, padding_side="left")

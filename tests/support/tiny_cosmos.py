@@ -1,4 +1,4 @@
-"""The code that a tiny model with the interface of nvidia/Cosmos-Embed1 brings along, by the names of its files."""
+"""The source files of a tiny model with the interface of nvidia/Cosmos-Embed1, by name."""
 
 CODE = {
     "configuration_embed1.py": '''

@@ -1,4 +1,4 @@
-"""Vectors with planted duplicates, and an output that holds nothing but what dedup reads of them."""
+"""Vectors with planted near-copies, and an output with the tables that dedup reads."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from udfs.similarity.kmeans import Floats, Indexes
 SPREAD = 0x9E3779B97F4A7C15F39CC0605CEDC835  # odd: 2**128 by the golden ratio
 
 
-def planted(num_rows: int, dim: int, seed: int = 0, share: float = 0.1, eps: float = 0.02) -> tuple[Floats, Indexes, Indexes]:
-    """Unit vectors around some directions, in which the rows of the first list are near-copies of those of the second."""
+def vectors_with_copies(
+    num_rows: int, dim: int, seed: int = 0, share: float = 0.1, eps: float = 0.02
+) -> tuple[Floats, Indexes, Indexes]:
+    """Unit vectors around random directions, the rows that are near-copies, and their originals."""
     random = np.random.default_rng(seed)
     directions = random.normal(size=(max(2, num_rows // 2000), dim))
     rows = unit(directions[random.integers(0, len(directions), num_rows)] + random.normal(size=(num_rows, dim)))
@@ -33,24 +35,42 @@ def planted(num_rows: int, dim: int, seed: int = 0, share: float = 0.1, eps: flo
 
 def unit(rows: Floats) -> Floats:
     """Rows of length 1."""
-    found: Floats = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    return found
+    units: Floats = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return units
 
 
 def clip_ids(count: int, first: int = 0) -> list[str]:
-    """Ids that are spread like real ones: sorting is slow where their first letters are the same."""
+    """Ids spread like real ones; sorting is slow where many ids share a prefix."""
     return [str(UUID(int=i * SPREAD % 2**128)) for i in range(first, first + count)]
 
 
-def write_embeddings(output: Path, ids: Sequence[str], vectors: Floats, settings: Sequence[str] = (), **columns: Any) -> None:
-    """Add clips with embeddings to an output, as if they had been cut, measured and embedded; `columns` are those of clips."""
-    made = load([], list(settings))
-    given = {"clip_id": list(ids), "video_id": list(ids), "uri": "x", "width": 64, "height": 64, "framerate": 25.0}
-    given |= {"num_bytes": 100, "num_frames": 25, "duration_s": 1.0, "model": made.embed.model, "dim": vectors.shape[1]}
-    given |= {"vector": list(vectors.astype(np.float32)), "run_id": "before", **columns}
+def write_embeddings(
+    output: Path, ids: Sequence[str], vectors: Floats, settings: Sequence[str] = (), **columns: Any
+) -> None:
+    """Append clips with embeddings to the tables of an output, as if the stages had written them.
+
+    `columns` are columns of `clips`.
+    """
+    all_settings = load([], list(settings))
+    columns_of_all = {
+        "clip_id": list(ids),
+        "video_id": list(ids),
+        "uri": "x",
+        "width": 64,
+        "height": 64,
+        "framerate": 25.0,
+    }
+    columns_of_all |= {
+        "num_bytes": 100,
+        "num_frames": 25,
+        "duration_s": 1.0,
+        "model": all_settings.embed.model,
+        "dim": vectors.shape[1],
+    }
+    columns_of_all |= {"vector": list(vectors.astype(np.float32)), "run_id": "before", **columns}
     for name, stage in (("spans", "split"), ("clips", "clip"), ("signals", "analyze"), ("embeddings", "embed")):
         schema = TABLES[name].schema
-        values = given | {"fingerprint": fingerprint(stage, made)}
+        values = columns_of_all | {"fingerprint": fingerprint(stage, all_settings)}
         arrays = [_column(values.get(field.name), field, len(ids)) for field in schema]
         plain = pa.schema([pa.field(field.name, field.type) for field in schema])
         write_deltalake(output / "tables" / name, pa.Table.from_arrays(arrays, schema=plain), mode="append")

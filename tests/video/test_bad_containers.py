@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import broken_files, odd_streams
+from tests.support import broken_files, odd_streams, odd_times
 from tests.support.footage import read_number, write_numbered
-from tests.support.probing import SMALL, code_of, decoded, look
+from tests.support.sandbox_probe import SMALL, code_of, decode_tally, probed_row
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
 from udfs.runtime import sandbox
@@ -26,8 +26,8 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def fast(good: Path) -> Path:
-    """The picture of the same, the index at the front."""
-    return broken_files.remux(good, good.with_name("fast.mp4"), {"movflags": "faststart"})
+    """The same video with its index at the front."""
+    return odd_times.copy_packets(good, good.with_name("fast.mp4"), {"movflags": "faststart"})
 
 
 def test_moov_missing_is_corrupt(good: Path, tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_a_header_cut_to_406_bytes_leaves_the_child_alive(fast: Path, tmp_path: 
 
 
 def test_half_the_data_is_partial(fast: Path, tmp_path: Path) -> None:
-    tally = decoded(broken_files.cut_to(fast, tmp_path / "v.mp4", fast.stat().st_size // 2))
+    tally = decode_tally(broken_files.cut_to(fast, tmp_path / "v.mp4", fast.stat().st_size // 2))
     assert 20 < tally.frames < 70
     with pytest.raises(MediaError, match="PARTIAL"):
         tally.check(90, Limits(max_corrupt_share=0.2))
@@ -50,7 +50,7 @@ def test_half_the_data_is_partial(fast: Path, tmp_path: Path) -> None:
 
 def test_twenty_flipped_bits_are_counted_as_damage(good: Path, tmp_path: Path) -> None:
     mdat = broken_files.box(good.read_bytes(), b"mdat")
-    tally = decoded(broken_files.flip_bits(good, tmp_path / "v.mp4", mdat, flips=20, seed=6))
+    tally = decode_tally(broken_files.flip_bits(good, tmp_path / "v.mp4", mdat, flips=20, seed=6))
     assert tally.corrupt + tally.errors > 0
     with pytest.raises(MediaError, match="CORRUPT"):
         tally.check(90, Limits(max_corrupt_share=0))
@@ -67,7 +67,7 @@ def test_bits_flipped_in_the_index_never_crash_or_hang(good: Path, tmp_path: Pat
 def test_a_tail_of_zeros_is_damage(good: Path, tmp_path: Path) -> None:
     start, end = broken_files.box(good.read_bytes(), b"mdat")
     half = (end - start) // 2
-    tally = decoded(broken_files.patch(good, tmp_path / "v.mp4", end - half, bytes(half)))
+    tally = decode_tally(broken_files.patch(good, tmp_path / "v.mp4", end - half, bytes(half)))
     with pytest.raises(MediaError, match=r"CORRUPT|PARTIAL"):
         tally.check(90, Limits())
 
@@ -107,11 +107,11 @@ def test_a_hundred_hours_are_too_large(tmp_path: Path) -> None:
 
 def test_encrypted_video_is_unsupported(good: Path, tmp_path: Path) -> None:
     key = {"encryption_scheme": "cenc-aes-ctr", "encryption_key": "00" * 16, "encryption_kid": "11" * 16}
-    assert code_of(broken_files.remux(good, tmp_path / "v.mp4", key)) == "UNSUPPORTED"
+    assert code_of(odd_times.copy_packets(good, tmp_path / "v.mp4", key)) == "UNSUPPORTED"
 
 
 def test_a_good_video_is_still_good(good: Path) -> None:
-    assert look(good)["num_frames"] == 90
+    assert probed_row(good)["num_frames"] == 90
 
 
 # Container or stream by its suffix, the codec it is made with, its sound, and its size: DV knows only its own.
@@ -138,7 +138,7 @@ def test_containers_of_cameras_and_broadcast_are_read(
 ) -> None:
     fps = 25 if suffix in (".dv", ".gxf") else 30  # the others' own rate, which bare streams are not counted by unasked
     path = write_numbered(tmp_path / f"v{suffix}", 50, fps, size, codec, audio=audio)
-    row = look(path)
+    row = probed_row(path)
     lost = 1.1 if suffix == ".gxf" else 0.1  # frames of time: GXF stamps its last frame a field after the one before
     assert row["num_frames"] == 50
     assert row["duration_s"] == pytest.approx(50 / fps, abs=lost / fps)
@@ -156,5 +156,5 @@ def test_a_container_whose_header_is_lost_is_not_read_as_a_stream_without_sound(
     for at in (1, 13):
         data = good.read_bytes()
         (tmp_path / f"v{suffix}").write_bytes(bytes(at) + b"x" * (400 - at) + data[400:])
-        row_or_code = code_of(tmp_path / f"v{suffix}") or look(tmp_path / f"v{suffix}")["container"]
+        row_or_code = code_of(tmp_path / f"v{suffix}") or probed_row(tmp_path / f"v{suffix}")["container"]
         assert row_or_code != "mpegvideo"

@@ -24,7 +24,10 @@ def test_a_probe_reads_rate_count_and_length(tmp_path: Path, fps: Fraction) -> N
 
 def test_a_probe_describes_the_streams(tmp_path: Path) -> None:
     facts = container.probe(str(write_numbered(tmp_path / "v.mp4", 60, 30, SMALL, audio="aac")), Limits())
-    told = {name: facts[name] for name in ("width", "height", "video_codec", "pixel_format", "audio_codec", "is_vfr", "rotation")}
+    told = {
+        name: facts[name]
+        for name in ("width", "height", "video_codec", "pixel_format", "audio_codec", "is_vfr", "rotation")
+    }
     assert told == {
         "width": 160,
         "height": 120,
@@ -39,7 +42,9 @@ def test_a_probe_describes_the_streams(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "limits", [Limits(max_pixels=160 * 120 - 1), Limits(max_duration_s=0.9), Limits(max_frames=29)], ids=["pixels", "s", "frames"]
+    "limits",
+    [Limits(max_pixels=160 * 120 - 1), Limits(max_duration_s=0.9), Limits(max_frames=29)],
+    ids=["pixels", "s", "frames"],
 )
 def test_what_is_over_a_limit_is_too_large(tmp_path: Path, limits: Limits) -> None:
     path = write_numbered(tmp_path / "v.mp4", 30, 30, SMALL)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support import broken_files
 from tests.support.footage import read_number, write_numbered
-from tests.support.probing import SMALL, timed_numbers
+from tests.support.sandbox_probe import SMALL, timed_numbers
 from udfs.core.limits import Limits
 from udfs.video import container, decode
 
@@ -42,7 +42,9 @@ def span_numbers(path: Path, *stretches: tuple[float, float]) -> list[list[int]]
         ("divx.avi", "mpeg4", {"bf": "2"}),
     ],
 )
-def test_a_stretch_of_any_container_is_frame_exact(tmp_path: Path, name: str, codec: str, options: dict[str, str]) -> None:
+def test_a_stretch_of_any_container_is_frame_exact(
+    tmp_path: Path, name: str, codec: str, options: dict[str, str]
+) -> None:
     path = write_numbered(tmp_path / name, 120, 30, SMALL, codec=codec, options=options, gop=30)
     assert span_numbers(path, (0, 99), (1.5, 2.5), (1, 1.1), (3.9, 99), (0, 0.2), (4, 99)) == [
         list(range(120)),
@@ -62,7 +64,7 @@ def test_times_are_seconds_after_the_first_frame(tmp_path: Path) -> None:
 
 def test_times_that_jump_back_go_on_by_the_frame_rate(tmp_path: Path) -> None:
     parts = [write_numbered(tmp_path / f"{k}.ts", 30, 30, SMALL, first=30 * k) for k in range(2)]
-    at = timed_numbers(broken_files.join(tmp_path / "v.ts", *parts))
+    at = timed_numbers(broken_files.join_files(tmp_path / "v.ts", *parts))
     assert [k for _, k in at] == list(range(60))
     assert [time for time, _ in at] == pytest.approx([k / 30 for k in range(60)], abs=0.002)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support import oddities
 from tests.support.clip_units import (
     decoded_frames,
     only_clip,
@@ -54,7 +53,9 @@ def test_frames_that_turn_interlaced_midway_lose_none() -> None:
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_clip_of_one_or_two_interlaced_frames_keeps_them(count: int) -> None:
     line = Deinterlacer[int](enabled=True)
-    out = [pair for k, frame in enumerate(oddities.interlaced(count)) for pair in line.push(k, frame)] + list(line.flush())
+    out = [pair for k, frame in enumerate(oddities.interlaced(count)) for pair in line.push(k, frame)] + list(
+        line.flush()
+    )
     assert [(note, read_number(rgb(frame))) for note, frame in out] == [(k, k) for k in range(count)]
 
 

@@ -48,10 +48,13 @@ def test_an_unknown_encoder_is_refused_with_the_settings() -> None:
 def test_options_are_for_constant_quality_or_for_a_bit_rate() -> None:
     assert encoder_options.options(Params(), None)["crf"] == "20"
     assert encoder_options.options(Params(crf=30), None)["crf"] == "30"
-    assert encoder_options.options(Params(encoder="h264_nvenc"), None) | {"cq": "21", "rc": "vbr"} == encoder_options.options(
-        Params(encoder="h264_nvenc"), None
-    )
-    assert encoder_options.options(Params(encoder="libvpx-vp9"), None)["b"] == "0"  # else its crf is a bound, not an aim
+    assert encoder_options.options(Params(encoder="h264_nvenc"), None) | {
+        "cq": "21",
+        "rc": "vbr",
+    } == encoder_options.options(Params(encoder="h264_nvenc"), None)
+    assert (
+        encoder_options.options(Params(encoder="libvpx-vp9"), None)["b"] == "0"
+    )  # else its crf is a bound, not an aim
     rated = encoder_options.options(Params(crf=30), 900)
     assert rated["b"] == "900k"
     assert "crf" not in rated
@@ -75,7 +78,8 @@ def test_a_program_without_the_encoder_is_one_line(tmp_path: Path) -> None:
 
 def test_a_program_that_fails_is_one_line_with_its_own_words(tmp_path: Path) -> None:
     failing = program(
-        tmp_path, "#!/bin/sh\ncase \"$*\" in *-encoders*) echo ' V libopenh264 x';; *) echo no luck >&2; exit 1;; esac\n"
+        tmp_path,
+        "#!/bin/sh\ncase \"$*\" in *-encoders*) echo ' V libopenh264 x';; *) echo no luck >&2; exit 1;; esac\n",
     )
     with pytest.raises(mp4_writer.EncoderError, match="no luck"):
         mp4_writer.check_encoder(Params(encoder="libopenh264", ffmpeg=failing))

@@ -73,7 +73,9 @@ def test_where_there_is_no_sound_is_silence(tmp_path: Path, env: Env) -> None:
     with av.open(str(whole)) as container, av.open(str(tmp_path / "b.mov"), "w") as out:
         streams = {stream.index: out.add_stream_from_template(stream) for stream in container.streams}
         for packet in container.demux():
-            if packet.dts is None or (packet.stream.type == "audio" and not 0.5 <= (packet.pts or 0) * packet.time_base < 1.25):
+            if packet.dts is None or (
+                packet.stream.type == "audio" and not 0.5 <= (packet.pts or 0) * packet.time_base < 1.25
+            ):
                 continue
             packet.stream = streams[packet.stream.index]
             out.mux(packet)

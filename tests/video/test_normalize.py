@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from av.video.reformatter import ColorRange
 
-from tests.support import oddities
 from tests.support.clip_units import (
     decoded_frames,
     only_clip,
@@ -84,7 +83,9 @@ def test_pixels_come_upright(tmp_path: Path, env: Env, rotation: int) -> None:
 def test_a_change_of_size_midway_is_scaled_to_the_first_frame(tmp_path: Path, env: Env) -> None:
     plain = {"bf": "0"}  # B-frames would shift the second file's times
     wide = write_numbered(tmp_path / "a.ts", 30, options=plain)
-    small = write_numbered(tmp_path / "b.ts", times_s=[1 + k / 30 for k in range(30)], size=(160, 120), first=30, options=plain)
+    small = write_numbered(
+        tmp_path / "b.ts", times_s=[1 + k / 30 for k in range(30)], size=(160, 120), first=30, options=plain
+    )
     joined = tmp_path / "joined.ts"
     joined.write_bytes(wide.read_bytes() + small.read_bytes())
     made = only_clip(unit(joined, (15, 45), is_vfr=False), env)
@@ -100,7 +101,9 @@ def test_frames_of_another_size_are_fitted_between_bars_and_the_row_says_so() ->
     lit = np.flatnonzero(tall[90, :, 0] > 100)
     assert abs(np.ptp(lit) + 1 - 180 * 240 / 320) <= 2  # as wide as the shape asks, in the middle
     assert abs(lit.mean() - 159.5) <= 1
-    assert read_number(rgb(normalize(next(oddities.numbered(1, (640, 360), first=9))))) == 9  # of the same shape: no bars
+    assert (
+        read_number(rgb(normalize(next(oddities.numbered(1, (640, 360), first=9))))) == 9
+    )  # of the same shape: no bars
 
 
 def test_pixels_that_change_their_shape_keep_the_picture_round() -> None:

@@ -136,7 +136,9 @@ def test_what_nvenc_never_takes_is_no_reason_to_fall_back(override: str) -> None
 
 @without_nvenc
 def test_without_nvenc_libx264_cuts_and_warns_once(tmp_path: Path, env: Env, capfd: pytest.CaptureFixture[str]) -> None:
-    row = unit(write_numbered(tmp_path / "a.mp4", 60, size=(160, 120)), (5, 25), (30, 50), fingerprint="f", duration_s=2.0)
+    row = unit(
+        write_numbered(tmp_path / "a.mp4", 60, size=(160, 120)), (5, 25), (30, 50), fingerprint="f", duration_s=2.0
+    )
     params = clip.Params(encoder="h264_nvenc", preset="p7")
     (made,) = clip.rows(iter([pd.DataFrame([row, row])]), params, env)
     assert made["encoder"].tolist() == ["libx264"] * 4
@@ -156,7 +158,9 @@ def test_what_takes_nvencs_place_encodes_as_it_always_does(tmp_path: Path, env: 
 @without_nvenc
 def test_without_a_fallback_the_task_fails_in_one_line(tmp_path: Path, env: Env) -> None:
     row = unit(write_numbered(tmp_path / "a.mp4", 30, size=(160, 120)), (0, 30), fingerprint="f", duration_s=1.0)
-    with pytest.raises(mp4_writer.EncoderError, match=r"^h264_nvenc does not work here \(.+\): it needs a GPU") as raised:
+    with pytest.raises(
+        mp4_writer.EncoderError, match=r"^h264_nvenc does not work here \(.+\): it needs a GPU"
+    ) as raised:
         next(clip.rows(iter([pd.DataFrame([row])]), clip.Params(encoder="h264_nvenc", fallback=""), env))
     assert "\n" not in str(raised.value)
 
@@ -195,7 +199,9 @@ def test_without_nvdec_software_decodes_with_one_warning(caplog: pytest.LogCaptu
 def test_the_clip_that_nvdec_is_tried_with_is_one() -> None:
     context = av.CodecContext.create("h264", "r")
     frames = [frame for packet in [*nvdec._probe_packets(), None] for frame in context.decode(packet)]
-    assert [(frame.width, frame.height, frame.format.name) for frame in frames] == [(256, 256, "yuv420p")] * nvdec.PROBE_FRAMES
+    assert [(frame.width, frame.height, frame.format.name) for frame in frames] == [
+        (256, 256, "yuv420p")
+    ] * nvdec.PROBE_FRAMES
 
 
 @without_nvdec
@@ -217,7 +223,9 @@ def test_signals_are_the_same_where_nvdec_does_not_work(tmp_path: Path, env: Env
 
 
 @without_nvdec
-def test_what_fails_on_a_card_is_decoded_again_in_software(tmp_path: Path, env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_fails_on_a_card_is_decoded_again_in_software(
+    tmp_path: Path, env: Env, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write_numbered(tmp_path / "a.mkv", 120, size=(160, 120), gop=15)
     row = unit(path, (0, 30), (30, 60), (45, 105))
     with path.open("r+b") as f:
@@ -234,7 +242,11 @@ def test_what_fails_on_a_card_is_decoded_again_in_software(tmp_path: Path, env: 
     assert [on_card for name, on_card in opened if name == str(path)] == [True, False]
     with pytest.raises(MediaError, match="PARTIAL"):
         analyzed(path, env, "cuda", num_frames=120)
-    assert [on_card for name, on_card in opened if name == str(path)][2:] == [False, True, False]  # the first reads its facts
+    assert [on_card for name, on_card in opened if name == str(path)][2:] == [
+        False,
+        True,
+        False,
+    ]  # the first reads its facts
 
 
 def watch_opening(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
@@ -278,7 +290,12 @@ def test_the_layout_that_a_card_gives_frames_in_changes_no_picture(coded: str, o
     assert apart_by(*(sampler.luma(frame, rescale.Scaler()) for frame in (here, there))) == 0
     assert apart_by(*(rescale.upright_pixels(frame, (160, 120), rescale.Scaler()) for frame in (here, there))) == 0
     assert (
-        apart_by(*(rescale.scaled_frame(frame, (160, 120), "yuv420p", rescale.Scaler()).to_ndarray() for frame in (here, there)))
+        apart_by(
+            *(
+                rescale.scaled_frame(frame, (160, 120), "yuv420p", rescale.Scaler()).to_ndarray()
+                for frame in (here, there)
+            )
+        )
         == 0
     )
 
@@ -408,7 +425,11 @@ def test_a_stage_on_a_gpu_has_more_memory(tmp_path: Path, env: Env) -> None:
 def test_nvenc_cuts_the_asked_frames(tmp_path: Path, env: Env) -> None:
     made = only_clip(unit(write_numbered(tmp_path / "a.mp4", 90), (15, 75)), env, encoder="h264_nvenc", fallback="")
     assert (made["encoder"], made["video_codec"], made["exact"]) == ("h264_nvenc", "h264", True)
-    assert (numbers(made["uri"]), made["num_frames"], made["duration_s"]) == (list(range(15, 75)), 60, pytest.approx(2.0))
+    assert (numbers(made["uri"]), made["num_frames"], made["duration_s"]) == (
+        list(range(15, 75)),
+        60,
+        pytest.approx(2.0),
+    )
 
 
 @pytest.mark.gpu
@@ -498,7 +519,10 @@ def test_signals_with_nvdec_are_those_of_pictures(tmp_path: Path, env: Env) -> N
 @with_nvdec
 def test_a_hidden_left_edge_is_left_to_software(tmp_path: Path, env: Env) -> None:
     path = write_numbered(tmp_path / "a.mp4", 30, options={"x264-params": "crop-rect=16,8,0,0"})
-    with pytest.raises(MediaError, match="UNSUPPORTED"), container.open_video(str(path), Limits(), nvdec.accelerator(0)) as video:
+    with (
+        pytest.raises(MediaError, match="UNSUPPORTED"),
+        container.open_video(str(path), Limits(), nvdec.accelerator(0)) as video,
+    ):
         list(decode.frames(video))
     row = unit(path, (0, 30))
     asked, plain = (only_clip(row, env, hwaccel=hwaccel) for hwaccel in ("cuda", "none"))

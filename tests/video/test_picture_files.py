@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from av.video.frame import VideoFrame
 
-from tests.support import broken_files, oddities
+from tests.support import broken_files, odd_pictures
 from tests.support.clip_units import decoded_frames, preview_picture, sample_aspect, signals_of, whole_clip
 from tests.support.footage import draw, read_number, rgb
 from tests.video.test_picture import ANAMORPHIC
@@ -67,38 +67,40 @@ HDR = [
 
 @pytest.mark.parametrize(("suffix", "codec", "pix_fmt"), KINDS)
 def test_clips_keep_the_shape_of_pixels(tmp_path: Path, suffix: str, codec: str, pix_fmt: str) -> None:
-    disc = oddities.shown(oddities.circle((720, 576), ANAMORPHIC), pix_fmt)
-    path = oddities.write(tmp_path / f"a.{suffix}", iter([disc] * 30), codec, aspect=ANAMORPHIC)
+    disc = odd_pictures.as_frame(odd_pictures.circle((720, 576), ANAMORPHIC), pix_fmt)
+    path = odd_pictures.write(tmp_path / f"a.{suffix}", iter([disc] * 30), codec, aspect=ANAMORPHIC)
     assert container.probe(str(path), Limits())["sample_aspect_ratio"] == pytest.approx(float(ANAMORPHIC), rel=0.02)
     made = whole_clip(path, tmp_path)
-    assert float(sample_aspect(made["uri"]) or 1) == pytest.approx(float(ANAMORPHIC), rel=0.02)  # FLV and MPEG-2 round it
+    assert float(sample_aspect(made["uri"]) or 1) == pytest.approx(
+        float(ANAMORPHIC), rel=0.02
+    )  # FLV and MPEG-2 round it
     row = signals_of(made, tmp_path)
     for uri in (made["uri"], row["proxy_uri"]):
-        (picture,) = extract.one(uri, "middle", extract.target_res(-1), Limits())[1]
-        assert oddities.roundness(picture) == pytest.approx(1, abs=0.03)
-    assert oddities.roundness(preview_picture(row)) == pytest.approx(1, abs=0.03)
+        (picture,) = extract.single_frame(uri, "middle", extract.target_res(-1), Limits())[1]
+        assert odd_pictures.roundness(picture) == pytest.approx(1, abs=0.03)
+    assert odd_pictures.roundness(preview_picture(row)) == pytest.approx(1, abs=0.03)
 
 
 @pytest.mark.parametrize(("suffix", "codec", "options"), WOVEN)
 def test_interlaced_frames_become_progressive(tmp_path: Path, suffix: str, codec: str, options: dict[str, str]) -> None:
-    pictures = oddities.interlaced(40, (720, 576), pix_fmt="yuv422p10le" if codec == "prores" else "yuv420p")
-    path = oddities.write(tmp_path / f"a.{suffix}", pictures, codec, options=options)
+    pictures = odd_pictures.interlaced(40, (720, 576), pix_fmt="yuv422p10le" if codec == "prores" else "yuv420p")
+    path = odd_pictures.write(tmp_path / f"a.{suffix}", pictures, codec, options=options)
     facts = container.probe(str(path), Limits())
     assert facts["field_order"] in ("tt", "tb")
     raw = decoded_frames(str(path))
-    assert min(oddities.comb(rgb(frame)) for frame in raw) > 3
+    assert min(odd_pictures.comb(rgb(frame)) for frame in raw) > 3
     made = whole_clip(path, tmp_path, crf=12)
     assert made["num_frames"] == 40
     assert [read_number(frame) for frame in decoded_frames(made["uri"])] == list(range(40))
-    assert max(oddities.comb(rgb(frame)) for frame in decoded_frames(made["uri"])) < 0.6
+    assert max(odd_pictures.comb(rgb(frame)) for frame in decoded_frames(made["uri"])) < 0.6
 
 
 @pytest.mark.parametrize("transfer", [PQ, HLG])
 @pytest.mark.parametrize(("suffix", "codec", "pix_fmt"), HDR)
 def test_hdr_becomes_sdr(tmp_path: Path, suffix: str, codec: str, pix_fmt: str, transfer: int) -> None:
-    picture = np.vstack([oddities.bars(), draw(5, (448, 256))])
-    pictures = (oddities.as_hdr(picture, transfer, pix_fmt=pix_fmt) for _ in range(30))
-    path = oddities.write(tmp_path / f"a.{suffix}", pictures, codec)
+    picture = np.vstack([odd_pictures.bars(), draw(5, (448, 256))])
+    pictures = (odd_pictures.as_hdr(picture, transfer, pix_fmt=pix_fmt) for _ in range(30))
+    path = odd_pictures.write(tmp_path / f"a.{suffix}", pictures, codec)
     facts = container.probe(str(path), Limits())
     assert (facts["is_hdr"], facts["bit_depth"]) == (True, 8 if pix_fmt == "yuv420p" else 10)
     modes = ["transcode", *(["copy"] if codec not in ("prores", "ffv1") else [])]
@@ -107,10 +109,11 @@ def test_hdr_becomes_sdr(tmp_path: Path, suffix: str, codec: str, pix_fmt: str, 
         assert made["is_hdr"] == (mode == "copy")
         row = signals_of(made, tmp_path / mode)
         pictures_seen = [
-            extract.one(uri, "middle", extract.target_res(-1), Limits())[1][0] for uri in (made["uri"], row["proxy_uri"])
+            extract.single_frame(uri, "middle", extract.target_res(-1), Limits())[1][0]
+            for uri in (made["uri"], row["proxy_uri"])
         ]
         for seen in (*pictures_seen, preview_picture(row)):
-            assert np.abs(oddities.colors(seen) - np.array(oddities.BARS)).max() < 40
+            assert np.abs(odd_pictures.bar_colors(seen) - np.array(odd_pictures.BARS)).max() < 40
 
 
 @pytest.mark.parametrize("codec", ["libx264", "mpeg2video", "libx265"])
@@ -118,9 +121,10 @@ def test_hdr_becomes_sdr(tmp_path: Path, suffix: str, codec: str, pix_fmt: str, 
 def test_sizes_that_change_are_scaled_to_the_first(tmp_path: Path, codec: str, later: tuple[int, int]) -> None:
     sizes = [(320, 180), later]
     parts = [
-        oddities.write(tmp_path / f"{k}.ts", oddities.numbered(25, size, first=25 * k), codec) for k, size in enumerate(sizes)
+        odd_pictures.write(tmp_path / f"{k}.ts", odd_pictures.numbered(25, size, first=25 * k), codec)
+        for k, size in enumerate(sizes)
     ]
-    made = whole_clip(broken_files.join(tmp_path / "a.ts", *parts), tmp_path)
+    made = whole_clip(broken_files.join_files(tmp_path / "a.ts", *parts), tmp_path)
     shown = decoded_frames(made["uri"])
     assert {(frame.width, frame.height) for frame in shown} == {(320, 180)}
     assert made["picture_warning"] == "size changed midway"
@@ -137,9 +141,9 @@ def _without_bars(frame: VideoFrame, shape: tuple[int, int]) -> np.ndarray[tuple
 
 def test_interlaced_frames_keep_their_shape_and_turn(tmp_path: Path) -> None:
     """All of it at once, as an old camera's recording that was turned later."""
-    woven: Iterator[VideoFrame] = oddities.interlaced(20, (720, 576))
+    woven: Iterator[VideoFrame] = odd_pictures.interlaced(20, (720, 576))
     options = ILME | {"x264-params": "interlaced=1:tff=1"}
-    path = oddities.write(tmp_path / "a.mp4", woven, options=options, aspect=ANAMORPHIC, matrix=(180, False, False))
+    path = odd_pictures.write(tmp_path / "a.mp4", woven, options=options, aspect=ANAMORPHIC, matrix=(180, False, False))
     made = whole_clip(path, tmp_path, crf=12)
     assert sample_aspect(made["uri"]) == ANAMORPHIC
     assert [read_number(np.rot90(rgb(frame), 2)) for frame in decoded_frames(made["uri"])] == list(range(20))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.footage import write_numbered
-from tests.support.probing import SMALL, code_of, look
+from tests.support.sandbox_probe import SMALL, code_of, probed_row
 from udfs.core.errors import MediaError
 
 
@@ -27,7 +27,7 @@ from udfs.core.errors import MediaError
 def test_what_lies_under_a_videos_name_is_named(tmp_path: Path, head: bytes, code: str, said: str) -> None:
     (tmp_path / "v.mp4").write_bytes(head)
     with pytest.raises(MediaError) as e:
-        look(tmp_path / "v.mp4")
+        probed_row(tmp_path / "v.mp4")
     assert e.value.code == code
     assert said in e.value.message
 
@@ -53,7 +53,9 @@ def test_sound_in_riff_is_unsupported_not_a_broken_avi(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("suffix", "codec", "name"), [(".h264", "libx264", "H.264"), (".hevc", "libx265", "HEVC")])
-def test_a_bare_stream_without_times_is_refused_with_the_way_out(tmp_path: Path, suffix: str, codec: str, name: str) -> None:
+def test_a_bare_stream_without_times_is_refused_with_the_way_out(
+    tmp_path: Path, suffix: str, codec: str, name: str
+) -> None:
     path = write_numbered(tmp_path / f"v{suffix}", 30, 30, SMALL, codec)
     with pytest.raises(MediaError, match=f"UNSUPPORTED: a bare {name} stream, which holds no times"):
-        look(path)
+        probed_row(path)

@@ -14,7 +14,7 @@ from tests.support.clip_units import (
     unit,
 )
 from tests.support.footage import numbers, seconds_heard, write_numbered
-from tests.support.probing import SMALL
+from tests.support.sandbox_probe import SMALL
 from udfs import clip
 from udfs.clip import Params
 from udfs.runtime.context import Env
@@ -98,7 +98,7 @@ def test_overlapping_copies_from_the_start_keep_the_coded_sound(tmp_path: Path, 
 
 def test_copies_of_a_video_whose_clock_breaks_keep_their_sound(tmp_path: Path, env: Env) -> None:
     whole = write_numbered(tmp_path / "a.mp4", 180, size=SMALL, gop=30, audio="aac", options={"bf": "2"})
-    row = unit(odd_times.joined(tmp_path, whole, 3600.0), (0, 30), (90, 120), (120, 150))
+    row = unit(odd_times.write_joined(tmp_path, whole, 3600.0), (0, 30), (90, 120), (120, 150))
     assert len(row["clock_breaks"]) == 1
     made = clip.cut_unit(row, Params(mode="copy"), env)
     # The joint adds two frames of time, so that the second copy begins at the key frame before frame 90.

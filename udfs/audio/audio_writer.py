@@ -141,7 +141,9 @@ def _overlap_s(start_s: float, end_s: float, span: SoundSpan) -> float:
     return max(0.0, min(end_s, span.end_s) - max(start_s, span.start_s))
 
 
-def _copy_packets(demuxed: Packets, stream: AudioStream, span: SoundSpan, out: OutputContainer, coverage: Coverage) -> Packets:
+def _copy_packets(
+    demuxed: Packets, stream: AudioStream, span: SoundSpan, out: OutputContainer, coverage: Coverage
+) -> Packets:
     """Add a stream like the source's to `out` and return its packets."""
     checked = _checked_packets(_packets_after(demuxed, span.start_s), stream, span)
     trial = list(islice(checked, TRIAL_PACKETS))
@@ -210,7 +212,9 @@ def _header_fields(packet: Packet[AudioStream], stream: AudioStream) -> tuple[in
         return head[1] & 0xFE, head[2] & 0x0C, int(head[3] >> 6 == 3)
     if codec == "ac3" and head[:2] == b"\x0b\x77":  # rate, version, channels
         return head[4] & 0xC0, head[5] & 0xF8, head[6] & 0xE0
-    if codec == "eac3" and head[:2] == b"\x0b\x77" and head[2] >> 6 != 1:  # rate and channels, except in dependent streams
+    if (
+        codec == "eac3" and head[:2] == b"\x0b\x77" and head[2] >> 6 != 1
+    ):  # rate and channels, except in dependent streams
         return (head[4] & 0xCF,)
     return None
 
@@ -245,7 +249,9 @@ def _shifted_packets(demuxed: Packets, stream: AudioStream, start_s: float, cove
         yield packet
 
 
-def _encode_packets(demuxed: Packets, stream: AudioStream, span: SoundSpan, out: OutputContainer, coverage: Coverage) -> Packets:
+def _encode_packets(
+    demuxed: Packets, stream: AudioStream, span: SoundSpan, out: OutputContainer, coverage: Coverage
+) -> Packets:
     """Add an AAC stream to `out` and return its packets."""
     decoded = _decoded_frames(demuxed, stream, span, coverage)
     early = list[AudioFrame]()  # up to the first frame of the span, which decides on rate and layout

@@ -30,7 +30,9 @@ class SampleFormat:
     layout: str  # mono or stereo
 
 
-def lay_out_frames(frames: Iterable[AudioFrame], target: SampleFormat, start_s: float, end_s: float) -> Iterator[Samples]:
+def lay_out_frames(
+    frames: Iterable[AudioFrame], target: SampleFormat, start_s: float, end_s: float
+) -> Iterator[Samples]:
     """Yield the samples from `start_s` to `end_s` in arrays of channels x samples.
 
     They end earlier if the frames do. Gaps become silence, and overlaps are cut. The times of the
@@ -69,7 +71,9 @@ def _positions(pieces: Iterator[tuple[float, Samples]], start_s: float, rate_hz:
         reached += samples.shape[1]
 
 
-def _with_offsets(pieces: Iterator[tuple[float, Samples]], start_s: float, rate_hz: int) -> Iterator[tuple[int, Samples]]:
+def _with_offsets(
+    pieces: Iterator[tuple[float, Samples]], start_s: float, rate_hz: int
+) -> Iterator[tuple[int, Samples]]:
     """Pieces, each with its distance in samples from the end of the piece before it."""
     reached = 0
     for at_s, samples in pieces:

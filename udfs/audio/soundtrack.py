@@ -192,7 +192,13 @@ def repair_times(packets: Packets, stream: AudioStream) -> Packets:
         if packet.is_discard and stamp is not None and stamp in (raw, after):
             packet = _visible_copy(packet)
         raw = stamp
-        if stamp is not None and after is not None and after < stamp - far and end is not None and after + shift >= end - far:
+        if (
+            stamp is not None
+            and after is not None
+            and after < stamp - far
+            and end is not None
+            and after + shift >= end - far
+        ):
             at = end  # the time is a stray
         elif last is not None and end is not None and at < last - far:
             shift, at = shift + end - at, end

@@ -62,12 +62,16 @@ class Engine:
         """The requests as one batch on the model's device, padded on the left."""
         texts = [chat_prompt(self.processor, request) for request in requests]
         videos = [request.video for request in requests if request.video]
-        encoded = self.processor(text=texts, padding=True, return_tensors="pt", **(self._videos(videos) if videos else {}))
+        encoded = self.processor(
+            text=texts, padding=True, return_tensors="pt", **(self._videos(videos) if videos else {})
+        )
         encoded.pop("video_metadata", None)
         pixels = encoded.get("pixel_values_videos")
         if pixels is not None:
             encoded["pixel_values_videos"] = pixels.to(getattr(torch, self.settings.pixel_dtype))
-        inputs = {name: value.to(self.model.device) if torch.is_tensor(value) else value for name, value in encoded.items()}
+        inputs = {
+            name: value.to(self.model.device) if torch.is_tensor(value) else value for name, value in encoded.items()
+        }
         # The repetition penalty also counts the tokens of the padding. All prompts end with the same
         # token: if that is the padding, an answer does not depend on the others in its batch.
         padding = inputs["attention_mask"] == 0
@@ -78,7 +82,8 @@ class Engine:
         return {
             "videos": [torch.from_numpy(video.pictures).permute(0, 3, 1, 2) for video in videos],
             "video_metadata": [
-                VideoMetadata(video.num_frames, video.framerate, frames_indices=list(video.frame_numbers)) for video in videos
+                VideoMetadata(video.num_frames, video.framerate, frames_indices=list(video.frame_numbers))
+                for video in videos
             ],
             "do_sample_frames": False,
             "do_resize": not self.settings.resized,

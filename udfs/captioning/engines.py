@@ -47,13 +47,19 @@ def check(section: str, settings: GenerationSettings, models: registry.Params) -
         raise MissingModelError(f"{section}.fp8 needs {section}.engine = vllm: {NO_FP8[settings.engine]}")
     if settings.engine == "openai":
         if not settings.endpoint.base_url:
-            raise MissingModelError(f"{section}.engine = openai needs {section}.endpoint.base_url, such as http://host:8000/v1")
+            raise MissingModelError(
+                f"{section}.engine = openai needs {section}.endpoint.base_url, such as http://host:8000/v1"
+            )
         if find_spec("openai") is None:
-            raise MissingModelError(f"{section}.engine = openai needs the openai package: pip install 'reelmill[endpoint]'")
+            raise MissingModelError(
+                f"{section}.engine = openai needs the openai package: pip install 'reelmill[endpoint]'"
+            )
         return
     checkpoints.check(settings.model, models)
     if settings.engine == "vllm" and (models.device == "cpu" or settings.gpus == 0):
-        raise MissingModelError(f"{section}.engine = vllm needs a GPU: give its tasks one with --set {section}.resources.gpus=1")
+        raise MissingModelError(
+            f"{section}.engine = vllm needs a GPU: give its tasks one with --set {section}.resources.gpus=1"
+        )
 
 
 def for_task(settings: GenerationSettings, task: Task) -> GenerationSettings:

@@ -30,12 +30,19 @@ class GenerationParams:
     MODELS: ClassVar[dict[str, str]] = {}  # values of model_variant -> names of models
     PROMPTS: ClassVar[dict[Variant, str]] = {}
 
-    engine: Annotated[EngineName, Field(description="transformers, vllm if installed, or openai: an endpoint")] = "transformers"
+    engine: Annotated[EngineName, Field(description="transformers, vllm if installed, or openai: an endpoint")] = (
+        "transformers"
+    )
     model_variant: Annotated[
         str,
-        Field(min_length=1, description="qwen2.5 (or qwen), qwen3, a folder, org/name@commit, or the endpoint's name of a model"),
+        Field(
+            min_length=1,
+            description="qwen2.5 (or qwen), qwen3, a folder, org/name@commit, or the endpoint's name of a model",
+        ),
     ] = "qwen"
-    prompt_variant: Annotated[Variant, Field(description="default, av: driving, av-surveillance: a fixed camera")] = "default"
+    prompt_variant: Annotated[Variant, Field(description="default, av: driving, av-surveillance: a fixed camera")] = (
+        "default"
+    )
     prompt_text: Annotated[PromptText, Field(description="your own prompt in place of the variant's")] = ""
     fp8: Annotated[bool, Field(description="8-bit weights; only with engine = vllm")] = False
     max_output_tokens: Annotated[int, Field(ge=1, le=32768, description="of a description")] = 512

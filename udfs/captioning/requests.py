@@ -33,11 +33,19 @@ class Endpoint:
     """[caption.endpoint], [enhance.endpoint]: the server of engine = openai, and how many requests it may get."""
 
     base_url: Annotated[str, Field(pattern=r"^(https?://[^\s@]+)?$", description="such as http://host:8000/v1")] = ""
-    api_key_env: Annotated[str, Field(pattern=r"^\w*$", description="environment variable with the key; empty: no key")] = ""
-    concurrency: Annotated[int, Field(ge=1, le=1024, description="requests at once per Python worker, within a batch")] = 8
-    requests_per_minute: Annotated[float, Field(ge=0, description="per Python worker, retries included; 0: no limit")] = 0.0
+    api_key_env: Annotated[
+        str, Field(pattern=r"^\w*$", description="environment variable with the key; empty: no key")
+    ] = ""
+    concurrency: Annotated[
+        int, Field(ge=1, le=1024, description="requests at once per Python worker, within a batch")
+    ] = 8
+    requests_per_minute: Annotated[
+        float, Field(ge=0, description="per Python worker, retries included; 0: no limit")
+    ] = 0.0
     timeout_s: Annotated[float, Field(gt=0, description="seconds for one attempt")] = 120.0
-    max_retries: Annotated[int, Field(ge=0, le=100, description="after 408, 409, 429, 5xx, a timeout or a lost connection")] = 6
+    max_retries: Annotated[
+        int, Field(ge=0, le=100, description="after 408, 409, 429, 5xx, a timeout or a lost connection")
+    ] = 6
     jpeg_quality: Annotated[int, Field(ge=1, le=100, description="of the frames in a request")] = 90
 
 

@@ -14,8 +14,12 @@ Price = Annotated[float, Field(ge=0, le=10_000, allow_inf_nan=False)]
 class Params:
     """[cost]"""
 
-    cpu_core_hour: Annotated[Price, Field(description="dollars per CPU core and hour; 0: unknown, no cost is computed")] = 0.0
-    gpu_hour: Annotated[Price, Field(description="dollars per GPU and hour; 0: unknown, no cost for stages on GPUs")] = 0.0
+    cpu_core_hour: Annotated[
+        Price, Field(description="dollars per CPU core and hour; 0: unknown, no cost is computed")
+    ] = 0.0
+    gpu_hour: Annotated[
+        Price, Field(description="dollars per GPU and hour; 0: unknown, no cost for stages on GPUs")
+    ] = 0.0
 
 
 def usd(params: Params, cpu_s: float | None, gpu_s: float | None, gpus: float) -> float | None:

@@ -27,7 +27,15 @@ CODES: tuple[str, ...] = get_args(Code)
 # Not the input's fault, so the next run tries again: a store was down, a file was being written, or the code has a bug. Every run
 # retries a BUG, and not only a newer version of the code, because a checkout does not know its version.
 PASSING: tuple[Code, ...] = ("UNREACHABLE", "CHANGED", "BUG")
-DEVICE_ERRNOS = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN, errno.EREMOTEIO, errno.EBUSY}
+DEVICE_ERRNOS = {
+    errno.EIO,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+    errno.ENOTCONN,
+    errno.EHOSTDOWN,
+    errno.EREMOTEIO,
+    errno.EBUSY,
+}
 
 
 class MediaError(Exception):

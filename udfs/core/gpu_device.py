@@ -39,7 +39,9 @@ def device(task: Task, gpus: float, choice: Choice) -> str:
         import torch
 
         where = f"torch {torch.__version__} on {os.uname().nodename}"
-        raise NoDeviceError(f"{where} sees no GPU, and the stage needs {gpus:g}; models.device = 'cpu' runs it on the CPU")
+        raise NoDeviceError(
+            f"{where} sees no GPU, and the stage needs {gpus:g}; models.device = 'cpu' runs it on the CPU"
+        )
     return f"cuda:{index(task, visible)}"
 
 

@@ -21,10 +21,12 @@ class Limits:
     max_corrupt_share: Annotated[float, Field(ge=0, le=1, description="of a clip's frames, damaged or missing")] = 0.05
     memory_mb: Annotated[int, Field(ge=256, description="MiB of data that the decoding process may hold")] = 4096
     cuda_memory_mb: Annotated[int, Field(ge=0, description="MiB more where that process uses a GPU")] = 8192
-    timeout_s: Annotated[float, Field(gt=0, description="seconds for one input without progress: no packet, frame or bytes")] = (
-        120.0
+    timeout_s: Annotated[
+        float, Field(gt=0, description="seconds for one input without progress: no packet, frame or bytes")
+    ] = 120.0
+    timeout_total_s: Annotated[float, Field(gt=0, description="seconds for one input in all, even with progress")] = (
+        24 * 3600.0
     )
-    timeout_total_s: Annotated[float, Field(gt=0, description="seconds for one input in all, even with progress")] = 24 * 3600.0
     decode_threads: Annotated[int, Field(ge=1, le=64, description="threads that decode one video")] = 1
 
     def with_cuda(self) -> Limits:

@@ -17,7 +17,9 @@ class Params:
 
     aesthetic: Annotated[bool, Field(description="score clips with the model of [aesthetic]")] = False
     caption: Annotated[bool, Field(description="caption the kept clips with the model of [caption]")] = False
-    align: Annotated[bool, Field(description="score how well captions match their clips with the model of [embed]")] = False
+    align: Annotated[bool, Field(description="score how well captions match their clips with the model of [embed]")] = (
+        False
+    )
     enhance: Annotated[bool, Field(description="rewrite the captions with the model of [enhance]")] = False
     wave_videos: Annotated[int, Field(ge=1, description="videos that pass through the stages together")] = 1000
     wave_hours: Annotated[float, Field(gt=0, description="hours of video per wave, at most about")] = 500.0

@@ -15,9 +15,15 @@ class Resources:
     """What a task takes. The executor_ settings count only where Spark can start executors for one stage alone."""
 
     cpus: Annotated[int, Field(ge=1, le=256, description="cores per task; as many threads decode for a model")] = 1
-    gpus: Annotated[float, Field(ge=0, description="GPUs per task: 0, at most 0.5 (0.25: four tasks share one), or whole")] = 0.0
-    executor_cores: Annotated[int | None, Field(ge=1, description="cores per executor; empty: spark.executor.cores")] = None
-    executor_gpus: Annotated[int | None, Field(ge=1, description="GPUs per executor; empty: as few as a task needs")] = None
+    gpus: Annotated[
+        float, Field(ge=0, description="GPUs per task: 0, at most 0.5 (0.25: four tasks share one), or whole")
+    ] = 0.0
+    executor_cores: Annotated[
+        int | None, Field(ge=1, description="cores per executor; empty: spark.executor.cores")
+    ] = None
+    executor_gpus: Annotated[
+        int | None, Field(ge=1, description="GPUs per executor; empty: as few as a task needs")
+    ] = None
     executor_memory: Annotated[
         str | None, Field(pattern=r"^\d+[kmgt]$", description="per executor, such as 16g; empty: spark.executor.memory")
     ] = None

@@ -65,7 +65,9 @@ def clock_breaks(video: Video, stamps: Ticks, decode_stamps: Ticks, durations: T
     steps = np.diff(dts)
     step = int(np.median(steps[steps > 0])) if np.any(steps > 0) else 1
     backward = (steps < -step) & (not video.is_indexed)  # an edit list may show a part twice
-    suspects = [int(i) for i in np.flatnonzero(backward | (steps * base > CLOCK_GAP_S)) if not _is_glitch(dts, int(i), step)]
+    suspects = [
+        int(i) for i in np.flatnonzero(backward | (steps * base > CLOCK_GAP_S)) if not _is_glitch(dts, int(i), step)
+    ]
     sound = _sound_times(video) if np.any(steps[suspects] > 0) and not video.is_indexed else None
     gaps = [_Gap(int(known[i + 1]), dts[i] * base, steps[i] * base, known_durations[i] * base) for i in suspects]
     breaks = [gap.packet for gap in gaps if gap.length_s < 0 or _is_recording_gap(video, gap, sound)]
@@ -122,7 +124,9 @@ def _is_recording_gap(video: Video, gap: _Gap, sound: _SoundTimes | None) -> boo
     is_one_frame = gap.duration_s >= 0.5 * gap.length_s
     if sound is None:
         return gap.length_s > LONG_GAP_S and not is_one_frame and (video.has_own_clock or video.is_indexed)
-    if gap.length_s <= (CLOCK_GAP_S if video.has_own_clock else LONG_GAP_S) or (is_one_frame and not video.has_own_clock):
+    if gap.length_s <= (CLOCK_GAP_S if video.has_own_clock else LONG_GAP_S) or (
+        is_one_frame and not video.has_own_clock
+    ):
         return False
     middle = int(np.searchsorted(np.frombuffer(sound.packet, np.int64), gap.packet))
     near = np.frombuffer(sound.at_s)[max(0, middle - NEAR_PACKETS) : middle + NEAR_PACKETS]

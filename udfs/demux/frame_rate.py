@@ -10,7 +10,15 @@ from udfs.demux.demuxer import Video
 from udfs.demux.timeline import BOUNDARY_TOLERANCE_S, EVEN_TOLERANCE_S, HELD_STEPS, Timeline, Times
 
 STANDARD_RATES = (
-    *(Fraction(24000, 1001), Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(30), Fraction(48), Fraction(50)),
+    *(
+        Fraction(24000, 1001),
+        Fraction(24),
+        Fraction(25),
+        Fraction(30000, 1001),
+        Fraction(30),
+        Fraction(48),
+        Fraction(50),
+    ),
     *(Fraction(60000, 1001), Fraction(60), *map(Fraction, (5, 10, 12, 15, 20, 90, 100, 120, 240))),
 )
 NEAR_RATE = 0.02  # a candidate rate is tried if it differs from the measured one by less than this share
@@ -34,14 +42,18 @@ def timeline_of(times: Times, last_s: float, duration_s: float, video: Video) ->
     if not _is_even(times, rate):
         return Timeline(times, end_s, count / end_s, is_even=False)
     is_last_held = end_s > (count - 1 + HELD_STEPS) / float(rate) and (video.is_indexed or last_s > times[-1])
-    return Timeline(np.arange(count) / float(rate), end_s if is_last_held else count / float(rate), float(rate), is_even=True)
+    return Timeline(
+        np.arange(count) / float(rate), end_s if is_last_held else count / float(rate), float(rate), is_even=True
+    )
 
 
 def rate_of(times: Times, measured: float, stated: tuple[Fraction | None, ...]) -> Fraction:
     """The rate that fits `times` (s): a stated one, else a standard one, else the measured one."""
     candidates = (*map(_nearest_standard, filter(None, stated)), *STANDARD_RATES)
     exact = Fraction(measured).limit_denominator(1_000_000) if measured >= 1 else 1 / Fraction(1 / measured)
-    return next((rate for rate in candidates if abs(float(rate) / measured - 1) < NEAR_RATE and _is_even(times, rate)), exact)
+    return next(
+        (rate for rate in candidates if abs(float(rate) / measured - 1) < NEAR_RATE and _is_even(times, rate)), exact
+    )
 
 
 def _nearest_standard(rate: Fraction) -> Fraction:

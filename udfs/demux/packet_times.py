@@ -93,7 +93,11 @@ def measure_packets(video: Video, num_bytes: int, decoded: DecodedTimes, limits:
     durations = np.array(packets.duration) * base
     last = np.flatnonzero(is_timed)[np.argmax(continuous[is_timed])]
     starts = np.unique(continuous[is_frame] - zero)
-    if decoded.frame_step and len(starts) > 2 and abs(decoded.frame_step / np.median(np.diff(starts)) - 2) < FIELDS_SLACK:
+    if (
+        decoded.frame_step
+        and len(starts) > 2
+        and abs(decoded.frame_step / np.median(np.diff(starts)) - 2) < FIELDS_SLACK
+    ):
         starts = starts[::2]  # a frame is shown from its first field on
     times = starts * base
     timeline = timeline_of(times, float(continuous[last] - zero) * base, float(durations[last]), video)
@@ -126,7 +130,9 @@ def _read_packets(video: Video, num_bytes: int, limits: Limits) -> _Packets:
     packets, codec = _Packets(), video.stream.codec_context.name
     may_repeat = codec in SCREEN_CODECS or (video.container.format.name == "avi" and codec not in PACKED_CODECS)
     max_repeat_bytes, is_vp8 = MAX_REPEAT_BYTES if may_repeat else 0, codec in ("vp8", "libvpx")
-    add_pts, add_dts, add_duration, add_kind = (a.append for a in (packets.pts, packets.dts, packets.duration, packets.kind))
+    add_pts, add_dts, add_duration, add_kind = (
+        a.append for a in (packets.pts, packets.dts, packets.duration, packets.kind)
+    )
     left = MAX_READ_RATIO * max(MIN_BYTES, num_bytes)
     for packet in demux(video, video.stream):
         size = packet.size

@@ -83,7 +83,9 @@ def timeline_of_row(row: Mapping[str, Any]) -> Timeline:
     """The timeline in a row of `videos`, evenly spaced if column `frame_times` is NULL."""
     packed, framerate = row.get("frame_times"), float(row["framerate"])
     if packed is None:
-        return Timeline(np.arange(int(row["num_frames"])) / framerate, float(row["duration_s"]), framerate, is_even=True)
+        return Timeline(
+            np.arange(int(row["num_frames"])) / framerate, float(row["duration_s"]), framerate, is_even=True
+        )
     return Timeline(unpack(packed), float(row["duration_s"]), framerate, is_even=False)
 
 

@@ -1,4 +1,4 @@
-"""frames: clips or videos -> a folder each, with pictures of their frames and a list of their times."""
+"""frames: an export of one folder of pictures per clip or video, with a list of their times."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from udfs.storage import access
 from udfs.storage.remote_file import AnyPath
 
 COLUMNS = ["num_frames", "num_bytes"]
-LIST = "frames.json"  # beside the pictures, written last: what they are of, how they were made, and their times
+LIST = "frames.json"  # beside the pictures, written last: their source, settings and times
 
 
 def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env, to: str, aside: str) -> Iterator[pd.DataFrame]:
-    """Batches of clips or videos to batches with a row for each that was written: those that are complete give none."""
+    """Write batches of clips or videos; yields a row per written one, none for a complete one."""
     work = partial(write, params=params, env=env, to=to, aside=aside)
     return batching.each(batches, work, key="key", columns=COLUMNS, limits=env.limits)
 
 
 def write(row: Row, params: Params, env: Env, to: str, aside: str) -> list[Row]:
-    """Write what is missing of `<to>/<key>/<rate or policy>/`; a folder appears there complete or not at all.
+    """Write the missing folders of `<to>/<key>/<rate or policy>/`, each complete or not at all.
 
     Raises:
-        MediaError: the file is not there, another than it was, damaged or incomplete.
+        MediaError: the file is missing, changed, damaged or incomplete.
     """
     made_of = _made_of(row, params)
     missing = [name for name in params.folders if not _is_complete(f"{to}/{row['key']}/{name}", made_of)]
@@ -57,12 +57,12 @@ def write(row: Row, params: Params, env: Env, to: str, aside: str) -> list[Row]:
 
 
 def _pictures(path: AnyPath, folders: list[str], params: Params, env: Env) -> Iterator[tuple[int, float, Pictures]]:
-    """Each picture with its time and the number of the folder that it goes to."""
+    """Each picture with the index of its folder and its time."""
     fit = extract.target_res(params.target_res)
     if params.policy == "sequence":
         rates = [fps for fps, name in zip(params.fps, params.folders, strict=True) if name in folders]
-        return extract.stream(path, rates, fit, env.limits)
-    times, pictures = extract.one(path, params.policy, fit, env.limits)
+        return extract.stream_samples(path, rates, fit, env.limits)
+    times, pictures = extract.single_frame(path, params.policy, fit, env.limits)
     return iter([(0, float(times[0]), pictures[0])])
 
 
@@ -73,7 +73,7 @@ def _path(row: Row, params: Params, env: Env) -> AnyPath:
 
 
 def _made_of(row: Row, params: Params) -> dict[str, Any]:
-    """What decides on the pictures beside the rate or policy."""
+    """The facts that determine the pictures, except the rate or policy."""
     how: dict[str, Any] = {"target_res": params.target_res, "encoding": params.encoding}
     if params.encoding == "jpeg":
         how["quality"] = params.quality
@@ -102,12 +102,12 @@ def _list(folder: str, found: dict[str, Any]) -> None:
 
 
 def _put(made: str, target: str) -> None:
-    """Move a folder to its place; what lies there was made by other settings, or by another attempt of the same task."""
+    """Move a folder to its place, over one of other settings or of another attempt of the task."""
     os.makedirs(os.path.dirname(target), exist_ok=True)
     with suppress(FileNotFoundError):
         os.rename(target, f"{made}.before")
     try:
         os.rename(made, target)
     except OSError as e:
-        if e.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # another attempt came in between
+        if e.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # another attempt moved its folder there first
             raise

@@ -1,4 +1,4 @@
-"""huggingface: a part's clips -> one Parquet file whose column `video` holds their mp4 files; a card for the folder."""
+"""huggingface: an export of Parquet files with mp4 files in the column `video`, and a data card."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ import pyarrow.parquet as pq
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from udfs.exports.shards import CLIP, PART, Clip, Part, whose
+from udfs.exports.shards import CLIP, PART, Clip, Part, row_clip
 from udfs.storage import media_store
 from udfs.storage.remote_file import AnyPath, open_path
 from udfs.storage.settings import Params as Sources
 
 MEGA = 1_000_000
-GROUP_BYTES = 64 * MEGA  # of videos in a row group, which a reader and this writer hold in memory
-PAGE_BYTES = 256 << 10  # that fill a page: a larger video has a page of its own
-BYTES = "video.bytes"  # the leaf column of video data
+GROUP_BYTES = 64 * MEGA  # videos of a row group, which readers and this writer hold in memory
+PAGE_BYTES = 256 << 10  # size of a full page; a larger video has its own page
+BYTES = "video.bytes"  # the leaf column with the mp4 files
 # The content-defined chunking that `datasets` uses and notes in the file's metadata.
 CHUNKING = {"min_chunk_size": 256 << 10, "max_chunk_size": 1 << 20, "norm_level": 0}
-KNOWS_CHUNKING = "use_content_defined_chunking" in signature(pq.ParquetWriter).parameters  # pyarrow 21
+HAS_CHUNKING = "use_content_defined_chunking" in signature(pq.ParquetWriter).parameters  # since pyarrow 21
 VIDEO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
@@ -33,18 +33,20 @@ VIDEO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 class Params:
     """[export.huggingface]"""
 
-    file_mb: Annotated[float, Field(gt=0, description="of clips, with which a file is full")] = 500.0
-    license: Annotated[str, Field(min_length=1, description="of the data set, as the Hugging Face hub calls it")] = "unknown"
-    pretty_name: Annotated[str, Field(min_length=1, description="of the data set")] = "Curated clips"
+    file_mb: Annotated[float, Field(gt=0, description="megabytes of clips per file")] = 500.0
+    license: Annotated[str, Field(min_length=1, description="of the data set, by the Hugging Face hub's name")] = (
+        "unknown"
+    )
+    pretty_name: Annotated[str, Field(min_length=1, description="title of the data set")] = "Curated clips"
 
 
 def cost_sql(params: Params) -> tuple[str, int]:
-    """What a clip takes of a file, and how much a file holds."""
+    """SQL for the size of a clip, and the size of a full file, in the same unit."""
     return "num_bytes", max(1, round(params.file_mb * MEGA))
 
 
 def write(part: Part, batches: Iterator[pa.RecordBatch]) -> None:
-    """`data/<part>.parquet`, whose row groups end where their videos reach GROUP_BYTES.
+    """Write `data/<part>.parquet`, with row groups of about GROUP_BYTES of videos.
 
     Videos are stored uncompressed, large ones in pages of their own, with a page index, so that a
     reader can seek to a video and within it. `datasets` does the same (huggingface/datasets #7971,
@@ -52,23 +54,26 @@ def write(part: Part, batches: Iterator[pa.RecordBatch]) -> None:
     """
     clips: list[Clip] = []
     first = next(batches)
-    schema = featured(first.schema)
-    with part.file(f"data/{part.name}.parquet", clips) as path, pq.ParquetWriter(path, schema, **layout(schema)) as file:
-        held: list[tuple[pa.RecordBatch, bytes]] = []
-        for one in _singly(chain([first], batches)):
-            [row] = one.select(["clip_id", CLIP]).to_pylist()
+    schema = feature_schema(first.schema)
+    with (
+        part.file(f"data/{part.name}.parquet", clips) as path,
+        pq.ParquetWriter(path, schema, **writer_options(schema)) as file,
+    ):
+        group: list[tuple[pa.RecordBatch, bytes]] = []
+        for batch in _single_rows(chain([first], batches)):
+            [row] = batch.select(["clip_id", CLIP]).to_pylist()
             if media := part.media(row):
-                clips.append(whose(row))
-                held.append((one, read(media)))
-            if sum(len(video) for _, video in held) >= GROUP_BYTES:
-                file.write_table(_group(held, schema))
-                held = []
-        if held:
-            file.write_table(_group(held, schema))
+                clips.append(row_clip(row))
+                group.append((batch, file_bytes(media)))
+            if sum(len(video) for _, video in group) >= GROUP_BYTES:
+                file.write_table(_row_group(group, schema))
+                group = []
+        if group:
+            file.write_table(_row_group(group, schema))
 
 
-def layout(schema: pa.Schema) -> dict[str, Any]:
-    """The options of a ParquetWriter: videos plain and uncompressed, other columns compressed, pages indexed."""
+def writer_options(schema: pa.Schema) -> dict[str, Any]:
+    """Options of a ParquetWriter: plain, uncompressed videos; other columns zstd; a page index."""
     with pq.ParquetWriter(empty := pa.BufferOutputStream(), schema):
         pass
     columns = pq.ParquetFile(empty.getvalue()).schema
@@ -80,19 +85,19 @@ def layout(schema: pa.Schema) -> dict[str, Any]:
         "column_encoding": {BYTES: "PLAIN"} if BYTES in leaves else None,
         "write_page_index": True,
         "data_page_size": PAGE_BYTES,
-        "write_batch_size": 1,  # values after which a page may end
+        "write_batch_size": 1,  # a page may end after any value
     }
-    return options | ({"use_content_defined_chunking": CHUNKING} if KNOWS_CHUNKING else {})
+    return options | ({"use_content_defined_chunking": CHUNKING} if HAS_CHUNKING else {})
 
 
-def read(path: AnyPath) -> bytes:
-    """All bytes of a file."""
+def file_bytes(path: AnyPath) -> bytes:
+    """The content of a file."""
     with open_path(path) as file:
         return file.read()
 
 
 def write_card(to: str, release: Mapping[str, Any], params: Params, sources: Sources) -> None:
-    """README.md of the folder, as the hub shows it."""
+    """Write README.md of the export, which the hub shows as the data card."""
     with media_store.open_uri(f"{to}/{release['parts'][0]['path']}", sources) as file:
         schema = pq.read_schema(file)
     with media_store.write_to(f"{to}/README.md", sources, root=to) as path:
@@ -100,9 +105,9 @@ def write_card(to: str, release: Mapping[str, Any], params: Params, sources: Sou
 
 
 def card(schema: pa.Schema, release: Mapping[str, Any], params: Params) -> str:
-    """What the hub reads (licence, files, size) and what people do: columns, counts, where it comes from."""
-    counts, made = release["counts"], json.loads(schema.metadata[b"huggingface"])["info"]["features"]
-    columns = "\n".join(f"| {name} | {json.dumps(kind).replace('|', ' ')} |" for name, kind in made.items())
+    """The data card: metadata for the hub; columns, counts and provenance for people."""
+    counts, features = release["counts"], json.loads(schema.metadata[b"huggingface"])["info"]["features"]
+    columns = "\n".join(f"| {name} | {json.dumps(kind).replace('|', ' ')} |" for name, kind in features.items())
     models = "".join(f"- {stage}: {', '.join(names)}\n" for stage, names in release["models"].items())
     return f"""---
 license: {json.dumps(params.license)}
@@ -115,7 +120,7 @@ configs:
 ---
 # {params.pretty_name}
 
-{counts["num_clips"]} clips in {counts["num_files"]} files, {counts["num_bytes"]} bytes. Licence: {params.license}.
+{counts["num_clips"]} clips in {counts["num_files"]} files, {counts["num_bytes"]} bytes. License: {params.license}.
 
 | column | feature |
 |---|---|
@@ -123,32 +128,36 @@ configs:
 
 ## Provenance
 
-Made by Reelmill {release["versions"]["reelmill"]} ({release["code"] or "installed"}) from these rows:
+Made by Reelmill {release["versions"]["reelmill"]} ({release["code"] or "installed"}) from this query:
 
 ```sql
 {release["query"]}
 ```
 
-The tables had these versions: {json.dumps(release["tables"])}. Models that made rows of them:
+Table versions: {json.dumps(release["tables"])}. Models that wrote rows of these tables:
 
 {models or "- none"}
 
-`release.json` has all settings and the sha256 of every file; `reelmill export --release release.json` makes them again.
+`release.json` has all settings and the sha256 of every file. `reelmill export --release release.json`
+writes the same files again.
 """
 
 
-def featured(schema: pa.Schema) -> pa.Schema:
-    """The columns of the file: the query's, a map as a list of pairs, and `video`; with what `datasets` calls their features."""
-    fields = [field.with_type(_listed(field.type)) for field in schema if field.name not in (CLIP, PART, "video")]
+def feature_schema(schema: pa.Schema) -> pa.Schema:
+    """The schema of the file: `video` and the query's columns, with their features for `datasets`.
+
+    Maps become lists of pairs, because `datasets` has no maps.
+    """
+    fields = [field.with_type(_without_maps(field.type)) for field in schema if field.name not in (CLIP, PART, "video")]
     features = {"video": {"_type": "Video"}} | {field.name: feature(field.type) for field in fields}
     metadata = {"huggingface": json.dumps({"info": {"features": features}})}
-    if KNOWS_CHUNKING:
+    if HAS_CHUNKING:
         metadata["content_defined_chunking"] = json.dumps(CHUNKING)
     return pa.schema([pa.field("video", VIDEO), *fields], metadata)
 
 
 def feature(type_: pa.DataType) -> dict[str, Any]:
-    """A column's type as `datasets` writes it."""
+    """The feature of a column type, in the JSON of `datasets`."""
     if pa.types.is_list(type_):
         return {"feature": feature(type_.value_type), "_type": "List"}
     if pa.types.is_struct(type_):
@@ -157,24 +166,27 @@ def feature(type_: pa.DataType) -> dict[str, Any]:
     return {"dtype": names.get(str(type_), str(type_)), "_type": "Value"}
 
 
-def _listed(type_: pa.DataType) -> pa.DataType:
-    """A type without maps, which `datasets` does not know."""
+def _without_maps(type_: pa.DataType) -> pa.DataType:
+    """The type with maps replaced by lists of pairs."""
     if pa.types.is_map(type_):
-        return pa.list_(pa.struct([("key", _listed(type_.key_type)), ("value", _listed(type_.item_type))]))
+        return pa.list_(pa.struct([("key", _without_maps(type_.key_type)), ("value", _without_maps(type_.item_type))]))
     if pa.types.is_list(type_):
-        return pa.list_(_listed(type_.value_type))
+        return pa.list_(_without_maps(type_.value_type))
     if pa.types.is_struct(type_):
-        return pa.struct([field.with_type(_listed(field.type)) for field in type_])
+        return pa.struct([field.with_type(_without_maps(field.type)) for field in type_])
     return type_
 
 
-def _singly(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _single_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     return (batch.slice(i, 1) for batch in batches for i in range(batch.num_rows))
 
 
-def _group(held: list[tuple[pa.RecordBatch, bytes]], schema: pa.Schema) -> pa.Table:
-    rows = pa.Table.from_batches([row for row, _ in held])
-    videos = [{"bytes": video, "path": f"{name}.mp4"} for (_, video), name in zip(held, rows["clip_id"].to_pylist(), strict=True)]
+def _row_group(group: list[tuple[pa.RecordBatch, bytes]], schema: pa.Schema) -> pa.Table:
+    rows = pa.Table.from_batches([row for row, _ in group])
+    videos = [
+        {"bytes": video, "path": f"{name}.mp4"}
+        for (_, video), name in zip(group, rows["clip_id"].to_pylist(), strict=True)
+    ]
     others = [field for field in schema if field.name != "video"]
-    found = rows.select([field.name for field in others]).cast(pa.schema(others))
-    return found.add_column(0, schema.field("video"), pa.array(videos, VIDEO)).cast(schema).combine_chunks()
+    columns = rows.select([field.name for field in others]).cast(pa.schema(others))
+    return columns.add_column(0, schema.field("video"), pa.array(videos, VIDEO)).cast(schema).combine_chunks()

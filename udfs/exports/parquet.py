@@ -1,4 +1,4 @@
-"""parquet: a part's rows -> one Parquet file of the query's columns."""
+"""parquet: an export of one Parquet file per part, with the columns of the query."""
 
 from __future__ import annotations
 
@@ -10,52 +10,55 @@ import pyarrow.parquet as pq
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from udfs.exports.shards import CLIP, PART, Clip, Part, whose
+from udfs.exports.shards import CLIP, PART, Clip, Part, row_clip
 
-GROUP = 5_000  # rows of a row group: with a vector of 768 numbers 15 MB
+GROUP = 5_000  # rows of a row group; 15 MB with a vector of 768 numbers
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Params:
-    """[export.parquet], which lance goes by too"""
+    """[export.parquet]; the format lance has the same settings."""
 
-    rows_per_file: Annotated[int, Field(ge=1, description="rows, with which a file is full")] = 100_000
+    rows_per_file: Annotated[int, Field(ge=1, description="most rows per file")] = 100_000
 
 
 def cost_sql(params: Params) -> tuple[str, int]:
-    """What a row takes of a file, and how much a file holds."""
+    """SQL for the size of a row, and the size of a full file, in the same unit."""
     return "1", params.rows_per_file
 
 
 def write(part: Part, batches: Iterator[pa.RecordBatch]) -> None:
-    """`data/<part>.parquet`."""
+    """Write `data/<part>.parquet`."""
     clips: list[Clip] = []
-    first, tables = opened(told(batches, clips))
-    with part.file(f"data/{part.name}.parquet", clips) as path, pq.ParquetWriter(path, first, compression="zstd") as file:
+    schema, tables = schema_and_tables(query_batches(batches, clips))
+    with (
+        part.file(f"data/{part.name}.parquet", clips) as path,
+        pq.ParquetWriter(path, schema, compression="zstd") as file,
+    ):
         for table in tables:
             file.write_table(table)
 
 
-def told(batches: Iterator[pa.RecordBatch], clips: list[Clip]) -> Iterator[pa.RecordBatch]:
-    """The query's columns of batches, while `clips` gets of whom they are."""
+def query_batches(batches: Iterator[pa.RecordBatch], clips: list[Clip]) -> Iterator[pa.RecordBatch]:
+    """The batches with only the query's columns; the clips of their rows are added to `clips`."""
     for batch in batches:
-        there = [name for name in ("clip_id", "video_id", CLIP) if name in batch.schema.names]
-        clips += dict.fromkeys(clip for row in batch.select(there).to_pylist() if any(clip := whose(row)))
+        names = [name for name in ("clip_id", "video_id", CLIP) if name in batch.schema.names]
+        clips += dict.fromkeys(clip for row in batch.select(names).to_pylist() if any(clip := row_clip(row)))
         yield batch.drop_columns([name for name in (CLIP, PART) if name in batch.schema.names])
 
 
-def opened(batches: Iterator[pa.RecordBatch]) -> tuple[pa.Schema, Iterator[pa.Table]]:
-    """The schema, and tables of GROUP rows each: how Spark cut its batches must not show in a file."""
+def schema_and_tables(batches: Iterator[pa.RecordBatch]) -> tuple[pa.Schema, Iterator[pa.Table]]:
+    """The schema of batches, and tables of GROUP rows, which do not depend on the batch sizes."""
     first = next(batches)
-    return first.schema, _grouped(first, batches)
+    return first.schema, _row_groups(first, batches)
 
 
-def _grouped(first: pa.RecordBatch, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
-    held = pa.Table.from_batches([first])
+def _row_groups(first: pa.RecordBatch, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
+    rows = pa.Table.from_batches([first])
     for batch in batches:
-        held = pa.concat_tables([held, pa.Table.from_batches([batch])])
-        while held.num_rows > GROUP:
-            yield held.slice(0, GROUP).combine_chunks()
-            held = held.slice(GROUP)
-    for start in range(0, held.num_rows, GROUP):
-        yield held.slice(start, GROUP).combine_chunks()
+        rows = pa.concat_tables([rows, pa.Table.from_batches([batch])])
+        while rows.num_rows > GROUP:
+            yield rows.slice(0, GROUP).combine_chunks()
+            rows = rows.slice(GROUP)
+    for start in range(0, rows.num_rows, GROUP):
+        yield rows.slice(start, GROUP).combine_chunks()

@@ -1,4 +1,4 @@
-"""withdraw: an exported data set and the ids of clips and videos -> the same without them, its index too, wherever it lies."""
+"""Removal of clips and videos from an export and its index, in a folder or in a store."""
 
 from __future__ import annotations
 
@@ -20,149 +20,163 @@ from udfs.storage import media_store
 from udfs.storage.settings import Params as Sources
 from udfs.storage.uris import is_remote
 
-Facts = dict[str, Any]  # of a file, as an index has them
+Facts = dict[str, Any]  # num_bytes and sha256 of a file, columns of an index
 
 
-class Held(NamedTuple):
-    """A file of an export that holds what goes: by what names, and whether anything else is in it."""
+class AffectedFile(NamedTuple):
+    """A file or folder of an export that holds clips to remove.
+
+    `names` are the names of these clips in it; `is_exclusive` if it holds nothing else.
+    """
 
     path: str
     names: frozenset[str]
-    alone: bool
+    is_exclusive: bool
 
 
-def held(folder: str, ids: Collection[str], sources: Sources) -> Iterator[Held]:
+def affected_files(folder: str, ids: Collection[str], sources: Sources) -> Iterator[AffectedFile]:
     """The files and folders of an export that hold clips or videos of these ids."""
     yield from _folders(folder, ids)
     for index in _indexes(folder, sources):
-        yield from _held(_read(index, sources).to_pylist(), ids)
+        yield from _affected_files(_read_index(index, sources).to_pylist(), ids)
 
 
-def withdraw(folder: str, ids: Collection[str], sources: Sources) -> None:
-    """Take clips and videos out of an export; what holds others as well and can be written anew only by its own library stays."""
+def remove_ids(folder: str, ids: Collection[str], sources: Sources) -> None:
+    """Remove clips and videos from an export.
+
+    A shared file stays if only its own library can rewrite it, as with Lance; `affected_files`
+    still reports it.
+    """
     try:
-        for found in _folders(folder, ids):
-            _remove(f"{folder}/{found.path}", sources)
+        for file in _folders(folder, ids):
+            _delete(f"{folder}/{file.path}", sources)
         for uri in _indexes(folder, sources):
-            index = _read(uri, sources)
-            anew = {found.path: _take_out(folder, found, sources) for found in _held(index.to_pylist(), ids)}
-            if anew:
+            index = _read_index(uri, sources)
+            affected = _affected_files(index.to_pylist(), ids)
+            new_facts = {file.path: _remove_from_file(folder, file, sources) for file in affected}
+            if new_facts:
                 with media_store.write_to(uri, sources, root=folder) as path:
-                    pq.write_table(_less(index, anew, ids), path)
+                    pq.write_table(_updated_index(index, new_facts, ids), path)
     finally:
         media_store.remove_unfinished(folder, sources)
 
 
-def size(folder: str, found: Held, sources: Sources) -> tuple[int, int]:
-    """How many files these are, and their bytes."""
-    uri = f"{folder}/{found.path}"
+def files_and_bytes(folder: str, file: AffectedFile, sources: Sources) -> tuple[int, int]:
+    """The number of files behind an affected file or folder, and their bytes."""
+    uri = f"{folder}/{file.path}"
     if not is_remote(folder) and os.path.isdir(uri):
-        files = [file for file in Path(uri).rglob("*") if file.is_file()]
-        return len(files), sum(file.stat().st_size for file in files)
+        paths = [path for path in Path(uri).rglob("*") if path.is_file()]
+        return len(paths), sum(path.stat().st_size for path in paths)
     num_bytes = media_store.size(uri, sources)
     return (0, 0) if num_bytes is None else (1, num_bytes)
 
 
-def _folders(folder: str, ids: Collection[str]) -> Iterator[Held]:
-    """The folders of clips and videos, as `frames` makes them, which is written to no store."""
+def _folders(folder: str, ids: Collection[str]) -> Iterator[AffectedFile]:
+    """The folders of clips and videos of the format `frames`, which is never written to a store."""
     for name in () if is_remote(folder) else sorted(ids):
         if name and os.path.isdir(os.path.join(folder, name)):
-            yield Held(name, frozenset(), True)
+            yield AffectedFile(name, frozenset(), True)
 
 
 def _indexes(folder: str, sources: Sources) -> list[str]:
-    found = (file.uri for file in media_store.files(f"{folder}/{INDEX}", sources))
-    return sorted(uri for uri in found if uri.endswith(".parquet"))
+    uris = (file.uri for file in media_store.files(f"{folder}/{INDEX}", sources))
+    return sorted(uri for uri in uris if uri.endswith(".parquet"))
 
 
-def _read(index: str, sources: Sources) -> pa.Table:
+def _read_index(index: str, sources: Sources) -> pa.Table:
     with media_store.open_uri(index, sources) as file:
         return pq.read_table(file)
 
 
-def _held(rows: list[dict[str, Any]], ids: Collection[str]) -> Iterator[Held]:
+def _affected_files(rows: list[dict[str, Any]], ids: Collection[str]) -> Iterator[AffectedFile]:
     by_path: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         by_path.setdefault(row["path"], []).append(row)
     for path, inside in by_path.items():
-        going = [row for row in inside if _goes(row, ids)]
-        if going:
-            yield Held(path, frozenset(row["name"] or row["clip_id"] for row in going), len(going) == len(inside))
+        affected = [row for row in inside if _is_removed(row, ids)]
+        if affected:
+            yield AffectedFile(
+                path, frozenset(row["name"] or row["clip_id"] for row in affected), len(affected) == len(inside)
+            )
 
 
-def _goes(row: dict[str, Any], ids: Collection[str]) -> bool:
+def _is_removed(row: dict[str, Any], ids: Collection[str]) -> bool:
     return row["clip_id"] in ids or row["video_id"] in ids
 
 
-def _take_out(folder: str, found: Held, sources: Sources) -> Facts | None:
-    """What the index is to say of the file now: nothing if it is gone, None if it stays as it was."""
-    uri = f"{folder}/{found.path}"
-    write = WRITERS.get(os.path.splitext(found.path)[1])
-    if found.alone:
-        _remove(uri, sources)
+def _remove_from_file(folder: str, file: AffectedFile, sources: Sources) -> Facts | None:
+    """Remove clips from a file; returns its new facts, {} if it is deleted, None if unchanged."""
+    uri = f"{folder}/{file.path}"
+    rewrite = REWRITERS.get(os.path.splitext(file.path)[1])
+    if file.is_exclusive:
+        _delete(uri, sources)
         return {}
-    if write is None:
+    if rewrite is None:
         return None
     if media_store.size(uri, sources) is None:
         return {}
     with media_store.open_uri(uri, sources) as old, media_store.write_to(uri, sources, root=folder) as path:
-        write(old, path, found.names)
+        rewrite(old, path, file.names)
         return {"num_bytes": os.path.getsize(path), "sha256": media_store.sha256(path)}
 
 
-def _remove(uri: str, sources: Sources) -> None:
+def _delete(uri: str, sources: Sources) -> None:
     if not is_remote(uri) and os.path.isdir(uri):
         shutil.rmtree(uri)
     else:
         media_store.remove([uri], sources)
 
 
-def _tar(old: BinaryIO, path: str, names: Collection[str]) -> None:
-    """A shard without the members `<name>.*`."""
+def _rewrite_tar(old: BinaryIO, path: str, names: Collection[str]) -> None:
+    """Write a shard without the members `<name>.*`."""
     with tarfile.open(fileobj=old) as members, tarfile.open(path, "w", format=members.format) as new:
         for member in members:
             if os.path.basename(member.name).partition(".")[0] not in names:
                 new.addfile(member, members.extractfile(member))
 
 
-def _parquet(old: BinaryIO, path: str, names: Collection[str]) -> None:
-    """A table without the rows whose clip_id or id is a name, in the layout that the export gave it."""
+def _rewrite_parquet(old: BinaryIO, path: str, names: Collection[str]) -> None:
+    """Write a table without the rows whose clip_id or id is a name, in the layout of the export."""
     with pq.ParquetFile(old) as table:
         column = "clip_id" if "clip_id" in table.schema_arrow.names else "id"
-        with pq.ParquetWriter(path, table.schema_arrow, **huggingface.layout(table.schema_arrow)) as new:
+        with pq.ParquetWriter(path, table.schema_arrow, **huggingface.writer_options(table.schema_arrow)) as new:
             for i in range(table.num_row_groups):
                 group = table.read_row_group(i)
-                goes = pc.is_in(group.column(column), pa.array(sorted(names), group.schema.field(column).type))
-                if (stays := group.filter(pc.invert(goes))).num_rows:
-                    new.write_table(stays)
+                is_removed = pc.is_in(group.column(column), pa.array(sorted(names), group.schema.field(column).type))
+                if (remaining := group.filter(pc.invert(is_removed))).num_rows:
+                    new.write_table(remaining)
 
 
-def _json(old: BinaryIO, path: str, names: Collection[str]) -> None:
-    """A document without what is called by a name or is in a list and holds one."""
+def _rewrite_json(old: BinaryIO, path: str, names: Collection[str]) -> None:
+    """Write a document without the keys that are names and the list items that mention one."""
     Path(path).write_text(json.dumps(_without(json.loads(old.read()), names), indent=4), encoding="utf-8")
 
 
-WRITERS: dict[str, Callable[[BinaryIO, str, Collection[str]], None]] = {".tar": _tar, ".parquet": _parquet, ".json": _json}
+REWRITERS: dict[str, Callable[[BinaryIO, str, Collection[str]], None]] = {
+    ".tar": _rewrite_tar,
+    ".parquet": _rewrite_parquet,
+    ".json": _rewrite_json,
+}
 
 
 def _without(value: Any, names: Collection[str]) -> Any:
     if isinstance(value, dict):
         return {key: _without(inner, names) for key, inner in value.items() if key not in names}
     if isinstance(value, list):
-        return [_without(inner, names) for inner in value if not _is_of(inner, names)]
+        return [_without(inner, names) for inner in value if not _mentions(inner, names)]
     return value
 
 
-def _is_of(value: Any, names: Collection[str]) -> bool:
+def _mentions(value: Any, names: Collection[str]) -> bool:
     words = value.values() if isinstance(value, dict) else [value]
     return any(isinstance(word, str) and word in names for word in words)
 
 
-def _less(index: pa.Table, anew: Mapping[str, Facts | None], ids: Collection[str]) -> pa.Table:
-    """The index without what is gone, and with the new sizes and hashes of files that were written anew."""
+def _updated_index(index: pa.Table, new_facts: Mapping[str, Facts | None], ids: Collection[str]) -> pa.Table:
+    """The index without removed rows, with the sizes and hashes of rewritten files."""
     rows = []
     for row in index.to_pylist():
-        facts = anew.get(row["path"])
-        if facts is None or not _goes(row, ids):
+        facts = new_facts.get(row["path"])
+        if facts is None or not _is_removed(row, ids):
             rows.append(row | (facts or {}))
     return pa.Table.from_pylist(rows, index.schema)

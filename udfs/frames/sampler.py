@@ -1,4 +1,4 @@
-"""Frames as they are shown -> the few worth looking at, one in each stretch of time, and their luma."""
+"""Frame sampling for signals: the first frame of each interval, and the luma of a frame."""
 
 from __future__ import annotations
 
@@ -12,36 +12,37 @@ from udfs.video import rescale
 from udfs.video.rescale import Scaler
 
 Luma = npt.NDArray[np.uint8]  # height x width, 0 black to 255 white
-SLACK = 1e-3  # of a stretch: a frame this little before its beginning, by rounding, lies on it
+# Of an interval: a frame this close before one counts as in it, because times are rounded.
+TOLERANCE = 1e-3
 
 
 class Sampler:
-    """Takes the first frame that is offered in each 1/fps of a clip: every frame of a slower one."""
+    """Chooses the first frame in each interval of 1/fps seconds; of a slower clip, every frame."""
 
     def __init__(self, fps: float) -> None:
         self.fps = fps
-        self._last = -1
+        self._last_interval = -1
 
     def takes(self, at_s: float) -> bool:
-        """Whether the frame shown at this time is the first of its stretch; times must rise."""
-        stretch = math.floor(at_s * self.fps + SLACK)
-        taken = stretch > self._last
-        self._last = max(self._last, stretch)
-        return taken
+        """Whether the frame at this time is the first of its interval; the times must rise."""
+        interval = math.floor(at_s * self.fps + TOLERANCE)
+        is_first = interval > self._last_interval
+        self._last_interval = max(self._last_interval, interval)
+        return is_first
 
 
 def luma(frame: VideoFrame, scaler: Scaler) -> Luma:
-    """The brightness of a frame as a player shows it: upright, full range."""
+    """The luma of a frame as a player shows it: upright, full range, at its full size."""
     return rescale.oriented_pixels(coded_luma(frame, (frame.width, frame.height), scaler), scaler.orientation(frame))
 
 
 def coded_luma(frame: VideoFrame, size: tuple[int, int], scaler: Scaler) -> Luma:
-    """The brightness of a frame as it was coded, which may not be upright, scaled to width x height."""
+    """The luma of a frame as coded, perhaps not upright, scaled to `size`, width x height."""
     return rescale.scaled_pixels(frame, size, "gray", scaler)
 
 
-def bounded(size: tuple[int, int], max_side_px: int, multiple: int) -> tuple[int, int]:
-    """A size of the same shape with no side over `max_side_px`, each rounded to a multiple of so many pixels; never scaled up."""
+def bounded_size(size: tuple[int, int], max_side_px: int, multiple: int) -> tuple[int, int]:
+    """`size` scaled down to sides of at most `max_side_px`, rounded to multiples of `multiple`."""
     scale = min(1.0, max_side_px / max(size))
     width, height = (max(multiple, round(side * scale / multiple) * multiple) for side in size)
     return width, height

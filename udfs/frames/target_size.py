@@ -1,4 +1,4 @@
-"""Sizes of pictures by the upright size of their video, in square pixels: functions that can be sent to workers."""
+"""Target sizes: functions from a video's upright size in square pixels to a picture's size."""
 
 from __future__ import annotations
 
@@ -6,37 +6,39 @@ import math
 from collections.abc import Callable
 from functools import partial
 
-Fit = Callable[[int, int], tuple[int, int]]  # upright width and height of the source -> of the pictures, pixels
+# (width, height) of the upright source to (width, height) of the pictures, pixels. Can be pickled.
+Fit = Callable[[int, int], tuple[int, int]]
 
 
-def exactly(width: int, height: int) -> Fit:
-    """That size; the aspect is not kept."""
-    return partial(_exactly, (width, height))
+def exact_size(width: int, height: int) -> Fit:
+    """This size for every source; the aspect ratio is not kept."""
+    return partial(_exact_size, (width, height))
 
 
 def short_side(px: int) -> Fit:
-    """A shorter side of so many pixels, in the source's aspect; small sources are scaled up."""
+    """A shorter side of `px` pixels in the source's aspect ratio; small sources are scaled up."""
     return partial(_short_side, px)
 
 
-def pixels(min_pixels: int, max_pixels: int, multiple: int) -> Fit:
-    """Sides that are multiples of so many pixels, in nearly the source's aspect, whose product is within the bounds.
+def pixel_budget(min_pixels: int, max_pixels: int, multiple: int) -> Fit:
+    """Sides that are multiples of `multiple`, with a product within the bounds.
 
-    Qwen2-VL's smart_resize. A source that is very long or flat may miss a bound: no side is under `multiple`.
+    This is Qwen2-VL's smart_resize: it nearly keeps the source's aspect ratio. A very long or flat
+    source may miss a bound, because no side is shorter than `multiple`.
     """
-    return partial(_pixels, min_pixels, max_pixels, multiple)
+    return partial(_pixel_budget, min_pixels, max_pixels, multiple)
 
 
 def target_res(side_px: int) -> Fit:
-    """A square of that side, the aspect lost; -1: the source's own size."""
-    return _own if side_px == -1 else exactly(side_px, side_px)
+    """A square with sides of `side_px`, the aspect ratio lost; -1 keeps the source's own size."""
+    return _source_size if side_px == -1 else exact_size(side_px, side_px)
 
 
-def _exactly(size: tuple[int, int], width: int, height: int) -> tuple[int, int]:
+def _exact_size(size: tuple[int, int], width: int, height: int) -> tuple[int, int]:
     return size
 
 
-def _own(width: int, height: int) -> tuple[int, int]:
+def _source_size(width: int, height: int) -> tuple[int, int]:
     return width, height
 
 
@@ -45,7 +47,7 @@ def _short_side(px: int, width: int, height: int) -> tuple[int, int]:
     return (px, px * height // width) if width <= height else (px * width // height, px)
 
 
-def _pixels(min_pixels: int, max_pixels: int, multiple: int, width: int, height: int) -> tuple[int, int]:
+def _pixel_budget(min_pixels: int, max_pixels: int, multiple: int, width: int, height: int) -> tuple[int, int]:
     sides = [round(side / multiple) * multiple for side in (width, height)]
     if math.prod(sides) > max_pixels:
         shrink = math.sqrt(width * height / max_pixels)

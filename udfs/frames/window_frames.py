@@ -1,4 +1,4 @@
-"""Which frames of a clip's window a captioning model sees, and at which size."""
+"""The frames of a window that a vision-language model sees, and their size."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from udfs.storage.settings import Params as Sources
 
 MIN_FRAMES = 4
 MAX_FRAMES = 768
-TEMPORAL_PATCH = 2  # frames per step of tokens, so that their number is even
+TEMPORAL_PATCH = 2  # frames that the model merges into one step of tokens: their number must be even
 
 
 class Bounds(NamedTuple):
-    """Bounds of the tokens per frame, and of the tokens per window, which wins over the other two."""
+    """Tokens: least and most of a frame, and most of a window, which overrides the other two."""
 
     min_frame: int
     max_frame: int
@@ -28,27 +28,33 @@ class Bounds(NamedTuple):
 
 
 def frame_numbers(window: Window, framerate: float, sampling_fps: float) -> list[int]:
-    """The frames of a window that the model sees: an even number, spread evenly from its first to its last."""
+    """The numbers of the frames that the model sees, evenly spaced from the first to the last."""
     start, end = window
-    count = num_frames(end - start + 1, framerate, sampling_fps)
+    count = num_shown_frames(end - start + 1, framerate, sampling_fps)
     return [int(number) for number in np.linspace(start, end, count).round()]
 
 
-def num_frames(total: int, framerate: float, sampling_fps: float) -> int:
-    """The number of sampled frames of `total`: even, at least 4, but no more than there are (a single frame counts twice)."""
+def num_shown_frames(total: int, framerate: float, sampling_fps: float) -> int:
+    """How many of `total` frames the model sees at `sampling_fps`.
+
+    An even number of 4 to 768, and at most `total`. A clip of 2 or 3 frames shows 2 of them; a clip
+    of one frame shows it twice. Qwen2.5-VL's smart_nframes has the same bounds.
+    """
     most = max(TEMPORAL_PATCH, min(MAX_FRAMES, total) // TEMPORAL_PATCH * TEMPORAL_PATCH)
-    number = min(max(total / framerate * sampling_fps, MIN_FRAMES), most)
-    return round(number / TEMPORAL_PATCH) * TEMPORAL_PATCH
+    ideal = min(max(total / framerate * sampling_fps, MIN_FRAMES), most)
+    return round(ideal / TEMPORAL_PATCH) * TEMPORAL_PATCH
 
 
-def budget(count: int, step_px: int, bounds: Bounds) -> Fit:
-    """The size within the bounds of each of `count` frames; a token is `step_px` x `step_px` pixels."""
-    per_frame = max(1, TEMPORAL_PATCH * bounds.max_video // count)
-    # A quarter of it at least: `pixels` rounds up.
-    least, most = min(bounds.min_frame, per_frame // 4), min(bounds.max_frame, per_frame)
-    return extract.pixels(least * step_px**2, most * step_px**2, step_px)
+def frame_fit(num_frames: int, token_side_px: int, bounds: Bounds) -> Fit:
+    """The size at which the model sees each of `num_frames` frames, within the token bounds.
+
+    One token covers a square with sides of `token_side_px`.
+    """
+    room = max(1, TEMPORAL_PATCH * bounds.max_video // num_frames)  # tokens of a frame
+    least, most = min(bounds.min_frame, room // 4), min(bounds.max_frame, room)  # a quarter: `pixel_budget` rounds up
+    return extract.pixel_budget(least * token_side_px**2, most * token_side_px**2, token_side_px)
 
 
 def decode(uri: str, times_s: Sequence[float], fit: Fit, sources: Sources, limits: Limits) -> Pictures:
-    """A clip's frames at these rising times; made to run in a sandbox."""
-    return extract.shown(access.own_path(uri, sources), times_s, fit, limits)[1]
+    """A clip's frames at these rising times; made to run in the decoding sandbox."""
+    return extract.frames_at(access.own_path(uri, sources), times_s, fit, limits)[1]

@@ -61,7 +61,9 @@ def head_layers(folder: str) -> list[Layer]:
         MissingModelError: the folder holds no such layers.
     """
     weights = _weights(Path(folder))
-    numbers = sorted(int(name.split(".")[1]) for name in weights if name.startswith("layers.") and name.endswith(".weight"))
+    numbers = sorted(
+        int(name.split(".")[1]) for name in weights if name.startswith("layers.") and name.endswith(".weight")
+    )
     if not numbers:
         raise MissingModelError(f"{folder} holds no linear layers: no layers.0.weight")
     return [(weights[f"layers.{n}.weight"].float(), weights[f"layers.{n}.bias"].float()) for n in numbers]

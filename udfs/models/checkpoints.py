@@ -10,7 +10,15 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from udfs.models.registry import Checkpoint, MissingModelError, Params, absolute_name, checkpoint, is_local, may_run_code
+from udfs.models.registry import (
+    Checkpoint,
+    MissingModelError,
+    Params,
+    absolute_name,
+    checkpoint,
+    is_local,
+    may_run_code,
+)
 
 # Size and sha256 of each file. It is written last: a folder without it was not fetched completely.
 INDEX = ".reelmill.json"

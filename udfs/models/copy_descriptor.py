@@ -36,7 +36,9 @@ def describe(pictures: Pictures) -> Vector:
     mean = spectra.mean(axis=0)
     luma, spatial = (_lowest_frequencies(number, skip=1) for number in (NUM_LUMA, NUM_SPATIAL))
     chroma = _lowest_frequencies(NUM_CHROMA)
-    appearance = np.concatenate([mean[luma][:, 0] * _detail_weight(luma), *(mean[chroma][:, 1:].T * _detail_weight(chroma))])
+    appearance = np.concatenate(
+        [mean[luma][:, 0] * _detail_weight(luma), *(mean[chroma][:, 1:].T * _detail_weight(chroma))]
+    )
     moving = spectra[:, spatial[0], spatial[1], 0] * np.sqrt(_detail_weight(spatial))
     motion = _time_basis(len(pictures)) @ moving / np.sqrt(len(pictures))
     if max(np.linalg.norm(appearance), np.linalg.norm(motion)) < FLOOR:

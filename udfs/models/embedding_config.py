@@ -30,7 +30,12 @@ KINDS = (*WITH_TEXT, *PICTURES_ONLY, "cosmos-embed1", "internvideo2")
 # A word in the name of a checkpoint's own code -> its kind, where its config.json names another.
 CODE_NAMES = {"modeling_embed1": "cosmos-embed1", "InternVideo2": "internvideo2"}
 FIXED_FRAMES = ("xclip", "cosmos-embed1", "internvideo2")  # take only the number of frames of their training
-VIDEO_FRAMES = {"xclip": 8, "videoprism": 16, "cosmos-embed1": 8, "internvideo2": 4}  # where the configuration names none
+VIDEO_FRAMES = {
+    "xclip": 8,
+    "videoprism": 16,
+    "cosmos-embed1": 8,
+    "internvideo2": 4,
+}  # where the configuration names none
 PICTURE_FRAMES = 8  # frames per clip of a model of single pictures
 
 
@@ -110,7 +115,9 @@ def _read_json(folder: str, name: str) -> dict[str, Any]:
 
 
 def _num_frames(kind: str, config: dict[str, Any]) -> int:
-    number = config.get("num_video_frames") or config.get("vision_config", {}).get("num_frames") or config.get("num_frames")
+    number = (
+        config.get("num_video_frames") or config.get("vision_config", {}).get("num_frames") or config.get("num_frames")
+    )
     return int(number or VIDEO_FRAMES.get(kind, PICTURE_FRAMES))
 
 
@@ -119,10 +126,10 @@ def _fit(kind: str, config: dict[str, Any]) -> Fit:
     vision = config.get("vision_config") or config
     if kind == "siglip2":  # keeps the aspect: as many patches as it has positions
         side = int(vision.get("patch_size", 16))
-        return extract.pixels(side * side, side * side * int(vision.get("num_patches", 256)), side)
+        return extract.pixel_budget(side * side, side * side * int(vision.get("num_patches", 256)), side)
     resolutions = {"cosmos-embed1": config.get("resolution", 224), "videoprism": vision.get("image_size", 288)}
     size = resolutions.get(kind) or vision.get("image_size") or 224
     height, width = (size, size) if isinstance(size, int) else size
     if kind in ("clip", "xclip", "clip_vision_model", "dinov2"):  # scale the short side, and crop to the center
         return extract.short_side(max(height, width))
-    return extract.exactly(width, height)
+    return extract.exact_size(width, height)

@@ -21,7 +21,11 @@ def load(folder: str, settings: LoadSettings, device: str) -> Model:
     """A model of the folder's kind with the library's own preprocessing, which runs on the same device."""
     disable_progress_bar()  # a worker's log is no terminal
     wants = embedding_config.wants(folder, settings.num_frames)
-    model = AutoModel.from_pretrained(folder, dtype=dtype(settings, device), use_safetensors=True, **LOCAL).to(device).eval()
+    model = (
+        AutoModel.from_pretrained(folder, dtype=dtype(settings, device), use_safetensors=True, **LOCAL)
+        .to(device)
+        .eval()
+    )
     kind: Any = AutoVideoProcessor if wants.kind == "videoprism" else AutoImageProcessor
     encoder = {"videoprism": _encode_videos, "xclip": _encode_frame_sequences}.get(wants.kind, _encode_frames)
     encode = partial(encoder, model, kind.from_pretrained(folder, **LOCAL))

@@ -91,11 +91,17 @@ def fetch(model: Checkpoint, params: Params) -> bool:
 
 def files_to_fetch(names: Iterable[str], remote_code: bool) -> list[str]:
     """The files of a repository that a loader reads."""
-    visible = [name for name in names if not any(part.startswith((".", "onnx", "original")) for part in name.split("/"))]
+    visible = [
+        name for name in names if not any(part.startswith((".", "onnx", "original")) for part in name.split("/"))
+    ]
     safe = [name for name in visible if name.endswith(WEIGHTS)]
     weights = safe or [name for name in visible if name.endswith(PICKLED)]
     code = [name for name in visible if name.endswith(".py")] if remote_code else []
-    others = [name for name in visible if name.endswith(OTHER_FILES) and (safe or not name.endswith(".safetensors.index.json"))]
+    others = [
+        name
+        for name in visible
+        if name.endswith(OTHER_FILES) and (safe or not name.endswith(".safetensors.index.json"))
+    ]
     return sorted({*weights, *code, *others})
 
 

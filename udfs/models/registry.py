@@ -35,11 +35,16 @@ ModelName = Annotated[str, AfterValidator(absolute_name)]
 class Params:
     """[models]"""
 
-    dir: Annotated[str, Field(min_length=1, description="folder of fetched models; the same path on every worker")] = "models"
+    dir: Annotated[str, Field(min_length=1, description="folder of fetched models; the same path on every worker")] = (
+        "models"
+    )
     device: Annotated[
-        Literal["auto", "cpu", "cuda"], Field(description="auto: a GPU for the stages whose tasks take one, else the CPU")
+        Literal["auto", "cpu", "cuda"],
+        Field(description="auto: a GPU for the stages whose tasks take one, else the CPU"),
     ] = "auto"
-    fetch_missing: Annotated[bool, Field(description="the first worker of a host that lacks a model fetches it")] = False
+    fetch_missing: Annotated[bool, Field(description="the first worker of a host that lacks a model fetches it")] = (
+        False
+    )
     remote_code: Annotated[tuple[ModelName, ...], Field(description="models whose own Python code may run")] = ()
 
 
@@ -58,22 +63,37 @@ class MissingModelError(RunError):
 
 
 KNOWN: dict[str, Checkpoint] = {
-    "clip": Checkpoint("openai/clip-vit-large-patch14", "32bd64288804d66eefd0ccbe215aa642df71cc41", "pictures and text, 768"),
+    "clip": Checkpoint(
+        "openai/clip-vit-large-patch14", "32bd64288804d66eefd0ccbe215aa642df71cc41", "pictures and text, 768"
+    ),
     "aesthetic-mlp": Checkpoint(
-        "ttj/sac-logos-ava1-l14-linearMSE", "1e77fa05081323d99725fc40a9bf9f88180490e7", "aesthetic score of a CLIP vector"
+        "ttj/sac-logos-ava1-l14-linearMSE",
+        "1e77fa05081323d99725fc40a9bf9f88180490e7",
+        "aesthetic score of a CLIP vector",
     ),
     "siglip2": Checkpoint(
         "google/siglip2-so400m-patch14-384", "e8e487298228002f3d8a82e0cd5c8ea9c567f57f", "pictures and text, 1152"
     ),
-    "x-clip": Checkpoint("microsoft/xclip-base-patch32", "a2e27a78a2b5d802e894b8a1ef14f3a8ce490963", "8 frames and text, 512"),
+    "x-clip": Checkpoint(
+        "microsoft/xclip-base-patch32", "a2e27a78a2b5d802e894b8a1ef14f3a8ce490963", "8 frames and text, 512"
+    ),
     "cosmos-embed1-224p": Checkpoint(
-        "nvidia/Cosmos-Embed1-224p", "787e0b996f5260a71ad474a283c90539a2e12986", "8 frames and text, 256", remote_code=True
+        "nvidia/Cosmos-Embed1-224p",
+        "787e0b996f5260a71ad474a283c90539a2e12986",
+        "8 frames and text, 256",
+        remote_code=True,
     ),
     "cosmos-embed1-336p": Checkpoint(
-        "nvidia/Cosmos-Embed1-336p", "0e8a28f7bf370f2dcb3b9b61d23e167d0d6b0e6f", "8 frames and text, 768", remote_code=True
+        "nvidia/Cosmos-Embed1-336p",
+        "0e8a28f7bf370f2dcb3b9b61d23e167d0d6b0e6f",
+        "8 frames and text, 768",
+        remote_code=True,
     ),
     "cosmos-embed1-448p": Checkpoint(
-        "nvidia/Cosmos-Embed1-448p", "f60ec73636eb7c9cc25267367713b7b1b0cffaf3", "8 frames and text, 768", remote_code=True
+        "nvidia/Cosmos-Embed1-448p",
+        "f60ec73636eb7c9cc25267367713b7b1b0cffaf3",
+        "8 frames and text, 768",
+        remote_code=True,
     ),
     "internvideo2": Checkpoint(
         "OpenGVLab/InternVideo2-Stage2_1B-224p-f4", "4362e1f88a992e7edbfd7696f7f78b7f79426dfd", "4 frames and text, 512"
@@ -81,7 +101,9 @@ KNOWN: dict[str, Checkpoint] = {
     "bert-large": Checkpoint(
         "google-bert/bert-large-uncased", "6da4b6a26a1877e173fca3225479512db81a5e5b", "the text side of internvideo2"
     ),
-    "qwen2.5": Checkpoint("Qwen/Qwen2.5-VL-7B-Instruct", "cc594898137f460bfe9f0759e9844b3ce807cfb5", "captions of video"),
+    "qwen2.5": Checkpoint(
+        "Qwen/Qwen2.5-VL-7B-Instruct", "cc594898137f460bfe9f0759e9844b3ce807cfb5", "captions of video"
+    ),
     "qwen3": Checkpoint("Qwen/Qwen3-VL-8B-Instruct", "0c351dd01ed87e9c1b53cbc748cba10e6187ff3b", "captions of video"),
     "qwen-lm": Checkpoint("Qwen/Qwen2.5-14B-Instruct", "cf98f3b3bbb457ad9e2bb7baf9a0125b6b88caa8", "rewrites captions"),
     "qwen3-lm": Checkpoint("Qwen/Qwen3-14B", "40c069824f4251a91eefaf281ebe4c544efd3e18", "rewrites captions"),
@@ -104,7 +126,9 @@ def checkpoint(name: str) -> Checkpoint:
     if os.sep in name:
         raise MissingModelError(f"no model {name}: no such folder; a model on the hub is written org/name@commit")
     close = get_close_matches(model, KNOWN, n=1, cutoff=0.4)
-    raise MissingModelError(f"no model {name}: " + (f"did you mean {close[0]}?" if close else f"known are {', '.join(KNOWN)}"))
+    raise MissingModelError(
+        f"no model {name}: " + (f"did you mean {close[0]}?" if close else f"known are {', '.join(KNOWN)}")
+    )
 
 
 def may_run_code(name: str, params: Params) -> bool:

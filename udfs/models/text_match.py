@@ -24,7 +24,9 @@ def match_scores(vector: Vector, texts: Vectors) -> Floats:
     return scores
 
 
-def text_encoder(name: str, settings: LoadSettings, models: registry.Params, device: str) -> Callable[[Sequence[str]], Vectors]:
+def text_encoder(
+    name: str, settings: LoadSettings, models: registry.Params, device: str
+) -> Callable[[Sequence[str]], Vectors]:
     """The text side of a model, whose vectors are comparable to the model's vectors of clips.
 
     Raises:

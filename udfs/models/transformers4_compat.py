@@ -49,7 +49,9 @@ def _load_weights(model: torch.nn.Module, folder: Path) -> None:
     weights = {name: tensor for file in sorted(names) for name, tensor in load_file(folder / file).items()}
     parameters = dict(model.named_parameters(remove_duplicate=False))
     loaded = {id(parameters[name]) for name in weights if name in parameters}  # a tied weight has several names
-    missing = [name for name, weight in parameters.items() if id(weight) not in loaded and not _is_optional(model, name)]
+    missing = [
+        name for name, weight in parameters.items() if id(weight) not in loaded and not _is_optional(model, name)
+    ]
     if missing:
         raise RuntimeError(f"{folder}: weights and code do not fit: no {', '.join(missing[:5])}")
     model.load_state_dict(weights, strict=False)
@@ -91,7 +93,9 @@ def _not_supported(*_: Any, **__: Any) -> Any:
     raise NotImplementedError("attention heads are pruned in training only")
 
 
-def _get_head_mask(model: Any, head_mask: torch.Tensor | None, num_hidden_layers: int, *_: Any, **__: Any) -> list[None]:
+def _get_head_mask(
+    model: Any, head_mask: torch.Tensor | None, num_hidden_layers: int, *_: Any, **__: Any
+) -> list[None]:
     if head_mask is not None:
         _not_supported()
     return [None] * num_hidden_layers

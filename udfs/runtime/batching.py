@@ -64,7 +64,9 @@ def each(
         for start in range(0, len(batch), PIECE):
             inputs = records(batch.iloc[start : start + PIECE])
             results = [
-                result | {"fingerprint": row.get("fingerprint")} for row in inputs for result in _outcome(row, call, watch)
+                result | {"fingerprint": row.get("fingerprint")}
+                for row in inputs
+                for result in _outcome(row, call, watch)
             ]
             yield frame(results, columns)
 

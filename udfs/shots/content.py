@@ -1,4 +1,4 @@
-"""An open video -> the times of its cuts, by PySceneDetect's adaptive detector."""
+"""Cut detection by PySceneDetect's adaptive content detector."""
 
 from __future__ import annotations
 
@@ -16,38 +16,44 @@ from udfs.demux.demuxer import Video
 from udfs.video import decode, rescale
 from udfs.video.rescale import Scaler
 
-LONG_SIDE_PX = 256  # what the detector looks at; PySceneDetect's own command scales to it too
-TICK = Fraction(1, 1_000_000)  # s, of the times given to the detector
+LONG_SIDE_PX = 256  # of the frames that the detector compares; PySceneDetect's own command scales to it too
+TICK = Fraction(1, 1_000_000)  # seconds, the resolution of the times that the detector gets
 
 
-def cuts(video: Video, detector: AdaptiveDetector) -> tuple[list[float], float]:
-    """The times of the first frames after a cut, and the time at which the last frame ends, both in seconds.
+def cut_times(video: Video, detector: AdaptiveDetector) -> tuple[list[float], float]:
+    """The time of the first frame after each cut, and the end of the last frame, in seconds.
+
+    A damaged file is treated as if it held only the frames that decode.
 
     Raises:
-        MediaError: CORRUPT if no frame decodes. What decodes of a damaged file is cut as if it were all.
+        MediaError: CORRUPT if no frame decodes.
     """
-    scaler, size = Scaler(), _small(video.stream.width, video.stream.height)
-    found: list[float] = []
+    scaler, size = Scaler(), _detector_size(video.stream.width, video.stream.height)
+    cuts_s: list[float] = []
     last_s = -1.0
     for last_s, frame in decode.frames(video):
         at = FrameTimecode(Timecode(round(last_s / TICK), TICK), fps=video.framerate)
-        found += [float(cut.seconds) for cut in detector.process_frame(at, _picture(frame, size, scaler))]
+        cuts_s += [float(cut.seconds) for cut in detector.process_frame(at, _bgr_picture(frame, size, scaler))]
     if last_s < 0:
         raise MediaError("CORRUPT", "no frame could be decoded")
-    return found, last_s + float(1 / video.framerate)
+    return cuts_s, last_s + float(1 / video.framerate)
 
 
-def adaptive(threshold: float, min_content_val: float, window_width: int) -> AdaptiveDetector:
-    """A fresh detector that reports every cut: scenes too short to use are dropped later, not merged into their neighbours."""
+def adaptive_detector(threshold: float, min_content_val: float, window_width: int) -> AdaptiveDetector:
+    """A new detector, for one video, that reports every cut.
+
+    Its min_scene_len is 0 because scenes that are too short are dropped later; PySceneDetect would
+    merge them into their neighbors.
+    """
     return AdaptiveDetector(
         adaptive_threshold=threshold, min_content_val=min_content_val, window_width=window_width, min_scene_len=0
     )
 
 
-def _small(width: int, height: int) -> tuple[int, int]:
+def _detector_size(width: int, height: int) -> tuple[int, int]:
     scale = min(1.0, LONG_SIDE_PX / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _picture(frame: VideoFrame, size: tuple[int, int], scaler: Scaler) -> npt.NDArray[np.uint8]:
+def _bgr_picture(frame: VideoFrame, size: tuple[int, int], scaler: Scaler) -> npt.NDArray[np.uint8]:
     return rescale.scaled_pixels(frame, size, "bgr24", scaler, "BILINEAR")

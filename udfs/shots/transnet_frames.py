@@ -1,4 +1,4 @@
-"""A video -> all of its frames, 48 x 27, a piece at a time, so that memory stays flat however long it is."""
+"""Frames for TransNet V2: all frames of a video at 48 x 27 pixels, in pieces of bounded memory."""
 
 from __future__ import annotations
 
@@ -22,22 +22,27 @@ Pictures = npt.NDArray[np.uint8]  # frames x 27 x 48 x 3, RGB
 Times = npt.NDArray[np.float64]  # seconds after the first shown frame
 Piece = tuple[Times, Pictures]
 
-SIZE = (48, 27)  # width, height; the aspect is not kept
-PIECE_FRAMES = 3000  # 12 MB, which cross a pipe
+SIZE = (48, 27)  # width, height in pixels; the aspect ratio is not kept
+PIECE_FRAMES = 3000  # 12 MB, sent through the pipe of the sandbox
 
-_going_on: dict[tuple[AnyPath, int], Iterator[Piece]] = {}  # one at most: the decode behind the last piece, by what is next
+# The decode behind the last piece, by path and number of the next piece; at most one.
+_open_decodes: dict[tuple[AnyPath, int], Iterator[Piece]] = {}
 
 
-def every(
-    path: AnyPath, limits: Limits, call: Callable[..., Any], timing: Timing | None = None, piece_frames: int = PIECE_FRAMES
+def pieces(
+    path: AnyPath,
+    limits: Limits,
+    call: Callable[..., Any],
+    timing: Timing | None = None,
+    piece_frames: int = PIECE_FRAMES,
 ) -> Iterator[Piece]:
-    """The pieces of a video; `call` runs a function in the process that decodes.
+    """All frames of a video in pieces, with their times; `call` runs a function in the sandbox.
 
     Raises:
-        MediaError: what opening and decoding raise; CORRUPT if no frame decodes.
+        MediaError: the file cannot be opened or decoded; CORRUPT if no frame decodes.
     """
     for number in count():
-        times, pictures = call(decode, path, number, piece_frames, limits, timing)
+        times, pictures = call(decode_piece, path, number, piece_frames, limits, timing)
         if number == 0 and not len(times):
             raise MediaError("CORRUPT", "no frame could be decoded")
         if len(times):
@@ -46,31 +51,32 @@ def every(
             return
 
 
-def decode(path: AnyPath, number: int, piece_frames: int, limits: Limits, timing: Timing | None = None) -> Piece:
-    """So many frames from frame `number * piece_frames` on, with their times; fewer where the video ends.
+def decode_piece(path: AnyPath, number: int, piece_frames: int, limits: Limits, timing: Timing | None = None) -> Piece:
+    """Piece `number` of a video, of `piece_frames` frames; the last piece has fewer or none.
 
-    The decode stays open for the next piece: no seek, so the pieces are those of one pass, whatever the file's times and key
-    frames. A process that has not decoded the piece before (the sandbox's are replaced now and then) decodes up to here again.
+    The decode stays open for the next piece. Without seeks the pieces are those of one pass,
+    whatever the times and key frames of the file. The sandbox replaces its processes now and then:
+    one that has not decoded the piece before decodes from the beginning up to this piece.
     """
-    rest = _going_on.pop((path, number), None)
-    _going_on.clear()
+    rest = _open_decodes.pop((path, number), None)
+    _open_decodes.clear()
     rest = rest or islice(_pieces(path, piece_frames, limits, timing), number, None)
     piece = next(rest, None)
     if piece is None:
         return np.empty(0), np.empty((0, SIZE[1], SIZE[0], 3), np.uint8)
     if len(piece[0]) == piece_frames:
-        _going_on[path, number + 1] = rest
+        _open_decodes[path, number + 1] = rest
     return piece
 
 
 def _pieces(path: AnyPath, piece_frames: int, limits: Limits, timing: Timing | None) -> Iterator[Piece]:
     scaler = Scaler()
     with container.open_video(path, limits, timing=timing) as video:
-        shown = frames(video)
-        while piece := [(at_s, _picture(frame, scaler)) for at_s, frame in islice(shown, piece_frames)]:
+        decoded = frames(video)
+        while piece := [(at_s, _small_picture(frame, scaler)) for at_s, frame in islice(decoded, piece_frames)]:
             yield np.array([at_s for at_s, _ in piece]), np.stack([picture for _, picture in piece])
 
 
-def _picture(frame: VideoFrame, scaler: Scaler) -> Pictures:
-    """Upright, and scaled as FFmpeg's command does by default, which made the pictures that TransNet V2 learnt from."""
+def _small_picture(frame: VideoFrame, scaler: Scaler) -> Pictures:
+    """The frame upright, scaled by FFmpeg's default filter, as in TransNet V2's training data."""
     return rescale.upright_pixels(frame, SIZE, scaler, "BICUBIC")

@@ -1,4 +1,4 @@
-"""phash: a clip's frames -> perceptual hashes of a few of them, which near-copies of the clip share."""
+"""phash: perceptual hashes of a few frames of a clip, which its near-copies share."""
 
 from __future__ import annotations
 
@@ -21,31 +21,41 @@ from udfs.video.rescale import Scaler
 class Params:
     """[phash]"""
 
-    num_frames: Annotated[int, Field(ge=1, le=1000, description="the middles of as many equal parts of the clip")] = 4
+    num_frames: Annotated[
+        int, Field(ge=1, le=1000, description="hashed frames, at the middles of equal parts of the clip")
+    ] = 4
 
 
 class Observer:
-    """Hashes the frames on screen at the middles of equal parts; the last one stands in where the clip ends early."""
+    """Hashes the frames on screen at the middles of equal parts; after the end, the last one."""
 
     def __init__(self, params: Params, clip: Row, env: Env) -> None:
-        self.wanted = [float(at_s) for at_s in middles(clip["duration_s"], params.num_frames)]
-        self.before: VideoFrame | None = None
+        self.times_s = [float(at_s) for at_s in middles(clip["duration_s"], params.num_frames)]
+        self.previous: VideoFrame | None = None
         self.scaler = Scaler()
         self.hashes: list[str] = []
 
     def see(self, at_s: float, frame: VideoFrame) -> None:
-        """Once a frame is gone from the screen it is known which times it covered."""
-        while self.before and len(self.hashes) < len(self.wanted) and self.wanted[len(self.hashes)] < at_s - BOUNDARY_TOLERANCE_S:
-            self.hashes.append(dct_hash(self.before, self.scaler))
-        self.before = frame
+        """Hash the previous frame for each time at which it was on screen."""
+        end_s = at_s - BOUNDARY_TOLERANCE_S
+        while self.previous and self._is_incomplete() and self.times_s[len(self.hashes)] < end_s:
+            self.hashes.append(dct_hash(self.previous, self.scaler))
+        self.previous = frame
 
     def result(self) -> Row:
         """The hashes in time order."""
-        while self.before and len(self.hashes) < len(self.wanted):
-            self.hashes.append(dct_hash(self.before, self.scaler))
+        while self.previous and self._is_incomplete():
+            self.hashes.append(dct_hash(self.previous, self.scaler))
         return {"phash": self.hashes}
+
+    def _is_incomplete(self) -> bool:
+        """Whether a time has no hash yet."""
+        return len(self.hashes) < len(self.times_s)
 
 
 def dct_hash(frame: VideoFrame, scaler: Scaler) -> str:
-    """imagehash's 64-bit DCT hash of a frame's luma, 16 hex digits; a frame of one shade has no bit but the first."""
+    """imagehash's 64-bit DCT hash of a frame's luma, 16 hex digits.
+
+    In the hash of a frame of one shade only the first bit is set.
+    """
     return str(imagehash.phash(Image.fromarray(luma(frame, scaler))))

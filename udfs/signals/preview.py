@@ -1,4 +1,4 @@
-"""preview: a clip's frames -> a small animated WebP of each window, for people to look at."""
+"""preview: a small animated WebP of each window of a clip, for people to look at."""
 
 from __future__ import annotations
 
@@ -25,77 +25,82 @@ LOSSLESS = {"lossless": "1", "compression_level": "4"}  # libwebp's own default 
 class Params:
     """[preview]"""
 
-    target_fps: Annotated[float, Field(gt=0, le=1000, description="frames shown a second")] = 1.0
+    target_fps: Annotated[float, Field(gt=0, le=1000, description="frames per second")] = 1.0
     target_height: Annotated[int, Field(ge=16, le=4096, description="pixels; never scaled up")] = 240
-    compression_level: Annotated[int, Field(ge=0, le=6, description="effort to make it small; 0 is lossless")] = 6
+    compression_level: Annotated[int, Field(ge=0, le=6, description="effort of compression; 0 is lossless")] = 6
     quality: Annotated[int, Field(ge=0, le=100, description="higher is better and larger")] = 50
 
 
 class Observer:
-    """Encodes the first frame of each stretch of a window; a file is written once the clip is known to be whole."""
+    """Encodes the first frame of each interval of a window; `result` writes the files."""
 
     def __init__(self, params: Params, clip: Row, env: Env, cut: windows.Params | None = None) -> None:
         self.params, self.clip, self.env = params, clip, env
-        self.left = windows.windows(clip["num_frames"], cut or windows.Params())
+        self.windows_left = windows.windows(clip["num_frames"], cut or windows.Params())
         self.files: list[tuple[windows.Window, bytes]] = []
-        self.number = -1
+        self.frame_number = -1
         self.aspect = Fraction(clip.get("sample_aspect_ratio") or 1)
-        self.scaler, self.coder = Scaler(), Scaler()
+        self.scaler, self.format_scaler = Scaler(), Scaler()
         self.rendition: MemoryWriter | None = None
-        self._begin(0.0)
+        self._start_window(0.0)
 
     def see(self, at_s: float, frame: VideoFrame) -> None:
         """Encode a sampled frame, upright.
 
         Raises:
-            MediaError: UNSUPPORTED if the encoder refuses it: a side over 16,383 pixels.
+            MediaError: UNSUPPORTED if a side is over 16,383 pixels, which WebP refuses.
         """
-        self.number += 1
-        if self.left and self.number > self.left[0].end_frame:
-            self._end(at_s)
-        if self.left and self.sampler.takes(at_s - self.start_s):
+        self.frame_number += 1
+        if self.windows_left and self.frame_number > self.windows_left[0].end_frame:
+            self._finish_window(at_s)
+        if self.windows_left and self.sampler.takes(at_s - self.start_s):
             size = self._size(frame)
             pixels = VideoFrame.from_ndarray(rescale.upright_pixels(frame, size, self.scaler), format="rgb24")
-            coded = "bgra" if self.params.compression_level == 0 else "yuv420p"
-            small = rescale.scaled_frame(pixels, size, coded, self.coder, "BILINEAR")
+            pix_fmt = "bgra" if self.params.compression_level == 0 else "yuv420p"
+            small = rescale.scaled_frame(pixels, size, pix_fmt, self.format_scaler, "BILINEAR")
             if self.rendition is None:
                 self.rendition = MemoryWriter(("webp", "libwebp"), small, TIME_BASE, self._options())
             self.rendition.add(at_s - self.start_s, small)
 
     def result(self) -> Row:
-        """Write the files; a window that the clip ends before gets none."""
-        self._end(float(self.clip["duration_s"]))
+        """Write the files; a window after the clip's last frame gets none."""
+        self._finish_window(float(self.clip["duration_s"]))
         entries = []
         for window, content in self.files:
             suffix = f"-{window.start_frame}_{window.end_frame}.webp"
-            uri = media_store.media_uri(self.env.media_root, "previews", self.clip["clip_id"], self.env.fingerprint, suffix)
+            uri = media_store.media_uri(
+                self.env.media_root, "previews", self.clip["clip_id"], self.env.fingerprint, suffix
+            )
             with media_store.write_to(uri, self.env.sources) as path, open(path, "wb") as f:
                 f.write(content)
             entries.append({"start_frame": window.start_frame, "end_frame": window.end_frame, "uri": uri})
         return {"previews": entries, "warnings": self._warnings()}
 
-    def _begin(self, at_s: float) -> None:
+    def _start_window(self, at_s: float) -> None:
         self.start_s = at_s
         self.sampler = Sampler(self.params.target_fps)
         self.rendition = None
 
-    def _end(self, at_s: float) -> None:
+    def _finish_window(self, at_s: float) -> None:
         if self.rendition is not None:
-            self.files.append((self.left.pop(0), self.rendition.close(at_s - self.start_s)))
-        self._begin(at_s)
+            self.files.append((self.windows_left.pop(0), self.rendition.close(at_s - self.start_s)))
+        self._start_window(at_s)
 
     def _options(self) -> dict[str, str]:
         effort = {"lossless": "0", "compression_level": str(self.params.compression_level)}
-        return (effort if self.params.compression_level else LOSSLESS) | {"quality": str(self.params.quality), "loop": "0"}
+        return (effort if self.params.compression_level else LOSSLESS) | {
+            "quality": str(self.params.quality),
+            "loop": "0",
+        }
 
     def _size(self, frame: VideoFrame) -> tuple[int, int]:
-        """Width and height of the preview, as the clip is shown."""
+        """Width and height of the upright preview."""
         width, height = rescale.upright_size(frame, self.scaler, self.aspect)
         scale = min(1.0, self.params.target_height / height)
         return max(1, round(width * scale)), max(1, round(height * scale))
 
     def _warnings(self) -> list[str]:
         p, clip = self.params, self.clip
-        slow = f"preview: {clip['framerate']:g} frames a second, {p.target_fps:g} asked"
-        low = f"preview: {clip['height']} px high, {p.target_height} asked"
+        slow = f"preview: the clip has {clip['framerate']:g} fps, less than target_fps {p.target_fps:g}"
+        low = f"preview: the clip is {clip['height']} px high, less than target_height {p.target_height}"
         return [slow] * (clip["framerate"] < p.target_fps) + [low] * (clip["height"] < p.target_height)

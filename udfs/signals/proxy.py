@@ -1,4 +1,4 @@
-"""proxy: a clip's frames -> a small mp4 of some of them that costs little to decode: what the models read."""
+"""proxy: a small mp4 of sampled frames of a clip, cheap to decode, which the models read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from av.video.frame import VideoFrame
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from udfs.frames.sampler import Sampler, bounded
+from udfs.frames.sampler import Sampler, bounded_size
 from udfs.runtime.context import Env, Row
 from udfs.storage import media_store
 from udfs.video.memory_writer import MemoryWriter
@@ -17,7 +17,8 @@ from udfs.video.picture import Orientation, orientation, square_pixel_size
 from udfs.video.rescale import Scaler, scaled_frame
 
 TIME_BASE = Fraction(1, 90_000)  # divides the usual frame rates
-# fastdecode leaves out CABAC and the deblocking filter, zerolatency B-frames and look-ahead; key frames come by count alone.
+# fastdecode turns off CABAC and the deblocking filter, zerolatency B-frames and look-ahead. Key
+# frames come at fixed distances, because scene cuts are not detected.
 X264 = {"preset": "veryfast", "tune": "fastdecode,zerolatency", "sc_threshold": "0"}
 
 
@@ -26,14 +27,14 @@ class Params:
     """[proxy]"""
 
     use: Annotated[bool, Field(description="models read the proxy; false: the clip itself")] = True
-    fps: Annotated[float, Field(gt=0, le=1000, description="frames kept a second")] = 4.0
+    fps: Annotated[float, Field(gt=0, le=1000, description="frames per second")] = 4.0
     max_side_px: Annotated[int, Field(ge=16, le=8192, description="longer side; never scaled up")] = 512
     crf: Annotated[int, Field(ge=0, le=51, description="x264's rate factor: higher is smaller and worse")] = 20
-    gop: Annotated[int, Field(ge=1, le=1000, description="frames from one key frame to the next")] = 4
+    gop: Annotated[int, Field(ge=1, le=1000, description="distance of key frames, frames")] = 4
 
 
 class Observer:
-    """Encodes the first frame of each stretch at its own time."""
+    """Encodes the first frame of each interval at its own time."""
 
     def __init__(self, params: Params, clip: Row, env: Env) -> None:
         self.params, self.sources = params, env.sources
@@ -45,26 +46,28 @@ class Observer:
         self.rendition: MemoryWriter | None = None
 
     def see(self, at_s: float, frame: VideoFrame) -> None:
-        """Scale and encode a sampled frame, in square pixels; how a player turns it is left to the player.
+        """Scale a sampled frame to square pixels and encode it; the proxy keeps the rotation flag.
 
         Raises:
-            MediaError: UNSUPPORTED if x264 refuses it.
+            MediaError: UNSUPPORTED if x264 refuses the frame.
         """
         if not self.sampler.takes(at_s):
             return
-        size = bounded(square_pixel_size((frame.width, frame.height), self.aspect), self.params.max_side_px, multiple=2)
+        size = bounded_size(
+            square_pixel_size((frame.width, frame.height), self.aspect), self.params.max_side_px, multiple=2
+        )
         small = scaled_frame(frame, size, "yuv420p", self.scaler)
         if self.rendition is None:
             options = X264 | {"crf": str(self.params.crf), "g": str(self.params.gop)}
             self.rendition = MemoryWriter(("mp4", "libx264"), small, TIME_BASE, options)
-            if (shown := orientation(frame)) != Orientation():
+            if (turn := orientation(frame)) != Orientation():
                 # FFmpeg mirrors after it rotates.
-                degrees = 90 * (-shown.turns if shown.is_mirrored else shown.turns)
-                self.rendition.stream.set_display_rotation(degrees, hflip=shown.is_mirrored)
+                degrees = 90 * (-turn.turns if turn.is_mirrored else turn.turns)
+                self.rendition.stream.set_display_rotation(degrees, hflip=turn.is_mirrored)
         self.rendition.add(at_s, small)
 
     def result(self) -> Row:
-        """Finish the file and put it in its place."""
+        """Finish the file and write it below the media root; NULLs for a clip without a frame."""
         if self.rendition is None:
             return {"proxy_uri": None, "proxy_num_frames": None}
         content = self.rendition.close(self.duration_s)

@@ -13,7 +13,9 @@ from pydantic.dataclasses import dataclass
 from udfs.storage import media_store
 from udfs.storage.settings import Params as Sources
 
-FILES = pa.schema([("uri", pa.string()), ("place", pa.string()), ("num_bytes", pa.int64()), ("changed_s", pa.float64())])
+FILES = pa.schema(
+    [("uri", pa.string()), ("place", pa.string()), ("num_bytes", pa.int64()), ("changed_s", pa.float64())]
+)
 GONE = pa.schema([("num_files", pa.int64()), ("num_bytes", pa.int64())])
 BATCH_FILES = 10_000  # that a task holds in memory
 
@@ -23,10 +25,15 @@ class Params:
     """[maintain]"""
 
     keep_days: Annotated[
-        float, Field(ge=0, description="days for which earlier versions of the tables stay readable; under 7 only with --force")
+        float,
+        Field(
+            ge=0, description="days for which earlier versions of the tables stay readable; under 7 only with --force"
+        ),
     ] = 7.0
     keep_settings: Annotated[int, Field(ge=1, description="how many of a stage's last settings keep their rows")] = 1
-    grace_hours: Annotated[float, Field(ge=0, description="hours after which a media file without a row is removed")] = 24.0
+    grace_hours: Annotated[
+        float, Field(ge=0, description="hours after which a media file without a row is removed")
+    ] = 24.0
 
 
 def list_files(batches: Iterable[pa.RecordBatch], sources: Sources) -> Iterator[pa.RecordBatch]:
@@ -44,4 +51,6 @@ def remove_files(batches: Iterable[pa.RecordBatch], sources: Sources) -> Iterato
     for batch in batches:
         sizes = dict(zip(batch.column("uri").to_pylist(), batch.column("num_bytes").to_pylist(), strict=True))
         gone = media_store.remove(list(sizes), sources)
-        yield pa.RecordBatch.from_pylist([{"num_files": len(gone), "num_bytes": sum(sizes[uri] for uri in gone)}], schema=GONE)
+        yield pa.RecordBatch.from_pylist(
+            [{"num_files": len(gone), "num_bytes": sum(sizes[uri] for uri in gone)}], schema=GONE
+        )

@@ -44,7 +44,11 @@ def videos(top: str) -> tuple[list[str], Counter[str]]:
 
 
 def _enter(
-    entry: os.DirEntry[str], real: str, queue: deque[tuple[str, str]], linked: deque[tuple[str, str]], left_out: Counter[str]
+    entry: os.DirEntry[str],
+    real: str,
+    queue: deque[tuple[str, str]],
+    linked: deque[tuple[str, str]],
+    left_out: Counter[str],
 ) -> None:
     """Queue a folder below the folder of real path `real`, unless its name is a reason to leave it out."""
     if why := omissions.reason(entry.name):

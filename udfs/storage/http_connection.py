@@ -69,7 +69,9 @@ class Connection(HTTPConnection):
             try:
                 self.sock = _tls().wrap_socket(raw, server_hostname=self.at.host) if self.at.secure else raw
             except ssl.SSLCertVerificationError as e:
-                raise MediaError("DENIED", f"the certificate of {self.at.host} is not trusted: {e.verify_message}") from e
+                raise MediaError(
+                    "DENIED", f"the certificate of {self.at.host} is not trusted: {e.verify_message}"
+                ) from e
             stack.pop_all()
 
     def abort(self) -> None:

@@ -20,7 +20,17 @@ from udfs.core.errors import MediaError, StoreError
 from udfs.storage import access, folder_listing, media_store, omissions, table_text
 from udfs.storage.remote_file import AnyPath, RemotePath, open_path, read_range
 from udfs.storage.settings import Params as Sources
-from udfs.storage.uris import EDGES, VIDEO_SUFFIXES, absolute_uri, existing_uri, is_remote, is_web, local_path, path_uri, redacted
+from udfs.storage.uris import (
+    EDGES,
+    VIDEO_SUFFIXES,
+    absolute_uri,
+    existing_uri,
+    is_remote,
+    is_web,
+    local_path,
+    path_uri,
+    redacted,
+)
 
 T = TypeVar("T")
 Kind = Literal["folder", "glob", "video", "prefix", "list", "jsonl", "csv", "parquet", "delta"]
@@ -103,7 +113,9 @@ def column(manifest: str, uri_column: str, names: Sequence[str]) -> str:
     alike = [name for name in names if re.sub("[^a-z0-9]", "", name.casefold()) in ALIASES]
     if alike:
         meant = " or ".join(f"`{name}`" for name in alike)
-        raise ManifestError(f"{shown(manifest)}: no column {uri_column}, but {meant}: name it uri, or set manifest.uri_column")
+        raise ManifestError(
+            f"{shown(manifest)}: no column {uri_column}, but {meant}: name it uri, or set manifest.uri_column"
+        )
     raise ManifestError(f"{shown(manifest)}: no column {uri_column}, only {', '.join(names) or 'none'}")
 
 
@@ -262,7 +274,9 @@ def _head(path: AnyPath) -> bytes:
 def _text(manifest: str, path: AnyPath) -> str:
     num_bytes = access.stat(path).size
     if isinstance(path, RemotePath) and num_bytes > MAX_TEXT_BYTES:
-        raise ManifestError(f"{shown(manifest)}: {num_bytes} bytes, more than the {MAX_TEXT_BYTES} that are read at once")
+        raise ManifestError(
+            f"{shown(manifest)}: {num_bytes} bytes, more than the {MAX_TEXT_BYTES} that are read at once"
+        )
     try:
         return table_text.decode(_answer(manifest, lambda: read_range(path, 0, num_bytes) if num_bytes else b""))
     except ValueError as e:

@@ -223,5 +223,9 @@ def _subfolders(folder: str, params: Sources) -> list[str]:
     if is_remote(folder):
         return writable_store(folder).folders(folder, params)
     with suppress(FileNotFoundError), os.scandir(local_path(folder)) as entries:
-        return [f"{folder}/{entry.name}" for entry in entries if entry.is_dir(follow_symlinks=False) and entry.name != UNFINISHED]
+        return [
+            f"{folder}/{entry.name}"
+            for entry in entries
+            if entry.is_dir(follow_symlinks=False) and entry.name != UNFINISHED
+        ]
     return []

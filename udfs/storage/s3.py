@@ -50,8 +50,21 @@ GONE = {"404", "NoSuchKey", "NoSuchBucket", "NoSuchVersion"}
 CHANGED = {"412", "PreconditionFailed", "416", "InvalidRange"}
 # Errors of the credentials, the clock or the region, which every other request would meet too.
 RUN_ERRORS = {
-    *("ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired", "RequestExpired", "InvalidAccessKeyId"),
-    *("SignatureDoesNotMatch", "AuthorizationHeaderMalformed", "RequestTimeTooSkewed", "InvalidSecurity", "AccountProblem"),
+    *(
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "InvalidToken",
+        "TokenRefreshRequired",
+        "RequestExpired",
+        "InvalidAccessKeyId",
+    ),
+    *(
+        "SignatureDoesNotMatch",
+        "AuthorizationHeaderMalformed",
+        "RequestTimeTooSkewed",
+        "InvalidSecurity",
+        "AccountProblem",
+    ),
     *("NotSignedUp", "UnrecognizedClientException", "InvalidClientTokenId", "MissingSecurityHeader"),
 }
 CONNECTION_ERRORS = (
@@ -65,9 +78,22 @@ CONNECTION_ERRORS = (
 # What boto3 raises, before any request, for a name that no bucket or key can have.
 INVALID_NAMES = (
     *(ParamValidationError, InvalidDNSNameError, InvalidHostLabelError, EndpointProviderError, UnsupportedS3ArnError),
-    *(UnsupportedOutpostResourceError, UnsupportedS3AccesspointConfigurationError, UnsupportedS3ConfigurationError, ValueError),
+    *(
+        UnsupportedOutpostResourceError,
+        UnsupportedS3AccesspointConfigurationError,
+        UnsupportedS3ConfigurationError,
+        ValueError,
+    ),
 )
-BUSY = {"SlowDown", "RequestTimeout", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests", "429"}
+BUSY = {
+    "SlowDown",
+    "RequestTimeout",
+    "Throttling",
+    "ThrottlingException",
+    "RequestLimitExceeded",
+    "TooManyRequests",
+    "429",
+}
 
 
 @lru_cache(maxsize=4)
@@ -215,7 +241,9 @@ def remove(uris: Iterable[str], params: Params) -> list[str]:
         delete = {"Objects": [{"Key": bucket_and_key(uri)[1]} for uri in batch], "Quiet": True}
         answer = request(methodcaller("delete_objects", Bucket=bucket, Delete=delete), bucket, params)
         if errors := answer.get("Errors"):
-            raise StoreError(f"s3://{bucket}: {len(errors)} objects are not deleted: the store says {errors[0].get('Code')}")
+            raise StoreError(
+                f"s3://{bucket}: {len(errors)} objects are not deleted: the store says {errors[0].get('Code')}"
+            )
         deleted += batch
     return deleted
 
@@ -233,7 +261,10 @@ def abort_uploads(uri: str, older_than_s: float, params: Params) -> None:
 def remove_old(uri: str, older_than_s: float, params: Params) -> None:
     """Delete the objects below a URI that were written longer ago; raises as `remove`."""
     objects = files(uri, params)
-    remove((name for name, _, changed_s in objects if _age_s(datetime.fromtimestamp(changed_s, UTC)) > older_than_s), params)
+    remove(
+        (name for name, _, changed_s in objects if _age_s(datetime.fromtimestamp(changed_s, UTC)) > older_than_s),
+        params,
+    )
 
 
 def pages(at: dict[str, str], params: Params) -> Iterator[dict[str, Any]]:

@@ -25,16 +25,21 @@ class Params:
         Field(description="how many runs may write to one output on S3 at once; several: through a DynamoDB table"),
     ] = "one"
     requests_per_s: Annotated[
-        float, Field(ge=0, description="requests per second and store, of all processes of a host together; 0: no limit")
+        float,
+        Field(ge=0, description="requests per second and store, of all processes of a host together; 0: no limit"),
     ] = 500.0
-    timeout_s: Annotated[float, Field(gt=0, description="seconds to wait for a connection, and for the next bytes")] = 20.0
+    timeout_s: Annotated[float, Field(gt=0, description="seconds to wait for a connection, and for the next bytes")] = (
+        20.0
+    )
     retry_s: Annotated[
         float, Field(ge=0, description="seconds for which a request is repeated after a 503, a reset or a short answer")
     ] = 60.0
-    max_bytes: Annotated[int, Field(gt=0, description="size in bytes over which no remote file is read")] = 100_000_000_000
-    http_private: Annotated[bool, Field(description="also connect to private, loopback and link-local addresses by http(s)")] = (
-        False
+    max_bytes: Annotated[int, Field(gt=0, description="size in bytes over which no remote file is read")] = (
+        100_000_000_000
     )
+    http_private: Annotated[
+        bool, Field(description="also connect to private, loopback and link-local addresses by http(s)")
+    ] = False
     http_redirects: Annotated[int, Field(ge=0, le=20, description="redirects that one request may follow")] = 5
     http_total_s: Annotated[float, Field(gt=0, description="seconds for one whole answer by http(s)")] = 100.0
     http_disk_bytes: Annotated[

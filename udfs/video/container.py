@@ -49,7 +49,11 @@ MAX_SLOWDOWN = 4  # the time scale may be wrong if the codec's own frame rate is
 
 @contextmanager
 def open_video(
-    path: AnyPath, limits: Limits, accel: HWAccel | None = None, timing: Timing | None = None, index: IndexFile | None = None
+    path: AnyPath,
+    limits: Limits,
+    accel: HWAccel | None = None,
+    timing: Timing | None = None,
+    index: IndexFile | None = None,
 ) -> Iterator[Video]:
     """Open a file of a whitelisted format and choose its video stream, by `tracks.video_stream`.
 
@@ -223,7 +227,9 @@ def _open_container(
         raise refusal(path, e) from e
 
 
-def _reopen_bare(path: AnyPath, container: InputContainer, options: dict[str, str], accel: HWAccel | None) -> InputContainer:
+def _reopen_bare(
+    path: AnyPath, container: InputContainer, options: dict[str, str], accel: HWAccel | None
+) -> InputContainer:
     """Open an elementary stream again at the frame rate that its own header states.
 
     Raises:
@@ -251,7 +257,9 @@ def _check_size(stream: VideoStream, limits: Limits) -> None:
 
 
 def _codec_name(audio: AudioStream) -> str:
-    context: AudioCodecContext | None = audio.codec_context  # None for a codec without a decoder, whatever the type says
+    context: AudioCodecContext | None = (
+        audio.codec_context
+    )  # None for a codec without a decoder, whatever the type says
     return context.name if context else "unknown"
 
 

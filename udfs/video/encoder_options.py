@@ -31,7 +31,8 @@ class Params:
     ] = "libx264"
     preset: Annotated[str, Field(description="empty: veryfast (x264), p4 (nvenc), 4 (vp9), 8 (av1)")] = ""
     crf: Annotated[
-        int | None, Field(ge=0, le=63, description="constant quality; by default 20 (x264), 21 (nvenc), 31 (vp9), 30 (av1)")
+        int | None,
+        Field(ge=0, le=63, description="constant quality; by default 20 (x264), 21 (nvenc), 31 (vp9), 30 (av1)"),
     ] = None
     encoder_threads: Annotated[int, Field(ge=1, le=64, description="threads per clip; more tasks use cores better")] = 1
     ffmpeg: Annotated[str, Field(description="the ffmpeg program for libopenh264; empty: the one on PATH")] = ""
@@ -69,10 +70,20 @@ OPTION_NAMES = {
     "h264_nvenc": OptionNames(
         ("preset", "p4"),
         ("cq", 21),
-        {"rc": "vbr", "tune": "hq", "b_ref_mode": "middle", "temporal-aq": "1", "spatial-aq": "1", "rc-lookahead": "20"},
+        {
+            "rc": "vbr",
+            "tune": "hq",
+            "b_ref_mode": "middle",
+            "temporal-aq": "1",
+            "spatial-aq": "1",
+            "rc-lookahead": "20",
+        },
     ),
     "libvpx-vp9": OptionNames(
-        ("cpu-used", "4"), ("crf", 31), {"deadline": "good", "row-mt": "1", "tile-columns": "2"}, with_quality={"b": "0"}
+        ("cpu-used", "4"),
+        ("crf", 31),
+        {"deadline": "good", "row-mt": "1", "tile-columns": "2"},
+        with_quality={"b": "0"},
     ),
     "libsvtav1": OptionNames(("preset", "8"), ("crf", 30)),
     "libopenh264": OptionNames(quality=("qmin", 22), with_quality={"rc_mode": "quality"}),
@@ -136,9 +147,13 @@ def ffmpeg_program(params: Params) -> str:
         raise EncoderError(
             f"libopenh264 needs an ffmpeg program, and there is no {name}: set clip.ffmpeg or use {WHEEL_ENCODERS}"
         )
-    listing = subprocess.run([path, "-hide_banner", "-encoders"], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    listing = subprocess.run(
+        [path, "-hide_banner", "-encoders"], stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
     if " libopenh264 " not in listing.stdout:
-        raise EncoderError(f"{path} was built without libopenh264: set clip.ffmpeg to one that has it or use {WHEEL_ENCODERS}")
+        raise EncoderError(
+            f"{path} was built without libopenh264: set clip.ffmpeg to one that has it or use {WHEEL_ENCODERS}"
+        )
     return path
 
 
@@ -148,7 +163,18 @@ def encode_file(source: str, target: str, params: Params, bit_rate_k: int | None
     Raises:
         EncoderError: the program fails.
     """
-    command = [ffmpeg_program(params), "-hide_banner", "-loglevel", "error", "-nostdin", "-y", "-f", "mp4", "-i", source]
+    command = [
+        ffmpeg_program(params),
+        "-hide_banner",
+        "-loglevel",
+        "error",
+        "-nostdin",
+        "-y",
+        "-f",
+        "mp4",
+        "-i",
+        source,
+    ]
     command += ["-c:v", params.encoder, "-threads", str(params.encoder_threads), "-pix_fmt", "yuv420p"]
     command += [part for name, value in options(params, bit_rate_k).items() for part in (f"-{name}:v", value)]
     command += ["-vsync", "passthrough", "-enc_time_base", "-1", "-video_track_timescale", str(ticks_hz)]

@@ -115,7 +115,9 @@ class Writer:
                 self.out.mux(self.last_packet)
         self.abandon()
         if self._is_external:
-            encoder_options.encode_file(self._encoding_path, self.path, self.params, self.bit_rate_k, round(1 / self.time_base))
+            encoder_options.encode_file(
+                self._encoding_path, self.path, self.params, self.bit_rate_k, round(1 / self.time_base)
+            )
             os.unlink(self._encoding_path)
 
     def abandon(self) -> None:
@@ -225,7 +227,9 @@ def check_encoder(params: Params, gpu: int = 0) -> None:
                 writer.add(k / 30, frame)
             writer.close(0.1)
         except (av.error.FFmpegError, ValueError) as e:
-            raise EncoderError(f"{params.encoder} does not work here ({last_message(logs, e)}): {_advice(params)}") from e
+            raise EncoderError(
+                f"{params.encoder} does not work here ({last_message(logs, e)}): {_advice(params)}"
+            ) from e
 
 
 def _advice(params: Params) -> str:

@@ -103,7 +103,10 @@ class Normalizer:
     def _pad(self, frame: VideoFrame, size: Size) -> VideoFrame:
         """A frame of `size`, centered between black bars."""
         if self.bars[0] != size:
-            (width, height), (left, top) = self.coded, (_even((c - s) / 2, 0) for c, s in zip(self.coded, size, strict=True))
+            (width, height), (left, top) = (
+                self.coded,
+                (_even((c - s) / 2, 0) for c, s in zip(self.coded, size, strict=True)),
+            )
             self.bars = size, _graph(size, self.pixel_format, (f"pad={width}:{height}:{left}:{top}",))
         assert self.bars[1] is not None
         return _filter(self.bars[1], frame)
@@ -128,7 +131,9 @@ def _graph(size: Size, pixel_format: str, steps: tuple[str, ...]) -> Graph | Non
     if not steps:
         return None
     graph = Graph()
-    nodes = [graph.add_buffer(width=size[0], height=size[1], format=VideoFormat(pixel_format), time_base=Fraction(1, 1000))]
+    nodes = [
+        graph.add_buffer(width=size[0], height=size[1], format=VideoFormat(pixel_format), time_base=Fraction(1, 1000))
+    ]
     for step in steps:
         name, _, arguments = step.partition("=")
         nodes.append(graph.add(name, arguments))

@@ -53,7 +53,10 @@ OTHERS = {
     b"\x1f\x8b": "an archive (gzip)",
     b"%pdf": "a document (PDF)",
 }
-TS_PACKETS = ((0, 188), (4, 192))  # first packet's offset and bytes per packet: MPEG-TS, and M2TS with a time before each
+TS_PACKETS = (
+    (0, 188),
+    (4, 192),
+)  # first packet's offset and bytes per packet: MPEG-TS, and M2TS with a time before each
 SYNC = 0x47  # the first byte of each packet
 
 
@@ -74,7 +77,9 @@ def refusal(path: AnyPath, error: Exception) -> MediaError:
     if not any(head):
         return MediaError("CORRUPT", "nothing but zeros: an incomplete copy?")
     if bare := _bare_codec(head):
-        advice = f"a bare {bare} stream, which holds no times: put it into a container (ffmpeg -r FPS -i IN -c copy OUT.mp4)"
+        advice = (
+            f"a bare {bare} stream, which holds no times: put it into a container (ffmpeg -r FPS -i IN -c copy OUT.mp4)"
+        )
         return MediaError("UNSUPPORTED", advice)
     other = next((name for magic, name in OTHERS.items() if text[: len(magic)].lower() == magic), None)
     return MediaError("UNSUPPORTED", f"not a video container, but {other}" if other else "not a video container")

@@ -45,7 +45,9 @@ class Scaler:
         return self.last_orientation[1]
 
 
-def scaled_frame(frame: VideoFrame, size: Size, pixel_format: str, scaler: Scaler, interpolation: str = "AREA") -> VideoFrame:
+def scaled_frame(
+    frame: VideoFrame, size: Size, pixel_format: str, scaler: Scaler, interpolation: str = "AREA"
+) -> VideoFrame:
     """The frame as coded, in another size and format; the same object if it has them already.
 
     Raises:
@@ -59,7 +61,9 @@ def scaled_frame(frame: VideoFrame, size: Size, pixel_format: str, scaler: Scale
         raise MediaError("UNSUPPORTED", f"no conversion from {frame.format.name} to {pixel_format}: {e}") from e
 
 
-def scaled_pixels(frame: VideoFrame, size: Size, pixel_format: str, scaler: Scaler, interpolation: str = "AREA") -> Pixels:
+def scaled_pixels(
+    frame: VideoFrame, size: Size, pixel_format: str, scaler: Scaler, interpolation: str = "AREA"
+) -> Pixels:
     """`scaled_frame` as an array: height x width, x 3 for packed formats of three colors.
 
     Raises:

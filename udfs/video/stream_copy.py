@@ -127,7 +127,9 @@ def _seen(video: Video, from_s: float, end_s: float) -> list[_Seen]:
         if packet.dts is not None and float(packet.dts * base) - video.start_s >= end_s + REORDER_S:
             break
         at_s = float(packet.pts * base) - video.start_s
-        seen.append(_Seen(at_s, packet.pts, packet.is_keyframe, packet.duration or 0, packet.is_corrupt, packet.is_discard))
+        seen.append(
+            _Seen(at_s, packet.pts, packet.is_keyframe, packet.duration or 0, packet.is_corrupt, packet.is_discard)
+        )
     return seen
 
 

@@ -100,7 +100,9 @@ def _shape(frame: VideoFrame) -> tuple[object, ...]:
 
 
 def _unsupported(frame: VideoFrame, error: Exception) -> MediaError:
-    return MediaError("UNSUPPORTED", f"no tone mapping of {frame.format.name} of {SPACES.get(frame.colorspace)}: {error}")
+    return MediaError(
+        "UNSUPPORTED", f"no tone mapping of {frame.format.name} of {SPACES.get(frame.colorspace)}: {error}"
+    )
 
 
 def _graph(like: VideoFrame, size: tuple[int, int], pixel_format: str, table: str) -> Graph:

@@ -103,7 +103,9 @@ class SpanEncoder:
         if isinstance(error, OSError | MemoryError):
             raise error
         mp4_writer.check_encoder(self.params, self.gpu)
-        return MediaError("UNSUPPORTED", f"{self.params.encoder} refuses the frames: {getattr(error, 'strerror', error)}")
+        return MediaError(
+            "UNSUPPORTED", f"{self.params.encoder} refuses the frames: {getattr(error, 'strerror', error)}"
+        )
 
 
 def encode_spans(encoders: list[SpanEncoder], video: Video) -> Iterator[SpanEncoder]:

@@ -1,4 +1,4 @@
-"""A kind of picture oddity -> a real video that has it, of numbered frames wherever they stay readable."""
+"""Real videos with odd pictures: interlaced, HDR, mirrored, non-square pixels, several tracks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ def write(
     aspect: Fraction | None = None,
     matrix: tuple[float, bool, bool] | None = None,
 ) -> Path:
-    """Encode frames in their own format and colour; `matrix`: degrees counter-clockwise, then mirrored across or down."""
+    """Encode frames in their own format and color.
+
+    `matrix` is (degrees counter-clockwise, mirrored left to right, mirrored top to bottom).
+    """
     with av.open(str(path), "w") as out:
         stream: VideoStream | None = None
         for k, frame in enumerate(frames):
@@ -47,7 +50,9 @@ def write(
     return path
 
 
-def _stream(out: av.container.OutputContainer, codec: str, fps: int, like: VideoFrame, options: dict[str, str]) -> VideoStream:
+def _stream(
+    out: av.container.OutputContainer, codec: str, fps: int, like: VideoFrame, options: dict[str, str]
+) -> VideoStream:
     stream = out.add_stream(codec, rate=fps, options=FAST.get(codec, {}) | options)
     assert isinstance(stream, VideoStream)
     stream.width, stream.height, stream.pix_fmt, stream.thread_count = like.width, like.height, like.format.name, 1
@@ -57,37 +62,39 @@ def _stream(out: av.container.OutputContainer, codec: str, fps: int, like: Video
     return stream
 
 
-def numbered(count: int, size: tuple[int, int] = (320, 240), pix_fmt: str = "yuv420p", first: int = 0) -> Iterator[VideoFrame]:
-    """Numbered frames, limited range."""
+def numbered(
+    count: int, size: tuple[int, int] = (320, 240), pix_fmt: str = "yuv420p", first: int = 0
+) -> Iterator[VideoFrame]:
+    """Numbered frames of limited range."""
     for k in range(first, first + count):
-        yield shown(draw(k, size), pix_fmt)
+        yield as_frame(draw(k, size), pix_fmt)
 
 
-def shown(picture: Rgb, pix_fmt: str = "yuv420p") -> VideoFrame:
-    """A picture as a frame of limited range."""
+def as_frame(picture: Rgb, pix_fmt: str = "yuv420p") -> VideoFrame:
+    """The picture as a frame of limited range."""
     return VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=pix_fmt, dst_color_range=ColorRange.MPEG)
 
 
 def interlaced(
     count: int, size: tuple[int, int] = (320, 240), top_first: bool = True, first: int = 0, pix_fmt: str = "yuv420p"
 ) -> Iterator[VideoFrame]:
-    """Frames of two fields: frame k shows number k in its first field, and a bar that has moved on in its second."""
+    """Interlaced frames: both fields of frame k show k; a bar moves between the fields."""
     graph = Graph()
     source = graph.add_buffer(width=size[0], height=size[1], format=VideoFormat(pix_fmt), time_base=Fraction(1, 25))
     field = graph.add("setfield", "tff" if top_first else "bff")
     graph.link_nodes(source, field, graph.add("buffersink")).configure()
     for k in range(first, first + count):
-        early, late = (moved(draw(k, size), 16 * k + step) for step in (0, 8))
+        early, late = (with_bar(draw(k, size), 16 * k + step) for step in (0, 8))
         woven = late.copy()
         woven[int(not top_first) :: 2] = early[int(not top_first) :: 2]
-        frame = shown(woven, pix_fmt)
+        frame = as_frame(woven, pix_fmt)
         frame.pts, frame.time_base = k, Fraction(1, 25)
         graph.vpush(frame)
         yield graph.vpull()
 
 
-def moved(picture: Rgb, left_px: int) -> Rgb:
-    """A picture whose lower half is a white bar on black, so far from the left."""
+def with_bar(picture: Rgb, left_px: int) -> Rgb:
+    """The picture with a white bar on black in its lower half, `left_px` from the left."""
     height, width = picture.shape[:2]
     picture = picture.copy()
     picture[height // 2 :] = 16
@@ -96,26 +103,26 @@ def moved(picture: Rgb, left_px: int) -> Rgb:
 
 
 def comb(picture: Rgb) -> float:
-    """How much neighboring rows differ against rows two apart: over 1 where fields of two times are woven."""
+    """The difference of adjacent rows over that of rows two apart: over 1 in interlaced motion."""
     luma = picture[picture.shape[0] // 2 + 4 :].astype(float).mean(axis=2)
     return float(np.abs(luma[1:-1] - luma[:-2]).mean() / max(1.0, np.abs(luma[2:] - luma[:-2]).mean()))
 
 
 def bars(size: tuple[int, int] = (448, 256)) -> Rgb:
-    """Seven upright bars of colour, 75 %."""
+    """Seven vertical color bars at 75 %."""
     column = np.arange(size[0]) * len(BARS) // size[0]
     return np.ascontiguousarray(np.broadcast_to(np.array(BARS, np.uint8)[column], (size[1], size[0], 3)))
 
 
-def colors(picture: Rgb) -> Rgb:
-    """The middle colour of each of the bars, n x 3."""
+def bar_colors(picture: Rgb) -> Rgb:
+    """The color in the middle of each bar, n x 3."""
     height, width = picture.shape[:2]
     middles = [round((k + 0.5) * width / len(BARS)) for k in range(len(BARS))]
     return np.array([picture[height // 8 : height // 3, x - 4 : x + 5].mean(axis=(0, 1)) for x in middles])
 
 
 def as_hdr(picture: Rgb, transfer: int, white_nits: float = WHITE_NITS, pix_fmt: str = "yuv420p10le") -> VideoFrame:
-    """An SDR picture in BT.2020 and PQ or HLG (16, 18), as zscale converts it, limited range."""
+    """An SDR picture converted to BT.2020 as zscale does it: PQ (16) or HLG (18), limited range."""
     linear = (picture / 255.0) ** 2.4 @ np.linalg.inv(np.array(TO_BT709[9])).T
     nits = np.clip(linear, 0, 1) * white_nits
     signal = pq_signal(nits) if transfer == 16 else _hlg_signal(nits)
@@ -126,7 +133,9 @@ def as_hdr(picture: Rgb, transfer: int, white_nits: float = WHITE_NITS, pix_fmt:
     return frame
 
 
-def _hlg_signal(nits: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def _hlg_signal(
+    nits: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     luma = np.maximum(nits @ np.array([0.2627, 0.6780, 0.0593]), 1e-9)[..., None] / 1000
     scene = nits / 1000 * luma ** (1 / 1.2 - 1)
     high = 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073
@@ -134,7 +143,7 @@ def _hlg_signal(nits: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> np.n
 
 
 def circle(size: tuple[int, int], aspect: Fraction) -> Rgb:
-    """A white disc on black that is round once pixels have this aspect."""
+    """A white disc on black that is round where pixels have this aspect ratio."""
     width, height = size
     y, x = np.mgrid[:height, :width]
     radius = 0.4 * min(float(width * aspect), float(height))
@@ -143,7 +152,7 @@ def circle(size: tuple[int, int], aspect: Fraction) -> Rgb:
 
 
 def roundness(picture: Rgb) -> float:
-    """Width over height of what is white in a picture."""
+    """Width over height of the white area of a picture."""
     lit = picture[..., 1] > 128
     return float(np.ptp(np.flatnonzero(lit.any(axis=0))) / np.ptp(np.flatnonzero(lit.any(axis=1))))
 
@@ -165,7 +174,7 @@ class Track:
 
 
 def write_tracks(path: Path, *tracks: Track) -> Path:
-    """Video tracks side by side."""
+    """Write several video tracks into one file."""
     with av.open(str(path), "w") as out:
         streams = []
         for track in tracks:

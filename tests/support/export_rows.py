@@ -1,4 +1,4 @@
-"""Rows as a query gives them to an export, and what an export holds, as plain values that can be compared."""
+"""Input rows of an export, and the content of an export as values that can be compared."""
 
 from __future__ import annotations
 
@@ -17,31 +17,36 @@ from udfs.storage.settings import Params as Sources
 
 
 def media(path: Path, content: bytes) -> Row:
-    """A file in the place of a clip's mp4, and what is known of the clip."""
+    """Write a file in place of a clip's mp4, and return the facts of the clip."""
     path.write_bytes(content)
-    facts = {"video_id": "v1", "uri": str(path), "sha256": hashlib.sha256(content).hexdigest(), "num_bytes": len(content)}
+    facts = {
+        "video_id": "v1",
+        "uri": str(path),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "num_bytes": len(content),
+    }
     return {**facts, "width": 640, "height": 360, "duration_s": 4.0}
 
 
 def clip(folder: Path, clip_id: str, **columns: Any) -> Row:
-    """A row of a query with the clip that it is of."""
+    """A row of a query, with the facts of its clip in the column CLIP."""
     return {"clip_id": clip_id, **columns, CLIP: media(folder / f"{clip_id}.mp4", clip_id.encode() * 100)}
 
 
 def batches(rows: list[Row], size: int = 100, part: str = "00000") -> Iterator[pa.RecordBatch]:
-    """Rows of one part, as Spark hands them over."""
+    """Rows of one part, as Spark passes them."""
     return iter(pa.Table.from_pylist([row | {PART: part} for row in rows]).to_batches(size))
 
 
 def part(to: Path, name: str = "00000") -> Part:
-    """A part to write."""
+    """A new part of an export in the folder `to`."""
     return Part(name, str(to), Sources())
 
 
 def files(to: Path) -> dict[str, str]:
-    """Every file below a folder but the release, which tells when it was made, and a hash of its bytes."""
-    found = sorted(path for path in to.rglob("*") if path.is_file() and path.name != "release.json")
-    return {str(path.relative_to(to)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+    """The sha256 of every file below a folder, except the release, which holds a date."""
+    paths = sorted(path for path in to.rglob("*") if path.is_file() and path.name != "release.json")
+    return {str(path.relative_to(to)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
 def index(to: Path) -> list[Row]:
@@ -50,5 +55,5 @@ def index(to: Path) -> list[Row]:
 
 
 def release(to: Path) -> dict[str, Any]:
-    """What an export says of itself."""
+    """The release.json of an export."""
     return dict(json.loads((to / "release.json").read_text()))

@@ -1,4 +1,4 @@
-"""Pages that misbehave as they are told -> web servers on loopback that count what is asked of them and what they send."""
+"""Web servers on loopback whose pages can fail in known ways; they record requests and bytes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import socket
 import ssl
 import struct
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,31 +14,33 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Literal
 
-# Of one answer: 503; half a body, then nothing; a reset; a byte now and then, of the headers or of the body.
+from tests.support.loopback import running
+
+# A 503; half a body and then a close; a reset; headers or a body sent byte by byte.
 Fault = Literal["busy", "cut", "reset", "slow headers", "slow body"]
 DRIP_S = 0.1
 
 
 @dataclass
 class Page:
-    """What a server has at a path."""
+    """A page of a server, and how it answers."""
 
     data: bytes = b""
     etag: str = '"one"'
     modified: str = ""
     ranges: bool = True
-    length: int | None = -1  # what Content-Length says of the whole; -1: the truth, None: nothing, and the body is chunked
+    length: int | None = -1  # Content-Length of the whole; -1: the true one, None: no header, chunked
     redirect: str = ""
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
-    endless: bool = False  # a chunked body that begins again and again
-    status_of_all: int = 200  # of an answer that is no range
-    faults: list[Fault] = field(default_factory=list)  # of the next answers
+    endless: bool = False  # a chunked body that repeats for ever
+    status_of_all: int = 200  # of an answer that is not a range
+    faults: list[Fault] = field(default_factory=list)  # of the next answers, in order
 
 
 @dataclass
 class Site:
-    """A running server: its pages, and what was asked of it."""
+    """A running server: its pages, requests, connections and bytes."""
 
     url: str
     pages: dict[str, Page]
@@ -50,7 +51,10 @@ class Site:
 
 @contextmanager
 def serving(pages: dict[str, Page], host: str = "127.0.0.1", certificate: Path | None = None) -> Iterator[Site]:
-    """The pages on a free port of a loopback address for the length of the block; by https with a certificate and its key."""
+    """Serve the pages on a loopback address for the length of the block.
+
+    With `certificate`, a file of a certificate and its key, the server uses https.
+    """
     server = _Server((host, 0), _Handler)
     scheme = "http"
     if certificate is not None:
@@ -58,14 +62,8 @@ def serving(pages: dict[str, Page], host: str = "127.0.0.1", certificate: Path |
         context.load_cert_chain(certificate)
         server.socket, scheme = context.wrap_socket(server.socket, server_side=True), "https"
     server.site = Site(f"{scheme}://{host}:{server.server_address[1]}", pages)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with running(server):
         yield server.site
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class _Server(ThreadingHTTPServer):
@@ -74,7 +72,7 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Who hangs up is no error of the test's."""
+        """Ignore clients that hang up."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -93,7 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
         fault = page.faults.pop(0) if page.faults else None
         if fault == "reset":
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            os.close(self.connection.detach())  # its file objects would keep it open
+            os.close(self.connection.detach())  # its file objects would keep the connection open
             self.close_connection = True
         elif fault == "slow headers":
             self._drip(b"HTTP/1.1 200 OK\r\n" + b"X-Filler: x\r\n" * 1000)
@@ -120,7 +118,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._head(status, about | {"Transfer-Encoding": "chunked"})
             self._chunks(page, part, fault)
             return
-        self._head(status, about | {"Content-Length": str(len(part) if page.length == -1 or status == 206 else page.length)})
+        self._head(
+            status, about | {"Content-Length": str(len(part) if page.length == -1 or status == 206 else page.length)}
+        )
         self._body(part, fault)
 
     def _chunks(self, page: Page, data: bytes, fault: Fault | None) -> None:
@@ -159,4 +159,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: the test tells what went wrong."""
+        """Log nothing: a test reports what went wrong."""
