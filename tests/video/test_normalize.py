@@ -94,31 +94,31 @@ def test_a_change_of_size_midway_is_scaled_to_the_first_frame(tmp_path: Path, en
 
 
 def test_frames_of_another_size_are_fitted_between_bars_and_the_row_says_so() -> None:
-    normalize = Normalizer(next(oddities.numbered(1, (320, 180))))
-    tall = rgb(normalize(oddities.shown(np.full((320, 240, 3), 200, np.uint8))))
+    normalize = Normalizer(next(odd_pictures.numbered(1, (320, 180))))
+    tall = rgb(normalize(odd_pictures.as_frame(np.full((320, 240, 3), 200, np.uint8))))
     assert tall.shape == (180, 320, 3)
     assert list(normalize.warnings) == [SIZE_CHANGED]
     lit = np.flatnonzero(tall[90, :, 0] > 100)
     assert abs(np.ptp(lit) + 1 - 180 * 240 / 320) <= 2  # as wide as the shape asks, in the middle
     assert abs(lit.mean() - 159.5) <= 1
     assert (
-        read_number(rgb(normalize(next(oddities.numbered(1, (640, 360), first=9))))) == 9
+        read_number(rgb(normalize(next(odd_pictures.numbered(1, (640, 360), first=9))))) == 9
     )  # of the same shape: no bars
 
 
 def test_pixels_that_change_their_shape_keep_the_picture_round() -> None:
     first, later = Fraction(16, 11), Fraction(12, 11)
-    normalize = Normalizer(oddities.shown(oddities.circle((352, 288), first)), first)
-    frame = rgb(normalize(oddities.shown(oddities.circle((352, 288), later)), later))
-    assert oddities.roundness(frame) * float(first) == pytest.approx(1, abs=0.03)
+    normalize = Normalizer(odd_pictures.as_frame(odd_pictures.circle((352, 288), first)), first)
+    frame = rgb(normalize(odd_pictures.as_frame(odd_pictures.circle((352, 288), later)), later))
+    assert odd_pictures.roundness(frame) * float(first) == pytest.approx(1, abs=0.03)
     assert list(normalize.warnings) == [ASPECT_CHANGED]
 
 
 def test_wide_gamut_sdr_keeps_its_tags(tmp_path: Path) -> None:
     def wide() -> Any:
-        for frame in oddities.numbered(5, pix_fmt="yuv420p10le"):
+        for frame in odd_pictures.numbered(5, pix_fmt="yuv420p10le"):
             frame.colorspace, frame.color_primaries, frame.color_trc = 9, 9, 14
             yield frame
 
-    frame = decoded_frames(whole_clip(oddities.write(tmp_path / "a.mp4", wide(), "libx265"), tmp_path)["uri"])[0]
+    frame = decoded_frames(whole_clip(odd_pictures.write(tmp_path / "a.mp4", wide(), "libx265"), tmp_path)["uri"])[0]
     assert (frame.colorspace, frame.color_primaries, frame.color_trc) == (9, 9, 14)

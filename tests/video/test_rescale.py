@@ -49,7 +49,7 @@ def test_pixels_that_are_not_square_stretch_the_size() -> None:
 
 
 def test_a_picture_is_mirrored_before_it_is_turned(tmp_path: Path) -> None:
-    path = oddities.write(tmp_path / "v.mp4", oddities.numbered(2, SIZE), matrix=(90, True, False))
+    path = odd_pictures.write(tmp_path / "v.mp4", odd_pictures.numbered(2, SIZE), matrix=(90, True, False))
     view = Scaler().orientation(decoded_frames(str(path))[0])
     picture = np.arange(12, dtype=np.uint8).reshape(3, 4)
     assert (view.is_mirrored, view.turns % 2) == (True, 1)
@@ -57,9 +57,9 @@ def test_a_picture_is_mirrored_before_it_is_turned(tmp_path: Path) -> None:
 
 
 def test_hdr_is_scaled_to_sdr() -> None:
-    frame = oddities.as_hdr(oddities.bars(), HLG)
+    frame = odd_pictures.as_hdr(odd_pictures.bars(), HLG)
     pixels = scaled_pixels(frame, (frame.width, frame.height), "rgb24", Scaler())
-    assert np.abs(oddities.colors(pixels) - np.array(oddities.BARS)).max() < 30
+    assert np.abs(odd_pictures.bar_colors(pixels) - np.array(odd_pictures.BARS)).max() < 30
 
 
 def test_an_unknown_format_is_refused() -> None:

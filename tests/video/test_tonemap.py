@@ -32,8 +32,8 @@ def test_hdr_becomes_sdr_that_looks_the_same(tmp_path: Path, transfer: int) -> N
     frame = decoded_frames(made["uri"])[3]
     assert (frame.color_primaries, frame.color_trc, frame.colorspace, frame.color_range) == (1, 1, 1, 1)
     assert (frame.format.name, made["is_hdr"], made["picture_warning"]) == ("yuv420p", False, None)
-    assert np.abs(odd_pictures.colors(rgb(frame)) - np.array(odd_pictures.BARS)).max() < 30
-    raw = odd_pictures.colors(rgb(decoded_frames(str(path))[3]))
+    assert np.abs(odd_pictures.bar_colors(rgb(frame)) - np.array(odd_pictures.BARS)).max() < 30
+    raw = odd_pictures.bar_colors(rgb(decoded_frames(str(path))[3]))
     assert np.abs(raw - np.array(odd_pictures.BARS)).max() > 60  # what it would be without
 
 
@@ -79,13 +79,16 @@ def test_transfers_are_those_of_the_standard() -> None:
 
 def test_a_copied_hdr_clip_is_looked_at_as_sdr(tmp_path: Path) -> None:
     picture = np.vstack([odd_pictures.bars(), draw(5, (448, 256))])
-    sdr = odd_pictures.write(tmp_path / "sdr.mp4", iter([odd_pictures.shown(picture)] * 30))
+    sdr = odd_pictures.write(tmp_path / "sdr.mp4", iter([odd_pictures.as_frame(picture)] * 30))
     hdr = odd_pictures.write(tmp_path / "hdr.mp4", (odd_pictures.as_hdr(picture, 16) for _ in range(30)), "libx265")
     plain, copied = (signals_of(whole_clip(path, tmp_path, mode="copy"), tmp_path) for path in (sdr, hdr))
     assert bin(int(plain["phash"][0], 16) ^ int(copied["phash"][0], 16)).count("1") <= 4
     for uri in (tmp_path / "hdr.mp4", copied["proxy_uri"]):
         (picture,) = extract.single_frame(str(uri), "middle", extract.target_res(-1), Limits())[1]
-        assert np.abs(odd_pictures.colors(picture) - np.array(odd_pictures.BARS)).max() < 30
-    assert np.abs(odd_pictures.colors(preview_picture(copied)) - odd_pictures.colors(preview_picture(plain))).max() < 30
+        assert np.abs(odd_pictures.bar_colors(picture) - np.array(odd_pictures.BARS)).max() < 30
+    assert (
+        np.abs(odd_pictures.bar_colors(preview_picture(copied)) - odd_pictures.colors(preview_picture(plain))).max()
+        < 30
+    )
     with av.open(copied["proxy_uri"]) as container:
         assert next(container.decode(video=0)).color_trc == 1
