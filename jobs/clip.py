@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
-
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import cli
-from jobs.config.settings import Settings, SettingsError
+from jobs.config.arguments import StageOptions
+from jobs.config.errors import SettingsError
+from jobs.config.settings import Settings
 from jobs.flow.stage import Stage, run_alone
 from jobs.lake.history import Counts
 from jobs.lake.run import Run
 from udfs import clip
 from udfs.video import encoder_options, mp4_writer, nvdec
+
+Options = StageOptions  # this job takes no others
 
 SPAN = ("clip_id", "start_s", "end_s", "start_frame", "end_frame", "num_frames", "held_s")
 VIDEO = (
@@ -36,7 +37,7 @@ VIDEO = (
 )
 
 
-def check(options: argparse.Namespace, settings: Settings) -> None:
+def check(options: Options, settings: Settings) -> None:
     """Encode a frame: a codec's name says nothing of whether it opens on this machine.
 
     NVENC is tried by the workers, who may be the only ones with a GPU; what takes its place must work everywhere.
@@ -83,10 +84,12 @@ STAGE = Stage(
 )
 
 
-def run(run: Run, options: argparse.Namespace) -> Counts:
+def run(run: Run, options: Options) -> Counts:
     """Cut every span that has no clip by these settings."""
     return run_alone(run, STAGE)
 
 
 if __name__ == "__main__":
-    cli.script("clip")
+    from jobs.cli import script
+
+    script("clip")

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
 from functools import reduce
 from types import ModuleType
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import aesthetic, align, analyze, caption, cli, clip, copies, dedup, embed, enhance, filter, ingest, split
+from jobs import aesthetic, align, analyze, caption, clip, copies, dedup, embed, enhance, filter, ingest, split
+from jobs.config import arguments
+from jobs.config.arguments import argument
 from jobs.config.settings import Settings
 from jobs.flow import stage
-from jobs.lake import history, views
+from jobs.lake import answers, history, views
 from jobs.lake.history import Counts
 from jobs.lake.run import Run
-from jobs.sql import text
+from jobs.similarity import copy_groups
 from udfs.core import scheduling
 
 log = logging.getLogger("reelmill")
@@ -26,7 +29,21 @@ CUTTING = (split.STAGE, clip.STAGE, analyze.STAGE)  # one wave after the other
 FUNNEL = "SELECT * FROM funnel"
 
 
-def check(options: argparse.Namespace, settings: Settings) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Options(ingest.Options, dedup.Options):
+    """What `curate` takes."""
+
+    deadline: datetime | None = argument(
+        "begin no wave from this time of day on; the next run goes on", default=None, type=arguments.deadline, metavar="HH:MM"
+    )
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """The time from which on no wave of work begins."""
+        return self.deadline
+
+
+def check(options: Options, settings: Settings) -> None:
     """What the jobs of the chain check."""
     described = [job for on, job in _describing(settings) if on]
     measured = [ingest, split, clip, analyze, *([copies] if settings.filter.duplicates else [])]
@@ -34,7 +51,7 @@ def check(options: argparse.Namespace, settings: Settings) -> None:
         job.check(options, settings)
 
 
-def run(run: Run, options: argparse.Namespace) -> Counts:
+def run(run: Run, options: Options) -> Counts:
     """Ingest what is new, carry all that is pending through the stages in waves, dedup and filter, then describe what is kept.
 
     From the deadline on no wave begins; dedup and filter still place and judge the clips of the waves that ran.
@@ -50,13 +67,13 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
     for on, job in _describing(run.settings):
         counts += job.run(run, options) if on else Counts()
     views.register(run)
-    print(text(run.spark.sql(FUNNEL)), flush=True)
+    print(answers.text(run.spark.sql(FUNNEL)), flush=True)
     if run.late:
         log.info("deadline: %s; the next run goes on", _left(run, options))
     return counts
 
 
-def _left(run: Run, options: argparse.Namespace) -> str:
+def _left(run: Run, options: Options) -> str:
     """What there is still to do, in words."""
     files = stage.pending(run, ingest.stage(run, options)).count()
     clips = [stage.pending(run, job.STAGE).count() for on, job in _describing(run.settings) if on]
@@ -75,7 +92,7 @@ def _models(run: Run) -> tuple[stage.Stage, ...]:
     return (aesthetic.STAGE, embed.STAGE) if run.settings.curate.aesthetic else (embed.STAGE,)
 
 
-def _waves(run: Run, options: argparse.Namespace) -> Counts:
+def _waves(run: Run, options: Options) -> Counts:
     total = _num_waves(run)
     with ThreadPoolExecutor(1) as models:
         later: list[Future[Counts]] = []
@@ -101,7 +118,7 @@ def _unfinished(run: Run) -> DataFrame:
     """Id and length of the videos that have anything left to do in any stage."""
     todo = [stage.pending(run, step).select("video_id") for step in (*CUTTING, *_models(run))]
     if run.settings.filter.duplicates:
-        todo.append(copies.pending(run).select("video_id"))
+        todo.append(copy_groups.pending(run).select("video_id"))
     videos = run.tables.read("videos").select("video_id", "duration_s")
     return videos.join(reduce(lambda a, b: a.union(b), todo), on="video_id", how="left_semi")
 
@@ -114,4 +131,6 @@ def _num_waves(run: Run) -> int:
 
 
 if __name__ == "__main__":
-    cli.script("curate")
+    from jobs.cli import script
+
+    script("curate")

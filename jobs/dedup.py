@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial, reduce
 from importlib.util import find_spec
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs import cli
-from jobs.config.settings import Settings, SettingsError
+from jobs.config.arguments import StageOptions, flag
+from jobs.config.errors import SettingsError
+from jobs.config.settings import Settings
 from jobs.lake import history
 from jobs.lake.history import Counts
 from jobs.lake.run import Run
@@ -28,7 +29,14 @@ log = logging.getLogger("reelmill")
 MANY = 10_000  # vectors
 
 
-def check(options: argparse.Namespace, settings: Settings) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Options(StageOptions):
+    """What `dedup` takes."""
+
+    refit: bool = flag("fit new centers, and find every duplicate again")
+
+
+def check(options: Options, settings: Settings) -> None:
     """Refuse an engine that is not installed, or arithmetic that needs torch where that is not."""
     kmeans_fit.check(settings.dedup)
     params = settings.dedup
@@ -37,9 +45,9 @@ def check(options: argparse.Namespace, settings: Settings) -> None:
         raise SettingsError("dedup: GPUs and a precision other than float32 need torch: pip install 'reelmill[models]'")
 
 
-def run(run: Run, options: argparse.Namespace) -> Counts:
+def run(run: Run, options: Options) -> Counts:
     """Place what is new among its like; what was placed before stays, unless what it was linked to is gone."""
-    started, refit = history.now(), bool(options.refit)
+    started, refit = history.now(), options.refit
     with ExitStack() as stack:
         land = partial(_land, run, stack)
         if run.tables.read("embeddings").count() > MANY:
@@ -200,4 +208,6 @@ def _land(run: Run, stack: ExitStack, name: str, rows: DataFrame) -> DataFrame:
 
 
 if __name__ == "__main__":
-    cli.script("dedup")
+    from jobs.cli import script
+
+    script("dedup")

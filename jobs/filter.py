@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
-
 from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import cli
-from jobs.config.settings import Settings, SettingsError
+from jobs.config.arguments import StageOptions
+from jobs.config.errors import SettingsError
+from jobs.config.settings import Settings
 from jobs.lake import history
 from jobs.lake.history import Counts
 from jobs.lake.run import Run
 from udfs.filter import duplicate_sql, gates, reasons_sql
 
+Options = StageOptions  # this job takes no others
 
-def check(options: argparse.Namespace, settings: Settings) -> None:
+
+def check(options: Options, settings: Settings) -> None:
     """Refuse an eps at which dedup has not made sure that what stands for others is no duplicate itself."""
     eps, last = settings.filter.duplicate_eps, max(settings.dedup.levels)
     if settings.filter.duplicates and eps > last:
@@ -74,7 +75,7 @@ def _stood_for(run: Run) -> DataFrame:
     return found
 
 
-def run(run: Run, options: argparse.Namespace) -> Counts:
+def run(run: Run, options: Options) -> Counts:
     """Bring the verdicts up to date; where nothing changed, nothing is written."""
     started = history.now()
     verdicts = judged(run).persist()
@@ -89,4 +90,6 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
 
 
 if __name__ == "__main__":
-    cli.script("filter")
+    from jobs.cli import script
+
+    script("filter")

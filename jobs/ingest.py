@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
@@ -13,7 +12,9 @@ from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import cli
+from jobs.config import arguments
+from jobs.config.arguments import StageOptions, argument
+from jobs.config.errors import UsageError
 from jobs.config.settings import Settings
 from jobs.flow import manifest
 from jobs.flow.stage import Stage, pending, run_alone
@@ -26,12 +27,38 @@ from udfs.storage.access import MODIFIED
 log = logging.getLogger("reelmill")
 
 
-def check(options: argparse.Namespace, settings: Settings) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Options(StageOptions):
+    """What `ingest` takes."""
+
+    manifest: str = argument(
+        "folder, glob, video, or a JSON, JSONL, CSV, Parquet or Delta table of videos",
+        short="-m",
+        positional=True,
+        metavar="MANIFEST",
+    )
+    limit: int | None = argument(
+        "take only the first N new files, by address", default=None, type=arguments.positive, metavar="N"
+    )
+    since: datetime | None = argument(
+        "take only files that changed since a date, an ISO time, or 36h or 7d ago",
+        default=None,
+        type=arguments.since,
+        metavar="TIME",
+    )
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The addresses that Spark itself must reach."""
+        return self.output, self.manifest
+
+
+def check(options: Options, settings: Settings) -> None:
     """Refuse a manifest that cannot be read, before Spark starts and any table is touched."""
     manifest.check(options.manifest, settings.sources)
 
 
-def stage(run: Run, options: argparse.Namespace) -> Stage:
+def stage(run: Run, options: Options) -> Stage:
     """Ingest of this manifest: unlike the other stages' input, it is no table."""
     tags = run.tables.read("takedowns").where(F.col("content_tag").isNotNull()).select("content_tag").distinct()
     taken = frozenset(row["content_tag"] for row in tags.collect())
@@ -47,7 +74,7 @@ def stage(run: Run, options: argparse.Namespace) -> Stage:
     )
 
 
-def _listed(run: Run, options: argparse.Namespace) -> DataFrame:
+def _listed(run: Run, options: Options) -> DataFrame:
     """The manifest's files, one row per file; one that has changed since it was ingested has another fingerprint."""
     return _to_ingest(_with_fingerprints(run, options))
 
@@ -56,7 +83,7 @@ def _to_ingest(files: DataFrame) -> DataFrame:
     return files.where(F.col("uri").isNotNull() & F.col("left_out").isNull()).select("uri", "attributes", "fingerprint")
 
 
-def _with_fingerprints(run: Run, options: argparse.Namespace) -> DataFrame:
+def _with_fingerprints(run: Run, options: Options) -> DataFrame:
     """The manifest by `manifest.SCHEMA`, with fingerprints; `left_out` is the reason not to ingest a file, else NULL."""
     sources = run.settings.sources
     files = manifest.read(run.spark, options.manifest, sources, run.settings.manifest)
@@ -81,14 +108,14 @@ def _changed(files: DataFrame, since: datetime) -> DataFrame:
     stated = F.col("attributes")[MODIFIED]
     time = F.try_to_timestamp(stated)
     if wrong := files.where(stated.isNotNull() & time.isNull()).select(stated.alias("time")).first():
-        raise cli.UsageError(f"--since: the manifest's column {MODIFIED} holds {wrong['time']!r}, which is no time")
+        raise UsageError(f"--since: the manifest's column {MODIFIED} holds {wrong['time']!r}, which is no time")
     timed = files.select(*manifest.NAMES).mapInPandas(ingest.changes, manifest.SCHEMA)
     when = F.coalesce(time, F.timestamp_seconds("changed_s"))
     unchanged = F.when(when < F.lit(since), omissions.UNCHANGED)
     return timed.withColumn("left_out", F.coalesce("left_out", unchanged))
 
 
-def run(run: Run, options: argparse.Namespace) -> Counts:
+def run(run: Run, options: Options) -> Counts:
     """Probe the new or changed files of the manifest, or the first of them; then log what was left out."""
     # Asked for once: each wave looks at all of it, and a store lists a thousand names a request.
     files = _with_fingerprints(run, options).persist(StorageLevel.DISK_ONLY)
@@ -126,4 +153,6 @@ def _counts(files: DataFrame) -> tuple[int, Counter[str]]:
 
 
 if __name__ == "__main__":
-    cli.script("ingest")
+    from jobs.cli import script
+
+    script("ingest")

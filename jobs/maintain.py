@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import cli, sql
+from jobs.config.arguments import OutputOptions, argument, flag
+from jobs.config.errors import UsageError
 from jobs.config.settings import Settings
-from jobs.lake import cleanup, history
+from jobs.lake import answers, cleanup, history
 from jobs.lake.cleanup import Step
 from jobs.lake.history import Counts
 from jobs.lake.run import BELONGS, Owner, Run, without_superseded
@@ -26,18 +28,31 @@ Rows = Callable[[str], DataFrame]  # a table's name -> rows of it
 OWNED = BELONGS | {"centroids": Owner("dedup", None)}
 
 
-def check(options: argparse.Namespace, settings: Settings) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Options(OutputOptions):
+    """What `maintain` takes."""
+
+    SWEEPS: ClassVar[bool] = False
+
+    dry_run: bool = flag("show what would be deleted, and change nothing")
+    keep_days: float | None = argument(
+        "days for which old versions stay readable; wins over maintain.keep_days", default=None, type=float, metavar="N"
+    )
+    force: bool = flag("keep versions for less than a week: nobody else uses the tables")
+
+
+def check(options: Options, settings: Settings) -> None:
     """Refuse an output without tables, and versions kept for less than a week unless forced."""
-    sql.check(options, settings)
+    answers.check_tables(options.output, options.schema, settings.sources)
     if _keep_days(options, settings) < LEAST_DAYS and not options.force:
-        raise cli.UsageError(
+        raise UsageError(
             f"under {LEAST_DAYS} days, files go that a reader or writer may still be at: add --force if there is none"
         )
 
 
-def run(run: Run, options: argparse.Namespace) -> Counts:
+def run(run: Run, options: Options) -> Counts:
     """Remove what settings of before made, what no row names, and what no kept version reads; or only tell."""
-    started, dry_run = history.now(), bool(options.dry_run)
+    started, dry_run = history.now(), options.dry_run
     keep_hours = 24 * _keep_days(options, run.settings)
     steps = [cleanup.swept(run, dry_run=dry_run)]  # first, since the others land rows there
     kept = partial(_kept, run, _old(run))
@@ -55,7 +70,7 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
     return Counts(rows)
 
 
-def _keep_days(options: argparse.Namespace, settings: Settings) -> float:
+def _keep_days(options: Options, settings: Settings) -> float:
     return float(settings.maintain.keep_days if options.keep_days is None else options.keep_days)
 
 
@@ -117,4 +132,6 @@ def _compacted(run: Run, name: str, *, dry_run: bool) -> Iterator[Step]:
 
 
 if __name__ == "__main__":
-    cli.script("maintain")
+    from jobs.cli import script
+
+    script("maintain")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from jobs import cli
+from jobs.config.arguments import StageOptions
 from jobs.config.settings import Settings
 from jobs.flow.model_job import ModelJob
 from jobs.flow.stage import Stage
 from udfs import split
 from udfs.core.task_resources import Resources
+
+Options = StageOptions  # this job takes no others
 
 STAGE = Stage(
     "split",
@@ -33,4 +35,6 @@ check, run = JOB.check, JOB.run
 
 
 if __name__ == "__main__":
-    cli.script("split")
+    from jobs.cli import script
+
+    script("split")

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import reduce
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import StringType
 
-from jobs import cli, sql
+from jobs.config.arguments import OutputOptions, argument, flag, several
+from jobs.config.errors import RemainsError, UsageError
 from jobs.config.settings import Settings
-from jobs.lake import cleanup, history
+from jobs.lake import answers, cleanup, history
 from jobs.lake.cleanup import Step
 from jobs.lake.history import Counts
-from jobs.lake.run import RemainsError, Run
+from jobs.lake.run import Run
 from jobs.lake.tables import struct_type
 from jobs.similarity import dedup_run
 from schemas import TABLES
@@ -37,6 +38,24 @@ BY_VIDEO = ("verdicts", "clips", "spans", "videos")  # last, since the clips of 
 AFTERWARDS = """centroids are averages and stay: `dedup --refit` makes new ones without what was taken down
 copies and verdicts that named a clip of it, and what dedup had dropped for it, are made anew by the next run
 the tables' logs keep the least and greatest values of removed files for 30 days (delta.logRetentionDuration)"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(OutputOptions):
+    """What `takedown` takes."""
+
+    SWEEPS: ClassVar[bool] = False
+
+    what: tuple[str, ...] = argument("video_id or uri", default=(), named=False, positional=True, nargs="*", metavar="VIDEO")
+    sql: str | None = argument("a query over the tables and views with a column video_id", default=None, metavar="QUERY")
+    reason: str | None = argument("why, which the table takedowns keeps", default=None, metavar="TEXT")
+    exports: tuple[str, ...] = several("take it out of this export too", "FOLDER")
+    dry_run: bool = flag("show what would be deleted, and change nothing")
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The exports' folders, without a slash at their end in a store."""
+        return tuple(folder.rstrip("/") if access.is_remote(folder) else folder for folder in self.exports)
 
 
 class Doomed(NamedTuple):
@@ -63,30 +82,29 @@ class Doomed(NamedTuple):
         return self.ids.union(self.sources.select("uri")).distinct()
 
 
-def check(options: argparse.Namespace, settings: Settings) -> None:
+def check(options: Options, settings: Settings) -> None:
     """Refuse an output without tables, no video or two ways to name some, and exports that are not there."""
-    sql.check(options, settings)
+    answers.check_tables(options.output, options.schema, settings.sources)
     if bool(options.what) == bool(options.sql):
-        raise cli.UsageError("takedown: name videos by id or uri, or give --sql, one of both")
-    options.exports = [folder.rstrip("/") if access.is_remote(folder) else folder for folder in options.exports]
-    if missing := [folder for folder in options.exports if not _is_there(folder, settings.sources)]:
-        raise cli.UsageError(f"--exports {missing[0]}: no such folder")
+        raise UsageError("takedown: name videos by id or uri, or give --sql, one of both")
+    if missing := [folder for folder in options.folders if not _is_there(folder, settings.sources)]:
+        raise UsageError(f"--exports {missing[0]}: no such folder")
 
 
 def _is_there(folder: str, sources: access.Params) -> bool:
     try:
         return media_store.holds(folder, sources)
     except (MediaError, StoreError) as e:
-        raise cli.UsageError(f"--exports {folder}: {getattr(e, 'message', e)}") from e
+        raise UsageError(f"--exports {folder}: {getattr(e, 'message', e)}") from e
 
 
-def run(run: Run, options: argparse.Namespace) -> Counts:
+def run(run: Run, options: Options) -> Counts:
     """Take the videos out of every table and folder, clear away old versions, and look whether anything is left.
 
     Raises:
         RemainsError: something is.
     """
-    started, dry_run = history.now(), bool(options.dry_run)
+    started, dry_run = history.now(), options.dry_run
     steps = [cleanup.swept(run, dry_run=dry_run)]
     with ExitStack() as stack:
         doomed = _doomed(run, options, stack)
@@ -94,14 +112,14 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
             run.tables.append("takedowns", _told(run, doomed, options.reason))  # first: a killed run can be run again
         steps += _rows(run, doomed, dry_run=dry_run)
         steps.append(_media(run, doomed, stack, dry_run=dry_run))
-        steps += (_export(run, folder, doomed, dry_run=dry_run) for folder in options.exports)
+        steps += (_export(run, folder, doomed, dry_run=dry_run) for folder in options.folders)
         print(cleanup.summary(step for step in steps if step.rows or step.files), flush=True)
         if dry_run:
             print("nothing was changed: this is what would go", flush=True)
             return Counts()
         for name in cleanup.existing(run):
             cleanup.vacuum(run, name, 0)  # no earlier version can be read any more
-        _prove(run, doomed, options.exports)
+        _prove(run, doomed, options.folders)
         total = doomed.sources.count()
     print(AFTERWARDS, flush=True)
     rows = sum(step.rows or 0 for step in steps)
@@ -109,10 +127,10 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
     return Counts(total, rows)
 
 
-def _doomed(run: Run, options: argparse.Namespace, stack: ExitStack) -> Doomed:
+def _doomed(run: Run, options: Options, stack: ExitStack) -> Doomed:
     sources = _landed(run, stack, "sources", _sources(run, options))
     if sources.isEmpty():
-        raise cli.UsageError("takedown: no such video")
+        raise UsageError("takedown: no such video")
     for row in sources.orderBy("uri", "video_id").toLocalIterator():
         print(row["uri"], row["video_id"] or "(no video is known of it; its address is refused from now on)")
     of = sources.select("video_id")
@@ -122,7 +140,7 @@ def _doomed(run: Run, options: argparse.Namespace, stack: ExitStack) -> Doomed:
     return Doomed(sources, clips, _landed(run, stack, "again", _again(run, clips)))
 
 
-def _sources(run: Run, options: argparse.Namespace) -> DataFrame:
+def _sources(run: Run, options: Options) -> DataFrame:
     """What was asked for, and whatever has the address or the bytes of it; of an address without a video, a row without an id."""
     known = run.tables.read("videos").select(*SOURCE).union(run.tables.read("takedowns").select(*SOURCE)).distinct()
     if options.sql:
@@ -133,7 +151,7 @@ def _sources(run: Run, options: argparse.Namespace) -> DataFrame:
         met = {word for row in found.collect() for word in (row["uri"], row["video_id"])}
         addresses = [(word, "", None) for word in asked if word not in met]
         if unknown := [word for word, _, _ in addresses if ID.fullmatch(word)]:
-            raise cli.UsageError(f"takedown: no video {unknown[0]}")
+            raise UsageError(f"takedown: no video {unknown[0]}")
         found = found.union(run.spark.createDataFrame(addresses, known.schema))
     return _spread(known, found)
 
@@ -151,11 +169,11 @@ def _spread(known: DataFrame, found: DataFrame) -> DataFrame:
 
 def _queried(run: Run, query: str) -> DataFrame:
     """The answer to a query, as far as its column video_id goes."""
-    sql.views_of(run)
+    answers.register_views(run)
     try:
         return run.spark.sql(query).select(F.col("video_id").cast("string"))
     except (ParseException, AnalysisException) as e:
-        raise cli.UsageError(f"--sql: {str(e).splitlines()[0]}") from e
+        raise UsageError(f"--sql: {str(e).splitlines()[0]}") from e
 
 
 def _again(run: Run, clips: DataFrame) -> DataFrame:
@@ -232,7 +250,7 @@ def _export(run: Run, folder: str, doomed: Doomed, *, dry_run: bool) -> Step:
     return Step("exported of it", folder, None, sum(count for count, _ in sizes), sum(num_bytes for _, num_bytes in sizes))
 
 
-def _prove(run: Run, doomed: Doomed, exports: list[str]) -> None:
+def _prove(run: Run, doomed: Doomed, exports: Sequence[str]) -> None:
     """Look for the videos and their clips wherever they were.
 
     Raises:
@@ -274,4 +292,6 @@ def _landed(run: Run, stack: ExitStack, name: str, rows: DataFrame) -> DataFrame
 
 
 if __name__ == "__main__":
-    cli.script("takedown")
+    from jobs.cli import script
+
+    script("takedown")

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from jobs import cli
-from jobs.lake.run import OutputBusyError, locked
+from jobs.config.errors import OutputBusyError
+from jobs.lake.run import locked
 from udfs.storage.access import Params
 
 HERE = Params()

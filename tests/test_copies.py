@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -203,7 +202,7 @@ ZERO = {"string": "", "double": 0.0, "bigint": 0, "int": 0, "boolean": False}
 
 def stood_for(run: Run) -> dict[str, str | None]:
     """The clips that have a row, and who stands for them, after the job has run; each has one row."""
-    copies.run(run, argparse.Namespace())
+    copies.run(run, copies.Options(output=""))
     found = table(Path(run.output), "copies")
     assert len({row["clip_id"] for row in found}) == len(found)
     return {row["clip_id"]: row["copy_of"] for row in found}

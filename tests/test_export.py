@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jobs import cli, export
+from jobs.config.errors import UsageError
 from jobs.config.settings import load
 from jobs.exports import release
 from udfs.storage.access import Params
@@ -79,8 +79,8 @@ def test_a_time_that_is_none_is_a_wrong_usage(output: Path, capsys: pytest.Captu
 
 def asked(*overrides: str, **options: Any) -> release.Request:
     """What a command line asks for."""
-    given = {"format": "parquet", "query": None, "as_of": None, "release": None} | options
-    return release.request(Namespace(**given), load([], list(overrides)))
+    given = {"output": "", "to": "x", "format": "parquet"} | options
+    return release.request(export.Options(**given), load([], list(overrides)))
 
 
 def begin(to: Path, wanted: release.Request) -> None:
@@ -120,7 +120,7 @@ def test_a_release_says_all_that_was_asked(tmp_path: Path) -> None:
 def test_a_folder_takes_no_second_export(tmp_path: Path, override: str, named: str) -> None:
     begin(tmp_path, asked())
     assert release.begun(str(tmp_path), asked(), Params()) is not None
-    with pytest.raises(cli.UsageError, match=f"with another {named};"):
+    with pytest.raises(UsageError, match=f"with another {named};"):
         release.begun(str(tmp_path), asked(override), Params())
 
 

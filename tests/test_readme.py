@@ -48,7 +48,7 @@ def test_every_view_is_named() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_reelmill_command_parses(command: str) -> None:
-    assert cli._parser().parse_args(shlex.split(command, comments=True)).job in cli.JOBS
+    assert cli.parse(shlex.split(command, comments=True)).job in cli.JOBS
 
 
 def test_every_make_target_exists() -> None:

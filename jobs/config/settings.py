@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from jobs.config.errors import SettingsError
 from udfs import aesthetic, analyze, caption, clip, copies, dedup, embed, enhance, export, filter, split
 from udfs.core import cost, scheduling
 from udfs.core.limits import Limits
@@ -20,10 +21,6 @@ from udfs.signals import motion, phash, preview, proxy, quality
 from udfs.storage import access, cleanup, manifest
 
 QUOTES = re.compile("[\"']")
-
-
-class SettingsError(Exception):
-    """A setting that cannot be used; its text is one line that names it."""
 
 
 @dataclass(frozen=True)

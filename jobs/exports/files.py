@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import logging
@@ -17,11 +16,12 @@ from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import DataFrame, Row, Window
 from pyspark.sql import functions as F
 
-from jobs import cli, sql
+from jobs.config.errors import UsageError
 from jobs.exports import release
+from jobs.exports.options import Options
 from jobs.exports.release import Request
 from jobs.flow.progress import Progress
-from jobs.lake import history, views
+from jobs.lake import answers, history, views
 from jobs.lake.history import Counts
 from jobs.lake.run import Run
 from jobs.lake.tables import struct_type
@@ -70,9 +70,9 @@ class Plan:
     dealt: DataFrame
 
 
-def run(run: Run, options: argparse.Namespace) -> Counts:
+def run(run: Run, options: Options) -> Counts:
     """Write the parts that are not there yet; an export that was begun goes on with the tables as they were then."""
-    to, wanted, sources = str(options.to), release.request(options, run.settings), run.settings.sources
+    to, wanted, sources = options.folder, release.request(options, run.settings), run.settings.sources
     run = replace(run, settings=wanted.settings(run.settings))
     begun = release.begun(to, wanted, sources)
     pinned = _pinned(run, options, begun)
@@ -97,24 +97,24 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
         media_store.clear(to, sources)
 
 
-def _pinned(run: Run, options: argparse.Namespace, begun: dict[str, Any] | None) -> Run:
+def _pinned(run: Run, options: Options, begun: dict[str, Any] | None) -> Run:
     """The run with all tables in fixed versions, by the settings that made them, and its views."""
     versions = release.load(options.release, run.settings.sources)["tables"] if options.release else None
     if options.as_of or not (versions or begun):
         versions = run.tables.versions(options.as_of)
     if not versions and not begun:
-        raise cli.UsageError(f"--output {run.output}: no tables then")
+        raise UsageError(f"--output {run.output}: no tables then")
     if begun:
         if versions and versions != begun["tables"]:
-            raise cli.UsageError(f"--to {options.to}: holds an export of other versions of the tables; give another folder")
+            raise UsageError(f"--to {options.to}: holds an export of other versions of the tables; give another folder")
         log.info("export: with the tables as they were at %s, when %s was begun", begun["begun_at"], options.to)
         versions = begun["tables"]
     pinned = replace(run, pinned=versions)
     try:
-        pinned = replace(pinned, recorded=sql.recorded(pinned))
+        pinned = replace(pinned, recorded=answers.recorded(pinned))
         views.register(pinned)
     except AnalysisException as e:
-        raise cli.UsageError(f"--output {run.output}: no longer has a table in that version: {str(e).splitlines()[0]}") from e
+        raise UsageError(f"--output {run.output}: no longer has a table in that version: {str(e).splitlines()[0]}") from e
     return pinned
 
 
@@ -122,7 +122,7 @@ def _plan(run: Run, to: str, wanted: Request) -> Plan:
     try:
         rows = _rows(run, wanted)
     except (ParseException, AnalysisException) as e:
-        raise cli.UsageError(f"the query: {str(e).splitlines()[0]}") from e
+        raise UsageError(f"the query: {str(e).splitlines()[0]}") from e
     params = replace(wanted.export, nemo=_below(wanted, rows)) if wanted.format == "nemo" else wanted.export
     return Plan(to, wanted, params, rows, _dealt(rows, FORMATS[wanted.format], params).persist())
 
@@ -139,7 +139,7 @@ def _rows(run: Run, wanted: Request) -> DataFrame:
         rows = rows.join(known, on="clip_id", how="left")
         return rows.withColumn(UNIT, F.col(f"{CLIP}.video_id" if wanted.format == "nemo" else "clip_id"))
     if FORMATS[wanted.format].of_clips:
-        raise cli.UsageError(f"--format {wanted.format}: goes by clip_id, which the query does not give")
+        raise UsageError(f"--format {wanted.format}: goes by clip_id, which the query does not give")
     return rows.withColumn(UNIT, F.col("video_id" if "video_id" in asked.columns else ORDER))
 
 
@@ -152,7 +152,7 @@ def _below(wanted: Request, rows: DataFrame) -> nemo.Params:
     if not given.input_path:
         return replace(given, input_path=common)
     if least and os.path.commonpath([common, nemo.address(given.input_path)]) != given.input_path.rstrip("/"):
-        raise cli.UsageError(f"export.nemo.input_path: {given.input_path} is not above {least}")
+        raise UsageError(f"export.nemo.input_path: {given.input_path} is not above {least}")
     return given
 
 
@@ -215,7 +215,7 @@ def _finish(run: Run, plan: Plan, described: dict[str, Any], names: list[str]) -
     """
     found = {name: part for name, part in _summaries(run, plan.to, names).items() if part}
     if unseen := len(names) - len(found):
-        raise cli.UsageError(f"--to {plan.to}: is on every machine another folder, {unseen} parts are not on this; give s3://")
+        raise UsageError(f"--to {plan.to}: is on every machine another folder, {unseen} parts are not on this; give s3://")
     whole = release.finished(described, found)
     if plan.wanted.format == "lance" and found:
         lance.commit(plan.to, [part.note for part in found.values()])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
 import shutil
@@ -15,10 +14,11 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import LongType, StructType
 
-from jobs import cli, sql
+from jobs.config.errors import UsageError
+from jobs.exports.options import Options
 from jobs.flow import stage
 from jobs.flow.progress import Progress
-from jobs.lake import history
+from jobs.lake import answers, history
 from jobs.lake.history import Counts
 from jobs.lake.run import Run
 from udfs.core.task_resources import Resources
@@ -36,9 +36,9 @@ KINDS = {
 }
 
 
-def run(run: Run, options: argparse.Namespace) -> Counts:
+def run(run: Run, options: Options) -> Counts:
     """Write the folders that are not there yet, of what the settings that the output was last made with count in."""
-    started, to = history.now(), str(options.to)
+    started, to = history.now(), options.folder
     todo = _pending(run)
     items = todo.collect()
     if options.dry_run:
@@ -73,12 +73,12 @@ def _aside(run: Run, to: str) -> Iterator[str]:
 def _pending(run: Run) -> DataFrame:
     """What the settings ask for, but for what failed before with the same bytes and settings."""
     params = run.settings.export
-    sql.views_of(run)
+    answers.register_views(run)
     view, key, version, num_bytes = KINDS[params.what]
     try:
         asked = run.spark.table(view).where(params.where)
     except (ParseException, AnalysisException) as e:
-        raise cli.UsageError(f"export.where: {str(e).splitlines()[0]}") from e
+        raise UsageError(f"export.where: {str(e).splitlines()[0]}") from e
     wanted = asked.dropDuplicates([key]).select(
         F.col(key).alias("key"),
         "uri",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 from collections.abc import Mapping
@@ -13,8 +12,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pyspark.sql import functions as F
 
-from jobs import cli
+from jobs.config.errors import UsageError
 from jobs.config.settings import Settings
+from jobs.exports.options import FORMATS, Options
 from jobs.lake import history
 from jobs.lake.fingerprints import RECIPES
 from jobs.lake.run import Run
@@ -42,7 +42,7 @@ class Request:
         return replace(settings, export=self.export, filter=self.filter)
 
 
-def request(options: argparse.Namespace, settings: Settings) -> Request:
+def request(options: Options, settings: Settings) -> Request:
     """What the command line asks for, or the release that it names.
 
     Raises:
@@ -50,10 +50,10 @@ def request(options: argparse.Namespace, settings: Settings) -> Request:
     """
     if options.release:
         if options.format or options.query or options.as_of:
-            raise cli.UsageError("--release says what to export: leave --format, --query and --as-of away")
+            raise UsageError("--release says what to export: leave --format, --query and --as-of away")
         return _request(load(options.release, settings.sources), options.release)
     if not options.format:
-        raise cli.UsageError("--format: say which, or name a release with --release")
+        raise UsageError("--format: say which, or name a release with --release")
     what = settings.export.what
     if what == "auto":
         what = "clips" if options.format == "nemo" else "curated"
@@ -72,7 +72,7 @@ def begun(to: str, wanted: Request, sources: access.Params) -> dict[str, Any] | 
         if media_store.size(path, sources) is None:
             return None
     except (MediaError, StoreError) as e:
-        raise cli.UsageError(f"--to {to}: {getattr(e, 'message', e)}") from e
+        raise UsageError(f"--to {to}: {getattr(e, 'message', e)}") from e
     found = load(path, sources)
     there = _request(found, path)
     differs = [name for name in ("format", "query") if getattr(there, name) != getattr(wanted, name)]
@@ -80,7 +80,7 @@ def begun(to: str, wanted: Request, sources: access.Params) -> dict[str, Any] | 
     if there.filter.aesthetic_reduction != wanted.filter.aesthetic_reduction:
         differs.append("filter.aesthetic_reduction")
     if differs:
-        raise cli.UsageError(f"--to {to}: holds an export with another {', '.join(differs)}; give another folder")
+        raise UsageError(f"--to {to}: holds an export with another {', '.join(differs)}; give another folder")
     return found
 
 
@@ -94,12 +94,12 @@ def load(path: str, sources: access.Params) -> dict[str, Any]:
         with media_store.reading(path, sources) as file:
             found = json.loads(file.read())
     except FileNotFoundError as e:
-        raise cli.UsageError(f"{path}: {e.strerror}") from e
+        raise UsageError(f"{path}: {e.strerror}") from e
     except (OSError, ValueError, MediaError, StoreError) as e:
-        raise cli.UsageError(f"{path}: {getattr(e, 'message', e)}") from e
+        raise UsageError(f"{path}: {getattr(e, 'message', e)}") from e
     needed = {"format", "query", "tables", "settings"}
-    if not isinstance(found, dict) or not needed <= found.keys() or found["format"] not in cli.FORMATS:
-        raise cli.UsageError(f"{path}: is no release")
+    if not isinstance(found, dict) or not needed <= found.keys() or found["format"] not in FORMATS:
+        raise UsageError(f"{path}: is no release")
     return found
 
 
@@ -159,7 +159,7 @@ def _request(found: Mapping[str, Any], path: str) -> Request:
         exported = TypeAdapter(export.Params).validate_python(there["export"])
         filtered = TypeAdapter(filter.Params).validate_python(there["filter"])
     except (KeyError, ValidationError) as e:
-        raise cli.UsageError(f"{path}: its settings are not those of this version: {str(e).splitlines()[0]}") from e
+        raise UsageError(f"{path}: its settings are not those of this version: {str(e).splitlines()[0]}") from e
     return Request(found["format"], found["query"], exported, filtered)
 
 

@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.functions import pandas_udf
 from pyspark.sql.types import ArrayType, MapType, StructField, StructType
 
-from jobs.cli import UsageError
+from jobs.config.errors import UsageError
 from udfs.core.errors import MediaError, StoreError
 from udfs.storage import access, omissions, parquet_rows, table_text
 from udfs.storage.access import Params as Sources

@@ -5,16 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from jobs.config.errors import CatalogError, UsageError
+
 if TYPE_CHECKING:  # a name is checked before Spark is there
     from pyspark.sql import SparkSession
 
 PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,254}")
 TOLD = re.compile(r"\[[A-Z_.]+\].*")  # what Spark says, whatever the JVM says before it
 SPARKS_OWN = "spark_catalog"
-
-
-class CatalogError(Exception):
-    """The schema cannot be used; its text is one line."""
 
 
 class Schema(NamedTuple):
@@ -45,11 +43,11 @@ def parse(text: str) -> Schema:
     """`schema` or `catalog.schema`, of letters, digits, _ and -.
 
     Raises:
-        CatalogError: anything else.
+        UsageError: anything else.
     """
     parts = text.split(".")
     if len(parts) > 2 or not all(PART.fullmatch(part) for part in parts):
-        raise CatalogError(f"--schema {text!r}: write it as schema or catalog.schema, of letters, digits, _ and -")
+        raise UsageError(f"--schema {text!r}: write it as schema or catalog.schema, of letters, digits, _ and -")
     return Schema(parts[-1], parts[0] if len(parts) == 2 else None)
 
 

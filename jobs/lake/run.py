@@ -16,6 +16,7 @@ from typing import NamedTuple, TextIO
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from jobs.config.errors import OutputBusyError
 from jobs.config.settings import Settings
 from jobs.lake.catalog import Schema
 from jobs.lake.fingerprints import fingerprint
@@ -48,14 +49,6 @@ BELONGS = {
     "enhanced": Owner("enhance", "captions"),
     "alignments": Owner("align", "captions"),
 }
-
-
-class OutputBusyError(Exception):
-    """Another run is at work on the same output."""
-
-
-class RemainsError(Exception):
-    """What was to go is still there; its text is one line."""
 
 
 @dataclass(frozen=True)

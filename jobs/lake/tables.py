@@ -19,6 +19,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_type
 from pyspark.sql.types import StructField, StructType
 
+from jobs.config.errors import TableError
 from jobs.lake.catalog import Schema, quoted
 from schemas import TABLES
 
@@ -32,10 +33,6 @@ PROPERTIES = {"delta.enableDeletionVectors": "false"}  # so that every reader of
 CHECK = "delta.constraints."  # a table's property that is one, before its name
 VOLUME = re.compile(r"(dbfs:)?/Volumes/")  # of Unity, where no table can be registered
 SCHEME = re.compile(r"^\w+:/*")
-
-
-class TableError(Exception):
-    """A table cannot be used by this release; its text is one line."""
 
 
 def struct_type(schema: pa.Schema) -> StructType:

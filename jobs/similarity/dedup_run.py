@@ -10,9 +10,8 @@ import numpy as np
 from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
 
-from jobs import copies
 from jobs.lake.run import Run
-from jobs.similarity import phash_lsh
+from jobs.similarity import copy_groups, phash_lsh
 from udfs.filter import aesthetic_gate, reasons_sql
 from udfs.similarity.kmeans import Floats, least_cosine
 
@@ -137,7 +136,7 @@ def _wanted(run: Run) -> DataFrame:
         embedded = embedded.join(run.made("aesthetics").select("clip_id", score), on="clip_id", how="left")
         embedded = embedded.where(F.size(F.expr(reasons)) == 0).select("clip_id", "embedded")
     return (
-        copies.compared(run)
+        copy_groups.compared(run)
         .join(embedded, on="clip_id", how="left")
         .where(copy | F.col("embedded"))
         .select(

@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
+from jobs.config.errors import SessionError
 from jobs.config.settings import Settings
-from jobs.spark.session import SessionError, delta_package
+from jobs.spark.session import delta_package
 from udfs.storage.access import Params
 
 SCHEMES = ("s3", "s3a")

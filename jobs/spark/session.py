@@ -21,6 +21,7 @@ from pyspark.errors import PySparkException
 from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 
+from jobs.config.errors import SessionError
 from jobs.spark import java
 
 ATTEMPTS = 4  # of a task: a Python worker may be killed for lack of memory. In local mode only the master's name can set this
@@ -69,10 +70,6 @@ ROWS = {
     "spark.sql.codegen.wholeStage": "true",
     "spark.sql.codegen.factoryMode": "FALLBACK",
 }
-
-
-class SessionError(Exception):
-    """Spark cannot be started as asked; its text is one line."""
 
 
 def connect(extra: dict[str, str], *, verbose: bool) -> SparkSession:

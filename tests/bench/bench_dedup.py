@@ -7,7 +7,6 @@ around some directions with planted near-copies. A whole job, with its tables, i
 
 from __future__ import annotations
 
-import argparse
 import os
 import threading
 import time
@@ -264,4 +263,4 @@ def test_a_night_of_one_percent(spark: SparkSession, tmp_path: Path) -> None:
 
 
 def _job(run: Run) -> None:
-    dedup.run(run, argparse.Namespace(refit=False))
+    dedup.run(run, dedup.Options(output="", refit=False))

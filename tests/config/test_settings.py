@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.config.settings import SECTIONS, Settings, SettingsError, _flat, load, names
+from jobs.config.errors import SettingsError
+from jobs.config.settings import SECTIONS, Settings, _flat, load, names
 from jobs.lake.fingerprints import RECIPES, fingerprint
 
 

@@ -17,11 +17,12 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs import cli
+from jobs.config.errors import CatalogError, TableError, UsageError
 from jobs.config.settings import load
 from jobs.lake import catalog, views
-from jobs.lake.catalog import CatalogError, Schema, parse
+from jobs.lake.catalog import Schema, parse
 from jobs.lake.run import BELONGS, Run
-from jobs.lake.tables import TableError, Tables, struct_type
+from jobs.lake.tables import Tables, struct_type
 from schemas import TABLES
 from tests.support import outputs
 from tests.support.catalog_probe import SCHEMA
@@ -42,7 +43,7 @@ def test_any_other_is_refused_before_spark_starts(
     text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JAVA_HOME", "/nowhere")  # Spark could not start
-    with pytest.raises(CatalogError):
+    with pytest.raises(UsageError):
         parse(text)
     assert cli.main(["split", "--output", str(tmp_path), f"--schema={text}"]) == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,7 +41,7 @@ def groups(num_rows: int, seed: int) -> Floats:
 
 def run(spark: SparkSession, output: Path, *settings: str, refit: bool = False) -> Counts:
     made = Run(spark, str(output), load([], [*SET, *settings]))
-    return dedup.run(made, argparse.Namespace(refit=refit))
+    return dedup.run(made, dedup.Options(output="", refit=refit))
 
 
 def duplicates(output: Path) -> pd.DataFrame:
@@ -216,7 +215,7 @@ def test_verdicts_name_who_stands_for_whom_at_any_eps(spark: SparkSession, outpu
     )
     made.tables.replace("duplicates", found)
     for eps, wanted in ((0.1, {1: 0, 2: 0, 3: 0}), (0.04, {2: 1, 3: 1}), (0.01, {3: 2})):
-        filter.run(Run(spark, str(output), load([], [*SET, f"filter.duplicate_eps={eps}"])), argparse.Namespace())
+        filter.run(Run(spark, str(output), load([], [*SET, f"filter.duplicate_eps={eps}"])), filter.Options(output=""))
         verdicts = {row["clip_id"]: row for row in table(output, "verdicts")}
         told = {clip: row["duplicate_of"] for clip, row in verdicts.items() if row["duplicate_of"]}
         assert {ids.index(clip): ids.index(elder) for clip, elder in told.items()} == wanted
@@ -226,7 +225,7 @@ def test_verdicts_name_who_stands_for_whom_at_any_eps(spark: SparkSession, outpu
 @pytest.mark.nights
 def test_views_for_an_audit(spark: SparkSession, output: Path) -> None:
     made = Run(spark, str(output), load([], SET))
-    filter.run(made, argparse.Namespace())
+    filter.run(made, filter.Options(output=""))
     videos = spark.createDataFrame([(clip, f"{clip}.mp4") for clip in clip_ids(OLD)], "video_id string, uri string")
     blank = [
         F.lit(None).cast(f.dataType).alias(f.name) for f in struct_type(TABLES["videos"].schema) if f.name not in videos.columns

@@ -11,7 +11,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.config.settings import SettingsError
+from jobs.config.errors import SettingsError
 from jobs.similarity import kmeans_fit, links
 from jobs.similarity.kmeans_fit import Choice, choose, fit, hindrance, missing
 from jobs.spark.resources import Facts
