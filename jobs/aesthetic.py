@@ -26,6 +26,8 @@ STAGE = Stage(
     rows=aesthetic.rows,
     params=lambda settings: settings.aesthetic,
     resources=lambda settings: settings.aesthetic.resources,
+    duration="duration_s",
+    num_bytes="num_bytes",
 )
 JOB = ModelJob(STAGE, "aesthetic", lambda settings: aesthetic.check(settings.aesthetic, settings.models))
 check, run = JOB.check, JOB.run

@@ -21,6 +21,8 @@ STAGE = Stage(
     rows=analyze.rows,
     resources=lambda s: nvdec.taken(s.analyze.resources, s.analyze.hwaccel == "cuda"),
     params=lambda s: analyze.Settings(s.analyze, s.motion, s.quality, s.phash, s.proxy, s.preview, s.windows),
+    duration="duration_s",
+    num_bytes="num_bytes",
 )
 
 

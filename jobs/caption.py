@@ -37,6 +37,8 @@ STAGE = Stage(
     rows=caption.rows,
     params=lambda settings: caption.Settings(settings.caption, settings.windows),
     resources=lambda settings: settings.caption.resources,
+    duration="duration_s",
+    num_bytes="num_bytes",
 )
 JOB = ModelJob(
     STAGE,

@@ -81,6 +81,8 @@ STAGE = Stage(
     rows=clip.rows,
     params=lambda settings: settings.clip,
     resources=lambda settings: nvdec.taken(settings.clip.resources, settings.clip.on_gpu),
+    duration="duration_s",
+    num_bytes="num_bytes",
 )
 
 

@@ -9,7 +9,7 @@ from jobs.config.arguments import StageOptions
 from jobs.config.errors import SettingsError
 from jobs.config.settings import Settings
 from jobs.lake import history
-from jobs.lake.history import Counts
+from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
 from jobs.similarity import copy_groups, phash_lsh
 from schemas import TABLES
@@ -36,7 +36,7 @@ def run(run: Run, options: Options) -> Counts:
     with run.tables.landing(f"{run.run_id}-ranked") as land, run.tables.landing(f"{run.run_id}-copies") as land_rows:
         ranked = land(phash_lsh.ranked(clips, rank))
         total = run.tables.append("copies", land_rows(_rows(run, ranked)), upsert=True)  # rows that count no more are replaced
-    history.note(run, "copies", {"started_at": started, "num_in": total, "num_out": total, "num_failed": 0})
+    history.note(run, "copies", Work(started_at=started, num_in=total, num_out=total))
     return Counts(total, total)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from importlib.util import find_spec
 
@@ -15,11 +15,11 @@ from jobs.config.arguments import StageOptions, flag
 from jobs.config.errors import SettingsError
 from jobs.config.settings import Settings
 from jobs.lake import history
-from jobs.lake.history import Counts
+from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
 from jobs.lake.tables import struct_type
 from jobs.similarity import dedup_run, kmeans_fit, links
-from jobs.similarity.dedup_run import Land, Model, Night
+from jobs.similarity.dedup_run import Land, Model, Plan
 from jobs.spark import gpu_check, resources, session
 from schemas import TABLES
 from udfs.similarity import ranking
@@ -53,34 +53,34 @@ def run(run: Run, options: Options) -> Counts:
         if run.tables.read("embeddings").count() > MANY:
             stack.enter_context(session.compiled(run.spark))
         model = dedup_run.model(run)
-        night = dedup_run.night(run, model, land)
-        if not (night or refit):
+        plan = dedup_run.plan(run, model, land)
+        if not (plan or refit):
             return history.note_settings(run, "dedup")
-        stack.enter_context(session.skipping(run.spark))  # what follows reads some nights, and some clusters
-        if night.gone:
-            night = dedup_run.without_gone(run, model, night, land)
+        stack.enter_context(session.skipping(run.spark))  # what follows reads some dedup runs, and some clusters
+        if plan.gone:
+            plan = dedup_run.without_gone(run, model, plan, land)
         anew, stored = refit or not len(model.centres), 0
         if not anew:
-            none_placed = not night.placed_before and dedup_run.made(run, "assignments", model.version).isEmpty()
-            _assign(run, model, night, anew=none_placed)
-            anew, stored = _worn(run, model, night.number)
+            none_placed = not plan.placed_before and dedup_run.made(run, "assignments", model.version).isEmpty()
+            _assign(run, model, plan, anew=none_placed)
+            anew, stored = _worn(run, model, plan.number)
         if anew:
-            if night.placed_before:
-                night = night._replace(wanted=land("wanted", night.wanted))
-            model = _fit(run, model, night)
-            _assign(run, model, night, anew=True)
-        nobody = night.gone > 0 or stored != night.placed_vectors  # some who are stored have no place: they stand for nobody
-        written = _place(run, model, night, land, anew=anew or not night.placed_before, nobody=nobody)
-    history.note(run, "dedup", {"started_at": started, "num_in": written, "num_out": written, "num_failed": 0})
+            if plan.placed_before:
+                plan = replace(plan, wanted=land("wanted", plan.wanted))
+            model = _fit(run, model, plan)
+            _assign(run, model, plan, anew=True)
+        nobody = plan.gone > 0 or stored != plan.placed_vectors  # some who are stored have no place: they stand for nobody
+        written = _place(run, model, plan, land, anew=anew or not plan.placed_before, nobody=nobody)
+    history.note(run, "dedup", Work(started_at=started, num_in=written, num_out=written))
     return Counts(written, written)
 
 
-def _fit(run: Run, model: Model, night: Night) -> Model:
+def _fit(run: Run, model: Model, plan: Plan) -> Model:
     """New centres, in their table."""
     params = run.settings.dedup
     choice = kmeans_fit.choose(run.spark, params)
-    found = kmeans_fit.fit(_vectors(run, night.vector_ids), params, choice)
-    version = max(night.number, model.version + 1)
+    found = kmeans_fit.fit(_vectors(run, plan.vector_ids), params, choice)
+    version = max(plan.number, model.version + 1)
     stamp = (choice.engine, run.fingerprint("dedup"), run.run_id)
     rows = [(run.settings.embed.model, version, i, centre.tolist(), *stamp) for i, centre in enumerate(found)]
     run.tables.add("centroids", run.spark.createDataFrame(rows, struct_type(TABLES["centroids"].schema)))
@@ -88,14 +88,14 @@ def _fit(run: Run, model: Model, night: Night) -> Model:
     return Model(version, found)
 
 
-def _assign(run: Run, model: Model, night: Night, *, anew: bool) -> None:
+def _assign(run: Run, model: Model, plan: Plan, *, anew: bool) -> None:
     """Put the vectors that are not there yet into `assignments`; where a version begins, all."""
     there = dedup_run.made(run, "assignments", model.version)
-    if not night.gone:
-        there = there.where(F.col("night") == night.number)  # by a run that was killed
-    new = night.unplaced.join(there, on="clip_id", how="left_anti")
-    rows = links.assigned(_ranked(run, night, None if anew else new), model.centres, run.settings.dedup)
-    files = links.num_parts(night.total if anew else night.vectors, model.centres, links.FEW if anew else 1)
+    if not plan.gone:
+        there = there.where(F.col("dedup_run") == plan.number)  # by a run that was killed
+    new = plan.unplaced.join(there, on="clip_id", how="left_anti")
+    rows = links.assigned(_ranked(run, plan, None if anew else new), model.centres, run.settings.dedup)
+    files = links.num_parts(plan.total if anew else plan.vectors, model.centres, links.FEW if anew else 1)
     rows = links.dealt(rows.withColumns(_stamp(run, model)), len(model.centres), files)
     if anew:
         run.tables.replace("assignments", rows)
@@ -112,31 +112,31 @@ def _vectors(run: Run, ids: DataFrame, *, few: bool = False) -> DataFrame:
     return embeddings.select("clip_id", "vector").join(ids, on="clip_id", how="left_semi")
 
 
-def _ranked(run: Run, night: Night, few: DataFrame | None) -> DataFrame:
-    """The vectors, or those of a few clips, with the columns that decide who is kept; those placed before keep their night."""
+def _ranked(run: Run, plan: Plan, few: DataFrame | None) -> DataFrame:
+    """The vectors, or those of a few clips, with the columns that decide who is kept; those placed before keep their plan."""
     wanted = set(ranking.columns(run.settings.dedup.rank))
-    rows = _vectors(run, night.vector_ids if few is None else few, few=few is not None)
+    rows = _vectors(run, plan.vector_ids if few is None else few, few=few is not None)
     if wanted - {"aesthetic"}:
         rows = rows.join(run.made("clips").select("clip_id", *(wanted - {"aesthetic"})), on="clip_id", how="left")
     if "aesthetic" in wanted:
         scores = run.made("aesthetics").select("clip_id", F.col("score_mean").alias("aesthetic"))
         rows = rows.join(scores, on="clip_id", how="left")
     if few is not None:
-        return rows.withColumn("night", F.lit(night.number))
-    before = run.tables.read("duplicates").where(F.col("fingerprint") == run.fingerprint("dedup")).select("clip_id", "night")
-    return rows.join(before, on="clip_id", how="left").withColumn("night", F.coalesce("night", F.lit(night.number)))
+        return rows.withColumn("dedup_run", F.lit(plan.number))
+    before = run.tables.read("duplicates").where(F.col("fingerprint") == run.fingerprint("dedup")).select("clip_id", "dedup_run")
+    return rows.join(before, on="clip_id", how="left").withColumn("dedup_run", F.coalesce("dedup_run", F.lit(plan.number)))
 
 
 def _worn(run: Run, model: Model, number: int) -> tuple[bool, int]:
     """Whether the centres no longer fit, as there are many more vectors or they lie much farther away; how many are stored."""
-    old = F.col("night") <= model.version
+    old = F.col("dedup_run") <= model.version
     distance = F.col("distance_to_centroid")
     row = (
         dedup_run.made(run, "assignments", model.version)
         .agg(
             F.try_divide(F.count("*"), F.count_if(old)).alias("growth"),
             (F.avg(distance) / F.greatest(F.avg(F.when(old, distance)), F.lit(1e-6))).alias("drift"),
-            F.count_if(F.col("night") < number).alias("stored"),
+            F.count_if(F.col("dedup_run") < number).alias("stored"),
         )
         .first()
     )
@@ -150,29 +150,29 @@ def _worn(run: Run, model: Model, number: int) -> tuple[bool, int]:
     return worn, row["stored"]
 
 
-def _place(run: Run, model: Model, night: Night, land: Land, *, anew: bool, nobody: bool) -> int:
+def _place(run: Run, model: Model, plan: Plan, land: Land, *, anew: bool, nobody: bool) -> int:
     """Link what has no place yet, or everything anew; how many rows were written."""
     params, env = run.settings.dedup, run.env("dedup")
     placed, assigned = dedup_run.made(run, "duplicates", model.version), dedup_run.made(run, "assignments", model.version)
-    new = assigned if anew else land("new", _unplaced(assigned, night))
-    near = None if anew else _near(run, new, placed, assigned.where(F.col("night") < night.number), land, nobody=nobody)
+    new = assigned if anew else land("new", _unplaced(assigned, plan))
+    near = None if anew else _near(run, new, placed, assigned.where(F.col("dedup_run") < plan.number), land, nobody=nobody)
     tasks = 4 * resources.num_slots(run.spark.sparkContext, params.resources) if anew else 1
-    parts = links.num_parts(night.total if anew else night.vectors, model.centres, tasks)
+    parts = links.num_parts(plan.total if anew else plan.vectors, model.centres, tasks)
     found = links.links(new, near, len(model.centres), parts, params, env)
-    copies = night.wanted.where(F.col("duplicate_of").isNotNull()) if anew else night.new_copies
-    rows = land("links", _rows(run, found, new, copies, model, night))
+    copies = plan.wanted.where(F.col("duplicate_of").isNotNull()) if anew else plan.new_copies
+    rows = land("links", _rows(run, found, new, copies, model, plan))
     if anew:
         run.tables.replace("duplicates", rows)
     else:
-        run.tables.append("duplicates", rows, among=f"night = {night.number}")
+        run.tables.append("duplicates", rows, among=f"dedup_run = {plan.number}")
     return rows.count()
 
 
-def _unplaced(assigned: DataFrame, night: Night) -> DataFrame:
-    """Rows of `assignments` without a place: this night's, and those that fell because of what is gone."""
-    if not night.gone:
-        return assigned.where(F.col("night") == night.number)
-    return assigned.join(night.unplaced, on="clip_id", how="left_semi")
+def _unplaced(assigned: DataFrame, plan: Plan) -> DataFrame:
+    """Rows of `assignments` without a place: this run's, and those that fell because of what is gone."""
+    if not plan.gone:
+        return assigned.where(F.col("dedup_run") == plan.number)
+    return assigned.join(plan.unplaced, on="clip_id", how="left_semi")
 
 
 def _near(run: Run, new: DataFrame, placed: DataFrame, before: DataFrame, land: Land, *, nobody: bool) -> DataFrame:
@@ -186,11 +186,11 @@ def _near(run: Run, new: DataFrame, placed: DataFrame, before: DataFrame, land: 
     return reduce(DataFrame.unionByName, pieces) if pieces else run.spark.createDataFrame([], links.NEAR)
 
 
-def _rows(run: Run, found: DataFrame, new: DataFrame, copies: DataFrame, model: Model, night: Night) -> DataFrame:
+def _rows(run: Run, found: DataFrame, new: DataFrame, copies: DataFrame, model: Model, plan: Plan) -> DataFrame:
     """Rows of `duplicates`: of the vectors, of those that are zeros, and of the clips that their hashes dropped."""
     semantic = F.lit("semantic").alias("method")
-    zeros = new.where(F.col("cluster_id").isNull()).select("clip_id", "night", semantic)
-    dropped = copies.select("*", F.lit(night.number).alias("night"), F.lit("phash").alias("method"))
+    zeros = new.where(F.col("cluster_id").isNull()).select("clip_id", "dedup_run", semantic)
+    dropped = copies.select("*", F.lit(plan.number).alias("dedup_run"), F.lit("phash").alias("method"))
     rows = found.select("*", semantic)
     for others in (zeros, dropped):
         rows = rows.unionByName(others, allowMissingColumns=True)

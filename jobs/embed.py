@@ -26,6 +26,8 @@ STAGE = Stage(
     rows=embed.rows,
     params=lambda settings: settings.embed,
     resources=lambda settings: settings.embed.resources,
+    duration="duration_s",
+    num_bytes="num_bytes",
 )
 JOB = ModelJob(STAGE, "embed.model", lambda settings: embed.check(settings.embed, settings.models))
 check, run = JOB.check, JOB.run

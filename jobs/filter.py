@@ -10,7 +10,7 @@ from jobs.config.arguments import StageOptions
 from jobs.config.errors import SettingsError
 from jobs.config.settings import Settings
 from jobs.lake import history
-from jobs.lake.history import Counts
+from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
 from udfs.filter import duplicate_sql, gates, reasons_sql
 
@@ -85,7 +85,7 @@ def run(run: Run, options: Options) -> Counts:
         verdicts.unpersist()
     if not changed:
         return history.note_settings(run, "filter")
-    history.note(run, "filter", {"started_at": started, "num_in": total, "num_out": changed, "num_failed": 0})
+    history.note(run, "filter", Work(started_at=started, num_in=total, num_out=changed))
     return Counts(total, changed)
 
 

@@ -17,7 +17,7 @@ from jobs.config.errors import UsageError
 from jobs.config.settings import Settings
 from jobs.lake import answers, cleanup, history
 from jobs.lake.cleanup import Step
-from jobs.lake.history import Counts
+from jobs.lake.history import Counts, Work
 from jobs.lake.run import BELONGS, Owner, Run, without_superseded
 from schemas import TABLES
 
@@ -66,7 +66,7 @@ def run(run: Run, options: Options) -> Counts:
         print("nothing was changed: this is what would go", flush=True)
         return Counts()
     rows = sum(step.rows or 0 for step in steps)
-    history.note(run, "maintain", {"started_at": started, "num_in": rows, "num_out": 0, "num_failed": 0})
+    history.note(run, "maintain", Work(started_at=started, num_in=rows))
     return Counts(rows)
 
 

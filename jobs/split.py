@@ -19,6 +19,8 @@ STAGE = Stage(
     rows=split.rows,
     params=lambda settings: settings.split,
     resources=lambda settings: settings.split.resources if settings.split.method == "transnetv2" else Resources(),
+    duration="duration_s",
+    num_bytes="size",
 )
 
 

@@ -20,7 +20,7 @@ from jobs.config.errors import RemainsError, UsageError
 from jobs.config.settings import Settings
 from jobs.lake import answers, cleanup, history
 from jobs.lake.cleanup import Step
-from jobs.lake.history import Counts
+from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
 from jobs.lake.tables import struct_type
 from jobs.similarity import dedup_run
@@ -123,7 +123,7 @@ def run(run: Run, options: Options) -> Counts:
         total = doomed.sources.count()
     print(AFTERWARDS, flush=True)
     rows = sum(step.rows or 0 for step in steps)
-    history.note(run, "takedown", {"started_at": started, "num_in": total, "num_out": rows, "num_failed": 0})
+    history.note(run, "takedown", Work(started_at=started, num_in=total, num_out=rows))
     return Counts(total, rows)
 
 

@@ -15,13 +15,14 @@ TABLE = table(
     column("cluster_id", pa.int32(), "row of centroids; NULL for phash, and for a zero vector, which is like nothing"),
     column("distance_to_centroid", pa.float64(), "1 - cosine to the cluster's centre"),
     column("version", pa.int32(), "version of the centroids", nullable=False),
-    column("night", pa.int32(), "run of dedup that took it up first, from 1", nullable=False),
+    column("dedup_run", pa.int32(), "run of dedup that took it up first, from 1", nullable=False),
     FINGERPRINT,
     RUN_ID,
+    renamed={"dedup_run": "night"},
     checks={
         "of_another": other_than("duplicate_of", "clip_id"),
         "similarity": within("similarity", -COSINE, COSINE),
         "distance": within("distance_to_centroid", 1 - COSINE, 1 + COSINE),
-        "night": "night >= 1",
+        "dedup_run": within("dedup_run", 1),
     },
 )

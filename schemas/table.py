@@ -18,6 +18,7 @@ class Table:
     schema: pa.Schema
     cluster_by: str | None = None  # the column by which Delta is to lay out its files
     checks: Mapping[str, str] = field(default_factory=dict)  # SQL by name: what must be true of every row
+    renamed: Mapping[str, str] = field(default_factory=dict)  # columns, and what releases before called them
 
     @property
     def stage_columns(self) -> list[str]:
@@ -37,6 +38,7 @@ def table(
     *columns: pa.Field,
     cluster_by: str | None = None,
     checks: Mapping[str, str] | None = None,
+    renamed: Mapping[str, str] | None = None,
 ) -> Table:
     """A table from its columns.
 
@@ -46,7 +48,7 @@ def table(
     missing = set(key) - {c.name for c in columns}
     if missing:
         raise ValueError(f"table {name}: key columns {sorted(missing)} are not declared")
-    return Table(name, key, about, pa.schema(columns), cluster_by, checks or {})
+    return Table(name, key, about, pa.schema(columns), cluster_by, checks or {}, renamed or {})
 
 
 def within(name: str, least: float, most: float | None = None) -> str:

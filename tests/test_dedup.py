@@ -37,7 +37,7 @@ def stream(
         assign.packed(vectors),
         pa.array(near or [None] * count, NEAR),
     ]
-    names = ["clip_id", "cluster_id", "home", "night", "distance_to_centroid", "vector", "near"]
+    names = ["clip_id", "cluster_id", "home", "dedup_run", "distance_to_centroid", "vector", "near"]
     batches: list[pa.RecordBatch] = pa.Table.from_arrays(columns, names=names).to_batches(size)
     return batches
 
@@ -69,7 +69,7 @@ def test_each_cluster_is_linked_by_itself(seed: int, num_rows: int, num_clusters
 def test_a_visitor_says_only_whom_it_is_linked_to() -> None:
     rows = np.array([[1, 0], [1, 0], [1, 0]], np.float32)
     first, visitor, last = linked(stream(rows, [4, 4, 4], [True, False, True]))
-    assert (first["cluster_id"], first["distance_to_centroid"], first["night"], first["similarity"]) == (4, 0.25, 1, None)
+    assert (first["cluster_id"], first["distance_to_centroid"], first["dedup_run"], first["similarity"]) == (4, 0.25, 1, None)
     assert (visitor["cluster_id"], visitor["distance_to_centroid"]) == (None, None)
     assert (visitor["duplicate_of"], visitor["similarity"]) == ("0", 1.0)
     assert last["duplicate_of"] == "0"

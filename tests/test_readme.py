@@ -43,7 +43,7 @@ def test_the_failure_codes_are_the_codes() -> None:
 
 
 def test_every_view_is_named() -> None:
-    assert all(f"`{view}`" in README for view in views.VIEWS)
+    assert all(f"`{view.name}`" in README for view in views.VIEWS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -24,7 +24,7 @@ LINKS = pa.schema(
     [
         ("clip_id", pa.string()),
         ("cluster_id", pa.int32()),
-        ("night", pa.int32()),
+        ("dedup_run", pa.int32()),
         ("distance_to_centroid", pa.float64()),
         ("duplicate_of", pa.string()),
         ("similarity", pa.float64()),
@@ -93,7 +93,7 @@ def n_clusters(num_rows: int, params: Params) -> int:
 
 
 class Shelved(TypedDict):
-    """An elder of an earlier night, nearest of those that fall at the same level."""
+    """An elder of an earlier dedup run, nearest of those that fall at the same level."""
 
     shelf: int
     similarity: float
@@ -106,7 +106,7 @@ class Block(NamedTuple):
     ids: Ids
     vectors: Vectors
     home: npt.NDArray[np.bool_]
-    night: pa.Array
+    dedup_run: pa.Array
     distance: pa.Array
     near: list[list[Shelved] | None]  # what is known of elders elsewhere, by level
 
@@ -114,7 +114,7 @@ class Block(NamedTuple):
 def rows(batches: Iterable[pa.RecordBatch], params: Params, env: Env) -> Iterator[pa.RecordBatch]:
     """Batches sorted by cluster_id, and within a cluster in the order of keeping, to a LINKS row each.
 
-    Columns: clip_id, cluster_id, home, night, distance_to_centroid, vector, near (array of structs, see Shelved).
+    Columns: clip_id, cluster_id, home, dedup_run, distance_to_centroid, vector, near (array of structs, see Shelved).
     Memory: a block, its products with a tile, and a few tiles of each level; what stands in a larger cluster lies in a file.
     """
     arithmetic = neighbors.arithmetic(device(env.task, params.resources.gpus, env.models.device), params.precision)
@@ -143,7 +143,7 @@ def _block(rows: pa.RecordBatch) -> Block:
         ids(rows.column("clip_id")),
         vectors(rows.column("vector")),
         rows.column("home").to_numpy(zero_copy_only=False),
-        rows.column("night"),
+        rows.column("dedup_run"),
         rows.column("distance_to_centroid"),
         rows.column("near").to_pylist(),
     )
@@ -183,7 +183,7 @@ def _links(cluster: int, block: Block, links: Links) -> pa.RecordBatch:
     columns = (
         pa.array(block.ids.astype(object), pa.string()),
         where,
-        block.night,
+        block.dedup_run,
         distance,
         pa.array(links.to, pa.string(), mask=alone),
         pa.array(np.clip(links.similarity, -1, 1), mask=alone),

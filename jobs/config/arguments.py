@@ -139,14 +139,14 @@ def add(parser: argparse.ArgumentParser, options: type[CommonOptions], argv: Seq
         by_name = how.named and (not how.positional or _uses(argv, name, how.short))
         default = list(field.default) if isinstance(field.default, tuple) else field.default  # argparse appends to it
         if how.positional and not by_name:
-            by_place = {} if default is MISSING else {"default": default}
+            by_place: dict[str, Any] = {} if default is MISSING else {"default": default}
             parser.add_argument(field.name, help=how.about, **by_place, **how.more)
             if how.named:
                 flags = (how.short, name) if how.short else (name,)
                 parser.add_argument(*flags, dest=argparse.SUPPRESS, help="the same, by name", metavar=how.more.get("metavar"))
         elif how.named:
             flags = (how.short, name) if how.short else (name,)
-            required = {"required": True} if default is MISSING else {"default": default}
+            required: dict[str, Any] = {"required": True} if default is MISSING else {"default": default}
             parser.add_argument(*flags, dest=field.name, help=how.about, **required, **how.more)
 
 

@@ -22,7 +22,7 @@ from jobs.exports.options import Options
 from jobs.exports.release import Request
 from jobs.flow.progress import Progress
 from jobs.lake import answers, history, views
-from jobs.lake.history import Counts
+from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
 from jobs.lake.tables import struct_type
 from udfs import export
@@ -191,14 +191,14 @@ def _write(run: Run, plan: Plan, missing: list[str]) -> Counts:
     rows = rows.sortWithinPartitions(PART, UNIT, ORDER).drop(UNIT, ORDER)
     with Progress(run, "export", items) as progress, run.tables.landing(f"{run.run_id}-export") as land:
         write = FORMATS[plan.wanted.format].write(plan.params)
-        work = partial(shards.rows, write=write, to=plan.to, env=run.env("export"), done=progress.done)
-        done = land(rows.mapInArrow(work, struct_type(shards.ENVELOPE)))
+        write_parts = partial(shards.rows, write=write, to=plan.to, env=run.env("export"), done=progress.done)
+        done = land(rows.mapInArrow(write_parts, struct_type(shards.ENVELOPE)))
         tally = history.tally(done)
         sums = todo.agg(F.sum("num_rows"), F.sum("num_bytes")).first()
         assert sums is not None
         num_out = sums[0] - tally.failed.total()
-        facts = {"started_at": started, "num_in": sums[0], "num_out": num_out, "bytes_in": sums[1]}
-        return history.record(run, "export", done, tally, facts)
+        work = Work(started_at=started, num_in=sums[0], num_out=num_out, bytes_in=sums[1])
+        return history.record(run, "export", done, tally, work)
 
 
 def _summaries(run: Run, to: str, names: list[str]) -> dict[str, Summary | None]:

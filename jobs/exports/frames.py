@@ -19,7 +19,7 @@ from jobs.exports.options import Options
 from jobs.flow import stage
 from jobs.flow.progress import Progress
 from jobs.lake import answers, history
-from jobs.lake.history import Counts
+from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
 from udfs.core.task_resources import Resources
 from udfs.exports import frames
@@ -49,12 +49,14 @@ def run(run: Run, options: Options) -> Counts:
     with _aside(run, to) as aside, Progress(run, "export", items) as progress, run.tables.landing(f"{run.run_id}-export") as land:
         rows = partial(frames.rows, params=run.settings.export, env=run.env("export"), to=to, aside=aside)
         counted = partial(batching.count_inputs, rows=rows, done=progress.done)
-        done = land(stage.spread(run, Resources(), items, todo.schema).mapInPandas(counted, stage.envelope(RESULTS)))
+        done = land(
+            stage.spread(run, Resources(), items, todo.schema, "duration_s").mapInPandas(counted, stage.envelope(RESULTS))
+        )
         tally = history.tally(done)
         num_in = tally.num_ok + tally.failed.total()  # what was there already does not count
         if not num_in:
             return history.note_settings(run, "export")
-        return history.record(run, "export", done, tally, {"started_at": started, "num_in": num_in, "num_out": tally.num_ok})
+        return history.record(run, "export", done, tally, Work(started_at=started, num_in=num_in, num_out=tally.num_ok))
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from pyspark.sql.types import DoubleType, StringType, StructType
 from jobs.config.settings import Settings
 from jobs.flow.progress import Progress
 from jobs.lake import history
+from jobs.lake.history import Work
 from jobs.lake.run import Run
 from jobs.lake.tables import struct_type
 from jobs.spark import resources
@@ -47,6 +48,8 @@ class Stage:
     units: Callable[[DataFrame, Settings], DataFrame] | None = None  # inputs -> rows of work, where they differ
     upsert: bool = False  # the newest row of a key wins
     resources: Callable[[Settings], Resources] = lambda settings: Resources()  # what a task takes
+    duration: str | None = None  # the column of a row of work with its seconds of media
+    num_bytes: str | None = None  # the column of a row of work with its bytes of media
 
 
 def pending(run: Run, stage: Stage) -> DataFrame:
@@ -95,7 +98,8 @@ def in_wave(column: str, wave: int, num_waves: int) -> Column:
 def run_alone(run: Run, stage: Stage) -> history.Counts:
     """Everything pending of one stage, wave after wave, until the deadline."""
     todo = pending(run, stage)
-    duration = F.sum("duration_s") if "duration_s" in todo.columns else F.lit(0.0)
+    # Where units differ from inputs, only units have a duration.
+    duration = F.sum(stage.duration) if stage.duration and stage.units is None else F.lit(0.0)
     size = todo.agg(F.countDistinct(stage.wave).alias("n"), F.coalesce(duration, F.lit(0.0)).alias("s")).first()
     assert size is not None
     total = scheduling.num_waves(size["n"], size["s"], run.settings.curate)
@@ -118,7 +122,7 @@ def run_wave(run: Run, stage: Stage, wave: int, num_waves: int) -> history.Count
     rows = partial(with_task, stage.rows, stage.params(run.settings), run.env(stage.name))
     with Progress(run, stage.name, items) as progress, run.tables.landing(f"{run.run_id}-{stage.name}-{wave}") as land:
         counted = partial(batching.count_inputs, rows=rows, done=progress.done)
-        done = land(_mapped(run, stage, spread(run, stage.resources(run.settings), items, work.schema), counted))
+        done = land(_mapped(run, stage, spread(run, stage.resources(run.settings), items, work.schema, stage.duration), counted))
         return _write(run, stage, done, items, started)
 
 
@@ -136,9 +140,9 @@ def _mapped(run: Run, stage: Stage, inputs: DataFrame, rows: batching.Rows) -> D
         return inputs.mapInPandas(rows, envelope(_declared(stage)), profile=profile)
 
 
-def spread(run: Run, wanted: Resources, items: list[Row], schema: StructType) -> DataFrame:
-    """The inputs as a frame whose partitions are tasks of even cost, dearest first."""
-    costs = [float(getattr(item, "duration_s", None) or 1.0) for item in items]
+def spread(run: Run, wanted: Resources, items: list[Row], schema: StructType, duration: str | None) -> DataFrame:
+    """The inputs as a frame whose partitions are tasks of even cost, dearest first; `duration` names the column of the cost."""
+    costs = [float((item[duration] if duration else None) or 1.0) for item in items]
     context = run.spark.sparkContext
     slots = resources.num_slots(context, wanted)
     tasks = scheduling.pack(costs, scheduling.num_tasks(costs, slots, run.settings.curate))
@@ -172,10 +176,10 @@ def _write(run: Run, stage: Stage, done: DataFrame, items: list[Row], started: d
     if tally.num_ok:
         ok = done.where(F.col(FAILURE[0]).isNull()).select(*columns(stage.table), "fingerprint")
         written = run.tables.append(stage.table, ok.withColumn("run_id", F.lit(run.run_id)), upsert=stage.upsert)
-    facts = {"started_at": started, "num_in": len(items), "num_out": written, "bytes_in": sum(map(_size, items))}
-    if "duration_s" in items[0]:
-        facts["media_s"] = sum(item["duration_s"] or 0.0 for item in items)
-    return history.record(run, stage.name, done, tally, facts)
+    bytes_in = sum(item[stage.num_bytes] or 0 for item in items) if stage.num_bytes else 0
+    media_s = sum(item[stage.duration] or 0.0 for item in items) if stage.duration else None
+    work = Work(len(items), written, started_at=started, bytes_in=bytes_in, media_s=media_s)
+    return history.record(run, stage.name, done, tally, work)
 
 
 def _with_check_failures(stage: Stage, done: DataFrame) -> DataFrame:
@@ -189,8 +193,3 @@ def _with_check_failures(stage: Stage, done: DataFrame) -> DataFrame:
     is_broken = F.col(key).isNull() & broken.isNotNull()
     failed = {key: F.col(stage.key), code: F.lit("BUG"), message: F.concat(*what)}
     return done.withColumns({name: F.when(is_broken, new).otherwise(F.col(name)) for name, new in failed.items()})
-
-
-def _size(item: Row) -> int:
-    """Bytes of media behind an input, as far as its row tells."""
-    return getattr(item, "num_bytes", None) or getattr(item, "size", None) or 0

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -14,7 +15,7 @@ import pyarrow as pa
 from delta.tables import DeltaMergeBuilder, DeltaTable
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException, PySparkException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_type
 from pyspark.sql.types import StructField, StructType
@@ -209,17 +210,17 @@ class Tables:
 
     def _located(self, name: str) -> str:
         """Where a table of a schema is to lie: under the folder, so that it outlives its name and can be read without it."""
-        return f" LOCATION {_text(self.path(name))}" if self.schema and not VOLUME.match(self.root) else ""
+        return f" LOCATION {literal(self.path(name))}" if self.schema and not VOLUME.match(self.root) else ""
 
     def _create(self, name: str) -> None:
         table = TABLES[name]
         columns = ", ".join(_ddl(column, nullable=column.nullable) for column in struct_type(table.schema))
         clustered = f" CLUSTER BY ({table.cluster_by})" if table.cluster_by else ""
         properties = PROPERTIES | {f"{CHECK}{check}": condition for check, condition in table.checks.items()}
-        listed = ", ".join(f"{_text(key)} = {_text(value)}" for key, value in properties.items())
+        listed = ", ".join(f"{literal(key)} = {literal(value)}" for key, value in properties.items())
         query = (
             f"CREATE TABLE IF NOT EXISTS {self.sql(name)} ({columns}) USING delta{clustered}{self._located(name)} "
-            f"COMMENT {_text(table.about)} TBLPROPERTIES ({listed})"
+            f"COMMENT {literal(table.about)} TBLPROPERTIES ({listed})"
         )
         _unless_overtaken(lambda: self.spark.sql(query))
 
@@ -229,10 +230,21 @@ class Tables:
         missing = [_ddl(column, nullable=True) for column in struct_type(TABLES[name].schema) if column.name not in rows.columns]
         if missing:
             _unless_overtaken(lambda: self.spark.sql(f"ALTER TABLE {self.sql(name)} ADD COLUMNS ({', '.join(missing)})"))
-        held = {row["key"] for row in self.spark.sql(f"SHOW TBLPROPERTIES {self.sql(name)}").collect()}
+        properties = {row["key"]: row["value"] for row in self.spark.sql(f"SHOW TBLPROPERTIES {self.sql(name)}").collect()}
+        for old in TABLES[name].renamed.values():
+            if old in rows.columns:
+                self._release(name, old, properties)
         for check, condition in TABLES[name].checks.items():
-            if f"{CHECK}{check}" not in held:
+            if f"{CHECK}{check}" not in properties:
                 self._add_check(name, check, condition)
+
+    def _release(self, name: str, column: str, properties: Mapping[str, str]) -> None:
+        """Let new rows leave out a column that has another name now; old rows keep it, and `as_declared` reads both."""
+        _unless_overtaken(lambda: self.spark.sql(f"ALTER TABLE {self.sql(name)} ALTER COLUMN {quoted(column)} DROP NOT NULL"))
+        for key, condition in properties.items():
+            if key.startswith(CHECK) and re.search(rf"\b{column}\b", condition):
+                query = f"ALTER TABLE {self.sql(name)} DROP CONSTRAINT {quoted(key.removeprefix(CHECK))}"
+                _unless_overtaken(partial(self.spark.sql, query))
 
     def _add_check(self, name: str, check: str, condition: str) -> None:
         query = f"ALTER TABLE {self.sql(name)} ADD CONSTRAINT {quoted(check)} CHECK ({condition})"
@@ -265,9 +277,17 @@ def as_declared(name: str, rows: DataFrame) -> DataFrame:
             raise TableError(f"table {name}: column {column.name} is {there[column.name]}, and this release writes {wanted}")
     if [*there] == declared.names:
         return rows
-    return rows.select(
-        *(c.name if c.name in there else F.lit(None).cast(c.dataType).alias(c.name, metadata=c.metadata) for c in declared)
-    )
+    return rows.select(*(_declared_column(name, column, there) for column in declared))
+
+
+def _declared_column(table: str, column: StructField, there: Collection[str]) -> Column | str:
+    """A column by its name now, from that name and from the one it had; NULL if the table has neither."""
+    old = TABLES[table].renamed.get(column.name)
+    names = [name for name in (column.name, old) if name is not None and name in there]
+    if names == [column.name]:
+        return column.name
+    value = F.coalesce(*names) if names else F.lit(None)
+    return value.cast(column.dataType).alias(column.name, metadata=column.metadata)
 
 
 def remove(spark: SparkSession, path: str) -> None:
@@ -279,11 +299,11 @@ def remove(spark: SparkSession, path: str) -> None:
 
 def _ddl(column: StructField, *, nullable: bool) -> str:
     required = "" if nullable else " NOT NULL"
-    return f"{quoted(column.name)} {column.dataType.simpleString()}{required} COMMENT {_text(column.metadata['comment'])}"
+    return f"{quoted(column.name)} {column.dataType.simpleString()}{required} COMMENT {literal(column.metadata['comment'])}"
 
 
-def _text(value: str) -> str:
-    """As a literal of SQL."""
+def literal(value: str) -> str:
+    """A text as a literal of SQL."""
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 

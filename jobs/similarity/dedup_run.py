@@ -1,9 +1,9 @@
-"""nights: the clips that are to be placed among their like, and those that are -> what a night of dedup has to do"""
+"""What a dedup run has to do: the clips that have no place among the others yet, and those that have one no more."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -25,8 +25,9 @@ class Model(NamedTuple):
     centres: Floats
 
 
-class Night(NamedTuple):
-    """What there is to do.
+@dataclass(frozen=True)
+class Plan:
+    """What a dedup run has to do.
 
     `wanted` (clip_id; of copies duplicate_of and similarity) is computed when it is asked for, unless none has a place. `changed`
     is stored: the clips that are `new`, wanted without a place, or `gone`, placed and wanted no more; a copy that goes to another
@@ -42,7 +43,7 @@ class Night(NamedTuple):
     gone: int  # places of clips that are wanted no more
     placed_before: int  # places
     placed_vectors: int  # of them
-    number: int  # from 1; of a killed night, once more
+    number: int  # of the dedup run, from 1; that of a killed run is used again
 
     @property
     def vector_ids(self) -> DataFrame:
@@ -77,7 +78,7 @@ def made(run: Run, name: str, version: int) -> DataFrame:
     return run.tables.read(name).where((F.col("fingerprint") == run.fingerprint("dedup")) & (F.col("version") == version))
 
 
-def night(run: Run, model: Model, land: Land) -> Night:
+def plan(run: Run, model: Model, land: Land) -> Plan:
     """What there is to do, by one look at all clips."""
     wanted = _wanted(run)
     vector = F.col("duplicate_of").isNull()
@@ -88,23 +89,34 @@ def night(run: Run, model: Model, land: Land) -> Night:
         F.count_if(F.col("new") & vector).alias("vectors"),
         F.count_if(F.col("new") & ~vector).alias("copies"),
         F.count_if("gone").alias("gone"),
-        F.count("night").alias("placed_before"),
-        F.count_if(F.col("night").isNotNull() & F.col("before").isNull()).alias("placed_vectors"),
-        F.coalesce(F.max("night") + 1, F.lit(max(1, model.version))).alias("number"),
+        F.count("dedup_run").alias("placed_before"),
+        F.count_if(F.col("dedup_run").isNotNull() & F.col("before").isNull()).alias("placed_vectors"),
+        F.coalesce(F.max("dedup_run") + 1, F.lit(max(1, model.version))).alias("number"),
     )
     changed = land("changed", pairs.where("new OR gone").select("clip_id", "duplicate_of", "similarity", "new", "gone"))
-    found = seen.get
+    counts = seen.get
     unplaced = changed.where("new AND duplicate_of IS NULL").select("clip_id")
-    return Night(wanted if found["placed_before"] else changed, changed, unplaced, **found)
+    return Plan(
+        wanted if counts["placed_before"] else changed,
+        changed,
+        unplaced,
+        total=counts["total"],
+        vectors=counts["vectors"],
+        copies=counts["copies"],
+        gone=counts["gone"],
+        placed_before=counts["placed_before"],
+        placed_vectors=counts["placed_vectors"],
+        number=counts["number"],
+    )
 
 
-def without_gone(run: Run, model: Model, night: Night, land: Land) -> Night:
+def without_gone(run: Run, model: Model, plan: Plan, land: Land) -> Plan:
     """Drop the places of clips that are wanted no more, and of all that fell because of one of them: these are placed anew."""
-    gone = night.changed.where("gone").select("clip_id")
+    gone = plan.changed.where("gone").select("clip_id")
     lost = followed(gone, made(run, "duplicates", model.version).where(fallen(run)))
     run.tables.drop("duplicates", lost)
-    anew = lost.join(gone, on="clip_id", how="left_anti").unionByName(night.unplaced)
-    return night._replace(unplaced=land("unplaced", anew))
+    anew = lost.join(gone, on="clip_id", how="left_anti").unionByName(plan.unplaced)
+    return replace(plan, unplaced=land("unplaced", anew))
 
 
 def followed(first: DataFrame, linked: DataFrame) -> DataFrame:
@@ -148,10 +160,10 @@ def _wanted(run: Run) -> DataFrame:
 
 
 def _pairs(wanted: DataFrame, placed: DataFrame) -> DataFrame:
-    """Each clip that is wanted or placed, with the stand-in and the night of its place, and whether it is new or gone."""
+    """Each clip that is wanted or placed, with the stand-in and the dedup run of its place, and whether it is new or gone."""
     stood = F.when(F.col("method") == "phash", F.col("duplicate_of")).alias("before")
-    places = placed.select("clip_id", stood, "night")
+    places = placed.select("clip_id", stood, "dedup_run")
     pairs = wanted.withColumn("wanted", F.lit(True)).join(places, on="clip_id", how="full_outer")
-    there, asked = F.col("night").isNotNull(), F.col("wanted").isNotNull()
+    there, asked = F.col("dedup_run").isNotNull(), F.col("wanted").isNotNull()
     same = there & asked & F.col("duplicate_of").eqNullSafe(F.col("before"))
     return pairs.withColumns({"new": asked & ~same, "gone": there & ~same})

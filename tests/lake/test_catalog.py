@@ -121,7 +121,7 @@ def test_views_of_a_schema_ask_its_tables_and_nothing_of_the_session(
 ) -> None:
     run = Run(spark, str(shutil.copytree(curated, tmp_path / "output")), load([], outputs.CURATED), schema=schema)
     views.register(run)
-    of_session = {name: sorted(map(str, spark.table(name).collect())) for name in ("curated", "shown", "current_signals")}
+    of_session = {name: sorted(map(str, spark.table(name).collect())) for name in ("curated", "clip_origins", "current_signals")}
     views.publish(run)
     for name in ("curated", "clips", "current_clips", "current_signals"):
         spark.catalog.dropTempView(name)
@@ -185,7 +185,16 @@ def test_the_metastore_shows_every_table_with_its_comments(probed: Probed) -> No
 @pytest.mark.cluster
 def test_the_metastore_has_every_view_for_good(probed: Probed) -> None:
     assert (probed.found["views"]["curated"], probed.found["current"]) == (3, 3)
-    assert set(probed.found["permanent"]) == {"current_videos", *views.VIEWS, *(f"current_{name}" for name in BELONGS)}
+    made = {"current_videos", *(view.name for view in views.VIEWS), *(f"current_{name}" for name in BELONGS)}
+    assert set(probed.found["permanent"]) == made
+
+
+@pytest.mark.cluster
+def test_the_metastore_shows_every_view_with_its_comments(probed: Probed) -> None:
+    for view in views.VIEWS:
+        described = probed.found["view_comments"][view.name]
+        assert {column: described[column] for column in view.columns} == view.columns
+        assert described["Comment"] == view.about
 
 
 @pytest.mark.cluster

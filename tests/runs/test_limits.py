@@ -74,7 +74,7 @@ def test_a_time_that_is_none_is_a_wrong_usage(option: str, value: str, capsys: p
 
 def test_a_night_tells_its_counts_and_no_price_that_nobody_gave(spark: SparkSession, curated: Path) -> None:
     views.register(Run(spark, str(curated), load([], CURATED)))
-    (night,) = spark.table("nights").collect()
+    (night,) = spark.table("run_summary").collect()
     assert (night["num_ingested"], night["num_videos"], night["num_clips"], night["num_kept"]) == (2, 2, 3, 3)
     assert night["video_hours"] == pytest.approx(6 / 3600)
     assert night["bytes_out"] >= sum(row["num_bytes"] for row in table(curated, "clips"))
@@ -117,7 +117,7 @@ def test_after_a_deadline_the_next_night_goes_on(
     assert cli.main(command) == 0
     assert versions(tmp_path) == before
     views.register(Run(spark, str(tmp_path), load([], settings)))
-    nights = spark.table("nights").orderBy("started_at").collect()
+    nights = spark.table("run_summary").orderBy("started_at").collect()
     assert [night["num_clips"] for night in nights] == [len(first), 3 - len(first)]
     assert all(night["cost_usd"] == pytest.approx(night["cpu_s"] * 0.05 / 3600) for night in nights)
     assert all(night["usd_per_video_hour"] == pytest.approx(night["cost_usd"] / night["video_hours"]) for night in nights)

@@ -56,7 +56,7 @@ def dropped(output: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def first(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One night of 400 clips, in 50 clusters, of which the last 20 are copies of the first 20."""
-    output = tmp_path_factory.mktemp("night") / "output"
+    output = tmp_path_factory.mktemp("first") / "output"
     vectors = groups(OLD, 1)
     vectors[-20:] = vectors[:20]
     write_embeddings(output, clip_ids(OLD), vectors, SET, duration_s=[1000.0 - i for i in range(OLD)])
@@ -125,7 +125,7 @@ def test_nights_one_by_one_find_what_one_night_finds(spark: SparkSession, tmp_pa
         run(spark, tmp_path / "nights", *probing)
     write_embeddings(tmp_path / "once", ids, vectors, SET, duration_s=length)
     run(spark, tmp_path / "once", *probing)
-    assert duplicates(tmp_path / "nights")["night"].value_counts().to_dict() == {1: 200, 2: 100}
+    assert duplicates(tmp_path / "nights")["dedup_run"].value_counts().to_dict() == {1: 200, 2: 100}
     assert len(dropped(tmp_path / "once")) >= 30
     assert dropped(tmp_path / "nights") == dropped(tmp_path / "once")
 
@@ -208,7 +208,7 @@ def test_verdicts_name_who_stands_for_whom_at_any_eps(spark: SparkSession, outpu
     links = [(1, 0, 0.95), (2, 1, 0.97), (3, 2, 0.995), (4, None, None), (5, 4, 0.8)]
     made = Run(spark, str(output), load([], SET))
     rows = [(ids[clip], None if of is None else ids[of], similarity) for clip, of, similarity in links]
-    stamp = {"method": "semantic", "version": 1, "night": 1, "fingerprint": "x", "run_id": "x", "cluster_id": 0}
+    stamp = {"method": "semantic", "version": 1, "dedup_run": 1, "fingerprint": "x", "run_id": "x", "cluster_id": 0}
     found = spark.createDataFrame(rows, "clip_id string, duplicate_of string, similarity double")
     found = found.withColumns({name: F.lit(value) for name, value in stamp.items()}).withColumn(
         "distance_to_centroid", F.lit(0.0)

@@ -34,7 +34,8 @@ def main(conf: Path, manifest: str, output: str) -> None:
     for name in ("curated", "current_clips", *TABLES):
         spark.catalog.dropTempView(name)
     found["tables"] = {name: described(spark, f"films.{name}") for name in TABLES}
-    found["views"] = {name: spark.table(f"films.{name}").count() for name in views.VIEWS}
+    found["views"] = {view.name: spark.table(f"films.{view.name}").count() for view in views.VIEWS}
+    found["view_comments"] = {view.name: described(spark, f"films.{view.name}") for view in views.VIEWS}
     found["current"] = spark.table("films.current_clips").count()
     listed = spark.sql("SHOW VIEWS IN films").collect()  # those of the session too, by the same names
     found["permanent"] = [row["viewName"] for row in listed if not row["isTemporary"]]

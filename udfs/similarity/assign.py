@@ -17,7 +17,7 @@ ROWS = pa.schema(
     [
         ("clip_id", pa.string()),
         ("cluster_id", pa.int32()),
-        ("night", pa.int32()),
+        ("dedup_run", pa.int32()),
         ("distance_to_centroid", pa.float64()),
         ("probes", pa.list_(pa.int32())),
         ("rank", pa.list_(pa.float64())),
@@ -27,7 +27,7 @@ ROWS = pa.schema(
 
 
 def rows(batches: Iterable[pa.RecordBatch], centres: Floats, params: Params) -> Iterator[pa.RecordBatch]:
-    """Batches of clip_id, night, vector (array of float) and the columns that `params.rank` names, to ROWS."""
+    """Batches of clip_id, dedup_run, vector (array of float) and the columns that `params.rank` names, to ROWS."""
     for batch in batches:
         for start in range(0, len(batch), CHUNK):
             yield _assigned(batch.slice(start, CHUNK), centres, params)
@@ -48,7 +48,7 @@ def _assigned(batch: pa.RecordBatch, centres: Floats, params: Params) -> pa.Reco
     columns = (
         batch.column("clip_id"),
         pa.array(label, mask=nowhere),
-        batch.column("night"),
+        batch.column("dedup_run"),
         pa.array(distance, mask=nowhere),
         pa.array(probes, pa.list_(pa.int32())),
         pa.array(order.tolist(), pa.list_(pa.float64())),

@@ -1,4 +1,4 @@
-"""stored: the vectors of earlier nights, as they lie in their files -> the nearest of them to each vector of a new night."""
+"""stored: the vectors of earlier dedup runs, as they lie in their files -> the nearest of them to each vector of a new run."""
 
 from __future__ import annotations
 
