@@ -109,9 +109,21 @@ def test_a_release_says_all_that_was_asked(tmp_path: Path) -> None:
     assert asked(format=None, release=str(tmp_path / "release.json")) == wanted
 
 
+def test_a_release_of_before_frames_had_a_section_is_taken_up(tmp_path: Path) -> None:
+    begin(tmp_path, asked("export.frames.fps=[3]"))
+    path = tmp_path / "release.json"
+    there = json.loads(path.read_text())
+    exported = there["settings"]["export"]
+    del exported["paths"]
+    exported |= exported.pop("frames")
+    path.write_text(json.dumps(there))
+    assert asked(format=None, release=str(path)) == asked("export.frames.fps=[3]", "export.paths=absolute")
+
+
 @pytest.mark.parametrize(
     ("override", "named"),
     [
+        ("export.paths=none", "export.paths"),
         ("export.where=height > 4", "query, export.where"),
         ("export.parquet.rows_per_file=5", "export.parquet"),
         ("filter.aesthetic_reduction=mean", "filter.aesthetic_reduction"),

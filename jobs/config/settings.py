@@ -56,6 +56,8 @@ class Settings:
 
 # Removed settings, and what to do instead.
 GONE = {"limits.timeout_per_s": "leave it out: limits.timeout_s is the time without progress, however long a video is"}
+# Renamed settings.
+RENAMED = {f"export.{key}": f"export.frames.{key}" for key in ("policy", "fps", "target_res", "encoding", "quality")}
 SECTIONS: dict[str, Any] = {f.name: f.default_factory for f in fields(Settings) if f.name != "spark"}
 
 
@@ -146,6 +148,8 @@ def _spark_text(value: Any) -> str:
 
 
 def _advice(name: str) -> str:
+    if name in RENAMED:
+        return f" any more; it is {RENAMED[name]} now"
     return f" any more; {GONE[name]}" if name in GONE else _nearest(name, names())
 
 

@@ -17,7 +17,7 @@ from pyspark.sql import DataFrame, Row, Window
 from pyspark.sql import functions as F
 
 from jobs.config.errors import UsageError
-from jobs.exports import release
+from jobs.exports import paths, release
 from jobs.exports.options import Options
 from jobs.exports.release import Request
 from jobs.flow.progress import Progress
@@ -47,7 +47,7 @@ class Format:
 
 
 FORMATS = {
-    "nemo": Format(lambda p: partial(nemo.write, params=p.nemo), lambda p: nemo.cost_sql(p.nemo)),
+    "nemo": Format(lambda p: partial(nemo.write, params=p.nemo, paths=p.paths), lambda p: nemo.cost_sql(p.nemo)),
     "webdataset": Format(
         lambda p: webdataset.write,
         lambda p: webdataset.cost_sql(p.webdataset),
@@ -132,6 +132,8 @@ def _rows(run: Run, wanted: Request) -> DataFrame:
     asked = run.spark.sql(wanted.query)
     if wanted.format == "nemo" and "clip_id" in asked.columns:
         asked = run.spark.table("nemo").join(asked.select("clip_id"), on="clip_id", how="left_semi")
+    if wanted.format != "nemo":
+        asked = paths.shown(asked, wanted.export.paths, paths.videos_folder(run))
     order = F.col("span")[0] if wanted.format == "nemo" else F.md5(F.to_json(F.struct("*")))
     rows = asked.withColumn(ORDER, order)
     if "clip_id" in asked.columns:

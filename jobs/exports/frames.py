@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import LongType, StructType
 
 from jobs.config.errors import UsageError
+from jobs.exports import paths
 from jobs.exports.options import Options
 from jobs.flow import stage
 from jobs.flow.progress import Progress
@@ -47,7 +48,7 @@ def run(run: Run, options: Options) -> Counts:
     if not items:
         return history.note_settings(run, "export")
     with _aside(run, to) as aside, Progress(run, "export", items) as progress, run.tables.landing(f"{run.run_id}-export") as land:
-        rows = partial(frames.rows, params=run.settings.export, env=run.env("export"), to=to, aside=aside)
+        rows = partial(frames.rows, params=run.settings.export.frames, env=run.env("export"), to=to, aside=aside)
         counted = partial(batching.count_inputs, rows=rows, done=progress.done)
         done = land(
             stage.spread(run, Resources(), items, todo.schema, "duration_s").mapInPandas(counted, stage.envelope(RESULTS))
@@ -87,6 +88,8 @@ def _pending(run: Run) -> DataFrame:
         F.col(version).alias("version"),
         F.col(num_bytes).alias("num_bytes"),
         "duration_s",
+        paths.name(F.col("uri"), params.paths, paths.videos_folder(run)).alias("shown_uri"),
+        F.lit(params.what == "videos").alias("is_source"),
         F.substring(F.md5(F.concat(F.lit(run.fingerprint("export")), version)), 1, 16).alias("fingerprint"),
     )
     return wanted.join(stage.given_up(run, "export").drop("failed_in"), on=["key", "fingerprint"], how="left_anti")

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from pyspark.sql import functions as F
 
 from jobs.config.errors import UsageError
-from jobs.config.settings import Settings
+from jobs.config.settings import RENAMED, Settings
 from jobs.exports.options import FORMATS, Options
 from jobs.lake import history
 from jobs.lake.fingerprints import RECIPES
@@ -115,7 +115,7 @@ def describe(run: Run, wanted: Request) -> dict[str, Any]:
         "models": _models(run),
         "code": revision(),
         "versions": history.versions(),
-        "output": run.output,
+        "output": run.output if wanted.export.paths == "absolute" else None,
         "run_id": run.run_id,
         "begun_at": history.now().isoformat(),
     }
@@ -156,11 +156,20 @@ def revision() -> str | None:
 def _request(found: Mapping[str, Any], path: str) -> Request:
     try:
         there = found["settings"]
-        exported = TypeAdapter(export.Params).validate_python(there["export"])
+        exported = TypeAdapter(export.Params).validate_python(_as_now(there["export"]))
         filtered = TypeAdapter(filter.Params).validate_python(there["filter"])
     except (KeyError, ValidationError) as e:
         raise UsageError(f"{path}: its settings are not those of this version: {str(e).splitlines()[0]}") from e
     return Request(found["format"], found["query"], exported, filtered)
+
+
+def _as_now(exported: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a release made before [export.frames] and export.paths were there."""
+    if "frames" in exported:
+        return dict(exported)
+    moved = {name.rpartition(".")[2] for name in RENAMED} & exported.keys()
+    kept = {name: value for name, value in exported.items() if name not in moved}
+    return kept | {"frames": {name: exported[name] for name in moved}, "paths": "absolute"}
 
 
 def _stages(run: Run) -> dict[str, Any]:

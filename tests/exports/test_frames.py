@@ -14,7 +14,6 @@ from pydantic import TypeAdapter, ValidationError
 from jobs import cli
 from tests.support.footage import read_number, write_numbered
 from tests.support.outputs import table
-from udfs import export
 from udfs.core.errors import MediaError
 from udfs.exports import frames
 from udfs.runtime.context import Env, Row
@@ -23,11 +22,14 @@ ENV = Env(media_root="unused", fingerprint="f" * 16)
 
 
 def row(path: Path, version: str = "v1") -> Row:
-    return {"key": "c1ip", "uri": str(path), "version": version, "duration_s": 2.0, "fingerprint": "f" * 16}
+    return {"key": "c1ip", "uri": str(path), "version": version, "duration_s": 2.0, "fingerprint": "f" * 16} | {
+        "shown_uri": path.name,
+        "is_source": False,
+    }
 
 
 def write(clip: Row, to: Path, **params: object) -> list[Row]:
-    how = TypeAdapter(export.Params).validate_python(params)
+    how = TypeAdapter(frames.Params).validate_python(params)
     return frames.write(clip, how, ENV, str(to), str(to / ".writing"))
 
 
@@ -65,7 +67,7 @@ def test_the_list_tells_what_the_pictures_are_of(tmp_path: Path) -> None:
     write(row(path), tmp_path / "to", quality=80)
     found = json.loads((tmp_path / "to/c1ip/1fps/frames.json").read_text())
     assert found.pop("times_s") == pytest.approx([0, 1, 59 / 30], abs=1e-6)
-    assert found == {"uri": str(path), "version": "v1", "target_res": -1, "encoding": "jpeg", "quality": 80}
+    assert found == {"uri": path.name, "version": "v1", "target_res": -1, "encoding": "jpeg", "quality": 80}
 
 
 def test_target_res_gives_squares_and_npz_one_file(tmp_path: Path) -> None:
@@ -109,6 +111,12 @@ def test_a_file_that_became_another_is_exported_again(tmp_path: Path) -> None:
     assert shown(tmp_path / "to/c1ip/1fps") == [500, 530, 559]
 
 
+def test_a_file_by_another_name_is_not_exported_again(tmp_path: Path) -> None:
+    clip, to = row(write_numbered(tmp_path / "a.mp4")), tmp_path / "to"
+    write(clip, to)
+    assert write(clip | {"shown_uri": str(tmp_path / "a.mp4")}, to) == []
+
+
 def test_a_folder_without_its_list_is_not_complete(tmp_path: Path) -> None:
     clip, to = row(write_numbered(tmp_path / "a.mp4")), tmp_path / "to"
     write(clip, to)
@@ -132,7 +140,7 @@ def test_a_video_that_ends_early_leaves_nothing(tmp_path: Path, encoding: str) -
 
 def test_a_video_that_changed_since_it_was_ingested_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="CHANGED"):
-        write(row(write_numbered(tmp_path / "a.mp4"), version="1-1"), tmp_path / "to", what="videos")
+        write(row(write_numbered(tmp_path / "a.mp4"), version="1-1") | {"is_source": True}, tmp_path / "to")
 
 
 @pytest.mark.parametrize(
@@ -148,7 +156,7 @@ def test_a_video_that_changed_since_it_was_ingested_is_refused(tmp_path: Path) -
 )
 def test_settings_that_make_no_sense_are_refused(params: dict[str, object], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
-        TypeAdapter(export.Params).validate_python(params)
+        TypeAdapter(frames.Params).validate_python(params)
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +173,7 @@ def exported(output: Path, to: Path, *settings: str) -> int:
 
 @pytest.mark.spark
 def test_every_kept_clip_has_its_folders(output: Path, tmp_path: Path) -> None:
-    assert exported(output, tmp_path, "export.fps=[1, 2]") == 0
+    assert exported(output, tmp_path, "export.frames.fps=[1, 2]") == 0
     starts = {row["clip_id"]: row["start_frame"] for row in table(output, "spans")}
     first = {row["video_id"]: 500 if row["uri"].endswith("mkv") else 0 for row in table(output, "videos")}
     starts = {row["clip_id"]: starts[row["clip_id"]] + first[row["video_id"]] for row in table(output, "clips")}
@@ -196,15 +204,16 @@ def test_again_it_costs_nothing_and_what_is_gone_is_made_again(
 
 @pytest.mark.spark
 def test_a_condition_chooses_among_the_rows_of_the_view(output: Path, tmp_path: Path) -> None:
-    assert exported(output, tmp_path, "export.where=start_s >= 2", "export.policy=first") == 0
+    assert exported(output, tmp_path, "export.where=start_s >= 2", "export.frames.policy=first") == 0
     [folder] = tmp_path.iterdir()
     assert shown(folder / "first") == [60]
 
 
 @pytest.mark.spark
 def test_whole_videos_are_exported_by_their_own_ids(output: Path, tmp_path: Path) -> None:
-    assert exported(output, tmp_path, "export.what=videos", "export.encoding=png") == 0
+    assert exported(output, tmp_path, "export.what=videos", "export.frames.encoding=png") == 0
     ids = {Path(row["uri"]).name: row["video_id"] for row in table(output, "videos")}
+    assert json.loads((tmp_path / ids["long.mp4"] / "1fps" / frames.LIST).read_text())["uri"] == "long.mp4"
     assert shown(tmp_path / ids["long.mp4"] / "1fps") == [0, 30, 60, 90, 119]
     assert shown(tmp_path / ids["other.mkv"] / "1fps") == [500, 530, 559]
 
@@ -215,16 +224,16 @@ def test_a_clip_that_cannot_be_read_is_a_failure_and_its_siblings_go_on(output: 
     content = Path(hurt["uri"]).read_bytes()
     try:
         Path(hurt["uri"]).write_bytes(b"no video")
-        assert exported(output, tmp_path, "export.what=clips", "export.policy=last") == 0
+        assert exported(output, tmp_path, "export.what=clips", "export.frames.policy=last") == 0
         assert len(list(tmp_path.iterdir())) == 2
         failed = [row for row in table(output, "failures") if row["stage"] == "export"]
         assert [(row["key"], row["code"], row["attempts"]) for row in failed] == [(hurt["clip_id"], "UNSUPPORTED", 1)]
         # Not tried again by the same settings, until that is asked for.
-        assert exported(output, tmp_path, "export.what=clips", "export.policy=last") == 0
+        assert exported(output, tmp_path, "export.what=clips", "export.frames.policy=last") == 0
         assert len([row for row in table(output, "failures") if row["stage"] == "export"]) == 1
     finally:
         Path(hurt["uri"]).write_bytes(content)
-    again = ["--retry-failed", "--set", "export.what=clips", "--set", "export.policy=last"]
+    again = ["--retry-failed", "--set", "export.what=clips", "--set", "export.frames.policy=last"]
     assert cli.main(["export", "--format", "frames", "--output", str(output), "--to", str(tmp_path), *again]) == 0
     assert len(list(tmp_path.iterdir())) == 3
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass as plain
 from dataclasses import field as made
 from itertools import groupby
 from operator import itemgetter
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,7 @@ from udfs.models.registry import KNOWN
 from udfs.runtime.context import Row
 from udfs.storage.remote_file import AnyPath, opened
 
+Paths = Literal["relative", "absolute", "none"]
 CLIPS_A_PART = 1000  # about; a part holds whole videos
 CHUNK_SIZE = 8  # num_clips_per_chunk times this many seconds of clips make a chunk, as there
 PICKLE = 4  # the protocol: what the library's default was for years, and any Python reads
@@ -68,10 +69,10 @@ def cost_sql(params: Params) -> tuple[str, int]:
     return "1", CLIPS_A_PART
 
 
-def write(part: Part, batches: Iterator[pa.RecordBatch], params: Params) -> None:
-    """All files of the part's videos."""
+def write(part: Part, batches: Iterator[pa.RecordBatch], params: Params, paths: Paths) -> None:
+    """All files of the part's videos; `paths` says how documents name media files."""
     for _, rows in groupby(records(batches), key=lambda row: row[CLIP]["video_id"]):
-        _write_video(part, rows, params)
+        _write_video(part, rows, params, paths)
 
 
 def span_uuid(row: Row) -> str:
@@ -106,14 +107,14 @@ def _uuid(name: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, name))
 
 
-def _write_video(part: Part, rows: Iterator[Row], params: Params) -> None:
+def _write_video(part: Part, rows: Iterator[Row], params: Params, paths: Paths) -> None:
     total, index, row = 0, 0, Row()
     for index, members in groupby(_chunked(rows, params.num_clips_per_chunk * CHUNK_SIZE), key=itemgetter(0)):
         chunk = Chunk(index)
         for _, row in members:
-            total += _write_clip(part, chunk, row, params)
-        _write_chunk(part, chunk, row, params)
-    facts = {"video": address(row["source_video"])} | {name: row["video"][name] for name in VIDEO}
+            total += _write_clip(part, chunk, row, params, paths)
+        _write_chunk(part, chunk, row, params, paths)
+    facts = {"video": _video(row, params, paths)} | {name: row["video"][name] for name in VIDEO}
     facts |= {"num_total_clips": total, "num_clip_chunks": index + 1}
     _json(part, f"processed_videos/{_below(row, params)}.json", facts, [Clip(None, row[CLIP]["video_id"], None)])
 
@@ -133,7 +134,7 @@ def _length(row: Row) -> float:
     return float(row["span"][1] - row["span"][0])
 
 
-def _write_clip(part: Part, chunk: Chunk, row: Row, params: Params) -> bool:
+def _write_clip(part: Part, chunk: Chunk, row: Row, params: Params, paths: Paths) -> bool:
     """The files of one clip, and what its chunk has to know; false if its mp4 cannot be read."""
     media = part.media(row)
     if media is None:
@@ -152,20 +153,20 @@ def _write_clip(part: Part, chunk: Chunk, row: Row, params: Params) -> bool:
         _count(chunk, clip, windows, row, params)
         chunk.num_with["webp"] += _write_previews(part, clip, row, params)
         chunk.num_with["embeddings"] += _write_vectors(part, chunk, clip, row, params)
-    _json(
-        part, f"metas/v0/{clip.name}.json", _meta(row, clip, f"{part.to}/{folder}/{clip.name}.mp4", windows), [clip], shared=False
-    )
+    location = {"relative": f"{folder}/{clip.name}.mp4", "absolute": f"{part.to}/{folder}/{clip.name}.mp4", "none": None}
+    names = {"source_video": _video(row, params, paths), "clip_location": location[paths]}
+    _json(part, f"metas/v0/{clip.name}.json", _meta(row, clip, names, windows), [clip], shared=False)
     return True
 
 
-def _meta(row: Row, clip: Clip, location: str, windows: list[Row]) -> Row:
+def _meta(row: Row, clip: Clip, names: Row, windows: list[Row]) -> Row:
     video = row["video"]
     facts = {
         "span_uuid": clip.name,
-        "source_video": address(row["source_video"]),
+        "source_video": names["source_video"],
         "duration_span": row["span"],
         **{f"{name}_source": video[name] for name in ("width", "height", "framerate")},
-        "clip_location": location,
+        "clip_location": names["clip_location"],
         **{name: row["encoded"][name] for name in ENCODED},
     }
     if row["motion_score"]["global_mean"] is not None:
@@ -239,7 +240,7 @@ def _write_vectors(part: Part, chunk: Chunk, clip: Clip, row: Row, params: Param
     return found
 
 
-def _write_chunk(part: Part, chunk: Chunk, row: Row, params: Params) -> None:
+def _write_chunk(part: Part, chunk: Chunk, row: Row, params: Params, paths: Paths) -> None:
     video, every = address(row["source_video"]), [*chunk.clips, *chunk.filtered]
     for folder, vectors in chunk.vectors.items():
         named = {vector["id"] for vector in vectors}
@@ -247,7 +248,7 @@ def _write_chunk(part: Part, chunk: Chunk, row: Row, params: Params) -> None:
         with part.file(path, [clip for clip in every if clip.name in named]) as to:
             pq.write_table(pa.Table.from_pylist(vectors, EMBEDDING), to)
     facts = {
-        "video": video,
+        "video": _video(row, params, paths),
         "clip_chunk_index": chunk.index,
         **{f"num_clips_filtered_by_{gate}": count for gate, count in chunk.filtered_by.items()},
         "num_clips_passed": len(chunk.clips),
@@ -261,6 +262,13 @@ def _write_chunk(part: Part, chunk: Chunk, row: Row, params: Params) -> None:
         "all_windows_enhanced_caption": chunk.enhanced,
     }
     _json(part, f"processed_clip_chunks/{_below(row, params)}_{chunk.index}.json", facts, every)
+
+
+def _video(row: Row, params: Params, paths: Paths) -> str | None:
+    """The source video's name in a document."""
+    if paths == "none":
+        return None
+    return address(row["source_video"]) if paths == "absolute" else _below(row, params)
 
 
 def _copy(path: AnyPath, to: str) -> None:
