@@ -9,9 +9,10 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jobs.config import arguments, faults, interrupts
 from jobs.config.arguments import OutputOptions
@@ -54,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     log.setLevel(logging.INFO)
     try:
         values = parse(sys.argv[1:] if argv is None else argv)
+        log.setLevel(logging.DEBUG if getattr(values, "verbose", False) else logging.INFO)
         settings = load(values.conf, values.set)
         job = importlib.import_module(f"jobs.{values.job}")
         if values.job == "models":
@@ -80,18 +82,50 @@ def script(job: str) -> None:
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The command line's values by their names; argparse ends the process where they are wrong."""
-    return _parser(argv).parse_args(argv)
+    argv = [*argv[1:2], "--help"] if argv[:1] == ["help"] else argv
+    parser = _parser(argv)
+    if not argv:
+        parser.print_help(sys.stderr)
+        parser.exit(2)
+    if argv[0] not in JOBS and not argv[0].startswith("-"):
+        parser.error(f"no job {argv[0]}{arguments.nearest(argv[0], [*JOBS])}")
+    return parser.parse_args(argv)
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     """The parser of the job that `argv` names: the arguments of other jobs are not looked up."""
     parser = arguments.Parser(prog="reelmill", description="Piles of video in, training-ready clips out.")
+    parser.add_argument("--version", action="version", version=f"reelmill {_version()}")
+    parser.add_argument("--print-completion", action=_Completion, help="print a script that completes commands in a shell")
     jobs = parser.add_subparsers(dest="job", required=True, metavar="JOB")
     for name, about in JOBS.items():
         job = jobs.add_parser(name, help=about, description=about)
         if name in argv:
             arguments.add(job, _options(name), argv)
     return parser
+
+
+class _Completion(argparse.Action):
+    """Print the completions of a shell and end."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, dest, choices=("bash", "zsh", "tcsh"), metavar="SHELL", help=help)
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        if find_spec("shtab") is None:
+            raise UsageError("--print-completion needs shtab: pip install 'reelmill[completion]'")
+        print(importlib.import_module("shtab").complete(_parser([*JOBS]), shell=values))
+        parser.exit()
+
+
+def _version() -> str:
+    """The version of the installed package; that of a checkout or a zip is not known."""
+    try:
+        return version("reelmill")
+    except PackageNotFoundError:
+        return "(not installed)"
 
 
 def _options(job: str) -> type[arguments.CommonOptions]:

@@ -17,7 +17,7 @@ from jobs.config import arguments
 from jobs.config.arguments import argument
 from jobs.config.settings import Settings
 from jobs.flow import stage
-from jobs.lake import answers, history, views
+from jobs.lake import history, summary, views
 from jobs.lake.history import Counts
 from jobs.lake.run import Run
 from jobs.similarity import copy_groups
@@ -26,7 +26,6 @@ from udfs.core import scheduling
 log = logging.getLogger("reelmill")
 
 CUTTING = (split.STAGE, clip.STAGE, analyze.STAGE)  # one wave after the other
-FUNNEL = "SELECT * FROM funnel"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +66,7 @@ def run(run: Run, options: Options) -> Counts:
     for on, job in _describing(run.settings):
         counts += job.run(run, options) if on else Counts()
     views.register(run)
-    print(answers.text(run.spark.sql(FUNNEL)), flush=True)
+    print(summary.text(run, counts.given), flush=True)
     if run.late:
         log.info("deadline: %s; the next run goes on", _left(run, options))
     return counts

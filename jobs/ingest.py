@@ -126,7 +126,7 @@ def run(run: Run, options: Options) -> Counts:
     finally:
         files.unpersist()
     log.info("ingest: %s", omissions.summary(taken, left_out))
-    return counts
+    return replace(counts, given=taken + left_out.total())
 
 
 def _probe(run: Run, step: Stage, limit: int | None) -> Counts:

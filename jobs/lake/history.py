@@ -47,10 +47,12 @@ class Counts:
     num_out: int = 0
     failed: Counter[str] = field(default_factory=Counter)
     warnings: Counter[str] = field(default_factory=Counter)
+    given: int = 0  # files in the manifest
 
     def __add__(self, other: Counts) -> Counts:
         failed, warnings = self.failed + other.failed, self.warnings + other.warnings
-        return Counts(self.num_in + other.num_in, self.num_out + other.num_out, failed, warnings)
+        given = self.given + other.given
+        return Counts(self.num_in + other.num_in, self.num_out + other.num_out, failed, warnings, given)
 
     def __str__(self) -> str:
         if not self:

@@ -104,13 +104,15 @@ def num_slots(context: SparkContext, wanted: Resources) -> int:
 
 
 def log_choice(stage: str, wanted: Resources, choice: Choice) -> None:
-    """Say once a stage and process how it is scheduled."""
-    _said(f"{stage}: {wanted.cpus} cpus, {wanted.gpus:g} gpus a task; {'a' if choice.profile else 'no'} profile: {choice.why}")
+    """Log once per stage and process how it is scheduled; without --verbose, only of a stage that asks for GPUs."""
+    takes = f"{wanted.cpus} CPU{'s' * (wanted.cpus != 1)} and {wanted.gpus:g} GPUs per task"
+    profile = "a resource profile" if choice.profile else "no resource profile"
+    _log_once(logging.INFO if wanted.gpus else logging.DEBUG, f"{stage}: {takes}; {profile}: {choice.why}")
 
 
 @cache
-def _said(line: str) -> None:
-    log.info("%s", line)
+def _log_once(level: int, line: str) -> None:
+    log.log(level, "%s", line)
 
 
 @contextmanager
