@@ -27,14 +27,14 @@ STAGE = Stage(
 
 
 def check(options: Options, settings: Settings) -> None:
-    """Refuse what would leave every clip without a motion score."""
-    wanted = settings.analyze
-    if wanted.motion and wanted.hwaccel == "cuda" and settings.motion.parity:
+    """Refuse settings by which no clip would get a motion score."""
+    params = settings.analyze
+    if params.motion and params.hwaccel == "cuda" and settings.motion.parity:
         raise SettingsError("motion.parity: it scores motion vectors, which analyze.hwaccel = 'cuda' does not give")
 
 
 def run(run: Run, options: Options) -> Counts:
-    """Measure every clip that has no signals by these settings."""
+    """Measure every clip that has no signals with these settings."""
     return run_alone(run, STAGE)
 
 

@@ -38,17 +38,17 @@ VIDEO = (
 
 
 def check(options: Options, settings: Settings) -> None:
-    """Encode a frame: a codec's name says nothing of whether it opens on this machine.
+    """Encode one frame: whether an encoder works on this machine shows only when it is opened.
 
-    NVENC is tried by the workers, who may be the only ones with a GPU; what takes its place must work everywhere.
+    The workers try NVENC, since they may be the only machines with a GPU; its fallback must work everywhere.
     """
-    wanted: encoder_options.Params = settings.clip
-    if wanted.encoder == encoder_options.NVENC:
-        if not wanted.fallback:
+    params: encoder_options.Params = settings.clip
+    if params.encoder == encoder_options.NVENC:
+        if not params.fallback:
             return
-        wanted = encoder_options.fallback(wanted)
+        params = encoder_options.fallback(params)
     try:
-        mp4_writer.check_encoder(wanted)
+        mp4_writer.check_encoder(params)
     except mp4_writer.EncoderError as e:
         raise SettingsError(f"clip.encoder: {e}") from e
 
@@ -59,7 +59,7 @@ def _spans(run: Run) -> DataFrame:
 
 
 def _units(spans: DataFrame, settings: Settings) -> DataFrame:
-    """Spans that begin in the same stretch of a video are cut in one decoding pass; a film is many such units."""
+    """One row per stretch of a video, whose spans are cut in one decoding pass; a long film has many stretches."""
     stretch = F.floor(F.col("start_s") / settings.clip.max_unit_s)
     return (
         spans.groupBy(*VIDEO, "fingerprint", stretch.alias("stretch"))
@@ -87,7 +87,7 @@ STAGE = Stage(
 
 
 def run(run: Run, options: Options) -> Counts:
-    """Cut every span that has no clip by these settings."""
+    """Cut every span that has no clip with these settings."""
     return run_alone(run, STAGE)
 
 

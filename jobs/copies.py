@@ -19,14 +19,14 @@ Options = StageOptions  # this job takes no others
 
 
 def check(options: Options, settings: Settings) -> None:
-    """Refuse to wait for more frames to agree than there are."""
+    """Refuse settings that require more frames to agree than there are."""
     asked, there = settings.copies.min_agree, settings.phash.num_frames
     if settings.analyze.phash and asked > there:
         raise SettingsError(f"copies.min_agree: {asked} frames cannot agree where phash.num_frames = {there}")
 
 
 def run(run: Run, options: Options) -> Counts:
-    """Find, among the clips that are new, copies of each other and of those kept so far, which stay."""
+    """Find the new clips that are copies of each other or of clips kept before; those kept before stay."""
     started = history.now()
     if run.tables.exists("copies") and copy_groups.pending(run).isEmpty():
         return history.note_settings(run, "copies")
@@ -35,13 +35,15 @@ def run(run: Run, options: Options) -> Counts:
     clips = asked.select("clip_id", *rank, "new", phash_lsh.numbers(F.col("phash")).alias("hashes"))
     with run.tables.landing(f"{run.run_id}-ranked") as land, run.tables.landing(f"{run.run_id}-copies") as land_rows:
         ranked = land(phash_lsh.ranked(clips, rank))
-        total = run.tables.append("copies", land_rows(_rows(run, ranked)), upsert=True)  # rows that count no more are replaced
+        total = run.tables.append(
+            "copies", land_rows(_rows(run, ranked)), upsert=True
+        )  # replaces rows that are not valid any more
     history.note(run, "copies", Work(started_at=started, num_in=total, num_out=total))
     return Counts(total, total)
 
 
 def _rows(run: Run, ranked: DataFrame) -> DataFrame:
-    """A row a new clip."""
+    """One row per new clip."""
     found = ranked.where("new").select("clip_id").join(phash_lsh.stand_ins(ranked, run.settings.copies), on="clip_id", how="left")
     stamp = {"fingerprint": F.lit(run.fingerprint("copies")), "run_id": F.lit(run.run_id)}
     return found.withColumns(stamp).select(*TABLES["copies"].schema.names)

@@ -46,7 +46,7 @@ def check(options: Options, settings: Settings) -> None:
 
 
 def run(run: Run, options: Options) -> Counts:
-    """Place what is new among its like; what was placed before stays, unless what it was linked to is gone."""
+    """Link each new clip to the most similar earlier one; earlier links stay unless a linked clip is gone."""
     started, refit = history.now(), options.refit
     with ExitStack() as stack:
         land = partial(_land, run, stack)
@@ -59,24 +59,24 @@ def run(run: Run, options: Options) -> Counts:
         stack.enter_context(session.skipping(run.spark))  # what follows reads some dedup runs, and some clusters
         if plan.gone:
             plan = dedup_run.without_gone(run, model, plan, land)
-        anew, stored = refit or not len(model.centres), 0
-        if not anew:
+        relinks_all, stored = refit or not len(model.centres), 0
+        if not relinks_all:
             none_placed = not plan.placed_before and dedup_run.made(run, "assignments", model.version).isEmpty()
-            _assign(run, model, plan, anew=none_placed)
-            anew, stored = _worn(run, model, plan.number)
-        if anew:
+            _assign(run, model, plan, every=none_placed)
+            relinks_all, stored = _outgrown(run, model, plan.number)
+        if relinks_all:
             if plan.placed_before:
                 plan = replace(plan, wanted=land("wanted", plan.wanted))
             model = _fit(run, model, plan)
-            _assign(run, model, plan, anew=True)
-        nobody = plan.gone > 0 or stored != plan.placed_vectors  # some who are stored have no place: they stand for nobody
-        written = _place(run, model, plan, land, anew=anew or not plan.placed_before, nobody=nobody)
+            _assign(run, model, plan, every=True)
+        some_unlinked = plan.gone > 0 or stored != plan.placed_vectors  # stored vectors without a link represent no clip
+        written = _place(run, model, plan, land, every=relinks_all or not plan.placed_before, some_unlinked=some_unlinked)
     history.note(run, "dedup", Work(started_at=started, num_in=written, num_out=written))
     return Counts(written, written)
 
 
 def _fit(run: Run, model: Model, plan: Plan) -> Model:
-    """New centres, in their table."""
+    """Fit new centers and write them to their table."""
     params = run.settings.dedup
     choice = kmeans_fit.choose(run.spark, params)
     found = kmeans_fit.fit(_vectors(run, plan.vector_ids), params, choice)
@@ -88,23 +88,23 @@ def _fit(run: Run, model: Model, plan: Plan) -> Model:
     return Model(version, found)
 
 
-def _assign(run: Run, model: Model, plan: Plan, *, anew: bool) -> None:
-    """Put the vectors that are not there yet into `assignments`; where a version begins, all."""
+def _assign(run: Run, model: Model, plan: Plan, *, every: bool) -> None:
+    """Write the vectors that are not in `assignments` yet; every vector where a new version of the centers begins."""
     there = dedup_run.made(run, "assignments", model.version)
     if not plan.gone:
         there = there.where(F.col("dedup_run") == plan.number)  # by a run that was killed
     new = plan.unplaced.join(there, on="clip_id", how="left_anti")
-    rows = links.assigned(_ranked(run, plan, None if anew else new), model.centres, run.settings.dedup)
-    files = links.num_parts(plan.total if anew else plan.vectors, model.centres, links.FEW if anew else 1)
+    rows = links.assigned(_ranked(run, plan, None if every else new), model.centres, run.settings.dedup)
+    files = links.num_parts(plan.total if every else plan.vectors, model.centres, links.FEW if every else 1)
     rows = links.dealt(rows.withColumns(_stamp(run, model)), len(model.centres), files)
-    if anew:
+    if every:
         run.tables.replace("assignments", rows)
     else:
         run.tables.add("assignments", rows)
 
 
 def _vectors(run: Run, ids: DataFrame, *, few: bool = False) -> DataFrame:
-    """The vectors of these clips; of few, only the files are read that were written by the runs which made theirs."""
+    """The vectors of these clips; with `few`, only files of the runs that made these vectors are read."""
     embeddings = run.made("embeddings").where(F.col("model") == run.settings.embed.model)
     if few:
         runs = embeddings.select("clip_id", "run_id").join(ids, on="clip_id", how="left_semi").select("run_id").distinct()
@@ -127,8 +127,8 @@ def _ranked(run: Run, plan: Plan, few: DataFrame | None) -> DataFrame:
     return rows.join(before, on="clip_id", how="left").withColumn("dedup_run", F.coalesce("dedup_run", F.lit(plan.number)))
 
 
-def _worn(run: Run, model: Model, number: int) -> tuple[bool, int]:
-    """Whether the centres no longer fit, as there are many more vectors or they lie much farther away; how many are stored."""
+def _outgrown(run: Run, model: Model, number: int) -> tuple[bool, int]:
+    """Whether the centers no longer fit, by the number of vectors or their distance; how many vectors earlier runs stored."""
     old = F.col("dedup_run") <= model.version
     distance = F.col("distance_to_centroid")
     row = (
@@ -142,26 +142,32 @@ def _worn(run: Run, model: Model, number: int) -> tuple[bool, int]:
     )
     assert row is not None
     growth, drift = row["growth"] or 1.0, row["drift"] or 1.0
-    worn = growth > run.settings.dedup.refit_growth or drift > run.settings.dedup.refit_drift
-    if worn:
+    outgrown = growth > run.settings.dedup.refit_growth or drift > run.settings.dedup.refit_drift
+    if outgrown:
         log.info(
-            "dedup: %.2f times the vectors of the last fit, %.2f times as far from their centres: new centres", growth, drift
+            "dedup: %.2f times the vectors of the last fit, %.2f times as far from their centers: fitting new centers",
+            growth,
+            drift,
         )
-    return worn, row["stored"]
+    return outgrown, row["stored"]
 
 
-def _place(run: Run, model: Model, plan: Plan, land: Land, *, anew: bool, nobody: bool) -> int:
-    """Link what has no place yet, or everything anew; how many rows were written."""
+def _place(run: Run, model: Model, plan: Plan, land: Land, *, every: bool, some_unlinked: bool) -> int:
+    """Link the clips that have no link yet, or every clip again; how many rows were written."""
     params, env = run.settings.dedup, run.env("dedup")
     placed, assigned = dedup_run.made(run, "duplicates", model.version), dedup_run.made(run, "assignments", model.version)
-    new = assigned if anew else land("new", _unplaced(assigned, plan))
-    near = None if anew else _near(run, new, placed, assigned.where(F.col("dedup_run") < plan.number), land, nobody=nobody)
-    tasks = 4 * resources.num_slots(run.spark.sparkContext, params.resources) if anew else 1
-    parts = links.num_parts(plan.total if anew else plan.vectors, model.centres, tasks)
+    new = assigned if every else land("new", _unplaced(assigned, plan))
+    near = (
+        None
+        if every
+        else _near(run, new, placed, assigned.where(F.col("dedup_run") < plan.number), land, some_unlinked=some_unlinked)
+    )
+    tasks = 4 * resources.num_slots(run.spark.sparkContext, params.resources) if every else 1
+    parts = links.num_parts(plan.total if every else plan.vectors, model.centres, tasks)
     found = links.links(new, near, len(model.centres), parts, params, env)
-    copies = plan.wanted.where(F.col("duplicate_of").isNotNull()) if anew else plan.new_copies
+    copies = plan.wanted.where(F.col("duplicate_of").isNotNull()) if every else plan.new_copies
     rows = land("links", _rows(run, found, new, copies, model, plan))
-    if anew:
+    if every:
         run.tables.replace("duplicates", rows)
     else:
         run.tables.append("duplicates", rows, among=f"dedup_run = {plan.number}")
@@ -169,16 +175,16 @@ def _place(run: Run, model: Model, plan: Plan, land: Land, *, anew: bool, nobody
 
 
 def _unplaced(assigned: DataFrame, plan: Plan) -> DataFrame:
-    """Rows of `assignments` without a place: this run's, and those that fell because of what is gone."""
+    """Rows of `assignments` without a link: new ones, and those that lost theirs because a linked clip is gone."""
     if not plan.gone:
         return assigned.where(F.col("dedup_run") == plan.number)
     return assigned.join(plan.unplaced, on="clip_id", how="left_semi")
 
 
-def _near(run: Run, new: DataFrame, placed: DataFrame, before: DataFrame, land: Land, *, nobody: bool) -> DataFrame:
-    """What `clusters.nearest_stored` finds for all the new rows."""
+def _near(run: Run, new: DataFrame, placed: DataFrame, before: DataFrame, land: Land, *, some_unlinked: bool) -> DataFrame:
+    """The nearest stored vectors of all new rows."""
     fallen = placed.where(dedup_run.fallen(run)).select("clip_id", "similarity")
-    if nobody:
+    if some_unlinked:
         without = before.select("clip_id").join(placed, on="clip_id", how="left_anti")
         fallen = fallen.unionByName(without.withColumn("similarity", F.lit(1.0)))
     found = links.nearest_stored(new, before, fallen, run.settings.dedup, run.env("dedup"))
@@ -187,7 +193,7 @@ def _near(run: Run, new: DataFrame, placed: DataFrame, before: DataFrame, land: 
 
 
 def _rows(run: Run, found: DataFrame, new: DataFrame, copies: DataFrame, model: Model, plan: Plan) -> DataFrame:
-    """Rows of `duplicates`: of the vectors, of those that are zeros, and of the clips that their hashes dropped."""
+    """Rows of `duplicates`: of the vectors, of vectors of zeros, and of the near-copies by their hashes."""
     semantic = F.lit("semantic").alias("method")
     zeros = new.where(F.col("cluster_id").isNull()).select("clip_id", "dedup_run", semantic)
     dropped = copies.select("*", F.lit(plan.number).alias("dedup_run"), F.lit("phash").alias("method"))
@@ -198,12 +204,12 @@ def _rows(run: Run, found: DataFrame, new: DataFrame, copies: DataFrame, model: 
 
 
 def _stamp(run: Run, model: Model) -> dict[str, Column]:
-    """What a row says of how it came about."""
+    """The columns that say how a row was made."""
     return {"version": F.lit(model.version), "fingerprint": F.lit(run.fingerprint("dedup")), "run_id": F.lit(run.run_id)}
 
 
 def _land(run: Run, stack: ExitStack, name: str, rows: DataFrame) -> DataFrame:
-    """Rows computed once, for as long as the stack is open."""
+    """Store rows, so that they are computed once, for as long as the stack is open."""
     return stack.enter_context(run.tables.landing(f"{run.run_id}-dedup-{name}"))(rows)
 
 

@@ -18,20 +18,20 @@ Options = StageOptions  # this job takes no others
 
 
 def check(options: Options, settings: Settings) -> None:
-    """Refuse an eps at which dedup has not made sure that what stands for others is no duplicate itself."""
+    """Refuse an eps above the levels at which dedup has compared every clip that represents others."""
     eps, last = settings.filter.duplicate_eps, max(settings.dedup.levels)
     if settings.filter.duplicates and eps > last:
         raise SettingsError(f"filter.duplicate_eps: {eps:g} is over the last of dedup.levels, {last:g}")
 
 
 def judged(run: Run) -> DataFrame:
-    """A verdict on every clip that counts: SQL only, so that a new threshold costs no decode."""
+    """A verdict on every current clip. It is SQL only, so that a new threshold costs no decoding."""
     params = run.settings.filter
     signals = run.made("signals").drop("fingerprint", "run_id")
     aesthetic_score = F.col(f"score_{params.aesthetic_reduction}").alias("aesthetic_score")
     aesthetics = run.made("aesthetics").select("clip_id", aesthetic_score)
     scored = accepted(run)
-    for scores in (signals, aesthetics, _stood_for(run)):
+    for scores in (signals, aesthetics, _represented(run)):
         scored = scored.join(scores, on="clip_id", how="left")
     reasons = F.expr(reasons_sql(gates(params), params)).alias("reasons")
     return scored.select("clip_id", "video_id", reasons, "duplicate_of").select(
@@ -60,23 +60,23 @@ def accepted(run: Run) -> DataFrame:
         raise SettingsError(f"filter.where: {str(e).splitlines()[0]}") from e
 
 
-def _stood_for(run: Run) -> DataFrame:
-    """The duplicates at this eps, each with the clip at the end of its links, which is none."""
+def _represented(run: Run) -> DataFrame:
+    """The duplicates at this eps, each with the clip at the end of its chain of links, which is no duplicate."""
     found = run.tables.read("duplicates").where(duplicate_sql(run.settings.filter)).select("clip_id", "duplicate_of")
     if not run.settings.filter.duplicates:
         return found.limit(0)
     while (
-        not (further := found.select(F.col("clip_id").alias("elder"), F.col("duplicate_of").alias("end")))
-        .join(found, on=F.col("elder") == F.col("duplicate_of"), how="inner")
+        not (further := found.select(F.col("clip_id").alias("linked_to"), F.col("duplicate_of").alias("end")))
+        .join(found, on=F.col("linked_to") == F.col("duplicate_of"), how="inner")
         .isEmpty()
-    ):  # each turn doubles the length of the links that are followed
-        ended = found.join(further, on=F.col("elder") == F.col("duplicate_of"), how="left")
+    ):  # each turn doubles the length of the chains that are followed
+        ended = found.join(further, on=F.col("linked_to") == F.col("duplicate_of"), how="left")
         found = ended.select("clip_id", F.coalesce("end", "duplicate_of").alias("duplicate_of")).localCheckpoint()
     return found
 
 
 def run(run: Run, options: Options) -> Counts:
-    """Bring the verdicts up to date; where nothing changed, nothing is written."""
+    """Update the verdicts; where none changes, nothing is written."""
     started = history.now()
     verdicts = judged(run).persist()
     try:

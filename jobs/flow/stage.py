@@ -1,4 +1,4 @@
-"""A stage's declaration -> its pending inputs mapped to rows, appended once, with failures and the run recorded."""
+"""Run a stage: select its pending inputs, process them on Spark, append the rows, and record failures and costs."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ Rows = Callable[..., Iterator[pd.DataFrame]]
 
 @dataclass(frozen=True)
 class Stage:
-    """One edge of the flow: what goes in, the function that does the work, and the table that comes out."""
+    """A step of the flow: its inputs, the function that processes them, and the table that it fills."""
 
     name: str  # as in conf, failures and runs
     table: str
     key: str  # the column that names an input, there also in the table
-    source: Callable[[Run], DataFrame]  # every input that counts, pending or not
+    source: Callable[[Run], DataFrame]  # every current input, pending or not
     rows: Rows  # of udfs: (batches, params, env) -> batches
     params: Callable[[Settings], Any]
     wave: str = "video_id"  # the column by which inputs are dealt to waves
@@ -53,7 +53,7 @@ class Stage:
 
 
 def pending(run: Run, stage: Stage) -> DataFrame:
-    """The stage's inputs without a row or a failure by these settings."""
+    """The stage's inputs that have neither a row nor a failure with these settings."""
     inputs = stage.source(run)
     if "fingerprint" not in inputs.columns:
         inputs = inputs.withColumn("fingerprint", F.lit(run.fingerprint(stage.name)))
@@ -63,10 +63,10 @@ def pending(run: Run, stage: Stage) -> DataFrame:
 
 
 def _without_failed(run: Run, stage: Stage, inputs: DataFrame) -> DataFrame:
-    """The inputs that have not failed since their video was ingested; an older failure may be of an incomplete file.
+    """The inputs that have not failed since their video was ingested.
 
-    A file that was still being written may have had its size, head, tail and samples already, and so
-    the same video_id. Run ids sort by the time at which the runs began.
+    An older failure may be of a file that was still being written: it may have had its final size,
+    head, tail and samples, and so the same video_id. Run ids sort by the time at which runs began.
     """
     if not run.tables.exists("failures"):
         return inputs
@@ -77,13 +77,13 @@ def _without_failed(run: Run, stage: Stage, inputs: DataFrame) -> DataFrame:
     seen = run.tables.read("videos").select("video_id", F.col("run_id").alias("seen_in"))
     since = inputs.join(seen, on="video_id", how="left").alias("i")
     failed = failed.alias("f")
-    again = [F.col(f"i.{name}") == F.col(f"f.{name}") for name in keys]
+    same = [F.col(f"i.{name}") == F.col(f"f.{name}") for name in keys]
     later = F.col("f.failed_in") >= F.coalesce("i.seen_in", F.lit(""))
-    return since.join(failed, on=[*again, later], how="left_anti").drop("seen_in")
+    return since.join(failed, on=[*same, later], how="left_anti").drop("seen_in")
 
 
 def given_up(run: Run, stage: str) -> DataFrame:
-    """Key, fingerprint and run (`failed_in`) of the inputs that failed in a stage and are not to be tried again."""
+    """Key, fingerprint and run (`failed_in`) of the inputs that failed in a stage and are not tried again."""
     failed = run.tables.read("failures").where((F.col("stage") == stage) & ~F.col("code").isin(*PASSING))
     if run.retry is not None:
         failed = failed.where(~F.col("code").isin(*run.retry)) if run.retry else failed.limit(0)
@@ -91,12 +91,12 @@ def given_up(run: Run, stage: str) -> DataFrame:
 
 
 def in_wave(column: str, wave: int, num_waves: int) -> Column:
-    """Whether a row belongs to a wave: by a hash of the video, so that all stages agree without a list."""
+    """Whether a row belongs to a wave. A hash of the video decides, so that all stages agree without a list."""
     return F.pmod(F.xxhash64(column), F.lit(num_waves)) == wave
 
 
 def run_alone(run: Run, stage: Stage) -> history.Counts:
-    """Everything pending of one stage, wave after wave, until the deadline."""
+    """Process everything pending of one stage, wave after wave, until the deadline."""
     todo = pending(run, stage)
     # Where units differ from inputs, only units have a duration.
     duration = F.sum(stage.duration) if stage.duration and stage.units is None else F.lit(0.0)
@@ -112,7 +112,7 @@ def run_alone(run: Run, stage: Stage) -> history.Counts:
 
 
 def run_wave(run: Run, stage: Stage, wave: int, num_waves: int) -> history.Counts:
-    """What is pending of one wave: one Spark job, then one commit a table."""
+    """Process what is pending of one wave: one Spark job, then one commit per table."""
     started = history.now()
     todo = pending(run, stage).where(in_wave(stage.wave, wave, num_waves))
     work = stage.units(todo, run.settings) if stage.units else todo
@@ -127,12 +127,12 @@ def run_wave(run: Run, stage: Stage, wave: int, num_waves: int) -> history.Count
 
 
 def with_task(rows: Callable[..., Iterator[T]], params: Any, env: Env, batches: Iterable[T]) -> Iterator[T]:
-    """On the executor, where alone the task is known."""
+    """On the executor: process batches, with the Spark task in `env`."""
     return rows(batches, params=params, env=replace(env, task=resources.task()))
 
 
 def _mapped(run: Run, stage: Stage, inputs: DataFrame, rows: batching.Rows) -> DataFrame:
-    """The stage's work on its inputs, scheduled as its resources ask.
+    """Process the inputs of a stage, scheduled by its resources.
 
     The inputs come from the driver, so that nothing else runs in the Spark stage that has the profile.
     """
@@ -141,7 +141,7 @@ def _mapped(run: Run, stage: Stage, inputs: DataFrame, rows: batching.Rows) -> D
 
 
 def spread(run: Run, wanted: Resources, items: list[Row], schema: StructType, duration: str | None) -> DataFrame:
-    """The inputs as a frame whose partitions are tasks of even cost, dearest first; `duration` names the column of the cost."""
+    """The inputs in partitions of even cost, the dearest first; `duration` names the column of the cost."""
     costs = [float((item[duration] if duration else None) or 1.0) for item in items]
     context = run.spark.sparkContext
     slots = resources.num_slots(context, wanted)
@@ -151,7 +151,7 @@ def spread(run: Run, wanted: Resources, items: list[Row], schema: StructType, du
 
 
 def columns(table: str) -> list[str]:
-    """A table's columns that its stage computes."""
+    """The columns of a table that its stage computes."""
     return TABLES[table].stage_columns
 
 

@@ -10,17 +10,17 @@ from jobs.lake.run import Run
 
 
 def compared(run: Run) -> DataFrame:
-    """The clips that pass the gates so far, each with its `copy_of` and `distance`, or `new` if it has no row that counts.
+    """The clips that pass the gates so far, each with its `copy_of` and `distance`; `new` if it has no valid row.
 
-    A row counts no more once the clip that stands in it is gone, was made by other settings, or fails a gate.
+    A row is not valid once the clip that it is a copy of is gone, was made by other settings, or fails a gate.
     """
-    rows = run.made("copies").select("clip_id", "copy_of", "distance", F.lit(True).alias("told"))
+    rows = run.made("copies").select("clip_id", "copy_of", "distance", F.lit(True).alias("compared"))
     clips = gated(run.current("clips"), run.made("signals"), run.settings).join(rows, on="clip_id", how="left")
-    group = Window.partitionBy(F.coalesce("copy_of", "clip_id"))  # a clip that is kept, and those that it stands in for
-    stands = F.max(F.col("told") & F.col("copy_of").isNull()).over(group)
+    group = Window.partitionBy(F.coalesce("copy_of", "clip_id"))  # a kept clip and its copies
+    stands = F.max(F.col("compared") & F.col("copy_of").isNull()).over(group)
     return clips.withColumn("new", ~F.coalesce(stands, F.lit(False)))
 
 
 def pending(run: Run) -> DataFrame:
-    """The clips to be compared with those that are kept and with each other."""
+    """The clips to compare with those that are kept and with each other."""
     return compared(run).where("new")
