@@ -1,4 +1,4 @@
-"""--schema -> the names of the tables and views in a catalog, and the schema itself where it is missing."""
+"""The schema of a catalog that --schema names: the names of its tables and views, and the schema itself."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:  # a name is checked before Spark is there
     from pyspark.sql import SparkSession
 
 PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,254}")
-TOLD = re.compile(r"\[[A-Z_.]+\].*")  # what Spark says, whatever the JVM says before it
+MESSAGE = re.compile(r"\[[A-Z_.]+\].*")  # what Spark says, whatever the JVM says before it
 SPARKS_OWN = "spark_catalog"
 
 
 class Schema(NamedTuple):
-    """A schema, and the catalog it is in where one was named; else the session's current one."""
+    """A schema, and its catalog if one was named; else it is in the session's current one."""
 
     name: str
     catalog: str | None = None
@@ -26,16 +26,16 @@ class Schema(NamedTuple):
 
     @property
     def sql(self) -> str:
-        """What SQL calls it."""
+        """Its name in SQL."""
         return ".".join(quoted(part) for part in (self.catalog, self.name) if part)
 
     def of(self, name: str) -> str:
-        """What SQL calls a table or view in it."""
+        """The name in SQL of a table or view in it."""
         return f"{self.sql}.{quoted(name)}"
 
 
 def quoted(part: str) -> str:
-    """A part of a name, whatever is in it."""
+    """A part of a name, quoted, whatever characters it has."""
     return "`" + part.replace("`", "``") + "`"
 
 
@@ -52,10 +52,10 @@ def parse(text: str) -> Schema:
 
 
 def prepare(spark: SparkSession, schema: Schema, *, make: bool) -> None:
-    """Make the schema where it is missing; a job that only reads needs it there.
+    """Make the schema if it is missing and `make` says so.
 
     Raises:
-        CatalogError: no such catalog, no schema to read, none can be made, or one that would go with the session.
+        CatalogError: there is no such catalog or schema, it cannot be made, or it would end with the session.
     """
     from py4j.protocol import Py4JJavaError
     from pyspark.errors import PySparkException
@@ -66,8 +66,8 @@ def prepare(spark: SparkSession, schema: Schema, *, make: bool) -> None:
                 raise CatalogError(f"--schema {schema}: no such schema")
             spark.sql(f"CREATE SCHEMA IF NOT EXISTS {schema.sql}")
     except (PySparkException, Py4JJavaError) as e:
-        said = TOLD.search(str(e))
-        raise CatalogError(f"--schema {schema}: {said[0] if said else str(e).splitlines()[0]}") from e
+        message = MESSAGE.search(str(e))
+        raise CatalogError(f"--schema {schema}: {message[0] if message else str(e).splitlines()[0]}") from e
 
 
 def _exists(spark: SparkSession, schema: Schema) -> bool:
@@ -75,6 +75,6 @@ def _exists(spark: SparkSession, schema: Schema) -> bool:
     if (schema.catalog or before) == SPARKS_OWN and spark.conf.get("spark.sql.catalogImplementation") == "in-memory":
         raise CatalogError(f"--schema {schema}: this catalog ends with the session; spark.sql.catalogImplementation=hive lasts")
     if schema.catalog and schema.catalog != before:
-        spark.catalog.setCurrentCatalog(schema.catalog)  # an unknown one is told as such by nothing else
+        spark.catalog.setCurrentCatalog(schema.catalog)  # nothing else says that a catalog is unknown
         spark.catalog.setCurrentCatalog(before)
     return spark.catalog.databaseExists(schema.sql)

@@ -1,4 +1,4 @@
-"""Settings -> each stage's fingerprint: what decides whether a row that is there still counts."""
+"""The fingerprint of a stage: a hash of its settings, by which a stored row is known to be current."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ RECIPES: dict[str, Recipe] = {
     "embed": Recipe(1, ("embed", "proxy"), ("clip",), models=("embed.model",)),
     "dedup": Recipe(2, ("dedup",), ("embed",)),
     "filter": Recipe(1, ("filter",), ("analyze", "aesthetic", "dedup")),
-    # Not filter: which clips are described does not change what is said of them.
+    # Not filter: which clips are captioned does not change their captions.
     "caption": Recipe(1, ("caption", "windows", "proxy"), ("clip",), models=("caption.generation.model",)),
     "enhance": Recipe(1, ("enhance",), ("caption",), models=("enhance.generation.model",)),
     "align": Recipe(1, (), ("caption", "embed")),

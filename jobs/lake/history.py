@@ -1,4 +1,4 @@
-"""What a stage did -> rows of `runs` and `failures`, and the counts that the last line tells."""
+"""Record what a stage did in `runs` and `failures`, and count it for the last line of a run."""
 
 from __future__ import annotations
 
@@ -84,13 +84,13 @@ class Work:
 
 @dataclass(frozen=True)
 class Tally:
-    """Rows, failures and warnings that a stage's work gave, before any is written, and what it cost."""
+    """Rows, failures and warnings of a stage's work before they are written, and what the work cost."""
 
     num_ok: int
     failed: Counter[str]
     warnings: Counter[str]
     cpu_s: float
-    gpu_s: float | None  # None where no model was asked
+    gpu_s: float | None  # None without a model
     bytes_out: int
 
 
@@ -116,11 +116,11 @@ def bugs(run: Run) -> str:
     failures = run.tables.read("failures").where((F.col("run_id") == run.run_id) & (F.col("code") == "BUG"))
     kinds = failures.groupBy(F.substring_index("message", MET_BY, 1).alias("kind")).count().orderBy(F.desc("count"), "kind")
     lines = [f"{row['kind']} x {row['count']}" for row in kinds.limit(SHOWN_KINDS).collect()]
-    return f"{'; '.join(lines)}; the next run tries their inputs again, which `failures` names"
+    return f"{'; '.join(lines)}; the next run tries their inputs again; `failures` names them"
 
 
 def tally(done: DataFrame) -> Tally:
-    """What came of a stage's work, in one pass over it."""
+    """Count the results of a stage, in one pass over them."""
     size = F.sum("num_bytes") if "num_bytes" in done.columns else F.lit(None).cast("bigint")
     spent = (F.sum(COST).alias("cpu_s"), F.sum(GPU_COST).alias("gpu_s"))
     warnings = [name for name in done.columns if name.endswith("_warning")]
@@ -156,13 +156,13 @@ def note(run: Run, stage: str, work: Work) -> None:
 
 
 def resources_of(stage: str, settings: Settings) -> Resources:
-    """What a task of a stage takes; `align` asks the model of `embed`."""
+    """What a task of a stage takes; `align` runs the model of `embed`."""
     found: Resources = getattr(getattr(settings, {"align": "embed"}.get(stage, stage), None), "resources", Resources())
     return found
 
 
 def note_settings(run: Run, *stages: str) -> Counts:
-    """Where nothing was pending: a row in `runs` for each stage that these settings are not the last ones of."""
+    """Where nothing was pending, add a row to `runs` for each stage whose last run had other settings."""
     runs = run.tables.read("runs").where(F.col("stage").isin(*stages))
     last = runs.groupBy("stage").agg(F.max_by("fingerprint", "started_at").alias("fingerprint")).collect()
     for stage, fingerprint in last:
@@ -194,7 +194,7 @@ def _failures(run: Run, stage: str, failed: DataFrame) -> DataFrame:
 
 
 def versions() -> dict[str, str]:
-    """Of this code and the libraries that shape its results."""
+    """Versions of this code and of the libraries that its results depend on."""
     found = {}
     for name in DISTRIBUTIONS:
         try:

@@ -1,4 +1,4 @@
-"""Rows -> Delta tables of one folder or schema, each row once; the only file that knows how a row gets there."""
+"""The Delta tables of one folder or schema: make them, read them, and write each row once."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from schemas import TABLES
 T = TypeVar("T")
 log = logging.getLogger("reelmill")
 
-LANDING = ".landing"  # folder of rows on their way into a table; a killed run leaves some there
+LANDING = ".landing"  # folder of stored intermediate rows; a killed run leaves some there
 COMMIT_ATTEMPTS = 5
-OVERTAKEN = re.compile("DELTA_(CONCURRENT|METADATA_CHANGED|PROTOCOL_CHANGED)")  # by another writer's commit
-PROPERTIES = {"delta.enableDeletionVectors": "false"}  # so that every reader of Delta can read it
-CHECK = "delta.constraints."  # a table's property that is one, before its name
-VOLUME = re.compile(r"(dbfs:)?/Volumes/")  # of Unity, where no table can be registered
+CONFLICT = re.compile("DELTA_(CONCURRENT|METADATA_CHANGED|PROTOCOL_CHANGED)")  # by another writer's commit
+PROPERTIES = {"delta.enableDeletionVectors": "false"}  # so that every reader of Delta can read the tables
+CHECK = "delta.constraints."  # before the name of a constraint, in a table's properties
+VOLUME = re.compile(r"(dbfs:)?/Volumes/")  # a volume of Unity Catalog, where no table can be registered
 SCHEME = re.compile(r"^\w+:/*")
 
 
 def struct_type(schema: pa.Schema) -> StructType:
-    """A declaration's columns as Spark has them, comments included."""
+    """The columns of a declaration as Spark's types, with their comments."""
     return StructType(
         [
             StructField(
@@ -62,7 +62,7 @@ class Tables:
         self.schema = schema
         self.pinned = pinned
         self._made: set[str] = set()
-        self._ready: set[str] = set()  # to be written by this release
+        self._ready: set[str] = set()  # can be written by this release
         self._opening = Lock()
 
     def path(self, name: str) -> str:
@@ -75,11 +75,11 @@ class Tables:
         return found
 
     def sql(self, name: str) -> str:
-        """What SQL calls a table."""
+        """The name of a table in SQL."""
         return self.schema.of(name) if self.schema else f"delta.{quoted(self.path(name))}"
 
     def exists(self, name: str) -> bool:
-        """Whether the table has been made; one that lies under the folder is taken into the schema.
+        """Whether the table exists; one that lies under the folder is registered in the schema.
 
         Raises:
             TableError: the schema's table is that of another output.
@@ -113,7 +113,7 @@ class Tables:
         return found
 
     def make(self, name: str) -> None:
-        """Make the table, or give one of an older release what it lacks: columns, and the checks that its rows pass.
+        """Make the table, or add what one of an older release lacks: columns, and the checks that its rows pass.
 
         Raises:
             TableError: a column is of another type.
@@ -122,7 +122,7 @@ class Tables:
             if name in self._ready:
                 return
             if self.exists(name):
-                self._renew(name)
+                self._upgrade(name)
             else:
                 self._create(name)
             self._made.add(name)
@@ -146,13 +146,13 @@ class Tables:
     def add(self, name: str, rows: DataFrame) -> None:
         """Add rows whose key holds the run's own id, so that they cannot be there yet."""
         self.make(name)
-        with _told(name):
+        with _naming(name):
             rows.writeTo(self.sql(name)).append()
 
     def replace(self, name: str, rows: DataFrame) -> None:
         """Make the table hold these rows and no others, in one commit."""
         self.make(name)
-        with _told(name):
+        with _naming(name):
             rows.select(*TABLES[name].schema.names).writeTo(self.sql(name)).overwrite(F.lit(True))
 
     def change(self, name: str, rows: DataFrame) -> int:
@@ -222,14 +222,14 @@ class Tables:
             f"CREATE TABLE IF NOT EXISTS {self.sql(name)} ({columns}) USING delta{clustered}{self._located(name)} "
             f"COMMENT {literal(table.about)} TBLPROPERTIES ({listed})"
         )
-        _unless_overtaken(lambda: self.spark.sql(query))
+        _retried(lambda: self.spark.sql(query))
 
-    def _renew(self, name: str) -> None:
+    def _upgrade(self, name: str) -> None:
         rows = self.spark.read.table(self.sql(name))
         as_declared(name, rows)
         missing = [_ddl(column, nullable=True) for column in struct_type(TABLES[name].schema) if column.name not in rows.columns]
         if missing:
-            _unless_overtaken(lambda: self.spark.sql(f"ALTER TABLE {self.sql(name)} ADD COLUMNS ({', '.join(missing)})"))
+            _retried(lambda: self.spark.sql(f"ALTER TABLE {self.sql(name)} ADD COLUMNS ({', '.join(missing)})"))
         properties = {row["key"]: row["value"] for row in self.spark.sql(f"SHOW TBLPROPERTIES {self.sql(name)}").collect()}
         for old in TABLES[name].renamed.values():
             if old in rows.columns:
@@ -240,16 +240,16 @@ class Tables:
 
     def _release(self, name: str, column: str, properties: Mapping[str, str]) -> None:
         """Let new rows leave out a column that has another name now; old rows keep it, and `as_declared` reads both."""
-        _unless_overtaken(lambda: self.spark.sql(f"ALTER TABLE {self.sql(name)} ALTER COLUMN {quoted(column)} DROP NOT NULL"))
+        _retried(lambda: self.spark.sql(f"ALTER TABLE {self.sql(name)} ALTER COLUMN {quoted(column)} DROP NOT NULL"))
         for key, condition in properties.items():
             if key.startswith(CHECK) and re.search(rf"\b{column}\b", condition):
                 query = f"ALTER TABLE {self.sql(name)} DROP CONSTRAINT {quoted(key.removeprefix(CHECK))}"
-                _unless_overtaken(partial(self.spark.sql, query))
+                _retried(partial(self.spark.sql, query))
 
     def _add_check(self, name: str, check: str, condition: str) -> None:
         query = f"ALTER TABLE {self.sql(name)} ADD CONSTRAINT {quoted(check)} CHECK ({condition})"
         try:
-            _unless_overtaken(lambda: self.spark.sql(query))
+            _retried(lambda: self.spark.sql(query))
         except AnalysisException as e:
             if "DELTA_NEW_CHECK_CONSTRAINT_VIOLATION" not in str(e):
                 raise
@@ -264,7 +264,7 @@ class Tables:
 
 
 def as_declared(name: str, rows: DataFrame) -> DataFrame:
-    """Rows of a table with the declared columns: NULL in those that are not there, without those that only a later release knows.
+    """Rows with the declared columns of their table: NULL in missing ones, without those that only a later release knows.
 
     Raises:
         TableError: a column is of another type.
@@ -308,19 +308,19 @@ def literal(value: str) -> str:
 
 
 def _values(rows: DataFrame) -> dict[str, Any]:
-    """Each column from the new row; what only a later release knows stays as it is."""
+    """Each column from the new row; columns that only a later release knows stay as they are."""
     return {quoted(name): f"new.{quoted(name)}" for name in rows.columns}
 
 
 def _committed(name: str, merge: DeltaMergeBuilder) -> int:
-    """Carry out a merge; how many rows it touched."""
-    with _told(name):
-        return int(_unless_overtaken(merge.execute).first()["num_affected_rows"])
+    """Run a merge; how many rows it changed."""
+    with _naming(name):
+        return int(_retried(merge.execute).first()["num_affected_rows"])
 
 
 @contextmanager
-def _told(name: str) -> Iterator[None]:
-    """Say in which table it was that a row broke a check."""
+def _naming(name: str) -> Iterator[None]:
+    """Add the name of the table to an error of a write."""
     try:
         yield
     except (PySparkException, Py4JJavaError) as e:
@@ -328,12 +328,12 @@ def _told(name: str) -> Iterator[None]:
         raise
 
 
-def _unless_overtaken(commit: Callable[[], T]) -> T:
-    """Do it again where another writer's commit came in between."""
+def _retried(commit: Callable[[], T]) -> T:
+    """Commit, again where another writer's commit came in between."""
     for _ in range(COMMIT_ATTEMPTS - 1):
         try:
             return commit()
         except (PySparkException, Py4JJavaError) as e:  # which of them depends on the thread
-            if not OVERTAKEN.search(str(e)):
+            if not CONFLICT.search(str(e)):
                 raise
     return commit()

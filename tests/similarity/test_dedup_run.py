@@ -110,7 +110,7 @@ def test_a_second_night_finds_copies_of_the_first_and_rewrites_nothing(
     read_of_first = {Path(uri).name for uri in read} & {Path(uri).name for uri in there["assignments"]}
     assert 0 < len(read_of_first) < 0.1 * len(there["assignments"])
     grown = [Run(spark, str(output), load([], [*SET, f"dedup.refit_growth={times}"])) for times in (2.0, 1.001)]
-    assert [dedup._worn(each, dedup_run.model(each), 3)[0] for each in grown] == [False, True]
+    assert [dedup._outgrown(each, dedup_run.model(each), 3)[0] for each in grown] == [False, True]
 
 
 @pytest.mark.nights
