@@ -25,7 +25,7 @@ from udfs.core import scheduling
 
 log = logging.getLogger("reelmill")
 
-CUTTING = (split.STAGE, clip.STAGE, analyze.STAGE)  # one wave after the other
+CUTTING = (split.STAGE, clip.STAGE, analyze.STAGE)  # one wave after another
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,19 +43,19 @@ class Options(ingest.Options, dedup.Options):
 
 
 def check(options: Options, settings: Settings) -> None:
-    """What the jobs of the chain check."""
-    described = [job for on, job in _describing(settings) if on]
+    """Run the checks of the jobs of the chain."""
+    captioning = [job for on, job in _captioning(settings) if on]
     measured = [ingest, split, clip, analyze, *([copies] if settings.filter.duplicates else [])]
-    for job in (*measured, *([aesthetic] if settings.curate.aesthetic else []), embed, dedup, filter, *described):
+    for job in (*measured, *([aesthetic] if settings.curate.aesthetic else []), embed, dedup, filter, *captioning):
         job.check(options, settings)
 
 
 def run(run: Run, options: Options) -> Counts:
-    """Ingest what is new, carry all that is pending through the stages in waves, dedup and filter, then describe what is kept.
+    """Ingest new files, take all pending videos through the stages in waves, dedup and filter, then caption kept clips.
 
-    From the deadline on no wave begins; dedup and filter still place and judge the clips of the waves that ran.
+    From the deadline on no wave begins; dedup and filter still process the clips of the waves that ran.
     """
-    filter.accepted(run)  # refuses a wrong condition before anything is cut
+    filter.accepted(run)  # refuses a wrong condition before any clip is cut
     counts = ingest.run(run, options)
     counts += _waves(run, options)
     apart = ["copies"] if run.settings.filter.duplicates else []
@@ -63,7 +63,7 @@ def run(run: Run, options: Options) -> Counts:
         history.note_settings(run, *(step.name for step in (*CUTTING, *_models(run))), *apart)
     counts += dedup.run(run, options)
     counts += filter.run(run, options)
-    for on, job in _describing(run.settings):
+    for on, job in _captioning(run.settings):
         counts += job.run(run, options) if on else Counts()
     views.register(run)
     print(summary.text(run, counts.given), flush=True)
@@ -73,21 +73,21 @@ def run(run: Run, options: Options) -> Counts:
 
 
 def _left(run: Run, options: Options) -> str:
-    """What there is still to do, in words."""
+    """What is left to do, as text."""
     files = stage.pending(run, ingest.stage(run, options)).count()
-    clips = [stage.pending(run, job.STAGE).count() for on, job in _describing(run.settings) if on]
+    clips = [stage.pending(run, job.STAGE).count() for on, job in _captioning(run.settings) if on]
     described = f", {max(clips)} clips to describe" if clips else ""
     return f"left are {files} files to ingest, {_unfinished(run).count()} videos to cut or ask models about{described}"
 
 
-def _describing(settings: Settings) -> tuple[tuple[bool, ModuleType], ...]:
-    """The jobs that describe what is kept, in their order, and whether they are wanted."""
+def _captioning(settings: Settings) -> tuple[tuple[bool, ModuleType], ...]:
+    """The jobs that caption kept clips, in their order, each with whether the settings turn it on."""
     wanted = settings.curate
     return (wanted.caption, caption), (wanted.align, align), (wanted.enhance, enhance)
 
 
 def _models(run: Run) -> tuple[stage.Stage, ...]:
-    """What asks models about the clips of a wave, while the next one is being cut."""
+    """The stages that run models on the clips of a wave, while the next wave is cut."""
     return (aesthetic.STAGE, embed.STAGE) if run.settings.curate.aesthetic else (embed.STAGE,)
 
 
@@ -103,12 +103,12 @@ def _waves(run: Run, options: Options) -> Counts:
                 break
             cut = reduce(Counts.__add__, (stage.run_wave(run, step, wave, total) for step in CUTTING), cut)
             if run.settings.filter.duplicates:
-                cut += copies.run(run, options)  # no model is asked about a copy
-            later.append(models.submit(_asked, run, wave, total))
+                cut += copies.run(run, options)  # no model runs on a copy
+            later.append(models.submit(_run_models, run, wave, total))
         return reduce(Counts.__add__, (done.result() for done in later), cut)
 
 
-def _asked(run: Run, wave: int, total: int) -> Counts:
+def _run_models(run: Run, wave: int, total: int) -> Counts:
     run.spark.sparkContext.setLocalProperty("spark.scheduler.pool", "models")  # a fair share beside the next wave's cutting
     return reduce(Counts.__add__, (stage.run_wave(run, step, wave, total) for step in _models(run)), Counts())
 

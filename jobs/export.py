@@ -1,4 +1,4 @@
-"""export: curated, clips, videos -> a folder or prefix of files in the format that is asked for"""
+"""export: curated, clips, videos -> a folder or prefix of files in one of six formats"""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from jobs.lake.run import Run
 from udfs.exports import lance
 from udfs.storage import access
 
-HERE = ("frames", "lance")  # whose files are not put into their place one by one and whole
+LOCAL = ("frames", "lance")  # formats that are written to a folder only
 
 
 def check(options: Options, settings: Settings) -> None:
-    """Refuse an output that holds no tables, a place to export to that is none, and what cannot be exported so."""
+    """Refuse an output without tables, a folder that cannot be written to, and requests that a format cannot meet."""
     answers.check_tables(options.output, options.schema, settings.sources)
     to = places.place("--to", options.to, settings.sources)
     if options.format == "frames" and (options.query or options.as_of):
@@ -26,14 +26,14 @@ def check(options: Options, settings: Settings) -> None:
     request = release.request(options, settings)
     if request.format == "lance" and not find_spec(lance.PACKAGE):
         raise UsageError("--format lance needs pylance: pip install 'reelmill[export]'")
-    if request.format in HERE and access.is_remote(to):
+    if request.format in LOCAL and access.is_remote(to):
         raise UsageError(f"--format {request.format} --to {options.to}: is written to a folder, not to a store")
     if request.format != "frames":
         release.begun(to, request, settings.sources)
 
 
 def run(run: Run, options: Options) -> Counts:
-    """Write what is not there yet, of what the settings that the output was last made with count in."""
+    """Write the files that are missing, by the settings of each stage's last run."""
     return frames.run(run, options) if options.format == "frames" else files.run(run, options)
 
 

@@ -59,7 +59,7 @@ def check(options: Options, settings: Settings) -> None:
 
 
 def stage(run: Run, options: Options) -> Stage:
-    """Ingest of this manifest: unlike the other stages' input, it is no table."""
+    """The stage for this manifest, which unlike the inputs of other stages is no table."""
     tags = run.tables.read("takedowns").where(F.col("content_tag").isNotNull()).select("content_tag").distinct()
     taken = frozenset(row["content_tag"] for row in tags.collect())
     return Stage(
@@ -116,8 +116,8 @@ def _changed(files: DataFrame, since: datetime) -> DataFrame:
 
 
 def run(run: Run, options: Options) -> Counts:
-    """Probe the new or changed files of the manifest, or the first of them; then log what was left out."""
-    # Asked for once: each wave looks at all of it, and a store lists a thousand names a request.
+    """Probe the new or changed files of the manifest, or the first of them; then log which were left out."""
+    # Read once: each wave reads all of it, and a store lists a thousand names per request.
     files = _with_fingerprints(run, options).persist(StorageLevel.DISK_ONLY)
     step = replace(stage(run, options), source=lambda run: _to_ingest(files))
     try:

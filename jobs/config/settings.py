@@ -1,4 +1,4 @@
-"""conf files and --set overrides -> Settings: each stage's Params, checked on the driver before Spark starts."""
+"""Settings from conf files and --set: the Params of each stage, checked on the driver before Spark starts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ QUOTES = re.compile("[\"']")
 
 @dataclass(frozen=True)
 class Settings:
-    """One field a section of a conf file; `spark` holds Spark's own keys as they are."""
+    """One field per section of a conf file; `spark` holds Spark's own keys as they are."""
 
     sources: access.Params = field(default_factory=access.Params)
     manifest: manifest.Params = field(default_factory=manifest.Params)

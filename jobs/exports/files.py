@@ -1,4 +1,4 @@
-"""A query at fixed versions of the tables -> parts of even size, each written by one task, and the release that names them."""
+"""Export the rows of a query at fixed versions of the tables, in parts of even size, with a release.json that names them."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from udfs.exports.shards import CLIP, PART, Summary, Write
 from udfs.storage import media_store
 
 log = logging.getLogger("reelmill")
-UNIT, ORDER = "_unit", "_order"  # what goes to one part as a whole, and the order of its rows there
+UNIT, ORDER = "_unit", "_order"  # rows of one unit go to the same part, in this order
 ASKED_AT_ONCE = 16  # parts: a store takes 30 ms for each
-KNOWN = ("video_id", "uri", "sha256", "num_bytes", "width", "height", "duration_s")  # of a clip, beside what the query gives
+KNOWN = ("video_id", "uri", "sha256", "num_bytes", "width", "height", "duration_s")  # columns of a clip beside those of the query
 
 
 @dataclass(frozen=True)
@@ -61,17 +61,17 @@ FORMATS = {
 
 @dataclass(frozen=True)
 class Plan:
-    """One export: where to, what for, the rows, and which part each UNIT of them goes to."""
+    """One export: its folder, its request, its rows, and the part that each unit of rows goes to."""
 
     to: str
-    wanted: Request
+    request: Request
     params: export.Params  # those of the request, complete
     rows: DataFrame
     dealt: DataFrame
 
 
 def run(run: Run, options: Options) -> Counts:
-    """Write the parts that are not there yet; an export that was begun goes on with the tables as they were then."""
+    """Write the missing parts; an export that was begun goes on with the tables as they were then."""
     to, wanted, sources = options.folder, release.request(options, run.settings), run.settings.sources
     run = replace(run, settings=wanted.settings(run.settings))
     begun = release.begun(to, wanted, sources)
@@ -81,13 +81,13 @@ def run(run: Run, options: Options) -> Counts:
         found = _summaries(run, to, [name for (name,) in plan.dealt.select(PART).distinct().collect()])
         missing = [name for name, part in found.items() if part is None or (run.retry is not None and part.note["num_failed"])]
         if options.dry_run:
-            _tell(plan, len(missing))
+            _print_size(plan, len(missing))
             return Counts()
         described = begun or release.describe(pinned, wanted)
         counts = history.note_settings(run, "export")
         if missing or "parts" not in described:
             release.write(to, described, sources)
-            _know(run, to)
+            _note_folder(run, to)
             counts = _write(run, plan, sorted(missing))
             _finish(run, plan, described, sorted(found))
         _compare(run, to, options.release)
@@ -128,7 +128,7 @@ def _plan(run: Run, to: str, wanted: Request) -> Plan:
 
 
 def _rows(run: Run, wanted: Request) -> DataFrame:
-    """The query's rows, with what is known of their clips, and by what they are dealt and sorted."""
+    """The query's rows, with the facts of their clips and the columns by which they are dealt and sorted."""
     asked = run.spark.sql(wanted.query)
     if wanted.format == "nemo" and "clip_id" in asked.columns:
         asked = run.spark.table("nemo").join(asked.select("clip_id"), on="clip_id", how="left_semi")
@@ -159,7 +159,7 @@ def _below(wanted: Request, rows: DataFrame) -> nemo.Params:
 
 
 def _dealt(rows: DataFrame, format: Format, params: export.Params) -> DataFrame:
-    """UNIT, PART, and rows and bytes of clips in a unit: parts are filled in the order of the units, to the last bit alike."""
+    """UNIT, PART, and rows and bytes of clips in a unit. Units fill the parts in their order: every run deals them alike."""
     known = rows.select(UNIT, f"{CLIP}.*") if CLIP in rows.columns else rows.select(UNIT, F.lit(0).alias("num_bytes"))
     cost, capacity = format.cost(params)
     units = known.groupBy(UNIT).agg(
@@ -175,24 +175,24 @@ def _dealt(rows: DataFrame, format: Format, params: export.Params) -> DataFrame:
     return number.select(UNIT, part.alias(PART), "num_rows", "num_bytes")
 
 
-def _tell(plan: Plan, num_missing: int) -> None:
+def _print_size(plan: Plan, num_missing: int) -> None:
     sums = plan.dealt.agg(F.countDistinct(PART), F.sum("num_rows"), F.sum("num_bytes")).first()
     assert sums is not None
     size = f"{sums[1] or 0} rows, {(sums[2] or 0) / 1e6:.1f} MB of clips"
-    print(f"{plan.wanted.format}: {size}, {sums[0]} parts, {num_missing} to write")
+    print(f"{plan.request.format}: {size}, {sums[0]} parts, {num_missing} to write")
 
 
 def _write(run: Run, plan: Plan, missing: list[str]) -> Counts:
-    """The parts that are missing, a row of `runs`, and a failure for each clip that cannot be read."""
+    """Write the missing parts, a row of `runs`, and a failure for each clip that cannot be read."""
     if not missing:
         return Counts()
     started, items = history.now(), [Row(part=name) for name in missing]
-    media_store.clear(plan.to, run.settings.sources)  # of what a killed run left
+    media_store.clear(plan.to, run.settings.sources)  # deletes what a killed run left
     todo = plan.dealt.where(F.col(PART).isin(missing))
     rows = plan.rows.join(todo.select(UNIT, PART), on=UNIT, how="inner").repartition(len(missing), PART)
     rows = rows.sortWithinPartitions(PART, UNIT, ORDER).drop(UNIT, ORDER)
     with Progress(run, "export", items) as progress, run.tables.landing(f"{run.run_id}-export") as land:
-        write = FORMATS[plan.wanted.format].write(plan.params)
+        write = FORMATS[plan.request.format].write(plan.params)
         write_parts = partial(shards.rows, write=write, to=plan.to, env=run.env("export"), done=progress.done)
         done = land(rows.mapInArrow(write_parts, struct_type(shards.ENVELOPE)))
         tally = history.tally(done)
@@ -210,24 +210,24 @@ def _summaries(run: Run, to: str, names: list[str]) -> dict[str, Summary | None]
 
 
 def _finish(run: Run, plan: Plan, described: dict[str, Any], names: list[str]) -> None:
-    """What stands for the whole: a card, a commit, and the release, which is complete by having parts.
+    """Write what describes the whole export: a card, a commit, and the release with its parts.
 
     Raises:
-        UsageError: parts that were written are not to be seen here.
+        UsageError: parts that tasks wrote are not visible on this machine.
     """
     found = {name: part for name, part in _summaries(run, plan.to, names).items() if part}
     if unseen := len(names) - len(found):
-        raise UsageError(f"--to {plan.to}: is on every machine another folder, {unseen} parts are not on this; give s3://")
+        raise UsageError(f"--to {plan.to}: is another folder on each machine; {unseen} parts are not on this one: give s3://")
     whole = release.finished(described, found)
-    if plan.wanted.format == "lance" and found:
+    if plan.request.format == "lance" and found:
         lance.commit(plan.to, [part.note for part in found.values()])
-    if plan.wanted.format == "huggingface" and found:
+    if plan.request.format == "huggingface" and found:
         huggingface.write_card(plan.to, whole, plan.params.huggingface, run.settings.sources)
     release.write(plan.to, whole, run.settings.sources)
 
 
-def _know(run: Run, to: str) -> None:
-    """Note below the output where it was exported to, so that what has to be taken back can be found."""
+def _note_folder(run: Run, to: str) -> None:
+    """Note below the output where it was exported to, so that a takedown can find it."""
     name = hashlib.blake2b(to.encode(), digest_size=8).hexdigest()
     with (
         media_store.writing(f"{run.output}/exports/{name}.json", run.settings.sources, root=f"{run.output}/media") as path,
@@ -237,7 +237,7 @@ def _know(run: Run, to: str) -> None:
 
 
 def _compare(run: Run, to: str, made_of: str | None) -> None:
-    """Say whether an export that was made again is what it was."""
+    """Log whether an export that was made again has the same bytes."""
     if not made_of:
         return
     old, new = (release.load(path, run.settings.sources) for path in (made_of, f"{to}/{release.FILE}"))

@@ -1,4 +1,4 @@
-"""frames: curated, clips, videos -> a folder of pictures a clip or video"""
+"""Export the frames of clips or videos: a folder of pictures per clip or video."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ KINDS = {
 
 
 def run(run: Run, options: Options) -> Counts:
-    """Write the folders that are not there yet, of what the settings that the output was last made with count in."""
+    """Write the missing folders of the clips or videos that the settings name."""
     started, to = history.now(), options.folder
     todo = _pending(run)
     items = todo.collect()
@@ -54,7 +54,7 @@ def run(run: Run, options: Options) -> Counts:
             stage.spread(run, Resources(), items, todo.schema, "duration_s").mapInPandas(counted, stage.envelope(RESULTS))
         )
         tally = history.tally(done)
-        num_in = tally.num_ok + tally.failed.total()  # what was there already does not count
+        num_in = tally.num_ok + tally.failed.total()  # folders that were complete before are not counted
         if not num_in:
             return history.note_settings(run, "export")
         return history.record(run, "export", done, tally, Work(started_at=started, num_in=num_in, num_out=tally.num_ok))
@@ -62,7 +62,7 @@ def run(run: Run, options: Options) -> Counts:
 
 @contextmanager
 def _aside(run: Run, to: str) -> Iterator[str]:
-    """A folder for what is not complete yet. Its name is the output's, which is locked: what lies there is a killed run's."""
+    """A folder for incomplete files, named by the output, which is locked: what it holds is left by a killed run."""
     aside = os.path.join(to, ASIDE, hashlib.blake2b(run.output.encode(), digest_size=8).hexdigest())
     shutil.rmtree(aside, ignore_errors=True)
     try:
@@ -74,7 +74,7 @@ def _aside(run: Run, to: str) -> Iterator[str]:
 
 
 def _pending(run: Run) -> DataFrame:
-    """What the settings ask for, but for what failed before with the same bytes and settings."""
+    """The clips or videos that the settings name, without those that failed with the same bytes and settings."""
     params = run.settings.export
     answers.register_views(run)
     view, key, version, num_bytes = KINDS[params.what]

@@ -20,7 +20,11 @@ CLIP_FILE = "media/[^/]+/[^/]+/[0-9a-f]{8}-[^/]+$"  # a file of a clip, below it
 def videos_folder(run: Run) -> str:
     """The deepest folder that all source videos lie below."""
     [(least, most)] = run.tables.read("videos").agg(F.min("uri"), F.max("uri")).collect()
-    return os.path.commonpath([os.path.dirname(least), os.path.dirname(most)]) if least and least[:1] == most[:1] else ""
+    if least is None:
+        return ""
+    # Whatever sorts between the least and the most begins as both do. By characters: commonpath would take s3:// for s3:/.
+    common = os.path.commonprefix([f"{os.path.dirname(uri)}/" for uri in (least, most)])  # noqa: RUF071
+    return common.rpartition("/")[0]
 
 
 def shown(rows: DataFrame, mode: Mode, folder: str) -> DataFrame:

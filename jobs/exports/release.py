@@ -1,4 +1,4 @@
-"""What an export is made of -> release.json, by which the same files can be made again, and back."""
+"""release.json: what an export is made of, so that the same files can be made again."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ VIEWS = {"curated": "curated", "clips": "current_clips", "videos": "current_vide
 
 @dataclass(frozen=True)
 class Request:
-    """What decides on the bytes of an export, but for the tables."""
+    """What determines the bytes of an export, beside the tables."""
 
     format: str
     query: str
     export: export.Params
-    filter: filter.Params  # of which the views take the way that frames' scores make a clip's
+    filter: filter.Params  # says how the views reduce the scores of frames to that of a clip
 
     def settings(self, settings: Settings) -> Settings:
         """The settings with those of the request."""
@@ -104,7 +104,7 @@ def load(path: str, sources: access.Params) -> dict[str, Any]:
 
 
 def describe(run: Run, wanted: Request) -> dict[str, Any]:
-    """All of a release that is known before its files are: the run reads pinned tables."""
+    """The release as far as it is known before its files are written; the run reads pinned tables."""
     settings = TypeAdapter(dict).dump_json({name: v for name, v in asdict(run.settings).items() if name != "spark"})
     return {
         "format": wanted.format,
@@ -122,7 +122,7 @@ def describe(run: Run, wanted: Request) -> dict[str, Any]:
 
 
 def finished(release: Mapping[str, Any], parts: Mapping[str, Summary]) -> dict[str, Any]:
-    """The release with what came of it: counts, and a sha256 a part, of its file or, where it has several, of its index."""
+    """The release with its results: counts, and a sha256 per part, of its file or of the index of its files."""
     found = [{"part": name, **part._asdict()} for name, part in sorted(parts.items())]
     counts = {key: sum(part[key] for part in found) for key in ("num_clips", "num_files", "num_bytes")}
     counts["num_failed"] = sum(part.pop("note")["num_failed"] for part in found)
@@ -136,7 +136,7 @@ def write(to: str, release: Mapping[str, Any], sources: access.Params) -> None:
 
 
 def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """The parts of a release that was made again that have other bytes than they had, or are there in only one."""
+    """The parts that differ between two releases, or that only one of them has."""
     before, after = ({part["part"]: part["sha256"] for part in r.get("parts", [])} for r in (old, new))
     return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
 
@@ -173,7 +173,7 @@ def _as_now(exported: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _stages(run: Run) -> dict[str, Any]:
-    """Of each stage that fills a table, by what its rows that count were made: fingerprint, run, versions and settings."""
+    """How the current rows of each stage were made: fingerprint, run, versions and settings."""
     columns = ("fingerprint", "run_id", "versions", "conf")
     last = run.tables.read("runs").groupBy("stage").agg(F.max_by(F.struct(*columns), "started_at").alias("row"))
     found = {}
@@ -185,7 +185,7 @@ def _stages(run: Run) -> dict[str, Any]:
 
 
 def _models(run: Run) -> dict[str, list[str]]:
-    """The models and revisions of the rows that the settings of the last run made, by stage."""
+    """The models of the current rows, by stage."""
     rows = [run.made(name).select(F.lit(stage).alias("stage"), "model") for name, stage in WITH_MODELS.items()]
     found: dict[str, list[str]] = {}
     for row in rows[0].union(rows[1]).union(rows[2]).union(rows[3]).distinct().orderBy("stage", "model").collect():

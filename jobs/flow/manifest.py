@@ -1,4 +1,4 @@
-"""Read --manifest as a frame of the files to ingest and of what was left out; check it before any table is touched."""
+"""Read --manifest as a frame of the files to ingest and of those left out, and check it before any table is touched."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SLICE = 10_000  # uris of a listing, or lines of a file, that go to Spark togeth
 
 
 def check(manifest: str, sources: Sources) -> None:
-    """Refuse what is not there, so that it is told before Spark starts.
+    """Refuse a manifest that is not there, before Spark starts.
 
     Raises:
         UsageError: nothing lies there, or there is no video in it.

@@ -13,10 +13,14 @@ from jobs.lake.run import Run
 MAX_NAMES = 10
 OF_FILES = "stage IN ('ingest', 'split')"  # what fails there is a whole file
 CLIPS = """
-SELECT count(*) AS made, count_if(verdicts.kept) AS kept, sum(CASE WHEN verdicts.kept THEN clips.duration_s END) / 60 AS kept_min
+SELECT count(*) AS made, count_if(verdicts.kept) AS kept, count_if(NOT verdicts.kept) AS dropped,
+       sum(CASE WHEN verdicts.kept THEN clips.duration_s END) / 60 AS kept_min
 FROM current_clips AS clips LEFT JOIN verdicts ON verdicts.clip_id = clips.clip_id
 """
-REASONS = "SELECT explode(reasons) AS reason, count(*) AS count FROM dropped GROUP BY ALL ORDER BY count DESC, reason"
+REASONS = """
+SELECT reason, count(*) AS count FROM (SELECT explode(reasons) AS reason FROM dropped)
+GROUP BY reason ORDER BY count DESC, reason
+"""
 LATER = f"SELECT stage, count(*) AS count FROM failed WHERE NOT {OF_FILES} GROUP BY stage ORDER BY stage"
 
 
@@ -32,9 +36,9 @@ def _lines(run: Run, given: int) -> Iterator[str]:
     yield f"files: {given} given now; {videos['count']} taken and {len(refused)} refused so far{_more(run, 'failed', refused)}"
     yield from _refused(refused)
     reasons = run.spark.sql(REASONS).collect()
-    dropped = clips["made"] - clips["kept"]
     because = f" ({_counts(reasons)})" if reasons else ""
-    yield f"clips: {clips['made']} made, {dropped} dropped{because}, {clips['kept']} kept{_more(run, 'dropped', reasons)}"
+    counts = f"{clips['made']} made, {clips['dropped']} dropped{because}, {clips['kept']} kept"
+    yield f"clips: {counts}{_more(run, 'dropped', reasons)}"
     if later := run.spark.sql(LATER).collect():
         yield f"clips that a stage could not use: {_counts(later)}{_more(run, 'failed', later)}"
     minutes = f"{videos['minutes'] or 0:.1f} minutes taken, {clips['kept_min'] or 0:.1f} minutes kept"

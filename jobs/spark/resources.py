@@ -1,4 +1,4 @@
-"""A stage's [resources] and Spark's master -> a ResourceProfile, or none, and why: the one place that decides on scheduling."""
+"""Choose the ResourceProfile of a stage by its [resources] and Spark's master, or none, with the reason."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _defining = threading.Lock()
 
 @dataclass(frozen=True)
 class Facts:
-    """What scheduling goes by: Spark's master and its own settings."""
+    """What scheduling depends on: Spark's master and its settings."""
 
     master: str
     task_cpus: int
@@ -82,7 +82,7 @@ class Choice(NamedTuple):
 
 
 def choose(found: Facts, wanted: Resources) -> Choice:
-    """The profile for a stage's tasks: none where Spark's defaults are what is wanted, or where its master knows no profiles."""
+    """The profile for a stage's tasks; none where Spark's defaults suffice, or where its master knows no profiles."""
     if (wanted.cpus, wanted.gpus) == (found.task_cpus, found.task_gpus):
         return Choice(None, "Spark's own amounts a task are those of the stage")
     if found.cluster is None:
@@ -117,7 +117,7 @@ def _log_once(level: int, line: str) -> None:
 
 @contextmanager
 def scheduled(stage: str, context: SparkContext, wanted: Resources) -> Iterator[ResourceProfile | None]:
-    """The profile for what a stage defines within, and workers of its own; says once how it is scheduled."""
+    """The profile for the frames that a stage defines within, and workers of its own; logs once how it is scheduled."""
     choice = choose(facts(context), wanted)
     log_choice(stage, wanted, choice)
     with own_workers(context, wanted):
@@ -128,7 +128,7 @@ def scheduled(stage: str, context: SparkContext, wanted: Resources) -> Iterator[
 def own_workers(context: SparkContext, wanted: Resources) -> Iterator[None]:
     """What is defined within runs, on a cluster's GPUs, in Python workers kept for stages of the same share of a GPU.
 
-    Otherwise its tasks would be dealt to every idle worker of the CPU stages before it, and each would load a model.
+    Otherwise Spark would give its tasks to every idle worker of the CPU stages before it, and each would load a model.
     """
     with _defining:  # the variables are the whole session's, and waves overlap
         if wanted.gpus and facts(context).cluster:
@@ -150,7 +150,7 @@ def task() -> Task:
 
 @lru_cache(maxsize=1)
 def facts(context: SparkContext) -> Facts:
-    """Of a running session, whose settings are fixed; asking the JVM for them takes 50 ms."""
+    """The facts of a running session. Its settings are fixed; reading them from the JVM takes 50 ms."""
     return Facts.of(str(context.master), dict(context.getConf().getAll()))
 
 

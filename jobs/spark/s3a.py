@@ -1,4 +1,4 @@
-"""The uris and settings of a run -> what Spark needs to reach s3://, and what guards tables there against other writers."""
+"""What Spark needs to reach s3://, and what protects tables there from other writers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Spark's own settings -> a Spark session with Delta; the only file that knows how either is configured."""
+"""Start a Spark session with Delta, or take the one that is there."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def compiled(spark: SparkSession) -> Iterator[None]:
 
 @contextmanager
 def vacuuming(spark: SparkSession) -> Iterator[None]:
-    """For a while, let VACUUM go below its week, and list a table's files in as many tasks as there are cores, not 10,000."""
+    """For a while, let VACUUM keep less than a week, and list a table's files in one task per core, not in 10,000."""
     tasks = str(spark.sparkContext.defaultParallelism)
     with _set(
         spark,
@@ -219,7 +219,7 @@ def _jvm_log(*, quiet: bool) -> Iterator[str | None]:
 def _forget_jars(spark: SparkSession) -> None:
     """Keep the jars of spark.jars.packages off the workers' Python path, where Spark puts them since one could hold Python.
 
-    At the start of every task Python reads the directory of each archive on its path anew.
+    At the start of every task Python reads the directory of each archive on its path.
     """
     includes = getattr(spark.sparkContext, "_python_includes", [])
     includes[:] = [name for name in includes if not name.endswith(".jar")]
@@ -231,7 +231,7 @@ def _ship_code(spark: SparkSession) -> None:
     if not (root / "pyproject.toml").exists():
         return
     if ONE_MACHINE.fullmatch(str(spark.sparkContext.master)):
-        spark.sparkContext.environment["PYTHONPATH"] = str(root)  # not as a zip, whose modules are compiled anew each time
+        spark.sparkContext.environment["PYTHONPATH"] = str(root)  # not as a zip, whose modules are compiled each time
         return
     folder = tempfile.mkdtemp(prefix="reelmill-code-")  # executors that start later fetch it then
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

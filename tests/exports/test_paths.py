@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from jobs.config.settings import load
 from jobs.exports import paths
 from jobs.exports.paths import Mode
 from jobs.lake.run import Run
+from jobs.lake.tables import struct_type
+from schemas import TABLES
 
 pytestmark = pytest.mark.spark
 CLIP = "0a1b2c3d-0000-5000-8000-000000000000"
@@ -59,3 +62,25 @@ def test_the_folder_of_the_videos_is_the_deepest_above_all(spark: SparkSession, 
     run = Run(spark, str(curated), load([], []))
     uris = [row["uri"] for row in run.tables.read("videos").collect()]
     assert {paths.videos_folder(run)} == {str(Path(uri).parent) for uri in uris}
+
+
+@pytest.mark.parametrize(
+    ("uris", "folder"),
+    [
+        (["/v/ab/1.mp4", "/v/abc/2.mp4"], "/v"),
+        (["s3://bucket/in/1.mp4", "s3://bucket/in/2.mp4"], "s3://bucket/in"),
+        (["/v/1.mp4", "s3://bucket/1.mp4"], ""),
+        ([], ""),
+    ],
+)
+def test_the_folder_is_one_of_any_kind_of_address(spark: SparkSession, tmp_path: Path, uris: list[str], folder: str) -> None:
+    run = Run(spark, str(tmp_path), load([], []))
+    schema = struct_type(TABLES["videos"].schema)
+    rows = [(uri, uri) for uri in uris]
+    needed = {"source_version": "1", "fingerprint": "f", "run_id": "r"}
+    known = spark.createDataFrame(rows, "video_id string, uri string")
+    for name in schema.names:
+        if name not in known.columns:
+            known = known.withColumn(name, F.lit(needed.get(name)).cast(schema[name].dataType))
+    run.tables.add("videos", known.select(*schema.names))
+    assert paths.videos_folder(run) == folder
