@@ -75,7 +75,7 @@ def test_a_visitor_says_only_whom_it_is_linked_to() -> None:
     assert last["duplicate_of"] == "0"
 
 
-def test_elders_of_earlier_nights_are_taken_into_account() -> None:
+def test_clips_of_earlier_runs_are_taken_into_account() -> None:
     rows = np.array([[1, 0], [0.8, 0.6]], np.float32)
     near = [[{"shelf": 2, "similarity": 0.95, "duplicate_of": "old"}], [{"shelf": 2, "similarity": 0.5, "duplicate_of": "old"}]]
     first, second = linked(stream(rows, [0, 0], near=near))

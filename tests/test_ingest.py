@@ -100,18 +100,18 @@ def test_a_run_ends_with_what_it_took_and_left_out(
     for name in ("notes.txt", "._a.mp4"):
         (folder / name).write_bytes(b"x")
     (folder / "linked").symlink_to(folder / "day")
-    night = ["ingest", "--output", str(output), "--manifest"]
-    assert cli.main([*night, str(folder)]) == 0
+    command = ["ingest", "--output", str(output), "--manifest"]
+    assert cli.main([*command, str(folder)]) == 0
     because = "1 not a video by its suffix, 1 hidden, 1 link to what is listed already"
     assert f"ingest: 2 files taken, 3 left out ({because})" in caplog.text
     manifest = tmp_path / "m.csv"
     manifest.write_text(
         f"uri,modified\nin/a.mp4,2026-01-01\nin/day/b.mp4,2020-01-01\n./in//a.mp4 ,2026-01-01\nfile://{folder}/a.mp4,\n,\n"
     )
-    assert cli.main([*night, str(manifest), "--since", "2025-01-01"]) == 0
+    assert cli.main([*command, str(manifest), "--since", "2025-01-01"]) == 0
     assert "ingest: 1 file taken, 4 left out (2 duplicate rows, 1 blank row, 1 not changed since)" in caplog.text
     assert len(table(output, "videos")) == 2
     assert cli.main(["takedown", "--output", str(output), f"file://{folder}/day/../a.mp4"]) == 0
-    assert cli.main([*night, str(manifest)]) == 0
+    assert cli.main([*command, str(manifest)]) == 0
     assert "ingest: 1 file taken, 4 left out (2 duplicate rows, 1 blank row, 1 taken down)" in caplog.text
     assert [row["uri"] for row in table(output, "videos")] == [str(folder / "day/b.mp4")]

@@ -1,4 +1,4 @@
-"""dedup night after night: what is new is compared with what is there, and what is there stays."""
+"""dedup run after run: new clips are compared with stored ones, and stored ones stay."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def dropped(output: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def first(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One night of 400 clips, in 50 clusters, of which the last 20 are copies of the first 20."""
+    """One dedup run of 400 clips, in 50 clusters, of which the last 20 are copies of the first 20."""
     output = tmp_path_factory.mktemp("first") / "output"
     vectors = groups(OLD, 1)
     vectors[-20:] = vectors[:20]
@@ -73,7 +73,7 @@ def vectors_of(output: Path) -> dict[str, Floats]:
     return {row["clip_id"]: np.array(row["vector"]) for row in table(output, "embeddings")}
 
 
-def test_a_first_night(spark: SparkSession, first: Path) -> None:
+def test_a_first_run(spark: SparkSession, first: Path) -> None:
     ids = clip_ids(OLD)
     assert set(zip(ids[-20:], ids[:20], strict=True)) <= set(dropped(first).items())
     before = versions(first)
@@ -83,7 +83,7 @@ def test_a_first_night(spark: SparkSession, first: Path) -> None:
     }
 
 
-def test_a_second_night_finds_copies_of_the_first_and_rewrites_nothing(
+def test_a_second_run_finds_copies_of_the_first_and_rewrites_nothing(
     spark: SparkSession, output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = duplicates(output)
@@ -114,20 +114,20 @@ def test_a_second_night_finds_copies_of_the_first_and_rewrites_nothing(
 
 
 @pytest.mark.nights
-def test_nights_one_by_one_find_what_one_night_finds(spark: SparkSession, tmp_path: Path) -> None:
+def test_several_runs_find_what_one_run_finds(spark: SparkSession, tmp_path: Path) -> None:
     vectors = groups(300, 2)
     vectors[200:220] = vectors[:20]
     vectors[250:260] = vectors[200:210]
     ids, length = clip_ids(300), [1000.0 - i for i in range(300)]
     probing = ("dedup.probe_clusters=64", "dedup.rows_per_cluster=40")
-    for night in (slice(0, 200), slice(200, 300)):
-        write_embeddings(tmp_path / "nights", ids[night], vectors[night], SET, duration_s=length[night])
-        run(spark, tmp_path / "nights", *probing)
+    for some in (slice(0, 200), slice(200, 300)):
+        write_embeddings(tmp_path / "several", ids[some], vectors[some], SET, duration_s=length[some])
+        run(spark, tmp_path / "several", *probing)
     write_embeddings(tmp_path / "once", ids, vectors, SET, duration_s=length)
     run(spark, tmp_path / "once", *probing)
-    assert duplicates(tmp_path / "nights")["dedup_run"].value_counts().to_dict() == {1: 200, 2: 100}
+    assert duplicates(tmp_path / "several")["dedup_run"].value_counts().to_dict() == {1: 200, 2: 100}
     assert len(dropped(tmp_path / "once")) >= 30
-    assert dropped(tmp_path / "nights") == dropped(tmp_path / "once")
+    assert dropped(tmp_path / "several") == dropped(tmp_path / "once")
 
 
 @pytest.mark.nights
@@ -149,7 +149,7 @@ def test_what_was_linked_to_a_clip_that_fails_a_gate_is_placed_anew(spark: Spark
 
 
 @pytest.mark.nights
-def test_new_centres_leave_the_survivors_of_old_nights(spark: SparkSession, output: Path) -> None:
+def test_new_centres_leave_the_clips_kept_before(spark: SparkSession, output: Path) -> None:
     before = dropped(output)
     known = vectors_of(output)
     vectors = np.concatenate([[known[clip] for clip in clip_ids(30)], groups(10, 3)])
