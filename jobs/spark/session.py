@@ -128,9 +128,9 @@ def vacuuming(spark: SparkSession) -> Iterator[None]:
 
 
 @contextmanager
-def _set(spark: SparkSession, wanted: dict[str, str]) -> Iterator[None]:
-    before = {key: spark.conf.get(key, None) for key in wanted}
-    for key, value in wanted.items():
+def _set(spark: SparkSession, values: dict[str, str]) -> Iterator[None]:
+    before = {key: spark.conf.get(key, None) for key in values}
+    for key, value in values.items():
         spark.conf.set(key, value)
     try:
         yield
