@@ -44,9 +44,11 @@ def run(run: Run, options: Options) -> Counts:
 
 def _rows(run: Run, ranked: DataFrame) -> DataFrame:
     """One row per new clip."""
-    found = ranked.where("new").select("clip_id").join(phash_lsh.stand_ins(ranked, run.settings.copies), on="clip_id", how="left")
+    compared = (
+        ranked.where("new").select("clip_id").join(phash_lsh.stand_ins(ranked, run.settings.copies), on="clip_id", how="left")
+    )
     stamp = {"fingerprint": F.lit(run.fingerprint("copies")), "run_id": F.lit(run.run_id)}
-    return found.withColumns(stamp).select(*TABLES["copies"].schema.names)
+    return compared.withColumns(stamp).select(*TABLES["copies"].schema.names)
 
 
 if __name__ == "__main__":

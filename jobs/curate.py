@@ -82,8 +82,8 @@ def _left(run: Run, options: Options) -> str:
 
 def _captioning(settings: Settings) -> tuple[tuple[bool, ModuleType], ...]:
     """The jobs that caption kept clips, in their order, each with whether the settings turn it on."""
-    wanted = settings.curate
-    return (wanted.caption, caption), (wanted.align, align), (wanted.enhance, enhance)
+    switches = settings.curate
+    return (switches.caption, caption), (switches.align, align), (switches.enhance, enhance)
 
 
 def _models(run: Run) -> tuple[stage.Stage, ...]:

@@ -79,13 +79,13 @@ def _fit(run: Run, model: Model, plan: Plan) -> Model:
     """Fit new centers and write them to their table."""
     params = run.settings.dedup
     choice = kmeans_fit.choose(run.spark, params)
-    found = kmeans_fit.fit(_vectors(run, plan.vector_ids), params, choice)
+    centers = kmeans_fit.fit(_vectors(run, plan.vector_ids), params, choice)
     version = max(plan.number, model.version + 1)
     stamp = (choice.engine, run.fingerprint("dedup"), run.run_id)
-    rows = [(run.settings.embed.model, version, i, centre.tolist(), *stamp) for i, centre in enumerate(found)]
+    rows = [(run.settings.embed.model, version, i, centre.tolist(), *stamp) for i, centre in enumerate(centers)]
     run.tables.add("centroids", run.spark.createDataFrame(rows, struct_type(TABLES["centroids"].schema)))
-    log.info("dedup: %d clusters fitted (version %d)", len(found), version)
-    return Model(version, found)
+    log.info("dedup: %d clusters fitted (version %d)", len(centers), version)
+    return Model(version, centers)
 
 
 def _assign(run: Run, model: Model, plan: Plan, *, every: bool) -> None:
@@ -114,11 +114,11 @@ def _vectors(run: Run, ids: DataFrame, *, few: bool = False) -> DataFrame:
 
 def _ranked(run: Run, plan: Plan, few: DataFrame | None) -> DataFrame:
     """The vectors, or those of a few clips, with the columns that decide who is kept; those placed before keep their plan."""
-    wanted = set(ranking.columns(run.settings.dedup.rank))
+    ranking_columns = set(ranking.columns(run.settings.dedup.rank))
     rows = _vectors(run, plan.vector_ids if few is None else few, few=few is not None)
-    if wanted - {"aesthetic"}:
-        rows = rows.join(run.made("clips").select("clip_id", *(wanted - {"aesthetic"})), on="clip_id", how="left")
-    if "aesthetic" in wanted:
+    if ranking_columns - {"aesthetic"}:
+        rows = rows.join(run.made("clips").select("clip_id", *(ranking_columns - {"aesthetic"})), on="clip_id", how="left")
+    if "aesthetic" in ranking_columns:
         scores = run.made("aesthetics").select("clip_id", F.col("score_mean").alias("aesthetic"))
         rows = rows.join(scores, on="clip_id", how="left")
     if few is not None:
@@ -164,9 +164,9 @@ def _place(run: Run, model: Model, plan: Plan, land: Land, *, every: bool, some_
     )
     tasks = 4 * resources.num_slots(run.spark.sparkContext, params.resources) if every else 1
     parts = links.num_parts(plan.total if every else plan.vectors, model.centres, tasks)
-    found = links.links(new, near, len(model.centres), parts, params, env)
+    linked = links.links(new, near, len(model.centres), parts, params, env)
     copies = plan.wanted.where(F.col("duplicate_of").isNotNull()) if every else plan.new_copies
-    rows = land("links", _rows(run, found, new, copies, model, plan))
+    rows = land("links", _rows(run, linked, new, copies, model, plan))
     if every:
         run.tables.replace("duplicates", rows)
     else:
@@ -187,17 +187,17 @@ def _near(run: Run, new: DataFrame, placed: DataFrame, before: DataFrame, land: 
     if some_unlinked:
         without = before.select("clip_id").join(placed, on="clip_id", how="left_anti")
         fallen = fallen.unionByName(without.withColumn("similarity", F.lit(1.0)))
-    found = links.nearest_stored(new, before, fallen, run.settings.dedup, run.env("dedup"))
-    pieces = [land(f"near-{i}", piece) for i, piece in enumerate(found)]
+    neighbors = links.nearest_stored(new, before, fallen, run.settings.dedup, run.env("dedup"))
+    pieces = [land(f"near-{i}", piece) for i, piece in enumerate(neighbors)]
     return reduce(DataFrame.unionByName, pieces) if pieces else run.spark.createDataFrame([], links.NEAR)
 
 
-def _rows(run: Run, found: DataFrame, new: DataFrame, copies: DataFrame, model: Model, plan: Plan) -> DataFrame:
+def _rows(run: Run, linked: DataFrame, new: DataFrame, copies: DataFrame, model: Model, plan: Plan) -> DataFrame:
     """Rows of `duplicates`: of the vectors, of vectors of zeros, and of the near-copies by their hashes."""
     semantic = F.lit("semantic").alias("method")
     zeros = new.where(F.col("cluster_id").isNull()).select("clip_id", "dedup_run", semantic)
     dropped = copies.select("*", F.lit(plan.number).alias("dedup_run"), F.lit("phash").alias("method"))
-    rows = found.select("*", semantic)
+    rows = linked.select("*", semantic)
     for others in (zeros, dropped):
         rows = rows.unionByName(others, allowMissingColumns=True)
     return rows.withColumns(_stamp(run, model)).select(*TABLES["duplicates"].schema.names)

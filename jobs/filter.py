@@ -62,17 +62,17 @@ def accepted(run: Run) -> DataFrame:
 
 def _represented(run: Run) -> DataFrame:
     """The duplicates at this eps, each with the clip at the end of its chain of links, which is no duplicate."""
-    found = run.tables.read("duplicates").where(duplicate_sql(run.settings.filter)).select("clip_id", "duplicate_of")
+    links = run.tables.read("duplicates").where(duplicate_sql(run.settings.filter)).select("clip_id", "duplicate_of")
     if not run.settings.filter.duplicates:
-        return found.limit(0)
+        return links.limit(0)
     while (
-        not (further := found.select(F.col("clip_id").alias("linked_to"), F.col("duplicate_of").alias("end")))
-        .join(found, on=F.col("linked_to") == F.col("duplicate_of"), how="inner")
+        not (further := links.select(F.col("clip_id").alias("linked_to"), F.col("duplicate_of").alias("end")))
+        .join(links, on=F.col("linked_to") == F.col("duplicate_of"), how="inner")
         .isEmpty()
     ):  # each turn doubles the length of the chains that are followed
-        ended = found.join(further, on=F.col("linked_to") == F.col("duplicate_of"), how="left")
-        found = ended.select("clip_id", F.coalesce("end", "duplicate_of").alias("duplicate_of")).localCheckpoint()
-    return found
+        ended = links.join(further, on=F.col("linked_to") == F.col("duplicate_of"), how="left")
+        links = ended.select("clip_id", F.coalesce("end", "duplicate_of").alias("duplicate_of")).localCheckpoint()
+    return links
 
 
 def run(run: Run, options: Options) -> Counts:

@@ -67,15 +67,15 @@ def load(conf_files: list[str], overrides: list[str]) -> Settings:
     Raises:
         SettingsError: a file that cannot be read, an unknown name, or a value out of bounds.
     """
-    given: dict[str, dict[str, Any]] = {}
+    sections: dict[str, dict[str, Any]] = {}
     for name in conf_files:
         for section, values in _read(name).items():
-            _merge(given, section, values, name)
+            _merge(sections, section, values, name)
     for override in overrides:
         section, values = _parse(override)
-        _merge(given, section, values, "--set")
-    spark = {key: _spark_text(value) for key, value in given.pop("spark", {}).items()}
-    return Settings(**{section: _build(section, values) for section, values in given.items()}, spark=spark)
+        _merge(sections, section, values, "--set")
+    spark = {key: _spark_text(value) for key, value in sections.pop("spark", {}).items()}
+    return Settings(**{section: _build(section, values) for section, values in sections.items()}, spark=spark)
 
 
 def names() -> list[str]:
@@ -84,10 +84,10 @@ def names() -> list[str]:
 
 
 def _names(section: str, params: Any) -> list[str]:
-    found = []
+    flat = []
     for name, value in ((f"{section}.{f.name}", getattr(params(), f.name)) for f in fields(params)):
-        found += _names(name, type(value)) if is_dataclass(value) else [name]
-    return found
+        flat += _names(name, type(value)) if is_dataclass(value) else [name]
+    return flat
 
 
 def _read(name: str) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def _parse(override: str) -> tuple[str, dict[str, Any]]:
     return section, {inner: {key_there: value}} if dot and section != "spark" else {key: value}
 
 
-def _merge(given: dict[str, dict[str, Any]], section: str, values: Any, where: str) -> None:
+def _merge(sections: dict[str, dict[str, Any]], section: str, values: Any, where: str) -> None:
     if section != "spark" and section not in SECTIONS:
         raise SettingsError(f"{where}: no section [{section}]{_nearest(section, [*SECTIONS, 'spark'])}")
     if not isinstance(values, dict):
@@ -120,17 +120,17 @@ def _merge(given: dict[str, dict[str, Any]], section: str, values: Any, where: s
     for name in _flat(section, values):
         if section != "spark" and name not in names():
             raise SettingsError(f"{where}: no setting {name}{_advice(name)}")
-    there = given.setdefault(section, {})
+    there = sections.setdefault(section, {})
     for key, value in values.items():
         there[key] = there.get(key, {}) | value if isinstance(value, dict) else value
 
 
 def _flat(section: str, values: dict[str, Any]) -> list[str]:
-    found = []
+    flat = []
     for key, value in values.items():
         name = f"{section}.{key}"
-        found += _flat(name, value) if isinstance(value, dict) else [name]
-    return found
+        flat += _flat(name, value) if isinstance(value, dict) else [name]
+    return flat
 
 
 def _build(section: str, values: dict[str, Any]) -> Any:

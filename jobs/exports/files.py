@@ -149,13 +149,13 @@ def _below(wanted: Request, rows: DataFrame) -> nemo.Params:
     """[export.nemo] with the folder that all videos lie below."""
     path = F.regexp_replace("source_video", "^[a-z0-9]+://", "")
     [(least, most)] = rows.agg(F.min(path), F.max(path)).collect()
-    given = wanted.export.nemo
+    params = wanted.export.nemo
     common = os.path.commonpath([os.path.dirname(least), os.path.dirname(most)]) if least else ""
-    if not given.input_path:
-        return replace(given, input_path=common)
-    if least and os.path.commonpath([common, nemo.address(given.input_path)]) != given.input_path.rstrip("/"):
-        raise UsageError(f"export.nemo.input_path: {given.input_path} is not above {least}")
-    return given
+    if not params.input_path:
+        return replace(params, input_path=common)
+    if least and os.path.commonpath([common, nemo.address(params.input_path)]) != params.input_path.rstrip("/"):
+        raise UsageError(f"export.nemo.input_path: {params.input_path} is not above {least}")
+    return params
 
 
 def _dealt(rows: DataFrame, format: Format, params: export.Params) -> DataFrame:
@@ -215,13 +215,13 @@ def _finish(run: Run, plan: Plan, described: dict[str, Any], names: list[str]) -
     Raises:
         UsageError: parts that tasks wrote are not visible on this machine.
     """
-    found = {name: part for name, part in _summaries(run, plan.to, names).items() if part}
-    if unseen := len(names) - len(found):
+    written = {name: part for name, part in _summaries(run, plan.to, names).items() if part}
+    if unseen := len(names) - len(written):
         raise UsageError(f"--to {plan.to}: is another folder on each machine; {unseen} parts are not on this one: give s3://")
-    whole = release.finished(described, found)
-    if plan.request.format == "lance" and found:
-        lance.commit(plan.to, [part.note for part in found.values()])
-    if plan.request.format == "huggingface" and found:
+    whole = release.finished(described, written)
+    if plan.request.format == "lance" and written:
+        lance.commit(plan.to, [part.note for part in written.values()])
+    if plan.request.format == "huggingface" and written:
         huggingface.write_card(plan.to, whole, plan.params.huggingface, run.settings.sources)
     release.write(plan.to, whole, run.settings.sources)
 

@@ -82,7 +82,7 @@ def _pending(run: Run) -> DataFrame:
         asked = run.spark.table(view).where(params.where)
     except (ParseException, AnalysisException) as e:
         raise UsageError(f"export.where: {str(e).splitlines()[0]}") from e
-    wanted = asked.dropDuplicates([key]).select(
+    keyed = asked.dropDuplicates([key]).select(
         F.col(key).alias("key"),
         "uri",
         F.col(version).alias("version"),
@@ -92,4 +92,4 @@ def _pending(run: Run) -> DataFrame:
         F.lit(params.what == "videos").alias("is_source"),
         F.substring(F.md5(F.concat(F.lit(run.fingerprint("export")), version)), 1, 16).alias("fingerprint"),
     )
-    return wanted.join(stage.given_up(run, "export").drop("failed_in"), on=["key", "fingerprint"], how="left_anti")
+    return keyed.join(stage.given_up(run, "export").drop("failed_in"), on=["key", "fingerprint"], how="left_anti")

@@ -92,15 +92,15 @@ def load(path: str, sources: access.Params) -> dict[str, Any]:
     """
     try:
         with media_store.reading(path, sources) as file:
-            found = json.loads(file.read())
+            content = json.loads(file.read())
     except FileNotFoundError as e:
         raise UsageError(f"{path}: {e.strerror}") from e
     except (OSError, ValueError, MediaError, StoreError) as e:
         raise UsageError(f"{path}: {getattr(e, 'message', e)}") from e
     needed = {"format", "query", "tables", "settings"}
-    if not isinstance(found, dict) or not needed <= found.keys() or found["format"] not in FORMATS:
+    if not isinstance(content, dict) or not needed <= content.keys() or content["format"] not in FORMATS:
         raise UsageError(f"{path}: is no release")
-    return found
+    return content
 
 
 def describe(run: Run, wanted: Request) -> dict[str, Any]:
@@ -123,10 +123,10 @@ def describe(run: Run, wanted: Request) -> dict[str, Any]:
 
 def finished(release: Mapping[str, Any], parts: Mapping[str, Summary]) -> dict[str, Any]:
     """The release with its results: counts, and a sha256 per part, of its file or of the index of its files."""
-    found = [{"part": name, **part._asdict()} for name, part in sorted(parts.items())]
-    counts = {key: sum(part[key] for part in found) for key in ("num_clips", "num_files", "num_bytes")}
-    counts["num_failed"] = sum(part.pop("note")["num_failed"] for part in found)
-    return dict(release) | {"ended_at": history.now().isoformat(), "counts": counts, "parts": found}
+    complete = [{"part": name, **part._asdict()} for name, part in sorted(parts.items())]
+    counts = {key: sum(part[key] for part in complete) for key in ("num_clips", "num_files", "num_bytes")}
+    counts["num_failed"] = sum(part.pop("note")["num_failed"] for part in complete)
+    return dict(release) | {"ended_at": history.now().isoformat(), "counts": counts, "parts": complete}
 
 
 def write(to: str, release: Mapping[str, Any], sources: access.Params) -> None:
@@ -176,18 +176,18 @@ def _stages(run: Run) -> dict[str, Any]:
     """How the current rows of each stage were made: fingerprint, run, versions and settings."""
     columns = ("fingerprint", "run_id", "versions", "conf")
     last = run.tables.read("runs").groupBy("stage").agg(F.max_by(F.struct(*columns), "started_at").alias("row"))
-    found = {}
+    stages = {}
     for stage, row in sorted(last.collect()):
         if stage in RECIPES and stage != "export":
             conf = {name: json.loads(row["conf"])[name] for name in RECIPES[stage].sections}
-            found[stage] = row.asDict() | {"conf": conf}
-    return found
+            stages[stage] = row.asDict() | {"conf": conf}
+    return stages
 
 
 def _models(run: Run) -> dict[str, list[str]]:
     """The models of the current rows, by stage."""
     rows = [run.made(name).select(F.lit(stage).alias("stage"), "model") for name, stage in WITH_MODELS.items()]
-    found: dict[str, list[str]] = {}
+    models: dict[str, list[str]] = {}
     for row in rows[0].union(rows[1]).union(rows[2]).union(rows[3]).distinct().orderBy("stage", "model").collect():
-        found.setdefault(row["stage"], []).append(row["model"])
-    return found
+        models.setdefault(row["stage"], []).append(row["model"])
+    return models

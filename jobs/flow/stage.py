@@ -140,11 +140,11 @@ def _mapped(run: Run, stage: Stage, inputs: DataFrame, rows: batching.Rows) -> D
         return inputs.mapInPandas(rows, envelope(_declared(stage)), profile=profile)
 
 
-def spread(run: Run, wanted: Resources, items: list[Row], schema: StructType, duration: str | None) -> DataFrame:
+def spread(run: Run, needs: Resources, items: list[Row], schema: StructType, duration: str | None) -> DataFrame:
     """The inputs in partitions of even cost, the dearest first; `duration` names the column of the cost."""
     costs = [float((item[duration] if duration else None) or 1.0) for item in items]
     context = run.spark.sparkContext
-    slots = resources.num_slots(context, wanted)
+    slots = resources.num_slots(context, needs)
     tasks = scheduling.pack(costs, scheduling.num_tasks(costs, slots, run.settings.curate))
     dealt = context.parallelize([[items[i] for i in task] for task in tasks], len(tasks))
     return run.spark.createDataFrame(dealt.flatMap(lambda task: task), schema, verifySchema=False)

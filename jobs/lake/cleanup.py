@@ -44,10 +44,10 @@ def existing(run: Run) -> list[str]:
 
 def media(run: Run) -> DataFrame:
     """Rows of the FILES of udfs/storage/cleanup.py: every media file, listed a folder at a time on the executors."""
-    found = [(folder,) for folder in media_store.folders(f"{run.output}/media", run.settings.sources)]
-    tasks = max(1, min(len(found), 4 * run.spark.sparkContext.defaultParallelism))
+    folders = [(folder,) for folder in media_store.folders(f"{run.output}/media", run.settings.sources)]
+    tasks = max(1, min(len(folders), 4 * run.spark.sparkContext.defaultParallelism))
     return (
-        run.spark.createDataFrame(found, "folder string")
+        run.spark.createDataFrame(folders, "folder string")
         .repartition(tasks)
         .mapInArrow(partial(cleanup.listed, sources=run.settings.sources), from_arrow_schema(cleanup.FILES))
     )

@@ -157,8 +157,8 @@ def note(run: Run, stage: str, work: Work) -> None:
 
 def resources_of(stage: str, settings: Settings) -> Resources:
     """What a task of a stage takes; `align` runs the model of `embed`."""
-    found: Resources = getattr(getattr(settings, {"align": "embed"}.get(stage, stage), None), "resources", Resources())
-    return found
+    needs: Resources = getattr(getattr(settings, {"align": "embed"}.get(stage, stage), None), "resources", Resources())
+    return needs
 
 
 def note_settings(run: Run, *stages: str) -> Counts:
@@ -195,10 +195,10 @@ def _failures(run: Run, stage: str, failed: DataFrame) -> DataFrame:
 
 def versions() -> dict[str, str]:
     """Versions of this code and of the libraries that its results depend on."""
-    found = {}
+    installed = {}
     for name in DISTRIBUTIONS:
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:  # run from a checkout or a zip
-            found[name] = "not installed"
-    return found
+            installed[name] = "not installed"
+    return installed

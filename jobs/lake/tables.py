@@ -71,8 +71,8 @@ class Tables:
 
     def place(self, name: str) -> str:
         """Where a table that has been made lies, whoever chose the place."""
-        found: str = DeltaTable.forName(self.spark, self.sql(name)).detail().select("location").collect()[0]["location"]
-        return found
+        where: str = DeltaTable.forName(self.spark, self.sql(name)).detail().select("location").collect()[0]["location"]
+        return where
 
     def sql(self, name: str) -> str:
         """The name of a table in SQL."""
@@ -102,15 +102,15 @@ class Tables:
 
     def versions(self, until: datetime | None = None) -> dict[str, int]:
         """The newest version of every table, or the newest that was there at a time."""
-        found = {}
+        newest = {}
         for name in filter(self.exists, TABLES):
             commits = DeltaTable.forName(self.spark, self.sql(name)).history(None if until else 1)
             if until:
                 commits = commits.where(F.col("timestamp") <= F.lit(until))
             [row] = commits.agg(F.max("version").alias("version")).collect()
             if row["version"] is not None:
-                found[name] = int(row["version"])
-        return found
+                newest[name] = int(row["version"])
+        return newest
 
     def make(self, name: str) -> None:
         """Make the table, or add what one of an older release lacks: columns, and the checks that its rows pass.
@@ -272,9 +272,9 @@ def as_declared(name: str, rows: DataFrame) -> DataFrame:
     there = {column.name: column.dataType.simpleString() for column in rows.schema}
     declared = struct_type(TABLES[name].schema)
     for column in declared:
-        wanted = column.dataType.simpleString()
-        if there.get(column.name, wanted) != wanted:
-            raise TableError(f"table {name}: column {column.name} is {there[column.name]}, and this release writes {wanted}")
+        type_ = column.dataType.simpleString()
+        if there.get(column.name, type_) != type_:
+            raise TableError(f"table {name}: column {column.name} is {there[column.name]}, and this release writes {type_}")
     if [*there] == declared.names:
         return rows
     return rows.select(*(_declared_column(name, column, there) for column in declared))

@@ -144,8 +144,8 @@ def task() -> Task:
     context = TaskContext.get()
     if context is None:
         return Task()
-    given = context.resources().get(GPU)
-    return Task(context.partitionId(), tuple(given.addresses) if given else ())
+    gpus = context.resources().get(GPU)
+    return Task(context.partitionId(), tuple(gpus.addresses) if gpus else ())
 
 
 @lru_cache(maxsize=1)
