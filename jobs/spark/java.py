@@ -19,7 +19,7 @@ def problem() -> str | None:
     home = os.environ.get("JAVA_HOME")
     program = os.path.join(home, "bin", "java") if home else shutil.which("java")
     if program is None or not os.access(program, os.X_OK):
-        return f"no Java stated{f' in JAVA_HOME={home}' if home else ''}. {ADVICE}"
+        return f"no Java found{f' in JAVA_HOME={home}' if home else ''}. {ADVICE}"
     output = subprocess.run([program, "-version"], capture_output=True, text=True, check=False).stderr
     stated = re.search(r'version "(?:1\.)?(\d+)', output)
     if stated is None:
