@@ -1,1 +1,1 @@
-"""One spark-submit file a step; the first line of each is its edge in the flow."""
+"""The commands, one file each, that spark-submit can run: the first line of each says which tables it reads and writes."""

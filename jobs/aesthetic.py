@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pyspark.sql import DataFrame
 
-from jobs import cli
+from jobs.config.arguments import StageOptions
 from jobs.flow.gates import passing
 from jobs.flow.model_job import ModelJob
 from jobs.flow.stage import Stage
 from jobs.lake.run import Run
 from udfs import aesthetic
+
+Options = StageOptions  # this job takes no others
 
 
 def _inputs(run: Run) -> DataFrame:
@@ -24,10 +26,14 @@ STAGE = Stage(
     rows=aesthetic.rows,
     params=lambda settings: settings.aesthetic,
     resources=lambda settings: settings.aesthetic.resources,
+    duration="duration_s",
+    num_bytes="num_bytes",
 )
 JOB = ModelJob(STAGE, "aesthetic", lambda settings: aesthetic.check(settings.aesthetic, settings.models))
 check, run = JOB.check, JOB.run
 
 
 if __name__ == "__main__":
-    cli.script("aesthetic")
+    from jobs.cli import script
+
+    script("aesthetic")

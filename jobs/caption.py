@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import cli
+from jobs.config.arguments import StageOptions
 from jobs.flow.gates import measured
 from jobs.flow.model_job import ModelJob
 from jobs.flow.stage import Stage
@@ -17,6 +16,8 @@ from jobs.lake.run import Run
 from udfs import caption
 
 log = logging.getLogger("reelmill")
+
+Options = StageOptions  # this job takes no others
 
 
 def _inputs(run: Run) -> DataFrame:
@@ -36,6 +37,8 @@ STAGE = Stage(
     rows=caption.rows,
     params=lambda settings: caption.Settings(settings.caption, settings.windows),
     resources=lambda settings: settings.caption.resources,
+    duration="duration_s",
+    num_bytes="num_bytes",
 )
 JOB = ModelJob(
     STAGE,
@@ -46,7 +49,7 @@ JOB = ModelJob(
 check = JOB.check
 
 
-def run(run: Run, options: argparse.Namespace) -> Counts:
+def run(run: Run, options: Options) -> Counts:
     """Describe every window of the kept clips that have no captions by the current settings."""
     if run.settings.caption.only_kept and run.tables.read("verdicts").isEmpty():
         log.warning(
@@ -56,4 +59,6 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
 
 
 if __name__ == "__main__":
-    cli.script("caption")
+    from jobs.cli import script
+
+    script("caption")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
-
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import cli
-from jobs.config.settings import Settings, SettingsError
+from jobs.config.arguments import StageOptions
+from jobs.config.errors import SettingsError
+from jobs.config.settings import Settings
 from jobs.flow.stage import Stage, run_alone
 from jobs.lake.history import Counts
 from jobs.lake.run import Run
 from udfs import clip
 from udfs.video import encoder_options, mp4_writer, nvdec
+
+Options = StageOptions  # this job takes no others
 
 SPAN = ("clip_id", "start_s", "end_s", "start_frame", "end_frame", "num_frames", "held_s")
 VIDEO = (
@@ -36,18 +37,18 @@ VIDEO = (
 )
 
 
-def check(options: argparse.Namespace, settings: Settings) -> None:
-    """Encode a frame: a codec's name says nothing of whether it opens on this machine.
+def check(options: Options, settings: Settings) -> None:
+    """Encode one frame: whether an encoder works on this machine shows only when it is opened.
 
-    NVENC is tried by the workers, who may be the only ones with a GPU; what takes its place must work everywhere.
+    The workers try NVENC, since they may be the only machines with a GPU; its fallback must work everywhere.
     """
-    wanted: encoder_options.Params = settings.clip
-    if wanted.encoder == encoder_options.NVENC:
-        if not wanted.fallback:
+    params: encoder_options.Params = settings.clip
+    if params.encoder == encoder_options.NVENC:
+        if not params.fallback:
             return
-        wanted = encoder_options.fallback_params(wanted)
+        params = encoder_options.fallback_params(params)
     try:
-        mp4_writer.check_encoder(wanted)
+        mp4_writer.check_encoder(params)
     except mp4_writer.EncoderError as e:
         raise SettingsError(f"clip.encoder: {e}") from e
 
@@ -58,7 +59,7 @@ def _spans(run: Run) -> DataFrame:
 
 
 def _units(spans: DataFrame, settings: Settings) -> DataFrame:
-    """Spans that begin in the same stretch of a video are cut in one decoding pass; a film is many such units."""
+    """One row per stretch of a video, whose spans are cut in one decoding pass; a long film has many stretches."""
     stretch = F.floor(F.col("start_s") / settings.clip.max_unit_s)
     return (
         spans.groupBy(*VIDEO, "fingerprint", stretch.alias("stretch"))
@@ -80,13 +81,17 @@ STAGE = Stage(
     rows=clip.rows,
     params=lambda settings: settings.clip,
     resources=lambda settings: nvdec.gpu_resources(settings.clip.resources, settings.clip.on_gpu),
+    duration="duration_s",
+    num_bytes="num_bytes",
 )
 
 
-def run(run: Run, options: argparse.Namespace) -> Counts:
-    """Cut every span that has no clip by these settings."""
+def run(run: Run, options: Options) -> Counts:
+    """Cut every span that has no clip with these settings."""
     return run_alone(run, STAGE)
 
 
 if __name__ == "__main__":
-    cli.script("clip")
+    from jobs.cli import script
+
+    script("clip")

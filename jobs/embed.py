@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pyspark.sql import DataFrame
 
-from jobs import cli
+from jobs.config.arguments import StageOptions
 from jobs.flow.gates import passing
 from jobs.flow.model_job import ModelJob
 from jobs.flow.stage import Stage
 from jobs.lake.run import Run
 from udfs import embed
+
+Options = StageOptions  # this job takes no others
 
 
 def _inputs(run: Run) -> DataFrame:
@@ -24,10 +26,14 @@ STAGE = Stage(
     rows=embed.rows,
     params=lambda settings: settings.embed,
     resources=lambda settings: settings.embed.resources,
+    duration="duration_s",
+    num_bytes="num_bytes",
 )
 JOB = ModelJob(STAGE, "embed.model", lambda settings: embed.check(settings.embed, settings.models))
 check, run = JOB.check, JOB.run
 
 
 if __name__ == "__main__":
-    cli.script("embed")
+    from jobs.cli import script
+
+    script("embed")

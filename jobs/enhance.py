@@ -5,11 +5,13 @@ from __future__ import annotations
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import cli
+from jobs.config.arguments import StageOptions
 from jobs.flow.model_job import ModelJob
 from jobs.flow.stage import Stage
 from jobs.lake.run import Run
 from udfs import enhance
+
+Options = StageOptions  # this job takes no others
 
 
 def _captioned_clips(run: Run) -> DataFrame:
@@ -38,4 +40,6 @@ check, run = JOB.check, JOB.run
 
 
 if __name__ == "__main__":
-    cli.script("enhance")
+    from jobs.cli import script
+
+    script("enhance")

@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-import argparse
-
 from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import cli
-from jobs.config.settings import Settings, SettingsError
+from jobs.config.arguments import StageOptions
+from jobs.config.errors import SettingsError
+from jobs.config.settings import Settings
 from jobs.lake import history
-from jobs.lake.history import Counts
+from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
 from udfs.filter import duplicate_sql, gates, reasons_sql
 
+Options = StageOptions  # this job takes no others
 
-def check(options: argparse.Namespace, settings: Settings) -> None:
-    """Refuse an eps at which dedup has not made sure that what stands for others is no duplicate itself."""
+
+def check(options: Options, settings: Settings) -> None:
+    """Refuse an eps above the levels at which dedup has compared every clip that represents others."""
     eps, last = settings.filter.duplicate_eps, max(settings.dedup.levels)
     if settings.filter.duplicates and eps > last:
         raise SettingsError(f"filter.duplicate_eps: {eps:g} is over the last of dedup.levels, {last:g}")
 
 
 def judged(run: Run) -> DataFrame:
-    """A verdict on every clip that counts: SQL only, so that a new threshold costs no decode."""
+    """A verdict on every current clip. It is SQL only, so that a new threshold costs no decoding."""
     params = run.settings.filter
     signals = run.made("signals").drop("fingerprint", "run_id")
     aesthetic_score = F.col(f"score_{params.aesthetic_reduction}").alias("aesthetic_score")
     aesthetics = run.made("aesthetics").select("clip_id", aesthetic_score)
     scored = accepted(run)
-    for scores in (signals, aesthetics, _stood_for(run)):
+    for scores in (signals, aesthetics, _represented(run)):
         scored = scored.join(scores, on="clip_id", how="left")
     reasons = F.expr(reasons_sql(gates(params), params)).alias("reasons")
     return scored.select("clip_id", "video_id", reasons, "duplicate_of").select(
@@ -59,23 +60,23 @@ def accepted(run: Run) -> DataFrame:
         raise SettingsError(f"filter.where: {str(e).splitlines()[0]}") from e
 
 
-def _stood_for(run: Run) -> DataFrame:
-    """The duplicates at this eps, each with the clip at the end of its links, which is none."""
-    found = run.tables.read("duplicates").where(duplicate_sql(run.settings.filter)).select("clip_id", "duplicate_of")
+def _represented(run: Run) -> DataFrame:
+    """The duplicates at this eps, each with the clip at the end of its chain of links, which is no duplicate."""
+    links = run.tables.read("duplicates").where(duplicate_sql(run.settings.filter)).select("clip_id", "duplicate_of")
     if not run.settings.filter.duplicates:
-        return found.limit(0)
+        return links.limit(0)
     while (
-        not (further := found.select(F.col("clip_id").alias("elder"), F.col("duplicate_of").alias("end")))
-        .join(found, on=F.col("elder") == F.col("duplicate_of"), how="inner")
+        not (further := links.select(F.col("clip_id").alias("linked_to"), F.col("duplicate_of").alias("end")))
+        .join(links, on=F.col("linked_to") == F.col("duplicate_of"), how="inner")
         .isEmpty()
-    ):  # each turn doubles the length of the links that are followed
-        ended = found.join(further, on=F.col("elder") == F.col("duplicate_of"), how="left")
-        found = ended.select("clip_id", F.coalesce("end", "duplicate_of").alias("duplicate_of")).localCheckpoint()
-    return found
+    ):  # each turn doubles the length of the chains that are followed
+        ended = links.join(further, on=F.col("linked_to") == F.col("duplicate_of"), how="left")
+        links = ended.select("clip_id", F.coalesce("end", "duplicate_of").alias("duplicate_of")).localCheckpoint()
+    return links
 
 
-def run(run: Run, options: argparse.Namespace) -> Counts:
-    """Bring the verdicts up to date; where nothing changed, nothing is written."""
+def run(run: Run, options: Options) -> Counts:
+    """Update the verdicts; where none changes, nothing is written."""
     started = history.now()
     verdicts = judged(run).persist()
     try:
@@ -84,9 +85,11 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
         verdicts.unpersist()
     if not changed:
         return history.note_settings(run, "filter")
-    history.note(run, "filter", {"started_at": started, "num_in": total, "num_out": changed, "num_failed": 0})
+    history.note(run, "filter", Work(started_at=started, num_in=total, num_out=changed))
     return Counts(total, changed)
 
 
 if __name__ == "__main__":
-    cli.script("filter")
+    from jobs.cli import script
+
+    script("filter")

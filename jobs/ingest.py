@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import NamedTuple
@@ -14,7 +13,9 @@ from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import cli
+from jobs.config import arguments
+from jobs.config.arguments import StageOptions, argument
+from jobs.config.errors import UsageError
 from jobs.config.settings import Settings
 from jobs.flow import manifest
 from jobs.flow.stage import Stage, pending, run_alone
@@ -22,13 +23,42 @@ from jobs.lake.history import Counts
 from jobs.lake.run import Run
 from udfs import ingest
 from udfs.storage import omissions
+from udfs.storage.manifest import Manifest
 
 log = logging.getLogger("reelmill")
 
 
-def check(options: argparse.Namespace, settings: Settings) -> None:
-    """Refuse a manifest that cannot be read, before Spark starts and any table is touched."""
-    options.checked_manifest = manifest.check(options.manifest, settings.sources)
+@dataclass(frozen=True, kw_only=True)
+class Options(StageOptions):
+    """What `ingest` takes."""
+
+    manifest: str = argument(
+        "folder, glob, video, or a JSON, JSONL, CSV, Parquet or Delta table of videos",
+        short="-m",
+        positional=True,
+        metavar="MANIFEST",
+    )
+    limit: int | None = argument(
+        "take only the first N new files, by address", default=None, type=arguments.positive, metavar="N"
+    )
+    since: datetime | None = argument(
+        "take only files that changed since a date, an ISO time, or 36h or 7d ago",
+        default=None,
+        type=arguments.since,
+        metavar="TIME",
+    )
+
+    checked_manifest: Manifest | None = None  # what `check` found, so that it is not looked up again
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The addresses that Spark itself must reach."""
+        return self.output, self.manifest
+
+
+def check(options: Options, settings: Settings) -> Options:
+    """The options with the examined manifest; refuses one that cannot be read, before Spark starts."""
+    return replace(options, checked_manifest=manifest.check(options.manifest, settings.sources))
 
 
 class Ingested(NamedTuple):
@@ -39,7 +69,7 @@ class Ingested(NamedTuple):
 
 
 def stage(run: Run, files: DataFrame) -> Stage:
-    """Ingest of the files of a manifest: unlike the other stages' input, it is no table."""
+    """The stage for the files of a manifest, which unlike the inputs of other stages is no table."""
     tags = run.tables.read("takedowns").where(F.col("content_tag").isNotNull()).select("content_tag").distinct()
     taken = frozenset(row["content_tag"] for row in tags.collect())
     return Stage(
@@ -58,11 +88,8 @@ def _to_ingest(files: DataFrame) -> DataFrame:
     return files.where(F.col("uri").isNotNull() & F.col("left_out").isNull()).select("uri", "attributes", "fingerprint")
 
 
-def _with_fingerprints(run: Run, options: argparse.Namespace) -> DataFrame:
-    """The manifest by `manifest.SCHEMA`, with fingerprints; `left_out` is the reason not to ingest a file, else NULL.
-
-    A file that has changed since it was ingested has another fingerprint.
-    """
+def _with_fingerprints(run: Run, options: Options) -> DataFrame:
+    """The manifest by `manifest.SCHEMA`, with fingerprints; `left_out` is the reason not to ingest a file, else NULL."""
     sources = run.settings.sources
     files = manifest.read(run.spark, options.manifest, sources, run.settings.manifest, options.checked_manifest)
     if run.tables.exists("takedowns"):
@@ -92,23 +119,21 @@ def _changed(files: DataFrame, since: datetime) -> DataFrame:
     stated = F.col("attributes")[ingest.MODIFIED]
     time = F.try_to_timestamp(stated)
     if wrong := files.where(stated.isNotNull() & time.isNull()).select(stated.alias("time")).first():
-        raise cli.UsageError(
-            f"--since: the manifest's column {ingest.MODIFIED} holds {wrong['time']!r}, which is no time"
-        )
+        raise UsageError(f"--since: the manifest's column {ingest.MODIFIED} holds {wrong['time']!r}, which is no time")
     timed = files.select(*manifest.NAMES).mapInPandas(ingest.add_change_times, manifest.SCHEMA)
     when = F.coalesce(time, F.timestamp_seconds("changed_s"))
     unchanged = F.when(when < F.lit(since), omissions.UNCHANGED)
     return timed.withColumn("left_out", F.coalesce("left_out", unchanged))
 
 
-def run(run: Run, options: argparse.Namespace) -> Counts:
-    """Probe the new or changed files of the manifest, or the first of them; then log what was left out."""
+def run(run: Run, options: Options) -> Counts:
+    """Probe the new or changed files of the manifest, or the first of them; then log which were left out."""
     return ingest_files(run, options).counts
 
 
-def ingest_files(run: Run, options: argparse.Namespace) -> Ingested:
+def ingest_files(run: Run, options: Options) -> Ingested:
     """`run`, which also counts the files that a deadline left."""
-    # Listed once: each wave reads all of it, and a store lists a thousand names per request.
+    # Read once: each wave reads all of it, and a store lists a thousand names per request.
     files = _with_fingerprints(run, options).persist(StorageLevel.DISK_ONLY)
     step = stage(run, files)
     try:
@@ -118,7 +143,7 @@ def ingest_files(run: Run, options: argparse.Namespace) -> Ingested:
     finally:
         files.unpersist()
     log.info("ingest: %s", omissions.summary(taken, left_out))
-    return Ingested(counts, num_left)
+    return Ingested(replace(counts, given=taken + left_out.total()), num_left)
 
 
 def _probe(run: Run, step: Stage, limit: int | None) -> Counts:
@@ -147,4 +172,6 @@ def _counts(files: DataFrame) -> tuple[int, Counter[str]]:
 
 
 if __name__ == "__main__":
-    cli.script("ingest")
+    from jobs.cli import script
+
+    script("ingest")

@@ -1,45 +1,60 @@
-"""maintain: rows, versions and files that count no more -> nothing"""
+"""maintain: all tables and media -> the same without superseded rows, expired versions and unreferenced files"""
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import cli, sql
+from jobs.config.arguments import OutputOptions, argument, flag
+from jobs.config.errors import UsageError
 from jobs.config.settings import Settings
-from jobs.lake import cleanup, history
+from jobs.lake import answers, cleanup, history
 from jobs.lake.cleanup import Step
-from jobs.lake.history import Counts
+from jobs.lake.history import Counts, Work
 from jobs.lake.run import BELONGS, Owner, Run, without_superseded
 from schemas import TABLES
 
-LEAST_DAYS = 7  # for which Delta has readers and writers of a table be sure of its files
-LAID_OUT = ("assignments",)  # by dedup itself: in one file, its clusters could not be read apart
+LEAST_DAYS = 7  # as long as Delta lets readers and writers rely on the files of a table
+LAID_OUT = ("assignments",)  # by dedup: compaction would put all clusters into one file
 Rows = Callable[[str], DataFrame]  # a table's name -> rows of it
 
 OWNED = BELONGS | {"centroids": Owner("dedup", None)}
 
 
-def check(options: argparse.Namespace, settings: Settings) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Options(OutputOptions):
+    """What `maintain` takes."""
+
+    SWEEPS: ClassVar[bool] = False
+
+    dry_run: bool = flag("show what would be deleted, and change nothing")
+    keep_days: float | None = argument(
+        "days for which old versions stay readable; wins over maintain.keep_days", default=None, type=float, metavar="N"
+    )
+    force: bool = flag("keep versions for less than a week: nobody else uses the tables")
+
+
+def check(options: Options, settings: Settings) -> None:
     """Refuse an output without tables, and versions kept for less than a week unless forced."""
-    sql.check(options, settings)
+    answers.check_tables(options.output, options.schema, settings.sources)
     if _keep_days(options, settings) < LEAST_DAYS and not options.force:
-        raise cli.UsageError(
-            f"under {LEAST_DAYS} days, files go that a reader or writer may still be at: add --force if there is none"
+        raise UsageError(
+            f"under {LEAST_DAYS} days, files are deleted that a reader or writer may still use: add --force if there is none"
         )
 
 
-def run(run: Run, options: argparse.Namespace) -> Counts:
-    """Remove what settings of before made, what no row names, and what no kept version reads; or only tell."""
-    started, dry_run = history.now(), bool(options.dry_run)
+def run(run: Run, options: Options) -> Counts:
+    """Delete rows of superseded settings, media that no row names, and files that no kept version reads; or only list them."""
+    started, dry_run = history.now(), options.dry_run
     keep_hours = 24 * _keep_days(options, run.settings)
-    steps = [cleanup.swept(run, dry_run=dry_run)]  # first, since the others land rows there
+    steps = [cleanup.swept(run, dry_run=dry_run)]  # first, since the other steps store rows there
     kept = partial(_kept, run, _old(run))
     steps += _superseded(run, kept, dry_run=dry_run)
     steps += _orphans(run, kept, dry_run=dry_run)
@@ -48,19 +63,19 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
         steps.append(Step("old versions", name, None, *cleanup.vacuum(run, name, keep_hours, dry_run=dry_run)))
     print(cleanup.summary(step for step in steps if step.rows or step.files), flush=True)
     if dry_run:
-        print("nothing was changed: this is what would go", flush=True)
+        print("nothing was changed: this is what would be deleted", flush=True)
         return Counts()
     rows = sum(step.rows or 0 for step in steps)
-    history.note(run, "maintain", {"started_at": started, "num_in": rows, "num_out": 0, "num_failed": 0})
+    history.note(run, "maintain", Work(started_at=started, num_in=rows))
     return Counts(rows)
 
 
-def _keep_days(options: argparse.Namespace, settings: Settings) -> float:
+def _keep_days(options: Options, settings: Settings) -> float:
     return float(settings.maintain.keep_days if options.keep_days is None else options.keep_days)
 
 
 def _superseded(run: Run, kept: Rows, *, dry_run: bool) -> Iterator[Step]:
-    """Take out the rows of settings that are not among the last of their stage, and what belonged to those rows."""
+    """Delete the rows of all but the last settings of a stage, and the rows that were made from those."""
     for name in OWNED:
         if not run.tables.exists(name):
             continue
@@ -75,7 +90,7 @@ def _superseded(run: Run, kept: Rows, *, dry_run: bool) -> Iterator[Step]:
 
 
 def _old(run: Run) -> dict[str, list[str]]:
-    """Each stage's fingerprints but for the last ones; one that no run has told of yet is none of them."""
+    """The fingerprints of each stage but for the newest ones; only those in `runs`."""
     runs = run.tables.read("runs").groupBy("stage", "fingerprint").agg(F.max("started_at").alias("last"))
     old: dict[str, list[str]] = {}
     for row in sorted(runs.collect(), key=lambda row: row["last"], reverse=True):
@@ -84,7 +99,7 @@ def _old(run: Run) -> dict[str, list[str]]:
 
 
 def _kept(run: Run, old: dict[str, list[str]], name: str) -> DataFrame:
-    """The rows of a table that stay: those of the last settings whose upstream rows stay."""
+    """The rows of a table that stay: those of the newest settings whose upstream rows stay."""
     stage, upstream = OWNED[name]
     rows = run.tables.read(name).where(~F.col("fingerprint").isin(old.get(stage, [])))
     if upstream is not None:
@@ -93,8 +108,8 @@ def _kept(run: Run, old: dict[str, list[str]], name: str) -> DataFrame:
 
 
 def _orphans(run: Run, kept: Rows, *, dry_run: bool) -> Iterator[Step]:
-    """Delete the media files that no row which stays names, once they have their age."""
-    if not run.tables.exists("clips"):  # then nothing can be said of them
+    """Delete the media files that no remaining row names and that are older than the grace period."""
+    if not run.tables.exists("clips"):  # then nothing says which files are in use
         return
     before = time.time() - 3600 * run.settings.maintain.grace_hours
     files = cleanup.media(run).where(F.col("changed_s") < before)
@@ -106,21 +121,23 @@ def _orphans(run: Run, kept: Rows, *, dry_run: bool) -> Iterator[Step]:
 
 
 def _compacted(run: Run, name: str, *, dry_run: bool) -> Iterator[Step]:
-    """Put small files together; how many were read for it, or may be."""
+    """Merge small files of a table; how many were merged, or would be."""
     table = DeltaTable.forName(run.spark, run.tables.sql(name))
     detail = table.detail().select("numFiles", "sizeInBytes").first()
     if name in LAID_OUT or detail is None or detail["numFiles"] < 2:
         return
     if dry_run:
-        yield Step("files to put together", name, None, *detail)
+        yield Step("files to merge", name, None, *detail)
     else:
         done = (
             table.optimize()
             .executeCompaction()
             .select("metrics.filesRemoved.totalFiles", "metrics.filesRemoved.totalSize")
         )
-        yield Step("files put together", name, None, *(done.first() or (0, 0)))
+        yield Step("files merged", name, None, *(done.first() or (0, 0)))
 
 
 if __name__ == "__main__":
-    cli.script("maintain")
+    from jobs.cli import script
+
+    script("maintain")

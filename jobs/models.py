@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from jobs import cli
+from jobs.config.arguments import CommonOptions, argument, flag
+from jobs.config.errors import UsageError
 from jobs.config.settings import Settings
 from udfs.models import checkpoints, hub, registry
 from udfs.models.registry import KNOWN, Checkpoint, MissingModelError, Params
 
 
-def without_spark(options: argparse.Namespace, settings: Settings) -> int:
+@dataclass(frozen=True, kw_only=True)
+class Options(CommonOptions):
+    """What `models` takes."""
+
+    fetch: tuple[str, ...] = argument(
+        "download these: a known name, or org/name@commit", default=(), nargs="+", metavar="NAME"
+    )
+    check: bool = flag("read the fetched files again and compare them with their hashes")
+    dir: str | None = argument("folder of the models; wins over models.dir", default=None, metavar="FOLDER")
+
+
+def without_spark(options: Options, settings: Settings) -> int:
     """List the known models, fetch some, or verify those that were fetched; returns the exit status."""
+    if options.fetch and options.check:
+        raise UsageError("models: give --fetch or --check, one of both")
     params = replace(settings.models, dir=options.dir or settings.models.dir)
     if options.fetch:
         return fetch(options.fetch, params)
@@ -24,7 +38,7 @@ def without_spark(options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def fetch(names: list[str], params: Params) -> int:
+def fetch(names: Sequence[str], params: Params) -> int:
     """Fetch the models that are missing, one after the other, once all names are known to be valid."""
     for name, model in [(name, _checkpoint(name)) for name in names]:
         try:
@@ -67,11 +81,11 @@ def listing(params: Params) -> str:
 
 def _checkpoint(name: str) -> Checkpoint:
     if registry.is_local(name):
-        raise cli.UsageError(f"{name} is a local folder and needs no fetching: {os.path.abspath(name)}")
+        raise UsageError(f"{name} is a local folder and needs no fetching: {os.path.abspath(name)}")
     try:
         return registry.checkpoint(name)
     except MissingModelError as e:
-        raise cli.UsageError(str(e)) from e
+        raise UsageError(str(e)) from e
 
 
 def _about(model: Checkpoint) -> str:
@@ -79,4 +93,6 @@ def _about(model: Checkpoint) -> str:
 
 
 if __name__ == "__main__":
-    cli.script("models")
+    from jobs.cli import script
+
+    script("models")

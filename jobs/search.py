@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,10 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import cli, sql
+from jobs.config.arguments import OutputOptions, argument, flag, positive
+from jobs.config.errors import UsageError
 from jobs.config.settings import Settings
+from jobs.lake import answers
 from jobs.lake.run import Run
 from jobs.spark.gpu_check import NO_GPU
 from udfs.core.errors import MediaError, StoreError
@@ -32,15 +34,30 @@ from udfs.storage.settings import Params as Sources
 Vector = npt.NDArray[np.float32]
 
 
-def check(options: argparse.Namespace, settings: Settings) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Options(OutputOptions):
+    """What `search` takes."""
+
+    READS_ONLY: ClassVar[bool] = True
+
+    text: str | None = argument("what the clips show, in words", default=None, metavar="TEXT")
+    clip: str | None = argument("a clip_id: find clips like this one", default=None, metavar="ID")
+    top: int = argument("most clips to show", default=20, type=positive, metavar="N")
+    all: bool = flag("search all clips, not only those that were kept")
+    json: bool = flag("print a line of JSON per clip")
+
+
+def check(options: Options, settings: Settings) -> None:
     """Refuse an output without tables, an empty text, and a text that no model of the vectors can encode."""
-    sql.check(options, settings)
+    answers.check_tables(options.output, options.schema, settings.sources)
+    if (options.text is None) == (options.clip is None):
+        raise UsageError("search: give --text or --clip, one of both")
     if options.text is None:
         return
     if not options.text.strip():
-        raise cli.UsageError("--text: the text is empty")
+        raise UsageError("--text: the text is empty")
     if settings.models.device == "cuda" and not visible_gpus():
-        raise cli.UsageError(f"models.device = cuda, but {NO_GPU}: set it to auto or cpu")
+        raise UsageError(f"models.device = cuda, but {NO_GPU}: set it to auto or cpu")
     _check_text_side(f"{options.output}/tables/embeddings", settings)
 
 
@@ -56,7 +73,7 @@ def _check_text_side(table: str, settings: Settings) -> None:
             return
     if refusals:
         model, reason = next(iter(refusals.items()))
-        raise cli.UsageError(f"--text: the vectors here are of {model}: {reason}")
+        raise UsageError(f"--text: the vectors here are of {model}: {reason}")
 
 
 def stored_models(table: str, sources: Sources) -> Iterator[str]:
@@ -73,12 +90,12 @@ def stored_models(table: str, sources: Sources) -> Iterator[str]:
             models |= file_models
 
 
-def run(run: Run, options: argparse.Namespace) -> None:
+def run(run: Run, options: Options) -> None:
     """Print the clips nearest to a text or a clip, by the vectors of the last run's settings."""
-    run = replace(run, recorded=sql.recorded(run))
+    run = replace(run, recorded=answers.recorded(run))
     vectors = run.current("embeddings").select("clip_id", "model", "vector")
     model, query = (
-        _clip_vector(run, vectors, options.clip) if options.clip else _text_vector(run, vectors, options.text)
+        _clip_vector(run, vectors, options.clip) if options.clip else _text_vector(run, vectors, str(options.text))
     )
     # Vectors of two models are not comparable.
     others = _candidates(run, options).join(vectors.where(F.col("model") == model), on="clip_id", how="inner")
@@ -87,14 +104,14 @@ def run(run: Run, options: argparse.Namespace) -> None:
         for row in answer.collect():
             print(json.dumps(row.asDict(), ensure_ascii=False))
     else:
-        print(sql.text(answer))
+        print(answers.text(answer))
 
 
-def _candidates(run: Run, options: argparse.Namespace) -> DataFrame:
+def _candidates(run: Run, options: Options) -> DataFrame:
     """The clips that are searched: those that were kept, or all."""
     clips = run.tables.read("clips" if options.all else "verdicts").where("true" if options.all else "kept")
     if clips.isEmpty():
-        raise cli.UsageError(
+        raise UsageError(
             f"--output {run.output}: " + ("no clips here" if options.all else "no clip is kept; --all searches all")
         )
     return clips.select("clip_id").distinct().where(F.col("clip_id") != (options.clip or ""))
@@ -104,17 +121,17 @@ def _text_vector(run: Run, vectors: DataFrame, text: str) -> tuple[str, Vector]:
     """The model of the clips' vectors, and its vector of the text."""
     first = vectors.first()
     if first is None:
-        raise cli.UsageError(f"--output {run.output}: no embeddings by the last run's settings here")
+        raise UsageError(f"--output {run.output}: no embeddings by the last run's settings here")
     settings = run.settings
     try:
         on_device = device(Task(), 0, settings.models.device)
         load_settings = replace(settings.embed, num_frames=None)
         vector = text_match.text_vector(text, first["model"], load_settings, settings.models, on_device)
     except MissingModelError as e:
-        raise cli.UsageError(f"--text: the vectors here are of {first['model']}: {e}") from e
+        raise UsageError(f"--text: the vectors here are of {first['model']}: {e}") from e
     if len(vector) != len(first["vector"]):
         lengths = f"vectors of {len(vector)}, those here have {len(first['vector'])}"
-        raise cli.UsageError(f"--text: {first['model']} makes {lengths}")
+        raise UsageError(f"--text: {first['model']} makes {lengths}")
     return first["model"], vector
 
 
@@ -123,10 +140,10 @@ def _clip_vector(run: Run, vectors: DataFrame, clip_id: str) -> tuple[str, Vecto
     if row is None:
         exists = not run.tables.read("clips").where(F.col("clip_id") == clip_id).isEmpty()
         why = "has no vector by the last run's settings" if exists else "is not here"
-        raise cli.UsageError(f"--clip {clip_id}: {why}")
+        raise UsageError(f"--clip {clip_id}: {why}")
     vector = np.array(row["vector"], np.float32)
     if not vector.any():
-        raise cli.UsageError(f"--clip {clip_id}: its vector is zero: the clip shows one gray, which nothing resembles")
+        raise UsageError(f"--clip {clip_id}: its vector is zero: the clip shows one gray, which nothing resembles")
     return row["model"], vector
 
 
@@ -151,4 +168,6 @@ def _described(run: Run, hits: DataFrame) -> DataFrame:
 
 
 if __name__ == "__main__":
-    cli.script("search")
+    from jobs.cli import script
+
+    script("search")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from jobs import cli
+from jobs.config.arguments import StageOptions
 from jobs.config.settings import Settings
 from jobs.flow.model_job import ModelJob
 from jobs.flow.stage import Stage
 from udfs import split
 from udfs.core.task_resources import Resources
+
+Options = StageOptions  # this job takes no others
 
 STAGE = Stage(
     "split",
@@ -17,6 +19,8 @@ STAGE = Stage(
     rows=split.rows,
     params=lambda settings: settings.split,
     resources=lambda settings: settings.split.resources if settings.split.method == "transnetv2" else Resources(),
+    duration="duration_s",
+    num_bytes="size",
 )
 
 
@@ -33,4 +37,6 @@ check, run = JOB.check, JOB.run
 
 
 if __name__ == "__main__":
-    cli.script("split")
+    from jobs.cli import script
+
+    script("split")

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import reduce
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import StringType
 
-from jobs import cli, sql
+from jobs.config.arguments import OutputOptions, argument, flag, several
+from jobs.config.errors import RemainsError, UsageError
 from jobs.config.settings import Settings
-from jobs.lake import cleanup, history
+from jobs.lake import answers, cleanup, history
 from jobs.lake.cleanup import Step
-from jobs.lake.history import Counts
-from jobs.lake.run import RemainsError, Run
+from jobs.lake.history import Counts, Work
+from jobs.lake.run import Run
 from jobs.lake.tables import struct_type
 from jobs.similarity import dedup_run
 from schemas import TABLES
@@ -31,18 +32,42 @@ from udfs.storage import media_store
 from udfs.storage.settings import Params as Sources
 from udfs.storage.uris import absolute_uri, existing_uri, is_remote, redacted
 
-ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # of a video or clip; files of a clip begin with it
+ID = re.compile(
+    "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+)  # of a video or clip; names of a clip's files begin with it
 ID_CHARS = 36
 SOURCE = ("uri", "video_id", "content_tag")
-NAMES_ANOTHER = {"copies": "copy_of", "verdicts": "duplicate_of"}  # rows that the next run makes anew
+NAMES_ANOTHER = {"copies": "copy_of", "verdicts": "duplicate_of"}  # rows that the next run makes again
 BY_VIDEO = ("verdicts", "clips", "spans", "videos")  # last, since the clips of a video are found by them
-AFTERWARDS = """centroids are averages and stay: `dedup --refit` makes new ones without what was taken down
-copies and verdicts that named a clip of it, and what dedup had dropped for it, are made anew by the next run
-the tables' logs keep the least and greatest values of removed files for 30 days (delta.logRetentionDuration)"""
+AFTERWARDS = """centroids are averages and stay: `dedup --refit` fits new ones without what was taken down
+the next run makes copies and verdicts that named its clips again, and links clips again that were its duplicates
+the tables' logs keep the least and greatest values of deleted files for 30 days (delta.logRetentionDuration)"""
 
 
-class Doomed(NamedTuple):
-    """What goes, as stored rows: the sources (SOURCE), their clips (clip_id), and the clips to be placed anew (clip_id)."""
+@dataclass(frozen=True, kw_only=True)
+class Options(OutputOptions):
+    """What `takedown` takes."""
+
+    SWEEPS: ClassVar[bool] = False
+
+    what: tuple[str, ...] = argument(
+        "video_id or uri", default=(), named=False, positional=True, nargs="*", metavar="VIDEO"
+    )
+    sql: str | None = argument(
+        "a query over the tables and views with a column video_id", default=None, metavar="QUERY"
+    )
+    reason: str | None = argument("why, which the table takedowns keeps", default=None, metavar="TEXT")
+    exports: tuple[str, ...] = several("take it out of this export too", "FOLDER")
+    dry_run: bool = flag("show what would be deleted, and change nothing")
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The exports' folders, without a slash at their end in a store."""
+        return tuple(folder.rstrip("/") if is_remote(folder) else folder for folder in self.exports)
+
+
+class Targets(NamedTuple):
+    """What to delete, as stored rows: sources (SOURCE), their clips (clip_id), and the clips to link again (clip_id)."""
 
     sources: DataFrame
     clips: DataFrame
@@ -56,76 +81,77 @@ class Doomed(NamedTuple):
 
     @property
     def collected(self) -> set[str]:
-        """The same on the driver."""
+        """The ids on the driver."""
         return {row["id"] for row in self.ids.toLocalIterator()}
 
     @property
     def words(self) -> DataFrame:
-        """What no row may hold any more, as `id`."""
+        """The ids and addresses that no row may hold afterwards, as `id`."""
         return self.ids.union(self.sources.select("uri")).distinct()
 
 
-def check(options: argparse.Namespace, settings: Settings) -> None:
-    """Refuse an output without tables, no video or two ways to name some, and exports that are not there."""
-    sql.check(options, settings)
+def check(options: Options, settings: Settings) -> None:
+    """Refuse an output without tables, no video or two ways to name videos, and exports that are not there."""
+    answers.check_tables(options.output, options.schema, settings.sources)
     if bool(options.what) == bool(options.sql):
-        raise cli.UsageError("takedown: name videos by id or uri, or give --sql, one of both")
-    options.exports = [folder.rstrip("/") if is_remote(folder) else folder for folder in options.exports]
-    if missing := [folder for folder in options.exports if not _is_there(folder, settings.sources)]:
-        raise cli.UsageError(f"--exports {missing[0]}: no such folder")
+        raise UsageError("takedown: name videos by id or uri, or give --sql, one of both")
+    if missing := [folder for folder in options.folders if not _is_there(folder, settings.sources)]:
+        raise UsageError(f"--exports {missing[0]}: no such folder")
 
 
 def _is_there(folder: str, sources: Sources) -> bool:
     try:
         return media_store.holds(folder, sources)
     except (MediaError, StoreError) as e:
-        raise cli.UsageError(f"--exports {redacted(folder)}: {getattr(e, 'message', e)}") from e
+        raise UsageError(f"--exports {redacted(folder)}: {getattr(e, 'message', e)}") from e
 
 
-def run(run: Run, options: argparse.Namespace) -> Counts:
-    """Take the videos out of every table and folder, clear away old versions, and look whether anything is left.
+def run(run: Run, options: Options) -> Counts:
+    """Delete the videos from every table and folder, delete old versions, and check that nothing is left.
 
     Raises:
-        RemainsError: something is.
+        RemainsError: something is left.
     """
-    started, dry_run = history.now(), bool(options.dry_run)
+    started, dry_run = history.now(), options.dry_run
     steps = [cleanup.swept(run, dry_run=dry_run)]
     with ExitStack() as stack:
-        doomed = _doomed(run, options, stack)
+        targets = _targets(run, options, stack)
         if not dry_run:
-            run.tables.append("takedowns", _told(run, doomed, options.reason))  # first: a killed run can be run again
-        steps += _rows(run, doomed, dry_run=dry_run)
-        steps.append(_media(run, doomed, stack, dry_run=dry_run))
-        steps += (_export(run, folder, doomed, dry_run=dry_run) for folder in options.exports)
+            run.tables.append(
+                "takedowns", _takedown_rows(run, targets, options.reason)
+            )  # first: a killed run can be run again
+        steps += _rows(run, targets, dry_run=dry_run)
+        steps.append(_media(run, targets, stack, dry_run=dry_run))
+        steps += (_export(run, folder, targets, dry_run=dry_run) for folder in options.folders)
         print(cleanup.summary(step for step in steps if step.rows or step.files), flush=True)
         if dry_run:
-            print("nothing was changed: this is what would go", flush=True)
+            print("nothing was changed: this is what would be deleted", flush=True)
             return Counts()
         for name in cleanup.existing(run):
             cleanup.vacuum(run, name, 0)  # no earlier version can be read any more
-        _prove(run, doomed, options.exports)
-        total = doomed.sources.count()
+        _prove(run, targets, options.folders)
+        total = targets.sources.count()
     print(AFTERWARDS, flush=True)
     rows = sum(step.rows or 0 for step in steps)
-    history.note(run, "takedown", {"started_at": started, "num_in": total, "num_out": rows, "num_failed": 0})
+    history.note(run, "takedown", Work(started_at=started, num_in=total, num_out=rows))
     return Counts(total, rows)
 
 
-def _doomed(run: Run, options: argparse.Namespace, stack: ExitStack) -> Doomed:
-    sources = _landed(run, stack, "sources", _sources(run, options))
+def _targets(run: Run, options: Options, stack: ExitStack) -> Targets:
+    sources = _stored(run, stack, "sources", _sources(run, options))
     if sources.isEmpty():
-        raise cli.UsageError("takedown: no such video")
+        raise UsageError("takedown: no such video")
     for row in sources.orderBy("uri", "video_id").toLocalIterator():
-        print(row["uri"], row["video_id"] or "(no video is known of it; its address is refused from now on)")
+        print(row["uri"], row["video_id"] or "(no video is known here; this address is refused from now on)")
     of = sources.select("video_id")
     tables = (run.tables.read("spans"), run.tables.read("clips"), run.tables.read("verdicts"))
     of_them = (rows.join(of, on="video_id", how="left_semi").select("clip_id") for rows in tables)
-    clips = _landed(run, stack, "clips", reduce(DataFrame.union, of_them).distinct())
-    return Doomed(sources, clips, _landed(run, stack, "again", _again(run, clips)))
+    clips = _stored(run, stack, "clips", reduce(DataFrame.union, of_them).distinct())
+    return Targets(sources, clips, _stored(run, stack, "again", _again(run, clips)))
 
 
-def _sources(run: Run, options: argparse.Namespace) -> DataFrame:
-    """What was asked for, and whatever has the address or the bytes of it; of an address without a video, a row without an id."""
+def _sources(run: Run, options: Options) -> DataFrame:
+    """The videos named, and all with the same address or bytes; an address without a video gives a row without an id."""
     known = run.tables.read("videos").select(*SOURCE).union(run.tables.read("takedowns").select(*SOURCE)).distinct()
     if options.sql:
         found = known.join(_queried(run, options.sql), on="video_id", how="left_semi").select(*SOURCE)
@@ -135,13 +161,13 @@ def _sources(run: Run, options: argparse.Namespace) -> DataFrame:
         met = {word for row in found.collect() for word in (row["uri"], row["video_id"])}
         addresses = [(word, "", None) for word in asked if word not in met]
         if unknown := [word for word, _, _ in addresses if ID.fullmatch(word)]:
-            raise cli.UsageError(f"takedown: no video {unknown[0]}")
+            raise UsageError(f"takedown: no video {unknown[0]}")
         found = found.union(run.spark.createDataFrame(addresses, known.schema))
     return _spread(known, found)
 
 
 def _spread(known: DataFrame, found: DataFrame) -> DataFrame:
-    """The sources found, and all that have an address or the bytes of one of them."""
+    """The sources, and all that share an address or the bytes with one of them."""
     found, before = found.distinct().localCheckpoint(), 0
     while (count := found.count()) > before:
         by_address = known.join(found.select("uri"), on="uri", how="left_semi")
@@ -152,16 +178,16 @@ def _spread(known: DataFrame, found: DataFrame) -> DataFrame:
 
 
 def _queried(run: Run, query: str) -> DataFrame:
-    """The answer to a query, as far as its column video_id goes."""
-    sql.views_of(run)
+    """The column video_id of the answer to a query."""
+    answers.register_views(run)
     try:
         return run.spark.sql(query).select(F.col("video_id").cast("string"))
     except (ParseException, AnalysisException) as e:
-        raise cli.UsageError(f"--sql: {str(e).splitlines()[0]}") from e
+        raise UsageError(f"--sql: {str(e).splitlines()[0]}") from e
 
 
 def _again(run: Run, clips: DataFrame) -> DataFrame:
-    """The clips that dedup linked to one of these, and all that fell because of those: their places no longer hold."""
+    """The clips that dedup linked to one of these, and the duplicates of those: their links are not valid any more."""
     linked = run.tables.read("duplicates").select("clip_id", "duplicate_of", "similarity")
     fallen = linked.where(F.col("similarity") >= min_cosine(_loosest(run)))
     first = linked.join(clips.toDF("duplicate_of"), on="duplicate_of", how="left_semi").select("clip_id")
@@ -170,16 +196,16 @@ def _again(run: Run, clips: DataFrame) -> DataFrame:
 
 
 def _loosest(run: Run) -> float:
-    """The eps at which a link of the last run of dedup makes a duplicate."""
+    """The loosest eps at which the last dedup run found duplicates."""
     last = run.tables.read("runs").where("stage = 'dedup'").agg(F.max_by("conf", "started_at")).first()
     if last is None or last[0] is None:
         return max(run.settings.dedup.levels)
     return float(max(json.loads(last[0])["dedup"]["levels"]))
 
 
-def _told(run: Run, doomed: Doomed, reason: str | None) -> DataFrame:
+def _takedown_rows(run: Run, targets: Targets, reason: str | None) -> DataFrame:
     """Rows of takedowns."""
-    return doomed.sources.select(
+    return targets.sources.select(
         *SOURCE,
         F.lit(reason).cast("string").alias("reason"),
         F.current_timestamp().alias("taken_at"),
@@ -188,21 +214,21 @@ def _told(run: Run, doomed: Doomed, reason: str | None) -> DataFrame:
     )
 
 
-def _rows(run: Run, doomed: Doomed, *, dry_run: bool) -> Iterator[Step]:
-    """Take out the rows; those by which others are found come last, so that a killed run can be run again."""
-    gone, anew = "rows of it", "rows to be made anew"
+def _rows(run: Run, targets: Targets, *, dry_run: bool) -> Iterator[Step]:
+    """Delete the rows. Those by which others are found go last, so that a killed run can be run again."""
+    gone, again = "rows of it", "rows to be made again"
     for name in ("assignments", "duplicates"):
-        yield from _dropped(run, anew, name, doomed.again, dry_run=dry_run)
+        yield from _dropped(run, again, name, targets.again, dry_run=dry_run)
     for name, column in NAMES_ANOTHER.items():
-        rows = run.tables.read(name).join(doomed.clips.toDF(column), on=column, how="left_semi").select("clip_id")
-        others = rows.join(doomed.clips, on="clip_id", how="left_anti").distinct().localCheckpoint()
-        yield from _dropped(run, anew, name, others, dry_run=dry_run)
+        rows = run.tables.read(name).join(targets.clips.toDF(column), on=column, how="left_semi").select("clip_id")
+        others = rows.join(targets.clips, on="clip_id", how="left_anti").distinct().localCheckpoint()
+        yield from _dropped(run, again, name, others, dry_run=dry_run)
     for name, table in TABLES.items():
         if "clip_id" in table.schema.names and name not in BY_VIDEO:
-            yield from _dropped(run, gone, name, doomed.clips, dry_run=dry_run)
-    yield from _dropped(run, gone, "failures", doomed.words.toDF("key"), dry_run=dry_run)
+            yield from _dropped(run, gone, name, targets.clips, dry_run=dry_run)
+    yield from _dropped(run, gone, "failures", targets.words.toDF("key"), dry_run=dry_run)
     for name in BY_VIDEO:
-        yield from _dropped(run, gone, name, doomed.sources.select("video_id").distinct(), dry_run=dry_run)
+        yield from _dropped(run, gone, name, targets.sources.select("video_id").distinct(), dry_run=dry_run)
 
 
 def _dropped(run: Run, what: str, name: str, keys: DataFrame, *, dry_run: bool) -> Iterator[Step]:
@@ -214,21 +240,23 @@ def _dropped(run: Run, what: str, name: str, keys: DataFrame, *, dry_run: bool) 
     yield Step(what, name, count)
 
 
-def _media(run: Run, doomed: Doomed, stack: ExitStack, *, dry_run: bool) -> Step:
-    """Delete the media files of the clips, those of earlier settings too."""
-    files = _landed(run, stack, "media", _files(run, doomed))
+def _media(run: Run, targets: Targets, stack: ExitStack, *, dry_run: bool) -> Step:
+    """Delete the media files of the clips, those of earlier settings included."""
+    files = _stored(run, stack, "media", _files(run, targets))
     return Step("media of it", "media", None, *(cleanup.size(files) if dry_run else cleanup.removed(run, files)))
 
 
-def _files(run: Run, doomed: Doomed) -> DataFrame:
+def _files(run: Run, targets: Targets) -> DataFrame:
     files = cleanup.media(run).withColumn("clip_id", F.substring(F.substring_index("place", "/", -1), 1, ID_CHARS))
-    return files.join(doomed.clips, on="clip_id", how="left_semi").drop("clip_id")
+    return files.join(targets.clips, on="clip_id", how="left_semi").drop("clip_id")
 
 
-def _export(run: Run, folder: str, doomed: Doomed, *, dry_run: bool) -> Step:
-    """Take the clips and videos out of what was exported."""
-    ids, sources = doomed.collected, run.settings.sources
-    sizes = [withdraw.files_and_bytes(folder, file, sources) for file in withdraw.affected_files(folder, ids, sources)]
+def _export(run: Run, folder: str, targets: Targets, *, dry_run: bool) -> Step:
+    """Delete the clips and videos from an export."""
+    ids, sources = targets.collected, run.settings.sources
+    sizes = [
+        withdraw.files_and_bytes(folder, found, sources) for found in withdraw.affected_files(folder, ids, sources)
+    ]
     if not dry_run:
         withdraw.remove_ids(folder, ids, sources)
     return Step(
@@ -236,26 +264,26 @@ def _export(run: Run, folder: str, doomed: Doomed, *, dry_run: bool) -> Step:
     )
 
 
-def _prove(run: Run, doomed: Doomed, exports: list[str]) -> None:
+def _prove(run: Run, targets: Targets, exports: Sequence[str]) -> None:
     """Look for the videos and their clips wherever they were.
 
     Raises:
-        RemainsError: some are there.
+        RemainsError: some are left.
     """
-    words = doomed.words
+    words = targets.words
     names = [name for name in cleanup.existing(run) if name != "takedowns"]
     left = {f"rows of {name}": _holding(run.tables.read(name), words) for name in names}
     left |= {f"rows in files of {name}": _holding(_on_disk(run, name), words) for name in names}
-    left["media files"] = _files(run, doomed).count()
+    left["media files"] = _files(run, targets).count()
     for folder in exports:
         left[f"files exported to {folder}"] = sum(
-            1 for _ in withdraw.affected_files(folder, doomed.collected, run.settings.sources)
+            1 for _ in withdraw.affected_files(folder, targets.collected, run.settings.sources)
         )
     found = [f"{count} {where}" for where, count in left.items() if count]
     if found:
-        raise RemainsError(f"takedown: not all is gone: {', '.join(found)}")
+        raise RemainsError(f"takedown: not everything was deleted: {', '.join(found)}")
     num_files = sum(cleanup.size(cleanup.data_files(run, name))[0] for name in names)
-    print(f"looked for {doomed.words.count()} ids and addresses afterwards")
+    print(f"looked for {targets.words.count()} ids and addresses afterwards")
     print(f"  in every text column of {len(names)} tables: 0 rows")
     print(f"  in the {num_files} data files that are left on disk, old versions included: 0 rows")
     print(
@@ -264,22 +292,24 @@ def _prove(run: Run, doomed: Doomed, exports: list[str]) -> None:
 
 
 def _holding(rows: DataFrame, words: DataFrame) -> int:
-    """How many values of the text columns are one of these words."""
+    """How many values of the text columns are one of these ids and addresses."""
     texts = [field.name for field in rows.schema if isinstance(field.dataType, StringType)]
     values = rows.select(F.explode(F.array(*texts)).alias("id"))
     return values.join(words, on="id", how="left_semi").count()
 
 
 def _on_disk(run: Run, name: str) -> DataFrame:
-    """The rows of every data file under a table, whichever version they were of."""
+    """The rows of every data file under a table, of all versions."""
     files = run.spark.read.schema(struct_type(TABLES[name].schema)).option("recursiveFileLookup", True)
     return files.parquet(run.tables.place(name))
 
 
-def _landed(run: Run, stack: ExitStack, name: str, rows: DataFrame) -> DataFrame:
-    """Rows computed once, for as long as the stack is open."""
+def _stored(run: Run, stack: ExitStack, name: str, rows: DataFrame) -> DataFrame:
+    """Store rows, so that they are computed once, for as long as the stack is open."""
     return stack.enter_context(run.tables.landing(f"{run.run_id}-takedown-{name}"))(rows)
 
 
 if __name__ == "__main__":
-    cli.script("takedown")
+    from jobs.cli import script
+
+    script("takedown")

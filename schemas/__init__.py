@@ -1,4 +1,4 @@
-"""The tables, one a file: name, key, and columns each with a type and a comment."""
+"""The declarations of all tables, one per file."""
 
 from schemas import (
     aesthetics,

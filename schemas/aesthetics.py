@@ -1,4 +1,4 @@
-"""aesthetics: one aesthetic score a clip and model."""
+"""aesthetics: one aesthetic score per clip and model."""
 
 import pyarrow as pa
 
@@ -7,12 +7,12 @@ from schemas.table import FINGERPRINT, FLOATS, RUN_ID, column, table
 TABLE = table(
     "aesthetics",
     ("clip_id", "model"),
-    "One aesthetic score a clip and model.",
+    "One aesthetic score per clip and model.",
     column("clip_id", pa.string(), "row of clips", nullable=False),
-    column("model", pa.string(), "what made the score", nullable=False),
-    column("score_min", pa.float64(), "lowest of the frames'"),
-    column("score_mean", pa.float64(), "mean of the frames'"),
-    column("frame_scores", FLOATS, "in time order"),
+    column("model", pa.string(), "model that made the score", nullable=False),
+    column("score_min", pa.float64(), "lowest score of a frame"),
+    column("score_mean", pa.float64(), "mean score of the frames"),
+    column("frame_scores", FLOATS, "scores of the frames in time order"),
     FINGERPRINT,
     RUN_ID,
 )

@@ -1,4 +1,4 @@
-"""runs: one row a stage of a run."""
+"""runs: one row per stage of a run."""
 
 import pyarrow as pa
 
@@ -7,28 +7,32 @@ from schemas.table import FINGERPRINT, RUN_ID, column, table, within
 TABLE = table(
     "runs",
     ("run_id", "stage"),
-    "One row a stage of a run.",
-    column("stage", pa.string(), "the job", nullable=False),
-    column("started_at", pa.timestamp("us", tz="UTC"), "when"),
-    column("ended_at", pa.timestamp("us", tz="UTC"), "when"),
+    "One row per stage of a run.",
+    column("stage", pa.string(), "name of the stage", nullable=False),
+    column("started_at", pa.timestamp("us", tz="UTC"), "when the stage began"),
+    column("ended_at", pa.timestamp("us", tz="UTC"), "when the stage ended"),
     column("num_in", pa.int64(), "inputs that were pending"),
     column("num_out", pa.int64(), "rows written"),
     column("num_failed", pa.int64(), "rows written to failures"),
     column(
         "cpu_s",
         pa.float64(),
-        "CPU seconds in the decoding processes; of copies, dedup and filter the seconds for which Spark's tasks held a core",
+        "CPU seconds of the decoding processes; for copies, dedup and filter, seconds that Spark's tasks ran",
     ),
-    column("gpu_s", pa.float64(), "seconds in which models were at work, NULL without one"),
-    column("media_s", pa.float64(), "seconds of media that went in, NULL where it is not known before"),
-    column("bytes_in", pa.int64(), "bytes of media that went in"),
+    column("gpu_s", pa.float64(), "seconds that models ran; NULL without a model"),
+    column("media_s", pa.float64(), "seconds of media in the inputs; NULL where they are not known beforehand"),
+    column("bytes_in", pa.int64(), "bytes of media in the inputs"),
     column("bytes_out", pa.int64(), "bytes of media written"),
     column(
         "cost_usd",
         pa.float64(),
         "$ of cpu_s and gpu_s by [cost], idle machines not counted; NULL where a price is unknown",
     ),
-    column("versions", pa.map_(pa.string(), pa.string()), "of this code and the libraries that shape its results"),
+    column(
+        "versions",
+        pa.map_(pa.string(), pa.string()),
+        "versions of this code and of the libraries that its results depend on",
+    ),
     column("conf", pa.string(), "the settings, as JSON"),
     FINGERPRINT,
     RUN_ID,

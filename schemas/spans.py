@@ -1,4 +1,4 @@
-"""spans: one row a stretch of a video that becomes a clip."""
+"""spans: one row per stretch of a video that becomes a clip."""
 
 import pyarrow as pa
 
@@ -7,7 +7,7 @@ from schemas.table import FINGERPRINT, RUN_ID, column, in_order, table
 TABLE = table(
     "spans",
     ("clip_id",),
-    "One row a stretch of a video that becomes a clip.",
+    "One row per stretch of a video that becomes a clip.",
     column("clip_id", pa.string(), "uuid5 of video_id, start_frame and end_frame", nullable=False),
     column("video_id", pa.string(), "row of videos", nullable=False),
     column("start_s", pa.float64(), "seconds after the first shown frame, inclusive", nullable=False),

@@ -1,4 +1,4 @@
-"""A declaration of columns -> a Table: the only truth about what a Delta table holds."""
+"""What a Delta table holds: its columns with types and comments, its key, and its checks."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import pyarrow as pa
 
 @dataclass(frozen=True)
 class Table:
-    """A table's name, the columns that identify a row, a sentence on it, and its columns with their comments."""
+    """A table's name, the columns that identify a row, a sentence about it, and its columns with their comments."""
 
     name: str
     key: tuple[str, ...]
     about: str
     schema: pa.Schema
-    cluster_by: str | None = None  # the column by which Delta is to lay out its files
-    checks: Mapping[str, str] = field(default_factory=dict)  # SQL by name: what must be true of every row
+    cluster_by: str | None = None  # the column by which Delta lays out its files
+    checks: Mapping[str, str] = field(default_factory=dict)  # SQL conditions by name, true of every row
+    renamed: Mapping[str, str] = field(default_factory=dict)  # names of columns, each with its name in earlier releases
 
     @property
     def stage_columns(self) -> list[str]:
@@ -37,6 +38,7 @@ def table(
     *columns: pa.Field,
     cluster_by: str | None = None,
     checks: Mapping[str, str] | None = None,
+    renamed: Mapping[str, str] | None = None,
 ) -> Table:
     """A table from its columns.
 
@@ -46,30 +48,30 @@ def table(
     missing = set(key) - {c.name for c in columns}
     if missing:
         raise ValueError(f"table {name}: key columns {sorted(missing)} are not declared")
-    return Table(name, key, about, pa.schema(columns), cluster_by, checks or {})
+    return Table(name, key, about, pa.schema(columns), cluster_by, checks or {}, renamed or {})
 
 
 def within(name: str, least: float, most: float | None = None) -> str:
-    """A check that a column is NULL or within bounds; NaN is not. Delta takes a check that is NULL for one that fails."""
+    """A check that a column is NULL or within bounds, which NaN is not. To Delta, a check that is NULL fails."""
     bound = f"{name} >= {least:g}" if most is None else f"{name} BETWEEN {least:g} AND {most:g}"
     return f"{name} IS NULL OR {bound}"
 
 
 def in_order(first: str, last: str, sign: str = "<") -> str:
-    """A check that one column is below another, or either is NULL."""
+    """A check that one column is less than another, or that either is NULL."""
     return f"{first} IS NULL OR {last} IS NULL OR {first} {sign} {last}"
 
 
 def other_than(reference: str, key: str) -> str:
-    """A check that what a row refers to is another row, or none."""
+    """A check that a row refers to another row, or to none."""
     return f"{reference} IS NULL OR {reference} <> {key}"
 
 
-# The columns that every table written by a stage ends with: which settings made a row, and in which run.
+# The last columns of every table: which settings made a row, and in which run.
 FINGERPRINT = column(
     "fingerprint", pa.string(), "hash of the settings and code version that made the row", nullable=False
 )
-RUN_ID = column("run_id", pa.string(), "the run that wrote the row: a row of `runs`", nullable=False)
+RUN_ID = column("run_id", pa.string(), "run that wrote the row: see `runs`", nullable=False)
 STRINGS = pa.list_(pa.string())
 FLOATS = pa.list_(pa.float32())
-COSINE = 1.001  # at most, or below 0 at least: of unit vectors in float32, rounded
+COSINE = 1.001  # greatest absolute value of a cosine of unit vectors in float32, with rounding

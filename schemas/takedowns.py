@@ -1,4 +1,4 @@
-"""takedowns: what was taken out of all tables and does not come back."""
+"""takedowns: what was taken down and is not ingested again."""
 
 import pyarrow as pa
 
@@ -7,17 +7,17 @@ from schemas.table import FINGERPRINT, RUN_ID, column, table
 TABLE = table(
     "takedowns",
     ("uri", "video_id"),
-    "What was taken down, and is not ingested again, one row an address and content.",
-    column("uri", pa.string(), "address that is not ingested again, whatever lies there", nullable=False),
+    "One row per address and content that was taken down and is not ingested again.",
+    column("uri", pa.string(), "address that is not ingested again, whatever it holds now", nullable=False),
     column(
         "video_id",
         pa.string(),
-        "of the row of videos that was removed; empty for an address that had none",
+        "video_id of the row of videos that was removed; empty for an address without one",
         nullable=False,
     ),
-    column("content_tag", pa.string(), "as in videos: the same bytes are refused anywhere; NULL if unknown"),
-    column("reason", pa.string(), "as given; NULL if none was"),
-    column("taken_at", pa.timestamp("us", tz="UTC"), "when", nullable=False),
+    column("content_tag", pa.string(), "as in videos: the same bytes are refused at any address; NULL if unknown"),
+    column("reason", pa.string(), "reason that the user gave; NULL without one"),
+    column("taken_at", pa.timestamp("us", tz="UTC"), "when it was taken down", nullable=False),
     FINGERPRINT,
     RUN_ID,
 )

@@ -1,4 +1,4 @@
-"""verdicts: kept or not, and every reason, one row a clip."""
+"""verdicts: one row per clip: kept or not, and every reason."""
 
 import pyarrow as pa
 
@@ -7,13 +7,15 @@ from schemas.table import FINGERPRINT, RUN_ID, STRINGS, column, other_than, tabl
 TABLE = table(
     "verdicts",
     ("clip_id",),
-    "Kept or not, and every reason, one row a clip.",
+    "One row per clip: kept or not, and every reason.",
     column("clip_id", pa.string(), "row of clips", nullable=False),
     column("video_id", pa.string(), "row of videos", nullable=False),
-    column("kept", pa.bool_(), "no reason speaks against it", nullable=False),
+    column("kept", pa.bool_(), "whether it passed every gate", nullable=False),
     column("reasons", STRINGS, "codes of the gates it failed, empty if kept", nullable=False),
     column(
-        "duplicate_of", pa.string(), "the clip that stands for it at filter.duplicate_eps; NULL if it is no duplicate"
+        "duplicate_of",
+        pa.string(),
+        "the kept clip that it is a duplicate of at filter.duplicate_eps; NULL if it is no duplicate",
     ),
     FINGERPRINT,
     RUN_ID,

@@ -1,4 +1,4 @@
-"""videos: one row a source file that could be probed."""
+"""videos: one row per source file that could be probed."""
 
 import pyarrow as pa
 
@@ -24,17 +24,17 @@ BREAKS = pa.list_(
 TABLE = table(
     "videos",
     ("video_id",),
-    "One row a source file that could be probed.",
+    "One row per source file that could be probed.",
     column("video_id", pa.string(), "uuid5 of the uri and a hash of the content", nullable=False),
-    column("uri", pa.string(), "where the file lies", nullable=False),
+    column("uri", pa.string(), "path or address of the file", nullable=False),
     column("source_version", pa.string(), "size and time of change (or etag) when it was ingested", nullable=False),
     column(
         "content_tag",
         pa.string(),
         "size, a hash of head and tail, a hash of samples between them: equal for equal files anywhere",
     ),
-    column("size", pa.int64(), "bytes"),
-    column("container", pa.string(), "demuxer that reads it"),
+    column("size", pa.int64(), "size of the file in bytes"),
+    column("container", pa.string(), "FFmpeg demuxer that reads it"),
     column("width", pa.int32(), "pixels, before rotation"),
     column("height", pa.int32(), "pixels, before rotation"),
     column("framerate", pa.float64(), "frames per second as measured; the average if the frames are not evenly spaced"),
@@ -46,11 +46,11 @@ TABLE = table(
     ),
     column("start_time_s", pa.float64(), "time of the first shown frame on the container's clock, seconds"),
     column("video_codec", pa.string(), "decoder name"),
-    column("pixel_format", pa.string(), "as coded"),
+    column("pixel_format", pa.string(), "FFmpeg's name of the pixel format as coded"),
     column(
         "audio_codec", pa.string(), "decoder name of the sound track that clips take by default; NULL without sound"
     ),
-    column("bit_rate_k", pa.int64(), "kbit a second of the video stream, else of the container"),
+    column("bit_rate_k", pa.int64(), "kbit per second of the video stream, else of the container"),
     column("rotation", pa.int32(), "degrees counter-clockwise that a player turns it by: 0, 90, 180, 270"),
     column("is_mirrored", pa.bool_(), "a player mirrors it left to right before it rotates it"),
     column("sample_aspect_ratio", pa.float64(), "width of a pixel over its height: 1 if square"),
@@ -70,7 +70,7 @@ TABLE = table(
     column(
         "frame_times",
         pa.binary(),
-        "when each frame is shown: int64 steps in microseconds, zlib; NULL if frames are evenly spaced",
+        "when each frame is shown: differences in microseconds, int64, compressed with zlib; NULL if frames are evenly spaced",
     ),
     column(
         "num_hidden_frames",
@@ -81,7 +81,7 @@ TABLE = table(
     column(
         "reorder_s",
         pa.float64(),
-        "longest true delay from decoding to showing a frame, seconds; NULL unless some frames state far more",
+        "longest true delay from decoding to showing a frame, seconds; NULL unless some frames state a far longer one",
     ),
     column("header_num_frames", pa.int64(), "frames by the header; NULL if that is what was measured"),
     column("header_framerate", pa.float64(), "frames per second by the header; NULL if that is what was measured"),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from jobs import cli
-from jobs.lake.run import OutputBusyError, locked
+from jobs.config.errors import OutputBusyError
+from jobs.lake.run import locked
 from udfs.storage.settings import Params
 
 HERE = Params()
@@ -54,8 +57,65 @@ def test_a_wrong_command_is_one_line_and_starts_no_spark(
     assert told.count("\n") == 1
 
 
+def ended(arguments: list[str]) -> int:
+    """The exit status of a command that argparse ends."""
+    with pytest.raises(SystemExit) as e:
+        cli.main(arguments)
+    return int(str(e.value.code or 0))
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended(["--version"]) == 0
+    assert capsys.readouterr().out == f"reelmill {version('reelmill')}\n"
+
+
+@pytest.mark.parametrize("arguments", [["help"], ["--help"]])
+def test_help_lists_every_job(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended(arguments) == 0
+    out = capsys.readouterr().out
+    assert all(f"\n    {job} " in out for job in cli.JOBS)
+
+
+def test_help_of_a_job_is_that_of_the_job(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended(["help", "export"]) == 0
+    assert "usage: reelmill export" in capsys.readouterr().out
+
+
+def test_without_a_job_the_help_is_printed_as_for_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended([]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "curate" in told.err
+
+
+@pytest.mark.parametrize(("word", "job"), [("curat", "curate"), ("dedupe", "dedup"), ("exprot", "export")])
+def test_a_job_that_is_none_is_told_the_nearest_one(word: str, job: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended([word, "--output", "o"]) == 2
+    assert capsys.readouterr().err.endswith(f"reelmill: error: no job {word}; did you mean {job}?\n")
+
+
+@pytest.mark.parametrize("arguments", [["curate", "videos/", "-o", "out"], ["curate", "-o", "out", "-m", "videos/"]])
+def test_a_manifest_is_given_by_its_place_or_name(arguments: list[str]) -> None:
+    values = cli.parse(arguments)
+    assert (values.job, values.manifest, values.output) == ("curate", "videos/", "out")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_completion_knows_jobs_and_their_options(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("shtab")
+    assert ended(["--print-completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert all(word in script for word in (*cli.JOBS, "retry-failed", "as-of"))
+
+
+@pytest.mark.skipif(find_spec("shtab") is not None, reason="shtab is installed")
+def test_completion_without_its_package_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--print-completion", "bash"]) == 2
+    assert capsys.readouterr().err == "reelmill: --print-completion needs shtab: pip install 'reelmill[completion]'\n"
+
+
 @pytest.mark.parametrize(
-    "arguments", [[], ["curat"], ["split"], ["ingest", "--output", "o", "--manifest", "m", "--limit", "0"]]
+    "arguments", [["curat"], ["split"], ["ingest", "--output", "o", "--manifest", "m", "--limit", "0"]]
 )
 def test_a_command_that_is_none_has_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as e:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -227,20 +226,20 @@ ZERO = {"string": "", "double": 0.0, "bigint": 0, "int": 0, "boolean": False}
 
 def stood_for(run: Run) -> dict[str, str | None]:
     """The clips that have a row, and who stands for them, after the job has run; each has one row."""
-    copies.run(run, argparse.Namespace())
+    copies.run(run, copies.Options(output=""))
     found = table(Path(run.output), "copies")
     assert len({row["clip_id"] for row in found}) == len(found)
     return {row["clip_id"]: row["copy_of"] for row in found}
 
 
 @pytest.mark.spark
-def test_survivors_of_earlier_nights_stay_as_long_as_they_count(spark: SparkSession, tmp_path: Path) -> None:
-    night = Run(spark, str(tmp_path), load([], ["copies.min_agree=3"]))
-    arrive(night, a=(480, ONE, 0.9), b=(360, NEAR_ONE, 0.0), c=(480, BLACK, 1.0), d=(720, BLACK, 1.0), e=(480, [], 0.0))
+def test_clips_kept_by_earlier_runs_stay_as_long_as_they_count(spark: SparkSession, tmp_path: Path) -> None:
+    made = Run(spark, str(tmp_path), load([], ["copies.min_agree=3"]))
+    arrive(made, a=(480, ONE, 0.9), b=(360, NEAR_ONE, 0.0), c=(480, BLACK, 1.0), d=(720, BLACK, 1.0), e=(480, [], 0.0))
     first = {"a": None, "b": "a", "c": None, "d": None, "e": None}
-    assert stood_for(night) == first
-    arrive(night, f=(1080, NEAR_ONE, 0.0), g=(480, TWO, 0.0), h=(720, TWO, 0.0))
-    assert stood_for(night) == first | {"f": "a", "g": "h", "h": None}
+    assert stood_for(made) == first
+    arrive(made, f=(1080, NEAR_ONE, 0.0), g=(480, TWO, 0.0), h=(720, TWO, 0.0))
+    assert stood_for(made) == first | {"f": "a", "g": "h", "h": None}
     row = next(row for row in table(tmp_path, "copies") if row["clip_id"] == "f")
     assert (row["num_agree"], row["distance"]) == (3, 0.0)
     light = Run(

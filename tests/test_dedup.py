@@ -36,7 +36,7 @@ def stream(
         arrow.binary_from_matrix(vectors),
         pa.array(stored or [None] * count, STORED),
     ]
-    names = ["clip_id", "cluster_id", "home", "night", "distance_to_centroid", "vector", "stored_neighbors"]
+    names = ["clip_id", "cluster_id", "home", "dedup_run", "distance_to_centroid", "vector", "stored_neighbors"]
     batches: list[pa.RecordBatch] = pa.Table.from_arrays(columns, names=names).to_batches(size)
     return batches
 
@@ -68,7 +68,7 @@ def test_each_cluster_is_linked_by_itself(seed: int, num_rows: int, num_clusters
 def test_a_row_that_only_probes_a_cluster_has_a_link_and_no_cluster() -> None:
     rows = np.array([[1, 0], [1, 0], [1, 0]], np.float32)
     first, probe, last = linked(stream(rows, [4, 4, 4], [True, False, True]))
-    assert (first["cluster_id"], first["distance_to_centroid"], first["night"]) == (4, 0.25, 1)
+    assert (first["cluster_id"], first["distance_to_centroid"], first["dedup_run"]) == (4, 0.25, 1)
     assert (first["duplicate_of"], first["similarity"]) == (None, None)
     assert (probe["cluster_id"], probe["distance_to_centroid"]) == (None, None)
     assert (probe["duplicate_of"], probe["similarity"]) == ("0", 1.0)

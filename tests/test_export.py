@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jobs import cli, export
+from jobs.config.errors import UsageError
 from jobs.config.settings import load
 from jobs.exports import release
 from udfs.storage.settings import Params
@@ -82,8 +82,8 @@ def test_a_time_that_is_none_is_a_wrong_usage(output: Path, capsys: pytest.Captu
 
 def asked(*overrides: str, **options: Any) -> release.Request:
     """What a command line asks for."""
-    given = {"format": "parquet", "query": None, "as_of": None, "release": None} | options
-    return release.request(Namespace(**given), load([], list(overrides)))
+    given = {"output": "", "to": "x", "format": "parquet"} | options
+    return release.request(export.Options(**given), load([], list(overrides)))
 
 
 def begin(to: Path, wanted: release.Request) -> None:
@@ -115,9 +115,21 @@ def test_a_release_says_all_that_was_asked(tmp_path: Path) -> None:
     assert asked(format=None, release=str(tmp_path / "release.json")) == wanted
 
 
+def test_a_release_of_before_frames_had_a_section_is_taken_up(tmp_path: Path) -> None:
+    begin(tmp_path, asked("export.frames.fps=[3]"))
+    path = tmp_path / "release.json"
+    there = json.loads(path.read_text())
+    exported = there["settings"]["export"]
+    del exported["paths"]
+    exported |= exported.pop("frames")
+    path.write_text(json.dumps(there))
+    assert asked(format=None, release=str(path)) == asked("export.frames.fps=[3]", "export.paths=absolute")
+
+
 @pytest.mark.parametrize(
     ("override", "named"),
     [
+        ("export.paths=none", "export.paths"),
         ("export.where=height > 4", "query, export.where"),
         ("export.parquet.rows_per_file=5", "export.parquet"),
         ("filter.aesthetic_reduction=mean", "filter.aesthetic_reduction"),
@@ -126,7 +138,7 @@ def test_a_release_says_all_that_was_asked(tmp_path: Path) -> None:
 def test_a_folder_takes_no_second_export(tmp_path: Path, override: str, named: str) -> None:
     begin(tmp_path, asked())
     assert release.begun(str(tmp_path), asked(), Params()) is not None
-    with pytest.raises(cli.UsageError, match=f"with another {named};"):
+    with pytest.raises(UsageError, match=f"with another {named};"):
         release.begun(str(tmp_path), asked(override), Params())
 
 

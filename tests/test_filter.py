@@ -1,12 +1,11 @@
 """filter: the published thresholds stand ready, all gates but duplicates are off, and the SQL names what failed."""
 
-import argparse
-
 import pytest
 from pyspark.sql import SparkSession
 
 from jobs import filter
-from jobs.config.settings import SettingsError, load
+from jobs.config.errors import SettingsError
+from jobs.config.settings import load
 from udfs.filter import Params, duplicate_sql, gates, reasons_sql, signal_gates
 
 SCORED = (
@@ -46,8 +45,8 @@ def test_no_eps_is_over_the_levels_that_dedup_has_looked_at() -> None:
         with pytest.raises(
             SettingsError, match=r"^filter\.duplicate_eps: 0\.[12] is over the last of dedup\.levels, 0\.0?1$"
         ):
-            filter.check(argparse.Namespace(), load([], [override]))
-    filter.check(argparse.Namespace(), load([], ["filter.duplicate_eps=0.2", "dedup.levels=[0.3]"]))
+            filter.check(filter.Options(output=""), load([], [override]))
+    filter.check(filter.Options(output=""), load([], ["filter.duplicate_eps=0.2", "dedup.levels=[0.3]"]))
 
 
 @pytest.mark.spark

@@ -104,8 +104,8 @@ def test_a_run_reports_what_it_took_and_left_out(
     (folder / "linked").symlink_to(folder / "day")
     command = ["ingest", "--output", str(output), "--manifest"]
     assert cli.main([*command, str(folder)]) == 0
-    reasons = "1 not a video by its suffix, 1 hidden, 1 link to what is listed already"
-    assert f"ingest: 2 files taken, 3 left out ({reasons})" in caplog.text
+    because = "1 not a video by its suffix, 1 hidden, 1 link to what is listed already"
+    assert f"ingest: 2 files taken, 3 left out ({because})" in caplog.text
     manifest = tmp_path / "m.csv"
     manifest.write_text(
         f"uri,modified\nin/a.mp4,2026-01-01\nin/day/b.mp4,2020-01-01\n./in//a.mp4 ,2026-01-01\nfile://{folder}/a.mp4,\n,\n"

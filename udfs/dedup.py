@@ -27,7 +27,7 @@ LINKS = pa.schema(
     [
         ("clip_id", pa.string()),
         ("cluster_id", pa.int32()),
-        ("night", pa.int32()),
+        ("dedup_run", pa.int32()),
         ("distance_to_centroid", pa.float64()),
         ("duplicate_of", pa.string()),
         ("similarity", pa.float64()),
@@ -89,7 +89,7 @@ def _block(rows: pa.RecordBatch) -> Block:
         id_array(rows.column("clip_id")),
         matrix_from_binary(rows.column("vector")),
         rows.column("home").to_numpy(zero_copy_only=False),
-        rows.column("night"),
+        rows.column("dedup_run"),
         rows.column("distance_to_centroid"),
         rows.column("stored_neighbors").to_pylist(),
     )

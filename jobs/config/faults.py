@@ -1,10 +1,12 @@
-"""Errors of the machine, the output or the credentials that end a run: the one line that the user sees of each."""
+"""The one line and the exit status with which an error ends a command, if it is an error that a user can act on."""
 
 from __future__ import annotations
 
 import importlib
 import re
+from typing import NamedTuple
 
+from jobs.config.errors import CommandError
 from udfs.core.errors import RunError
 
 RAISED = re.compile(
@@ -20,8 +22,23 @@ JAVA = re.compile(r"^(?:Caused by: |: )?(?:[\w.$]+(?:Error|Exception): )*")  # c
 MAX_LINE = 400
 
 
+class Ending(NamedTuple):
+    """How a command ends."""
+
+    line: str
+    status: int
+
+
+def ending(error: BaseException) -> Ending | None:
+    """How an error ends the command; None for a bug, which needs its traceback."""
+    if isinstance(error, CommandError):
+        return Ending(str(error), error.status)
+    line = cause(error)
+    return None if line is None else Ending(line, 1)
+
+
 def cause(error: BaseException) -> str | None:
-    """The line that explains an error; None if it is no error of the machine, the output or the credentials."""
+    """The line that explains an error; None unless the machine, the output or the credentials caused it."""
     if isinstance(error, RunError):
         return " ".join(str(error).split())
     text = str(error)

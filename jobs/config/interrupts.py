@@ -24,6 +24,6 @@ def end_on_signals() -> None:
 
 def _end(number: int, _: FrameType | None) -> None:
     prefix = SHOW_CURSOR if sys.stderr.isatty() else ""
-    line = f"{prefix}reelmill: stopped by {signal.Signals(number).name}; the same command goes on from what is in the tables\n"
+    line = f"{prefix}reelmill: stopped; the same command goes on from here\n"
     os.write(2, line.encode())
     os._exit(128 + number)

@@ -1,4 +1,4 @@
-"""conf files and --set overrides -> Settings: each stage's Params, checked on the driver before Spark starts."""
+"""Settings from conf files and --set: the Params of each stage, checked on the driver before Spark starts."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from jobs.config.errors import SettingsError
 from udfs import aesthetic, analyze, caption, clip, copies, dedup, embed, enhance, export, filter, split
 from udfs.core import cost, scheduling
 from udfs.core.limits import Limits
@@ -23,13 +24,9 @@ from udfs.storage.settings import Params as Sources
 QUOTES = re.compile("[\"']")
 
 
-class SettingsError(Exception):
-    """A setting that cannot be used; its text is one line that names it."""
-
-
 @dataclass(frozen=True)
 class Settings:
-    """One field a section of a conf file; `spark` holds Spark's own keys as they are."""
+    """One field per section of a conf file; `spark` holds Spark's own keys as they are."""
 
     sources: Sources = field(default_factory=Sources)
     manifest: manifest.Params = field(default_factory=manifest.Params)
@@ -60,6 +57,8 @@ class Settings:
 
 # Removed settings, and what to do instead.
 GONE = {"limits.timeout_per_s": "leave it out: limits.timeout_s is the time without progress, however long a video is"}
+# Renamed settings.
+RENAMED = {f"export.{key}": f"export.frames.{key}" for key in ("policy", "fps", "target_res", "encoding", "quality")}
 SECTIONS: dict[str, Any] = {f.name: f.default_factory for f in fields(Settings) if f.name != "spark"}
 
 
@@ -69,15 +68,15 @@ def load(conf_files: list[str], overrides: list[str]) -> Settings:
     Raises:
         SettingsError: a file that cannot be read, an unknown name, or a value out of bounds.
     """
-    given: dict[str, dict[str, Any]] = {}
+    sections: dict[str, dict[str, Any]] = {}
     for name in conf_files:
         for section, values in _read(name).items():
-            _merge(given, section, values, name)
+            _merge(sections, section, values, name)
     for override in overrides:
         section, values = _parse(override)
-        _merge(given, section, values, "--set")
-    spark = {key: _spark_text(value) for key, value in given.pop("spark", {}).items()}
-    return Settings(**{section: _build(section, values) for section, values in given.items()}, spark=spark)
+        _merge(sections, section, values, "--set")
+    spark = {key: _spark_text(value) for key, value in sections.pop("spark", {}).items()}
+    return Settings(**{section: _build(section, values) for section, values in sections.items()}, spark=spark)
 
 
 def names() -> list[str]:
@@ -86,10 +85,10 @@ def names() -> list[str]:
 
 
 def _names(section: str, params: Any) -> list[str]:
-    found = []
+    flat = []
     for name, value in ((f"{section}.{f.name}", getattr(params(), f.name)) for f in fields(params)):
-        found += _names(name, type(value)) if is_dataclass(value) else [name]
-    return found
+        flat += _names(name, type(value)) if is_dataclass(value) else [name]
+    return flat
 
 
 def _read(name: str) -> dict[str, Any]:
@@ -114,7 +113,7 @@ def _parse(override: str) -> tuple[str, dict[str, Any]]:
     return section, {inner: {key_there: value}} if dot and section != "spark" else {key: value}
 
 
-def _merge(given: dict[str, dict[str, Any]], section: str, values: Any, where: str) -> None:
+def _merge(sections: dict[str, dict[str, Any]], section: str, values: Any, where: str) -> None:
     if section != "spark" and section not in SECTIONS:
         raise SettingsError(f"{where}: no section [{section}]{_nearest(section, [*SECTIONS, 'spark'])}")
     if not isinstance(values, dict):
@@ -122,17 +121,17 @@ def _merge(given: dict[str, dict[str, Any]], section: str, values: Any, where: s
     for name in _flat(section, values):
         if section != "spark" and name not in names():
             raise SettingsError(f"{where}: no setting {name}{_advice(name)}")
-    there = given.setdefault(section, {})
+    there = sections.setdefault(section, {})
     for key, value in values.items():
         there[key] = there.get(key, {}) | value if isinstance(value, dict) else value
 
 
 def _flat(section: str, values: dict[str, Any]) -> list[str]:
-    found = []
+    flat = []
     for key, value in values.items():
         name = f"{section}.{key}"
-        found += _flat(name, value) if isinstance(value, dict) else [name]
-    return found
+        flat += _flat(name, value) if isinstance(value, dict) else [name]
+    return flat
 
 
 def _build(section: str, values: dict[str, Any]) -> Any:
@@ -150,6 +149,8 @@ def _spark_text(value: Any) -> str:
 
 
 def _advice(name: str) -> str:
+    if name in RENAMED:
+        return f" any more; it is {RENAMED[name]} now"
     return f" any more; {GONE[name]}" if name in GONE else _nearest(name, names())
 
 

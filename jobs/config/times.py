@@ -1,4 +1,4 @@
-"""--since and --deadline -> moments; a time without an offset is one of this machine's clock."""
+"""The times that --since and --deadline mean; without an offset they are times of this machine's clock."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""A query at fixed versions of the tables -> parts of even size, each written by one task, and the release that names them."""
+"""Export the rows of a query at fixed versions of the tables, in parts of even size, with a release.json that names them."""
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import logging
@@ -17,12 +16,13 @@ from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import DataFrame, Row, Window
 from pyspark.sql import functions as F
 
-from jobs import cli, sql
-from jobs.exports import release
+from jobs.config.errors import UsageError
+from jobs.exports import paths, release
+from jobs.exports.options import Options
 from jobs.exports.release import Request
 from jobs.flow.progress import Progress
-from jobs.lake import history, views
-from jobs.lake.history import Counts
+from jobs.lake import answers, history, views
+from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
 from jobs.lake.tables import struct_type
 from udfs import export
@@ -31,7 +31,7 @@ from udfs.exports.shards import CLIP, PART, Summary, Write
 from udfs.storage import media_store
 
 log = logging.getLogger("reelmill")
-UNIT, ORDER = "_unit", "_order"  # what goes to one part as a whole, and the order of its rows there
+UNIT, ORDER = "_unit", "_order"  # rows of one unit go to the same part, in this order
 ASKED_AT_ONCE = 16  # parts: a store takes 30 ms for each
 KNOWN = (
     "video_id",
@@ -41,7 +41,7 @@ KNOWN = (
     "width",
     "height",
     "duration_s",
-)  # of a clip, beside what the query gives
+)  # columns of a clip beside those of the query
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Format:
 
 
 FORMATS = {
-    "nemo": Format(lambda p: partial(nemo.write, params=p.nemo), lambda p: nemo.cost_sql(p.nemo)),
+    "nemo": Format(lambda p: partial(nemo.write, params=p.nemo, paths=p.paths), lambda p: nemo.cost_sql(p.nemo)),
     "webdataset": Format(
         lambda p: webdataset.write,
         lambda p: webdataset.cost_sql(p.webdataset),
@@ -69,18 +69,18 @@ FORMATS = {
 
 @dataclass(frozen=True)
 class Plan:
-    """One export: where to, what for, the rows, and which part each UNIT of them goes to."""
+    """One export: its folder, its request, its rows, and the part that each unit of rows goes to."""
 
     to: str
-    wanted: Request
+    request: Request
     params: export.Params  # those of the request, complete
     rows: DataFrame
     dealt: DataFrame
 
 
-def run(run: Run, options: argparse.Namespace) -> Counts:
-    """Write the parts that are not there yet; an export that was begun goes on with the tables as they were then."""
-    to, wanted, sources = str(options.to), release.request(options, run.settings), run.settings.sources
+def run(run: Run, options: Options) -> Counts:
+    """Write the missing parts; an export that was begun goes on with the tables as they were then."""
+    to, wanted, sources = options.folder, release.request(options, run.settings), run.settings.sources
     run = replace(run, settings=wanted.settings(run.settings))
     begun = release.begun(to, wanted, sources)
     pinned = _pinned(run, options, begun)
@@ -91,13 +91,13 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
             name for name, part in found.items() if part is None or (run.retry is not None and part.note["num_failed"])
         ]
         if options.dry_run:
-            _tell(plan, len(missing))
+            _print_size(plan, len(missing))
             return Counts()
         described = begun or release.describe(pinned, wanted)
         counts = history.note_settings(run, "export")
         if missing or "parts" not in described:
             release.write(to, described, sources)
-            _know(run, to)
+            _note_folder(run, to)
             counts = _write(run, plan, sorted(missing))
             _finish(run, plan, described, sorted(found))
         _compare(run, to, options.release)
@@ -107,26 +107,24 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
         media_store.remove_unfinished(to, sources)
 
 
-def _pinned(run: Run, options: argparse.Namespace, begun: dict[str, Any] | None) -> Run:
+def _pinned(run: Run, options: Options, begun: dict[str, Any] | None) -> Run:
     """The run with all tables in fixed versions, by the settings that made them, and its views."""
     versions = release.load(options.release, run.settings.sources)["tables"] if options.release else None
     if options.as_of or not (versions or begun):
         versions = run.tables.versions(options.as_of)
     if not versions and not begun:
-        raise cli.UsageError(f"--output {run.output}: no tables then")
+        raise UsageError(f"--output {run.output}: no tables then")
     if begun:
         if versions and versions != begun["tables"]:
-            raise cli.UsageError(
-                f"--to {options.to}: holds an export of other versions of the tables; give another folder"
-            )
+            raise UsageError(f"--to {options.to}: holds an export of other versions of the tables; give another folder")
         log.info("export: with the tables as they were at %s, when %s was begun", begun["begun_at"], options.to)
         versions = begun["tables"]
     pinned = replace(run, pinned=versions)
     try:
-        pinned = replace(pinned, recorded=sql.recorded(pinned))
+        pinned = replace(pinned, recorded=answers.recorded(pinned))
         views.register(pinned)
     except AnalysisException as e:
-        raise cli.UsageError(
+        raise UsageError(
             f"--output {run.output}: no longer has a table in that version: {str(e).splitlines()[0]}"
         ) from e
     return pinned
@@ -136,16 +134,18 @@ def _plan(run: Run, to: str, wanted: Request) -> Plan:
     try:
         rows = _rows(run, wanted)
     except (ParseException, AnalysisException) as e:
-        raise cli.UsageError(f"the query: {str(e).splitlines()[0]}") from e
+        raise UsageError(f"the query: {str(e).splitlines()[0]}") from e
     params = replace(wanted.export, nemo=_below(wanted, rows)) if wanted.format == "nemo" else wanted.export
     return Plan(to, wanted, params, rows, _dealt(rows, FORMATS[wanted.format], params).persist())
 
 
 def _rows(run: Run, wanted: Request) -> DataFrame:
-    """The query's rows, with what is known of their clips, and by what they are dealt and sorted."""
+    """The query's rows, with the facts of their clips and the columns by which they are dealt and sorted."""
     asked = run.spark.sql(wanted.query)
     if wanted.format == "nemo" and "clip_id" in asked.columns:
         asked = run.spark.table("nemo").join(asked.select("clip_id"), on="clip_id", how="left_semi")
+    if wanted.format != "nemo":
+        asked = paths.shown(asked, wanted.export.paths, paths.videos_folder(run))
     order = F.col("span")[0] if wanted.format == "nemo" else F.md5(F.to_json(F.struct("*")))
     rows = asked.withColumn(ORDER, order)
     if "clip_id" in asked.columns:
@@ -153,7 +153,7 @@ def _rows(run: Run, wanted: Request) -> DataFrame:
         rows = rows.join(known, on="clip_id", how="left")
         return rows.withColumn(UNIT, F.col(f"{CLIP}.video_id" if wanted.format == "nemo" else "clip_id"))
     if FORMATS[wanted.format].of_clips:
-        raise cli.UsageError(f"--format {wanted.format}: goes by clip_id, which the query does not give")
+        raise UsageError(f"--format {wanted.format}: goes by clip_id, which the query does not give")
     return rows.withColumn(UNIT, F.col("video_id" if "video_id" in asked.columns else ORDER))
 
 
@@ -161,17 +161,17 @@ def _below(wanted: Request, rows: DataFrame) -> nemo.Params:
     """[export.nemo] with the folder that all videos lie below."""
     path = F.regexp_replace("source_video", "^[a-z0-9]+://", "")
     [(least, most)] = rows.agg(F.min(path), F.max(path)).collect()
-    given = wanted.export.nemo
+    params = wanted.export.nemo
     common = os.path.commonpath([os.path.dirname(least), os.path.dirname(most)]) if least else ""
-    if not given.input_path:
-        return replace(given, input_path=common)
-    if least and os.path.commonpath([common, nemo.source_address(given.input_path)]) != given.input_path.rstrip("/"):
-        raise cli.UsageError(f"export.nemo.input_path: {given.input_path} is not above {least}")
-    return given
+    if not params.input_path:
+        return replace(params, input_path=common)
+    if least and os.path.commonpath([common, nemo.source_address(params.input_path)]) != params.input_path.rstrip("/"):
+        raise UsageError(f"export.nemo.input_path: {params.input_path} is not above {least}")
+    return params
 
 
 def _dealt(rows: DataFrame, format: Format, params: export.Params) -> DataFrame:
-    """UNIT, PART, and rows and bytes of clips in a unit: parts are filled in the order of the units, to the last bit alike."""
+    """UNIT, PART, and rows and bytes of clips in a unit. Units fill the parts in their order: every run deals them alike."""
     known = rows.select(UNIT, f"{CLIP}.*") if CLIP in rows.columns else rows.select(UNIT, F.lit(0).alias("num_bytes"))
     cost, capacity = format.cost(params)
     units = known.groupBy(UNIT).agg(
@@ -187,32 +187,32 @@ def _dealt(rows: DataFrame, format: Format, params: export.Params) -> DataFrame:
     return number.select(UNIT, part.alias(PART), "num_rows", "num_bytes")
 
 
-def _tell(plan: Plan, num_missing: int) -> None:
+def _print_size(plan: Plan, num_missing: int) -> None:
     sums = plan.dealt.agg(F.countDistinct(PART), F.sum("num_rows"), F.sum("num_bytes")).first()
     assert sums is not None
     size = f"{sums[1] or 0} rows, {(sums[2] or 0) / 1e6:.1f} MB of clips"
-    print(f"{plan.wanted.format}: {size}, {sums[0]} parts, {num_missing} to write")
+    print(f"{plan.request.format}: {size}, {sums[0]} parts, {num_missing} to write")
 
 
 def _write(run: Run, plan: Plan, missing: list[str]) -> Counts:
-    """The parts that are missing, a row of `runs`, and a failure for each clip that cannot be read."""
+    """Write the missing parts, a row of `runs`, and a failure for each clip that cannot be read."""
     if not missing:
         return Counts()
     started, items = history.now(), [Row(part=name) for name in missing]
-    media_store.remove_unfinished(plan.to, run.settings.sources)  # of what a killed run left
+    media_store.remove_unfinished(plan.to, run.settings.sources)  # deletes what a killed run left
     todo = plan.dealt.where(F.col(PART).isin(missing))
     rows = plan.rows.join(todo.select(UNIT, PART), on=UNIT, how="inner").repartition(len(missing), PART)
     rows = rows.sortWithinPartitions(PART, UNIT, ORDER).drop(UNIT, ORDER)
     with Progress(run, "export", items) as progress, run.tables.landing(f"{run.run_id}-export") as land:
-        write = FORMATS[plan.wanted.format].write(plan.params)
-        work = partial(shards.rows, write=write, to=plan.to, env=run.env("export"), done=progress.done)
-        done = land(rows.mapInArrow(work, struct_type(shards.ENVELOPE)))
+        write = FORMATS[plan.request.format].write(plan.params)
+        write_parts = partial(shards.rows, write=write, to=plan.to, env=run.env("export"), done=progress.done)
+        done = land(rows.mapInArrow(write_parts, struct_type(shards.ENVELOPE)))
         tally = history.tally(done)
         sums = todo.agg(F.sum("num_rows"), F.sum("num_bytes")).first()
         assert sums is not None
         num_out = sums[0] - tally.failed.total()
-        facts = {"started_at": started, "num_in": sums[0], "num_out": num_out, "bytes_in": sums[1]}
-        return history.record(run, "export", done, tally, facts)
+        work = Work(started_at=started, num_in=sums[0], num_out=num_out, bytes_in=sums[1])
+        return history.record(run, "export", done, tally, work)
 
 
 def _summaries(run: Run, to: str, names: list[str]) -> dict[str, Summary | None]:
@@ -224,26 +224,26 @@ def _summaries(run: Run, to: str, names: list[str]) -> dict[str, Summary | None]
 
 
 def _finish(run: Run, plan: Plan, described: dict[str, Any], names: list[str]) -> None:
-    """What stands for the whole: a card, a commit, and the release, which is complete by having parts.
+    """Write what describes the whole export: a card, a commit, and the release with its parts.
 
     Raises:
-        UsageError: parts that were written are not to be seen here.
+        UsageError: parts that tasks wrote are not visible on this machine.
     """
-    found = {name: part for name, part in _summaries(run, plan.to, names).items() if part}
-    if unseen := len(names) - len(found):
-        raise cli.UsageError(
-            f"--to {plan.to}: is on every machine another folder, {unseen} parts are not on this; give s3://"
+    written = {name: part for name, part in _summaries(run, plan.to, names).items() if part}
+    if unseen := len(names) - len(written):
+        raise UsageError(
+            f"--to {plan.to}: is another folder on each machine; {unseen} parts are not on this one: give s3://"
         )
-    whole = release.finished(described, found)
-    if plan.wanted.format == "lance" and found:
-        lance.commit(plan.to, [part.note for part in found.values()])
-    if plan.wanted.format == "huggingface" and found:
+    whole = release.finished(described, written)
+    if plan.request.format == "lance" and written:
+        lance.commit(plan.to, [part.note for part in written.values()])
+    if plan.request.format == "huggingface" and written:
         huggingface.write_card(plan.to, whole, plan.params.huggingface, run.settings.sources)
     release.write(plan.to, whole, run.settings.sources)
 
 
-def _know(run: Run, to: str) -> None:
-    """Note below the output where it was exported to, so that what has to be taken back can be found."""
+def _note_folder(run: Run, to: str) -> None:
+    """Note below the output where it was exported to, so that a takedown can find it."""
     name = hashlib.blake2b(to.encode(), digest_size=8).hexdigest()
     with (
         media_store.write_to(
@@ -255,7 +255,7 @@ def _know(run: Run, to: str) -> None:
 
 
 def _compare(run: Run, to: str, made_of: str | None) -> None:
-    """Say whether an export that was made again is what it was."""
+    """Log whether an export that was made again has the same bytes."""
     if not made_of:
         return
     old, new = (release.load(path, run.settings.sources) for path in (made_of, f"{to}/{release.FILE}"))

@@ -1,8 +1,7 @@
-"""frames: curated, clips, videos -> a folder of pictures a clip or video"""
+"""Export the frames of clips or videos: a folder of pictures per clip or video."""
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
 import shutil
@@ -15,11 +14,13 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import LongType, StructType
 
-from jobs import cli, sql
+from jobs.config.errors import UsageError
+from jobs.exports import paths
+from jobs.exports.options import Options
 from jobs.flow import stage
 from jobs.flow.progress import Progress
-from jobs.lake import history
-from jobs.lake.history import Counts
+from jobs.lake import answers, history
+from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
 from udfs.core.task_resources import Resources
 from udfs.exports import frames
@@ -36,9 +37,9 @@ KINDS = {
 }
 
 
-def run(run: Run, options: argparse.Namespace) -> Counts:
-    """Write the folders that are not there yet, of what the settings that the output was last made with count in."""
-    started, to = history.now(), str(options.to)
+def run(run: Run, options: Options) -> Counts:
+    """Write the missing folders of the clips or videos that the settings name."""
+    started, to = history.now(), options.folder
     todo = _pending(run)
     items = todo.collect()
     if options.dry_run:
@@ -51,21 +52,23 @@ def run(run: Run, options: argparse.Namespace) -> Counts:
         Progress(run, "export", items) as progress,
         run.tables.landing(f"{run.run_id}-export") as land,
     ):
-        rows = partial(frames.rows, params=run.settings.export, env=run.env("export"), to=to, aside=aside)
+        rows = partial(frames.rows, params=run.settings.export.frames, env=run.env("export"), to=to, aside=aside)
         counted = partial(batching.count_inputs, rows=rows, done=progress.done)
-        done = land(stage.spread(run, Resources(), items, todo.schema).mapInPandas(counted, stage.envelope(RESULTS)))
+        done = land(
+            stage.spread(run, Resources(), items, todo.schema, "duration_s").mapInPandas(
+                counted, stage.envelope(RESULTS)
+            )
+        )
         tally = history.tally(done)
-        num_in = tally.num_ok + tally.failed.total()  # what was there already does not count
+        num_in = tally.num_ok + tally.failed.total()  # folders that were complete before are not counted
         if not num_in:
             return history.note_settings(run, "export")
-        return history.record(
-            run, "export", done, tally, {"started_at": started, "num_in": num_in, "num_out": tally.num_ok}
-        )
+        return history.record(run, "export", done, tally, Work(started_at=started, num_in=num_in, num_out=tally.num_ok))
 
 
 @contextmanager
 def _aside(run: Run, to: str) -> Iterator[str]:
-    """A folder for what is not complete yet. Its name is the output's, which is locked: what lies there is a killed run's."""
+    """A folder for incomplete files, named by the output, which is locked: what it holds is left by a killed run."""
     aside = os.path.join(to, UNFINISHED, hashlib.blake2b(run.output.encode(), digest_size=8).hexdigest())
     shutil.rmtree(aside, ignore_errors=True)
     try:
@@ -77,20 +80,22 @@ def _aside(run: Run, to: str) -> Iterator[str]:
 
 
 def _pending(run: Run) -> DataFrame:
-    """What the settings ask for, but for what failed before with the same bytes and settings."""
+    """The clips or videos that the settings name, without those that failed with the same bytes and settings."""
     params = run.settings.export
-    sql.views_of(run)
+    answers.register_views(run)
     view, key, version, num_bytes = KINDS[params.what]
     try:
         asked = run.spark.table(view).where(params.where)
     except (ParseException, AnalysisException) as e:
-        raise cli.UsageError(f"export.where: {str(e).splitlines()[0]}") from e
-    wanted = asked.dropDuplicates([key]).select(
+        raise UsageError(f"export.where: {str(e).splitlines()[0]}") from e
+    keyed = asked.dropDuplicates([key]).select(
         F.col(key).alias("key"),
         "uri",
         F.col(version).alias("version"),
         F.col(num_bytes).alias("num_bytes"),
         "duration_s",
+        paths.name(F.col("uri"), params.paths, paths.videos_folder(run)).alias("shown_uri"),
+        F.lit(params.what == "videos").alias("is_source"),
         F.substring(F.md5(F.concat(F.lit(run.fingerprint("export")), version)), 1, 16).alias("fingerprint"),
     )
-    return wanted.join(stage.given_up(run, "export").drop("failed_in"), on=["key", "fingerprint"], how="left_anti")
+    return keyed.join(stage.given_up(run, "export").drop("failed_in"), on=["key", "fingerprint"], how="left_anti")

@@ -1,8 +1,7 @@
-"""What an export is made of -> release.json, by which the same files can be made again, and back."""
+"""release.json: what an export is made of, so that the same files can be made again."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 from collections.abc import Mapping
@@ -13,8 +12,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pyspark.sql import functions as F
 
-from jobs import cli
-from jobs.config.settings import Settings
+from jobs.config.errors import UsageError
+from jobs.config.settings import RENAMED, Settings
+from jobs.exports.options import FORMATS, Options
 from jobs.lake import history
 from jobs.lake.fingerprints import RECIPES
 from jobs.lake.run import Run
@@ -31,19 +31,19 @@ VIEWS = {"curated": "curated", "clips": "current_clips", "videos": "current_vide
 
 @dataclass(frozen=True)
 class Request:
-    """What decides on the bytes of an export, but for the tables."""
+    """What determines the bytes of an export, beside the tables."""
 
     format: str
     query: str
     export: export.Params
-    filter: filter.Params  # of which the views take the way that frames' scores make a clip's
+    filter: filter.Params  # says how the views reduce the scores of frames to that of a clip
 
     def settings(self, settings: Settings) -> Settings:
         """The settings with those of the request."""
         return replace(settings, export=self.export, filter=self.filter)
 
 
-def request(options: argparse.Namespace, settings: Settings) -> Request:
+def request(options: Options, settings: Settings) -> Request:
     """What the command line asks for, or the release that it names.
 
     Raises:
@@ -51,10 +51,10 @@ def request(options: argparse.Namespace, settings: Settings) -> Request:
     """
     if options.release:
         if options.format or options.query or options.as_of:
-            raise cli.UsageError("--release says what to export: leave --format, --query and --as-of away")
+            raise UsageError("--release says what to export: leave --format, --query and --as-of away")
         return _request(load(options.release, settings.sources), options.release)
     if not options.format:
-        raise cli.UsageError("--format: say which, or name a release with --release")
+        raise UsageError("--format: say which, or name a release with --release")
     what = settings.export.what
     if what == "auto":
         what = "clips" if options.format == "nemo" else "curated"
@@ -73,7 +73,7 @@ def begun(to: str, wanted: Request, sources: Sources) -> dict[str, Any] | None:
         if media_store.size(path, sources) is None:
             return None
     except (MediaError, StoreError) as e:
-        raise cli.UsageError(f"--to {to}: {getattr(e, 'message', e)}") from e
+        raise UsageError(f"--to {to}: {getattr(e, 'message', e)}") from e
     found = load(path, sources)
     there = _request(found, path)
     differs = [name for name in ("format", "query") if getattr(there, name) != getattr(wanted, name)]
@@ -83,7 +83,7 @@ def begun(to: str, wanted: Request, sources: Sources) -> dict[str, Any] | None:
     if there.filter.aesthetic_reduction != wanted.filter.aesthetic_reduction:
         differs.append("filter.aesthetic_reduction")
     if differs:
-        raise cli.UsageError(f"--to {to}: holds an export with another {', '.join(differs)}; give another folder")
+        raise UsageError(f"--to {to}: holds an export with another {', '.join(differs)}; give another folder")
     return found
 
 
@@ -95,19 +95,19 @@ def load(path: str, sources: Sources) -> dict[str, Any]:
     """
     try:
         with media_store.open_uri(path, sources) as file:
-            found = json.loads(file.read())
+            content = json.loads(file.read())
     except FileNotFoundError as e:
-        raise cli.UsageError(f"{path}: {e.strerror}") from e
+        raise UsageError(f"{path}: {e.strerror}") from e
     except (OSError, ValueError, MediaError, StoreError) as e:
-        raise cli.UsageError(f"{path}: {getattr(e, 'message', e)}") from e
+        raise UsageError(f"{path}: {getattr(e, 'message', e)}") from e
     needed = {"format", "query", "tables", "settings"}
-    if not isinstance(found, dict) or not needed <= found.keys() or found["format"] not in cli.FORMATS:
-        raise cli.UsageError(f"{path}: is no release")
-    return found
+    if not isinstance(content, dict) or not needed <= content.keys() or content["format"] not in FORMATS:
+        raise UsageError(f"{path}: is no release")
+    return content
 
 
 def describe(run: Run, wanted: Request) -> dict[str, Any]:
-    """All of a release that is known before its files are: the run reads pinned tables."""
+    """The release as far as it is known before its files are written; the run reads pinned tables."""
     settings = TypeAdapter(dict).dump_json({name: v for name, v in asdict(run.settings).items() if name != "spark"})
     return {
         "format": wanted.format,
@@ -118,18 +118,18 @@ def describe(run: Run, wanted: Request) -> dict[str, Any]:
         "models": _models(run),
         "code": revision(),
         "versions": history.versions(),
-        "output": run.output,
+        "output": run.output if wanted.export.paths == "absolute" else None,
         "run_id": run.run_id,
         "begun_at": history.now().isoformat(),
     }
 
 
 def finished(release: Mapping[str, Any], parts: Mapping[str, Summary]) -> dict[str, Any]:
-    """The release with what came of it: counts, and a sha256 a part, of its file or, where it has several, of its index."""
-    found = [{"part": name, **part._asdict()} for name, part in sorted(parts.items())]
-    counts = {key: sum(part[key] for part in found) for key in ("num_clips", "num_files", "num_bytes")}
-    counts["num_failed"] = sum(part.pop("note")["num_failed"] for part in found)
-    return dict(release) | {"ended_at": history.now().isoformat(), "counts": counts, "parts": found}
+    """The release with its results: counts, and a sha256 per part, of its file or of the index of its files."""
+    complete = [{"part": name, **part._asdict()} for name, part in sorted(parts.items())]
+    counts = {key: sum(part[key] for part in complete) for key in ("num_clips", "num_files", "num_bytes")}
+    counts["num_failed"] = sum(part.pop("note")["num_failed"] for part in complete)
+    return dict(release) | {"ended_at": history.now().isoformat(), "counts": counts, "parts": complete}
 
 
 def write(to: str, release: Mapping[str, Any], sources: Sources) -> None:
@@ -139,7 +139,7 @@ def write(to: str, release: Mapping[str, Any], sources: Sources) -> None:
 
 
 def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """The parts of a release that was made again that have other bytes than they had, or are there in only one."""
+    """The parts that differ between two releases, or that only one of them has."""
     before, after = ({part["part"]: part["sha256"] for part in r.get("parts", [])} for r in (old, new))
     return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
 
@@ -159,29 +159,38 @@ def revision() -> str | None:
 def _request(found: Mapping[str, Any], path: str) -> Request:
     try:
         there = found["settings"]
-        exported = TypeAdapter(export.Params).validate_python(there["export"])
+        exported = TypeAdapter(export.Params).validate_python(_as_now(there["export"]))
         filtered = TypeAdapter(filter.Params).validate_python(there["filter"])
     except (KeyError, ValidationError) as e:
-        raise cli.UsageError(f"{path}: its settings are not those of this version: {str(e).splitlines()[0]}") from e
+        raise UsageError(f"{path}: its settings are not those of this version: {str(e).splitlines()[0]}") from e
     return Request(found["format"], found["query"], exported, filtered)
 
 
+def _as_now(exported: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a release made before [export.frames] and export.paths were there."""
+    if "frames" in exported:
+        return dict(exported)
+    moved = {name.rpartition(".")[2] for name in RENAMED} & exported.keys()
+    kept = {name: value for name, value in exported.items() if name not in moved}
+    return kept | {"frames": {name: exported[name] for name in moved}, "paths": "absolute"}
+
+
 def _stages(run: Run) -> dict[str, Any]:
-    """Of each stage that fills a table, by what its rows that count were made: fingerprint, run, versions and settings."""
+    """How the current rows of each stage were made: fingerprint, run, versions and settings."""
     columns = ("fingerprint", "run_id", "versions", "conf")
     last = run.tables.read("runs").groupBy("stage").agg(F.max_by(F.struct(*columns), "started_at").alias("row"))
-    found = {}
+    stages = {}
     for stage, row in sorted(last.collect()):
         if stage in RECIPES and stage != "export":
             conf = {name: json.loads(row["conf"])[name] for name in RECIPES[stage].sections}
-            found[stage] = row.asDict() | {"conf": conf}
-    return found
+            stages[stage] = row.asDict() | {"conf": conf}
+    return stages
 
 
 def _models(run: Run) -> dict[str, list[str]]:
-    """The models and revisions of the rows that the settings of the last run made, by stage."""
+    """The models of the current rows, by stage."""
     rows = [run.made(name).select(F.lit(stage).alias("stage"), "model") for name, stage in WITH_MODELS.items()]
-    found: dict[str, list[str]] = {}
+    models: dict[str, list[str]] = {}
     for row in rows[0].union(rows[1]).union(rows[2]).union(rows[3]).distinct().orderBy("stage", "model").collect():
-        found.setdefault(row["stage"], []).append(row["model"])
-    return found
+        models.setdefault(row["stage"], []).append(row["model"])
+    return models

@@ -1,1 +1,1 @@
-"""How the pending work of a stage is found and run."""
+"""How the pending inputs of a stage are selected and processed."""

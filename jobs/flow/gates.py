@@ -1,4 +1,4 @@
-"""passing: clips, their signals and copies -> the clips that pass the gates so far, with what a model stage reads of them"""
+"""The clips that pass the gates that can be applied before a model runs, with the columns that model stages read."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ READ = ("clip_id", "video_id", "uri", "num_bytes", "width", "height", "framerate
 
 
 def passing(clips: DataFrame, signals: DataFrame, copies: DataFrame, settings: Settings) -> DataFrame:
-    """The clips that pass the gates that are on, as far as is known before a model is asked, and where to look for them."""
-    found = gated(clips, signals, settings)
+    """The clips that pass the gates on signals and copies, with the columns that model stages read."""
+    clips_left = gated(clips, signals, settings)
     if settings.filter.duplicates:
-        found = found.join(_stood_for(copies, found), on="clip_id", how="left_anti")
-    return _read(found, settings)
+        clips_left = clips_left.join(_copies_of(copies, clips_left), on="clip_id", how="left_anti")
+    return _read(clips_left, settings)
 
 
 def gated(clips: DataFrame, signals: DataFrame, settings: Settings) -> DataFrame:
-    """The clips that pass the gates that are on, as far as their signals can tell, with their signals."""
+    """The clips that pass the gates on signals, with their signals."""
     params = replace(settings.filter, duplicates=False)
     reasons = F.expr(reasons_sql(signal_gates(params), params))
     return _measured(clips, signals).where(F.size(reasons) == 0)
 
 
 def measured(clips: DataFrame, signals: DataFrame, settings: Settings) -> DataFrame:
-    """The clips that have signals, whatever those tell, and where a stage is to look for them."""
+    """The clips that have signals, whatever their values, with the columns that model stages read."""
     return _read(_measured(clips, signals), settings)
 
 
-def _stood_for(copies: DataFrame, passing: DataFrame) -> DataFrame:
-    """The clips whose stand-in passes: one that is gone or fails a gate stands for none."""
+def _copies_of(copies: DataFrame, passing: DataFrame) -> DataFrame:
+    """The clips that are copies of a clip that passes; a clip that is gone or fails a gate has no copies."""
     return copies.join(passing.select(F.col("clip_id").alias("copy_of")), on="copy_of", how="left_semi").select(
         "clip_id"
     )

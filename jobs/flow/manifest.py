@@ -1,4 +1,4 @@
-"""Read --manifest as a frame of the files to ingest and of what was left out; check it before any table is touched."""
+"""Read --manifest as a frame of the files to ingest and of those left out, and check it before any table is touched."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.functions import pandas_udf
 from pyspark.sql.types import ArrayType, MapType, StructField, StructType
 
-from jobs.cli import UsageError
+from jobs.config.errors import UsageError
 from udfs.core.errors import MediaError, StoreError
 from udfs.storage import access, omissions, parquet_rows, table_text
 from udfs.storage.manifest import Manifest, ManifestError, Params, column, examine, folder, shown, text, uri

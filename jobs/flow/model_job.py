@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from jobs.config.settings import Settings, SettingsError
+from jobs.config.errors import SettingsError
+from jobs.config.settings import Settings
 from jobs.flow.stage import Stage, run_alone
 from jobs.lake.history import Counts
 from jobs.lake.run import Run

@@ -1,4 +1,4 @@
-"""A running stage -> one live line on a terminal, a plain log line elsewhere."""
+"""The progress of a stage: a live line on a terminal, and a log line when it ends."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ POLL_S = 0.3
 
 
 class Progress:
-    """Counts a stage's inputs as its tasks finish them, and shows done/all, the rate and the time left."""
+    """Count a stage's inputs as its tasks finish them, and show their number, the rate and the time left."""
 
     def __init__(self, run: Run, stage: str, items: list[Row]) -> None:
         self.stage = stage

@@ -1,4 +1,4 @@
-"""A stage's declaration -> its pending inputs mapped to rows, appended once, with failures and the run recorded."""
+"""Run a stage: select its pending inputs, process them on Spark, append the rows, and record failures and costs."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from pyspark.sql.types import DoubleType, StringType, StructType
 from jobs.config.settings import Settings
 from jobs.flow.progress import Progress
 from jobs.lake import history
+from jobs.lake.history import Work
 from jobs.lake.run import Run
 from jobs.lake.tables import struct_type
 from jobs.spark import resources
@@ -35,22 +36,24 @@ Rows = Callable[..., Iterator[pd.DataFrame]]
 
 @dataclass(frozen=True)
 class Stage:
-    """One edge of the flow: what goes in, the function that does the work, and the table that comes out."""
+    """A step of the flow: its inputs, the function that processes them, and the table that it fills."""
 
     name: str  # as in conf, failures and runs
     table: str
     key: str  # the column that names an input, there also in the table
-    source: Callable[[Run], DataFrame]  # every input that counts, pending or not
+    source: Callable[[Run], DataFrame]  # every current input, pending or not
     rows: Rows  # of udfs: (batches, params, env) -> batches
     params: Callable[[Settings], Any]
     wave: str = "video_id"  # the column by which inputs are dealt to waves
     units: Callable[[DataFrame, Settings], DataFrame] | None = None  # inputs -> rows of work, where they differ
     upsert: bool = False  # the newest row of a key wins
     resources: Callable[[Settings], Resources] = lambda settings: Resources()  # what a task takes
+    duration: str | None = None  # the column of a row of work with its seconds of media
+    num_bytes: str | None = None  # the column of a row of work with its bytes of media
 
 
 def pending(run: Run, stage: Stage) -> DataFrame:
-    """The stage's inputs without a row or a failure by these settings."""
+    """The stage's inputs that have neither a row nor a failure with these settings."""
     inputs = stage.source(run)
     if "fingerprint" not in inputs.columns:
         inputs = inputs.withColumn("fingerprint", F.lit(run.fingerprint(stage.name)))
@@ -60,10 +63,10 @@ def pending(run: Run, stage: Stage) -> DataFrame:
 
 
 def _without_failed(run: Run, stage: Stage, inputs: DataFrame) -> DataFrame:
-    """The inputs that have not failed since their video was ingested; an older failure may be of an incomplete file.
+    """The inputs that have not failed since their video was ingested.
 
-    A file that was still being written may have had its size, head, tail and samples already, and so
-    the same video_id. Run ids sort by the time at which the runs began.
+    An older failure may be of a file that was still being written: it may have had its final size,
+    head, tail and samples, and so the same video_id. Run ids sort by the time at which runs began.
     """
     if not run.tables.exists("failures"):
         return inputs
@@ -74,13 +77,13 @@ def _without_failed(run: Run, stage: Stage, inputs: DataFrame) -> DataFrame:
     seen = run.tables.read("videos").select("video_id", F.col("run_id").alias("seen_in"))
     since = inputs.join(seen, on="video_id", how="left").alias("i")
     failed = failed.alias("f")
-    again = [F.col(f"i.{name}") == F.col(f"f.{name}") for name in keys]
+    same = [F.col(f"i.{name}") == F.col(f"f.{name}") for name in keys]
     later = F.col("f.failed_in") >= F.coalesce("i.seen_in", F.lit(""))
-    return since.join(failed, on=[*again, later], how="left_anti").drop("seen_in")
+    return since.join(failed, on=[*same, later], how="left_anti").drop("seen_in")
 
 
 def given_up(run: Run, stage: str) -> DataFrame:
-    """Key, fingerprint and run (`failed_in`) of the inputs that failed in a stage and are not to be tried again."""
+    """Key, fingerprint and run (`failed_in`) of the inputs that failed in a stage and are not tried again."""
     failed = run.tables.read("failures").where((F.col("stage") == stage) & ~F.col("code").isin(*PASSING))
     if run.retry is not None:
         failed = failed.where(~F.col("code").isin(*run.retry)) if run.retry else failed.limit(0)
@@ -88,14 +91,15 @@ def given_up(run: Run, stage: str) -> DataFrame:
 
 
 def in_wave(column: str, wave: int, num_waves: int) -> Column:
-    """Whether a row belongs to a wave: by a hash of the video, so that all stages agree without a list."""
+    """Whether a row belongs to a wave. A hash of the video decides, so that all stages agree without a list."""
     return F.pmod(F.xxhash64(column), F.lit(num_waves)) == wave
 
 
 def run_alone(run: Run, stage: Stage) -> history.Counts:
-    """Everything pending of one stage, wave after wave, until the deadline."""
+    """Process everything pending of one stage, wave after wave, until the deadline."""
     todo = pending(run, stage)
-    duration = F.sum("duration_s") if "duration_s" in todo.columns else F.lit(0.0)
+    # Where units differ from inputs, only units have a duration.
+    duration = F.sum(stage.duration) if stage.duration and stage.units is None else F.lit(0.0)
     size = todo.agg(F.countDistinct(stage.wave).alias("n"), F.coalesce(duration, F.lit(0.0)).alias("s")).first()
     assert size is not None
     total = scheduling.num_waves(size["n"], size["s"], run.settings.curate)
@@ -108,7 +112,7 @@ def run_alone(run: Run, stage: Stage) -> history.Counts:
 
 
 def run_wave(run: Run, stage: Stage, wave: int, num_waves: int) -> history.Counts:
-    """What is pending of one wave: one Spark job, then one commit a table."""
+    """Process what is pending of one wave: one Spark job, then one commit per table."""
     started = history.now()
     todo = pending(run, stage).where(in_wave(stage.wave, wave, num_waves))
     work = stage.units(todo, run.settings) if stage.units else todo
@@ -118,17 +122,19 @@ def run_wave(run: Run, stage: Stage, wave: int, num_waves: int) -> history.Count
     rows = partial(with_task, stage.rows, stage.params(run.settings), run.env(stage.name))
     with Progress(run, stage.name, items) as progress, run.tables.landing(f"{run.run_id}-{stage.name}-{wave}") as land:
         counted = partial(batching.count_inputs, rows=rows, done=progress.done)
-        done = land(_mapped(run, stage, spread(run, stage.resources(run.settings), items, work.schema), counted))
+        done = land(
+            _mapped(run, stage, spread(run, stage.resources(run.settings), items, work.schema, stage.duration), counted)
+        )
         return _write(run, stage, done, items, started)
 
 
 def with_task(rows: Callable[..., Iterator[T]], params: Any, env: Env, batches: Iterable[T]) -> Iterator[T]:
-    """On the executor, where alone the task is known."""
+    """On the executor: process batches, with the Spark task in `env`."""
     return rows(batches, params=params, env=replace(env, task=resources.task()))
 
 
 def _mapped(run: Run, stage: Stage, inputs: DataFrame, rows: batching.Rows) -> DataFrame:
-    """The stage's work on its inputs, scheduled as its resources ask.
+    """Process the inputs of a stage, scheduled by its resources.
 
     The inputs come from the driver, so that nothing else runs in the Spark stage that has the profile.
     """
@@ -136,18 +142,18 @@ def _mapped(run: Run, stage: Stage, inputs: DataFrame, rows: batching.Rows) -> D
         return inputs.mapInPandas(rows, envelope(_declared(stage)), profile=profile)
 
 
-def spread(run: Run, wanted: Resources, items: list[Row], schema: StructType) -> DataFrame:
-    """The inputs as a frame whose partitions are tasks of even cost, dearest first."""
-    costs = [float(getattr(item, "duration_s", None) or 1.0) for item in items]
+def spread(run: Run, needs: Resources, items: list[Row], schema: StructType, duration: str | None) -> DataFrame:
+    """The inputs in partitions of even cost, the dearest first; `duration` names the column of the cost."""
+    costs = [float((item[duration] if duration else None) or 1.0) for item in items]
     context = run.spark.sparkContext
-    slots = resources.num_slots(context, wanted)
+    slots = resources.num_slots(context, needs)
     tasks = scheduling.pack(costs, scheduling.num_tasks(costs, slots, run.settings.curate))
     dealt = context.parallelize([[items[i] for i in task] for task in tasks], len(tasks))
     return run.spark.createDataFrame(dealt.flatMap(lambda task: task), schema, verifySchema=False)
 
 
 def columns(table: str) -> list[str]:
-    """A table's columns that its stage computes."""
+    """The columns of a table that its stage computes."""
     return TABLES[table].stage_columns
 
 
@@ -174,10 +180,10 @@ def _write(run: Run, stage: Stage, done: DataFrame, items: list[Row], started: d
     if tally.num_ok:
         ok = done.where(F.col(FAILURE[0]).isNull()).select(*columns(stage.table), "fingerprint")
         written = run.tables.append(stage.table, ok.withColumn("run_id", F.lit(run.run_id)), upsert=stage.upsert)
-    facts = {"started_at": started, "num_in": len(items), "num_out": written, "bytes_in": sum(map(_size, items))}
-    if "duration_s" in items[0]:
-        facts["media_s"] = sum(item["duration_s"] or 0.0 for item in items)
-    return history.record(run, stage.name, done, tally, facts)
+    bytes_in = sum(item[stage.num_bytes] or 0 for item in items) if stage.num_bytes else 0
+    media_s = sum(item[stage.duration] or 0.0 for item in items) if stage.duration else None
+    work = Work(len(items), written, started_at=started, bytes_in=bytes_in, media_s=media_s)
+    return history.record(run, stage.name, done, tally, work)
 
 
 def _with_check_failures(stage: Stage, done: DataFrame) -> DataFrame:
@@ -193,8 +199,3 @@ def _with_check_failures(stage: Stage, done: DataFrame) -> DataFrame:
     is_broken = F.col(key).isNull() & broken.isNotNull()
     failed = {key: F.col(stage.key), code: F.lit("BUG"), message: F.concat(*what)}
     return done.withColumns({name: F.when(is_broken, new).otherwise(F.col(name)) for name, new in failed.items()})
-
-
-def _size(item: Row) -> int:
-    """Bytes of media behind an input, as far as its row tells."""
-    return getattr(item, "num_bytes", None) or getattr(item, "size", None) or 0

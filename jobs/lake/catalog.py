@@ -1,24 +1,22 @@
-"""--schema -> the names of the tables and views in a catalog, and the schema itself where it is missing."""
+"""The schema of a catalog that --schema names: the names of its tables and views, and the schema itself."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from jobs.config.errors import CatalogError, UsageError
+
 if TYPE_CHECKING:  # a name is checked before Spark is there
     from pyspark.sql import SparkSession
 
 PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,254}")
-TOLD = re.compile(r"\[[A-Z_.]+\].*")  # what Spark says, whatever the JVM says before it
+MESSAGE = re.compile(r"\[[A-Z_.]+\].*")  # what Spark says, whatever the JVM says before it
 SPARKS_OWN = "spark_catalog"
 
 
-class CatalogError(Exception):
-    """The schema cannot be used; its text is one line."""
-
-
 class Schema(NamedTuple):
-    """A schema, and the catalog it is in where one was named; else the session's current one."""
+    """A schema, and its catalog if one was named; else it is in the session's current one."""
 
     name: str
     catalog: str | None = None
@@ -28,16 +26,16 @@ class Schema(NamedTuple):
 
     @property
     def sql(self) -> str:
-        """What SQL calls it."""
+        """Its name in SQL."""
         return ".".join(quoted(part) for part in (self.catalog, self.name) if part)
 
     def of(self, name: str) -> str:
-        """What SQL calls a table or view in it."""
+        """The name in SQL of a table or view in it."""
         return f"{self.sql}.{quoted(name)}"
 
 
 def quoted(part: str) -> str:
-    """A part of a name, whatever is in it."""
+    """A part of a name, quoted, whatever characters it has."""
     return "`" + part.replace("`", "``") + "`"
 
 
@@ -45,19 +43,19 @@ def parse(text: str) -> Schema:
     """`schema` or `catalog.schema`, of letters, digits, _ and -.
 
     Raises:
-        CatalogError: anything else.
+        UsageError: anything else.
     """
     parts = text.split(".")
     if len(parts) > 2 or not all(PART.fullmatch(part) for part in parts):
-        raise CatalogError(f"--schema {text!r}: write it as schema or catalog.schema, of letters, digits, _ and -")
+        raise UsageError(f"--schema {text!r}: write it as schema or catalog.schema, of letters, digits, _ and -")
     return Schema(parts[-1], parts[0] if len(parts) == 2 else None)
 
 
 def prepare(spark: SparkSession, schema: Schema, *, make: bool) -> None:
-    """Make the schema where it is missing; a job that only reads needs it there.
+    """Make the schema if it is missing and `make` says so.
 
     Raises:
-        CatalogError: no such catalog, no schema to read, none can be made, or one that would go with the session.
+        CatalogError: there is no such catalog or schema, it cannot be made, or it would end with the session.
     """
     from py4j.protocol import Py4JJavaError
     from pyspark.errors import PySparkException
@@ -68,8 +66,8 @@ def prepare(spark: SparkSession, schema: Schema, *, make: bool) -> None:
                 raise CatalogError(f"--schema {schema}: no such schema")
             spark.sql(f"CREATE SCHEMA IF NOT EXISTS {schema.sql}")
     except (PySparkException, Py4JJavaError) as e:
-        said = TOLD.search(str(e))
-        raise CatalogError(f"--schema {schema}: {said[0] if said else str(e).splitlines()[0]}") from e
+        message = MESSAGE.search(str(e))
+        raise CatalogError(f"--schema {schema}: {message[0] if message else str(e).splitlines()[0]}") from e
 
 
 def _exists(spark: SparkSession, schema: Schema) -> bool:
@@ -79,6 +77,6 @@ def _exists(spark: SparkSession, schema: Schema) -> bool:
             f"--schema {schema}: this catalog ends with the session; spark.sql.catalogImplementation=hive lasts"
         )
     if schema.catalog and schema.catalog != before:
-        spark.catalog.setCurrentCatalog(schema.catalog)  # an unknown one is told as such by nothing else
+        spark.catalog.setCurrentCatalog(schema.catalog)  # nothing else says that a catalog is unknown
         spark.catalog.setCurrentCatalog(before)
     return spark.catalog.databaseExists(schema.sql)

@@ -1,4 +1,4 @@
-"""What maintain and takedown share: the media files of an output as a frame, files that go, tables rid of old files."""
+"""Delete media files and old table versions of an output, for maintain and takedown."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from schemas import TABLES
 from udfs.storage import cleanup, media_store
 from udfs.storage.uris import is_remote
 
-# The columns that name media files, as an array a row.
+# The columns that name media files, as an array per row.
 MEDIA = {"clips": "array(uri)", "signals": "concat(array(proxy_uri), coalesce(previews.uri, array()))"}
 
 
 class Step(NamedTuple):
-    """A line of the summary: what goes where, and how much of it; NULL where it is not counted."""
+    """A line of the summary: what is deleted where, and how much of it; None where it is not counted."""
 
     what: str
     where: str
@@ -39,29 +39,29 @@ def summary(steps: Iterable[Step]) -> str:
 
 
 def existing(run: Run) -> list[str]:
-    """The tables that there are."""
+    """The tables that exist."""
     return [name for name in TABLES if run.tables.exists(name)]
 
 
 def media(run: Run) -> DataFrame:
     """Rows of the FILES of udfs/storage/cleanup.py: every media file, listed a folder at a time on the executors."""
-    found = [(folder,) for folder in media_store.folders(f"{run.output}/media", run.settings.sources)]
-    tasks = max(1, min(len(found), 4 * run.spark.sparkContext.defaultParallelism))
+    folders = [(folder,) for folder in media_store.folders(f"{run.output}/media", run.settings.sources)]
+    tasks = max(1, min(len(folders), 4 * run.spark.sparkContext.defaultParallelism))
     return (
-        run.spark.createDataFrame(found, "folder string")
+        run.spark.createDataFrame(folders, "folder string")
         .repartition(tasks)
         .mapInArrow(partial(cleanup.list_files, sources=run.settings.sources), from_arrow_schema(cleanup.FILES))
     )
 
 
 def named(rows: Callable[[str], DataFrame]) -> DataFrame:
-    """`place` of every media file that a row names, of the rows that a table's name gives."""
+    """`place` of every media file that the rows name; `rows` gives those of a table."""
     uris = (rows(name).select(F.explode(F.expr(uris)).alias("uri")) for name, uris in MEDIA.items())
     return reduce(DataFrame.union, uris).select(F.substring_index("uri", "/", -3).alias("place"))
 
 
 def removed(run: Run, files: DataFrame) -> tuple[int, int]:
-    """Delete these files, which must be stored rows; how many there were, and their bytes."""
+    """Delete these files; how many there were, and their bytes. The rows must be stored: they are read twice."""
     gone = files.mapInArrow(
         partial(cleanup.remove_files, sources=run.settings.sources), from_arrow_schema(cleanup.GONE)
     )
@@ -80,7 +80,7 @@ def data_files(run: Run, name: str) -> DataFrame:
 
 
 def vacuum(run: Run, name: str, keep_hours: float, *, dry_run: bool = False) -> tuple[int, int]:
-    """Remove the data files that no version of the last hours reads; how many, and their bytes."""
+    """Delete the data files that no version of the last hours reads; how many, and their bytes."""
     before = size(data_files(run, name))
     if before[0] == len(run.tables.read(name).inputFiles()):
         return 0, 0  # known at once, where VACUUM starts some 40 Spark stages
@@ -95,7 +95,7 @@ def vacuum(run: Run, name: str, keep_hours: float, *, dry_run: bool = False) -> 
 
 
 def swept(run: Run, *, dry_run: bool = False) -> Step:
-    """Remove what killed runs left half-written; in a store, where nobody can tell whose it is, only what is a week old."""
+    """Delete what killed runs left incomplete. In a store only what is a week old, since it may belong to a live run."""
     local = [] if is_remote(run.output) else [os.path.join(run.output, left) for left in LEFT]
     sizes = [
         os.path.getsize(os.path.join(at, name))
@@ -105,7 +105,7 @@ def swept(run: Run, *, dry_run: bool = False) -> Step:
     ]
     if not dry_run:
         media_store.remove_leftovers(run.output, LEFT[1], run.settings.sources)
-    return Step("left half-written", " ".join(LEFT), files=len(sizes), num_bytes=sum(sizes))
+    return Step("incomplete files", " ".join(LEFT), files=len(sizes), num_bytes=sum(sizes))
 
 
 def _sums(counted: DataFrame) -> tuple[int, int]:

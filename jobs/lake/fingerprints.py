@@ -1,4 +1,4 @@
-"""Settings -> each stage's fingerprint: what decides whether a row that is there still counts."""
+"""The fingerprint of a stage: a hash of its settings, by which a stored row is known to be current."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from jobs.config.settings import Settings
+from udfs import export
 from udfs.core.task_resources import EFFORT
 from udfs.models import checkpoints
 
@@ -36,7 +37,7 @@ RECIPES: dict[str, Recipe] = {
     "embed": Recipe(1, ("embed", "proxy"), ("clip",), models=("embed.model",)),
     "dedup": Recipe(2, ("dedup",), ("embed",)),
     "filter": Recipe(1, ("filter",), ("analyze", "aesthetic", "dedup")),
-    # Not filter: which clips are described does not change what is said of them.
+    # Not filter: which clips are captioned does not change their captions.
     "caption": Recipe(1, ("caption", "windows", "proxy"), ("clip",), models=("caption.generation.model",)),
     "enhance": Recipe(1, ("enhance",), ("caption",), models=("enhance.generation.model",)),
     "align": Recipe(1, (), ("caption", "embed")),
@@ -54,7 +55,14 @@ def _hashed_settings(params: Any) -> dict[str, Any]:
     effort = {name for name, info in params.__pydantic_fields__.items() if info.json_schema_extra == EFFORT}
     values = asdict(params)
     order = dict.fromkeys((*getattr(params, "FINGERPRINT_ORDER", ()), *values))
-    return {name: values[name] for name in order if name not in effort}
+    values = {name: values[name] for name in order if name not in effort}
+    return _export_as_before(values) if isinstance(params, export.Params) else values
+
+
+def _export_as_before(values: dict[str, Any]) -> dict[str, Any]:
+    """The settings of [export] as they were when those of [export.frames] were among them: old fingerprints stay valid."""
+    before = {"what": values["what"], "where": values["where"], **values["frames"]}
+    return before | {name: value for name, value in values.items() if name not in ("paths", "frames")}
 
 
 def fingerprint(stage: str, settings: Settings) -> str:

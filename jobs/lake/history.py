@@ -1,13 +1,12 @@
-"""What a stage did -> rows of `runs` and `failures`, and the counts that the last line tells."""
+"""Record what a stage did in `runs` and `failures`, and count it for the last line of a run."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 from pydantic import TypeAdapter
 from pyspark.sql import DataFrame
@@ -48,10 +47,12 @@ class Counts:
     num_out: int = 0
     failed: Counter[str] = field(default_factory=Counter)
     warnings: Counter[str] = field(default_factory=Counter)
+    given: int = 0  # files in the manifest
 
     def __add__(self, other: Counts) -> Counts:
         failed, warnings = self.failed + other.failed, self.warnings + other.warnings
-        return Counts(self.num_in + other.num_in, self.num_out + other.num_out, failed, warnings)
+        given = self.given + other.given
+        return Counts(self.num_in + other.num_in, self.num_out + other.num_out, failed, warnings, given)
 
     def __str__(self) -> str:
         if not self:
@@ -69,14 +70,29 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class Work:
+    """What a stage did, as its row of `runs` says it."""
+
+    num_in: int = 0
+    num_out: int = 0
+    num_failed: int = 0
+    started_at: datetime | None = None  # None: it took no time
+    cpu_s: float | None = None  # None: the seconds for which Spark's tasks ran since it started
+    gpu_s: float | None = None
+    media_s: float | None = None
+    bytes_in: int | None = None
+    bytes_out: int | None = None
+
+
+@dataclass(frozen=True)
 class Tally:
-    """Rows, failures and warnings that a stage's work gave, before any is written, and what it cost."""
+    """Rows, failures and warnings of a stage's work before they are written, and what the work cost."""
 
     num_ok: int
     failed: Counter[str]
     warnings: Counter[str]
     cpu_s: float
-    gpu_s: float | None  # None where no model was asked
+    gpu_s: float | None  # None without a model
     bytes_out: int
 
 
@@ -85,21 +101,16 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def record(run: Run, stage: str, done: DataFrame, tally: Tally, facts: dict[str, Any]) -> Counts:
-    """Write a stage's failures and its row of `runs`, to which `facts` adds what the work itself does not tell."""
+def record(run: Run, stage: str, done: DataFrame, tally: Tally, work: Work) -> Counts:
+    """Write a stage's failures and its row of `runs`: `work`, with the failures and costs of the tally."""
     if tally.failed:
         run.tables.add("failures", _failures(run, stage, done.where(F.col(FAILURE[0]).isNotNull())))
     if tally.failed["BUG"]:
         for key, _, message in done.where(F.col(FAILURE[1]) == "BUG").select(*FAILURE).limit(SHOWN_BUGS).collect():
             log.error("%s: BUG of %s: %s", stage, key, message)
-    costs = {
-        "num_failed": tally.failed.total(),
-        "cpu_s": tally.cpu_s,
-        "gpu_s": tally.gpu_s,
-        "bytes_out": tally.bytes_out,
-    }
-    note(run, stage, facts | costs)
-    return Counts(facts["num_in"], facts["num_out"], tally.failed, tally.warnings)
+    failed = tally.failed.total()
+    note(run, stage, replace(work, num_failed=failed, cpu_s=tally.cpu_s, gpu_s=tally.gpu_s, bytes_out=tally.bytes_out))
+    return Counts(work.num_in, work.num_out, tally.failed, tally.warnings)
 
 
 def bugs(run: Run) -> str:
@@ -109,11 +120,11 @@ def bugs(run: Run) -> str:
         failures.groupBy(F.substring_index("message", MET_BY, 1).alias("kind")).count().orderBy(F.desc("count"), "kind")
     )
     lines = [f"{row['kind']} x {row['count']}" for row in kinds.limit(SHOWN_KINDS).collect()]
-    return f"{'; '.join(lines)}; the next run tries their inputs again, which `failures` names"
+    return f"{'; '.join(lines)}; the next run tries their inputs again; `failures` names them"
 
 
 def tally(done: DataFrame) -> Tally:
-    """What came of a stage's work, in one pass over it."""
+    """Count the results of a stage, in one pass over them."""
     size = F.sum("num_bytes") if "num_bytes" in done.columns else F.lit(None).cast("bigint")
     spent = (F.sum(COST).alias("cpu_s"), F.sum(GPU_COST).alias("gpu_s"))
     warnings = [name for name in done.columns if name.endswith("_warning")]
@@ -130,39 +141,37 @@ def tally(done: DataFrame) -> Tally:
     )
 
 
-def note(run: Run, stage: str, facts: dict[str, Any]) -> None:
-    """Add a row to `runs`; of a stage that was not timed, the time it is now."""
-    started = facts.get("started_at", now())
-    cpu_s = facts["cpu_s"] if "cpu_s" in facts else task_seconds.tasks_s(run.spark, started)
+def note(run: Run, stage: str, work: Work) -> None:
+    """Add a row to `runs`."""
+    started = work.started_at or now()
+    cpu_s = task_seconds.tasks_s(run.spark, started) if work.cpu_s is None else work.cpu_s
     gpus = resources_of(stage, run.settings).gpus
-    row = {
+    row = asdict(replace(work, started_at=started, cpu_s=cpu_s)) | {
         "stage": stage,
-        "started_at": started,
         "ended_at": now(),
-        "cpu_s": cpu_s,
-        "cost_usd": cost.usd(run.settings.cost, cpu_s, facts.get("gpu_s"), gpus) if facts["num_in"] else 0.0,
+        "cost_usd": cost.usd(run.settings.cost, cpu_s, work.gpu_s, gpus) if work.num_in else 0.0,
         "versions": versions(),
         "conf": TypeAdapter(dict).dump_json(asdict(run.settings)).decode(),
         "fingerprint": run.fingerprint(stage),
         "run_id": run.run_id,
-    } | facts
+    }
     schema = struct_type(TABLES["runs"].schema)
-    run.tables.add("runs", run.spark.createDataFrame([tuple(row.get(name) for name in schema.names)], schema))
+    run.tables.add("runs", run.spark.createDataFrame([tuple(row[name] for name in schema.names)], schema))
 
 
 def resources_of(stage: str, settings: Settings) -> Resources:
-    """What a task of a stage takes; `align` asks the model of `embed`."""
-    found: Resources = getattr(getattr(settings, {"align": "embed"}.get(stage, stage), None), "resources", Resources())
-    return found
+    """What a task of a stage takes; `align` runs the model of `embed`."""
+    needs: Resources = getattr(getattr(settings, {"align": "embed"}.get(stage, stage), None), "resources", Resources())
+    return needs
 
 
 def note_settings(run: Run, *stages: str) -> Counts:
-    """Where nothing was pending: a row in `runs` for each stage that these settings are not the last ones of."""
+    """Where nothing was pending, add a row to `runs` for each stage whose last run had other settings."""
     runs = run.tables.read("runs").where(F.col("stage").isin(*stages))
     last = runs.groupBy("stage").agg(F.max_by("fingerprint", "started_at").alias("fingerprint")).collect()
     for stage, fingerprint in last:
         if fingerprint != run.fingerprint(stage):
-            note(run, stage, {"num_in": 0, "num_out": 0, "num_failed": 0})
+            note(run, stage, Work())
     return Counts()
 
 
@@ -192,11 +201,11 @@ def _failures(run: Run, stage: str, failed: DataFrame) -> DataFrame:
 
 
 def versions() -> dict[str, str]:
-    """Of this code and the libraries that shape its results."""
-    found = {}
+    """Versions of this code and of the libraries that its results depend on."""
+    installed = {}
     for name in DISTRIBUTIONS:
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:  # run from a checkout or a zip
-            found[name] = "not installed"
-    return found
+            installed[name] = "not installed"
+    return installed

@@ -1,4 +1,4 @@
-"""What all jobs of one run share: the session, the output's tables and media, the settings, and which rows count."""
+"""One run over one output: its session, tables, settings and lock, and which rows are current."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import NamedTuple
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from jobs.config.errors import OutputBusyError
 from jobs.config.settings import Settings
 from jobs.lake.catalog import Schema
 from jobs.lake.fingerprints import fingerprint
@@ -29,7 +30,7 @@ from udfs.storage.settings import Params as Sources
 from udfs.storage.uris import local_path
 
 log = logging.getLogger("reelmill")
-LEFT = (f"media/{UNFINISHED}", f"tables/{LANDING}")  # folders where a killed run leaves what was not complete
+LEFT = (f"media/{UNFINISHED}", f"tables/{LANDING}")  # folders where a killed run leaves incomplete files
 
 
 class Owner(NamedTuple):
@@ -50,14 +51,6 @@ BELONGS = {
     "enhanced": Owner("enhance", "captions"),
     "alignments": Owner("align", "captions"),
 }
-
-
-class OutputBusyError(Exception):
-    """Another run is at work on the same output."""
-
-
-class RemainsError(Exception):
-    """What was to go is still there; its text is one line."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +74,7 @@ class Run:
         return Tables(self.spark, f"{self.output}/tables", self.schema, self.pinned)
 
     def fingerprint(self, stage: str) -> str:
-        """Of a stage, with these settings."""
+        """The fingerprint of a stage with these settings."""
         if self.recorded is not None:
             return self.recorded.get(stage, "never run")
         return fingerprint(stage, self.settings)
@@ -112,7 +105,7 @@ class Run:
         return rows.where(F.col("fingerprint") == self.fingerprint(BELONGS[name].stage))
 
     def current(self, name: str) -> DataFrame:
-        """The rows of a table that these settings made, and whose upstream rows still count."""
+        """The rows of a table that these settings made, and whose upstream rows are current."""
         if name not in BELONGS:
             return self.made(name)
         upstream = BELONGS[name].upstream
@@ -140,10 +133,10 @@ def newest_videos(videos: DataFrame) -> DataFrame:
 
 @contextmanager
 def locked(output: str, sources: Sources, *, sweep: bool = True) -> Iterator[None]:
-    """Hold a local output for one run at a time, and sweep up what a killed one left; the lock goes with the process.
+    """Lock a local output for one run at a time, and delete what a killed run left; the lock ends with the process.
 
-    Stores have no locks. There, names that are the same in every run and Delta's commits guard the output: those of one
-    driver, or of several by `sources.s3_writers`.
+    Stores have no locks. There, Delta's commits protect the tables, for one driver or for several by
+    `sources.s3_writers`, and media files have the same name in every run.
 
     Raises:
         OutputBusyError: another run holds it.

@@ -1,12 +1,13 @@
-"""Rows -> Delta tables of one folder or schema, each row once; the only file that knows how a row gets there."""
+"""The Delta tables of one folder or schema: make them, read them, and write each row once."""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -14,32 +15,29 @@ import pyarrow as pa
 from delta.tables import DeltaMergeBuilder, DeltaTable
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException, PySparkException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_type
 from pyspark.sql.types import StructField, StructType
 
+from jobs.config.errors import TableError
 from jobs.lake.catalog import Schema, quoted
 from schemas import TABLES
 
 T = TypeVar("T")
 log = logging.getLogger("reelmill")
 
-LANDING = ".landing"  # folder of rows on their way into a table; a killed run leaves some there
+LANDING = ".landing"  # folder of stored intermediate rows; a killed run leaves some there
 COMMIT_ATTEMPTS = 5
-OVERTAKEN = re.compile("DELTA_(CONCURRENT|METADATA_CHANGED|PROTOCOL_CHANGED)")  # by another writer's commit
-PROPERTIES = {"delta.enableDeletionVectors": "false"}  # so that every reader of Delta can read it
-CHECK = "delta.constraints."  # a table's property that is one, before its name
-VOLUME = re.compile(r"(dbfs:)?/Volumes/")  # of Unity, where no table can be registered
+CONFLICT = re.compile("DELTA_(CONCURRENT|METADATA_CHANGED|PROTOCOL_CHANGED)")  # by another writer's commit
+PROPERTIES = {"delta.enableDeletionVectors": "false"}  # so that every reader of Delta can read the tables
+CHECK = "delta.constraints."  # before the name of a constraint, in a table's properties
+VOLUME = re.compile(r"(dbfs:)?/Volumes/")  # a volume of Unity Catalog, where no table can be registered
 SCHEME = re.compile(r"^\w+:/*")
 
 
-class TableError(Exception):
-    """A table cannot be used by this release; its text is one line."""
-
-
 def struct_type(schema: pa.Schema) -> StructType:
-    """A declaration's columns as Spark has them, comments included."""
+    """The columns of a declaration as Spark's types, with their comments."""
     return StructType(
         [
             StructField(
@@ -67,7 +65,7 @@ class Tables:
         self.schema = schema
         self.pinned = pinned
         self._made: set[str] = set()
-        self._ready: set[str] = set()  # to be written by this release
+        self._ready: set[str] = set()  # can be written by this release
         self._opening = Lock()
 
     def path(self, name: str) -> str:
@@ -76,15 +74,15 @@ class Tables:
 
     def place(self, name: str) -> str:
         """Where a table that has been made lies, whoever chose the place."""
-        found: str = DeltaTable.forName(self.spark, self.sql(name)).detail().select("location").collect()[0]["location"]
-        return found
+        where: str = DeltaTable.forName(self.spark, self.sql(name)).detail().select("location").collect()[0]["location"]
+        return where
 
     def sql(self, name: str) -> str:
-        """What SQL calls a table."""
+        """The name of a table in SQL."""
         return self.schema.of(name) if self.schema else f"delta.{quoted(self.path(name))}"
 
     def exists(self, name: str) -> bool:
-        """Whether the table has been made; one that lies under the folder is taken into the schema.
+        """Whether the table exists; one that lies under the folder is registered in the schema.
 
         Raises:
             TableError: the schema's table is that of another output.
@@ -109,18 +107,18 @@ class Tables:
 
     def versions(self, until: datetime | None = None) -> dict[str, int]:
         """The newest version of every table, or the newest that was there at a time."""
-        found = {}
+        newest = {}
         for name in filter(self.exists, TABLES):
             commits = DeltaTable.forName(self.spark, self.sql(name)).history(None if until else 1)
             if until:
                 commits = commits.where(F.col("timestamp") <= F.lit(until))
             [row] = commits.agg(F.max("version").alias("version")).collect()
             if row["version"] is not None:
-                found[name] = int(row["version"])
-        return found
+                newest[name] = int(row["version"])
+        return newest
 
     def make(self, name: str) -> None:
-        """Make the table, or give one of an older release what it lacks: columns, and the checks that its rows pass.
+        """Make the table, or add what one of an older release lacks: columns, and the checks that its rows pass.
 
         Raises:
             TableError: a column is of another type.
@@ -129,7 +127,7 @@ class Tables:
             if name in self._ready:
                 return
             if self.exists(name):
-                self._renew(name)
+                self._upgrade(name)
             else:
                 self._create(name)
             self._made.add(name)
@@ -153,13 +151,13 @@ class Tables:
     def add(self, name: str, rows: DataFrame) -> None:
         """Add rows whose key holds the run's own id, so that they cannot be there yet."""
         self.make(name)
-        with _told(name):
+        with _naming(name):
             rows.writeTo(self.sql(name)).append()
 
     def replace(self, name: str, rows: DataFrame) -> None:
         """Make the table hold these rows and no others, in one commit."""
         self.make(name)
-        with _told(name):
+        with _naming(name):
             rows.select(*TABLES[name].schema.names).writeTo(self.sql(name)).overwrite(F.lit(True))
 
     def change(self, name: str, rows: DataFrame) -> int:
@@ -217,21 +215,21 @@ class Tables:
 
     def _located(self, name: str) -> str:
         """Where a table of a schema is to lie: under the folder, so that it outlives its name and can be read without it."""
-        return f" LOCATION {_text(self.path(name))}" if self.schema and not VOLUME.match(self.root) else ""
+        return f" LOCATION {literal(self.path(name))}" if self.schema and not VOLUME.match(self.root) else ""
 
     def _create(self, name: str) -> None:
         table = TABLES[name]
         columns = ", ".join(_ddl(column, nullable=column.nullable) for column in struct_type(table.schema))
         clustered = f" CLUSTER BY ({table.cluster_by})" if table.cluster_by else ""
         properties = PROPERTIES | {f"{CHECK}{check}": condition for check, condition in table.checks.items()}
-        listed = ", ".join(f"{_text(key)} = {_text(value)}" for key, value in properties.items())
+        listed = ", ".join(f"{literal(key)} = {literal(value)}" for key, value in properties.items())
         query = (
             f"CREATE TABLE IF NOT EXISTS {self.sql(name)} ({columns}) USING delta{clustered}{self._located(name)} "
-            f"COMMENT {_text(table.about)} TBLPROPERTIES ({listed})"
+            f"COMMENT {literal(table.about)} TBLPROPERTIES ({listed})"
         )
-        _unless_overtaken(lambda: self.spark.sql(query))
+        _retried(lambda: self.spark.sql(query))
 
-    def _renew(self, name: str) -> None:
+    def _upgrade(self, name: str) -> None:
         rows = self.spark.read.table(self.sql(name))
         as_declared(name, rows)
         missing = [
@@ -240,18 +238,29 @@ class Tables:
             if column.name not in rows.columns
         ]
         if missing:
-            _unless_overtaken(
-                lambda: self.spark.sql(f"ALTER TABLE {self.sql(name)} ADD COLUMNS ({', '.join(missing)})")
-            )
-        held = {row["key"] for row in self.spark.sql(f"SHOW TBLPROPERTIES {self.sql(name)}").collect()}
+            _retried(lambda: self.spark.sql(f"ALTER TABLE {self.sql(name)} ADD COLUMNS ({', '.join(missing)})"))
+        properties = {
+            row["key"]: row["value"] for row in self.spark.sql(f"SHOW TBLPROPERTIES {self.sql(name)}").collect()
+        }
+        for old in TABLES[name].renamed.values():
+            if old in rows.columns:
+                self._release(name, old, properties)
         for check, condition in TABLES[name].checks.items():
-            if f"{CHECK}{check}" not in held:
+            if f"{CHECK}{check}" not in properties:
                 self._add_check(name, check, condition)
+
+    def _release(self, name: str, column: str, properties: Mapping[str, str]) -> None:
+        """Let new rows leave out a column that has another name now; old rows keep it, and `as_declared` reads both."""
+        _retried(lambda: self.spark.sql(f"ALTER TABLE {self.sql(name)} ALTER COLUMN {quoted(column)} DROP NOT NULL"))
+        for key, condition in properties.items():
+            if key.startswith(CHECK) and re.search(rf"\b{column}\b", condition):
+                query = f"ALTER TABLE {self.sql(name)} DROP CONSTRAINT {quoted(key.removeprefix(CHECK))}"
+                _retried(partial(self.spark.sql, query))
 
     def _add_check(self, name: str, check: str, condition: str) -> None:
         query = f"ALTER TABLE {self.sql(name)} ADD CONSTRAINT {quoted(check)} CHECK ({condition})"
         try:
-            _unless_overtaken(lambda: self.spark.sql(query))
+            _retried(lambda: self.spark.sql(query))
         except AnalysisException as e:
             if "DELTA_NEW_CHECK_CONSTRAINT_VIOLATION" not in str(e):
                 raise
@@ -266,7 +275,7 @@ class Tables:
 
 
 def as_declared(name: str, rows: DataFrame) -> DataFrame:
-    """Rows of a table with the declared columns: NULL in those that are not there, without those that only a later release knows.
+    """Rows with the declared columns of their table: NULL in missing ones, without those that only a later release knows.
 
     Raises:
         TableError: a column is of another type.
@@ -274,19 +283,24 @@ def as_declared(name: str, rows: DataFrame) -> DataFrame:
     there = {column.name: column.dataType.simpleString() for column in rows.schema}
     declared = struct_type(TABLES[name].schema)
     for column in declared:
-        wanted = column.dataType.simpleString()
-        if there.get(column.name, wanted) != wanted:
+        type_ = column.dataType.simpleString()
+        if there.get(column.name, type_) != type_:
             raise TableError(
-                f"table {name}: column {column.name} is {there[column.name]}, and this release writes {wanted}"
+                f"table {name}: column {column.name} is {there[column.name]}, and this release writes {type_}"
             )
     if [*there] == declared.names:
         return rows
-    return rows.select(
-        *(
-            c.name if c.name in there else F.lit(None).cast(c.dataType).alias(c.name, metadata=c.metadata)
-            for c in declared
-        )
-    )
+    return rows.select(*(_declared_column(name, column, there) for column in declared))
+
+
+def _declared_column(table: str, column: StructField, there: Collection[str]) -> Column | str:
+    """A column by its name now, from that name and from the one it had; NULL if the table has neither."""
+    old = TABLES[table].renamed.get(column.name)
+    names = [name for name in (column.name, old) if name is not None and name in there]
+    if names == [column.name]:
+        return column.name
+    value = F.coalesce(*names) if names else F.lit(None)
+    return value.cast(column.dataType).alias(column.name, metadata=column.metadata)
 
 
 def remove(spark: SparkSession, path: str) -> None:
@@ -298,30 +312,28 @@ def remove(spark: SparkSession, path: str) -> None:
 
 def _ddl(column: StructField, *, nullable: bool) -> str:
     required = "" if nullable else " NOT NULL"
-    return (
-        f"{quoted(column.name)} {column.dataType.simpleString()}{required} COMMENT {_text(column.metadata['comment'])}"
-    )
+    return f"{quoted(column.name)} {column.dataType.simpleString()}{required} COMMENT {literal(column.metadata['comment'])}"
 
 
-def _text(value: str) -> str:
-    """As a literal of SQL."""
+def literal(value: str) -> str:
+    """A text as a literal of SQL."""
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _values(rows: DataFrame) -> dict[str, Any]:
-    """Each column from the new row; what only a later release knows stays as it is."""
+    """Each column from the new row; columns that only a later release knows stay as they are."""
     return {quoted(name): f"new.{quoted(name)}" for name in rows.columns}
 
 
 def _committed(name: str, merge: DeltaMergeBuilder) -> int:
-    """Carry out a merge; how many rows it touched."""
-    with _told(name):
-        return int(_unless_overtaken(merge.execute).first()["num_affected_rows"])
+    """Run a merge; how many rows it changed."""
+    with _naming(name):
+        return int(_retried(merge.execute).first()["num_affected_rows"])
 
 
 @contextmanager
-def _told(name: str) -> Iterator[None]:
-    """Say in which table it was that a row broke a check."""
+def _naming(name: str) -> Iterator[None]:
+    """Add the name of the table to an error of a write."""
     try:
         yield
     except (PySparkException, Py4JJavaError) as e:
@@ -329,12 +341,12 @@ def _told(name: str) -> Iterator[None]:
         raise
 
 
-def _unless_overtaken(commit: Callable[[], T]) -> T:
-    """Do it again where another writer's commit came in between."""
+def _retried(commit: Callable[[], T]) -> T:
+    """Commit, again where another writer's commit came in between."""
     for _ in range(COMMIT_ATTEMPTS - 1):
         try:
             return commit()
         except (PySparkException, Py4JJavaError) as e:  # which of them depends on the thread
-            if not OVERTAKEN.search(str(e)):
+            if not CONFLICT.search(str(e)):
                 raise
     return commit()

@@ -1,221 +1,487 @@
-"""The tables of an output -> SQL views: each table by its name, `current_*`, and those of VIEWS; in a schema, permanent ones."""
+"""The SQL views of an output: each table by its name, its rows that count as `current_*`, and the views of VIEWS."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs.lake.catalog import quoted
 from jobs.lake.run import BELONGS, Run
+from jobs.lake.tables import literal
 from schemas import TABLES
 
-# The rows of `run.newest_videos`.
-CURRENT_VIDEOS = """
-SELECT r.* FROM videos r
-LEFT SEMI JOIN (SELECT max_by(video_id, run_id) AS video_id FROM videos GROUP BY uri) n ON n.video_id = r.video_id
-"""
+COMMENTS = {name: {f.name: f.metadata[b"comment"].decode() for f in table.schema} for name, table in TABLES.items()}
 
-SUPERSEDED = "SELECT video_id FROM videos LEFT ANTI JOIN current_videos USING (video_id)"
 
-CURATED = """
-SELECT c.clip_id, c.video_id, v.uri AS video_uri, s.start_s, s.end_s, s.start_frame, s.end_frame, s.method,
-       c.uri, c.sha256, c.num_bytes, c.width, c.height, c.framerate, c.num_frames, c.duration_s, c.video_codec, c.audio_codec,
-       g.motion_score_global_mean, g.motion_score_per_patch_min_256, g.motion_source,
-       g.blackness, g.freeze, g.blur, g.letterbox, g.phash, g.proxy_uri, g.previews,
-       a.aesthetic_score, e.model AS embedding_model, e.vector AS embedding, d.cluster_id, t.captions, v.attributes
-FROM verdicts k
-JOIN current_clips c ON c.clip_id = k.clip_id
-JOIN current_spans s ON s.clip_id = k.clip_id
-JOIN videos v ON v.video_id = c.video_id
-LEFT JOIN current_signals g ON g.clip_id = k.clip_id
-LEFT JOIN (SELECT clip_id, score_{reduction} AS aesthetic_score FROM current_aesthetics) a ON a.clip_id = k.clip_id
-LEFT JOIN current_embeddings e ON e.clip_id = k.clip_id
-LEFT JOIN duplicates d ON d.clip_id = k.clip_id
-LEFT JOIN (SELECT p.clip_id, array_sort(collect_list(struct(p.start_frame, p.end_frame, p.model, p.prompt, p.caption,
-                                                            p.stage2_caption, n.enhanced_caption, p.checks,
-                                                            g.alignment))) AS captions
-           FROM current_captions p LEFT JOIN current_enhanced n ON n.clip_id = p.clip_id AND n.start_frame = p.start_frame
-                                   LEFT JOIN current_alignments g ON g.clip_id = p.clip_id AND g.start_frame = p.start_frame
-           GROUP BY p.clip_id) t ON t.clip_id = k.clip_id
-WHERE k.kept
-"""
+@dataclass(frozen=True)
+class View:
+    """A query over tables and other views.
 
-# The fields of NeMo Curator's ClipStats, a row a video and run that cut its clips.
-CLIP_STATS = """
-SELECT c.video_id, c.run_id,
-       count_if(exists(k.reasons, r -> r LIKE 'motion%')) AS num_filtered_by_motion,
-       count_if(exists(k.reasons, r -> r LIKE 'aesthetic%')) AS num_filtered_by_aesthetic,
-       count_if(k.kept) AS num_passed,
-       count_if(c.encoder <> 'copy') AS num_transcoded,
-       count(e.clip_id) AS num_with_embeddings,
-       count(t.clip_id) AS num_with_caption,
-       count_if(size(g.previews) > 0) AS num_with_webp,
-       sum(c.duration_s) AS total_clip_duration,
-       max(c.duration_s) AS max_clip_duration
-FROM current_clips c
-LEFT JOIN verdicts k ON k.clip_id = c.clip_id
-LEFT JOIN current_signals g ON g.clip_id = c.clip_id
-LEFT JOIN (SELECT DISTINCT clip_id FROM current_embeddings) e ON e.clip_id = c.clip_id
-LEFT JOIN (SELECT DISTINCT clip_id FROM current_captions) t ON t.clip_id = c.clip_id
-GROUP BY c.video_id, c.run_id
-"""
+    `sql` writes each of its `sources` as {name}, which is filled in with what SQL calls it: temporary
+    views go by their names alone, permanent ones by the names of their schema.
+    """
 
-FUNNEL = """
+    name: str
+    sources: tuple[str, ...]
+    about: str
+    columns: Mapping[str, str]  # each with its comment, in the order of the query
+    sql: str
+
+    def query(self, names: Mapping[str, str], reduction: str) -> str:
+        """The query, with the names of its sources; `reduction` makes a clip's aesthetic score of those of its frames."""
+        return self.sql.format(**{source: names[source] for source in self.sources}, reduction=reduction)
+
+
+def _of(table: str, *columns: str) -> dict[str, str]:
+    """Columns of a table with their comments."""
+    return {name: COMMENTS[table][name] for name in columns}
+
+
+VIDEO_URI = {"video_uri": "where the source video lies"}
+SPAN = _of("spans", "start_s", "end_s")
+PREVIEW = {"preview": "first animated WebP file of the clip; NULL without one"}
+DURATION_S = {"duration_s": "seconds of these clips, in all"}
+
+CURRENT_VIDEOS = View(
+    "current_videos",
+    ("videos",),
+    "The newest row of videos per uri: an older one is of a file that was replaced.",
+    COMMENTS["videos"],
+    """
+SELECT videos.* FROM {videos} AS videos
+LEFT SEMI JOIN (SELECT max_by(video_id, run_id) AS video_id FROM {videos} GROUP BY uri) AS newest
+  ON newest.video_id = videos.video_id
+""",
+)
+
+
+CLIP_ORIGINS = View(
+    "clip_origins",
+    ("current_clips", "current_spans", "videos", "current_signals"),
+    "One row per clip: the video and the seconds that it was cut from, its file and a preview.",
+    _of("clips", "clip_id", "video_id") | VIDEO_URI | SPAN | _of("clips", "uri", "duration_s") | PREVIEW,
+    """
+SELECT clips.clip_id, clips.video_id, videos.uri AS video_uri, spans.start_s, spans.end_s, clips.uri, clips.duration_s,
+       signals.previews[0].uri AS preview
+FROM {current_clips} AS clips
+JOIN {current_spans} AS spans ON spans.clip_id = clips.clip_id
+JOIN {videos} AS videos ON videos.video_id = clips.video_id
+LEFT JOIN {current_signals} AS signals ON signals.clip_id = clips.clip_id
+""",
+)
+
+
+CURATED = View(
+    "curated",
+    (
+        *("verdicts", "current_clips", "current_spans", "videos", "current_signals", "current_aesthetics"),
+        *("current_embeddings", "duplicates", "current_captions", "current_enhanced", "current_alignments"),
+    ),
+    "One row per clip that was kept, with all that is known of it.",
+    _of("clips", "clip_id", "video_id")
+    | VIDEO_URI
+    | _of("spans", "start_s", "end_s", "start_frame", "end_frame", "method")
+    | _of("clips", "uri", "sha256", "num_bytes", "width", "height", "framerate", "num_frames", "duration_s")
+    | _of("clips", "video_codec", "audio_codec")
+    | _of("signals", "motion_score_global_mean", "motion_score_per_patch_min_256", "motion_source", "blackness")
+    | _of("signals", "freeze", "blur", "letterbox", "phash", "proxy_uri", "previews")
+    | {
+        "aesthetic_score": "the frames' aesthetic scores, reduced as filter.aesthetic_reduction says",
+        "embedding_model": COMMENTS["embeddings"]["model"],
+        "embedding": COMMENTS["embeddings"]["vector"],
+    }
+    | _of("duplicates", "cluster_id")
+    | {"captions": "captions of the clip's windows in time order, each with its model, prompt, checks and alignment"}
+    | _of("videos", "attributes"),
+    """
+SELECT clips.clip_id, clips.video_id, videos.uri AS video_uri, spans.start_s, spans.end_s, spans.start_frame,
+       spans.end_frame, spans.method, clips.uri, clips.sha256, clips.num_bytes, clips.width, clips.height, clips.framerate,
+       clips.num_frames, clips.duration_s, clips.video_codec, clips.audio_codec, signals.motion_score_global_mean,
+       signals.motion_score_per_patch_min_256, signals.motion_source, signals.blackness, signals.freeze, signals.blur,
+       signals.letterbox, signals.phash, signals.proxy_uri, signals.previews, aesthetics.aesthetic_score,
+       embeddings.model AS embedding_model, embeddings.vector AS embedding, duplicates.cluster_id, texts.captions,
+       videos.attributes
+FROM {verdicts} AS verdicts
+JOIN {current_clips} AS clips ON clips.clip_id = verdicts.clip_id
+JOIN {current_spans} AS spans ON spans.clip_id = verdicts.clip_id
+JOIN {videos} AS videos ON videos.video_id = clips.video_id
+LEFT JOIN {current_signals} AS signals ON signals.clip_id = verdicts.clip_id
+LEFT JOIN (SELECT clip_id, score_{reduction} AS aesthetic_score FROM {current_aesthetics}) AS aesthetics
+  ON aesthetics.clip_id = verdicts.clip_id
+LEFT JOIN {current_embeddings} AS embeddings ON embeddings.clip_id = verdicts.clip_id
+LEFT JOIN {duplicates} AS duplicates ON duplicates.clip_id = verdicts.clip_id
+LEFT JOIN (
+  SELECT captions.clip_id,
+         array_sort(collect_list(struct(captions.start_frame, captions.end_frame, captions.model, captions.prompt,
+                                        captions.caption, captions.stage2_caption, enhanced.enhanced_caption,
+                                        captions.checks, alignments.alignment))) AS captions
+  FROM {current_captions} AS captions
+  LEFT JOIN {current_enhanced} AS enhanced
+    ON enhanced.clip_id = captions.clip_id AND enhanced.start_frame = captions.start_frame
+  LEFT JOIN {current_alignments} AS alignments
+    ON alignments.clip_id = captions.clip_id AND alignments.start_frame = captions.start_frame
+  GROUP BY captions.clip_id) AS texts ON texts.clip_id = verdicts.clip_id
+WHERE verdicts.kept
+""",
+)
+
+
+# The fields of NeMo Curator's ClipStats.
+CLIP_STATS = View(
+    "clip_stats",
+    ("current_clips", "verdicts", "current_signals", "current_embeddings", "current_captions"),
+    "One row per video and run that cut its clips: how many clips got how far.",
+    _of("clips", "video_id", "run_id")
+    | {
+        "num_filtered_by_motion": "clips that a motion gate dropped",
+        "num_filtered_by_aesthetic": "clips that the aesthetic gate dropped",
+        "num_passed": "clips that were kept",
+        "num_transcoded": "clips that were encoded, not copied",
+        "num_with_embeddings": "clips with a vector",
+        "num_with_caption": "clips with a caption",
+        "num_with_webp": "clips with a preview",
+        "total_clip_duration": "seconds of all clips",
+        "max_clip_duration": "seconds of the longest clip",
+    },
+    """
+SELECT clips.video_id, clips.run_id,
+       count_if(exists(verdicts.reasons, reason -> reason LIKE 'motion%')) AS num_filtered_by_motion,
+       count_if(exists(verdicts.reasons, reason -> reason LIKE 'aesthetic%')) AS num_filtered_by_aesthetic,
+       count_if(verdicts.kept) AS num_passed,
+       count_if(clips.encoder <> 'copy') AS num_transcoded,
+       count(embeddings.clip_id) AS num_with_embeddings,
+       count(captions.clip_id) AS num_with_caption,
+       count_if(size(signals.previews) > 0) AS num_with_webp,
+       sum(clips.duration_s) AS total_clip_duration,
+       max(clips.duration_s) AS max_clip_duration
+FROM {current_clips} AS clips
+LEFT JOIN {verdicts} AS verdicts ON verdicts.clip_id = clips.clip_id
+LEFT JOIN {current_signals} AS signals ON signals.clip_id = clips.clip_id
+LEFT JOIN (SELECT DISTINCT clip_id FROM {current_embeddings}) AS embeddings ON embeddings.clip_id = clips.clip_id
+LEFT JOIN (SELECT DISTINCT clip_id FROM {current_captions}) AS captions ON captions.clip_id = clips.clip_id
+GROUP BY clips.video_id, clips.run_id
+""",
+)
+
+FUNNEL = View(
+    "funnel",
+    ("current_videos", "current_spans", "current_clips", "current_signals", "current_embeddings", "curated"),
+    "One row per step from videos to kept clips: how many came through.",
+    {"step": "what is counted", "count": "how many there are", "hours": "hours of video in them"},
+    """
 SELECT step, count, hours FROM (
-SELECT 1 AS n, 'videos' AS step, count(*) AS count, sum(duration_s) / 3600 AS hours FROM current_videos
-UNION ALL SELECT 2, 'spans', count(*), sum(end_s - start_s) / 3600 FROM current_spans
-UNION ALL SELECT 3, 'clips', count(*), sum(duration_s) / 3600 FROM current_clips
-UNION ALL SELECT 4, 'clips with signals', count(*), sum(c.duration_s) / 3600
-  FROM current_clips c LEFT SEMI JOIN current_signals g ON g.clip_id = c.clip_id
-UNION ALL SELECT 5, 'clips with an embedding', count(*), sum(c.duration_s) / 3600
-  FROM current_clips c LEFT SEMI JOIN current_embeddings e ON e.clip_id = c.clip_id
-UNION ALL SELECT 6, 'clips kept', count(*), sum(duration_s) / 3600 FROM curated
-UNION ALL SELECT 7, 'clips with captions', count(*), sum(duration_s) / 3600 FROM curated WHERE captions IS NOT NULL
-) ORDER BY n
-"""
+  SELECT 1 AS place, 'videos' AS step, count(*) AS count, sum(duration_s) / 3600 AS hours FROM {current_videos}
+  UNION ALL SELECT 2, 'spans', count(*), sum(end_s - start_s) / 3600 FROM {current_spans}
+  UNION ALL SELECT 3, 'clips', count(*), sum(duration_s) / 3600 FROM {current_clips}
+  UNION ALL SELECT 4, 'clips with signals', count(*), sum(clips.duration_s) / 3600
+    FROM {current_clips} AS clips LEFT SEMI JOIN {current_signals} AS signals ON signals.clip_id = clips.clip_id
+  UNION ALL SELECT 5, 'clips with an embedding', count(*), sum(clips.duration_s) / 3600
+    FROM {current_clips} AS clips LEFT SEMI JOIN {current_embeddings} AS embeddings ON embeddings.clip_id = clips.clip_id
+  UNION ALL SELECT 6, 'clips kept', count(*), sum(duration_s) / 3600 FROM {curated}
+  UNION ALL SELECT 7, 'clips with captions', count(*), sum(duration_s) / 3600 FROM {curated} WHERE captions IS NOT NULL
+) ORDER BY place
+""",
+)
 
-# A row a clip that stands for others, which are its members; everything a page of them needs.
-DUPLICATE_GROUPS = """
-SELECT k.duplicate_of AS clip_id, s.video_uri, s.start_s, s.end_s, s.uri, s.preview,
-       count(*) AS num_duplicates, count(DISTINCT m.video_id) AS num_videos, sum(m.duration_s) AS duration_s,
-       array_sort(collect_list(struct(m.clip_id, m.video_uri, m.start_s, m.end_s, m.uri, m.preview,
-                                      d.method, d.similarity, d.duplicate_of))) AS members
-FROM verdicts k
-JOIN duplicates d ON d.clip_id = k.clip_id
-JOIN shown s ON s.clip_id = k.duplicate_of
-JOIN shown m ON m.clip_id = k.clip_id
+DROPPED = View(
+    "dropped",
+    ("verdicts", "clip_origins"),
+    "One row per clip that was not kept, and why.",
+    _of("verdicts", "clip_id")
+    | VIDEO_URI
+    | SPAN
+    | {"reasons": "codes of the gates that it failed", "duplicate_of": COMMENTS["verdicts"]["duplicate_of"]}
+    | _of("clips", "uri")
+    | PREVIEW,
+    """
+SELECT verdicts.clip_id, clip_origins.video_uri, clip_origins.start_s, clip_origins.end_s, verdicts.reasons,
+       verdicts.duplicate_of, clip_origins.uri, clip_origins.preview
+FROM {verdicts} AS verdicts
+JOIN {clip_origins} AS clip_origins ON clip_origins.clip_id = verdicts.clip_id
+WHERE NOT verdicts.kept
+""",
+)
+
+# An input that a later run could use has not failed any more.
+FAILED = View(
+    "failed",
+    (
+        *("failures", "videos", "spans", "clips", "signals", "aesthetics", "embeddings", "captions", "enhanced"),
+        "alignments",
+    ),
+    "One row per input that a stage could not use when it last tried.",
+    _of("failures", "stage", "key")
+    | VIDEO_URI
+    | {"start_s": "second at which the clip begins; NULL for a whole video"}
+    | _of("failures", "code", "message", "attempts", "failed_at", "run_id"),
+    """
+SELECT failures.stage, failures.key,
+       coalesce(videos_of_spans.uri, videos.uri, failures.key) AS video_uri, spans.start_s,
+       failures.code, failures.message, failures.attempts, failures.failed_at, failures.run_id
+FROM (
+  SELECT stage, key, last.*
+  FROM (SELECT stage, key, max_by(struct(code, message, attempts, failed_at, run_id), failed_at) AS last
+        FROM {failures} GROUP BY stage, key)) AS failures
+LEFT ANTI JOIN (
+  SELECT 'ingest' AS stage, uri AS key, run_id FROM {videos}
+  UNION ALL SELECT 'split', video_id, run_id FROM {spans}
+  UNION ALL SELECT 'clip', clip_id, run_id FROM {clips}
+  UNION ALL SELECT 'analyze', clip_id, run_id FROM {signals}
+  UNION ALL SELECT 'aesthetic', clip_id, run_id FROM {aesthetics}
+  UNION ALL SELECT 'embed', clip_id, run_id FROM {embeddings}
+  UNION ALL SELECT 'caption', clip_id, run_id FROM {captions}
+  UNION ALL SELECT 'enhance', clip_id, run_id FROM {enhanced}
+  UNION ALL SELECT 'align', clip_id, run_id FROM {alignments}) AS done
+  ON done.stage = failures.stage AND done.key = failures.key AND done.run_id > failures.run_id
+LEFT JOIN (SELECT clip_id, min(video_id) AS video_id, min(start_s) AS start_s FROM {spans} GROUP BY clip_id) AS spans
+  ON spans.clip_id = failures.key
+LEFT JOIN {videos} AS videos_of_spans ON videos_of_spans.video_id = spans.video_id
+LEFT JOIN {videos} AS videos ON videos.video_id = failures.key
+""",
+)
+
+DUPLICATE_GROUPS = View(
+    "duplicate_groups",
+    ("verdicts", "duplicates", "clip_origins"),
+    "One row per clip that stands for others, which are its members.",
+    _of("clips", "clip_id")
+    | VIDEO_URI
+    | SPAN
+    | _of("clips", "uri")
+    | PREVIEW
+    | {"num_duplicates": "members", "num_videos": "videos that the members are from"}
+    | DURATION_S
+    | {
+        "members": "the clips that it stands for, with where each is from, and how alike it is to the clip it is linked to"
+    },
+    """
+SELECT verdicts.duplicate_of AS clip_id, kept.video_uri, kept.start_s, kept.end_s, kept.uri, kept.preview,
+       count(*) AS num_duplicates, count(DISTINCT members.video_id) AS num_videos, sum(members.duration_s) AS duration_s,
+       array_sort(collect_list(struct(members.clip_id, members.video_uri, members.start_s, members.end_s, members.uri,
+                                      members.preview, duplicates.method, duplicates.similarity,
+                                      duplicates.duplicate_of))) AS members
+FROM {verdicts} AS verdicts
+JOIN {duplicates} AS duplicates ON duplicates.clip_id = verdicts.clip_id
+JOIN {clip_origins} AS kept ON kept.clip_id = verdicts.duplicate_of
+JOIN {clip_origins} AS members ON members.clip_id = verdicts.clip_id
 GROUP BY ALL
-"""
+""",
+)
 
-# How alike the clips are to what they are linked to, in steps of 0.01, and how many of them are duplicates.
-SIMILARITY_HISTOGRAM = """
-SELECT d.method, floor(d.similarity * 100) / 100 AS similarity, count(*) AS num_clips, count(k.duplicate_of) AS num_duplicates
-FROM duplicates d JOIN verdicts k ON k.clip_id = d.clip_id
-WHERE d.similarity IS NOT NULL
+SIMILARITY_HISTOGRAM = View(
+    "similarity_histogram",
+    ("duplicates", "verdicts"),
+    "One row per method and step of 0.01: how alike clips are to the clip that each is linked to.",
+    _of("duplicates", "method")
+    | {
+        "similarity": "least similarity of the step",
+        "num_clips": "clips in the step",
+        "num_duplicates": "of these, those that count as duplicates at filter.duplicate_eps",
+    },
+    """
+SELECT duplicates.method, floor(duplicates.similarity * 100) / 100 AS similarity, count(*) AS num_clips,
+       count(verdicts.duplicate_of) AS num_duplicates
+FROM {duplicates} AS duplicates JOIN {verdicts} AS verdicts ON verdicts.clip_id = duplicates.clip_id
+WHERE duplicates.similarity IS NOT NULL
 GROUP BY ALL
 ORDER BY ALL
-"""
+""",
+)
 
-# Which videos share footage: a row for each two of them.
-SHARED_FOOTAGE = """
-SELECT m.video_uri, s.video_uri AS other_uri, count(*) AS num_clips, sum(m.duration_s) AS duration_s
-FROM verdicts k
-JOIN shown m ON m.clip_id = k.clip_id
-JOIN shown s ON s.clip_id = k.duplicate_of
-WHERE m.video_id <> s.video_id
+SHARED_FOOTAGE = View(
+    "shared_footage",
+    ("verdicts", "clip_origins"),
+    "One row per pair of videos of which one has duplicates of the other's clips.",
+    VIDEO_URI | {"other_uri": "the video that has the clips which were kept", "num_clips": "duplicates"} | DURATION_S,
+    """
+SELECT members.video_uri, kept.video_uri AS other_uri, count(*) AS num_clips, sum(members.duration_s) AS duration_s
+FROM {verdicts} AS verdicts
+JOIN {clip_origins} AS members ON members.clip_id = verdicts.clip_id
+JOIN {clip_origins} AS kept ON kept.clip_id = verdicts.duplicate_of
+WHERE members.video_id <> kept.video_id
 GROUP BY ALL
-"""
+""",
+)
 
-SHOWN = """
-SELECT c.clip_id, c.video_id, v.uri AS video_uri, p.start_s, p.end_s, c.uri, c.duration_s, g.previews[0].uri AS preview
-FROM current_clips c
-JOIN current_spans p ON p.clip_id = c.clip_id
-JOIN videos v ON v.video_id = c.video_id
-LEFT JOIN current_signals g ON g.clip_id = c.clip_id
-"""
 
-# What NeMo Curator's folder layout tells of a clip, kept or not.
-NEMO = """
-SELECT c.clip_id, v.uri AS source_video, array(s.start_s, s.end_s) AS span, s.start_frame, s.end_frame, s.method,
-       struct(v.height, v.width, v.framerate, v.num_frames, v.duration_s AS duration, v.video_codec, v.pixel_format,
-              v.audio_codec AS audio_format) AS video,
-       struct(c.width, c.height, c.framerate, c.num_frames, c.video_codec, c.num_bytes) AS encoded,
-       struct(g.motion_score_global_mean AS global_mean, g.motion_score_per_patch_min_256 AS per_patch_min_256) AS motion_score,
-       a.aesthetic_score, f.errors, g.previews, e.embeddings, t.captions, coalesce(k.kept, true) AS kept, k.reasons
-FROM current_clips c
-JOIN current_spans s ON s.clip_id = c.clip_id
-JOIN videos v ON v.video_id = c.video_id
-LEFT JOIN verdicts k ON k.clip_id = c.clip_id
-LEFT JOIN current_signals g ON g.clip_id = c.clip_id
-LEFT JOIN (SELECT clip_id, score_{reduction} AS aesthetic_score FROM current_aesthetics) a ON a.clip_id = c.clip_id
+NEMO = View(
+    "nemo",
+    (
+        *("current_clips", "current_spans", "videos", "verdicts", "current_signals", "current_aesthetics"),
+        *("current_embeddings", "current_captions", "current_enhanced", "failures"),
+    ),
+    "One row per clip, kept or not, as `export --format nemo` writes it.",
+    _of("clips", "clip_id")
+    | {"source_video": "where the source video lies", "span": "first and last second of the clip in the video"}
+    | _of("spans", "start_frame", "end_frame", "method")
+    | {
+        "video": "size, rate, length and codecs of the source video",
+        "encoded": "size, rate, length and codec of the clip's file",
+        "motion_score": "mean flow of the clip, and of its least moving patch",
+        "aesthetic_score": "the frames' aesthetic scores, reduced as filter.aesthetic_reduction says",
+        "errors": "stages that could not use the clip; NULL if none",
+        "previews": COMMENTS["signals"]["previews"],
+        "embeddings": "vectors of the clip, each with its model",
+        "captions": "captions of the clip's windows in time order",
+        "kept": "whether the clip was kept; true before filter has run",
+        "reasons": COMMENTS["verdicts"]["reasons"],
+    },
+    """
+SELECT clips.clip_id, videos.uri AS source_video, array(spans.start_s, spans.end_s) AS span, spans.start_frame,
+       spans.end_frame, spans.method,
+       struct(videos.height, videos.width, videos.framerate, videos.num_frames, videos.duration_s AS duration,
+              videos.video_codec, videos.pixel_format, videos.audio_codec AS audio_format) AS video,
+       struct(clips.width, clips.height, clips.framerate, clips.num_frames, clips.video_codec, clips.num_bytes) AS encoded,
+       struct(signals.motion_score_global_mean AS global_mean,
+              signals.motion_score_per_patch_min_256 AS per_patch_min_256) AS motion_score,
+       aesthetics.aesthetic_score, failures.errors, signals.previews, embeddings.embeddings, texts.captions,
+       coalesce(verdicts.kept, true) AS kept, verdicts.reasons
+FROM {current_clips} AS clips
+JOIN {current_spans} AS spans ON spans.clip_id = clips.clip_id
+JOIN {videos} AS videos ON videos.video_id = clips.video_id
+LEFT JOIN {verdicts} AS verdicts ON verdicts.clip_id = clips.clip_id
+LEFT JOIN {current_signals} AS signals ON signals.clip_id = clips.clip_id
+LEFT JOIN (SELECT clip_id, score_{reduction} AS aesthetic_score FROM {current_aesthetics}) AS aesthetics
+  ON aesthetics.clip_id = clips.clip_id
 LEFT JOIN (SELECT clip_id, array_sort(collect_list(struct(model, vector))) AS embeddings
-           FROM current_embeddings GROUP BY clip_id) e ON e.clip_id = c.clip_id
-LEFT JOIN (SELECT p.clip_id, array_sort(collect_list(struct(p.start_frame, p.end_frame, p.model, p.prompt, p.caption,
-                                                            p.stage2_caption, n.model AS enhanced_model,
-                                                            n.enhanced_caption))) AS captions
-           FROM current_captions p LEFT JOIN current_enhanced n ON n.clip_id = p.clip_id AND n.start_frame = p.start_frame
-           GROUP BY p.clip_id) t ON t.clip_id = c.clip_id
-LEFT JOIN (SELECT key, array_sort(collect_set(stage)) AS errors FROM failures WHERE stage <> 'export'
-           GROUP BY key) f ON f.key = c.clip_id
-"""
+           FROM {current_embeddings} GROUP BY clip_id) AS embeddings ON embeddings.clip_id = clips.clip_id
+LEFT JOIN (
+  SELECT captions.clip_id,
+         array_sort(collect_list(struct(captions.start_frame, captions.end_frame, captions.model, captions.prompt,
+                                        captions.caption, captions.stage2_caption, enhanced.model AS enhanced_model,
+                                        enhanced.enhanced_caption))) AS captions
+  FROM {current_captions} AS captions
+  LEFT JOIN {current_enhanced} AS enhanced
+    ON enhanced.clip_id = captions.clip_id AND enhanced.start_frame = captions.start_frame
+  GROUP BY captions.clip_id) AS texts ON texts.clip_id = clips.clip_id
+LEFT JOIN (SELECT key, array_sort(collect_set(stage)) AS errors FROM {failures} WHERE stage <> 'export'
+           GROUP BY key) AS failures ON failures.key = clips.clip_id
+""",
+)
 
-# A row a stage of a run that carried videos on.
-STAGE_COSTS = """
+
+COSTS = _of("runs", "cpu_s", "gpu_s", "bytes_in", "bytes_out", "cost_usd")
+TIMES = {"started_at": "when it began", "ended_at": "when it ended"}
+
+STAGE_COSTS = View(
+    "stage_costs",
+    ("runs",),
+    "One row per run and stage that carried videos on: what it did, and what it cost.",
+    _of("runs", "run_id", "stage")
+    | TIMES
+    | _of("runs", "num_in", "num_out", "num_failed")
+    | {"media_hours": "hours of media that went in, NULL where it is not known before"}
+    | COSTS,
+    """
 SELECT run_id, stage, min(started_at) AS started_at, max(ended_at) AS ended_at,
        sum(num_in) AS num_in, sum(num_out) AS num_out, sum(num_failed) AS num_failed,
        sum(media_s) / 3600 AS media_hours, sum(cpu_s) AS cpu_s, sum(gpu_s) AS gpu_s,
        sum(bytes_in) AS bytes_in, sum(bytes_out) AS bytes_out,
        CASE WHEN count(cost_usd) = count(*) THEN sum(cost_usd) END AS cost_usd
-FROM runs
+FROM {runs}
 WHERE stage NOT IN ('export', 'maintain', 'takedown')
 GROUP BY run_id, stage
-"""
+""",
+)
 
-# A row a run. Its videos are those it split, its clips those it cut; which of these are kept is said by the verdicts of today.
-NIGHTS = """
+RUN_SUMMARY = View(
+    "run_summary",
+    ("stage_costs", "current_clips", "verdicts"),
+    "One row per run: the videos it split, the clips it cut, those that are kept today, and what it cost.",
+    _of("runs", "run_id")
+    | TIMES
+    | {
+        "num_ingested": "files that could be probed",
+        "num_videos": "videos that were split",
+        "video_hours": "hours of these videos",
+        "num_clips": "clips that were cut",
+        "num_kept": "of these, those that the verdicts of today keep",
+        "num_failed": "rows written to failures",
+    }
+    | COSTS
+    | {"usd_per_clip": "$ per clip that was cut", "usd_per_video_hour": "$ per hour of video that was split"},
+    """
 SELECT *, try_divide(cost_usd, num_clips) AS usd_per_clip, try_divide(cost_usd, video_hours) AS usd_per_video_hour
 FROM (
-SELECT s.run_id, min(s.started_at) AS started_at, max(s.ended_at) AS ended_at,
-       sum(CASE WHEN s.stage = 'ingest' THEN s.num_out ELSE 0 END) AS num_ingested,
-       sum(CASE WHEN s.stage = 'split' THEN s.num_in ELSE 0 END) AS num_videos,
-       sum(CASE WHEN s.stage = 'split' THEN s.media_hours ELSE 0 END) AS video_hours,
-       sum(CASE WHEN s.stage = 'clip' THEN s.num_out ELSE 0 END) AS num_clips,
-       coalesce(max(k.num_kept), 0) AS num_kept, sum(s.num_failed) AS num_failed,
-       sum(s.cpu_s) AS cpu_s, sum(s.gpu_s) AS gpu_s, sum(s.bytes_in) AS bytes_in, sum(s.bytes_out) AS bytes_out,
-       CASE WHEN count(s.cost_usd) = count(*) THEN sum(s.cost_usd) END AS cost_usd
-FROM stage_costs s
-LEFT JOIN (SELECT c.run_id, count_if(v.kept) AS num_kept
-           FROM current_clips c JOIN verdicts v ON v.clip_id = c.clip_id GROUP BY c.run_id) k ON k.run_id = s.run_id
-GROUP BY s.run_id)
-"""
-
-VIEWS = {
-    "stage_costs": STAGE_COSTS,
-    "nights": NIGHTS,
-    "shown": SHOWN,
-    "duplicate_groups": DUPLICATE_GROUPS,
-    "similarity_histogram": SIMILARITY_HISTOGRAM,
-    "shared_footage": SHARED_FOOTAGE,
-    "curated": CURATED,
-    "clip_stats": CLIP_STATS,
-    "funnel": FUNNEL,
-    "nemo": NEMO,
-}
+  SELECT stage_costs.run_id, min(stage_costs.started_at) AS started_at, max(stage_costs.ended_at) AS ended_at,
+         sum(CASE WHEN stage_costs.stage = 'ingest' THEN stage_costs.num_out ELSE 0 END) AS num_ingested,
+         sum(CASE WHEN stage_costs.stage = 'split' THEN stage_costs.num_in ELSE 0 END) AS num_videos,
+         sum(CASE WHEN stage_costs.stage = 'split' THEN stage_costs.media_hours ELSE 0 END) AS video_hours,
+         sum(CASE WHEN stage_costs.stage = 'clip' THEN stage_costs.num_out ELSE 0 END) AS num_clips,
+         coalesce(max(kept.num_kept), 0) AS num_kept, sum(stage_costs.num_failed) AS num_failed,
+         sum(stage_costs.cpu_s) AS cpu_s, sum(stage_costs.gpu_s) AS gpu_s,
+         sum(stage_costs.bytes_in) AS bytes_in, sum(stage_costs.bytes_out) AS bytes_out,
+         CASE WHEN count(stage_costs.cost_usd) = count(*) THEN sum(stage_costs.cost_usd) END AS cost_usd
+  FROM {stage_costs} AS stage_costs
+  LEFT JOIN (SELECT clips.run_id, count_if(verdicts.kept) AS num_kept
+             FROM {current_clips} AS clips JOIN {verdicts} AS verdicts ON verdicts.clip_id = clips.clip_id
+             GROUP BY clips.run_id) AS kept ON kept.run_id = stage_costs.run_id
+  GROUP BY stage_costs.run_id)
+""",
+)
 
 
-NAMED = re.compile(r"\b(FROM|JOIN) (\w+)")  # a table or view in a query
+# Each after its sources; the views current_* of tables come before them.
+VIEWS = (
+    *(STAGE_COSTS, RUN_SUMMARY, CLIP_ORIGINS, DROPPED, FAILED, DUPLICATE_GROUPS, SIMILARITY_HISTOGRAM, SHARED_FOOTAGE),
+    *(CURATED, CLIP_STATS, FUNNEL, NEMO),
+)
 
 
 def register(run: Run) -> None:
-    """Make the views of this output in the run's session; they cost nothing until they are asked."""
+    """Make the views of this output in the run's session; they cost nothing until they are queried."""
     for name in TABLES:
         run.tables.read(name).createOrReplaceTempView(name)
-    for name, query in _queries(run).items():
-        run.spark.sql(query).createOrReplaceTempView(name)
+    every = _every(run)
+    names = {name: quoted(name) for name in (*TABLES, *(view.name for view in every))}
+    for view in every:
+        _commented(
+            run.spark.sql(view.query(names, run.settings.filter.aesthetic_reduction)), view
+        ).createOrReplaceTempView(view.name)
 
 
 def publish(run: Run) -> None:
-    """Make the views permanent ones of the run's schema, over all tables by their full names."""
-    assert run.schema is not None
-    queries, schema = _queries(run), run.schema
-    known = {*TABLES, *queries}
+    """Make the views permanent in the run's schema, over its tables, with the comments of their columns."""
+    schema = run.schema
+    assert schema is not None
     for name in TABLES:
         run.tables.make(name)
-    for name, query in queries.items():
-        full = NAMED.sub(lambda m: f"{m[1]} {schema.of(m[2])}" if m[2] in known else m[0], query)
-        run.spark.sql(f"CREATE OR REPLACE VIEW {schema.of(name)} AS {full}")
+    every = _every(run)
+    names = {name: schema.of(name) for name in (*TABLES, *(view.name for view in every))}
+    for view in every:
+        columns = ", ".join(f"{quoted(name)} COMMENT {literal(comment)}" for name, comment in view.columns.items())
+        comment = f"COMMENT {literal(view.about)}"
+        query = view.query(names, run.settings.filter.aesthetic_reduction)
+        run.spark.sql(f"CREATE OR REPLACE VIEW {names[view.name]} ({columns}) {comment} AS {query}")
 
 
-def _queries(run: Run) -> dict[str, str]:
-    """Every view's, each after those that it asks."""
-    reduction = run.settings.filter.aesthetic_reduction
-    current = {"current_videos": CURRENT_VIDEOS} | {f"current_{name}": _current(run, name) for name in BELONGS}
-    return current | {name: query.replace("{reduction}", reduction) for name, query in VIEWS.items()}
+def _every(run: Run) -> list[View]:
+    """Every view of a run's output, each after its sources."""
+    return [CURRENT_VIDEOS, *(_current(run, name) for name in BELONGS), *VIEWS]
 
 
-def _current(run: Run, name: str) -> str:
-    """What `Run.current` gives, as SQL."""
+def _commented(rows: DataFrame, view: View) -> DataFrame:
+    """The rows of a view, whose columns carry their comments."""
+    return rows.select(*(F.col(name).alias(name, metadata={"comment": text}) for name, text in view.columns.items()))
+
+
+def _current(run: Run, name: str) -> View:
+    """The rows that `Run.current` gives, as a view."""
     stage, upstream = BELONGS[name]
     if upstream is None:
-        alive = f"LEFT ANTI JOIN ({SUPERSEDED}) u ON u.video_id = r.video_id"
+        sources: tuple[str, ...] = (name, "videos", "current_videos")
+        superseded = "SELECT video_id FROM {videos} LEFT ANTI JOIN {current_videos} USING (video_id)"
+        join = f"LEFT ANTI JOIN ({superseded}) AS superseded ON superseded.video_id = {name}.video_id"
     else:
-        alive = f"LEFT SEMI JOIN current_{upstream} u ON u.clip_id = r.clip_id"
-    return f"SELECT r.* FROM {name} r {alive} WHERE r.fingerprint = '{run.fingerprint(stage)}'"
+        sources = (name, f"current_{upstream}")
+        join = f"LEFT SEMI JOIN {{current_{upstream}}} AS {upstream} ON {upstream}.clip_id = {name}.clip_id"
+    return View(
+        f"current_{name}",
+        sources,
+        f"The rows of {name} that the settings of the last run made, of the videos as they are now.",
+        COMMENTS[name],
+        f"SELECT {name}.* FROM {{{name}}} AS {name} {join} WHERE {name}.fingerprint = '{run.fingerprint(stage)}'",
+    )

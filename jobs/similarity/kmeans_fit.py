@@ -18,7 +18,7 @@ from pyspark.mllib.linalg import DenseVector
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.config.settings import SettingsError
+from jobs.config.errors import SettingsError
 from jobs.spark import resources
 from jobs.spark.resources import Facts
 from udfs import dedup

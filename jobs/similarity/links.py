@@ -1,4 +1,4 @@
-"""Vectors, each in its cluster -> the elder that each clip is linked to, among those of its night and of the nights before."""
+"""Vectors, each in its cluster -> the elder that each clip is linked to, among those of its dedup run and of the runs before."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from udfs.similarity.levels import duplicate_levels_of
 
 FEW = 32  # files, each of some clusters, however few the vectors
 PART_BYTES = 64 << 20  # of vectors in a file or task, where this makes more of them
-NIGHT_BYTES = 64 << 20  # of new vectors that are compared with the stored ones in one pass over these
+PASS_BYTES = 64 << 20  # of new vectors that are compared with the stored ones in one pass over these
 _NEAR = "array<struct<last_level:int,similarity:double,duplicate_of:string>>"
 NEAR = f"clip_id string, stored_neighbors {_NEAR}"
 RANGES = 100  # of cluster_id in a query; more would slow down its planning
@@ -33,7 +33,7 @@ Work = Callable[..., Iterator[pa.RecordBatch]]
 
 
 def assigned(embeddings: DataFrame, centres: Floats, params: dedup.Params) -> DataFrame:
-    """Rows of udfs/similarity/assign.py's ROWS from clip_id, vector, night and the columns that `params.rank` names."""
+    """Rows of udfs/similarity/assign.py's ROWS from clip_id, vector, dedup_run and the columns that `params.rank` names."""
     work = partial(assign.rows, centers=centres, params=params)
     return embeddings.mapInArrow(work, from_arrow_schema(assign.ROWS))
 
@@ -68,15 +68,16 @@ def links(
     if near is None:
         looks = looks.withColumn("stored_neighbors", F.lit(None).cast(_NEAR))
     else:
-        at_home = F.when(F.col("home"), F.col("stored_neighbors"))
-        looks = looks.join(near, on="clip_id", how="left").withColumn("stored_neighbors", at_home)
-    columns = ("clip_id", "cluster_id", "home", "night", "distance_to_centroid", "vector", "stored_neighbors")
-    ordered = dealt(looks, num_clusters, parts, "night", "rank", "clip_id").select(*columns)
+        looks = looks.join(near, on="clip_id", how="left").withColumn(
+            "stored_neighbors", F.when(F.col("home"), F.col("stored_neighbors"))
+        )
+    columns = ("clip_id", "cluster_id", "home", "dedup_run", "distance_to_centroid", "vector", "stored_neighbors")
+    ordered = dealt(looks, num_clusters, parts, "dedup_run", "rank", "clip_id").select(*columns)
     found = _mapped(ordered, dedup.rows, dedup.LINKS, params, env)
     if params.probe_clusters == 1:
         return found
     best = F.max(F.struct("similarity", "duplicate_of"))
-    said = [F.max(name).alias(name) for name in ("cluster_id", "night", "distance_to_centroid")]
+    said = [F.max(name).alias(name) for name in ("cluster_id", "dedup_run", "distance_to_centroid")]
     return found.groupBy("clip_id").agg(*said, best.alias("best")).select("*", "best.*").drop("best")
 
 
@@ -96,7 +97,7 @@ def nearest_stored(
     some_cluster = new.where(F.col("cluster_id").isNotNull())
     looking = iter(some_cluster.select("clip_id", "cluster_id", "probes", "vector").toLocalIterator())
     for first in looking:
-        some = [first, *islice(looking, max(0, NIGHT_BYTES // len(first["vector"]) - 1))]
+        some = [first, *islice(looking, max(0, PASS_BYTES // len(first["vector"]) - 1))]
         lookers = _lookers(some)
         vectors = np.stack([np.frombuffer(row["vector"], np.float32) for row in some])
         queries = Queries([row["clip_id"] for row in some], vectors, lookers, hashes, fall)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pyspark.sql import SparkSession
 
-from jobs.config.settings import SettingsError
+from jobs.config.errors import SettingsError
 from jobs.spark.session import ONE_MACHINE
 from udfs.core.gpu_device import visible_gpus
 from udfs.core.task_resources import Resources

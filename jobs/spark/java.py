@@ -1,4 +1,4 @@
-"""The machine's Java -> nothing, or one line that says which to install."""
+"""Check the machine's Java; the one line says which to install."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def problem() -> str | None:
     program = os.path.join(home, "bin", "java") if home else shutil.which("java")
     if program is None or not os.access(program, os.X_OK):
         return f"no Java found{f' in JAVA_HOME={home}' if home else ''}. {ADVICE}"
-    said = subprocess.run([program, "-version"], capture_output=True, text=True, check=False).stderr
-    found = re.search(r'version "(?:1\.)?(\d+)', said)
-    if found is None:
-        return f"{program} -version says nothing of use. {ADVICE}"
-    if int(found[1]) not in SUPPORTED:
-        return f"{program} is Java {found[1]}. {ADVICE}"
+    output = subprocess.run([program, "-version"], capture_output=True, text=True, check=False).stderr
+    stated = re.search(r'version "(?:1\.)?(\d+)', output)
+    if stated is None:
+        return f"{program} -version names no version. {ADVICE}"
+    if int(stated[1]) not in SUPPORTED:
+        return f"{program} is Java {stated[1]}. {ADVICE}"
     return None
 
 

@@ -1,4 +1,4 @@
-"""A stage's [resources] and Spark's master -> a ResourceProfile, or none, and why: the one place that decides on scheduling."""
+"""Choose the ResourceProfile of a stage by its [resources] and Spark's master, or none, with the reason."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _defining = threading.Lock()
 
 @dataclass(frozen=True)
 class Facts:
-    """What scheduling goes by: Spark's master and its own settings."""
+    """What scheduling depends on: Spark's master and its settings."""
 
     master: str
     task_cpus: int
@@ -81,60 +81,60 @@ class Choice(NamedTuple):
     why: str
 
 
-def choose(found: Facts, wanted: Resources) -> Choice:
-    """The profile for a stage's tasks: none where Spark's defaults are what is wanted, or where its master knows no profiles."""
-    if (wanted.cpus, wanted.gpus) == (found.task_cpus, found.task_gpus):
+def choose(session: Facts, needs: Resources) -> Choice:
+    """The profile for a stage's tasks; none where Spark's defaults suffice, or where its master knows no profiles."""
+    if (needs.cpus, needs.gpus) == (session.task_cpus, session.task_gpus):
         return Choice(None, "Spark's own amounts a task are those of the stage")
-    if found.cluster is None:
-        return Choice(None, f"{found.master} schedules by cores alone: tasks take turns on the GPUs")
-    if wanted.gpus and not found.has_gpus:
+    if session.cluster is None:
+        return Choice(None, f"{session.master} schedules by cores alone: tasks take turns on the GPUs")
+    if needs.gpus and not session.has_gpus:
         return Choice(None, "spark.executor.resource.gpu.amount is not set: the executors have no GPUs to give")
-    if found.dynamic and found.cluster != "databricks":
+    if session.dynamic and session.cluster != "databricks":
         return Choice(
-            _profile(wanted, _executor(wanted, found)), "dynamic allocation starts executors of the stage's own kind"
+            _profile(needs, _executor(needs, session)), "dynamic allocation starts executors of the stage's own kind"
         )
-    return Choice(_profile(wanted, None), "without dynamic allocation, a profile of tasks alone")
+    return Choice(_profile(needs, None), "without dynamic allocation, a profile of tasks alone")
 
 
-def num_slots(context: SparkContext, wanted: Resources) -> int:
+def num_slots(context: SparkContext, needs: Resources) -> int:
     """How many tasks of a stage run at once, as far as it is known now."""
-    found = facts(context)
-    if not (wanted.gpus and found.executor_gpus):
-        return max(1, context.defaultParallelism // wanted.cpus)
-    executors = max(1, context.defaultParallelism // found.executor_cores)
-    return max(1, int(executors * found.executor_gpus / wanted.gpus))
+    session = facts(context)
+    if not (needs.gpus and session.executor_gpus):
+        return max(1, context.defaultParallelism // needs.cpus)
+    executors = max(1, context.defaultParallelism // session.executor_cores)
+    return max(1, int(executors * session.executor_gpus / needs.gpus))
 
 
-def log_choice(stage: str, wanted: Resources, choice: Choice) -> None:
-    """Say once a stage and process how it is scheduled."""
-    _said(
-        f"{stage}: {wanted.cpus} cpus, {wanted.gpus:g} gpus a task; {'a' if choice.profile else 'no'} profile: {choice.why}"
-    )
+def log_choice(stage: str, needs: Resources, choice: Choice) -> None:
+    """Log once per stage and process how it is scheduled; without --verbose, only of a stage that asks for GPUs."""
+    takes = f"{needs.cpus} CPU{'s' * (needs.cpus != 1)} and {needs.gpus:g} GPUs per task"
+    profile = "a resource profile" if choice.profile else "no resource profile"
+    _log_once(logging.INFO if needs.gpus else logging.DEBUG, f"{stage}: {takes}; {profile}: {choice.why}")
 
 
 @cache
-def _said(line: str) -> None:
-    log.info("%s", line)
+def _log_once(level: int, line: str) -> None:
+    log.log(level, "%s", line)
 
 
 @contextmanager
-def scheduled(stage: str, context: SparkContext, wanted: Resources) -> Iterator[ResourceProfile | None]:
-    """The profile for what a stage defines within, and workers of its own; says once how it is scheduled."""
-    choice = choose(facts(context), wanted)
-    log_choice(stage, wanted, choice)
-    with own_workers(context, wanted):
+def scheduled(stage: str, context: SparkContext, needs: Resources) -> Iterator[ResourceProfile | None]:
+    """The profile for the frames that a stage defines within, and workers of its own; logs once how it is scheduled."""
+    choice = choose(facts(context), needs)
+    log_choice(stage, needs, choice)
+    with own_workers(context, needs):
         yield choice.profile
 
 
 @contextmanager
-def own_workers(context: SparkContext, wanted: Resources) -> Iterator[None]:
+def own_workers(context: SparkContext, needs: Resources) -> Iterator[None]:
     """What is defined within runs, on a cluster's GPUs, in Python workers kept for stages of the same share of a GPU.
 
-    Otherwise its tasks would be dealt to every idle worker of the CPU stages before it, and each would load a model.
+    Otherwise Spark would give its tasks to every idle worker of the CPU stages before it, and each would load a model.
     """
     with _defining:  # the variables are the whole session's, and waves overlap
-        if wanted.gpus and facts(context).cluster:
-            context.environment[POOL] = f"{wanted.gpus:g} gpus"
+        if needs.gpus and facts(context).cluster:
+            context.environment[POOL] = f"{needs.gpus:g} gpus"
         try:
             yield
         finally:
@@ -146,31 +146,31 @@ def task() -> Task:
     context = TaskContext.get()
     if context is None:
         return Task()
-    given = context.resources().get(GPU)
-    return Task(context.partitionId(), tuple(given.addresses) if given else ())
+    gpus = context.resources().get(GPU)
+    return Task(context.partitionId(), tuple(gpus.addresses) if gpus else ())
 
 
 @lru_cache(maxsize=1)
 def facts(context: SparkContext) -> Facts:
-    """Of a running session, whose settings are fixed; asking the JVM for them takes 50 ms."""
+    """The facts of a running session. Its settings are fixed; reading them from the JVM takes 50 ms."""
     return Facts.of(str(context.master), dict(context.getConf().getAll()))
 
 
-def _profile(wanted: Resources, executor: ExecutorResourceRequests | None) -> ResourceProfile:
-    tasks = TaskResourceRequests().cpus(wanted.cpus)
-    if wanted.gpus:
-        tasks = tasks.resource(GPU, wanted.gpus)
+def _profile(needs: Resources, executor: ExecutorResourceRequests | None) -> ResourceProfile:
+    tasks = TaskResourceRequests().cpus(needs.cpus)
+    if needs.gpus:
+        tasks = tasks.resource(GPU, needs.gpus)
     builder = ResourceProfileBuilder().require(tasks)
     return (builder.require(executor) if executor else builder).build
 
 
-def _executor(wanted: Resources, found: Facts) -> ExecutorResourceRequests:
+def _executor(needs: Resources, session: Facts) -> ExecutorResourceRequests:
     """Like the session's executors, but with as many GPUs as this stage's tasks take; a CPU stage's have none."""
-    cores = wanted.executor_cores or max(found.executor_cores, wanted.cpus)
-    request = ExecutorResourceRequests().cores(cores).memory(wanted.executor_memory or found.executor_memory)
-    if found.overhead:
-        request = request.memoryOverhead(found.overhead)
-    if wanted.gpus:
-        amount = wanted.executor_gpus or max(found.executor_gpus, math.ceil(wanted.gpus))
-        request = request.resource(GPU, amount, found.script, found.vendor)
-    return request
+    cores = needs.executor_cores or max(session.executor_cores, needs.cpus)
+    executor = ExecutorResourceRequests().cores(cores).memory(needs.executor_memory or session.executor_memory)
+    if session.overhead:
+        executor = executor.memoryOverhead(session.overhead)
+    if needs.gpus:
+        amount = needs.executor_gpus or max(session.executor_gpus, math.ceil(needs.gpus))
+        executor = executor.resource(GPU, amount, session.script, session.vendor)
+    return executor

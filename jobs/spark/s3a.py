@@ -1,4 +1,4 @@
-"""The uris and settings of a run -> what Spark needs to reach s3://, and what guards tables there against other writers."""
+"""What Spark needs to reach s3://, and what protects tables there from other writers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
+from jobs.config.errors import SessionError
 from jobs.config.settings import Settings
-from jobs.spark.session import SessionError, delta_package
+from jobs.spark.session import delta_package
 from udfs.storage.settings import Params
 
 SCHEMES = ("s3", "s3a")
@@ -54,19 +55,17 @@ def configured(settings: Settings, names: Iterable[str]) -> Settings:
 
 def conf(params: Params) -> dict[str, str]:
     """What leads Hadoop to the same store as boto3, with credentials by the same chain; none of them is among these."""
-    found = {
+    keys = {
         "spark.hadoop.fs.s3.impl": f"{S3A}.S3AFileSystem",
         "spark.hadoop.fs.s3a.aws.credentials.provider": _provider(params),
     }
     if params.s3_endpoint:
-        found["spark.hadoop.fs.s3a.endpoint"] = params.s3_endpoint
-        found["spark.hadoop.fs.s3a.path.style.access"] = "true"
-        found["spark.hadoop.fs.s3a.connection.ssl.enabled"] = str(
-            urlsplit(params.s3_endpoint).scheme == "https"
-        ).lower()
+        keys["spark.hadoop.fs.s3a.endpoint"] = params.s3_endpoint
+        keys["spark.hadoop.fs.s3a.path.style.access"] = "true"
+        keys["spark.hadoop.fs.s3a.connection.ssl.enabled"] = str(urlsplit(params.s3_endpoint).scheme == "https").lower()
     if params.s3_endpoint or params.s3_region:
-        found["spark.hadoop.fs.s3a.endpoint.region"] = params.s3_region or "us-east-1"
-    return found
+        keys["spark.hadoop.fs.s3a.endpoint.region"] = params.s3_region or "us-east-1"
+    return keys
 
 
 def check(spark: SparkSession, output: str, params: Params) -> None:
@@ -88,12 +87,14 @@ def check(spark: SparkSession, output: str, params: Params) -> None:
 
 
 def _check_log_store(spark: SparkSession, scheme: str) -> None:
-    wanted = {f"spark.delta.logStore.{scheme}.impl": LOG_STORE, f"{DYNAMODB}.tableName": "", f"{DYNAMODB}.region": ""}
-    for key, value in wanted.items():
-        found = spark.conf.get(key, "")
-        if not found or (value and found != value):
-            given = value or "the same for all writers"
-            raise SessionError(f"sources.s3_writers = several: {key} is {found or 'not set'}, and must be {given}")
+    needed = {f"spark.delta.logStore.{scheme}.impl": LOG_STORE, f"{DYNAMODB}.tableName": "", f"{DYNAMODB}.region": ""}
+    for key, value in needed.items():
+        value_there = spark.conf.get(key, "")
+        if not value_there or (value and value_there != value):
+            value_needed = value or "the same for all writers"
+            raise SessionError(
+                f"sources.s3_writers = several: {key} is {value_there or 'not set'}, and must be {value_needed}"
+            )
     if not spark.sparkContext._jvm.org.apache.spark.util.Utils.classIsLoadable(LOG_STORE):  # type: ignore[union-attr]
         raise SessionError(f"sources.s3_writers = several: {LOG_STORE} is not on Spark's class path: add {LOG_PACKAGE}")
 

@@ -1,4 +1,4 @@
-"""Spark's own settings -> a Spark session with Delta; the only file that knows how either is configured."""
+"""Start a Spark session with Delta, or take the one that is there."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from pyspark.errors import PySparkException
 from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 
+from jobs.config.errors import SessionError
 from jobs.spark import java
 from udfs.core.host_files import user_folder
 
@@ -74,10 +75,6 @@ ROWS = {
 }
 
 
-class SessionError(Exception):
-    """Spark cannot be started as asked; its text is one line."""
-
-
 def connect(extra: dict[str, str], *, verbose: bool) -> SparkSession:
     """The session that is there (Databricks, a notebook, a test), else a new one: spark-submit's master, or local[*].
 
@@ -121,7 +118,7 @@ def compiled(spark: SparkSession) -> Iterator[None]:
 
 @contextmanager
 def vacuuming(spark: SparkSession) -> Iterator[None]:
-    """For a while, let VACUUM go below its week, and list a table's files in as many tasks as there are cores, not 10,000."""
+    """For a while, let VACUUM keep less than a week, and list a table's files in one task per core, not in 10,000."""
     tasks = str(spark.sparkContext.defaultParallelism)
     with _set(
         spark,
@@ -134,9 +131,9 @@ def vacuuming(spark: SparkSession) -> Iterator[None]:
 
 
 @contextmanager
-def _set(spark: SparkSession, wanted: dict[str, str]) -> Iterator[None]:
-    before = {key: spark.conf.get(key, None) for key in wanted}
-    for key, value in wanted.items():
+def _set(spark: SparkSession, values: dict[str, str]) -> Iterator[None]:
+    before = {key: spark.conf.get(key, None) for key in values}
+    for key, value in values.items():
         spark.conf.set(key, value)
     try:
         yield
@@ -185,6 +182,10 @@ def _standalone(extra: dict[str, str]) -> dict[str, str]:
     if not ONE_MACHINE.fullmatch(extra.get("spark.master", "local")):
         daemon = {}
     made = {"spark.master": "local[*]", "spark.driver.memory": _heap(), "spark.jars.packages": delta_package()}
+    if (
+        extra.get("spark.sql.catalogImplementation", "in-memory") == "in-memory"
+    ):  # else it holds the schemas, which last
+        made["spark.sql.warehouse.dir"] = os.path.join(tempfile.gettempdir(), f"reelmill-warehouse-{os.getuid()}")
     return LOCAL | made | daemon
 
 
@@ -223,7 +224,7 @@ def _jvm_log(*, quiet: bool) -> Iterator[str | None]:
 def _forget_jars(spark: SparkSession) -> None:
     """Keep the jars of spark.jars.packages off the workers' Python path, where Spark puts them since one could hold Python.
 
-    At the start of every task Python reads the directory of each archive on its path anew.
+    At the start of every task Python reads the directory of each archive on its path.
     """
     includes = getattr(spark.sparkContext, "_python_includes", [])
     includes[:] = [name for name in includes if not name.endswith(".jar")]
@@ -235,9 +236,7 @@ def _ship_code(spark: SparkSession) -> None:
     if not (root / "pyproject.toml").exists():
         return
     if ONE_MACHINE.fullmatch(str(spark.sparkContext.master)):
-        spark.sparkContext.environment["PYTHONPATH"] = str(
-            root
-        )  # not as a zip, whose modules are compiled anew each time
+        spark.sparkContext.environment["PYTHONPATH"] = str(root)  # not as a zip, whose modules are compiled each time
         return
     folder = tempfile.mkdtemp(prefix="reelmill-code-")  # executors that start later fetch it then
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

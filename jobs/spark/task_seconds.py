@@ -1,4 +1,4 @@
-"""A time on the driver -> the seconds that Spark's tasks took since, for work that runs inside Spark and counts none itself."""
+"""Seconds that Spark's tasks have run since a time, for work that runs inside Spark and counts no seconds itself."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def tasks_s(spark: SparkSession, since: datetime) -> float:
     A task's second is one of a core that it held, whatever the core did.
     """
     context: Any = spark.sparkContext._jsc.sc()
-    context.listenerBus().waitUntilEmpty()  # what has ended is told a little later
+    context.listenerBus().waitUntilEmpty()  # Spark reports the end of a task a little later
     pool = spark.sparkContext.getLocalProperty(POOL) or "default"
     earliest, total_ms = since.timestamp() * 1000, 0
     store = context.statusStore()

@@ -228,7 +228,7 @@ def by_vector(library: Sequence[Clip], params: dedup.Params) -> Links:
     batch = pa.record_batch(
         {
             "clip_id": [c.clip_id for c in library],
-            "night": pa.array([1] * len(library), pa.int32()),
+            "dedup_run": pa.array([1] * len(library), pa.int32()),
             "vector": pa.array([c.vector for c in library], pa.list_(pa.float32())),
         }
     )

@@ -8,7 +8,6 @@ near-copies. A second test times the whole job with its tables.
 
 from __future__ import annotations
 
-import argparse
 import os
 import threading
 import time
@@ -81,7 +80,7 @@ def reelmill(spark: SparkSession, path: Path, to: Path, params: Params) -> None:
         vectors = spark.read.parquet(str(path))
         found = kmeans_fit.fit(vectors, params, kmeans_fit.Choice("mllib", "as set"))
         parts = links.num_parts(pq.ParquetFile(path).metadata.num_rows, found, CORES)
-        rows = links.assigned(vectors.withColumn("night", F.lit(1)), found, params)
+        rows = links.assigned(vectors.withColumn("dedup_run", F.lit(1)), found, params)
         links.links(rows, None, len(found), parts, params, Env("", "")).write.mode("overwrite").parquet(str(to))
 
 
@@ -286,4 +285,4 @@ def test_a_dedup_run_of_one_percent_new_clips_costs_a_twentieth_of_a_full_run(
 
 
 def _job(run: Run) -> None:
-    dedup.run(run, argparse.Namespace(refit=False))
+    dedup.run(run, dedup.Options(output="", refit=False))

@@ -84,7 +84,7 @@ def test_every_task_names_an_entry_point_of_the_wheel(built: zipfile.ZipFile) ->
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 def test_every_task_is_a_command_line_of_reelmill(task: dict[str, Any]) -> None:
-    options = cli._parser().parse_args(command(task))
+    options = cli.parse(command(task))
     assert options.job == task["task_key"]
     assert options.output == "s3://bucket/reelmill"
     assert options.schema == "main.reelmill"

@@ -132,7 +132,7 @@ def arguments(name: str) -> list[str]:
 
 @pytest.mark.parametrize("name", ["cluster", "steps", "serverless", "eks"])
 def test_the_job_understands_what_it_is_given(name: str) -> None:
-    parsed = cli._parser().parse_args(["curate", *arguments(name)])
+    parsed = cli.parse(["curate", *arguments(name)])
     assert (parsed.manifest, parsed.output) == (GIVEN["manifest"], GIVEN["output"])
     assert all(Path(conf.replace("/opt/reelmill/", "")).exists() for conf in parsed.conf)
 

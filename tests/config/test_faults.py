@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from jobs.config import faults
+from jobs.config import errors, faults
 from udfs.core.errors import OutputError
 
 WORKER = """An exception was thrown from the Python worker. Please see the stack trace below.
@@ -41,6 +41,27 @@ def test_83_what_stops_a_run_is_one_line(error: Exception, said: str | None) -> 
     assert "\n" not in (found or "")
 
 
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (errors.UsageError("one line"), 2),
+        (errors.SettingsError("one line"), 2),
+        (errors.CatalogError("one line"), 1),
+        (errors.SessionError("one line"), 1),
+        (errors.TableError("one line"), 1),
+        (errors.OutputBusyError("one line"), 1),
+        (errors.RemainsError("one line"), 1),
+        (OutputError("one line"), 1),
+    ],
+)
+def test_an_error_ends_a_command_with_its_line_and_status(error: Exception, status: int) -> None:
+    assert faults.ending(error) == ("one line", status)
+
+
+def test_a_bug_does_not_end_a_command_with_one_line() -> None:
+    assert faults.ending(KeyError("no such column")) is None
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_83_a_signal_is_one_line_and_the_status_of_a_shell(number: int, status: int) -> None:
     code = "import time; from jobs.config import interrupts; interrupts.end_on_signals(); print('on', flush=True); time.sleep(60)"
@@ -50,5 +71,4 @@ def test_83_a_signal_is_one_line_and_the_status_of_a_shell(number: int, status: 
     os.kill(run.pid, number)
     _, said = run.communicate(timeout=30)
     assert run.returncode == status
-    assert said.startswith(f"reelmill: stopped by {signal.Signals(number).name}; ")
-    assert said.count("\n") == 1
+    assert said == "reelmill: stopped; the same command goes on from here\n"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.config.settings import SECTIONS, Settings, SettingsError, _flat, load, names
+from jobs.config.errors import SettingsError
+from jobs.config.settings import SECTIONS, Settings, _flat, load, names
 from jobs.lake.fingerprints import RECIPES, fingerprint
 
 
@@ -47,6 +48,7 @@ def test_82_keys_may_be_quoted_as_in_a_file() -> None:
             "limits.timeout_per_s=3",
             "--set: no setting limits.timeout_per_s any more; leave it out: limits.timeout_s is",
         ),
+        ("export.fps=[1]", "--set: no setting export.fps any more; it is export.frames.fps now"),
         ("moton.fps=1", "--set: no section [moton]; did you mean motion?"),
         ("motion", "--set motion: write it as section.key=value"),
         ("motion.fps=-1", "motion.fps: Input should be greater than"),

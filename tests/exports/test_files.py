@@ -37,6 +37,12 @@ def export(output: Path, to: Path, *words: str) -> int:
     return cli.main(["export", "--output", str(output), "--to", str(to), *given])
 
 
+def has_no_path_of_this_machine(to: Path) -> bool:
+    """Whether no file of an export holds the path of a folder of the tests; the release's settings aside."""
+    texts = [path.read_bytes() for path in to.rglob("*") if path.is_file() and path.name != "release.json"]
+    return bool(texts) and not any(b"/pytest-" in text for text in texts) and release(to)["output"] is None
+
+
 def clips(output: Path) -> dict[str, str]:
     """Where the mp4 of each clip lies."""
     return {row["clip_id"]: row["uri"] for row in table(output, "clips")}
@@ -60,6 +66,9 @@ def test_webdataset_reads_its_shards(output: Path, shards: Path) -> None:
     }
     told = {key: json.loads(sample["json"]) for key, sample in samples.items()}
     assert all(told[key]["clip_id"] == key and told[key]["embedding"] for key in samples)
+    assert {Path(facts["uri"]).parts[:2] for facts in told.values()} == {("media", "clips")}
+    assert {facts["video_uri"] for facts in told.values()} == {"long.mp4", "other.mkv"}
+    assert has_no_path_of_this_machine(shards)
 
 
 def test_a_release_tells_what_it_was_made_of(output: Path, shards: Path) -> None:
@@ -143,6 +152,7 @@ def test_datasets_reads_its_folder(output: Path, tmp_path: Path) -> None:
     card = (tmp_path / "README.md").read_text()
     assert 'license: "cc-by-4.0"' in card
     assert "3 clips in 1 files" in card
+    assert {row["video_uri"] for row in rows.values()} == {"long.mp4", "other.mkv"}
 
 
 @slow
@@ -151,6 +161,7 @@ def test_lance_reads_its_data_set(output: Path, tmp_path: Path) -> None:
     data = lance.dataset(tmp_path / "to/data.lance")
     assert sorted(data.to_table(columns=["clip_id"])["clip_id"].to_pylist()) == sorted(clips(output))
     assert len(data.get_fragments()) == 2
+    assert set(data.to_table(columns=["video_uri"])["video_uri"].to_pylist()) == {"long.mp4", "other.mkv"}
     assert {len(row["embedding"]) for row in data.to_table(columns=["embedding"]).to_pylist()} == {256}
     assert export(output, tmp_path / "again", "--release", str(tmp_path / "to/release.json")) == 0
     hashes = [[part["sha256"] for part in release(tmp_path / name)["parts"]] for name in ("to", "again")]
@@ -188,6 +199,7 @@ def test_nemo_has_every_clip_kept_or_not(spark: SparkSession, output: Path, tmp_
         assert told["valid"] == (span["clip_id"] in kept)
     assert {path.name for path in (tmp_path / "to/processed_videos").iterdir()} == {"long.mp4.json", "other.mkv.json"}
     assert pq.read_table(tmp_path / "to/descriptor_embd_parquet").num_rows == 2
+    assert has_no_path_of_this_machine(tmp_path / "to")
 
 
 @slow

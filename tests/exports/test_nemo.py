@@ -114,14 +114,14 @@ def row(folder: Path, clip_id: str, start_s: float, kept: bool = True, **other: 
     }
 
 
-def write(to: Path, rows: list[Row], **params: Any) -> dict[str, Path]:
-    """The files of an export, by their relative paths; the videos are in /videos/a."""
-    settings = TypeAdapter(nemo.Params).validate_python({"input_path": "/videos/a", **params})
-    new_part = part(to)
-    nemo.write(new_part, batches(rows), settings)
-    new_part.close()
-    paths = [path for path in to.rglob("*") if path.is_file() and path.parent.name != "index"]
-    return {str(path.relative_to(to)): path for path in paths}
+def write(to: Path, rows: list[Row], paths: nemo.Paths = "absolute", **params: Any) -> dict[str, Path]:
+    """The files that are written, by their paths below the folder; the videos lie in /videos/a."""
+    told = TypeAdapter(nemo.Params).validate_python({"input_path": "/videos/a", **params})
+    made = part(to)
+    nemo.write(made, batches(rows), told, paths)
+    made.close()
+    found = [path for path in to.rglob("*") if path.is_file() and path.parent.name != "index"]
+    return {str(path.relative_to(to)): path for path in found}
 
 
 def pattern(path: str) -> str:
@@ -165,6 +165,20 @@ def test_the_fields_of_a_clip_have_its_facts(tmp_path: Path, rows: list[Row]) ->
     assert fields["motion_score"] == {"global_mean": 0.5, "per_patch_min_256": 0.25}
     window = {"start_frame": 0, "end_frame": 119, "qwen2.5_caption": "a car", "qwen_lm_enhanced_caption": "a red car"}
     assert (fields["windows"], fields["valid"], fields["errors"]) == ([window], True, ["caption"])
+
+
+@pytest.mark.parametrize(("paths", "video"), [("relative", "b.mp4"), ("none", None)])
+def test_by_default_no_document_tells_where_the_files_lie(
+    tmp_path: Path, rows: list[Row], paths: nemo.Paths, video: str | None
+) -> None:
+    to = tmp_path / "to"
+    written = write(to, rows, paths)
+    found = meta(written, "two", to)
+    assert found["source_video"] == video
+    assert found["clip_location"] == (f"clips/{found['span_uuid']}.mp4" if video else None)
+    assert found["span_uuid"] == str(uuid.uuid5(uuid.NAMESPACE_URL, f"{SOURCE}_119_239"))
+    documents = [path.read_text() for name, path in written.items() if name.endswith(".json")]
+    assert not any("/videos/a" in text or str(tmp_path) in text for text in documents)
 
 
 def test_a_span_of_transnetv2_is_named_by_its_frames(tmp_path: Path) -> None:
@@ -286,11 +300,11 @@ def test_the_index_leads_from_every_file_back_to_clip_and_video(tmp_path: Path, 
 
 def test_a_clip_whose_file_changed_is_a_failure_and_not_in_the_export(tmp_path: Path, rows: list[Row]) -> None:
     (tmp_path / "one.mp4").write_bytes(b"other")
-    new_part = part(tmp_path / "to")
-    nemo.write(new_part, batches(rows), nemo.Params(input_path="/videos"))
-    assert [(key, error.code) for key, error in new_part.failed] == [("one", "CHANGED")]
-    video = json.loads((tmp_path / "to/processed_videos/a/b.mp4.json").read_text())
-    assert video["num_total_clips"] == 2
+    made = part(tmp_path / "to")
+    nemo.write(made, batches(rows), nemo.Params(input_path="/videos"), "relative")
+    assert [(key, error.code) for key, error in made.failed] == [("one", "CHANGED")]
+    told = json.loads((tmp_path / "to/processed_videos/a/b.mp4.json").read_text())
+    assert told["num_total_clips"] == 2
 
 
 @pytest.mark.parametrize("source", ["/videos/a/../../../etc/x.mp4", "/elsewhere/b.mp4"])

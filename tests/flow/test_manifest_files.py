@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.cli import UsageError
+from jobs.config.errors import UsageError
 from jobs.flow.manifest import read
 from udfs.storage import manifest
 from udfs.storage.settings import Params

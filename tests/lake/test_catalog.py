@@ -17,11 +17,12 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs import cli
+from jobs.config.errors import CatalogError, TableError, UsageError
 from jobs.config.settings import load
 from jobs.lake import catalog, views
-from jobs.lake.catalog import CatalogError, Schema, parse
+from jobs.lake.catalog import Schema, parse
 from jobs.lake.run import BELONGS, Run
-from jobs.lake.tables import TableError, Tables, struct_type
+from jobs.lake.tables import Tables, struct_type
 from schemas import TABLES
 from tests.support import outputs
 from tests.support.catalog_probe import SCHEMA
@@ -42,7 +43,7 @@ def test_any_other_is_refused_before_spark_starts(
     text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JAVA_HOME", "/nowhere")  # Spark could not start
-    with pytest.raises(CatalogError):
+    with pytest.raises(UsageError):
         parse(text)
     assert cli.main(["split", "--output", str(tmp_path), f"--schema={text}"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
@@ -121,7 +122,7 @@ def test_views_of_a_schema_ask_its_tables_and_nothing_of_the_session(
     run = Run(spark, str(shutil.copytree(curated, tmp_path / "output")), load([], outputs.CURATED), schema=schema)
     views.register(run)
     of_session = {
-        name: sorted(map(str, spark.table(name).collect())) for name in ("curated", "shown", "current_signals")
+        name: sorted(map(str, spark.table(name).collect())) for name in ("curated", "clip_origins", "current_signals")
     }
     views.publish(run)
     for name in ("curated", "clips", "current_clips", "current_signals"):
@@ -188,7 +189,16 @@ def test_the_metastore_shows_every_table_with_its_comments(probed: Probed) -> No
 @pytest.mark.cluster
 def test_the_metastore_has_every_view_for_good(probed: Probed) -> None:
     assert (probed.found["views"]["curated"], probed.found["current"]) == (3, 3)
-    assert set(probed.found["permanent"]) == {"current_videos", *views.VIEWS, *(f"current_{name}" for name in BELONGS)}
+    made = {"current_videos", *(view.name for view in views.VIEWS), *(f"current_{name}" for name in BELONGS)}
+    assert set(probed.found["permanent"]) == made
+
+
+@pytest.mark.cluster
+def test_the_metastore_shows_every_view_with_its_comments(probed: Probed) -> None:
+    for view in views.VIEWS:
+        described = probed.found["view_comments"][view.name]
+        assert {column: described[column] for column in view.columns} == view.columns
+        assert described["Comment"] == view.about
 
 
 @pytest.mark.cluster

@@ -51,7 +51,7 @@ def test_a_run_goes_on_from_tables_of_another_release(
         made_by_another(output / "tables" / name, lost)
     run = Run(spark, str(output), load([], CURATED))
     views.register(run)
-    assert [spark.table(name).count() for name in ("curated", "clip_stats", "shown")] == [3, 2, 3]
+    assert [spark.table(name).count() for name in ("curated", "clip_stats", "clip_origins")] == [3, 2, 3]
     assert all(spark.table(name).columns == TABLES[name].schema.names for name in TABLES)
     video = write_numbered(tmp_path / "new.mp4", 60, first=2000)
     overrides = [f"--set={option}" for option in CURATED]
@@ -64,3 +64,34 @@ def test_a_run_goes_on_from_tables_of_another_release(
     capsys.readouterr()
     assert cli.main(["sql", "--output", str(output), "select count(*) as n from curated"]) == 0
     assert capsys.readouterr().out.split() == ["n", "4"]
+
+
+def made_before_the_column_was_renamed(path: Path) -> None:
+    """Write a table as releases did that called the column `dedup_run` `night`: required, and checked."""
+    rows = DeltaTable(path).to_pyarrow_table()
+    names = ["night" if name == "dedup_run" else name for name in rows.column_names]
+    fields = [field.with_name(name) for field, name in zip(rows.schema, names, strict=True)]
+    fields = [field.with_nullable(field.name != "night") for field in fields]
+    shutil.rmtree(path)
+    write_deltalake(path, pa.table(rows.columns, pa.schema(fields)))
+    DeltaTable(path).alter.add_constraint({"night": "night >= 1"})
+
+
+def test_a_run_goes_on_from_tables_with_the_column_night(
+    spark: SparkSession, curated: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    output = Path(shutil.copytree(curated, tmp_path / "output"))
+    for name in ("assignments", "duplicates"):
+        made_before_the_column_was_renamed(output / "tables" / name)
+    before = {name: sorted(row["clip_id"] for row in table(output, name)) for name in ("assignments", "duplicates")}
+    curate = ["curate", "--output", str(output), *(f"--set={option}" for option in CURATED), "--manifest"]
+    with caplog.at_level("INFO", logger="reelmill"):
+        assert cli.main([*curate, str(Path(table(curated, "videos")[0]["uri"]).parent)]) == 0
+    assert "nothing to do: 0 decoded, 0 rows written" in caplog.text
+    assert cli.main([*curate, str(write_numbered(tmp_path / "new.mp4", 60, first=2000))]) == 0
+    run = Run(spark, str(output), load([], CURATED))
+    for name, clip_ids in before.items():
+        rows = {row["clip_id"]: row["dedup_run"] for row in run.tables.read(name).collect()}
+        assert [rows[clip_id] for clip_id in clip_ids] == [1, 1, 1]
+        assert sorted(rows.values()) == [1, 1, 1, 2]
+        assert run.tables.read(name).columns == TABLES[name].schema.names

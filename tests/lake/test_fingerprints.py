@@ -92,3 +92,12 @@ def test_a_setting_that_changes_captions_changes_their_fingerprint(override: str
 )
 def test_a_setting_that_only_changes_the_cost_does_not(override: str) -> None:
     assert fingerprints(load([], [override])) == DEFAULT
+
+
+def test_the_settings_of_frames_count_as_they_did_in_the_section_export() -> None:
+    settings = load([], ["export.frames.fps=[2]", "export.where=width > 3", "export.nemo.input_path=/x"])
+    assert fingerprint("export", settings) == "a657e5dfbefcb424"
+
+
+def test_how_an_export_names_files_makes_no_other_fingerprint() -> None:
+    assert fingerprint("export", load([], ["export.paths=none"])) == DEFAULT["export"]

@@ -9,7 +9,8 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs.lake.tables import TableError, Tables, struct_type
+from jobs.config.errors import TableError
+from jobs.lake.tables import Tables, struct_type
 from schemas import TABLES
 
 pytestmark = pytest.mark.spark

@@ -112,7 +112,7 @@ def test_a_cluster_with_gpus_gives_the_same_rows(local: Path, folder: Path) -> N
     environment = os.environ | {"PYTHONPATH": CHECKOUT}
     run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=600)
     assert run.returncode == 0, run.stderr[-3000:]
-    assert "embed: 1 cpus, 0.5 gpus a task; a profile: without dynamic allocation" in run.stderr
+    assert "embed: 1 CPU and 0.5 GPUs per task; a resource profile: without dynamic allocation" in run.stderr
     for name in ("clips", "signals", *MODEL_TABLES, "verdicts"):
         one, other = rows(local, name), rows(folder / "cluster", name)
         assert one.keys() == other.keys(), name

@@ -1,4 +1,4 @@
-"""Nights: --limit, --since and --deadline take a part of what is new, and the next night goes on; what a night cost is told."""
+"""--limit, --since and --deadline take a part of what is new, and the next run goes on; views say what a run cost."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def names(output: Path) -> set[str]:
     return {Path(row["uri"]).name for row in table(output, "videos")}
 
 
-def test_a_limit_goes_on_where_the_last_night_ended(spark: SparkSession, videos: Path, tmp_path: Path) -> None:
+def test_a_limit_goes_on_where_the_last_run_ended(spark: SparkSession, videos: Path, tmp_path: Path) -> None:
     assert ingest(videos, tmp_path / "output", "--limit", "2") == 0
     assert names(tmp_path / "output") == {"0.mp4", "1.mp4"}
     assert ingest(videos, tmp_path / "output", "--limit", "2") == 0
@@ -76,21 +76,21 @@ def test_a_time_that_is_none_is_a_wrong_usage(option: str, value: str, capsys: p
     assert repr(value) in capsys.readouterr().err
 
 
-def test_a_night_tells_its_counts_and_no_price_that_nobody_gave(spark: SparkSession, curated: Path) -> None:
+def test_a_run_has_its_counts_and_no_cost_without_prices(spark: SparkSession, curated: Path) -> None:
     views.register(Run(spark, str(curated), load([], CURATED)))
-    (night,) = spark.table("nights").collect()
-    assert (night["num_ingested"], night["num_videos"], night["num_clips"], night["num_kept"]) == (2, 2, 3, 3)
-    assert night["video_hours"] == pytest.approx(6 / 3600)
-    assert night["bytes_out"] >= sum(row["num_bytes"] for row in table(curated, "clips"))
-    assert night["cost_usd"] is night["usd_per_clip"] is night["usd_per_video_hour"] is None
+    (summary,) = spark.table("run_summary").collect()
+    assert (summary["num_ingested"], summary["num_videos"], summary["num_clips"], summary["num_kept"]) == (2, 2, 3, 3)
+    assert summary["video_hours"] == pytest.approx(6 / 3600)
+    assert summary["bytes_out"] >= sum(row["num_bytes"] for row in table(curated, "clips"))
+    assert summary["cost_usd"] is summary["usd_per_clip"] is summary["usd_per_video_hour"] is None
     stages = {row["stage"]: row for row in spark.table("stage_costs").collect()}
     assert stages.keys() == {"ingest", "split", "clip", "analyze", "embed", "dedup", "filter"}
     assert stages["dedup"]["cpu_s"] > 0  # of Spark's tasks
-    assert night["cpu_s"] == pytest.approx(sum(row["cpu_s"] for row in stages.values()))
+    assert summary["cpu_s"] == pytest.approx(sum(row["cpu_s"] for row in stages.values()))
 
 
 @pytest.mark.upkeep
-def test_after_a_deadline_the_next_night_goes_on(
+def test_after_a_deadline_the_next_run_goes_on(
     spark: SparkSession,
     curated: Path,
     tmp_path: Path,
@@ -142,9 +142,10 @@ def test_after_a_deadline_the_next_night_goes_on(
     assert cli.main(command) == 0
     assert versions(tmp_path) == before
     views.register(Run(spark, str(tmp_path), load([], settings)))
-    nights = spark.table("nights").orderBy("started_at").collect()
-    assert [night["num_clips"] for night in nights] == [len(first), 3 - len(first)]
-    assert all(night["cost_usd"] == pytest.approx(night["cpu_s"] * 0.05 / 3600) for night in nights)
+    summaries = spark.table("run_summary").orderBy("started_at").collect()
+    assert [summary["num_clips"] for summary in summaries] == [len(first), 3 - len(first)]
+    assert all(summary["cost_usd"] == pytest.approx(summary["cpu_s"] * 0.05 / 3600) for summary in summaries)
     assert all(
-        night["usd_per_video_hour"] == pytest.approx(night["cost_usd"] / night["video_hours"]) for night in nights
+        summary["usd_per_video_hour"] == pytest.approx(summary["cost_usd"] / summary["video_hours"])
+        for summary in summaries
     )

@@ -16,7 +16,7 @@ from udfs.similarity.kmeans import Floats, fixed_point, unit_vectors
 def batch(vectors: Floats) -> pa.RecordBatch:
     rows = np.asarray(vectors, np.float32)
     names = [f"{i:03d}" for i in range(len(rows))]
-    columns = {"clip_id": names, "night": [1] * len(rows), "vector": pa.array(list(rows), pa.list_(pa.float32()))}
+    columns = {"clip_id": names, "dedup_run": [1] * len(rows), "vector": pa.array(list(rows), pa.list_(pa.float32()))}
     return pa.RecordBatch.from_pydict(columns)
 
 

@@ -1,8 +1,7 @@
-"""dedup night after night: what is new is compared with what is there, and what is there stays."""
+"""dedup run after run: new clips are compared with stored ones, and stored ones stay."""
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,7 +41,7 @@ def groups(num_rows: int, seed: int) -> Floats:
 
 def run(spark: SparkSession, output: Path, *settings: str, refit: bool = False) -> Counts:
     made = Run(spark, str(output), load([], [*SET, *settings]))
-    return dedup.run(made, argparse.Namespace(refit=refit))
+    return dedup.run(made, dedup.Options(output="", refit=refit))
 
 
 def duplicates(output: Path) -> pd.DataFrame:
@@ -56,8 +55,8 @@ def dropped(output: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def first(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One night of 400 clips, in 50 clusters, of which the last 20 are copies of the first 20."""
-    output = tmp_path_factory.mktemp("night") / "output"
+    """One dedup run of 400 clips, in 50 clusters, of which the last 20 are copies of the first 20."""
+    output = tmp_path_factory.mktemp("first") / "output"
     vectors = groups(OLD, 1)
     vectors[-20:] = vectors[:20]
     write_embeddings(output, clip_ids(OLD), vectors, SET, duration_s=[1000.0 - i for i in range(OLD)])
@@ -74,7 +73,7 @@ def vectors_of(output: Path) -> dict[str, Floats]:
     return {row["clip_id"]: np.array(row["vector"]) for row in table(output, "embeddings")}
 
 
-def test_a_first_night(spark: SparkSession, first: Path) -> None:
+def test_a_first_run(spark: SparkSession, first: Path) -> None:
     ids = clip_ids(OLD)
     assert set(zip(ids[-20:], ids[:20], strict=True)) <= set(dropped(first).items())
     before = versions(first)
@@ -84,7 +83,7 @@ def test_a_first_night(spark: SparkSession, first: Path) -> None:
     }
 
 
-def test_a_second_night_finds_copies_of_the_first_and_rewrites_nothing(
+def test_a_second_run_finds_copies_of_the_first_and_rewrites_nothing(
     spark: SparkSession, output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = duplicates(output)
@@ -111,24 +110,24 @@ def test_a_second_night_finds_copies_of_the_first_and_rewrites_nothing(
     read_of_first = {Path(uri).name for uri in read} & {Path(uri).name for uri in there["assignments"]}
     assert 0 < len(read_of_first) < 0.1 * len(there["assignments"])
     grown = [Run(spark, str(output), load([], [*SET, f"dedup.refit_growth={times}"])) for times in (2.0, 1.001)]
-    assert [dedup._worn(each, dedup_run.model(each), 3)[0] for each in grown] == [False, True]
+    assert [dedup._outgrown(each, dedup_run.model(each), 3)[0] for each in grown] == [False, True]
 
 
 @pytest.mark.nights
-def test_nights_one_by_one_find_what_one_night_finds(spark: SparkSession, tmp_path: Path) -> None:
+def test_several_runs_find_what_one_run_finds(spark: SparkSession, tmp_path: Path) -> None:
     vectors = groups(300, 2)
     vectors[200:220] = vectors[:20]
     vectors[250:260] = vectors[200:210]
     ids, length = clip_ids(300), [1000.0 - i for i in range(300)]
     probing = ("dedup.probe_clusters=64", "dedup.rows_per_cluster=40")
-    for night in (slice(0, 200), slice(200, 300)):
-        write_embeddings(tmp_path / "nights", ids[night], vectors[night], SET, duration_s=length[night])
-        run(spark, tmp_path / "nights", *probing)
+    for some in (slice(0, 200), slice(200, 300)):
+        write_embeddings(tmp_path / "several", ids[some], vectors[some], SET, duration_s=length[some])
+        run(spark, tmp_path / "several", *probing)
     write_embeddings(tmp_path / "once", ids, vectors, SET, duration_s=length)
     run(spark, tmp_path / "once", *probing)
-    assert duplicates(tmp_path / "nights")["night"].value_counts().to_dict() == {1: 200, 2: 100}
+    assert duplicates(tmp_path / "several")["dedup_run"].value_counts().to_dict() == {1: 200, 2: 100}
     assert len(dropped(tmp_path / "once")) >= 30
-    assert dropped(tmp_path / "nights") == dropped(tmp_path / "once")
+    assert dropped(tmp_path / "several") == dropped(tmp_path / "once")
 
 
 @pytest.mark.nights
@@ -150,7 +149,7 @@ def test_what_was_linked_to_a_clip_that_fails_a_gate_is_placed_anew(spark: Spark
 
 
 @pytest.mark.nights
-def test_new_centres_leave_the_survivors_of_old_nights(spark: SparkSession, output: Path) -> None:
+def test_new_centres_leave_the_clips_kept_before(spark: SparkSession, output: Path) -> None:
     before = dropped(output)
     known = vectors_of(output)
     vectors = np.concatenate([[known[clip] for clip in clip_ids(30)], groups(10, 3)])
@@ -209,14 +208,14 @@ def test_verdicts_name_who_stands_for_whom_at_any_eps(spark: SparkSession, outpu
     links = [(1, 0, 0.95), (2, 1, 0.97), (3, 2, 0.995), (4, None, None), (5, 4, 0.8)]
     made = Run(spark, str(output), load([], SET))
     rows = [(ids[clip], None if of is None else ids[of], similarity) for clip, of, similarity in links]
-    stamp = {"method": "semantic", "version": 1, "night": 1, "fingerprint": "x", "run_id": "x", "cluster_id": 0}
+    stamp = {"method": "semantic", "version": 1, "dedup_run": 1, "fingerprint": "x", "run_id": "x", "cluster_id": 0}
     found = spark.createDataFrame(rows, "clip_id string, duplicate_of string, similarity double")
     found = found.withColumns({name: F.lit(value) for name, value in stamp.items()}).withColumn(
         "distance_to_centroid", F.lit(0.0)
     )
     made.tables.replace("duplicates", found)
     for eps, wanted in ((0.1, {1: 0, 2: 0, 3: 0}), (0.04, {2: 1, 3: 1}), (0.01, {3: 2})):
-        filter.run(Run(spark, str(output), load([], [*SET, f"filter.duplicate_eps={eps}"])), argparse.Namespace())
+        filter.run(Run(spark, str(output), load([], [*SET, f"filter.duplicate_eps={eps}"])), filter.Options(output=""))
         verdicts = {row["clip_id"]: row for row in table(output, "verdicts")}
         told = {clip: row["duplicate_of"] for clip, row in verdicts.items() if row["duplicate_of"]}
         assert {ids.index(clip): ids.index(elder) for clip, elder in told.items()} == wanted
@@ -226,7 +225,7 @@ def test_verdicts_name_who_stands_for_whom_at_any_eps(spark: SparkSession, outpu
 @pytest.mark.nights
 def test_views_for_an_audit(spark: SparkSession, output: Path) -> None:
     made = Run(spark, str(output), load([], SET))
-    filter.run(made, argparse.Namespace())
+    filter.run(made, filter.Options(output=""))
     videos = spark.createDataFrame([(clip, f"{clip}.mp4") for clip in clip_ids(OLD)], "video_id string, uri string")
     blank = [
         F.lit(None).cast(f.dataType).alias(f.name)

@@ -11,7 +11,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.config.settings import SettingsError
+from jobs.config.errors import SettingsError
 from jobs.similarity import kmeans_fit, links
 from jobs.similarity.kmeans_fit import Choice, choose, fit, hindrance, missing
 from jobs.spark.resources import Facts
@@ -232,7 +232,7 @@ def test_cuml_finds_the_survivors_that_mllib_finds(spark: SparkSession) -> None:
     kept = []
     for choice in (MLLIB, CUML):
         assigned = links.assigned(
-            frame(spark, vectors).withColumn("night", F.lit(1)), fit(frame(spark, vectors), params, choice), params
+            frame(spark, vectors).withColumn("dedup_run", F.lit(1)), fit(frame(spark, vectors), params, choice), params
         )
         found = links.links(assigned, None, 4, 2, params, Env("", ""))
         kept.append({row["clip_id"] for row in found.where("similarity is null or similarity < 0.9").collect()})

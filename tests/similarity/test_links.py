@@ -1,4 +1,4 @@
-"""Vectors in Spark: dealt to clusters, linked within them and to those of nights before."""
+"""Vectors in Spark: dealt to clusters, linked within them and to those of earlier runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def frame(spark: SparkSession, vectors: npt.ArrayLike, seed: int | None = None, 
     clips = [(f"{i:03d}", row, -float(i), 1) for i, row in enumerate(np.asarray(vectors, float).tolist())]
     if seed is not None:
         np.random.default_rng(seed).shuffle(clips)
-    columns = "clip_id string, vector array<float>, duration_s double, night int"
+    columns = "clip_id string, vector array<float>, duration_s double, dedup_run int"
     return spark.createDataFrame(spark.sparkContext.parallelize(clips, partitions), columns)
 
 
@@ -85,16 +85,16 @@ def test_equal_vectors_are_linked_to_the_first(spark: SparkSession) -> None:
     assert found["similarity"].tolist()[1:] == [pytest.approx(1)] * 8
 
 
-def test_what_is_stored_is_found_by_a_later_night(spark: SparkSession) -> None:
+def test_what_is_stored_is_found_by_a_later_run(spark: SparkSession) -> None:
     rows, centres = clouds(6, 160), clouds(7, 6).astype(float)
     params = Params(rank=BY_ID, probe_clusters=6)
     rows[120:] = rows[:40]
-    old, new = frame(spark, rows[:120]), frame(spark, rows).where("clip_id >= '120'").withColumn("night", F.lit(2))
+    old, new = frame(spark, rows[:120]), frame(spark, rows).where("clip_id >= '120'").withColumn("dedup_run", F.lit(2))
     before = links.assigned(old, centres, params).localCheckpoint()
     placed = links.links(before, None, 6, 2, params, ENV).localCheckpoint()
-    night = links.assigned(new, centres, params).localCheckpoint()
-    (near,) = links.nearest_stored(night, before, placed.select("clip_id", "similarity"), params, ENV)
-    found = links.links(night, near, 6, 2, params, ENV).toPandas().sort_values("clip_id", ignore_index=True)
+    assigned = links.assigned(new, centres, params).localCheckpoint()
+    (near,) = links.nearest_stored(assigned, before, placed.select("clip_id", "similarity"), params, ENV)
+    found = links.links(assigned, near, 6, 2, params, ENV).toPandas().sort_values("clip_id", ignore_index=True)
     assert (found["similarity"].to_numpy(float) >= 0.99 - ROUNDING).all()
     stands = set(placed.where(f"similarity is null or similarity < {0.99 - ROUNDING}").toPandas()["clip_id"])
     for clip, elder in found[["clip_id", "duplicate_of"]].itertuples(index=False):
@@ -102,15 +102,13 @@ def test_what_is_stored_is_found_by_a_later_night(spark: SparkSession) -> None:
         assert (elder == copy) if copy in stands else (elder in stands)
 
 
-def test_a_night_is_compared_in_pieces_that_fit_into_memory(
-    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(links, "NIGHT_BYTES", 16 * 4 * 30)
+def test_a_run_is_compared_in_pieces_that_fit_into_memory(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links, "PASS_BYTES", 16 * 4 * 30)
     rows = clouds(8, 100)
     params = Params(probe_clusters=1)
-    night = links.assigned(frame(spark, rows), rows[:2].astype(float), params).localCheckpoint()
+    assigned = links.assigned(frame(spark, rows), rows[:2].astype(float), params).localCheckpoint()
     fallen = spark.createDataFrame([], "clip_id string, similarity double")
-    pieces = list(links.nearest_stored(night, night, fallen, params, ENV))
+    pieces = list(links.nearest_stored(assigned, assigned, fallen, params, ENV))
     assert [piece.count() for piece in pieces] == [30, 30, 30, 10]
     first = pieces[0].orderBy("clip_id").first()
     assert first is not None
@@ -120,7 +118,7 @@ def test_a_night_is_compared_in_pieces_that_fit_into_memory(
 
 @pytest.mark.parametrize("parts", [1, 2, 7, 40])
 def test_a_part_is_a_partition_of_neighbouring_clusters(spark: SparkSession, parts: int) -> None:
-    rows = spark.range(80).select(F.col("id").cast("int").alias("cluster_id"), F.lit(1).alias("night"))
+    rows = spark.range(80).select(F.col("id").cast("int").alias("cluster_id"), F.lit(1).alias("dedup_run"))
     placed = links.dealt(rows, 80, parts).select("cluster_id", F.spark_partition_id().alias("part")).toPandas()
     spans = placed.groupby("part")["cluster_id"].agg(["min", "max", "count"])
     assert len(spans) == parts

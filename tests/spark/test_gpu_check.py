@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.config.settings import SettingsError
+from jobs.config.errors import SettingsError
 from jobs.spark import gpu_check
 from udfs.core.gpu_device import visible_gpus
 from udfs.core.task_resources import Resources

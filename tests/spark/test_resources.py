@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from jobs.config.settings import Settings, SettingsError, load
+from jobs.config.errors import SettingsError
+from jobs.config.settings import Settings, load
 from jobs.lake.fingerprints import fingerprint
 from jobs.spark.resources import Facts, choose
 from udfs.core.task_resources import Resources

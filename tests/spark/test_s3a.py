@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from pyspark.sql import SparkSession
 
+from jobs.config.errors import SessionError
 from jobs.config.settings import Settings, load
 from jobs.spark import s3a
-from jobs.spark.session import SessionError
 from udfs.storage.settings import Params
 
 S3A = "spark.hadoop.fs.s3a."

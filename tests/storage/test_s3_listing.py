@@ -14,7 +14,7 @@ from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
 from jobs import cli
-from jobs.cli import UsageError
+from jobs.config.errors import UsageError
 from jobs.flow.manifest import check, read
 from tests.support import s3 as servers
 from tests.support.footage import write_numbered

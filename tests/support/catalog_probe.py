@@ -37,9 +37,10 @@ def main(conf: Path, manifest: str, output: str) -> None:
     for name in ("curated", "current_clips", *TABLES):
         spark.catalog.dropTempView(name)
     report["tables"] = {name: table_description(spark, f"films.{name}") for name in TABLES}
-    report["views"] = {name: spark.table(f"films.{name}").count() for name in views.VIEWS}
+    report["views"] = {view.name: spark.table(f"films.{view.name}").count() for view in views.VIEWS}
+    report["view_comments"] = {view.name: table_description(spark, f"films.{view.name}") for view in views.VIEWS}
     report["current"] = spark.table("films.current_clips").count()
-    listed = spark.sql("SHOW VIEWS IN films").collect()  # also lists temporary views of the same names
+    listed = spark.sql("SHOW VIEWS IN films").collect()  # those of the session too, by the same names
     report["permanent"] = [row["viewName"] for row in listed if not row["isTemporary"]]
     report["elsewhere"] = cli.main([*curate, "--output", f"{output}-other"])
     report["nowhere"] = cli.main(["sql", "--output", output, "--schema", "nowhere.films", "select 1"])

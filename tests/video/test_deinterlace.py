@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support import odd_pictures
 from tests.support.clip_units import (
     decoded_frames,
     only_clip,

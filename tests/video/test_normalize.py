@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from av.video.reformatter import ColorRange
 
+from tests.support import odd_pictures
 from tests.support.clip_units import (
     decoded_frames,
     only_clip,

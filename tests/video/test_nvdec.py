@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from jobs import analyze as analyze_job
 from jobs import clip as clip_job
 from jobs.cli import main
-from jobs.config.settings import Settings, SettingsError, load
+from jobs.config.errors import SettingsError
+from jobs.config.settings import Settings, load
 from jobs.lake.fingerprints import fingerprint
 from tests.support import clips
 from tests.support.clip_units import only_clip, unit
@@ -176,7 +177,7 @@ def test_a_clip_that_nvenc_does_not_open_is_encoded_all_the_same(tmp_path: Path)
 
 
 def test_the_driver_needs_no_nvenc_but_what_takes_its_place(capsys: pytest.CaptureFixture[str]) -> None:
-    options: Any = None
+    options = clip_job.Options(output="")
     for fallback in ("libx264", ""):
         clip_job.check(options, load([], ["clip.encoder=h264_nvenc", f"clip.fallback={fallback}"]))
     assert capsys.readouterr().err == ""

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from av.video.frame import VideoFrame
 
+from tests.support import odd_pictures
 from tests.support.clip_units import decoded_frames
 from tests.support.footage import draw, read_number, write_numbered
 from udfs.core.errors import MediaError

@@ -9,11 +9,12 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pandas as pd
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
-from udfs.export import Params
 from udfs.frames import extract
 from udfs.frames.extract import Pictures
 from udfs.frames.image_files import ArrayFile, ImageFiles
@@ -22,12 +23,46 @@ from udfs.runtime.context import Env, Row
 from udfs.storage import access
 from udfs.storage.remote_file import AnyPath
 
+Rate = Annotated[float, Field(gt=0, le=1000)]
 COLUMNS = ["num_frames", "num_bytes"]
 LIST = "frames.json"  # beside the pictures, written last: their source, settings and times
 
 
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Params:
+    """[export.frames]"""
+
+    policy: Annotated[
+        Literal["sequence", "first", "middle", "last"], Field(description="frames at even times, or one frame of each")
+    ] = "sequence"
+    fps: Annotated[
+        tuple[Rate, ...], Field(min_length=1, description="frames per second of a sequence; a folder per rate")
+    ] = (1.0,)
+    target_res: Annotated[
+        int, Field(ge=-1, description="side of a square, pixels, the aspect lost; -1: as the clip")
+    ] = -1
+    encoding: Annotated[
+        Literal["jpeg", "png", "npz"], Field(description="a file per frame, or one file of all (npz)")
+    ] = "jpeg"
+    quality: Annotated[int, Field(ge=1, le=100, description="of a JPEG: higher is better and larger")] = 92
+
+    def __post_init__(self) -> None:
+        if self.target_res == 0:
+            raise ValueError("target_res 0: give pixels, or -1 for the clip's own size")
+        if len(set(self.folders)) < len(self.folders):
+            raise ValueError(f"fps {self.fps}: the same rate twice")
+
+    @property
+    def folders(self) -> list[str]:
+        """The name of each rate's folder, or of the policy's."""
+        return [f"{fps:g}fps" for fps in self.fps] if self.policy == "sequence" else [self.policy]
+
+
 def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env, to: str, aside: str) -> Iterator[pd.DataFrame]:
-    """Write batches of clips or videos; yields a row per written one, none for a complete one."""
+    """Batches of clips or videos to batches with a row for each that was written: those that are complete give none.
+
+    `shown_uri` is the name of the file in the list of its frames; `is_source` tells a source video from a clip.
+    """
     work = partial(write, params=params, env=env, to=to, aside=aside)
     return batching.each(batches, work, key="key", columns=COLUMNS, limits=env.limits)
 
@@ -42,7 +77,7 @@ def write(row: Row, params: Params, env: Env, to: str, aside: str) -> list[Row]:
     missing = [name for name in params.folders if not _is_complete(f"{to}/{row['key']}/{name}", made_of)]
     if not missing:
         return []
-    path = _path(row, params, env)
+    path = _path(row, env)
     os.makedirs(aside, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=aside) as folder:
         writers = [_writer(os.path.join(folder, name), params) for name in missing]
@@ -66,8 +101,8 @@ def _pictures(path: AnyPath, folders: list[str], params: Params, env: Env) -> It
     return iter([(0, float(times[0]), pictures[0])])
 
 
-def _path(row: Row, params: Params, env: Env) -> AnyPath:
-    if params.what == "videos":
+def _path(row: Row, env: Env) -> AnyPath:
+    if row["is_source"]:
         return access.unchanged_path(row["uri"], row["version"], env.sources)
     return access.own_path(row["uri"], env.sources)
 
@@ -77,7 +112,7 @@ def _made_of(row: Row, params: Params) -> dict[str, Any]:
     how: dict[str, Any] = {"target_res": params.target_res, "encoding": params.encoding}
     if params.encoding == "jpeg":
         how["quality"] = params.quality
-    return {"uri": row["uri"], "version": row["version"], **how}
+    return {"uri": row["shown_uri"], "version": row["version"], **how}
 
 
 def _is_complete(folder: str, made_of: dict[str, Any]) -> bool:
@@ -86,7 +121,9 @@ def _is_complete(folder: str, made_of: dict[str, Any]) -> bool:
             found = json.load(f)
     except FileNotFoundError:
         return False
-    return {name: value for name, value in found.items() if name != "times_s"} == made_of
+    names = ("times_s", "uri")  # another name of the same file makes no other pictures
+    kept = [{name: value for name, value in facts.items() if name not in names} for facts in (found, made_of)]
+    return kept[0] == kept[1]
 
 
 def _writer(folder: str, params: Params) -> ImageFiles | ArrayFile:

@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +27,7 @@ from udfs.models.registry import KNOWN
 from udfs.runtime.context import Row
 from udfs.storage.remote_file import AnyPath, open_path
 
+Paths = Literal["relative", "absolute", "none"]
 CLIPS_PER_PART = 1000  # approximately; a part holds whole videos
 CHUNK_CLIP_S = 8  # seconds; a chunk holds num_clips_per_chunk times as many, as in NeMo Curator
 PICKLE_PROTOCOL = 4  # the default of Python 3.8 to 3.13
@@ -80,14 +81,14 @@ def cost_sql(params: Params) -> tuple[str, int]:
     return "1", CLIPS_PER_PART
 
 
-def write(part: Part, batches: Iterator[pa.RecordBatch], params: Params) -> None:
-    """Write all files of the part's videos.
+def write(part: Part, batches: Iterator[pa.RecordBatch], params: Params, paths: Paths) -> None:
+    """Write all files of the part's videos; `paths` says how documents name media files.
 
     Raises:
         ValueError: a video is not below `input_path`, or its path leads out of the export.
     """
     for _, rows in groupby(records(batches), key=lambda row: row[CLIP]["video_id"]):
-        _write_video(part, rows, params)
+        _write_video(part, rows, params, paths)
 
 
 def span_uuid(row: Row) -> str:
@@ -125,16 +126,16 @@ def _uuid(name: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, name))
 
 
-def _write_video(part: Part, rows: Iterator[Row], params: Params) -> None:
+def _write_video(part: Part, rows: Iterator[Row], params: Params, paths: Paths) -> None:
     total, index, row = 0, 0, Row()
     for index, members in groupby(
         _numbered_by_chunk(rows, params.num_clips_per_chunk * CHUNK_CLIP_S), key=itemgetter(0)
     ):
         chunk = Chunk(index)
         for _, row in members:
-            total += _write_clip(part, chunk, row, params)
-        _write_chunk(part, chunk, row, params)
-    facts = {"video": source_address(row["source_video"])} | {name: row["video"][name] for name in VIDEO_FIELDS}
+            total += _write_clip(part, chunk, row, params, paths)
+        _write_chunk(part, chunk, row, params, paths)
+    facts = {"video": _video_name(row, params, paths)} | {name: row["video"][name] for name in VIDEO_FIELDS}
     facts |= {"num_total_clips": total, "num_clip_chunks": index + 1}
     _write_json(
         part, f"processed_videos/{_relative_path(row, params)}.json", facts, [Clip(None, row[CLIP]["video_id"], None)]
@@ -155,7 +156,7 @@ def _length_s(row: Row) -> float:
     return float(row["span"][1] - row["span"][0])
 
 
-def _write_clip(part: Part, chunk: Chunk, row: Row, params: Params) -> bool:
+def _write_clip(part: Part, chunk: Chunk, row: Row, params: Params, paths: Paths) -> bool:
     """Write the files of one clip and add it to its chunk; false if its mp4 cannot be read."""
     media = part.media(row)
     if media is None:
@@ -174,24 +175,24 @@ def _write_clip(part: Part, chunk: Chunk, row: Row, params: Params) -> bool:
         _add_captions(chunk, clip, windows, row, params)
         chunk.num_with["webp"] += _write_previews(part, clip, row, params)
         chunk.num_with["embeddings"] += _write_vectors(part, chunk, clip, row, params)
-    _write_json(
-        part,
-        f"metas/v0/{clip.name}.json",
-        _meta(row, clip, f"{part.to}/{folder}/{clip.name}.mp4", windows),
-        [clip],
-        shared=False,
-    )
+    location = {
+        "relative": f"{folder}/{clip.name}.mp4",
+        "absolute": f"{part.to}/{folder}/{clip.name}.mp4",
+        "none": None,
+    }
+    names = {"source_video": _video_name(row, params, paths), "clip_location": location[paths]}
+    _write_json(part, f"metas/v0/{clip.name}.json", _meta(row, clip, names, windows), [clip], shared=False)
     return True
 
 
-def _meta(row: Row, clip: Clip, location: str, windows: list[Row]) -> Row:
+def _meta(row: Row, clip: Clip, names: Row, windows: list[Row]) -> Row:
     video = row["video"]
     facts = {
         "span_uuid": clip.name,
-        "source_video": source_address(row["source_video"]),
+        "source_video": names["source_video"],
         "duration_span": row["span"],
         **{f"{name}_source": video[name] for name in ("width", "height", "framerate")},
-        "clip_location": location,
+        "clip_location": names["clip_location"],
         **{name: row["encoded"][name] for name in ENCODED_FIELDS},
     }
     if row["motion_score"]["global_mean"] is not None:
@@ -267,7 +268,7 @@ def _write_vectors(part: Part, chunk: Chunk, clip: Clip, row: Row, params: Param
     return is_written
 
 
-def _write_chunk(part: Part, chunk: Chunk, row: Row, params: Params) -> None:
+def _write_chunk(part: Part, chunk: Chunk, row: Row, params: Params, paths: Paths) -> None:
     video, all_clips = source_address(row["source_video"]), [*chunk.clips, *chunk.filtered]
     for folder, vectors in chunk.vectors.items():
         ids = {vector["id"] for vector in vectors}
@@ -275,7 +276,7 @@ def _write_chunk(part: Part, chunk: Chunk, row: Row, params: Params) -> None:
         with part.file(path, [clip for clip in all_clips if clip.name in ids]) as to:
             pq.write_table(pa.Table.from_pylist(vectors, EMBEDDING), to)
     facts = {
-        "video": video,
+        "video": _video_name(row, params, paths),
         "clip_chunk_index": chunk.index,
         **{f"num_clips_filtered_by_{gate}": count for gate, count in chunk.filtered_by.items()},
         "num_clips_passed": len(chunk.clips),
@@ -289,6 +290,13 @@ def _write_chunk(part: Part, chunk: Chunk, row: Row, params: Params) -> None:
         "all_windows_enhanced_caption": chunk.enhanced,
     }
     _write_json(part, f"processed_clip_chunks/{_relative_path(row, params)}_{chunk.index}.json", facts, all_clips)
+
+
+def _video_name(row: Row, params: Params, paths: Paths) -> str | None:
+    """The source video's name in a document."""
+    if paths == "none":
+        return None
+    return source_address(row["source_video"]) if paths == "absolute" else _relative_path(row, params)
 
 
 def _copy_file(path: AnyPath, to: str) -> None:

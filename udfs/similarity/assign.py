@@ -24,7 +24,7 @@ ROWS = pa.schema(
     [
         ("clip_id", pa.string()),
         ("cluster_id", pa.int32()),  # the home; NULL for a vector of zeros, which has no direction
-        ("night", pa.int32()),
+        ("dedup_run", pa.int32()),
         ("distance_to_centroid", pa.float64()),  # 1 - cosine
         ("probes", pa.list_(pa.int32())),  # further clusters, nearest first
         ("rank", pa.list_(pa.float64())),  # see ranking.keys
@@ -56,7 +56,7 @@ def _assign(batch: pa.RecordBatch, centers: Floats, params: Params) -> pa.Record
     columns = (
         batch.column("clip_id"),
         pa.array(home, mask=no_cluster),
-        batch.column("night"),
+        batch.column("dedup_run"),
         pa.array(distance, mask=no_cluster),
         pa.array(probes, pa.list_(pa.int32())),
         pa.array(keys.tolist(), pa.list_(pa.float64())),

@@ -1,0 +1,51 @@
+"""A stage declares which columns of its inputs hold seconds and bytes of media; a column that is not there is an error."""
+
+from __future__ import annotations
+
+import pytest
+from pyspark.sql import Row, SparkSession
+
+from jobs import aesthetic, align, analyze, caption, clip, embed, enhance, split
+from jobs.config.settings import Settings
+from jobs.flow import stage
+from jobs.flow.stage import Stage
+from jobs.lake.run import Run
+from schemas import TABLES
+from udfs.core.task_resources import Resources
+
+
+@pytest.mark.parametrize(
+    ("declared", "table", "columns"),
+    [
+        (split.STAGE, "videos", ("duration_s", "size")),
+        (analyze.STAGE, "clips", ("duration_s", "num_bytes")),
+        (aesthetic.STAGE, "clips", ("duration_s", "num_bytes")),
+        (embed.STAGE, "clips", ("duration_s", "num_bytes")),
+        (caption.STAGE, "clips", ("duration_s", "num_bytes")),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_a_stage_that_reads_media_declares_columns_of_its_input(
+    declared: Stage, table: str, columns: tuple[str, str]
+) -> None:
+    assert (declared.duration, declared.num_bytes) == columns
+    assert set(columns) <= set(TABLES[table].schema.names)
+
+
+def test_units_of_clips_have_their_own_seconds_and_bytes() -> None:
+    assert (clip.STAGE.duration, clip.STAGE.num_bytes) == ("duration_s", "num_bytes")
+
+
+@pytest.mark.parametrize("declared", [enhance.STAGE, align.STAGE], ids=lambda value: value.name)
+def test_a_stage_of_texts_declares_none(declared: Stage) -> None:
+    assert (declared.duration, declared.num_bytes) == (None, None)
+
+
+@pytest.mark.spark
+def test_a_column_that_is_not_there_is_an_error(spark: SparkSession) -> None:
+    run = Run(spark, "unused", Settings())
+    inputs = spark.createDataFrame([Row(clip_id="a", duration_s=3.0)])
+    spread = stage.spread(run, Resources(), inputs.collect(), inputs.schema, "duration_s")
+    assert [row["clip_id"] for row in spread.collect()] == ["a"]
+    with pytest.raises((KeyError, ValueError), match="seconds"):
+        stage.spread(run, Resources(), inputs.collect(), inputs.schema, "seconds")

@@ -1,0 +1,69 @@
+"""The last lines of a run name what was refused and dropped, and the command that shows more."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from jobs.config.settings import load
+from jobs.lake import summary, views
+from jobs.lake.catalog import Schema
+from jobs.lake.run import Run
+from tests.support.outputs import CURATED
+
+pytestmark = pytest.mark.spark
+
+
+@pytest.fixture
+def run(spark: SparkSession, curated: Path) -> Run:
+    """The shared output, with its views."""
+    run = Run(spark, str(curated), load([], CURATED))
+    views.register(run)
+    return run
+
+
+def test_a_run_without_refusals_says_what_was_made_and_kept(run: Run) -> None:
+    assert summary.text(run, 2).splitlines() == [
+        "files: 2 given now; 2 taken and 0 refused so far",
+        "clips: 3 made, 0 dropped, 3 kept",
+        f"video: 0.1 minutes taken, 0.1 minutes kept; reelmill sql --output {run.output} 'select * from curated'",
+    ]
+
+
+def refuse(run: Run, number: int) -> None:
+    """As if so many files had been refused, and a clip had crashed a stage."""
+    query = f"""
+SELECT 'ingest' AS stage, format_string('/v/%02d.mp4', id) AS video_uri, 'CORRUPT' AS code, 'no moov atom' AS message
+FROM range({number}) UNION ALL SELECT 'embed', '/v/x.mp4', 'BAD_OUTPUT', 'NaN'"""
+    run.spark.sql(query).createOrReplaceTempView("failed")
+
+
+def test_files_that_were_refused_have_their_names_and_codes(run: Run) -> None:
+    refuse(run, 2)
+    lines = summary.text(run, 4).splitlines()
+    more = f"; reelmill sql --output {run.output} 'select * from failed'"
+    assert lines[0] == f"files: 4 given now; 2 taken and 2 refused so far{more}"
+    assert lines[1:3] == ["  /v/00.mp4: CORRUPT: no moov atom", "  /v/01.mp4: CORRUPT: no moov atom"]
+    assert f"clips that a stage could not use: embed 1{more}" in lines
+
+
+def test_of_many_refusals_ten_are_named(run: Run) -> None:
+    refuse(run, 12)
+    lines = summary.text(run, 4).splitlines()
+    assert [line[:7] for line in lines].count("  /v/09") == 1
+    assert "  ... and 2 more" in lines
+    assert not any("/v/10.mp4" in line for line in lines)
+
+
+def test_clips_that_were_dropped_are_counted_by_reason(run: Run) -> None:
+    run.spark.sql("SELECT clip_id, false AS kept, array('blur') AS reasons FROM verdicts").createOrReplaceTempView(
+        "judged"
+    )
+    run.spark.table("judged").localCheckpoint().createOrReplaceTempView("verdicts")
+    run.spark.table("verdicts").createOrReplaceTempView("dropped")
+    other = replace(run, output="/my out", schema=Schema("films"))
+    command = "reelmill sql --output '/my out' --schema films 'select * from dropped'"
+    assert f"clips: 3 made, 3 dropped (blur 3), 0 kept; {command}" in summary.text(other, 2).splitlines()
