@@ -110,12 +110,10 @@ def imports() -> dict[str, set[str]]:
     return {name: module_imports(ast.parse(path.read_text(encoding="utf-8"))) for name, path in MODULES.items()}
 
 
-@pytest.mark.xfail(reason="modules are being moved", strict=False)
 def test_packages_import_only_those_below(imports: dict[str, set[str]]) -> None:
     assert upward_imports(imports) == []
 
 
-@pytest.mark.xfail(reason="modules are being moved", strict=False)
 def test_no_modules_import_each_other(imports: dict[str, set[str]]) -> None:
     assert circles(imports) == []
 
