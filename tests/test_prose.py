@@ -1,4 +1,4 @@
-"""Plain English: words and phrases that must not come back, in comments, docstrings, messages, `--help`, README and docs."""
+"""Plain English: words and phrases that must not come back, in code, messages, README and docs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every parameter of NeMo Curator's stages, from previews to the writer of clips, is a setting or has another name here."""
+"""Every parameter and argument of NeMo Curator's stages is a setting, or has another name here."""
 
 from __future__ import annotations
 

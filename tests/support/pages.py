@@ -1,4 +1,4 @@
-"""The pages of the documentation, and what a Markdown page holds: blocks of code, commands, links, headings and tables."""
+"""The pages of the documentation: their blocks of code, commands, links, headings and tables."""
 
 from __future__ import annotations
 
