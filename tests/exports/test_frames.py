@@ -154,8 +154,8 @@ def test_a_video_that_changed_since_it_was_ingested_is_refused(tmp_path: Path) -
         ({"policy": "best"}, "'sequence', 'first', 'middle' or 'last'"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(params: dict[str, object], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
+def test_settings_that_make_no_sense_are_refused(params: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         TypeAdapter(frames.Params).validate_python(params)
 
 
