@@ -96,6 +96,6 @@ def _version(uri: str, listed: str | None, left_out: str | None, params: Sources
     if listed or left_out:
         return listed
     try:
-        return access.version(access.uri_version(uri, params))
-    except (MediaError, OSError, ValueError):  # `facts` raises the same error next
+        return access.uri_version(uri, params)
+    except (MediaError, ValueError):  # `facts` raises the same error next
         return ""
