@@ -49,9 +49,9 @@ class Options(OutputOptions):
 
 def check(options: Options, settings: Settings) -> None:
     """Refuse an output without tables, an empty text, and a text that no model of the vectors can encode."""
-    answers.check_tables(options.output, options.schema, settings.sources)
     if (options.text is None) == (options.clip is None):
         raise UsageError("search: give --text or --clip, one of both")
+    answers.check_tables(options.output, options.schema, settings.sources)
     if options.text is None:
         return
     if not options.text.strip():

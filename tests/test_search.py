@@ -195,10 +195,15 @@ def test_the_model_of_the_last_run_is_searched(
     assert [row["similarity"] for row in answers] == pytest.approx(sorted(cosines, reverse=True), abs=1e-5)
 
 
-@pytest.mark.parametrize("options", [[], ["--text", "a", "--clip", "b"], ["--text", "a", "--top", "0"]])
-def test_a_question_must_be_one(tmp_path: Path, options: list[str]) -> None:
+@pytest.mark.parametrize("options", [[], ["--text", "a", "--clip", "b"]])
+def test_a_question_must_be_one(tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str]) -> None:
+    assert cli.main(["search", "--output", str(tmp_path), *options]) == 2
+    assert "--text" in capsys.readouterr().err
+
+
+def test_the_number_of_answers_must_be_positive(tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as caught:
-        cli.main(["search", "--output", str(tmp_path), *options])
+        cli.main(["search", "--output", str(tmp_path), "--text", "a", "--top", "0"])
     assert caught.value.code == 2
 
 

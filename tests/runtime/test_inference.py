@@ -68,7 +68,7 @@ def test_a_bad_input_is_a_failure_row_and_its_siblings_go_on() -> None:
 def test_72_a_bug_is_a_row_and_its_siblings_go_on(bug: str) -> None:
     found = done(("a", 2), (bug, 1), ("b", 2))
     assert found[bug][FAILURE[1]] == "BUG"
-    assert "'as asked' (support/fake_models.py:" in found[bug][FAILURE[2]]
+    assert "'as the key asks' (support/fake_models.py:" in found[bug][FAILURE[2]]
     assert (found["a"]["total"], found["b"]["total"]) == (11, 11)
 
 
