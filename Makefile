@@ -11,8 +11,14 @@ INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt
 demo: $(VENV)/demo | java
 	$(BIN)/python -m jobs.demo
 
+QUICK := not files and not kill and not cluster and not nights and not exports and not upkeep and not s3
+
+# Two processes, one for the tests that share the Spark session: that one waits for its JVM half of the time.
 test: $(VENV)/dev | java
-	$(BIN)/pytest -m "not files and not kill and not cluster and not nights and not exports and not upkeep and not s3"
+	@log=$$(mktemp); $(BIN)/pytest -m "not spark and $(QUICK)" > $$log 2>&1 & plain=$$!; status=0; \
+	echo "tests with Spark; those without run beside them:"; \
+	$(BIN)/pytest -m "spark and $(QUICK)" || status=1; \
+	wait $$plain || status=1; echo "tests without Spark:"; cat $$log; rm -f $$log; exit $$status
 
 # Every suite, one after the other; all of them run whatever the first ones say.
 test-all:
