@@ -1,1 +1,1 @@
-"""The commands, one file each, that spark-submit can run: the first line of each says which tables it reads and writes."""
+"""The commands, one file each: the first line of a file says which tables it reads and writes."""

@@ -68,7 +68,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def command() -> None:
-    """Run as `reelmill` or as the entry point of a task; Databricks takes an exit for a failure, and a status for none."""
+    """Run as `reelmill` or as the entry point of a task.
+
+    Databricks takes every exit for a failure, so that success must return.
+    """
     interrupts.end_on_signals()
     if status := main():
         sys.exit(status)

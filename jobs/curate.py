@@ -1,4 +1,4 @@
-"""curate: the whole chain, manifest -> videos, spans, clips, signals, copies, embeddings, duplicates, verdicts, captions, ..."""
+"""curate: run the whole chain, from a manifest to verdicts on clips and captions of kept ones."""
 
 from __future__ import annotations
 
@@ -104,9 +104,8 @@ def _waves(run: Run, options: Options) -> Counts:
         cut = Counts()
         for wave in range(total):
             if len(later) > 1:
-                later[
-                    -2
-                ].result()  # cut one wave ahead of the models and no farther, so that a deadline leaves no queue
+                # Cut one wave ahead of the models and no farther, so that a deadline leaves no queue.
+                later[-2].result()
             if run.late:
                 break
             cut = reduce(Counts.__add__, (stage.run_wave(run, step, wave, total) for step in CUTTING), cut)
@@ -117,14 +116,13 @@ def _waves(run: Run, options: Options) -> Counts:
 
 
 def _run_models(run: Run, wave: int, total: int) -> Counts:
-    run.spark.sparkContext.setLocalProperty(
-        "spark.scheduler.pool", "models"
-    )  # a fair share beside the next wave's cutting
+    # A fair share beside the next wave's cutting.
+    run.spark.sparkContext.setLocalProperty("spark.scheduler.pool", "models")
     return reduce(Counts.__add__, (stage.run_wave(run, step, wave, total) for step in _models(run)), Counts())
 
 
 def _unfinished(run: Run) -> DataFrame:
-    """Id and length of the videos that have anything left to do in any stage."""
+    """Id and length of the videos that are pending in any stage."""
     todo = [stage.pending(run, step).select("video_id") for step in (*CUTTING, *_models(run))]
     if run.settings.filter.duplicates:
         todo.append(copy_groups.pending(run).select("video_id"))
@@ -133,7 +131,7 @@ def _unfinished(run: Run) -> DataFrame:
 
 
 def _num_waves(run: Run) -> int:
-    """Waves enough for them."""
+    """How many waves the unfinished videos need."""
     size = _unfinished(run).agg(F.count("*").alias("n"), F.coalesce(F.sum("duration_s"), F.lit(0.0)).alias("s")).first()
     assert size is not None
     return scheduling.num_waves(size["n"], size["s"], run.settings.curate)

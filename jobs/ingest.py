@@ -89,7 +89,10 @@ def _to_ingest(files: DataFrame) -> DataFrame:
 
 
 def _with_fingerprints(run: Run, options: Options) -> DataFrame:
-    """The manifest by `manifest.SCHEMA`, with fingerprints; `left_out` is the reason not to ingest a file, else NULL."""
+    """The manifest by `manifest.SCHEMA`, with fingerprints.
+
+    `left_out` is the reason not to ingest a file, else NULL.
+    """
     sources = run.settings.sources
     files = manifest.read(run.spark, options.manifest, sources, run.settings.manifest, options.checked_manifest)
     if run.tables.exists("takedowns"):

@@ -1,8 +1,9 @@
-"""Lets `spark-submit jobs/x.py` find its siblings.
+"""The package `jobs` for `spark-submit jobs/x.py`, which finds its siblings by it.
 
-spark-submit puts the script's own folder on sys.path, not the one above it, so that there `import jobs` finds this file
-and not the package. It then becomes the package, and puts the folder above in the place of the script's own, which would
-otherwise offer `filter`, `sql` and the like as top-level modules.
+spark-submit puts the script's own folder on sys.path, not the one above it, so that `import jobs`
+finds this file and not the package. It then becomes the package, and puts the folder above in the
+place of the script's own, which would otherwise offer `filter`, `sql` and the like as top-level
+modules.
 """
 
 import sys

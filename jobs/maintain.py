@@ -38,7 +38,7 @@ class Options(OutputOptions):
     keep_days: float | None = argument(
         "days for which old versions stay readable; wins over maintain.keep_days", default=None, type=float, metavar="N"
     )
-    force: bool = flag("keep versions for less than a week: nobody else uses the tables")
+    force: bool = flag("keep versions for less than a week: no one else uses the tables")
 
 
 def check(options: Options, settings: Settings) -> None:
@@ -46,12 +46,13 @@ def check(options: Options, settings: Settings) -> None:
     answers.check_tables(options.output, options.schema, settings.sources)
     if _keep_days(options, settings) < LEAST_DAYS and not options.force:
         raise UsageError(
-            f"under {LEAST_DAYS} days, files are deleted that a reader or writer may still use: add --force if there is none"
+            f"under {LEAST_DAYS} days, files are deleted that a reader or writer may still use: "
+            "add --force if there is none"
         )
 
 
 def run(run: Run, options: Options) -> Counts:
-    """Delete rows of superseded settings, media that no row names, and files that no kept version reads; or only list them."""
+    """Delete superseded rows, unreferenced media, and files of expired versions; or only list them."""
     started, dry_run = history.now(), options.dry_run
     keep_hours = 24 * _keep_days(options, run.settings)
     steps = [cleanup.swept(run, dry_run=dry_run)]  # first, since the other steps store rows there

@@ -13,7 +13,8 @@ TABLE = table(
     column(
         "duplicate_of",
         pa.string(),
-        "the clip before it in the order of keeping that it is linked to; a duplicate of that clip where similarity >= 1 - eps",
+        "the clip before it in the order of keeping that it is linked to; "
+        "a duplicate of that clip where similarity >= 1 - eps",
     ),
     column(
         "similarity",

@@ -70,7 +70,8 @@ TABLE = table(
     column(
         "frame_times",
         pa.binary(),
-        "when each frame is shown: differences in microseconds, int64, compressed with zlib; NULL if frames are evenly spaced",
+        "when each frame is shown: differences in microseconds, int64, compressed with zlib; "
+        "NULL if frames are evenly spaced",
     ),
     column(
         "num_hidden_frames",

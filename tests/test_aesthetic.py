@@ -242,8 +242,8 @@ def test_another_model_costs_new_scores_and_another_batch_size_does_not(params: 
 def test_only_clips_that_pass_the_gates_so_far_are_asked_for(spark: SparkSession) -> None:
     clips = spark.createDataFrame(
         [(name, "v", f"/{name}.mp4", 1, 640, 360, 30.0, 60, 2.0) for name in "ab"],
-        "clip_id string, video_id string, uri string, num_bytes long, width int, height int, framerate double, num_frames long, "
-        "duration_s double",
+        "clip_id string, video_id string, uri string, num_bytes long, width int, height int, framerate double, "
+        "num_frames long, duration_s double",
     )
     signals = spark.createDataFrame(
         [("a", 0.5, 0.5, "/pa.mp4", "f", "r"), ("b", 0.0, 0.0, "/pb.mp4", "f", "r")],

@@ -1,4 +1,4 @@
-"""analyze: one decode gives every column, a fault of one observer is a warning, and a damaged clip leaves nothing behind."""
+"""analyze: one decode gives every column, and an error in one measurement is a warning."""
 
 from __future__ import annotations
 

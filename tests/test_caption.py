@@ -158,7 +158,7 @@ def test_the_second_pass_reads_the_first_caption_and_sees_the_frames(model: str,
 
 
 class Echo:
-    """An engine that repeats its prompt, says nothing to `silent` and refuses `refused`; it remembers what it was asked."""
+    """An engine that repeats prompts, answers `silent` with nothing, and refuses `refused`."""
 
     def __init__(self) -> None:
         self.asked: list[list[str]] = []

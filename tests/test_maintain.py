@@ -1,4 +1,4 @@
-"""maintain and takedown: what goes is told first, then goes from tables, files and earlier versions; the rest stays."""
+"""maintain and takedown: they list and delete rows, files and old versions; the rest stays."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def test_a_takedown_leaves_nothing_and_proves_it(
     ]
     place(spark, output)
     stood = {row["clip_id"]: row["duplicate_of"] for row in table(output, "verdicts") if row["duplicate_of"]}
-    assert stood == {CLIPS[4]: CLIPS[2]}  # what had stood behind it is placed anew
+    assert stood == {CLIPS[4]: CLIPS[2]}  # its duplicates are linked again
     assert {row["clip_id"] for row in table(output, "verdicts") if row["kept"]} == {*CLIPS[2:4], *CLIPS[5:]}
     assert cli.main(command) == 0  # once more finds nothing, and still looks
 

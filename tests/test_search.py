@@ -134,7 +134,7 @@ def test_what_cannot_be_searched_is_said_in_a_line(
 ) -> None:
     line = refused(curated, capsys, "--text", TEXT)
     assert "descriptor cannot encode texts; these can: cosmos-embed1-224p" in line
-    assert "--clip nobody: is not here" in refused(curated, capsys, "--clip", "nobody")
+    assert "--clip missing: is not here" in refused(curated, capsys, "--clip", "missing")
     assert "--text: the text is empty" in refused(curated, capsys, "--text", " ")
     assert "no tables here" in refused(tmp_path, capsys, "--text", TEXT)
 

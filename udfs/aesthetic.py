@@ -76,7 +76,10 @@ def check(params: Params, models: registry.Params) -> None:
 
 
 def prepare(row: Row, call: Call, params: Params, env: Env) -> Iterator[Pictures]:
-    """A clip's frames one by one, so that a batch may hold frames of several clips; from its proxy if the row has one."""
+    """The frames of a clip one by one, from its proxy if the row has one.
+
+    A batch may hold frames of several clips.
+    """
     yield from call(decode, str(row.get("proxy_uri") or row["uri"]), params.target_fps, env)
 
 
@@ -88,7 +91,7 @@ def decode(uri: str, fps: float, env: Env) -> Pictures:
 
 
 def load(folder: str, head_folder: str, dtype: Dtype, device: str) -> Callable[[Sequence[Pictures]], list[Scores]]:
-    """The function that scores a batch of frames of any sizes."""
+    """The function from a batch of frames of any sizes to their scores."""
     from udfs.models import aesthetic_head  # imports torch
 
     return aesthetic_head.load(folder, head_folder, dtype, device)

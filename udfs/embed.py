@@ -37,7 +37,8 @@ class Params:
     model: Annotated[
         registry.ModelName,
         Field(
-            description="descriptor: classical, finds near-copies; a known embedding model, a folder, or org/name@commit"
+            description="descriptor: classical, finds near-copies; "
+            "a known embedding model, a folder, or org/name@commit"
         ),
     ] = DESCRIPTOR
     num_frames: Annotated[

@@ -1,7 +1,8 @@
-"""Airflow's clock -> the main job every night: on Databricks, where the bundle keeps the job, and on EMR. Keep the one you use.
+"""Airflow DAGs that run the main job every night: on Databricks, and on EMR. Keep the one you use.
 
-Copy this file into Airflow's folder of DAGs, and install the wheel beside Airflow, without what it depends on: `pip install
---no-deps reelmill-*.whl`. It goes by the connections databricks_default and aws_default, and by the variables named below.
+On Databricks the job is that of the bundle. Copy this file into Airflow's folder of DAGs, and
+install the wheel beside Airflow without its dependencies: `pip install --no-deps reelmill-*.whl`.
+The DAGs use the connections databricks_default and aws_default, and the variables named below.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ EMR = {
     "manifest": MANIFEST,
     "output": OUTPUT,
 }
-# One run at a time works on an output; a night that was missed is not made up for, since the next one takes up what is left.
+# One run at a time works on an output. A missed run is not made up for, since the next run takes
+# up what is left.
 NIGHTLY: dict[str, Any] = {
     "schedule": "30 1 * * *",
     "start_date": datetime(2026, 1, 1, tzinfo=UTC),

@@ -107,7 +107,10 @@ def _read(name: str) -> Any:
 
 
 def _filled(value: Any, known: Mapping[str, Any]) -> Any:
-    """A value with every reference replaced; one that stands alone becomes what it names, be that a number or a list."""
+    """A value with every reference replaced.
+
+    A reference that is the whole value becomes what it names, be that a number or a list.
+    """
     if isinstance(value, dict):
         return {key: _filled(inner, known) for key, inner in value.items()}
     if isinstance(value, list):

@@ -1,6 +1,7 @@
-"""Errors that end a command with one line and an exit status: 2 for wrong usage or settings, 1 for a run that cannot go on.
+"""Errors that end a command with one line and an exit status.
 
-`RunError` of udfs/core/errors.py, which workers raise too, ends a command with status 1: see jobs/config/faults.py.
+The status is 2 for wrong usage or settings, and 1 for a run that cannot go on. `RunError` of
+udfs/core/errors.py, which workers raise too, has status 1: see jobs/config/faults.py.
 """
 
 from __future__ import annotations

@@ -63,7 +63,9 @@ SECTIONS: dict[str, Any] = {f.name: f.default_factory for f in fields(Settings) 
 
 
 def load(conf_files: list[str], overrides: list[str]) -> Settings:
-    """The defaults, then the files in order, then the overrides (`section.key=value`, the value in TOML or a bare word).
+    """The defaults, then the files in order, then the overrides.
+
+    An override is `section.key=value`, the value in TOML or a bare word.
 
     Raises:
         SettingsError: a file that cannot be read, an unknown name, or a value out of bounds.

@@ -1,4 +1,4 @@
-"""Export the rows of a query at fixed versions of the tables, in parts of even size, with a release.json that names them."""
+"""Export the rows of a query at fixed versions of the tables, in parts of even size."""
 
 from __future__ import annotations
 
@@ -171,7 +171,10 @@ def _below(wanted: Request, rows: DataFrame) -> nemo.Params:
 
 
 def _dealt(rows: DataFrame, format: Format, params: export.Params) -> DataFrame:
-    """UNIT, PART, and rows and bytes of clips in a unit. Units fill the parts in their order: every run deals them alike."""
+    """UNIT, PART, and rows and bytes of clips per unit.
+
+    Units fill the parts in their order, so that every run deals them alike.
+    """
     known = rows.select(UNIT, f"{CLIP}.*") if CLIP in rows.columns else rows.select(UNIT, F.lit(0).alias("num_bytes"))
     cost, capacity = format.cost(params)
     units = known.groupBy(UNIT).agg(

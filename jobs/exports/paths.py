@@ -22,7 +22,8 @@ def videos_folder(run: Run) -> str:
     [(least, most)] = run.tables.read("videos").agg(F.min("uri"), F.max("uri")).collect()
     if least is None:
         return ""
-    # Whatever sorts between the least and the most begins as both do. By characters: commonpath would take s3:// for s3:/.
+    # Whatever sorts between the least and the most begins as both do. By characters: commonpath
+    # would take s3:// for s3:/.
     common = os.path.commonprefix([f"{os.path.dirname(uri)}/" for uri in (least, most)])  # noqa: RUF071
     return common.rpartition("/")[0]
 
@@ -36,7 +37,10 @@ def shown(rows: DataFrame, mode: Mode, folder: str) -> DataFrame:
 
 
 def name(uri: Column, mode: Mode, folder: str) -> Column:
-    """A media file's name as the mode says: a relative one is below the output or the folder, else that of the file alone."""
+    """A media file's name as the mode says.
+
+    A relative name is below the output or the folder; that of a file elsewhere has no folder.
+    """
     if mode == "absolute":
         return uri
     if mode == "none":

@@ -28,10 +28,11 @@ from udfs.storage.remote_file import open_path
 from udfs.storage.settings import Params as Sources
 from udfs.storage.uris import EDGES, is_remote, is_web, local_path
 
-# Version and time of change of a file by a listing, NULL without one. `number` counts the rows that name the file; in a row
-# without a uri it counts the files or rows that were left out for the reason `left_out`.
-TOLD = "source_version string, changed_s double, left_out string, number bigint"
-SCHEMA = f"uri string, attributes map<string, string>, {TOLD}"
+# Version and time of change of a file by a listing, NULL without one. `number` counts the rows that
+# name the file; in a row without a uri it counts the files or rows that were left out for the
+# reason `left_out`.
+LISTING = "source_version string, changed_s double, left_out string, number bigint"
+SCHEMA = f"uri string, attributes map<string, string>, {LISTING}"
 NAMES = ["uri", "attributes", "source_version", "changed_s", "left_out", "number"]
 FORMATS = {"jsonl": "json", "csv": "csv", "parquet": "parquet", "delta": "delta"}
 BY_PYARROW = {"PARQUET_TYPE_ILLEGAL", "DECIMAL_PRECISION_EXCEEDS_MAX_PRECISION", "COLUMN_ALREADY_EXISTS"}
@@ -76,7 +77,7 @@ def _prefix(spark: SparkSession, parts: Sequence[tuple[str, str, bool, int]], so
     """The rows of a prefix never are on the driver: each task lists its parts."""
     dealt = spark.sparkContext.parallelize(parts, min(len(parts), PIECES))
     frame = spark.createDataFrame(dealt, "bucket string, prefix string, flat boolean, top int", verifySchema=False)
-    found = frame.mapInPandas(partial(listed, params=sources), f"uri string, {TOLD}")
+    found = frame.mapInPandas(partial(listed, params=sources), f"uri string, {LISTING}")
     return found.select("uri", F.lit(None).cast("map<string, string>").alias("attributes"), *NAMES[2:])
 
 

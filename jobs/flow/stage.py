@@ -187,7 +187,7 @@ def _write(run: Run, stage: Stage, done: DataFrame, items: list[Row], started: d
 
 
 def _with_check_failures(stage: Stage, done: DataFrame) -> DataFrame:
-    """The rows of a stage's work, with each row that breaks a check of its table turned into a BUG failure of its input."""
+    """The rows of a stage's work; a row that breaks a check of its table is a BUG of its input."""
     table = TABLES[stage.table]
     checks = {name: F.expr(check) for name, check in table.checks.items()}
     checks |= {f"{f.name} is not NULL": F.col(f.name).isNotNull() for f in _declared(stage) if not f.nullable}

@@ -40,7 +40,7 @@ def recorded(run: Run) -> dict[str, str]:
 
 
 def text(answer: DataFrame) -> str:
-    """An answer as a plain table of at most MAX_ROWS rows, with the control characters of captions and titles escaped."""
+    """An answer as a plain table of at most MAX_ROWS rows, with control characters escaped."""
     rows = [[cell(value) for value in row] for row in answer.take(MAX_ROWS + 1)]
     table = pd.DataFrame(rows[:MAX_ROWS], columns=answer.columns)
     if table.empty:

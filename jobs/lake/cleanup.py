@@ -95,7 +95,10 @@ def vacuum(run: Run, name: str, keep_hours: float, *, dry_run: bool = False) -> 
 
 
 def swept(run: Run, *, dry_run: bool = False) -> Step:
-    """Delete what killed runs left incomplete. In a store only what is a week old, since it may belong to a live run."""
+    """Delete what killed runs left incomplete.
+
+    In a store only what is a week old, since anything newer may belong to a live run.
+    """
     local = [] if is_remote(run.output) else [os.path.join(run.output, left) for left in LEFT]
     sizes = [
         os.path.getsize(os.path.join(at, name))

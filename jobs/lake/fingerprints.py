@@ -60,7 +60,10 @@ def _hashed_settings(params: Any) -> dict[str, Any]:
 
 
 def _export_as_before(values: dict[str, Any]) -> dict[str, Any]:
-    """The settings of [export] as they were when those of [export.frames] were among them: old fingerprints stay valid."""
+    """The settings of [export] as they were when those of [export.frames] were among them.
+
+    So old fingerprints stay valid.
+    """
     before = {"what": values["what"], "where": values["where"], **values["frames"]}
     return before | {name: value for name, value in values.items() if name not in ("paths", "frames")}
 

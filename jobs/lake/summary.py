@@ -1,4 +1,4 @@
-"""The last lines of a run: files taken and refused, clips made, dropped and kept, minutes of video, and where to read more."""
+"""The summary that ends a run: counts of files and clips, and the queries that show more."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ def _lines(run: Run, given: int) -> Iterator[str]:
     ).collect()
     [videos] = run.spark.sql("SELECT count(*) AS count, sum(duration_s) / 60 AS minutes FROM current_videos").collect()
     [clips] = run.spark.sql(CLIPS).collect()
-    yield f"files: {given} given now; {videos['count']} taken and {len(refused)} refused so far{_more(run, 'failed', refused)}"
+    counts = f"{given} given now; {videos['count']} taken and {len(refused)} refused so far"
+    yield f"files: {counts}{_more(run, 'failed', refused)}"
     yield from _refused(refused)
     reasons = run.spark.sql(REASONS).collect()
     because = f" ({_counts(reasons)})" if reasons else ""

@@ -136,11 +136,12 @@ class Tables:
     def append(self, name: str, rows: DataFrame, *, upsert: bool = False, among: str | None = None) -> int:
         """Add the rows whose key and fingerprint are not there yet; how many were added.
 
-        `among` ("column = value") holds for all rows that these can equal: only files that may have such rows are looked into.
+        `among` ("column = value") holds for all rows that these can equal: only files that may
+        have such rows are read.
 
-        With `upsert` the key alone counts, and the newest row of a key wins. The rows are looked at twice, so they must be
-        cached or cheap. A concurrent writer of the same table makes the commit start over with that writer's rows in sight:
-        no row can be added twice.
+        With `upsert` the key alone counts, and the newest row of a key wins. The rows are read
+        twice, so they must be cached or cheap. A concurrent writer of the same table makes the
+        commit start over with that writer's rows in sight: no row can be added twice.
         """
         keys = [*TABLES[name].key] if upsert else [*TABLES[name].key, "fingerprint"]
         merge = self._merge(name, rows.dropDuplicates(keys), keys, among)
@@ -180,10 +181,11 @@ class Tables:
 
     @contextmanager
     def landing(self, name: str) -> Iterator[Callable[[DataFrame], DataFrame]]:
-        """A function that computes rows once and gives them back as stored ones, which are removed when the block ends.
+        """A function that computes rows once and stores them until the block ends.
 
-        Not `persist`: what reads cached rows runs with the profile of the stage that made them, and an executor that is lost
-        takes its part of them along, which for a model's work means the GPU again.
+        Not `persist`: what reads cached rows runs with the profile of the stage that made them,
+        and a lost executor takes its part of them along, which for a model's work means the GPU
+        again.
         """
         path = f"{self.root}/{LANDING}/{name}"
 
@@ -214,7 +216,7 @@ class Tables:
         return True
 
     def _located(self, name: str) -> str:
-        """Where a table of a schema is to lie: under the folder, so that it outlives its name and can be read without it."""
+        """The clause that puts a table of a schema under the folder, where it outlives its name."""
         return f" LOCATION {literal(self.path(name))}" if self.schema and not VOLUME.match(self.root) else ""
 
     def _create(self, name: str) -> None:
@@ -275,7 +277,9 @@ class Tables:
 
 
 def as_declared(name: str, rows: DataFrame) -> DataFrame:
-    """Rows with the declared columns of their table: NULL in missing ones, without those that only a later release knows.
+    """Rows with the declared columns of their table.
+
+    Missing columns are NULL; those that only a later release knows are left out.
 
     Raises:
         TableError: a column is of another type.
@@ -312,7 +316,8 @@ def remove(spark: SparkSession, path: str) -> None:
 
 def _ddl(column: StructField, *, nullable: bool) -> str:
     required = "" if nullable else " NOT NULL"
-    return f"{quoted(column.name)} {column.dataType.simpleString()}{required} COMMENT {literal(column.metadata['comment'])}"
+    comment = literal(column.metadata["comment"])
+    return f"{quoted(column.name)} {column.dataType.simpleString()}{required} COMMENT {comment}"
 
 
 def literal(value: str) -> str:

@@ -31,7 +31,10 @@ class View:
     sql: str
 
     def query(self, names: Mapping[str, str], reduction: str) -> str:
-        """The query, with the names of its sources; `reduction` makes a clip's aesthetic score of those of its frames."""
+        """The query, with the names of its sources.
+
+        `reduction` makes the aesthetic score of a clip from those of its frames.
+        """
         return self.sql.format(**{source: names[source] for source in self.sources}, reduction=reduction)
 
 
@@ -98,8 +101,9 @@ CURATED = View(
     | _of("videos", "attributes"),
     """
 SELECT clips.clip_id, clips.video_id, videos.uri AS video_uri, spans.start_s, spans.end_s, spans.start_frame,
-       spans.end_frame, spans.method, clips.uri, clips.sha256, clips.num_bytes, clips.width, clips.height, clips.framerate,
-       clips.num_frames, clips.duration_s, clips.video_codec, clips.audio_codec, signals.motion_score_global_mean,
+       spans.end_frame, spans.method, clips.uri, clips.sha256, clips.num_bytes, clips.width, clips.height,
+       clips.framerate, clips.num_frames, clips.duration_s, clips.video_codec, clips.audio_codec,
+       signals.motion_score_global_mean,
        signals.motion_score_per_patch_min_256, signals.motion_source, signals.blackness, signals.freeze, signals.blur,
        signals.letterbox, signals.phash, signals.proxy_uri, signals.previews, aesthetics.aesthetic_score,
        embeddings.model AS embedding_model, embeddings.vector AS embedding, duplicates.cluster_id, texts.captions,
@@ -179,7 +183,8 @@ SELECT step, count, hours FROM (
   UNION ALL SELECT 4, 'clips with signals', count(*), sum(clips.duration_s) / 3600
     FROM {current_clips} AS clips LEFT SEMI JOIN {current_signals} AS signals ON signals.clip_id = clips.clip_id
   UNION ALL SELECT 5, 'clips with an embedding', count(*), sum(clips.duration_s) / 3600
-    FROM {current_clips} AS clips LEFT SEMI JOIN {current_embeddings} AS embeddings ON embeddings.clip_id = clips.clip_id
+    FROM {current_clips} AS clips
+    LEFT SEMI JOIN {current_embeddings} AS embeddings ON embeddings.clip_id = clips.clip_id
   UNION ALL SELECT 6, 'clips kept', count(*), sum(duration_s) / 3600 FROM {curated}
   UNION ALL SELECT 7, 'clips with captions', count(*), sum(duration_s) / 3600 FROM {curated} WHERE captions IS NOT NULL
 ) ORDER BY place
@@ -255,11 +260,13 @@ DUPLICATE_GROUPS = View(
     | {"num_duplicates": "members", "num_videos": "videos that the members are from"}
     | DURATION_S
     | {
-        "members": "the clips that it stands for, with where each is from, and how alike it is to the clip it is linked to"
+        "members": "the clips that it stands for, with where each is from, "
+        "and how alike it is to the clip it is linked to"
     },
     """
 SELECT verdicts.duplicate_of AS clip_id, kept.video_uri, kept.start_s, kept.end_s, kept.uri, kept.preview,
-       count(*) AS num_duplicates, count(DISTINCT members.video_id) AS num_videos, sum(members.duration_s) AS duration_s,
+       count(*) AS num_duplicates, count(DISTINCT members.video_id) AS num_videos,
+       sum(members.duration_s) AS duration_s,
        array_sort(collect_list(struct(members.clip_id, members.video_uri, members.start_s, members.end_s, members.uri,
                                       members.preview, duplicates.method, duplicates.similarity,
                                       duplicates.duplicate_of))) AS members
@@ -334,7 +341,8 @@ SELECT clips.clip_id, videos.uri AS source_video, array(spans.start_s, spans.end
        spans.end_frame, spans.method,
        struct(videos.height, videos.width, videos.framerate, videos.num_frames, videos.duration_s AS duration,
               videos.video_codec, videos.pixel_format, videos.audio_codec AS audio_format) AS video,
-       struct(clips.width, clips.height, clips.framerate, clips.num_frames, clips.video_codec, clips.num_bytes) AS encoded,
+       struct(clips.width, clips.height, clips.framerate, clips.num_frames, clips.video_codec,
+              clips.num_bytes) AS encoded,
        struct(signals.motion_score_global_mean AS global_mean,
               signals.motion_score_per_patch_min_256 AS per_patch_min_256) AS motion_score,
        aesthetics.aesthetic_score, failures.errors, signals.previews, embeddings.embeddings, texts.captions,

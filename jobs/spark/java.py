@@ -9,7 +9,10 @@ import subprocess
 import sys
 
 SUPPORTED = (17, 21)  # what Spark 4.0 runs on
-ADVICE = "Spark needs a JDK 17: install one (Debian: apt-get install openjdk-17-jdk-headless) and set JAVA_HOME if it is not on PATH"
+ADVICE = (
+    "Spark needs a JDK 17: install one (Debian: apt-get install openjdk-17-jdk-headless) "
+    "and set JAVA_HOME if it is not on PATH"
+)
 
 
 def problem() -> str | None:

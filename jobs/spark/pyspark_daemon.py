@@ -1,7 +1,8 @@
-"""The process that Spark forks its Python workers from on one machine: pyspark's own, with no archive on its path.
+"""The process that Spark forks its Python workers from on one machine, with no archive on its path.
 
-Spark puts its core jar, pyspark.zip and the jars of spark.jars.packages on the path, and Python reads the directory of each
-at the start of every task: 0.3 s of CPU time. On one machine the installed pyspark, which the driver runs, serves as well.
+Spark puts its core jar, pyspark.zip and the jars of spark.jars.packages on the path, and Python
+reads the directory of each at the start of every task: 0.3 s of CPU time. On one machine the
+installed pyspark, which the driver runs, serves as well.
 """
 
 from __future__ import annotations

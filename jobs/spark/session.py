@@ -46,9 +46,9 @@ LOCAL = {
     "spark.ui.showConsoleProgress": "false",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
-    # The JVM plans and moves few rows; Python does the work. Compiling code, re-planning and skipping files by their
-    # statistics cost more than they bring: without, start to third commit 49 s -> 20 s on 2 busy cores. A join of a million
-    # rows takes 1.8 s, and 1.0 s with code compiled.
+    # The JVM plans and moves few rows; Python does the work. Compiling code, re-planning and
+    # skipping files by their statistics cost more than they bring: without, start to third commit
+    # 49 s -> 20 s on 2 busy cores. A join of a million rows takes 1.8 s, and 1.0 s with code compiled.
     "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC",
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
@@ -57,9 +57,9 @@ LOCAL = {
     "spark.sql.shuffle.partitions": "2",
     "spark.databricks.delta.snapshotPartitions": "1",
     "spark.databricks.delta.merge.materializeSource": "none",  # what is merged is stored already
-    # Each hash table of a broadcast, sort and aggregate takes a page at once, by default 64 MB of a heap of 6 GB. With these
-    # two a session holds 0.7 GB after a first curate of two videos, not 3.4, and 2.3 s of its CPU go into collecting garbage,
-    # not 7.2.
+    # Each hash table of a broadcast, sort and aggregate takes a page at once, by default 64 MB of a
+    # heap of 6 GB. With these two a session holds 0.7 GB after a first curate of two videos, not
+    # 3.4, and 2.3 s of its CPU go into collecting garbage, not 7.2.
     "spark.buffer.pageSize": "1m",
     "spark.sql.ui.retainedExecutions": "5",  # of a thousand, plans and all, for a web page that there is not
 }
@@ -104,7 +104,7 @@ def connect(extra: dict[str, str], *, verbose: bool) -> SparkSession:
 
 @contextmanager
 def skipping(spark: SparkSession) -> Iterator[None]:
-    """For a while, skip files by their statistics. It costs a quarter of a second a table and query, whatever it brings."""
+    """For a while, skip files by their statistics, at a quarter of a second per table and query."""
     with _set(spark, FILES):
         yield
 
@@ -190,7 +190,7 @@ def _standalone(extra: dict[str, str]) -> dict[str, str]:
 
 
 def _heap() -> str:
-    """At most a quarter of the machine's memory, as Java itself would have it, or of the control group's; at least 2 GB."""
+    """A quarter of the memory of the machine or control group, as Java has it; at least 2 GB."""
     num_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     with suppress(OSError, ValueError):  # no control group, or "max"
         num_bytes = min(num_bytes, int(Path("/sys/fs/cgroup/memory.max").read_text()))
@@ -204,7 +204,7 @@ def delta_package() -> str:
 
 @contextmanager
 def _jvm_log(*, quiet: bool) -> Iterator[str | None]:
-    """While the JVM starts, its standard error is a file: Ivy's and Spark's chatter goes there for as long as it lives."""
+    """While the JVM starts, its standard error is a file: messages of Ivy and Spark go there."""
     if not quiet:
         yield None
         return
@@ -222,9 +222,10 @@ def _jvm_log(*, quiet: bool) -> Iterator[str | None]:
 
 
 def _forget_jars(spark: SparkSession) -> None:
-    """Keep the jars of spark.jars.packages off the workers' Python path, where Spark puts them since one could hold Python.
+    """Keep the jars of spark.jars.packages off the workers' Python path.
 
-    At the start of every task Python reads the directory of each archive on its path.
+    Spark puts them there since one could hold Python. At the start of every task Python reads the
+    directory of each archive on its path.
     """
     includes = getattr(spark.sparkContext, "_python_includes", [])
     includes[:] = [name for name in includes if not name.endswith(".jar")]

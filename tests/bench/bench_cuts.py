@@ -133,10 +133,12 @@ def test_transnetv2_finds_known_transitions_and_content_finds_cuts(tmp_path: Pat
         print(f"{line:20}" + "".join(f"{s.recall:9.2f} / {s.precision:.2f}" for s in scores))
     print(f"{'all':20}" + "".join(f"{s.recall:9.2f} / {s.precision:.2f}" for s in whole.values()))
     print(
-        f"{table['cut', 'content'].transitions} transitions per line; a border counts up to {TOLERANCE} frames beside one"
+        f"{table['cut', 'content'].transitions} transitions per line; "
+        f"a border counts up to {TOLERANCE} frames beside one"
     )
     print(
-        f"CPU seconds per minute of video: transnetv2 {cost['transnetv2']:.1f}, content {cost['content']:.2f}: {ratio:.0f}x"
+        f"CPU seconds per minute of video: transnetv2 {cost['transnetv2']:.1f}, "
+        f"content {cost['content']:.2f}: {ratio:.0f}x"
     )
     assert min(table[line, "transnetv2"].recall for line in LINES) >= RECALL
     assert min(table[line, "transnetv2"].precision for line in LINES if "flashes" not in line) >= PRECISION

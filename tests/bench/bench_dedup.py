@@ -252,7 +252,8 @@ def test_dedup_is_as_fast_as_scikit_learn_and_decides_exactly(spark: SparkSessio
     grown = {dim: lines[200_000, dim].ours / lines[50_000, dim].ours for dim in (256, 768)}
     print(", ".join(f"from 50k to 200k rows of {dim} {times:.2f} times the time" for dim, times in grown.items()))
     print(
-        f"required: ratio {AT_LEAST_AS_FAST}, growth {GROWTH}, memory {MEMORY} x embeddings, recall with 3 probes {RECALL}"
+        f"required: ratio {AT_LEAST_AS_FAST}, growth {GROWTH}, memory {MEMORY} x embeddings, "
+        f"recall with 3 probes {RECALL}"
     )
     assert all(line.same for line in lines.values())
     assert min(line.recall_probing for line in lines.values()) >= RECALL

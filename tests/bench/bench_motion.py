@@ -110,6 +110,7 @@ def test_parity_scores_equal_nemo_curator_s(nemo_python: Path, footage: list[Pat
         spent = their["decode_s"] + their["score_s"]
         parts = f"({their['decode_s']:.2f} decoding its first half, {their['score_s']:.2f} scoring)"
         print(
-            f"{'':26}CPU s {spent:.2f} {parts}; ours, whole clip {default_s:.2f}, parity {parity_s:.2f}: {spent / default_s:.1f}x"
+            f"{'':26}CPU s {spent:.2f} {parts}; ours, whole clip {default_s:.2f}, "
+            f"parity {parity_s:.2f}: {spent / default_s:.1f}x"
         )
     assert mismatches == []

@@ -69,7 +69,8 @@ def test_probing_an_hour_takes_a_twentieth_of_its_decode_at_most(minute: Path, t
         facts, size = container.probe(str(path), Limits()), path.stat().st_size
         num_read = bytes_read(path) if facts["timing"] == "index" else size
         print(
-            f"\n{name}: {facts['num_frames']} frames; probe {probe_s:.2f} s and {num_read / 1e6:.1f} of {size / 1e6:.0f} MB, ",
+            f"\n{name}: {facts['num_frames']} frames; "
+            f"probe {probe_s:.2f} s and {num_read / 1e6:.1f} of {size / 1e6:.0f} MB, ",
             end="",
         )
         print(f"demux {demux_s:.2f} s, decode {decode_s:.0f} s")

@@ -11,8 +11,8 @@ from udfs.captioning.quality_checks import checks, has_loop, is_empty, is_foreig
 
 ENGLISH = prompts.CAPTIONS["default"]
 GOOD = (
-    "A woman in a blue coat walks along a wet street at night while cars pass behind her. She stops at a crossing, looks left "
-    "and right, and walks on as the camera follows her from the side. A neon sign above a door reads 東京."
+    "A woman in a blue coat walks along a wet street at night while cars pass behind her. She stops at a crossing, "
+    "looks left and right, and walks on as the camera follows her from the side. A neon sign above a door reads 東京."
 )
 
 

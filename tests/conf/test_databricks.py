@@ -1,4 +1,4 @@
-"""conf/databricks: a job that Databricks' own models know, whose tasks are jobs of the wheel, on clusters that fit them."""
+"""conf/databricks: a job that Databricks' own models accept, whose tasks are jobs of the wheel."""
 
 from __future__ import annotations
 

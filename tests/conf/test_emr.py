@@ -1,4 +1,4 @@
-"""conf/emr: what EMR is asked for passes boto's own check of parameters, and says what conf/spark and the wheel hold."""
+"""conf/emr: requests that pass boto's own check and agree with conf/spark and the wheel."""
 
 from __future__ import annotations
 

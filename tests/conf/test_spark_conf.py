@@ -27,7 +27,8 @@ DECLARED_IN = (
     "org.apache.spark.sql.internal.StaticSQLConf$",
     "org.apache.spark.sql.delta.sources.DeltaSQLConf$",
 )
-# Whose names hold a name of one's own, and which Spark builds as it reads them (its pages: configuration, running-on-kubernetes).
+# Keys that hold a name of one's own, which Spark builds as it reads them (its pages: configuration,
+# running-on-kubernetes).
 BUILT = re.compile(
     r"spark\.(executor|task|worker|driver)\.resource\.gpu\.(amount|discoveryScript|vendor)"
     r"|spark\.kubernetes\.executor\.volumes\.emptyDir\.[\w-]+\.mount\.(path|readOnly)"

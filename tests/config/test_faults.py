@@ -1,4 +1,4 @@
-"""faults and interrupts: what stops a run is said in one line, and a bug is not taken for it."""
+"""Errors and signals end a command with one line and an exit status; a bug keeps its traceback."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ udfs.core.errors.OutputError: /out/media cannot be written to: No space left on 
 in the decoding process:
 Traceback (most recent call last):
 """
-JAVA = "Job aborted.\n\tat org.x.Y\nCaused by: org.apache.hadoop.fs.FSError: java.io.IOException: No space left on device\n\tat z"
+JAVA = (
+    "Job aborted.\n\tat org.x.Y\n"
+    "Caused by: org.apache.hadoop.fs.FSError: java.io.IOException: No space left on device\n\tat z"
+)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +67,10 @@ def test_a_bug_does_not_end_a_command_with_one_line() -> None:
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_83_a_signal_is_one_line_and_the_status_of_a_shell(number: int, status: int) -> None:
-    code = "import time; from jobs.config import interrupts; interrupts.end_on_signals(); print('on', flush=True); time.sleep(60)"
+    code = (
+        "import time; from jobs.config import interrupts; interrupts.end_on_signals(); "
+        "print('on', flush=True); time.sleep(60)"
+    )
     run = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert run.stdout is not None
     assert run.stdout.readline() == "on\n"

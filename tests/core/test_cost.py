@@ -19,7 +19,7 @@ PRICED = Params(cpu_core_hour=0.04, gpu_hour=3.6)
         (PRICED, 3600.0, 100.0, 0.25, 0.04 + 0.025),  # four tasks share the GPU
         (PRICED, 3600.0, 100.0, 0.0, 0.04),  # the model ran on cores
         (PRICED, None, None, 0.0, None),
-        (Params(cpu_core_hour=0.04), 3600.0, None, 1.0, None),  # nobody counted the GPU's seconds
+        (Params(cpu_core_hour=0.04), 3600.0, None, 1.0, None),  # the GPU's seconds are not known
         (Params(cpu_core_hour=0.04), 3600.0, 1.0, 1.0, None),
         (Params(gpu_hour=3.6), 3600.0, 1.0, 1.0, None),
         (Params(), 3600.0, None, 0.0, None),

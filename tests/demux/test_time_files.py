@@ -1,4 +1,4 @@
-"""Every container, codec and oddity of its times: all shown frames come in clips, each once, in order, at their own times."""
+"""Files of every container, codec and oddity of times: clips have each frame once, at its time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""export by Spark: every format is read back by the package it is for, goes on where it was left, and is made again alike."""
+"""Exports by Spark: the package of each format reads the files, and an interrupted export continues."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ def test_a_clip_that_is_gone_is_a_failure_until_it_is_asked_for_again(output: Pa
     ("words", "said"),
     [
         (("--format", "webdataset", "--query", "select 1"), "goes by clip_id, which the query does not give"),
-        (("--format", "parquet", "--query", "select colour from clips"), "the query: [UNRESOLVED_COLUMN"),
+        (("--format", "parquet", "--query", "select tint from clips"), "the query: [UNRESOLVED_COLUMN"),
         (("--format", "parquet", "--as-of", "2001-01-01"), "no tables then"),
     ],
 )

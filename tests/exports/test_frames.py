@@ -242,7 +242,7 @@ def test_an_unreadable_clip_is_a_failure_and_the_others_are_exported(output: Pat
 
 @pytest.mark.spark
 def test_a_wrong_condition_is_a_usage_error(output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert export_frames(output, tmp_path, "export.where=colour = 3") == 2
+    assert export_frames(output, tmp_path, "export.where=tint = 3") == 2
     assert capsys.readouterr().err.startswith("reelmill: export.where: [UNRESOLVED_COLUMN")
 
 

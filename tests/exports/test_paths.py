@@ -18,7 +18,10 @@ from schemas import TABLES
 
 pytestmark = pytest.mark.spark
 CLIP = "0a1b2c3d-0000-5000-8000-000000000000"
-COLUMNS = "uri string, video_uri string, previews array<struct<start_frame:int,uri:string>>, nothing struct<uri:string>, caption string"
+COLUMNS = (
+    "uri string, video_uri string, previews array<struct<start_frame:int,uri:string>>, "
+    "nothing struct<uri:string>, caption string"
+)
 ROW = (
     f"/data/out/media/clips/0a/{CLIP}.mp4",
     "/data/videos/tuesday/a.mp4",

@@ -32,8 +32,8 @@ def write(path: Path, text: str) -> Path:
 
 
 def test_other_columns_of_csv_travel_as_attributes(spark: SparkSession, tmp_path: Path) -> None:
-    path = write(tmp_path / "m.csv", 'uri,licence,title\n/a.mp4,CC0,"one, ""two"""\n/b.mp4,,x\n')
-    assert rows(spark, path) == [("/a.mp4", {"licence": "CC0", "title": 'one, "two"'}), ("/b.mp4", {"title": "x"})]
+    path = write(tmp_path / "m.csv", 'uri,license,title\n/a.mp4,CC0,"one, ""two"""\n/b.mp4,,x\n')
+    assert rows(spark, path) == [("/a.mp4", {"license": "CC0", "title": 'one, "two"'}), ("/b.mp4", {"title": "x"})]
 
 
 def test_json_lines_keep_nested_values_as_json(spark: SparkSession, tmp_path: Path) -> None:

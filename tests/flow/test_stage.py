@@ -1,4 +1,4 @@
-"""A stage declares which columns of its inputs hold seconds and bytes of media; a column that is not there is an error."""
+"""Stages declare the columns of their inputs that hold seconds and bytes; a missing one is an error."""
 
 from __future__ import annotations
 

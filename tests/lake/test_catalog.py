@@ -1,4 +1,4 @@
-"""catalog: names that are safe; tables and views of a schema, in Spark's own catalog and in a Hive metastore that lasts."""
+"""Catalogs: safe names, and the tables and views of a schema in Spark's catalog and in Hive's."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ ADDED = {
 
 
 def made_by_another(path: Path, lost: str) -> None:
-    """Write a table anew without one of its columns and all its checks, and with one that this release does not know."""
+    """Write a table again without one of its columns and all its checks, and with an unknown one."""
     old = DeltaTable(path).to_pyarrow_table().drop_columns([lost])
     old = old.append_column("later", pa.array(["kept"] * len(old)))
     shutil.rmtree(path)

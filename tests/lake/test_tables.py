@@ -1,4 +1,4 @@
-"""tables: a row gets in once and whole, a state changes only where it differs; tables of other releases open and grow."""
+"""Delta tables: each row is written once, only differing rows change, and old tables gain columns."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

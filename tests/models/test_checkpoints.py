@@ -69,7 +69,8 @@ def test_the_identity_of_a_folder_changes_with_what_is_in_it(tmp_path: Path) -> 
         ("./none/there", "no model ./none/there: no such folder"),
         (
             "clip",
-            "clip (openai/clip-vit-large-patch14) is not in {dir}: fetch it with `reelmill models --fetch clip --dir {dir}`",
+            "clip (openai/clip-vit-large-patch14) is not in {dir}: "
+            "fetch it with `reelmill models --fetch clip --dir {dir}`",
         ),
     ],
 )

@@ -118,8 +118,8 @@ class InternVideo2_Stage2(PreTrainedModel):
         return nn.functional.normalize(seen, dim=-1)[:, None]
 
     def get_txt_feat(self, text):
-        read = self.words(torch.tensor([ord(c) % 128 for c in text], device=self.config.device)).mean(dim=0, keepdim=True)
-        return nn.functional.normalize(read, dim=-1)
+        codes = torch.tensor([ord(c) % 128 for c in text], device=self.config.device)
+        return nn.functional.normalize(self.words(codes).mean(dim=0, keepdim=True), dim=-1)
 '''
 
 
@@ -362,8 +362,8 @@ def test_weights_without_code_are_refused(tmp_path: Path) -> None:
         embedding_config.wants(str(tmp_path), None)
 
 
-# What the code of real checkpoints does that transformers 5 does not bear: names that are gone, numbers out of tensors while the
-# model is built, weights tied before post_init.
+# What the code of real checkpoints does and transformers 5 does not support: names that are gone,
+# numbers out of tensors while the model is built, weights tied before post_init.
 OLD_CODE = """
 import torch
 from torch import nn

@@ -24,7 +24,7 @@ NAME = f"tests/tiny-clip@{COMMIT}"
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny CLIP and, beside it, what nobody loads."""
+    """A tiny CLIP and, beside it, files that are never loaded."""
     folder = tiny.clip(tmp_path_factory.mktemp("clip"))
     (folder / "pytorch_model.bin").write_bytes(b"pickled")
     (folder / "README.md").write_text("# a card", encoding="utf-8")
@@ -195,7 +195,8 @@ def test_code_is_taken_only_of_models_that_need_their_own() -> None:
 def test_without_the_client_of_the_hub_a_fetch_is_one_line(how: str, tmp_path: Path) -> None:
     code = {
         "command": "from jobs import cli; sys.exit(cli.main(['models', '--fetch', 'clip', '--dir', sys.argv[1]]))",
-        "stage": "from udfs.models import hub, registry; hub.folder('clip', registry.Params(sys.argv[1], fetch_missing=True))",
+        "stage": "from udfs.models import hub, registry; "
+        "hub.folder('clip', registry.Params(sys.argv[1], fetch_missing=True))",
     }[how]
     done = run_without("huggingface_hub", code, str(tmp_path))
     line = "fetching models needs huggingface_hub: pip install 'reelmill[models]'"
@@ -207,6 +208,9 @@ def test_without_the_client_of_the_hub_a_fetch_is_one_line(how: str, tmp_path: P
 
 def test_nothing_of_the_hub_or_of_torch_is_imported_before_it_is_needed() -> None:
     modules = ("checkpoints", "embedding_config", "embedding_models", "hub", "registry", "text_match")
-    code = f"import sys; from udfs.models import {', '.join(modules)}; print({{'huggingface_hub', 'torch'}} & set(sys.modules))"
+    code = (
+        f"import sys; from udfs.models import {', '.join(modules)}; "
+        "print({'huggingface_hub', 'torch'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

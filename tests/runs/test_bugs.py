@@ -1,4 +1,4 @@
-"""Runs that meet what nothing foresaw: bugs, killed workers, files that were not whole; each at the level of the command line."""
+"""Runs that meet bugs, killed workers and incomplete files, from the command line."""
 
 from __future__ import annotations
 

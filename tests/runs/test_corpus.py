@@ -1,4 +1,4 @@
-"""The whole chain on damaged files: each becomes a row, none ends the run, and the good files beside them are untouched."""
+"""The whole chain on damaged files: each becomes a row, and the good files are not affected."""
 
 from __future__ import annotations
 
@@ -100,7 +100,8 @@ def test_500_mutants_become_rows_and_harm_nothing(
     codes = {code: sum(row["code"] == code for row in failures) for code in sorted({row["code"] for row in failures})}
     print(f"\nseed {seed}: {len(made)} mutants, {len(videos)} videos, {len(clips)} clips, failures {codes}; ", end="")
     print(
-        f"{seconds / (len(made) + len(originals)):.2f} CPU s per file, at most {watch.most_mb:.0f} MB in a decoding process"
+        f"{seconds / (len(made) + len(originals)):.2f} CPU s per file, "
+        f"at most {watch.most_mb:.0f} MB in a decoding process"
     )
     assert seconds / len(made) < 5
     assert watch.most_mb < MEMORY_MB + 256

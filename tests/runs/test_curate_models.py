@@ -1,4 +1,4 @@
-"""curate with every model stage on, by tiny random models of the real classes: on two cores, and on a cluster with fake GPUs."""
+"""curate with every model stage, with tiny random models: on two cores, and on fake GPUs."""
 
 from __future__ import annotations
 

@@ -111,6 +111,9 @@ def test_the_run_after_a_signal_ends_what_was_begun(manifest: Path, tmp_path: Pa
 
 
 def test_a_signal_before_the_code_is_there_is_one_line_too(tmp_path: Path) -> None:
-    code = "import os, signal; from jobs.config import interrupts; interrupts.end_on_signals(); os.kill(os.getpid(), signal.SIGINT)"
+    code = (
+        "import os, signal; from jobs.config import interrupts; interrupts.end_on_signals(); "
+        "os.kill(os.getpid(), signal.SIGINT)"
+    )
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stderr) == (130, f"{LINE}\n")

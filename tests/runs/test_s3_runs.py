@@ -29,7 +29,7 @@ BY_PACKETS = {"videos": {"timing", "num_hidden_frames"}, "spans": {"num_frames"}
 
 
 class Output(NamedTuple):
-    """One run's output: the folder it lies in, what its rows call that folder and the manifest's, and what the run said."""
+    """The output of one run: its folder, the URIs of folder and manifest in rows, and its messages."""
 
     folder: Path
     uri: str
@@ -51,7 +51,10 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def runs(
     videos: Path, tmp_path_factory: pytest.TempPathFactory, s3_server: Server, s3_proxy: Proxy
 ) -> dict[str, Output]:
-    """`here` from folder to folder, `quiet` from bucket to bucket, `faulty` the same where 5 % of the requests meet a fault."""
+    """Runs `here` from folder to folder, `quiet` from bucket to bucket, and `faulty`.
+
+    `faulty` is the same as `quiet`, but 5 % of its requests meet a fault.
+    """
     for path in videos.iterdir():
         s3_server.put(f"s3://{BUCKET}/in/{path.name}", path)
     s3_proxy.reset()
@@ -82,7 +85,7 @@ def leading_to(url: str) -> tuple[str, ...]:
 
 
 def reelmill(job: str, output: str, *options: str) -> str:
-    """What a job of its own process says, whose session nobody shares."""
+    """The output of a job that runs in a process and session of its own."""
     command = [sys.executable, "-m", f"jobs.{job}", "--output", output, *options]
     run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1800, env=os.environ | KEYS)
     assert run.returncode == 0, "\n".join(line for line in run.stderr.splitlines() if not line.startswith("\tat "))[

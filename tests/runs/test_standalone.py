@@ -1,4 +1,4 @@
-"""spark-submit as docs/clusters.md shows it, on a standalone cluster: the rows of a local run, even if a worker is killed."""
+"""spark-submit on a standalone cluster: the rows of a local run, even if a worker is killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""spark-submit runs a job from a checkout, from an installed wheel and with --py-files, where nothing else knows the code."""
+"""spark-submit runs a job from a checkout, from an installed wheel and with --py-files."""
 
 from __future__ import annotations
 

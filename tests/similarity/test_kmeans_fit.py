@@ -1,4 +1,4 @@
-"""Which engine fits the centres of k-means and why, and the centres that it fits."""
+"""The engine that fits the centers of k-means, the reason for it, and the centers."""
 
 from __future__ import annotations
 

@@ -22,7 +22,10 @@ ENV = Env("", "")
 
 
 def frame(spark: SparkSession, vectors: npt.ArrayLike, seed: int | None = None, partitions: int = 2) -> DataFrame:
-    """The vectors as embeddings of clips 000, 001, ..., of which the first are the longest, shuffled if there is a seed."""
+    """The vectors as embeddings of clips 000, 001, ..., shuffled if there is a seed.
+
+    The first clips are the longest.
+    """
     clips = [(f"{i:03d}", row, -float(i), 1) for i, row in enumerate(np.asarray(vectors, float).tolist())]
     if seed is not None:
         np.random.default_rng(seed).shuffle(clips)
@@ -69,7 +72,7 @@ def test_probes_find_what_lies_beyond_a_border(spark: SparkSession) -> None:
         assert not (dropped & ~alike).any()
         recall.append(dropped.sum() / alike.sum())
         targets = found["duplicate_of"].dropna()
-        assert (targets.astype(int) < targets.index).all()  # elders only: the links cannot run in a circle
+        assert (targets.astype(int) < targets.index).all()  # earlier clips only: links form no circle
     assert recall[0] < 0.8 < recall[1]
 
 

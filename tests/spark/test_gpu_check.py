@@ -19,7 +19,10 @@ without_gpu = pytest.mark.skipif(visible_gpus() > 0, reason="this machine has a 
 def test_a_stage_that_takes_a_gpu_is_refused_on_one_machine(spark: dict[str, str]) -> None:
     with pytest.raises(SettingsError) as error:
         gpu_check.check("embed", Resources(gpus=0.25), "auto", spark)
-    line = "embed.resources.gpus = 0.25, but this machine has no GPU that torch can use: set it to 0, or models.device = cpu"
+    line = (
+        "embed.resources.gpus = 0.25, but this machine has no GPU that torch can use: "
+        "set it to 0, or models.device = cpu"
+    )
     assert str(error.value) == line
 
 

@@ -317,7 +317,8 @@ def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_large_file_goes_by_parts(s3_server: Server, proxy: Proxy, fault: Fault | None) -> None:
     s3_server.bucket("things")
     data = BITS * 11
-    proxy.planned = [None, fault, fault, None, None, fault]  # an upload that is begun unanswered is known to nobody
+    # No one knows the id of an upload whose first request got no answer.
+    proxy.planned = [None, fault, fault, None, None, fault]
     assert upload(proxy, data) == data
     assert unfinished(proxy) == 0
 

@@ -32,7 +32,10 @@ NAMES = ["a b.mp4", "100%.mp4", "50%20+1.mp4", "über-電影.MKV", "a&b=c?d#e.we
 
 @pytest.fixture(scope="module")
 def odd(s3_server: servers.Server, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A prefix that holds NAMES, things that are no videos, and a folder's own key; its neighbour's name begins like it."""
+    """A prefix that holds NAMES, things that are no videos, and a folder's own key.
+
+    The name of a neighboring prefix begins like it.
+    """
     one = tmp_path_factory.mktemp("odd") / "one"
     one.write_bytes(b"x" * 7)
     s3_server.put("s3://odd/in2/z.mp4", one)
@@ -269,16 +272,16 @@ def test_a_run_on_known_objects_costs_their_listing(
 ) -> None:
     film = write_numbered(tmp_path / "v.mp4", 30, 30, (160, 120))
     for name in ("a.mp4", "b c.mp4"):
-        s3_server.put(f"s3://nights/in/{name}", film)
+        s3_server.put(f"s3://nightly/in/{name}", film)
     sets = [f"--set=sources.{key}={value}" for key, value in (("s3_endpoint", proxy.url), ("s3_region", "us-east-1"))]
-    night = ["ingest", "--manifest", "s3://nights/in/", "--output", str(tmp_path / "output"), *sets]
-    assert cli.main(night) == 0
+    ingest = ["ingest", "--manifest", "s3://nightly/in/", "--output", str(tmp_path / "output"), *sets]
+    assert cli.main(ingest) == 0
     videos = DeltaTable(str(tmp_path / "output/tables/videos")).to_pandas(columns=["uri", "source_version"])
-    assert dict(videos.itertuples(index=False)) == found("s3://nights/in/", proxy.params())
+    assert dict(videos.itertuples(index=False)) == found("s3://nightly/in/", proxy.params())
     proxy.reset()
-    assert cli.main(night) == 0
+    assert cli.main(ingest) == 0
     # Whether it is a table, which folders it has, whether any video lies there; and by a task, what lies there.
-    assert (proxy.methods, proxy.requests) == (Counter(GET=4), Counter(nights=4))
+    assert (proxy.methods, proxy.requests) == (Counter(GET=4), Counter(nightly=4))
 
 
 @pytest.mark.spark

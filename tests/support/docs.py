@@ -60,21 +60,19 @@ def settings_page() -> str:
     """docs/settings.md."""
     parts = [
         "# Settings",
-        "For whoever runs Reelmill and wants to change how a stage works: every setting with its default, "
-        "bounds and unit.",
+        "For whoever runs Reelmill and wants to change how a stage works: "
+        "every setting with its default, bounds and unit.",
         GENERATED,
         "Give settings in TOML files (`--conf FILE`, repeatable: later files win) or one at a time "
-        "(`--set section.key=value`, which wins over files). [conf/local.toml](../conf/local.toml) holds the "
-        "same list as a "
-        "file to copy from. An unknown name or a value out of bounds stops the job before Spark starts, with "
-        "one line that "
-        "names the nearest right name. A section such as `[embed.resources]` says what one task of a stage takes.",
+        "(`--set section.key=value`, which wins over files). [conf/local.toml](../conf/local.toml) holds the same "
+        "list as a file to copy from. An unknown name or a value out of bounds stops the job before Spark starts, "
+        "with one line that names the nearest right name. A section such as `[embed.resources]` says what one task "
+        "of a stage takes.",
         FIRST_SETTINGS,
         *(_section(name, params) for name, params in _sections(SECTIONS)),
         "## [spark]",
-        'Spark\'s own keys, passed on as they are: `"spark.driver.memory" = "2g"`. On the command line the '
-        "section comes "
-        "first: `--set spark.spark.driver.memory=4g`.",
+        'Spark\'s own keys, passed on as they are: `"spark.driver.memory" = "2g"`. On the command line the section '
+        "comes first: `--set spark.spark.driver.memory=4g`.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -87,22 +85,18 @@ def tables_page() -> str:
         "# Tables and views",
         "For whoever asks the output questions: every table and view with its columns, types, units and checks.",
         GENERATED,
-        "All tables are Delta tables under `OUT/tables/<name>`. Keys are deterministic: `video_id` is a "
-        "uuid5 of the address "
-        "and a hash of the content, `clip_id` a uuid5 of the video and the span's frames. All tables also "
-        "have `fingerprint` "
-        "and `run_id`. Every column has its comment in the table itself (`DESCRIBE EXTENDED`), and every "
-        "check is a CHECK "
-        "constraint. [SQL](sql.md) shows how to ask, [Catalogs](catalogs.md) how names in a catalog work.",
+        "All tables are Delta tables under `OUT/tables/<name>`. Keys are deterministic: `video_id` is a uuid5 of the "
+        "address and a hash of the content, `clip_id` a uuid5 of the video and the span's frames. All tables also "
+        "have `fingerprint` and `run_id`. Every column has its comment in the table itself (`DESCRIBE EXTENDED`), "
+        "and every check is a CHECK constraint. [SQL](sql.md) shows how to ask, [Catalogs](catalogs.md) how names in "
+        "a catalog work.",
         "## Tables",
         _grid(["table", "key", "holds"], rows),
         *(_table(table) for table in TABLES.values()),
         "## Views",
-        f"`reelmill sql` knows these views beside the tables, and `--schema` makes them permanent in a "
-        f"catalog. {current} "
-        "have the columns of their tables and only the rows that count: those of each stage's last settings, "
-        "of videos and "
-        "clips that are not superseded.",
+        "`reelmill sql` knows these views beside the tables, and `--schema` makes them permanent in a catalog. "
+        f"{current} have the columns of their tables and only the rows that count: those of each stage's last "
+        "settings, of videos and clips that are not superseded.",
         _grid(["view", "holds"], [[f"[{view.name}](#{view.name})", view.about] for view in views.VIEWS]),
         *(_view(view) for view in views.VIEWS),
     ]

@@ -1,4 +1,4 @@
-"""NVENC and NVDEC: what CPUs do in their place, and, on a machine that has them (`pytest -m gpu`), what they do themselves."""
+"""NVENC and NVDEC: what CPUs do in their place, and what they do (`pytest -m gpu`)."""
 
 from __future__ import annotations
 
@@ -302,13 +302,16 @@ def test_the_layout_that_a_card_gives_frames_in_changes_no_picture(coded: str, o
 
 
 def downloaded(frame: VideoFrame, on_card: str) -> VideoFrame:
-    """A frame's samples in the layout of CUDA's frames: luma, then both colours in turn, ten bits in the upper end of 16."""
+    """The samples of a frame in the layout of CUDA's frames.
+
+    Luma comes first, then both chroma planes interleaved; ten bits lie in the upper end of 16.
+    """
     samples: NDArray[Any] = frame.to_ndarray()
     half = (frame.height // 2, frame.width // 2)
-    blue, red = (colour.reshape(half) for colour in np.split(samples[frame.height :].ravel(), 2))
-    colours = np.stack([blue, red], axis=-1).reshape(half[0], frame.width)
+    blue, red = (plane.reshape(half) for plane in np.split(samples[frame.height :].ravel(), 2))
+    chroma = np.stack([blue, red], axis=-1).reshape(half[0], frame.width)
     made = VideoFrame(frame.width, frame.height, on_card)
-    for plane, values in zip(made.planes, (samples[: frame.height], colours), strict=True):
+    for plane, values in zip(made.planes, (samples[: frame.height], chroma), strict=True):
         shifted = (values << (6 if on_card == "p010le" else 0)).view(np.uint8)
         padded = np.zeros((plane.height, plane.line_size), np.uint8)
         padded[:, : shifted.shape[1]] = shifted

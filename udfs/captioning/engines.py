@@ -1,4 +1,4 @@
-"""Build the text-generation engine (transformers, vLLM or an OpenAI-compatible endpoint) that a stage's settings name."""
+"""Build the text-generation engine that settings name: transformers, vLLM, or an OpenAI endpoint."""
 
 from __future__ import annotations
 

@@ -25,7 +25,8 @@ WORD = re.compile(
 REFUSAL = re.compile(
     r"\bas an ai\b|\b(?:i['\u2019]?m|i am) (?:really |very |so |deeply )?(?:sorry|afraid i)\b|\bi apologi[sz]e\b"
     r"|\b(?:i['\u2019]?m|i am|we are) (?:unable|not able) to\b"
-    r"|\bi (?:can ?not|can['\u2019]?t|won['\u2019]?t|will not|do not|don['\u2019]?t) (?:see|view|watch|access|describe|help|"
+    r"|\bi (?:can ?not|can['\u2019]?t|won['\u2019]?t|will not|do not|don['\u2019]?t)"
+    r" (?:see|view|watch|access|describe|help|"
     r"assist|provide|process|have (?:access|the ability)|fulfil|comply|identify|analy[sz]e)"
     r"|\b(?:no|any) (?:video|images?|frames?) (?:was|were|is|has been|have been) (?:provided|attached|uploaded|given)"
     r"|\bplease (?:provide|upload|share|attach) (?:the|a|your) (?:video|images?|frames?|description)",

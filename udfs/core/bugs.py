@@ -16,8 +16,9 @@ log = logging.getLogger("reelmill")
 
 FRAMES = 3  # of the traceback that a failure's message names
 MAX_TEXT = 300  # characters of the exception's own text in it
-# Twenty videos are too many for chance, and cost minutes where a run of millions costs hours. Videos are counted and not clips,
-# because all clips of one film may raise the same exception, and one film must not end a run.
+# Twenty videos are too many for chance, and cost minutes where a run of millions costs hours. Videos
+# are counted and not clips, because all clips of one film may raise the same exception, and one
+# film must not end a run.
 MANY_VIDEOS = 20
 MOST = 0.5  # of the last videos that this process has worked on
 LAST_VIDEOS = 2 * MANY_VIDEOS  # so that a bug that begins late in a run stops it as well
@@ -36,7 +37,10 @@ def run_error(error: Exception) -> Exception | None:
 
 
 def places(error: BaseException) -> list[str]:
-    """The last frames of an exception's traceback, innermost first; those of the decoding process if it was raised there."""
+    """The last frames of an exception's traceback, innermost first.
+
+    They are those of the decoding process if the exception was raised there.
+    """
     for note in getattr(error, "__notes__", []):
         if note.startswith(PLACE_NOTE):
             return str(note).removeprefix(PLACE_NOTE).split(" < ")
@@ -57,7 +61,7 @@ def without_secrets(text: str) -> str:
 
 
 class Watch:
-    """The last videos that one kind of work has processed in this process, and the exceptions that each of them raised."""
+    """The last videos of one kind of work in this process, and the exceptions that each raised."""
 
     def __init__(self) -> None:
         self.bugs_by_video: OrderedDict[str, set[tuple[str, str]]] = OrderedDict()

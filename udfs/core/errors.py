@@ -24,8 +24,9 @@ Code = Literal[
     "BUG",  # an unexpected exception; the message has its type and place
 ]
 CODES: tuple[str, ...] = get_args(Code)
-# Not the input's fault, so the next run tries again: a store was down, a file was being written, or the code has a bug. Every run
-# retries a BUG, and not only a newer version of the code, because a checkout does not know its version.
+# Not the input's fault, so the next run tries again: a store was down, a file was being written, or
+# the code has a bug. Every run retries a BUG, and not only a newer version of the code, because a
+# checkout does not know its version.
 PASSING: tuple[Code, ...] = ("UNREACHABLE", "CHANGED", "BUG")
 DEVICE_ERRNOS = {
     errno.EIO,
@@ -55,7 +56,10 @@ class RunError(Exception):
 
 
 class StoreError(RunError):
-    """A store cannot be used as asked: credentials, region, or the right to write. Its text is one line without secrets."""
+    """A store cannot be used as asked: credentials, region, or the right to write.
+
+    Its text is one line without secrets.
+    """
 
 
 class OutputError(RunError):

@@ -1,4 +1,4 @@
-"""Heartbeats: a counter that the decoding process raises as it works, so that its parent can tell slow work from a hang."""
+"""Heartbeats: a counter by which the parent of the decoding process tells slow work from a hang."""
 
 from __future__ import annotations
 

@@ -55,7 +55,10 @@ def acquire(handle: int, *, shared: bool = False, wait: bool = True) -> bool:
 
 @contextmanager
 def lock(path: str | Path) -> Iterator[int]:
-    """Hold the lock of a file, waiting for it first; gives the file's descriptor. A process that dies loses its locks."""
+    """Wait for the lock of a file and hold it; yields the file's descriptor.
+
+    A process that dies loses its locks.
+    """
     handle = open_lock_file(path)
     try:
         acquire(handle)

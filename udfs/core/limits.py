@@ -32,9 +32,9 @@ class Limits:
     def with_cuda(self) -> Limits:
         """The limits for work on a GPU.
 
-        Address space that CUDA only reserves (no access) or shares with its driver does not count as data. Its heaps, the
-        stacks of its threads and its other private writable mappings do count, touched or not. If the limit stops CUDA, it
-        reports that there is no GPU.
+        Address space that CUDA only reserves (no access) or shares with its driver does not count
+        as data. Its heaps, the stacks of its threads and its other private writable mappings do
+        count, touched or not. If the limit stops CUDA, it reports that there is no GPU.
         """
         return replace(self, memory_mb=self.memory_mb + self.cuda_memory_mb)
 

@@ -49,7 +49,9 @@ def each(
     parts: Work | None = None,
     rescue: Rescue | None = None,
 ) -> Iterator[pd.DataFrame]:
-    """Call `work` for every row, in the sandbox if `isolated`; yield its rows with these columns and the input's fingerprint.
+    """Call `work` for every row; yield its rows with these columns and the input's fingerprint.
+
+    If `isolated`, the calls run in the sandbox.
 
     A MediaError becomes one row that holds nothing but the failure of that input, named by its
     column `key`. So does any other exception, as BUG, unless it concerns the run (`bugs.run_error`)

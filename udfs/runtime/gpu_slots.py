@@ -23,10 +23,16 @@ GPU_BYTES = 5040
 
 
 class Slot:
-    """A share of a GPU, as a lock on a part of a file: the kernel releases it when the process ends, however it ends."""
+    """A share of a GPU, as a lock on a part of a file.
+
+    The kernel releases the lock when the process ends, however it ends.
+    """
 
     def __init__(self, gpu: str, share: int, drop_model: Callable[[], None]) -> None:
-        """Wait for one of the `share` slots of a GPU; `drop_model` frees the model, and is called while `busy` is locked."""
+        """Wait for one of the `share` slots of a GPU.
+
+        `drop_model` frees the model, and is called while `busy` is locked.
+        """
         self.gpu, self.share, self._drop_model = gpu, share, drop_model
         self.busy = threading.Lock()  # locked by the task that uses the model
         handle = self._lock_free_part()

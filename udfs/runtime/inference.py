@@ -65,7 +65,7 @@ def infer(
     resources: Resources,
     batch_size: int,
 ) -> Iterator[pd.DataFrame]:
-    """Batches of inputs -> batches of results and failures in the format of `batching.each`, rows in order of completion.
+    """Yield results and failures in the format of `batching.each`, rows in order of completion.
 
     `prepare(row, call)` runs on `resources.cpus` threads and yields the row's items. It decodes
     through `call`, which runs a module-level function in the thread's sandbox. `load(device)`
@@ -106,7 +106,10 @@ def _answer(model: Model, group: list[Item]) -> list[_Progress]:
 
 
 def _answers(model: Model, items: list[Any]) -> Sequence[Any]:
-    """The model's answers. If GPU memory runs out, halves are tried; a single item too large is answered by MediaError."""
+    """The model's answers. If GPU memory runs out, halves are tried.
+
+    The answer to a single item that is too large is a MediaError.
+    """
     try:
         return list(model(items))
     except MemoryError as e:

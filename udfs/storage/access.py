@@ -19,8 +19,9 @@ from udfs.storage.stores import readable_store
 from udfs.storage.uris import absolute_uri, is_remote, is_web, local_path
 
 SAMPLE_BYTES = 1 << 16  # of the head and of the tail, hashed into the content tag
-# Samples of the middle: a downloader may allocate the whole file and write head and tail first. Of a remote file these are three
-# requests for bytes that nothing else reads, so the samples are small: 0.02 % of 200 MB.
+# Samples of the middle: a downloader may allocate the whole file and write head and tail first. Of
+# a remote file these are three requests for bytes that nothing else reads, so the samples are
+# small: 0.02 % of 200 MB.
 MIDDLE_BYTES = 1 << 14
 MIDDLE_PARTS = (1, 2, 3)  # quarters of the file at which a sample begins
 PARENT_STEP = re.compile(r"/(\.|%2e){2}(/|$)", re.IGNORECASE)
@@ -81,7 +82,10 @@ def unchanged_path(uri: str, source_version: str, params: Params) -> AnyPath:
 
 
 def stat(path: AnyPath) -> Stat:
-    """Size in bytes, and a version that changes when the file does: for a local file its size and time of change in ns."""
+    """Size in bytes, and a version that changes when the file does.
+
+    The version of a local file is its size and its time of change in ns.
+    """
     if isinstance(path, RemotePath):
         return path.stat
     with _read_faults():

@@ -37,7 +37,10 @@ class Params:
 
 
 def list_files(batches: Iterable[pa.RecordBatch], sources: Sources) -> Iterator[pa.RecordBatch]:
-    """Read batches of `folder`, and return one row per file in them; `place` is the path by which tables name a file."""
+    """Read batches of `folder`, and return one row per file in them.
+
+    `place` is the path by which tables name a file.
+    """
     for batch in batches:
         for folder in batch.column("folder").to_pylist():
             files = media_store.files(folder, sources)

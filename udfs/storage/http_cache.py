@@ -1,4 +1,4 @@
-"""Keep files of web servers without ranges on this host's disk, shared by its processes, until the last process ends."""
+"""A cache on this host's disk, shared by its processes, for files of web servers without ranges."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ PART = ".part"  # suffix of a download under way, which its process keeps locked
 
 
 def stat(uri: str, tag: str) -> Stat | None:
-    """Size and version of a file in the cache, None if it is not there; `tag` is what the server changes with the file."""
+    """Size and version of a file in the cache, None if it is not there.
+
+    `tag` is what the server changes with the file.
+    """
     with suppress(FileNotFoundError):
         size = _path(uri, tag).stat().st_size
         return Stat(size, f"{size}-{tag}")
@@ -73,7 +76,10 @@ def _write(handle: int, chunks: Iterable[bytes], size: int | None, params: Param
 
 
 def _reserve(handle: int, least: int, most: int, params: Params) -> int:
-    """Let a file grow to `most` bytes or the limit, and remove the files used longest ago for it; the file's new size."""
+    """Let a file grow to `most` bytes or the limit, and return its new size.
+
+    To make room, the files that were used longest ago are removed.
+    """
     limit = min(params.max_bytes, params.http_disk_bytes)
     if least > limit:
         name = "max_bytes" if limit == params.max_bytes else "http_disk_bytes"
@@ -113,7 +119,10 @@ def _path(uri: str, tag: str) -> Path:
 
 @lru_cache(maxsize=1)
 def _folder(process: int) -> Path:
-    """The folder of this user's downloads, which is emptied when the first process begins and when the last one ends."""
+    """The folder of this user's downloads.
+
+    It is emptied when the first process begins and when the last one ends.
+    """
     folder = user_folder("downloads")
     users = open_lock_file(folder / ".users")  # open until this process ends
     _empty_if_alone(folder, users, process)

@@ -1,4 +1,4 @@
-"""Send one GET to an http(s) address: only to hosts that are allowed, with few redirects and a deadline for the whole answer."""
+"""One GET of an http(s) address: only allowed hosts, few redirects, a deadline for the whole answer."""
 
 from __future__ import annotations
 
@@ -45,8 +45,9 @@ class Target(NamedTuple):
         return self.secure, self.host, self.port
 
 
-# http.client and not urllib3, requests or httpx: those hide the socket below their pools, but this module chooses the IP address,
-# sets a deadline for the whole answer and counts its bytes. Their pools, decoders and retries would all be turned off.
+# http.client and not urllib3, requests or httpx: those hide the socket below their pools, but this
+# module chooses the IP address, sets a deadline for the whole answer and counts its bytes. Their
+# pools, decoders and retries would all be turned off.
 class Connection(HTTPConnection):
     """A connection to a host whose IP address is allowed, which another thread can abort."""
 
@@ -114,7 +115,8 @@ class Answer(NamedTuple):
                 break
             yield chunk
         if self.response.length == 0:
-            self.response.close()  # Python before 3.12 leaves the response open, so that its connection could not be reused
+            # Python before 3.12 leaves the response open, so that its connection could not be reused.
+            self.response.close()
 
 
 @contextmanager
@@ -165,7 +167,10 @@ def parse_target(url: str) -> Target:
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address belongs to the public internet: not private, loopback, link-local, multicast or reserved."""
+    """Whether an IP address belongs to the public internet.
+
+    It does not if it is private, loopback, link-local, multicast or reserved.
+    """
     ip = ipaddress.ip_address(address)
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or (ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in NAT64 else None)
@@ -200,7 +205,10 @@ def _after_redirect(first: Target, at: Target) -> Target:
 
 
 def _open_socket(at: Target, params: Params) -> socket.socket:
-    """A socket connected to one of the host's IP addresses: exactly the addresses that were checked, not resolved again."""
+    """A socket connected to one of the host's IP addresses, which were checked.
+
+    The host's name is not resolved again.
+    """
     try:
         addresses = socket.getaddrinfo(at.host, at.port, type=socket.SOCK_STREAM)
     except socket.gaierror as e:

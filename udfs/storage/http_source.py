@@ -21,10 +21,11 @@ RANGE = re.compile(r"bytes (?:(?P<start>\d+)-(?P<last>\d+)|\*)/(?P<size>\d+)")
 
 
 def stat(uri: str, params: Params) -> Stat:
-    """Size and version of the file at an address; where a server does not state the size, the whole file goes to disk.
+    """Size and version of the file at an address.
 
-    By a GET of one byte: a signed address often permits GET alone, and an answer to HEAD does not tell whether the server
-    has ranges.
+    Where a server does not state the size, the whole file goes to disk. The request is a GET of one
+    byte: a signed address often permits GET alone, and an answer to HEAD does not tell whether the
+    server has ranges.
 
     Raises:
         MediaError: NOT_FOUND, DENIED, TOO_LARGE, UNSUPPORTED, or UNREACHABLE after all tries.

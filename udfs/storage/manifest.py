@@ -43,8 +43,8 @@ SPARK_READS |= {".csv": "csv", ".tsv": "csv", ".tab": "csv"}
 # fmt: off
 ALIASES = (
     "url", "path", "file", "filename", "filepath", "video", "src", "source", "location", "address", "key", "s3uri",
-    "videopath", "videofile", "videofilename", "videofilepath", "videouri", "videourl", "videolink", "contenturl", "mediaurl",
-    "fullpath", "localpath", "filelocation", "fileurl", "fileuri",
+    "videopath", "videofile", "videofilename", "videofilepath", "videouri", "videourl", "videolink", "contenturl",
+    "mediaurl", "fullpath", "localpath", "filelocation", "fileurl", "fileuri",
 )
 # fmt: on
 LONE_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # no bytes of a name; the rest stand for undecodable ones
@@ -245,7 +245,10 @@ def _in_folder(path: str) -> Listing:
 
 
 def _matching(pattern: str) -> Listing:
-    """The files that match a pattern; a file reached through several linked folders counts once, by its shortest path."""
+    """The files that match a pattern.
+
+    A file that is reached through several linked folders counts once, by its shortest path.
+    """
     names = [name for name in glob.iglob(pattern, recursive=True) if not os.path.isdir(name)]
     real, unique = cache(os.path.realpath), dict[str, str]()
     for name in sorted(names, key=lambda name: (name.count("/"), name)):

@@ -1,4 +1,7 @@
-"""Write, read, list and delete the files of an output or export, local or on S3; a new file appears complete or not at all."""
+"""The files of an output or export, local or on S3: write, read, list and delete them.
+
+A new file appears complete or not at all.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +39,10 @@ def media_uri(root: str, kind: str, key: str, fingerprint: str, suffix: str) -> 
 
 @contextmanager
 def write_to(uri: str, params: Sources, root: str | None = None) -> Iterator[str]:
-    """A local path to write to; when the block ends the file moves or is uploaded to `uri`, and after an error it is deleted.
+    """A local path to write to; when the block ends, the file moves or is uploaded to `uri`.
 
-    `root` is the folder above `uri` that belongs to the output or export; without, `uri` is a `media_uri`.
+    After an error it is deleted. `root` is the folder above `uri` that belongs to the output or
+    export; without, `uri` is a `media_uri`.
     """
     root, name = root or uri.rsplit("/", 3)[0], uri.rpartition("/")[2]
     with unfinished_folder(root) as folder:
@@ -81,7 +85,10 @@ def open_uri(uri: str, params: Sources) -> BinaryIO:
 
 
 def size(uri: str, params: Sources) -> int | None:
-    """Size in bytes of a file of an output or export, None if there is no such file; raises errors of stores as `open_uri`."""
+    """Size in bytes of a file of an output or export, None if there is no such file.
+
+    Raises errors of stores as `open_uri` does.
+    """
     try:
         return access.stat(access.own_path(uri, params)).size
     except MediaError as e:
@@ -116,9 +123,10 @@ def holds(uri: str, params: Sources) -> bool:
 
 
 def remove_leftovers(output: str, landing: str, params: Sources) -> None:
-    """Delete what killed runs left in an output: unfinished media, and rows that no table has (in the folder `landing`).
+    """Delete what killed runs left in an output: unfinished media, and the rows in `landing`.
 
-    On S3, where other runs may be writing, only what is older than STORE_LEFTOVER_S.
+    No table has these rows. On S3, where other runs may be writing, only what is older than
+    STORE_LEFTOVER_S is deleted.
 
     Raises:
         MediaError, StoreError: the store does not answer or refuses.
@@ -131,7 +139,9 @@ def remove_leftovers(output: str, landing: str, params: Sources) -> None:
 
 
 def remove_unfinished(root: str, params: Sources) -> None:
-    """Delete the unfinished files below the root of media or of an export; on S3 only those older than STORE_LEFTOVER_S.
+    """Delete the unfinished files below the root of media or of an export.
+
+    On S3 only those older than STORE_LEFTOVER_S are deleted.
 
     Raises:
         MediaError, StoreError: as `remove_leftovers`.
@@ -143,7 +153,10 @@ def remove_unfinished(root: str, params: Sources) -> None:
 
 
 def _place(path: str, target: str, root: str) -> None:
-    """Rename a finished file to its path; to a mount it is copied first, because it cannot be renamed from elsewhere."""
+    """Rename a finished file to its path.
+
+    To a mount it is copied first, because it cannot be renamed from elsewhere.
+    """
     with _output_errors(root):
         os.makedirs(os.path.dirname(target), exist_ok=True)
         if target.startswith(MOUNTS):
@@ -154,7 +167,10 @@ def _place(path: str, target: str, root: str) -> None:
 
 @contextmanager
 def _output_errors(root: str) -> Iterator[None]:
-    """Turn an error of writing below a root into OutputError, which stops the run, because every input would meet it."""
+    """Turn an error of writing below a root into OutputError.
+
+    This stops the run, because every input would meet the error.
+    """
     try:
         yield
     except OSError as e:
@@ -203,7 +219,10 @@ def files(folder: str, params: Sources) -> Iterator[File]:
 
 
 def remove(uris: Sequence[str], params: Sources) -> list[str]:
-    """Delete media files of one output; the URIs of those that existed. S3 does not tell, so there it is all of them."""
+    """Delete media files of one output, and return the URIs of those that existed.
+
+    S3 does not tell whether a file existed, so there it is all of them.
+    """
     if uris and is_remote(uris[0]):
         return writable_store(uris[0]).remove(uris, params)
     deleted = []

@@ -1,4 +1,7 @@
-"""Read Parquet manifests with pyarrow, as text, where they have types that Spark lacks (nanoseconds, times, half floats)."""
+"""Read Parquet manifests with pyarrow, as text, where they have types that Spark lacks.
+
+Such types are nanoseconds, times of day and half floats.
+"""
 
 from __future__ import annotations
 
@@ -54,9 +57,10 @@ def columns(uri: str, sources: Params) -> list[str]:
 
 
 def rows(batches: Iterable[pa.RecordBatch], top: str, column: str, sources: Params) -> Iterator[pa.RecordBatch]:
-    """Read the files below `top` that batches of URIs name. Of SCHEMA, `uri` is the column `column`, and the others are text.
+    """Read the files below `top` that batches of URIs name.
 
-    Folders such as `day=1` below `top` are columns too.
+    Of SCHEMA, `uri` is the column `column`, and the others are text. Folders such as `day=1` below
+    `top` are columns too.
 
     Raises:
         ManifestError: a file has no column of that name.
@@ -85,7 +89,10 @@ def _as_text(batch: pa.RecordBatch, column: str, partition: dict[str, str]) -> p
 
 
 def text(values: pa.Array) -> list[str | None]:
-    """A column's values as Spark casts them to strings: times to the microsecond without trailing zeros, structs as JSON."""
+    """The values of a column as Spark casts them to strings.
+
+    Times go to the microsecond without trailing zeros; structs become JSON.
+    """
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     if pa.types.is_timestamp(values.type):

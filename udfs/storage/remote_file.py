@@ -1,4 +1,4 @@
-"""Read a remote file like a local one: seekable, fetched in blocks on demand, with read-ahead and a cache per process."""
+"""Remote files that are read like local ones: fetched in blocks, with read-ahead and a cache."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ AHEAD = 8  # a fetch takes 1/8 of what was just read in sequence, so that few by
 
 
 class Stat(NamedTuple):
-    """What a store states about a file without sending it: its size in bytes, and a text that changes when the file does."""
+    """What a store states about a file without sending it.
+
+    That is its size in bytes, and a text that changes when the file does.
+    """
 
     size: int
     version: str
@@ -67,8 +70,9 @@ class SeekableFile(io.RawIOBase):
 class RemoteFile(SeekableFile):
     """A read-only file whose bytes are fetched from a store.
 
-    A read that the cache cannot answer fetches its block, and more blocks the longer the sequence is that was read up to it:
-    FFmpeg reads a header in one place, an index in another, and packets in sequence.
+    A read that the cache cannot answer fetches its block, and more blocks the longer the sequence
+    is that was read up to it: FFmpeg reads a header in one place, an index in another, and packets
+    in sequence.
 
     Raises:
         MediaError: from any read, what `fetch` raises.

@@ -1,4 +1,4 @@
-"""Repeat requests to a busy store after growing waits, and keep all processes of a host together below a request rate."""
+"""Retries of requests to a busy store with growing waits, and a request rate per host and store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from udfs.core.host_files import lock, user_folder
 from udfs.storage.settings import Params
 
 T = TypeVar("T")
-# Between attempts, at most; the wait itself is random, so that the processes of a host do not all repeat at the same time.
+# Between attempts, at most. The wait itself is random, so that the processes of a host do not all
+# repeat at the same time.
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 10.0
 BURST_S = 1.0  # a pause allows as many requests at once as this many seconds would
 OTHER_BOOT_S = 3600.0  # a stored time that lies further ahead is of the clock before a reboot
@@ -53,9 +54,10 @@ def with_retries(attempt: Callable[[], T], store: str, params: Params) -> T:
 
 
 def wait_for_turn(store: str, per_s: float, folder: Path | None = None) -> None:
-    """Wait until one more request to a store keeps all processes of this host below `per_s` requests per second; 0: no limit.
+    """Wait until one more request to a store keeps this host below `per_s` requests per second.
 
-    A token bucket, kept in a file per store as the time from which the next request is allowed.
+    0 means no limit. The token bucket of a store is a file that all processes of the host share: it
+    holds the time from which the next request is allowed.
     """
     if not per_s:
         return

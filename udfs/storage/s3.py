@@ -268,7 +268,10 @@ def remove_old(uri: str, older_than_s: float, params: Params) -> None:
 
 
 def pages(at: dict[str, str], params: Params) -> Iterator[dict[str, Any]]:
-    """The pages of list_objects_v2, each with its own retries: boto3's paginator would start again. Raises as `check`."""
+    """The pages of list_objects_v2, each with its own retries: boto3's paginator would start again.
+
+    Raises as `check` does.
+    """
     while True:
         page: dict[str, Any] = request(methodcaller("list_objects_v2", **at), at["Bucket"], params)
         yield page

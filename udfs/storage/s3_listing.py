@@ -18,7 +18,10 @@ COLUMNS = {"uri": "object", "source_version": "object", "changed_s": "float64", 
 
 
 class Part(NamedTuple):
-    """A part of a listing: all objects whose keys begin with a prefix, or if `flat` only those in no folder below it."""
+    """A part of a listing: all objects whose keys begin with a prefix.
+
+    If `flat`, only those in no folder below it.
+    """
 
     bucket: str
     prefix: str

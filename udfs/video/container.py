@@ -32,7 +32,10 @@ from udfs.video.picture import picture_facts
 from udfs.video.refusal import refusal
 
 # Only these demuxers may run: ffconcat and HLS playlists open other files, even if named .mp4.
-FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,live_flv,asf,ogg,mxf,gxf,dv,dhav,rm,wtv,nut,ivf,yuv4mpegpipe"
+FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,live_flv,asf,ogg,mxf,gxf,dv,dhav,"
+    "rm,wtv,nut,ivf,yuv4mpegpipe"
+)
 # Elementary streams, which have no container: their demuxers assume 25 frames per second unless the
 # option `framerate` says otherwise. Those of H.264 and HEVC are left out, as they have no times at
 # all and allow no seek.

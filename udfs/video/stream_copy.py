@@ -25,8 +25,9 @@ HOLDABLE = {"h264", "hevc", "av1", "vp9", "mpeg4"}  # what mp4 may hold and play
 class Cut:
     """Which packets are copied, and what they show.
 
-    B-frames come behind the later frame that they are made from: a copy that ends on one holds that later frame as well, and
-    those between, and is not exact. Frames of an open GOP that come behind the key frame and are shown before it are left out.
+    B-frames come behind the later frame that they are made from: a copy that ends on one holds that
+    later frame as well, and those between, and is not exact. Frames of an open GOP that come behind
+    the key frame and are shown before it are left out.
     """
 
     first: int  # packet, counted from where the seek leads
@@ -110,7 +111,7 @@ def picture(video: Video, cut: Cut, start_s: float, reach_s: float) -> Picture:
 
 
 def _shifted(packets: Iterator[Packet[VideoStream]], cut: Cut) -> Iterator[Packet[VideoStream]]:
-    """Times from 0 on; decoding times made anew from the shown ones, since containers may lack them."""
+    """Times from 0 on; decoding times follow from the shown ones, since containers may lack them."""
     rising = sorted(cut.pts)
     delay = max(a - b for a, b in zip(rising, cut.pts, strict=True))
     for packet, pts, dts in zip(packets, cut.pts, rising, strict=True):
