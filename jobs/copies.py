@@ -20,9 +20,9 @@ Options = StageOptions  # this job takes no others
 
 def check(options: Options, settings: Settings) -> None:
     """Refuse settings that require more frames to agree than there are."""
-    asked, there = settings.copies.min_agree, settings.phash.num_frames
-    if settings.analyze.phash and asked > there:
-        raise SettingsError(f"copies.min_agree: {asked} frames cannot agree where phash.num_frames = {there}")
+    min_agree, num_frames = settings.copies.min_agree, settings.phash.num_frames
+    if settings.analyze.phash and min_agree > num_frames:
+        raise SettingsError(f"copies.min_agree: {min_agree} frames cannot agree where phash.num_frames = {num_frames}")
 
 
 def run(run: Run, options: Options) -> Counts:
@@ -31,26 +31,21 @@ def run(run: Run, options: Options) -> Counts:
     if run.tables.exists("copies") and copy_groups.pending(run).isEmpty():
         return history.note_settings(run, "copies")
     rank = ranking.columns(run.settings.copies.rank)
-    asked = copy_groups.compared(run).where(F.col("new") | F.col("copy_of").isNull())
-    clips = asked.select("clip_id", *rank, "new", phash_lsh.numbers(F.col("phash")).alias("hashes"))
+    new_or_kept = copy_groups.with_copies(run).where(F.col("new") | F.col("copy_of").isNull())
+    clips = new_or_kept.select("clip_id", *rank, "new", phash_lsh.numbers(F.col("phash")).alias("hashes"))
     with run.tables.landing(f"{run.run_id}-ranked") as land, run.tables.landing(f"{run.run_id}-copies") as land_rows:
-        ranked = land(phash_lsh.ranked(clips, rank))
-        total = run.tables.append(
-            "copies", land_rows(_rows(run, ranked)), upsert=True
-        )  # replaces rows that are not valid any more
+        rows = land_rows(_rows(run, land(phash_lsh.rank_order(clips, rank))))
+        total = run.tables.append("copies", rows, upsert=True)  # replaces rows that are no longer valid
     history.note(run, "copies", Work(started_at=started, num_in=total, num_out=total))
     return Counts(total, total)
 
 
-def _rows(run: Run, ranked: DataFrame) -> DataFrame:
-    """One row per new clip."""
-    compared = (
-        ranked.where("new")
-        .select("clip_id")
-        .join(phash_lsh.stand_ins(ranked, run.settings.copies), on="clip_id", how="left")
-    )
+def _rows(run: Run, clips: DataFrame) -> DataFrame:
+    """Rows of `copies`, one per new clip of `phash_lsh.rank_order`."""
+    links = phash_lsh.copy_links(clips, run.settings.copies)
+    rows = clips.where("new").select("clip_id").join(links, on="clip_id", how="left")
     stamp = {"fingerprint": F.lit(run.fingerprint("copies")), "run_id": F.lit(run.run_id)}
-    return compared.withColumns(stamp).select(*TABLES["copies"].schema.names)
+    return rows.withColumns(stamp).select(*TABLES["copies"].schema.names)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def run(run: Run, options: Options) -> Counts:
     """Link each new clip to the most similar earlier one; earlier links stay unless a linked clip is gone."""
     started, refit = history.now(), options.refit
     with ExitStack() as stack:
-        land = partial(_land, run, stack)
+        land = partial(_store, run, stack)
         if run.tables.read("embeddings").count() > MANY:
             stack.enter_context(session.compiled(run.spark))
         model = dedup_run.model(run)
@@ -57,26 +57,24 @@ def run(run: Run, options: Options) -> Counts:
         if not (plan or refit):
             return history.note_settings(run, "dedup")
         stack.enter_context(session.skipping(run.spark))  # what follows reads some dedup runs, and some clusters
-        if plan.gone:
+        if plan.num_gone:
             plan = dedup_run.without_gone(run, model, plan, land)
-        relinks_all, stored = refit or not len(model.centres), 0
+        relinks_all, num_stored = refit or not len(model.centers), 0
         if not relinks_all:
-            none_placed = not plan.placed_before and dedup_run.made(run, "assignments", model.version).isEmpty()
-            _assign(run, model, plan, every=none_placed)
-            relinks_all, stored = _outgrown(run, model, plan.number)
+            assignments = dedup_run.rows_of_version(run, "assignments", model.version)
+            _assign(run, model, plan, every=not plan.num_links and assignments.isEmpty())
+            relinks_all, num_stored = _outgrown(run, model, plan.number)
         if relinks_all:
-            if plan.placed_before:
-                plan = replace(plan, wanted=land("wanted", plan.wanted))
+            if plan.num_links:
+                plan = replace(plan, clips=land("clips", plan.clips))
             model = _fit(run, model, plan)
             _assign(run, model, plan, every=True)
-        some_unlinked = (
-            plan.gone > 0 or stored != plan.placed_vectors
-        )  # stored vectors without a link represent no clip
-        written = _place(
-            run, model, plan, land, every=relinks_all or not plan.placed_before, some_unlinked=some_unlinked
-        )
-    history.note(run, "dedup", Work(started_at=started, num_in=written, num_out=written))
-    return Counts(written, written)
+        # Stored vectors without a link represent no clip.
+        some_unlinked = plan.num_gone > 0 or num_stored != plan.num_vector_links
+        every = relinks_all or not plan.num_links
+        num_rows = _link(run, model, plan, land, every=every, some_unlinked=some_unlinked)
+    history.note(run, "dedup", Work(started_at=started, num_in=num_rows, num_out=num_rows))
+    return Counts(num_rows, num_rows)
 
 
 def _fit(run: Run, model: Model, plan: Plan) -> Model:
@@ -86,21 +84,22 @@ def _fit(run: Run, model: Model, plan: Plan) -> Model:
     centers = kmeans_fit.fit(_vectors(run, plan.vector_ids), params, choice)
     version = max(plan.number, model.version + 1)
     stamp = (choice.engine, run.fingerprint("dedup"), run.run_id)
-    rows = [(run.settings.embed.model, version, i, centre.tolist(), *stamp) for i, centre in enumerate(centers)]
+    rows = [(run.settings.embed.model, version, i, center.tolist(), *stamp) for i, center in enumerate(centers)]
     run.tables.add("centroids", run.spark.createDataFrame(rows, struct_type(TABLES["centroids"].schema)))
     log.info("dedup: %d clusters fitted (version %d)", len(centers), version)
     return Model(version, centers)
 
 
 def _assign(run: Run, model: Model, plan: Plan, *, every: bool) -> None:
-    """Write the vectors that are not in `assignments` yet; every vector where a new version of the centers begins."""
-    there = dedup_run.made(run, "assignments", model.version)
-    if not plan.gone:
-        there = there.where(F.col("dedup_run") == plan.number)  # by a run that was killed
-    new = plan.unplaced.join(there, on="clip_id", how="left_anti")
-    rows = links.assigned(_ranked(run, plan, None if every else new), model.centres, run.settings.dedup)
-    files = links.num_parts(plan.total if every else plan.vectors, model.centres, links.FEW if every else 1)
-    rows = links.dealt(rows.withColumns(_stamp(run, model)), len(model.centres), files)
+    """Write the vectors that are not in `assignments` yet; every vector for new centers."""
+    stored = dedup_run.rows_of_version(run, "assignments", model.version)
+    if not plan.num_gone:
+        stored = stored.where(F.col("dedup_run") == plan.number)  # by a run that was killed
+    new = plan.unlinked.join(stored, on="clip_id", how="left_anti")
+    rows = links.assignments(_with_ranking(run, plan, None if every else new), model.centers, run.settings.dedup)
+    num_vectors = plan.num_vectors if every else plan.num_new_vectors
+    num_files = links.num_parts(num_vectors, model.centers, links.MIN_PARTS if every else 1)
+    rows = links.cluster_partitions(rows.withColumns(_stamp(run, model)), len(model.centers), num_files)
     if every:
         run.tables.replace("assignments", rows)
     else:
@@ -111,42 +110,40 @@ def _vectors(run: Run, ids: DataFrame, *, few: bool = False) -> DataFrame:
     """The vectors of these clips; with `few`, only files of the runs that made these vectors are read."""
     embeddings = run.made("embeddings").where(F.col("model") == run.settings.embed.model)
     if few:
-        runs = (
-            embeddings.select("clip_id", "run_id").join(ids, on="clip_id", how="left_semi").select("run_id").distinct()
-        )
-        embeddings = embeddings.where(F.col("run_id").isin([row["run_id"] for row in runs.collect()]))
+        of_ids = embeddings.select("clip_id", "run_id").join(ids, on="clip_id", how="left_semi")
+        run_ids = [row["run_id"] for row in of_ids.select("run_id").distinct().collect()]
+        embeddings = embeddings.where(F.col("run_id").isin(run_ids))
     return embeddings.select("clip_id", "vector").join(ids, on="clip_id", how="left_semi")
 
 
-def _ranked(run: Run, plan: Plan, few: DataFrame | None) -> DataFrame:
-    """The vectors, or those of a few clips, with the columns that decide who is kept; those placed before keep their plan."""
+def _with_ranking(run: Run, plan: Plan, few: DataFrame | None) -> DataFrame:
+    """The vectors of all or a few clips, with the dedup run and the columns that rank them.
+
+    Clips with a link keep the number of their dedup run.
+    """
     ranking_columns = set(ranking.columns(run.settings.dedup.rank))
     rows = _vectors(run, plan.vector_ids if few is None else few, few=few is not None)
-    if ranking_columns - {"aesthetic"}:
-        rows = rows.join(
-            run.made("clips").select("clip_id", *(ranking_columns - {"aesthetic"})), on="clip_id", how="left"
-        )
+    if of_clips := ranking_columns - {"aesthetic"}:
+        rows = rows.join(run.made("clips").select("clip_id", *of_clips), on="clip_id", how="left")
     if "aesthetic" in ranking_columns:
         scores = run.made("aesthetics").select("clip_id", F.col("score_mean").alias("aesthetic"))
         rows = rows.join(scores, on="clip_id", how="left")
     if few is not None:
         return rows.withColumn("dedup_run", F.lit(plan.number))
-    before = (
-        run.tables.read("duplicates")
-        .where(F.col("fingerprint") == run.fingerprint("dedup"))
-        .select("clip_id", "dedup_run")
-    )
-    return rows.join(before, on="clip_id", how="left").withColumn(
-        "dedup_run", F.coalesce("dedup_run", F.lit(plan.number))
-    )
+    links = run.tables.read("duplicates").where(F.col("fingerprint") == run.fingerprint("dedup"))
+    rows = rows.join(links.select("clip_id", "dedup_run"), on="clip_id", how="left")
+    return rows.withColumn("dedup_run", F.coalesce("dedup_run", F.lit(plan.number)))
 
 
 def _outgrown(run: Run, model: Model, number: int) -> tuple[bool, int]:
-    """Whether the centers no longer fit, by the number of vectors or their distance; how many vectors earlier runs stored."""
+    """Whether the centers no longer fit, and how many vectors earlier runs stored.
+
+    Centers fit until the number of vectors or their mean distance has grown too much.
+    """
     old = F.col("dedup_run") <= model.version
     distance = F.col("distance_to_centroid")
     row = (
-        dedup_run.made(run, "assignments", model.version)
+        dedup_run.rows_of_version(run, "assignments", model.version)
         .agg(
             F.try_divide(F.count("*"), F.count_if(old)).alias("growth"),
             (F.avg(distance) / F.greatest(F.avg(F.when(old, distance)), F.lit(1e-6))).alias("drift"),
@@ -166,26 +163,22 @@ def _outgrown(run: Run, model: Model, number: int) -> tuple[bool, int]:
     return outgrown, row["stored"]
 
 
-def _place(run: Run, model: Model, plan: Plan, land: Land, *, every: bool, some_unlinked: bool) -> int:
+def _link(run: Run, model: Model, plan: Plan, land: Land, *, every: bool, some_unlinked: bool) -> int:
     """Link the clips that have no link yet, or every clip again; how many rows were written."""
     params, env = run.settings.dedup, run.env("dedup")
-    placed, assigned = (
-        dedup_run.made(run, "duplicates", model.version),
-        dedup_run.made(run, "assignments", model.version),
-    )
-    new = assigned if every else land("new", _unplaced(assigned, plan))
-    near = (
-        None
-        if every
-        else _near(
-            run, new, placed, assigned.where(F.col("dedup_run") < plan.number), land, some_unlinked=some_unlinked
-        )
-    )
-    tasks = 4 * resources.num_slots(run.spark.sparkContext, params.resources) if every else 1
-    parts = links.num_parts(plan.total if every else plan.vectors, model.centres, tasks)
-    linked = links.links(new, near, len(model.centres), parts, params, env)
-    copies = plan.wanted.where(F.col("duplicate_of").isNotNull()) if every else plan.new_copies
-    rows = land("links", _rows(run, linked, new, copies, model, plan))
+    assignments = dedup_run.rows_of_version(run, "assignments", model.version)
+    if every:
+        new, stored_neighbors = assignments, None
+    else:
+        new = land("new", _unlinked(assignments, plan))
+        stored = assignments.where(F.col("dedup_run") < plan.number)
+        stored_neighbors = _stored_neighbors(run, model, new, stored, land, some_unlinked=some_unlinked)
+    num_vectors = plan.num_vectors if every else plan.num_new_vectors
+    num_tasks = 4 * resources.num_slots(run.spark.sparkContext, params.resources) if every else 1
+    parts = links.num_parts(num_vectors, model.centers, num_tasks)
+    by_vectors = links.links(new, stored_neighbors, len(model.centers), parts, params, env)
+    copies = plan.clips.where(F.col("duplicate_of").isNotNull()) if every else plan.new_copies
+    rows = land("links", _rows(run, by_vectors, new, copies, model, plan))
     if every:
         run.tables.replace("duplicates", rows)
     else:
@@ -193,33 +186,37 @@ def _place(run: Run, model: Model, plan: Plan, land: Land, *, every: bool, some_
     return rows.count()
 
 
-def _unplaced(assigned: DataFrame, plan: Plan) -> DataFrame:
-    """Rows of `assignments` without a link: new ones, and those that lost theirs because a linked clip is gone."""
-    if not plan.gone:
-        return assigned.where(F.col("dedup_run") == plan.number)
-    return assigned.join(plan.unplaced, on="clip_id", how="left_semi")
+def _unlinked(assignments: DataFrame, plan: Plan) -> DataFrame:
+    """Rows of `assignments` without a link.
+
+    They are new, or their link was dropped because a clip is gone.
+    """
+    if not plan.num_gone:
+        return assignments.where(F.col("dedup_run") == plan.number)
+    return assignments.join(plan.unlinked, on="clip_id", how="left_semi")
 
 
-def _near(
-    run: Run, new: DataFrame, placed: DataFrame, before: DataFrame, land: Land, *, some_unlinked: bool
+def _stored_neighbors(
+    run: Run, model: Model, new: DataFrame, stored: DataFrame, land: Land, *, some_unlinked: bool
 ) -> DataFrame:
     """The nearest stored vectors of all new rows."""
-    fallen = placed.where(dedup_run.fallen(run)).select("clip_id", "similarity")
+    rows = dedup_run.rows_of_version(run, "duplicates", model.version)
+    duplicates = rows.where(dedup_run.is_duplicate(run)).select("clip_id", "similarity")
     if some_unlinked:
-        without = before.select("clip_id").join(placed, on="clip_id", how="left_anti")
-        fallen = fallen.unionByName(without.withColumn("similarity", F.lit(1.0)))
-    neighbors = links.nearest_stored(new, before, fallen, run.settings.dedup, run.env("dedup"))
-    pieces = [land(f"near-{i}", piece) for i, piece in enumerate(neighbors)]
-    return reduce(DataFrame.unionByName, pieces) if pieces else run.spark.createDataFrame([], links.NEAR)
+        unlinked = stored.select("clip_id").join(rows, on="clip_id", how="left_anti")
+        duplicates = duplicates.unionByName(unlinked.withColumn("similarity", F.lit(1.0)))
+    neighbors = links.nearest_stored(new, stored, duplicates, run.settings.dedup, run.env("dedup"))
+    pieces = [land(f"neighbors-{i}", piece) for i, piece in enumerate(neighbors)]
+    return reduce(DataFrame.unionByName, pieces) if pieces else run.spark.createDataFrame([], links.STORED_NEIGHBORS)
 
 
-def _rows(run: Run, linked: DataFrame, new: DataFrame, copies: DataFrame, model: Model, plan: Plan) -> DataFrame:
-    """Rows of `duplicates`: of the vectors, of vectors of zeros, and of the near-copies by their hashes."""
+def _rows(run: Run, by_vectors: DataFrame, new: DataFrame, copies: DataFrame, model: Model, plan: Plan) -> DataFrame:
+    """Rows of `duplicates`: links by vectors, vectors of zeros, and near-copies by their hashes."""
     semantic = F.lit("semantic").alias("method")
     zeros = new.where(F.col("cluster_id").isNull()).select("clip_id", "dedup_run", semantic)
-    dropped = copies.select("*", F.lit(plan.number).alias("dedup_run"), F.lit("phash").alias("method"))
-    rows = linked.select("*", semantic)
-    for others in (zeros, dropped):
+    by_hashes = copies.select("*", F.lit(plan.number).alias("dedup_run"), F.lit("phash").alias("method"))
+    rows = by_vectors.select("*", semantic)
+    for others in (zeros, by_hashes):
         rows = rows.unionByName(others, allowMissingColumns=True)
     return rows.withColumns(_stamp(run, model)).select(*TABLES["duplicates"].schema.names)
 
@@ -233,7 +230,7 @@ def _stamp(run: Run, model: Model) -> dict[str, Column]:
     }
 
 
-def _land(run: Run, stack: ExitStack, name: str, rows: DataFrame) -> DataFrame:
+def _store(run: Run, stack: ExitStack, name: str, rows: DataFrame) -> DataFrame:
     """Store rows, so that they are computed once, for as long as the stack is open."""
     return stack.enter_context(run.tables.landing(f"{run.run_id}-dedup-{name}"))(rows)
 

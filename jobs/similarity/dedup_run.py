@@ -1,4 +1,4 @@
-"""What a dedup run has to do: the clips without a link, and the links of clips that are gone."""
+"""The plan of a dedup run: the clips to link, and the links to drop because a clip is gone."""
 
 from __future__ import annotations
 
@@ -22,59 +22,62 @@ class Model(NamedTuple):
     """The centers in use and their version; none before the first fit."""
 
     version: int
-    centres: Floats
+    centers: Floats
 
 
 @dataclass(frozen=True)
 class Plan:
     """What a dedup run has to do.
 
-    `wanted` are the clips to link (clip_id; for copies also duplicate_of and similarity). It is computed when it is used,
-    unless no clip has a link. `changed` is stored: the clips that are `new`, which have no link, or `gone`, which have one
-    and are not to be linked any more; a copy of another clip than before is both. `unplaced` are the vectors without a link.
+    `clips` are to have a link in the end (clip_id; for copies also duplicate_of and similarity). It
+    is computed when it is used, unless no clip has a link. `changes` is stored: the clips that are
+    `new`, which have no link, or `gone`, which have one that is dropped; a copy of another clip
+    than before is both. `unlinked` are the clips to link by their vectors.
     """
 
-    wanted: DataFrame
-    changed: DataFrame
-    unplaced: DataFrame
-    total: int  # vectors to link, or linked before
-    vectors: int  # vectors without a link
-    copies: int  # copies without a link
-    gone: int  # links of clips that are gone
-    placed_before: int  # links of earlier runs
-    placed_vectors: int  # of these, links of vectors
+    clips: DataFrame
+    changes: DataFrame
+    unlinked: DataFrame
+    num_vectors: int  # to link, or with a link
+    num_new_vectors: int  # without a link
+    num_new_copies: int  # without a link
+    num_gone: int  # links of clips that are gone
+    num_links: int  # of earlier runs
+    num_vector_links: int  # of these, by vectors
     number: int  # of the dedup run, from 1; that of a killed run is used again
 
     @property
     def vector_ids(self) -> DataFrame:
         """The clips that are linked by their vectors."""
-        return self.wanted.where(F.col("duplicate_of").isNull()).select("clip_id")
+        return self.clips.where(F.col("duplicate_of").isNull()).select("clip_id")
 
     @property
     def new_copies(self) -> DataFrame:
         """Copies without a link: clip_id, duplicate_of, similarity."""
-        return self.changed.where("new AND duplicate_of IS NOT NULL").select("clip_id", "duplicate_of", "similarity")
+        return self.changes.where("new AND duplicate_of IS NOT NULL").select("clip_id", "duplicate_of", "similarity")
 
     def __bool__(self) -> bool:
-        return bool(self.vectors or self.copies or self.gone)
+        return bool(self.num_new_vectors or self.num_new_copies or self.num_gone)
 
 
 def model(run: Run) -> Model:
     """The newest centers that these settings fitted."""
     if not run.tables.exists("centroids"):
         return Model(0, np.zeros((0, 0)))
-    fitted = run.tables.read("centroids").where(F.col("fingerprint") == run.fingerprint("dedup"))
-    last = fitted.agg(F.max("version").alias("version"))
-    rows = fitted.join(last, on="version", how="left_semi").orderBy("cluster_id").select("version", "vector").collect()
+    centroids = run.tables.read("centroids").where(F.col("fingerprint") == run.fingerprint("dedup"))
+    last = centroids.agg(F.max("version").alias("version"))
+    newest = centroids.join(last, on="version", how="left_semi").orderBy("cluster_id")
+    rows = newest.select("version", "vector").collect()
     if rows:
         return Model(rows[0]["version"], np.array([row["vector"] for row in rows]))
-    placed = run.tables.read("duplicates").where(F.col("fingerprint") == run.fingerprint("dedup"))
-    alone = placed.agg(F.max("version").alias("version")).first()  # nothing but zeros and copies
-    return Model((alone["version"] if alone else 0) or 0, np.zeros((0, 0)))
+    # Links without centers: of nothing but vectors of zeros and copies.
+    links = run.tables.read("duplicates").where(F.col("fingerprint") == run.fingerprint("dedup"))
+    row = links.agg(F.max("version").alias("version")).first()
+    return Model((row["version"] if row else 0) or 0, np.zeros((0, 0)))
 
 
-def made(run: Run, name: str, version: int) -> DataFrame:
-    """Rows of a table that go with a version of the centres."""
+def rows_of_version(run: Run, name: str, version: int) -> DataFrame:
+    """Rows of a table that belong to a version of the centers."""
     return run.tables.read(name).where(
         (F.col("fingerprint") == run.fingerprint("dedup")) & (F.col("version") == version)
     )
@@ -82,61 +85,50 @@ def made(run: Run, name: str, version: int) -> DataFrame:
 
 def plan(run: Run, model: Model, land: Land) -> Plan:
     """What there is to do, by one pass over all clips."""
-    wanted = _wanted(run)
+    clips = _clips(run)
     vector = F.col("duplicate_of").isNull()
-    seen = Observation()
-    pairs = _pairs(wanted, made(run, "duplicates", model.version)).observe(
-        seen,
-        F.count_if(F.col("wanted") & vector).alias("total"),
-        F.count_if(F.col("new") & vector).alias("vectors"),
-        F.count_if(F.col("new") & ~vector).alias("copies"),
-        F.count_if("gone").alias("gone"),
-        F.count("dedup_run").alias("placed_before"),
-        F.count_if(F.col("dedup_run").isNotNull() & F.col("before").isNull()).alias("placed_vectors"),
+    counts = Observation()
+    pairs = _with_links(clips, rows_of_version(run, "duplicates", model.version)).observe(
+        counts,
+        F.count_if(F.col("to_link") & vector).alias("num_vectors"),
+        F.count_if(F.col("new") & vector).alias("num_new_vectors"),
+        F.count_if(F.col("new") & ~vector).alias("num_new_copies"),
+        F.count_if("gone").alias("num_gone"),
+        F.count("dedup_run").alias("num_links"),
+        F.count_if(F.col("dedup_run").isNotNull() & F.col("linked_copy_of").isNull()).alias("num_vector_links"),
         F.coalesce(F.max("dedup_run") + 1, F.lit(max(1, model.version))).alias("number"),
     )
-    changed = land("changed", pairs.where("new OR gone").select("clip_id", "duplicate_of", "similarity", "new", "gone"))
-    counts = seen.get
-    unplaced = changed.where("new AND duplicate_of IS NULL").select("clip_id")
-    return Plan(
-        wanted if counts["placed_before"] else changed,
-        changed,
-        unplaced,
-        total=counts["total"],
-        vectors=counts["vectors"],
-        copies=counts["copies"],
-        gone=counts["gone"],
-        placed_before=counts["placed_before"],
-        placed_vectors=counts["placed_vectors"],
-        number=counts["number"],
-    )
+    changes = land("changes", pairs.where("new OR gone").select("clip_id", "duplicate_of", "similarity", "new", "gone"))
+    unlinked = changes.where("new AND duplicate_of IS NULL").select("clip_id")
+    return Plan(clips if counts.get["num_links"] else changes, changes, unlinked, **counts.get)
 
 
 def without_gone(run: Run, model: Model, plan: Plan, land: Land) -> Plan:
     """Drop the links of clips that are gone, and of their duplicates, which are linked again."""
-    gone = plan.changed.where("gone").select("clip_id")
-    lost = followed(gone, made(run, "duplicates", model.version).where(fallen(run)))
-    run.tables.drop("duplicates", lost)
-    anew = lost.join(gone, on="clip_id", how="left_anti").unionByName(plan.unplaced)
-    return replace(plan, unplaced=land("unplaced", anew))
+    gone = plan.changes.where("gone").select("clip_id")
+    duplicates = rows_of_version(run, "duplicates", model.version).where(is_duplicate(run))
+    dropped = with_duplicates(gone, duplicates)
+    run.tables.drop("duplicates", dropped)
+    unlinked = dropped.join(gone, on="clip_id", how="left_anti").unionByName(plan.unlinked)
+    return replace(plan, unlinked=land("unlinked", unlinked))
 
 
-def followed(first: DataFrame, linked: DataFrame) -> DataFrame:
-    """The clips of `first` (clip_id), and all that are linked (clip_id, duplicate_of) to one of them, directly or not."""
-    every = newest = first.localCheckpoint()
+def with_duplicates(clips: DataFrame, links: DataFrame) -> DataFrame:
+    """The clips (clip_id), and all that a link (clip_id, duplicate_of) leads to them, directly or not."""
+    every = newest = clips.localCheckpoint()
     while not newest.isEmpty():
-        found = linked.join(newest.toDF("duplicate_of"), on="duplicate_of", how="left_semi").select("clip_id")
-        newest = found.join(every, on="clip_id", how="left_anti").localCheckpoint()
+        linked = links.join(newest.toDF("duplicate_of"), on="duplicate_of", how="left_semi").select("clip_id")
+        newest = linked.join(every, on="clip_id", how="left_anti").localCheckpoint()
         every = every.unionByName(newest)
     return every
 
 
-def fallen(run: Run) -> Column:
+def is_duplicate(run: Run) -> Column:
     """Whether a row of `duplicates` is a duplicate at the loosest level."""
     return (F.col("method") == "semantic") & (F.col("similarity") >= min_cosine(max(run.settings.dedup.levels)))
 
 
-def _wanted(run: Run) -> DataFrame:
+def _clips(run: Run) -> DataFrame:
     """Copies by their hashes, and the other clips that have a vector and pass every gate.
 
     A clip that fails a gate must not replace one that passes.
@@ -150,7 +142,7 @@ def _wanted(run: Run) -> DataFrame:
         embedded = embedded.join(run.made("aesthetics").select("clip_id", score), on="clip_id", how="left")
         embedded = embedded.where(F.size(F.expr(reasons)) == 0).select("clip_id", "embedded")
     return (
-        copy_groups.compared(run)
+        copy_groups.with_copies(run)
         .join(embedded, on="clip_id", how="left")
         .where(copy | F.col("embedded"))
         .select(
@@ -161,11 +153,14 @@ def _wanted(run: Run) -> DataFrame:
     )
 
 
-def _pairs(wanted: DataFrame, placed: DataFrame) -> DataFrame:
-    """Each clip to link or linked before, with the copy and the dedup run of its link, and whether it is new or gone."""
-    stood = F.when(F.col("method") == "phash", F.col("duplicate_of")).alias("before")
-    places = placed.select("clip_id", stood, "dedup_run")
-    pairs = wanted.withColumn("wanted", F.lit(True)).join(places, on="clip_id", how="full_outer")
-    there, asked = F.col("dedup_run").isNotNull(), F.col("wanted").isNotNull()
-    same = there & asked & F.col("duplicate_of").eqNullSafe(F.col("before"))
-    return pairs.withColumns({"new": asked & ~same, "gone": there & ~same})
+def _with_links(clips: DataFrame, links: DataFrame) -> DataFrame:
+    """Every clip to link or with a link, and whether it is `new` or `gone`.
+
+    `linked_copy_of` and `dedup_run` are those of its link.
+    """
+    linked_copy_of = F.when(F.col("method") == "phash", F.col("duplicate_of")).alias("linked_copy_of")
+    by_clip = links.select("clip_id", linked_copy_of, "dedup_run")
+    pairs = clips.withColumn("to_link", F.lit(True)).join(by_clip, on="clip_id", how="full_outer")
+    has_link, to_link = F.col("dedup_run").isNotNull(), F.col("to_link").isNotNull()
+    same = has_link & to_link & F.col("duplicate_of").eqNullSafe(F.col("linked_copy_of"))
+    return pairs.withColumns({"new": to_link & ~same, "gone": has_link & ~same})

@@ -1,4 +1,4 @@
-"""Vectors -> the centres of k-means, by cuML on the GPUs of the session or by MLlib, and which of the two and why."""
+"""Fit the centers of k-means, by cuML on the GPUs of the session or by MLlib."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("reelmill")
 
-PER_CLUSTER = 256  # vectors that a centre is fitted on; more hardly move it (Johnson et al., 2017, and FAISS since)
-STARTS_PER_CLUSTER = 32  # vectors that a starting centre is chosen from, since each choice reads them all
-HELD = 1 << 16  # vectors at most that the driver holds: 400 MB at 768 numbers each
-DEALT_BYTES = 1 << 27  # of them that go from the driver to MLlib: on one machine the JVM then has them twice
-POINTS_BYTES = 1 << 25  # of a partition of MLlib's, each of whose iterations starts a task a partition, twice
+PER_CLUSTER = 256  # vectors that a center is fitted on; more hardly move it (Johnson et al., 2017, and FAISS since)
+STARTS_PER_CLUSTER = 32  # vectors that a starting center is chosen from, since each choice reads them all
+DRIVER_ROWS = 1 << 16  # vectors at most that the driver holds: 400 MB at 768 numbers each
+DRIVER_BYTES = 1 << 27  # of them that go from the driver to MLlib: on one machine the JVM then has them twice
+POINTS_BYTES = 1 << 25  # per partition of MLlib, whose iterations start two tasks per partition
 BUCKET_BITS = 12  # hashes are counted by their first bits
-WORKER_ROWS = 1000  # a worker of cuML's without a row ends the job; dealt in turn, so many leave none without
+WORKER_ROWS = 1000  # rows per worker of cuML: one without a row ends the job, and round robin then leaves none
 
 
 class Choice(NamedTuple):
-    """What fits the centres, and the reason in words."""
+    """The engine that fits the centers, and the reason in words."""
 
     engine: Literal["cuml", "mllib"]
     why: str
@@ -54,7 +54,7 @@ def check(params: dedup.Params) -> None:
     Raises:
         SettingsError: cuML is asked for by name, and it or spark-rapids-ml is not there.
     """
-    if params.engine == "cuml" and (name := missing()):
+    if params.engine == "cuml" and (name := missing_package()):
         raise SettingsError(f"dedup.engine = 'cuml' needs {name}: pip install 'reelmill[cuml]'")
 
 
@@ -64,19 +64,21 @@ def choose(spark: SparkSession, params: dedup.Params) -> Choice:
     Raises:
         SettingsError: cuML is asked for by name, and cannot run in this session.
     """
-    trouble = "as set" if params.engine == "mllib" else _trouble(spark)
-    if params.engine == "cuml" and trouble:
-        raise SettingsError(f"dedup.engine = 'cuml': {trouble}")
-    choice = Choice("mllib", trouble) if trouble else Choice("cuml", "there are GPUs and the packages for them")
+    reason = "as set" if params.engine == "mllib" else _session_hindrance(spark)
+    if params.engine == "cuml" and reason:
+        raise SettingsError(f"dedup.engine = 'cuml': {reason}")
+    choice = Choice("mllib", reason) if reason else Choice("cuml", "there are GPUs and the packages for them")
     log.info("dedup: %s: %s", choice.engine, choice.why)
     return choice
 
 
 def fit(vectors: DataFrame, params: dedup.Params, choice: Choice) -> Floats:
-    """The centres of `vectors` (clip_id, vector), clusters x dim: fewer than asked for where fewer vectors differ.
+    """The centers of `vectors` (clip_id, vector), clusters x dim.
 
-    They are fitted on the vectors whose clip_ids have the least hashes; vectors of zeros have no direction, and no part in it.
-    MLlib's are the same to the last bit for any order and partitioning: see udfs/similarity/kmeans.py on sums.
+    There are fewer than the settings ask for where fewer vectors differ. They are fitted on the
+    vectors whose clip_ids have the least hashes, without vectors of zeros, which have no direction.
+    MLlib's centers are the same to the last bit for any order and partitioning: see
+    udfs/similarity/kmeans.py on sums.
 
     Raises:
         ValueError: a vector to fit on has a number that is not finite; from a worker, it is the text of Spark's error.
@@ -84,31 +86,32 @@ def fit(vectors: DataFrame, params: dedup.Params, choice: Choice) -> Floats:
     hashed = vectors.select("clip_id", "vector", F.xxhash64(F.lit(params.seed), "clip_id").alias("hash"))
     counts = hashed.groupBy(_bucket().alias("bucket")).count().toPandas().sort_values("bucket", ignore_index=True)
     num_rows = int(counts["count"].sum())
-    wanted = num_clusters(num_rows, params)
-    if wanted == 0:
+    num_centers = num_clusters(num_rows, params)
+    if num_centers == 0:
         return np.zeros((0, 0))
-    size = _size(num_rows, wanted, params)
-    held = _held(_least(hashed, counts, min(size, HELD)))
-    if not len(held):  # nothing but zeros in the sample
-        size, held = num_rows, _held(_least(hashed, counts, num_rows))
-    if not len(held):
+    size = _sample_size(num_rows, num_centers, params)
+    on_driver = _vectors_on_driver(_sample(hashed, counts, min(size, DRIVER_ROWS)))
+    if not len(on_driver):  # nothing but zeros in the sample
+        size, on_driver = num_rows, _vectors_on_driver(_sample(hashed, counts, num_rows))
+    if not len(on_driver):
         return np.zeros((0, 0))
-    sample = _least(hashed, counts, size)
-    if choice.engine == "cuml" and wanted > 1:  # a k of 1 spark-rapids-ml refuses, as Spark's own class does
-        return _cuml(sample, size, wanted, params)
-    # Near the end already, for MLlib takes 10 to 40 times as long over a step: dot products one by one, in a JVM without C2.
-    first = kmeans.lloyd(held, _starts(held, wanted, params), params.max_iter, params.tol)
-    if wanted == 1 and len(held) >= size:
+    sample = _sample(hashed, counts, size)
+    if choice.engine == "cuml" and num_centers > 1:  # spark-rapids-ml refuses a k of 1, as Spark's own class does
+        return _cuml(sample, size, num_centers, params)
+    # MLlib starts near the end already, since one of its steps takes 10 to 40 times as long: dot
+    # products one by one, in a JVM without C2.
+    first = kmeans.lloyd(on_driver, _starts(on_driver, num_centers, params), params.max_iter, params.tol)
+    if num_centers == 1 and len(on_driver) >= size:
         return first  # the mean of them all
-    return _mllib(_points(sample, held, size), first, params)
+    return _mllib(_points(sample, on_driver, size), first, params)
 
 
-def estimator(wanted: int, params: dedup.Params) -> CumlKMeans:
+def estimator(num_centers: int, params: dedup.Params) -> CumlKMeans:
     """spark-rapids-ml's KMeans as the settings have it, with a worker for each GPU that it counts."""
     from spark_rapids_ml.clustering import KMeans as CumlKMeans
 
     return CumlKMeans(
-        k=wanted,
+        k=num_centers,
         initMode="k-means||" if params.init == "k-means++" else "random",
         maxIter=params.max_iter,
         tol=params.tol,
@@ -119,60 +122,70 @@ def estimator(wanted: int, params: dedup.Params) -> CumlKMeans:
     )
 
 
-def missing() -> str | None:
+def missing_package() -> str | None:
     """The first of the packages that cuML needs on the driver and that is not installed."""
     return next((name for name in ("spark_rapids_ml", "cuml") if find_spec(name) is None), None)
 
 
-def hindrance(found: Facts, visible: int) -> str | None:
-    """Why the tasks of a barrier stage cannot have a GPU each; `visible` are this machine's, which count in local mode."""
-    # As spark-rapids-ml has it, local-cluster too: a task's GPU is its partition's number.
-    local = found.master.startswith("local")
-    if local and not visible:
+def hindrance(facts: Facts, num_visible_gpus: int) -> str | None:
+    """Why the tasks of a barrier stage cannot have a GPU each.
+
+    The visible GPUs are those of this machine, which count in local mode.
+    """
+    # Like spark-rapids-ml, also with local-cluster: a task's GPU is its partition's number.
+    local = facts.master.startswith("local")
+    if local and not num_visible_gpus:
         return "no GPU: CUDA shows none on this machine"
-    if not (local or found.executor_gpus):
+    if not (local or facts.executor_gpus):
         return "no GPU: spark.executor.resource.gpu.amount is not set"
-    if found.dynamic:
+    if facts.dynamic:
         return "no barrier stage runs under spark.dynamicAllocation.enabled"
-    # spark-rapids-ml gives a task a whole GPU by a profile of its own, if and only if an executor has one and several cores.
-    if not (local or found.task_gpus >= 1 or (found.executor_gpus == 1 and found.executor_cores > 1)):
-        return "tasks would share a GPU: set spark.executor.cores and one GPU an executor, or spark.task.resource.gpu.amount = 1"
+    # spark-rapids-ml gives a task a whole GPU by a profile of its own, if and only if an executor
+    # has one GPU and several cores.
+    if not (local or facts.task_gpus >= 1 or (facts.executor_gpus == 1 and facts.executor_cores > 1)):
+        return (
+            "tasks would share a GPU: set spark.executor.cores and one GPU an executor, "
+            "or spark.task.resource.gpu.amount = 1"
+        )
     return None
 
 
-def _trouble(spark: SparkSession) -> str | None:
+def _session_hindrance(spark: SparkSession) -> str | None:
+    """Why cuML cannot run in this session."""
     if not isinstance(spark, SparkSession):
         return "Spark Connect has no barrier stages"
-    found = resources.facts(spark.sparkContext)
-    if why := hindrance(found, nvdec.num_visible_gpus()):
-        return why
-    return f"{name} is not installed: pip install 'reelmill[cuml]'" if (name := missing()) else None
+    if reason := hindrance(resources.facts(spark.sparkContext), nvdec.num_visible_gpus()):
+        return reason
+    return f"{name} is not installed: pip install 'reelmill[cuml]'" if (name := missing_package()) else None
 
 
 def _bucket() -> Column:
     return F.shiftright("hash", 64 - BUCKET_BITS)
 
 
-def _size(num_rows: int, wanted: int, params: dedup.Params) -> int:
-    """How many vectors the centres are fitted on."""
-    share = math.ceil(params.fit_data_fraction * num_rows) if params.fit_data_fraction else PER_CLUSTER * wanted
-    return min(num_rows, max(wanted, share))
+def _sample_size(num_rows: int, num_centers: int, params: dedup.Params) -> int:
+    """How many vectors the centers are fitted on."""
+    share = math.ceil(params.fit_data_fraction * num_rows) if params.fit_data_fraction else PER_CLUSTER * num_centers
+    return min(num_rows, max(num_centers, share))
 
 
-def _least(hashed: DataFrame, counts: pd.DataFrame, size: int) -> DataFrame:
-    """The rows of the first buckets that hold at least so many, but for zeros: no sort, and no task that has to hold them all."""
+def _sample(hashed: DataFrame, counts: pd.DataFrame, size: int) -> DataFrame:
+    """The rows of the first buckets that hold at least so many, without vectors of zeros.
+
+    This needs no sort, and no task that holds all rows.
+    """
     last = int(np.searchsorted(counts["count"].cumsum(), size))
     least = hashed.where(_bucket() <= int(counts["bucket"][last]))
     return least.where((F.array_max("vector") != 0) | (F.array_min("vector") != 0))
 
 
-def _held(sample: DataFrame) -> Floats:
+def _vectors_on_driver(sample: DataFrame) -> Floats:
     """Unit vectors on the driver, in the order of their hashes."""
-    found = sample.toArrow()
-    if not len(found):
+    rows = sample.toArrow()
+    if not len(rows):
         return np.zeros((0, 0))
-    vectors = _unit(found["vector"].combine_chunks())
-    order = sort_indices(found, [("hash", "ascending"), ("clip_id", "ascending")])
+    vectors = _unit(rows["vector"].combine_chunks())
+    order = sort_indices(rows, [("hash", "ascending"), ("clip_id", "ascending")])
     in_order: Floats = vectors[order.to_numpy()]
     return in_order
 
@@ -181,19 +194,20 @@ def _unit(vectors: pa.ListArray) -> Floats:
     return kmeans.unit_vectors(arrow.matrix_from_lists(vectors))
 
 
-def _starts(held: Floats, wanted: int, params: dedup.Params) -> Floats:
+def _starts(vectors: Floats, num_centers: int, params: dedup.Params) -> Floats:
+    """The starting centers, from the first vectors if these differ enough."""
     if params.init == "random":
-        return kmeans.distinct_rows(held, wanted)
-    few = kmeans.starting_centers(held[: STARTS_PER_CLUSTER * wanted], wanted, params.seed)
-    return few if len(few) == wanted else kmeans.starting_centers(held, wanted, params.seed)
+        return kmeans.distinct_rows(vectors, num_centers)
+    starts = kmeans.starting_centers(vectors[: STARTS_PER_CLUSTER * num_centers], num_centers, params.seed)
+    return starts if len(starts) == num_centers else kmeans.starting_centers(vectors, num_centers, params.seed)
 
 
-def _points(sample: DataFrame, held: Floats, size: int) -> RDD[DenseVector]:
-    """The sample for MLlib: from the driver where that holds it all and it is small, else from where it lies."""
+def _points(sample: DataFrame, on_driver: Floats, size: int) -> RDD[DenseVector]:
+    """The sample for MLlib: from the driver if it is small and all there, else from its files."""
     context = sample.sparkSession.sparkContext
-    num_partitions = min(context.defaultParallelism, 1 + size * held.shape[1] * held.itemsize // POINTS_BYTES)
-    if len(held) >= size and held.nbytes <= DEALT_BYTES:
-        return context.parallelize(map(DenseVector, held), num_partitions)
+    num_partitions = min(context.defaultParallelism, 1 + size * on_driver.shape[1] * on_driver.itemsize // POINTS_BYTES)
+    if len(on_driver) >= size and on_driver.nbytes <= DRIVER_BYTES:
+        return context.parallelize(map(DenseVector, on_driver), num_partitions)
     packed = sample.select("vector").mapInArrow(_packed, "vector binary").coalesce(num_partitions)
     return packed.rdd.map(lambda row: DenseVector(np.frombuffer(row["vector"])))
 
@@ -211,14 +225,13 @@ def _mllib(points: RDD[DenseVector], first: Floats, params: dedup.Params) -> Flo
     return np.array(model.clusterCenters, np.float64)
 
 
-def _cuml(sample: DataFrame, size: int, wanted: int, params: dedup.Params) -> Floats:
-    made = estimator(wanted, params)
-    made.num_workers = min(
-        made.num_workers, sample.sparkSession.sparkContext.defaultParallelism, max(1, size // WORKER_ROWS)
-    )
-    units = sample.select("vector").mapInArrow(_units, "vector array<float>").repartition(made.num_workers)
-    centres = np.array(made.fit(units).clusterCenters(), np.float64)
-    return np.unique(centres, axis=0)  # of equal vectors cuML makes equal centres
+def _cuml(sample: DataFrame, size: int, num_centers: int, params: dedup.Params) -> Floats:
+    cuml = estimator(num_centers, params)
+    parallelism = sample.sparkSession.sparkContext.defaultParallelism
+    cuml.num_workers = min(cuml.num_workers, parallelism, max(1, size // WORKER_ROWS))
+    units = sample.select("vector").mapInArrow(_units, "vector array<float>").repartition(cuml.num_workers)
+    centers = np.array(cuml.fit(units).clusterCenters(), np.float64)
+    return np.unique(centers, axis=0)  # of equal vectors cuML makes equal centers
 
 
 def _units(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -1,4 +1,7 @@
-"""Hashes of clips in rank order -> the clips that agree with a kept earlier one, found by bands of equal bits."""
+"""Near-copies by locality-sensitive hashing: pairs of clips whose perceptual hashes share a band.
+
+Of the pairs that agree, udfs/copies.py keeps the links to clips that are no copies themselves.
+"""
 
 from __future__ import annotations
 
@@ -19,86 +22,99 @@ def numbers(phash: Column) -> Column:
     return F.transform(signed, lambda number: F.when(number.bitwiseAND(F.lit(ALL_BUT_FIRST)) != 0, number))
 
 
-def ranked(clips: DataFrame, rank: dict[str, bool]) -> DataFrame:
-    """Clips (clip_id, new, hashes, ranking columns) with their `place` in rank order, all that are not new first.
+def rank_order(clips: DataFrame, rank: dict[str, bool]) -> DataFrame:
+    """Clips (clip_id, new, hashes, ranking columns) with their `place` in rank order.
 
-    `first` is the place of the first clip with the very same hashes. Places rise with gaps, and Spark may count others when it
-    counts again: the rows must be stored before they are used.
+    Clips that are not new come first. `first` is the place of the first clip with the very same
+    hashes. Places rise with gaps, and Spark may count others when it counts again: the rows must be
+    stored before they are used.
     """
     by = [F.col(name).asc_nulls_last() if rises else F.col(name).desc_nulls_last() for name, rises in rank.items()]
-    placed = clips.orderBy("new", *by, "clip_id").withColumn("place", F.monotonically_increasing_id())
+    in_order = clips.orderBy("new", *by, "clip_id").withColumn("place", F.monotonically_increasing_id())
     first = F.min("place").over(Window.partitionBy("hashes"))
-    return placed.select("place", first.alias("first"), "clip_id", "new", "hashes")
+    return in_order.select("place", first.alias("first"), "clip_id", "new", "hashes")
 
 
-def stand_ins(ranked: DataFrame, params: Params) -> DataFrame:
+def copy_links(clips: DataFrame, params: Params) -> DataFrame:
     """The new clips that are copies of an earlier one: clip_id, copy_of, num_agree, distance.
 
-    A clip with the very same hashes as another goes where the first of them goes, so that many cost as much as one.
+    `clips` are rows of `rank_order`. A clip with the very same hashes as another is linked as the
+    first of them is, so that many of them cost as much as one.
     """
-    telling = F.size(F.filter("hashes", lambda number: number.isNotNull()))
-    comparable = ranked.where(telling >= params.min_agree)
+    num_hashes = F.size(F.filter("hashes", lambda number: number.isNotNull()))
+    comparable = clips.where(num_hashes >= params.min_agree)
     firsts = comparable.where(F.col("place") == F.col("first"))
-    settled = _settled(agreeing(firsts, params)).withColumnRenamed("later", "first")
-    stands = comparable.select(F.col("place").alias("earlier"), F.col("clip_id").alias("copy_of"))
-    led = comparable.where("new").join(settled, on="first", how="left")
+    links = _links(pairs(firsts, params)).withColumnRenamed("later", "first")
+    earlier = comparable.select(F.col("place").alias("earlier"), F.col("clip_id").alias("copy_of"))
+    new = comparable.where("new").join(links, on="first", how="left")
     return (
-        led.withColumn("earlier", F.coalesce("earlier", "first"))
+        new.withColumn("earlier", F.coalesce("earlier", "first"))
         .where(F.col("earlier") != F.col("place"))
-        .join(stands, on="earlier", how="inner")
+        .join(earlier, on="earlier", how="inner")
         .select(
             "clip_id",
             "copy_of",
-            F.coalesce("num_agree", telling).alias("num_agree"),
+            F.coalesce("num_agree", num_hashes).alias("num_agree"),
             F.coalesce("distance", F.lit(0.0)),
         )
         .toDF("clip_id", "copy_of", "num_agree", "distance")
     )
 
 
-def agreeing(firsts: DataFrame, params: Params) -> DataFrame:
-    """Every pair of a new clip and an earlier one that enough frames of agree, as far as the bands find it: columns of PAIR."""
-    signature = firsts.select("place", "hashes")
-    later, earlier = (signature.toDF(side, f"{side}_hashes") for side in ("later", "earlier"))
-    apart = F.zip_with(
-        "later_hashes", "earlier_hashes", lambda a, b: F.bit_count(a.bitwiseXOR(b))
-    )  # NULL where one has none
-    near = F.filter(apart, lambda bits: bits <= params.max_distance)
+def pairs(firsts: DataFrame, params: Params) -> DataFrame:
+    """Pairs of a new clip and an earlier one of which enough frames agree: columns of PAIR.
+
+    Pairs without a common band are missed.
+    """
+    hashes = firsts.select("place", "hashes")
+    later, earlier = (hashes.toDF(side, f"{side}_hashes") for side in ("later", "earlier"))
+    # NULL where one of both has no hash.
+    distances = F.zip_with("later_hashes", "earlier_hashes", lambda a, b: F.bit_count(a.bitwiseXOR(b)))
+    near = F.filter(distances, lambda bits: bits <= params.max_distance)
     total = F.aggregate("near", F.lit(0), lambda bits, more: bits + more)
-    found = _candidates(firsts, params).join(later, on="later", how="inner").join(earlier, on="earlier", how="inner")
-    agree = found.select("later", "earlier", near.alias("near")).withColumn("num_agree", F.size("near"))
+    candidates = _candidates(firsts, params).join(later, on="later", how="inner")
+    both = candidates.join(earlier, on="earlier", how="inner")
+    agree = both.select("later", "earlier", near.alias("near")).withColumn("num_agree", F.size("near"))
     return agree.where(F.col("num_agree") >= params.min_agree).select(
         "later", "earlier", "num_agree", (total / F.col("num_agree")).alias("distance")
     )
 
 
 def _candidates(firsts: DataFrame, params: Params) -> DataFrame:
-    """Pairs with a frame that agrees and has an equal band; of each bucket the first max_bucket clips are compared with all."""
-    banded = _banded(firsts, params.bands)
-    turn = F.row_number().over(Window.partitionBy("bucket").orderBy("place"))
-    first = banded.withColumn("turn", turn).where(F.col("turn") <= params.max_bucket)
+    """Pairs with a frame that agrees and has an equal band.
+
+    In each bucket, all clips are compared with the first `max_bucket` ones only.
+    """
+    bands = _bands(firsts, params.bands)
+    number = F.row_number().over(Window.partitionBy("bucket").orderBy("place"))
+    first = bands.withColumn("number", number).where(F.col("number") <= params.max_bucket)
     candidates = first.select("bucket", F.col("place").alias("earlier"), F.col("hash").alias("earlier_hash"))
-    # Spark thinks of a file's size and not of its bands, and would send all of them to every executor.
-    pairs = banded.where("new").join(candidates.hint("merge"), on="bucket", how="inner")
-    apart = F.bit_count(F.col("hash").bitwiseXOR(F.col("earlier_hash")))
-    near = (apart <= params.max_distance) & (F.col("earlier") < F.col("place"))
-    return pairs.where(near).select(F.col("place").alias("later"), "earlier").distinct()
+    # Spark estimates by the size of the file and not of its bands, and would broadcast all of them.
+    both = bands.where("new").join(candidates.hint("merge"), on="bucket", how="inner")
+    distance = F.bit_count(F.col("hash").bitwiseXOR(F.col("earlier_hash")))
+    near = (distance <= params.max_distance) & (F.col("earlier") < F.col("place"))
+    return both.where(near).select(F.col("place").alias("later"), "earlier").distinct()
 
 
-def _banded(firsts: DataFrame, bands: int) -> DataFrame:
-    """A row a band of a frame: `bucket` holds the number of the frame and band above, the band's bits below."""
-    frames = firsts.select("place", "new", F.posexplode("hashes").alias("frame", "hash")).where(
-        F.col("hash").isNotNull()
-    )
-    ends = [HASH_BITS * i // bands for i in range(bands + 1)]
+def _bands(firsts: DataFrame, num_bands: int) -> DataFrame:
+    """One row per band of a frame.
+
+    The high bits of `bucket` are the number of the frame and band, the low bits those of the band.
+    """
+    frames = firsts.select("place", "new", F.posexplode("hashes").alias("frame", "hash"))
+    ends = [HASH_BITS * i // num_bands for i in range(num_bands + 1)]
     buckets = []
-    for i in range(bands):
+    for i in range(num_bands):
         bits = F.shiftrightunsigned("hash", ends[i]).bitwiseAND(F.lit(2 ** (ends[i + 1] - ends[i]) - 1))
-        buckets.append(F.shiftleft(F.col("frame").cast("bigint") * bands + i, HASH_BITS // 2).bitwiseOR(bits))
-    return frames.select("place", "new", "hash", F.explode(F.array(*buckets)).alias("bucket"))
+        buckets.append(F.shiftleft(F.col("frame").cast("bigint") * num_bands + i, HASH_BITS // 2).bitwiseOR(bits))
+    bucket = F.explode(F.array(*buckets)).alias("bucket")
+    return frames.where(F.col("hash").isNotNull()).select("place", "new", "hash", bucket)
 
 
-def _settled(pairs: DataFrame) -> DataFrame:
-    """The pairs that drop a clip. One task sees them all in rank order: who is kept hangs on who was kept before."""
+def _links(pairs: DataFrame) -> DataFrame:
+    """The pairs that drop a clip.
+
+    One task sees all pairs in rank order, since a clip is kept or not by which were kept before it.
+    """
     best = ("later", F.desc("num_agree"), "distance", "earlier")
     return pairs.repartition(1).sortWithinPartitions(*best).mapInPandas(copies.rows, PAIR)

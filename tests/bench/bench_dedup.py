@@ -80,7 +80,7 @@ def reelmill(spark: SparkSession, path: Path, to: Path, params: Params) -> None:
         vectors = spark.read.parquet(str(path))
         found = kmeans_fit.fit(vectors, params, kmeans_fit.Choice("mllib", "as set"))
         parts = links.num_parts(pq.ParquetFile(path).metadata.num_rows, found, CORES)
-        rows = links.assigned(vectors.withColumn("dedup_run", F.lit(1)), found, params)
+        rows = links.assignments(vectors.withColumn("dedup_run", F.lit(1)), found, params)
         links.links(rows, None, len(found), parts, params, Env("", "")).write.mode("overwrite").parquet(str(to))
 
 

@@ -50,9 +50,9 @@ def hash_join(spark: SparkSession, num_clips: int) -> Report:
         hashed = spark.read.parquet(f"{folder}/hashes").withColumns(
             {"hashes": phash_lsh.numbers(F.col("phash")), "new": F.lit(True), "num_bytes": F.lit(1)}
         )
-        phash_lsh.ranked(hashed, ranking.columns(params.rank)).write.parquet(f"{folder}/ranked")
+        phash_lsh.rank_order(hashed, ranking.columns(params.rank)).write.parquet(f"{folder}/ranked")
         ranked = spark.read.parquet(f"{folder}/ranked")
-        phash_lsh.stand_ins(ranked, params).write.parquet(f"{folder}/found")
+        phash_lsh.copy_links(ranked, params).write.parquet(f"{folder}/found")
         seconds, core_seconds = time.perf_counter() - begin, _core_seconds(spark) - spent
         found = spark.read.parquet(f"{folder}/found").toPandas()
     of = dict(zip(found["clip_id"], found["copy_of"], strict=True))

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 from jobs.config.errors import SettingsError
 from jobs.similarity import kmeans_fit, links
-from jobs.similarity.kmeans_fit import Choice, choose, fit, hindrance, missing
+from jobs.similarity.kmeans_fit import Choice, choose, fit, hindrance, missing_package
 from jobs.spark.resources import Facts
 from udfs.dedup import Params
 from udfs.runtime.context import Env
@@ -28,7 +28,7 @@ GPUS = {
 }
 MLLIB, CUML = Choice("mllib", "as set"), Choice("cuml", "as set")
 with_cuml = pytest.mark.skipif(
-    not nvdec.num_visible_gpus() or bool(missing()), reason=f"no GPU here, or no {missing() or 'CUDA'}"
+    not nvdec.num_visible_gpus() or bool(missing_package()), reason=f"no GPU here, or no {missing_package() or 'CUDA'}"
 )
 
 
@@ -98,10 +98,10 @@ def test_auto_is_mllib_without_a_gpu_and_says_so(
 @pytest.mark.spark
 def test_auto_is_cuml_with_a_gpu_and_the_packages(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nvdec, "visible", lambda: 1)
-    monkeypatch.setattr(kmeans_fit, "missing", lambda: None)
+    monkeypatch.setattr(kmeans_fit, "missing_package", lambda: None)
     assert choose(spark, Params()) == ("cuml", "there are GPUs and the packages for them")
     assert choose(spark, Params(engine="mllib")) == ("mllib", "as set")
-    monkeypatch.setattr(kmeans_fit, "missing", lambda: "cuml")
+    monkeypatch.setattr(kmeans_fit, "missing_package", lambda: "cuml")
     assert choose(spark, Params()) == ("mllib", "cuml is not installed: pip install 'reelmill[cuml]'")
 
 
@@ -113,7 +113,7 @@ def test_cuml_by_name_is_not_replaced(spark: SparkSession, monkeypatch: pytest.M
 
 
 def test_cuml_by_name_needs_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kmeans_fit, "missing", lambda: "cuml")
+    monkeypatch.setattr(kmeans_fit, "missing_package", lambda: "cuml")
     with pytest.raises(SettingsError, match=r"^dedup\.engine = 'cuml' needs cuml: pip install 'reelmill\[cuml\]'$"):
         kmeans_fit.check(Params(engine="cuml"))
     kmeans_fit.check(Params())
@@ -123,11 +123,11 @@ def test_cuml_by_name_needs_its_packages(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.spark
-def test_centres_do_not_depend_on_order_or_partitions(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_centers_do_not_depend_on_order_or_partitions(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
     params = Params(n_clusters=6, fit_data_fraction=0.6)
     first = fit(frame(spark, groups(200)), params, MLLIB)
     assert np.array_equal(first, fit(frame(spark, groups(200), seed=1, partitions=5), params, MLLIB))
-    monkeypatch.setattr(kmeans_fit, "HELD", 50)
+    monkeypatch.setattr(kmeans_fit, "DRIVER_ROWS", 50)
     far, again = (
         fit(frame(spark, groups(200), seed, partitions), params, MLLIB) for seed, partitions in ((None, 2), (3, 4))
     )
@@ -136,7 +136,7 @@ def test_centres_do_not_depend_on_order_or_partitions(spark: SparkSession, monke
 
 
 @pytest.mark.spark
-def test_centres_are_means_of_the_vectors_nearest_to_them(spark: SparkSession) -> None:
+def test_centers_are_means_of_the_vectors_nearest_to_them(spark: SparkSession) -> None:
     vectors = unit_vectors(groups(120))
     found = fit(frame(spark, groups(120)), Params(n_clusters=4), MLLIB)
     label = assign.nearest_centers(vectors, found, 1, np.inf)[0][:, 0]
@@ -144,7 +144,7 @@ def test_centres_are_means_of_the_vectors_nearest_to_them(spark: SparkSession) -
 
 
 @pytest.mark.spark
-def test_starting_centres_may_be_any(spark: SparkSession) -> None:
+def test_starting_centers_may_be_any(spark: SparkSession) -> None:
     found = fit(frame(spark, [[1, 0]] * 5 + [[0, 1]] * 5), Params(n_clusters=4, init="random"), MLLIB)
     assert sorted(found.tolist()) == [[0, 1], [1, 0]]
 
@@ -170,7 +170,7 @@ def test_a_share_of_the_vectors_is_those_of_the_least_hashes(spark: SparkSession
     ],
     ids=["none", "zeros", "one", "zeros among them", "equal", "fewer than clusters"],
 )
-def test_no_more_centres_than_vectors_differ(spark: SparkSession, vectors: object, expected: object) -> None:
+def test_no_more_centers_than_vectors_differ(spark: SparkSession, vectors: object, expected: object) -> None:
     found = fit(frame(spark, vectors), Params(n_clusters=5), MLLIB)
     assert sorted(found.tolist()) == sorted(np.array(expected, float).tolist())
     assert found.shape == np.array(expected).shape
@@ -231,7 +231,7 @@ def test_cuml_finds_the_survivors_that_mllib_finds(spark: SparkSession) -> None:
     vectors, params = groups(400, noise=0.03), Params(n_clusters=4)
     kept = []
     for choice in (MLLIB, CUML):
-        assigned = links.assigned(
+        assigned = links.assignments(
             frame(spark, vectors).withColumn("dedup_run", F.lit(1)), fit(frame(spark, vectors), params, choice), params
         )
         found = links.links(assigned, None, 4, 2, params, Env("", ""))

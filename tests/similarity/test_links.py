@@ -33,9 +33,9 @@ def frame(spark: SparkSession, vectors: npt.ArrayLike, seed: int | None = None, 
     return spark.createDataFrame(spark.sparkContext.parallelize(clips, partitions), columns)
 
 
-def linked(embeddings: DataFrame, centres: Floats, params: Params, parts: int = 2) -> pd.DataFrame:
-    assigned = links.assigned(embeddings, centres, params).localCheckpoint()
-    found = links.links(assigned, None, len(centres), parts, params, ENV).toPandas()
+def linked(embeddings: DataFrame, centers: Floats, params: Params, parts: int = 2) -> pd.DataFrame:
+    assigned = links.assignments(embeddings, centers, params).localCheckpoint()
+    found = links.links(assigned, None, len(centers), parts, params, ENV).toPandas()
     return found.sort_values("clip_id", ignore_index=True)
 
 
@@ -43,17 +43,17 @@ BY_ID = "duration_s desc"
 
 
 def test_links_do_not_depend_on_order_or_partitions(spark: SparkSession) -> None:
-    rows, centres = clouds(3, 150), clouds(4, 5).astype(float)
+    rows, centers = clouds(3, 150), clouds(4, 5).astype(float)
     params = Params(rank="hard", probe_clusters=3)
-    once = linked(frame(spark, rows), centres, params)
-    again = linked(frame(spark, rows, seed=1, partitions=5), centres, params, parts=5)
+    once = linked(frame(spark, rows), centers, params)
+    again = linked(frame(spark, rows, seed=1, partitions=5), centers, params, parts=5)
     pd.testing.assert_frame_equal(once, again, check_exact=True)
     assert 20 < (once["similarity"] >= 0.9).sum() < 150
 
 
 def test_each_cluster_is_linked_as_defined(spark: SparkSession) -> None:
-    rows, centres = clouds(3, 150), clouds(4, 4).astype(float)
-    found = linked(frame(spark, rows), centres, Params(rank=BY_ID, probe_clusters=1), parts=3)
+    rows, centers = clouds(3, 150), clouds(4, 4).astype(float)
+    found = linked(frame(spark, rows), centers, Params(rank=BY_ID, probe_clusters=1), parts=3)
     assert found["cluster_id"].nunique() == 4
     for _, cluster in found.groupby("cluster_id"):
         similarity = by_hand(rows[cluster.index], Params().levels)[1]
@@ -62,12 +62,12 @@ def test_each_cluster_is_linked_as_defined(spark: SparkSession) -> None:
 
 def test_probes_find_what_lies_beyond_a_border(spark: SparkSession) -> None:
     rows = clouds(5, 150)
-    centres = rows[:40].astype(float)  # so many that groups are torn apart
+    centers = rows[:40].astype(float)  # so many that groups are torn apart
     cosines = np.tril(rows.astype(float) @ rows.T.astype(float), k=-1)
     alike = (cosines >= 0.9).any(axis=1)
     recall = []
     for probes in (1, 40):
-        found = linked(frame(spark, rows), centres, Params(rank=BY_ID, probe_clusters=probes))
+        found = linked(frame(spark, rows), centers, Params(rank=BY_ID, probe_clusters=probes))
         dropped = found["similarity"].to_numpy(float) >= 0.9 - ROUNDING
         assert not (dropped & ~alike).any()
         recall.append(dropped.sum() / alike.sum())
@@ -89,13 +89,13 @@ def test_equal_vectors_are_linked_to_the_first(spark: SparkSession) -> None:
 
 
 def test_what_is_stored_is_found_by_a_later_run(spark: SparkSession) -> None:
-    rows, centres = clouds(6, 160), clouds(7, 6).astype(float)
+    rows, centers = clouds(6, 160), clouds(7, 6).astype(float)
     params = Params(rank=BY_ID, probe_clusters=6)
     rows[120:] = rows[:40]
     old, new = frame(spark, rows[:120]), frame(spark, rows).where("clip_id >= '120'").withColumn("dedup_run", F.lit(2))
-    before = links.assigned(old, centres, params).localCheckpoint()
+    before = links.assignments(old, centers, params).localCheckpoint()
     placed = links.links(before, None, 6, 2, params, ENV).localCheckpoint()
-    assigned = links.assigned(new, centres, params).localCheckpoint()
+    assigned = links.assignments(new, centers, params).localCheckpoint()
     (near,) = links.nearest_stored(assigned, before, placed.select("clip_id", "similarity"), params, ENV)
     found = links.links(assigned, near, 6, 2, params, ENV).toPandas().sort_values("clip_id", ignore_index=True)
     assert (found["similarity"].to_numpy(float) >= 0.99 - ROUNDING).all()
@@ -109,7 +109,7 @@ def test_a_run_is_compared_in_pieces_that_fit_into_memory(spark: SparkSession, m
     monkeypatch.setattr(links, "PASS_BYTES", 16 * 4 * 30)
     rows = clouds(8, 100)
     params = Params(probe_clusters=1)
-    assigned = links.assigned(frame(spark, rows), rows[:2].astype(float), params).localCheckpoint()
+    assigned = links.assignments(frame(spark, rows), rows[:2].astype(float), params).localCheckpoint()
     fallen = spark.createDataFrame([], "clip_id string, similarity double")
     pieces = list(links.nearest_stored(assigned, assigned, fallen, params, ENV))
     assert [piece.count() for piece in pieces] == [30, 30, 30, 10]
@@ -120,9 +120,11 @@ def test_a_run_is_compared_in_pieces_that_fit_into_memory(spark: SparkSession, m
 
 
 @pytest.mark.parametrize("parts", [1, 2, 7, 40])
-def test_a_part_is_a_partition_of_neighbouring_clusters(spark: SparkSession, parts: int) -> None:
+def test_a_part_is_a_partition_of_neighboring_clusters(spark: SparkSession, parts: int) -> None:
     rows = spark.range(80).select(F.col("id").cast("int").alias("cluster_id"), F.lit(1).alias("dedup_run"))
-    placed = links.dealt(rows, 80, parts).select("cluster_id", F.spark_partition_id().alias("part")).toPandas()
+    placed = (
+        links.cluster_partitions(rows, 80, parts).select("cluster_id", F.spark_partition_id().alias("part")).toPandas()
+    )
     spans = placed.groupby("part")["cluster_id"].agg(["min", "max", "count"])
     assert len(spans) == parts
     assert (spans["max"] - spans["min"] + 1 == spans["count"]).all()
@@ -131,7 +133,11 @@ def test_a_part_is_a_partition_of_neighbouring_clusters(spark: SparkSession, par
 
 def test_what_lies_in_no_cluster_is_in_the_first_part(spark: SparkSession) -> None:
     rows = spark.createDataFrame([(None,), (5,), (0,)], "cluster_id int")
-    first = links.dealt(rows, 6, 2).where("cluster_id is null or cluster_id = 0").select(F.spark_partition_id())
+    first = (
+        links.cluster_partitions(rows, 6, 2)
+        .where("cluster_id is null or cluster_id = 0")
+        .select(F.spark_partition_id())
+    )
     assert first.distinct().count() == 1
 
 
@@ -152,9 +158,9 @@ def test_a_query_names_the_clusters_or_few_ranges(
 
 
 def test_files_are_as_many_as_the_vectors_need(monkeypatch: pytest.MonkeyPatch) -> None:
-    centres = np.zeros((1000, 256))
-    assert links.num_parts(100, centres[:3]) == 3
-    assert links.num_parts(100, centres) == links.FEW
-    assert links.num_parts(100, centres, few=1) == 1
-    assert links.num_parts(10_000_000, centres) == 4 * 10_000_000 * 256 // links.PART_BYTES
+    centers = np.zeros((1000, 256))
+    assert links.num_parts(100, centers[:3]) == 3
+    assert links.num_parts(100, centers) == links.MIN_PARTS
+    assert links.num_parts(100, centers, min_parts=1) == 1
+    assert links.num_parts(10_000_000, centers) == 4 * 10_000_000 * 256 // links.PART_BYTES
     assert links.num_parts(0, np.zeros((0, 0))) == 1
