@@ -1,1 +1,1 @@
-"""Settings files: data only. `local.toml` is read unless --conf names others; `spark/` is for spark-submit."""
+"""Settings files: data only. `local.toml` is read by default; `spark/` is for spark-submit."""

@@ -1,4 +1,4 @@
-"""The command `reelmill`: signals end it in one line from the first moment, before the rest of the code is there."""
+"""The command `reelmill`: signals end it with one line from the first moment on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: run one job; exit status 0 done, 1 the run failed or had bugs, 2 wrong usage or settings."""
+"""The command line: run one job. Status 0: done; 1: failed or had bugs; 2: wrong usage or settings."""
 
 from __future__ import annotations
 

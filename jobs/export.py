@@ -1,4 +1,4 @@
-"""export: curated, clips, videos -> a folder or prefix of files in one of six formats"""
+"""export: write curated clips, all clips or videos to files in one of six formats"""
 
 from __future__ import annotations
 

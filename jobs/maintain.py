@@ -1,4 +1,4 @@
-"""maintain: all tables and media -> the same without superseded rows, expired versions and unreferenced files"""
+"""maintain: delete superseded rows, expired table versions and unreferenced media"""
 
 from __future__ import annotations
 

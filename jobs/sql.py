@@ -1,4 +1,4 @@
-"""sql: every table and view -> the answer to a query"""
+"""sql: answer a query over the tables and views"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores of frames equal those of the library and the published head; a clip gets the lowest and the mean."""
+"""aesthetic: scores of frames equal the published head's; a clip gets the lowest and the mean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""cli: wrong usage is one line and status 2, before Spark starts; a busy output is refused; jobs run as scripts."""
+"""The command line: wrong usage ends before Spark starts; a busy output is refused; scripts run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""copies: which clips are near-copies of another by their hashes, found by bands, and what is not done for them."""
+"""copies: clips that are near-copies by their hashes, found by bands, and skipped by models."""
 
 from __future__ import annotations
 

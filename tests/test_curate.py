@@ -1,4 +1,4 @@
-"""curate: a folder of videos becomes tables and files; again, it costs nothing; changed, only what follows."""
+"""curate: a folder of videos becomes tables and files; a second run only does what changed."""
 
 from __future__ import annotations
 

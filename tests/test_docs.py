@@ -1,4 +1,4 @@
-"""Every page: its links resolve, its commands parse, its settings load, its queries and snippets run."""
+"""Documentation: links resolve, commands parse, settings load, queries and snippets run."""
 
 from __future__ import annotations
 

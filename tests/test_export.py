@@ -1,4 +1,4 @@
-"""export: what cannot be exported is one line before Spark starts, and a folder takes one export."""
+"""export: what cannot be exported is refused before Spark starts; a folder takes one export."""
 
 from __future__ import annotations
 

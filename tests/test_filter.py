@@ -1,4 +1,4 @@
-"""filter: the published thresholds stand ready, all gates but duplicates are off, and the SQL names what failed."""
+"""filter: published thresholds, gates that are off by default, and SQL that names failed gates."""
 
 import pytest
 from pyspark.sql import SparkSession

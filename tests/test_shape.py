@@ -1,4 +1,4 @@
-"""The shape of the code: imports point one way, first lines tell the flow, every stage has its four files."""
+"""The shape of the code: directions of imports, first lines, lengths, and the files of a stage."""
 
 import ast
 import re

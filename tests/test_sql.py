@@ -1,4 +1,4 @@
-"""How sql prints what it found."""
+"""sql: answers printed as tables."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What runs on executors: pure functions from media and arrays to rows. Imports no pyspark and starts no JVM."""
+"""What runs on executors: functions from media and arrays to rows, without pyspark."""

@@ -1,4 +1,4 @@
-"""aesthetic: score the frames of each clip from about 1 to 10 for how pleasing they look; store lowest and mean."""
+"""aesthetic: score the frames of each clip from about 1 to 10; store the lowest and the mean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""align: the cosine between each caption of a clip and the clip's vector, without decoding the clip again."""
+"""align: the cosine between each caption of a clip and the clip's vector."""
 
 from __future__ import annotations
 

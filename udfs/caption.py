@@ -1,4 +1,4 @@
-"""caption: describe the frames of each window of a clip; if asked, a second time with the first description at hand."""
+"""caption: describe the frames of each window of a clip, optionally in two passes."""
 
 from __future__ import annotations
 

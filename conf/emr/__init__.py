@@ -1,1 +1,1 @@
-"""What EMR is asked for: requests as data, and the script that fills them in and sends them."""
+"""Requests to EMR as data, and the script that fills them in and sends them."""

@@ -1,4 +1,4 @@
-"""Options and the requests beside this file -> what EMR is asked for: printed with --dry-run, else sent by boto3."""
+"""Fill in the requests beside this file, and print them (--dry-run) or send them to EMR by boto3."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: a job's Options, a frozen dataclass, declare its arguments and are built from them once."""
+"""Command-line arguments, declared by the fields of a job's frozen dataclass Options."""
 
 from __future__ import annotations
 

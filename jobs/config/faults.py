@@ -1,4 +1,4 @@
-"""The one line and the exit status with which an error ends a command, if it is an error that a user can act on."""
+"""The one line and the exit status of a command that ends with an error a user can act on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings from conf files and --set: the Params of each stage, checked on the driver before Spark starts."""
+"""Settings from conf files and --set: the Params of each stage, checked before Spark starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The times that --since and --deadline mean; without an offset they are times of this machine's clock."""
+"""The times that --since and --deadline mean, by this machine's clock if they have no offset."""
 
 from __future__ import annotations
 

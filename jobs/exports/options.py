@@ -1,4 +1,4 @@
-"""What the command line says of an export."""
+"""Options of `export` that say which rows go where and in which format."""
 
 from __future__ import annotations
 

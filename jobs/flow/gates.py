@@ -1,4 +1,4 @@
-"""The clips that pass the gates that can be applied before a model runs, with the columns that model stages read."""
+"""The clips that pass the gates applied before models run, with the columns that models read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read --manifest as a frame of the files to ingest and of those left out, and check it before any table is touched."""
+"""Read --manifest as a frame of the files to ingest and the files left out."""
 
 from __future__ import annotations
 

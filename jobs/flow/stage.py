@@ -1,4 +1,4 @@
-"""Run a stage: select its pending inputs, process them on Spark, append the rows, and record failures and costs."""
+"""Run a stage: select pending inputs, process them on Spark, append rows, record failures and costs."""
 
 from __future__ import annotations
 

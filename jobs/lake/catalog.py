@@ -1,4 +1,4 @@
-"""The schema of a catalog that --schema names: the names of its tables and views, and the schema itself."""
+"""Catalog schemas: the schema that --schema names, and the names of its tables and views."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders and stores to write to: the name by which every process knows one, and whether it can be written to."""
+"""Folders and stores to write to: their one name for all processes, and whether they are writable."""
 
 from __future__ import annotations
 

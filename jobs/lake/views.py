@@ -1,4 +1,4 @@
-"""The SQL views of an output: each table by its name, its rows that count as `current_*`, and the views of VIEWS."""
+"""SQL views of an output: every table, its current rows (`current_*`), and the views of VIEWS."""
 
 from __future__ import annotations
 

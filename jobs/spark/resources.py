@@ -1,4 +1,4 @@
-"""Choose the ResourceProfile of a stage by its [resources] and Spark's master, or none, with the reason."""
+"""Choose the ResourceProfile of a stage by its [resources] and Spark's master, with the reason."""
 
 from __future__ import annotations
 

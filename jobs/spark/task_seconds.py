@@ -1,4 +1,4 @@
-"""Seconds that Spark's tasks have run since a time, for work that runs inside Spark and counts no seconds itself."""
+"""The seconds that Spark's tasks have run, for work inside Spark that counts no seconds itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine of OpenAI-compatible endpoints, on a real `transformers serve` and on a server that fails as they do."""
+"""The engine of OpenAI-compatible endpoints, on a real `transformers serve` and a failing server."""
 
 from __future__ import annotations
 

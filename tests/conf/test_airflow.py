@@ -1,4 +1,4 @@
-"""conf/airflow: both DAGs load in Airflow itself, and ask Databricks and EMR for what the bundle and conf/emr know."""
+"""conf/airflow: both DAGs load in Airflow, and their requests match the bundle and conf/emr."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""conf/spark/rapids.conf: the plugin, Spark and Delta go together, and every name is one that the plugin knows."""
+"""conf/spark/rapids.conf: versions of plugin, Spark and Delta match, and every key is known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""conf/spark: every key is one that Spark 4, Delta or the RAPIDS Accelerator knows, with a value that it can read."""
+"""conf/spark: Spark 4, Delta or the RAPIDS Accelerator knows every key and can read its value."""
 
 from __future__ import annotations
 

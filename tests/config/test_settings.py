@@ -1,4 +1,4 @@
-"""settings: files and overrides become checked Params; a wrong one is a line that names the right one."""
+"""Settings: files and overrides become checked Params; an error names the nearest right name."""
 
 import tomllib
 from dataclasses import asdict

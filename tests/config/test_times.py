@@ -1,4 +1,4 @@
-"""times: what --since and --deadline mean, by this machine's clock or the offset that is given."""
+"""Times of --since and --deadline, by this machine's clock or an offset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clock breaks: a clock that wraps, restarts or jumps is made continuous, and a held picture is no break."""
+"""Clock breaks: a clock that wraps, restarts or jumps becomes continuous; a held picture does not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exports by Spark: the package of each format reads the files, and an interrupted export continues."""
+"""Exports by Spark: the package of each format reads the files; an interrupted export continues."""
 
 from __future__ import annotations
 

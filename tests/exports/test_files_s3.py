@@ -1,4 +1,4 @@
-"""export to s3://: the files that a folder gets; it goes on there, is made again from there, and gives clips up."""
+"""Exports to s3://: the same files as in a folder, continued, repeated and withdrawn there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of media files in an export: relative, in full, or none, in every column and field that has one."""
+"""Names of media files in an export: relative, in full, or none, in every column and field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stages declare the columns of their inputs that hold seconds and bytes; a missing one is an error."""
+"""Stages declare the input columns that hold seconds and bytes; a missing one is an error."""
 
 from __future__ import annotations
 

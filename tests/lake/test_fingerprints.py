@@ -1,4 +1,4 @@
-"""Fingerprints are the same in every version of the code: an output made before is a finished run after."""
+"""Fingerprints do not change between versions: an output made before is a finished run after."""
 
 from __future__ import annotations
 

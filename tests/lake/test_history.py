@@ -1,4 +1,4 @@
-"""What a run says of its work: sums of counts, and facts whose names cannot be misspelt."""
+"""The history of a run: sums of counts, and facts whose names cannot be misspelt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of models, their folders on disk, and the one line that says what to do about a missing model."""
+"""Names and folders of models, and the message about a missing one."""
 
 from __future__ import annotations
 

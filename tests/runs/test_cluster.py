@@ -1,4 +1,4 @@
-"""Stages with GPUs on a local cluster whose two GPUs only Spark believes in: who ran where, and how many at once."""
+"""Stages with GPUs on a local cluster with two fake GPUs: which tasks ran where, and how many at once."""
 
 from __future__ import annotations
 

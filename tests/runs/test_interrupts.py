@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a run in one line at any moment, with all its processes, and the next run goes on."""
+"""Ctrl-C and SIGTERM end a run with one line and all its processes; the next run continues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run killed at any moment: the same command ends with the rows and files of a run that was left alone."""
+"""Runs killed at any moment: the same command ends with the rows and files of a complete run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""--limit, --since and --deadline take a part of what is new, and the next run goes on; views say what a run cost."""
+"""--limit, --since and --deadline take a part of the new files; views show the cost of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole runs from s3:// to s3://, on a real server: their tables and files are those of a run from folder to folder."""
+"""Whole runs between s3:// prefixes have the tables and files of runs between folders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sandbox: one child answers many calls, and its crash, hang or memory use harms no other process."""
+"""The sandbox: one child answers many calls; its crash, hang or memory use harms no other process."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def test_why_a_session_cannot_run_cuml(master: str, conf: dict[str, str], visibl
 def test_auto_is_mllib_without_a_gpu_and_says_so(
     spark: SparkSession, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(nvdec, "visible", lambda: 0)
+    monkeypatch.setattr(nvdec, "num_visible_gpus", lambda: 0)
     with caplog.at_level(logging.INFO, "reelmill"):
         assert choose(spark, Params()).engine == "mllib"
     assert [record.getMessage() for record in caplog.records] == [
@@ -97,7 +97,7 @@ def test_auto_is_mllib_without_a_gpu_and_says_so(
 
 @pytest.mark.spark
 def test_auto_is_cuml_with_a_gpu_and_the_packages(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nvdec, "visible", lambda: 1)
+    monkeypatch.setattr(nvdec, "num_visible_gpus", lambda: 1)
     monkeypatch.setattr(kmeans_fit, "missing_package", lambda: None)
     assert choose(spark, Params()) == ("cuml", "there are GPUs and the packages for them")
     assert choose(spark, Params(engine="mllib")) == ("mllib", "as set")
@@ -107,7 +107,7 @@ def test_auto_is_cuml_with_a_gpu_and_the_packages(spark: SparkSession, monkeypat
 
 @pytest.mark.spark
 def test_cuml_by_name_is_not_replaced(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nvdec, "visible", lambda: 0)
+    monkeypatch.setattr(nvdec, "num_visible_gpus", lambda: 0)
     with pytest.raises(SettingsError, match=r"^dedup\.engine = 'cuml': no GPU: CUDA shows none on this machine$"):
         choose(spark, Params(engine="cuml"))
 
@@ -208,7 +208,7 @@ def test_the_estimator_is_set_as_the_settings_say(spark: SparkSession) -> None:
 @pytest.mark.spark
 @pytest.mark.skipif(bool(nvdec.num_visible_gpus()), reason="here it would run")
 def test_all_but_cuda_runs_without_a_gpu(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nvdec, "visible", lambda: 1)
+    monkeypatch.setattr(nvdec, "num_visible_gpus", lambda: 1)
     with pytest.raises(Exception, match=r"No module named 'cupy'|cudaError"):
         fit(frame(spark, groups(40)), Params(n_clusters=4), CUML)
     with pytest.raises(Exception, match=r"vectors with NaN or infinity"):

@@ -1,4 +1,4 @@
-"""Vectors in Spark: dealt to clusters, linked within them and to those of earlier runs."""
+"""Links in Spark: vectors in partitions of clusters, linked within a dedup run and to earlier ones."""
 
 from __future__ import annotations
 

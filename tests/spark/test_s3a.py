@@ -1,4 +1,4 @@
-"""stores: what a session is given to reach s3://, what it is never given, and what is said where something lacks."""
+"""Spark's settings for s3://, which never hold credentials, and messages about missing ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""http_source: files are read by ranges or downloaded once, and an error is one line without the address."""
+"""Files of web servers: read by ranges or downloaded once; errors do not show the address."""
 
 from __future__ import annotations
 

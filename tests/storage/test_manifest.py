@@ -1,4 +1,4 @@
-"""manifest: folders, globs, lists and videos name their files in a fixed order, or are refused in one line."""
+"""Manifests: folders, globs, lists and videos name files in a fixed order, or are refused."""
 
 from __future__ import annotations
 

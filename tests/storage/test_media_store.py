@@ -1,4 +1,4 @@
-"""media_store: a new file appears complete or not at all, and what killed runs left is deleted, but nothing else."""
+"""Media files: a new one appears complete or not at all, and leftovers of killed runs are deleted."""
 
 from __future__ import annotations
 

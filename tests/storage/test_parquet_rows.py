@@ -1,4 +1,4 @@
-"""parquet_rows: which files of a folder count, which folders are columns, and which files are refused."""
+"""Parquet manifests: which files count, which folders are columns, and which files are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""remote_file: a remote file reads like the local one, fetches few bytes in vain and caches few of them."""
+"""Remote files read like local ones, fetch few bytes in vain and cache few of them."""
 
 from __future__ import annotations
 

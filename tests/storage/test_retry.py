@@ -1,4 +1,4 @@
-"""retry: a busy store is asked again for a limited time, and never faster than the rate of the host."""
+"""Retries: a busy store gets requests for a limited time, within the rate of the host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""s3: objects of a real server are read and written completely, also when single requests fail."""
+"""Objects of a real S3 server are read and written completely, also when single requests fail."""
 
 from __future__ import annotations
 

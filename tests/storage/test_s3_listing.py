@@ -1,4 +1,4 @@
-"""s3_listing: videos below a prefix of a real S3 server, and manifests on S3 and web servers."""
+"""Listings of a prefix of a real S3 server, and manifests on S3 and web servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""stores: a web server is only read; whatever writes, lists or deletes there ends in one line before Spark starts."""
+"""Stores: a web server is only read; writing, listing or deleting there is refused."""
 
 from __future__ import annotations
 

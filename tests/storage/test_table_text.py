@@ -1,4 +1,4 @@
-"""table_text: encodings and delimiters of CSV files as spreadsheets and other systems write them."""
+"""Encodings and delimiters of CSV files as spreadsheets and other systems write them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""uris: spellings of a path or an address, and the one normal form of each."""
+"""URIs: spellings of a path or an address, and the one normal form of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draw a contact sheet of an output's clips: `python -m tests.support.contact_sheet .demo/output docs/images/...`."""
+"""Draw a contact sheet of clips: `python -m tests.support.contact_sheet .demo/output TO`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Generate the reference pages and query answers: `python -m tests.support.docs [demo output]` rewrites them in docs/.
+"""Generate the reference pages and query answers of docs/ by `python -m tests.support.docs`.
 
 docs/settings.md comes from the Params of the sections, docs/tables.md from schemas/ and the views, the jobs in
 README.md from the command line. With the output of `make demo` as an argument, the answers below the queries

@@ -1,4 +1,4 @@
-"""Video files in memory: every frame at its time, the last one until the end, equal bytes for equal frames."""
+"""Video files in memory: every frame at its time, and equal bytes for equal frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing mp4 files: every frame at its time, with the quality, bit rate and encoder of the settings."""
+"""Writing mp4 files: every frame at its time, with the quality and encoder of the settings."""
 
 from __future__ import annotations
 

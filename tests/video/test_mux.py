@@ -1,4 +1,4 @@
-"""The sound of an mp4: copied or encoded, in sync with the picture, and never at the cost of the clip."""
+"""The sound of an mp4: copied or encoded, in sync, and never at the cost of the clip."""
 
 from __future__ import annotations
 

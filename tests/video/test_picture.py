@@ -1,4 +1,4 @@
-"""Pictures: sample aspect ratio, orientation, field order and color, read from files and kept in clips."""
+"""Pictures: sample aspect ratio, orientation, field order and color, kept in clips."""
 
 from __future__ import annotations
 

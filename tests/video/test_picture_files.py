@@ -1,4 +1,4 @@
-"""Every container and codec, with every picture oddity that it can hold: the clip shows what a player shows."""
+"""Files of every container, codec and picture oddity: the clip shows what a player shows."""
 
 from __future__ import annotations
 

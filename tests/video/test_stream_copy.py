@@ -1,4 +1,4 @@
-"""Stream copies: clips cut without decoding hold the packets of their span, and say whether they are exact."""
+"""Stream copies: clips cut without decoding hold the packets of their span, exact or not."""
 
 from __future__ import annotations
 

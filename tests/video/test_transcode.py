@@ -1,4 +1,4 @@
-"""Transcoding: all spans of a video are encoded in one decoding pass, and damage fails only its own span."""
+"""Transcoding: one decoding pass encodes all spans; damage fails only its own span."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The settings that [caption] and [enhance] share: the engine, its model, the prompt and how tokens are chosen."""
+"""Settings that [caption] and [enhance] share: engine, model, prompt and sampling."""
 
 from __future__ import annotations
 

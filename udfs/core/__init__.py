@@ -1,1 +1,1 @@
-"""What every module may use: errors, limits, task resources, GPU devices, scheduling, heartbeats, shared locks."""
+"""What every module may use: errors, limits, resources, devices, scheduling, shared locks."""

@@ -1,4 +1,4 @@
-"""Turn an unexpected exception into a BUG failure of its input, or stop the run if most videos raise the same one."""
+"""Turn an unexpected exception into a BUG of its input, or stop the run if most videos raise it."""
 
 from __future__ import annotations
 

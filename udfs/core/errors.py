@@ -1,4 +1,4 @@
-"""Errors: a MediaError concerns one input and becomes a row of `failures`; a RunError concerns the run and stops it."""
+"""Errors: a MediaError becomes a row of `failures`; a RunError stops the run."""
 
 from __future__ import annotations
 

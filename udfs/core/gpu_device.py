@@ -1,4 +1,4 @@
-"""Choose the device that a task's model runs on: `cpu`, or one of the GPUs that Spark assigned to the task."""
+"""Choose the device of a task's model: `cpu`, or one of the GPUs that Spark assigned to the task."""
 
 from __future__ import annotations
 

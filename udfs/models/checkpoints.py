@@ -1,4 +1,4 @@
-"""Folders of models on disk: where they are, whether they are complete, and what identifies them. Uses no network."""
+"""Folders of models on disk: where they are, whether they are complete, and what identifies them."""
 
 from __future__ import annotations
 

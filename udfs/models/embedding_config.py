@@ -1,4 +1,4 @@
-"""What an embedding model wants to see of a clip, read from its configuration without loading it; imports no torch."""
+"""What an embedding model takes of a clip, read from its configuration without importing torch."""
 
 from __future__ import annotations
 

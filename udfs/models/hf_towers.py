@@ -1,4 +1,4 @@
-"""Embed clips and texts with the image-text and video-text models that transformers itself implements."""
+"""Embed clips and texts with image-text and video-text models of transformers itself."""
 
 from __future__ import annotations
 

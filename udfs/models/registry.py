@@ -1,4 +1,4 @@
-"""Known models and their pinned revisions on the Hugging Face hub, names of models, and the settings of [models]."""
+"""Known models with their revisions on the Hugging Face hub, and the settings of [models]."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every stage's work gets beside its settings, and the columns that a batch of results has beside its table's."""
+"""The context of a stage's work (Env), and the columns that results have beside the table's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Slots on a GPU: how many processes may keep a model there; an idle process gives its slot to a waiting one.
+"""Slots on a GPU: how many processes may keep a model there; idle ones give theirs up.
 
 Spark keeps idle Python workers and gives tasks to any of them, so that in time each would keep a
 model of its own.

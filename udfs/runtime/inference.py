@@ -1,4 +1,4 @@
-"""Run a model over rows: threads decode the rows' items, the model takes them in batches across rows."""
+"""Run a model over rows: threads decode items, the model takes them in batches across rows."""
 
 from __future__ import annotations
 

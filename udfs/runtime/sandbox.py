@@ -1,4 +1,4 @@
-"""Call a function in a child process, so that a hang, a crash or a leak of memory ends that process only."""
+"""Call a function in a child process, so that a hang, a crash or a leak ends that process only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The program that sandbox.py starts as its child: answer the calls that arrive on a pipe, under limits."""
+"""The program of the sandbox's child: answer the calls that arrive on a pipe, under limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check whether a URI may be read and give the path behind it, its version, its content tag and the id of its video."""
+"""Check whether a URI may be read, and give its path, version, content tag and video id."""
 
 from __future__ import annotations
 

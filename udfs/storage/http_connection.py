@@ -1,4 +1,4 @@
-"""One GET of an http(s) address: only allowed hosts, few redirects, a deadline for the whole answer."""
+"""One GET of an http(s) address: allowed hosts only, few redirects, a deadline for the answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read files of web servers: by ranges where the server has them, else by one download to this host's disk.
+"""Read files of web servers: by ranges, or by one download to this host's disk.
 
 No error text contains an address: what follows its `?` may be a signature, and what precedes its `@` a password.
 """

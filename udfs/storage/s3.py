@@ -1,4 +1,4 @@
-"""Read, write, list and delete objects on S3; errors are sorted into those of one object and those of the run."""
+"""Read, write, list and delete objects on S3; errors concern one object or the whole run."""
 
 from __future__ import annotations
 

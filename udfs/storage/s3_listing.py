@@ -1,4 +1,4 @@
-"""List the videos below an s3:// prefix with their versions, page by page, and count the objects left out."""
+"""List the videos below an s3:// prefix with their versions, and count the objects left out."""
 
 from __future__ import annotations
 

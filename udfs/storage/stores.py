@@ -1,4 +1,4 @@
-"""Choose the store of a remote URI: S3, which is read and written, or a web server, which is only read."""
+"""Choose the store of a remote URI: S3, or a web server, which is only read."""
 
 from __future__ import annotations
 

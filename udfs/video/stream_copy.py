@@ -1,4 +1,4 @@
-"""Cut a span without decoding: its coded packets from a key frame on, and whether they show exactly that span."""
+"""Cut a span without decoding: its packets from a key frame on, and whether they are exact."""
 
 from __future__ import annotations
 
