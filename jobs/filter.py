@@ -65,11 +65,12 @@ def _represented(run: Run) -> DataFrame:
     links = run.tables.read("duplicates").where(duplicate_sql(run.settings.filter)).select("clip_id", "duplicate_of")
     if not run.settings.filter.duplicates:
         return links.limit(0)
+    # Each turn doubles the length of the chains that are followed.
     while (
         not (further := links.select(F.col("clip_id").alias("linked_to"), F.col("duplicate_of").alias("end")))
         .join(links, on=F.col("linked_to") == F.col("duplicate_of"), how="inner")
         .isEmpty()
-    ):  # each turn doubles the length of the chains that are followed
+    ):
         ended = links.join(further, on=F.col("linked_to") == F.col("duplicate_of"), how="left")
         links = ended.select("clip_id", F.coalesce("end", "duplicate_of").alias("duplicate_of")).localCheckpoint()
     return links

@@ -148,9 +148,8 @@ def joined(
 ) -> Found:
     """What the join in Spark finds, the rows shuffled by a seed over as many partitions."""
     digits = [[f"{h:016x}" if h is not None else "8000000000000000" for h in hashes] for hashes in ranked]
-    clips = [
-        (f"{k:03d}", -(k // 2), digits[k], k >= num_old) for k in range(len(ranked))
-    ]  # of two as high, the clip_id decides
+    # Of two as high, the clip_id decides.
+    clips = [(f"{k:03d}", -(k // 2), digits[k], k >= num_old) for k in range(len(ranked))]
     np.random.default_rng(seed).shuffle(clips)
     hashes = phash_lsh.numbers(F.col("phash")).alias("hashes")
     frame = spark.createDataFrame(spark.sparkContext.parallelize(clips, seed), BASE).select(
@@ -242,9 +241,8 @@ def test_clips_kept_by_earlier_runs_stay_as_long_as_they_count(spark: SparkSessi
     assert stood_for(made) == first | {"f": "a", "g": "h", "h": None}
     row = next(row for row in table(tmp_path, "copies") if row["clip_id"] == "f")
     assert (row["num_agree"], row["distance"]) == (3, 0.0)
-    light = Run(
-        spark, str(tmp_path), load([], ["copies.min_agree=3", "filter.black=true"])
-    )  # a, c and d are dropped: a stands for none
+    # The clips a, c and d are dropped, so that a represents none.
+    light = Run(spark, str(tmp_path), load([], ["copies.min_agree=3", "filter.black=true"]))
     assert stood_for(light) == first | {"b": "f", "f": None, "g": "h", "h": None}
 
 

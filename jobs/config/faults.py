@@ -9,9 +9,8 @@ from typing import NamedTuple
 from jobs.config.errors import CommandError
 from udfs.core.errors import RunError
 
-RAISED = re.compile(
-    r"^(?:[\w.]*: )?(?P<module>udfs(?:\.\w+)+)\.(?P<name>\w+): (?P<text>.*)$", re.MULTILINE
-)  # in a worker
+# An error that a worker raised, in the text of Spark's error.
+RAISED = re.compile(r"^(?:[\w.]*: )?(?P<module>udfs(?:\.\w+)+)\.(?P<name>\w+): (?P<text>.*)$", re.MULTILINE)
 # Java's messages on file systems and stores.
 REFUSED = re.compile(
     r"No space left on device|Disk quota exceeded|Read-only file system|Too many open files|Permission denied|"

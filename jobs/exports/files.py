@@ -33,15 +33,8 @@ from udfs.storage import media_store
 log = logging.getLogger("reelmill")
 UNIT, ORDER = "_unit", "_order"  # rows of one unit go to the same part, in this order
 ASKED_AT_ONCE = 16  # parts: a store takes 30 ms for each
-KNOWN = (
-    "video_id",
-    "uri",
-    "sha256",
-    "num_bytes",
-    "width",
-    "height",
-    "duration_s",
-)  # columns of a clip beside those of the query
+# Columns of a clip beside those of the query.
+KNOWN = ("video_id", "uri", "sha256", "num_bytes", "width", "height", "duration_s")
 
 
 @dataclass(frozen=True)

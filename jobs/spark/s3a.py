@@ -25,10 +25,8 @@ SUBMIT = (
     f"--packages {','.join(PACKAGES)} --exclude-packages {BUNDLE} --conf spark.hadoop.fs.s3.impl={S3A}.S3AFileSystem"
 )
 
-PREPARED = (
-    "PYSPARK_GATEWAY_PORT",
-    "DATABRICKS_RUNTIME_VERSION",
-)  # of spark-submit; of a notebook or task of Databricks
+# Environment variables of spark-submit, and of a notebook or task of Databricks.
+PREPARED = ("PYSPARK_GATEWAY_PORT", "DATABRICKS_RUNTIME_VERSION")
 
 # Several writers at once: Delta's commits then go through a table of DynamoDB's.
 LOG_STORE = "io.delta.storage.S3DynamoDBLogStore"

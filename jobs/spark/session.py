@@ -182,9 +182,8 @@ def _standalone(extra: dict[str, str]) -> dict[str, str]:
     if not ONE_MACHINE.fullmatch(extra.get("spark.master", "local")):
         daemon = {}
     made = {"spark.master": "local[*]", "spark.driver.memory": _heap(), "spark.jars.packages": delta_package()}
-    if (
-        extra.get("spark.sql.catalogImplementation", "in-memory") == "in-memory"
-    ):  # else it holds the schemas, which last
+    # With another catalog the warehouse holds the schemas, which outlive the session.
+    if extra.get("spark.sql.catalogImplementation", "in-memory") == "in-memory":
         made["spark.sql.warehouse.dir"] = os.path.join(tempfile.gettempdir(), f"reelmill-warehouse-{os.getuid()}")
     return LOCAL | made | daemon
 

@@ -105,9 +105,8 @@ def scikit(path: Path, to: Path, params: Params) -> None:
 def start_workers(spark: SparkSession) -> None:
     """Start a Python worker per core with all its modules; workers end after an idle minute."""
 
-    def imports(
-        batches: Iterable[pa.RecordBatch],
-    ) -> Iterable[pa.RecordBatch]:  # local, because workers cannot import this module
+    # Local, because workers cannot import this module.
+    def imports(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
 
         time.sleep(1)  # so that the next task goes to another worker
         yield from batches

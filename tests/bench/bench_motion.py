@@ -26,12 +26,8 @@ from udfs.signals import motion
 from udfs.video import container, decode
 
 CACHE = Path(os.environ.get("REELMILL_BENCH_CACHE", Path(tempfile.gettempdir()) / "reelmill-bench"))
-NEEDS = [
-    "torch",
-    "av>=18.1,<19",
-    "numpy",
-    "opencv-python-headless",
-]  # the imports of its motion module; its other dependencies are Ray and models
+# The imports of its motion module; its other dependencies are Ray and models.
+NEEDS = ["torch", "av>=18.1,<19", "numpy", "opencv-python-headless"]
 SCRIPT = Path(__file__).with_name("nemo_motion.py")
 TOLERANCE = 0.01
 MOTION = analyze.Params(quality=False, phash=False, proxy=False, preview=False)

@@ -374,9 +374,8 @@ def test_the_last_process_deletes_the_cache_and_the_next_one_what_a_killed_proce
             shown = pool.starmap(fetched, [(f"{site.url}/v.mp4", str(tmp_path))] * 4)
             pool.close()
             pool.join()
-    whole = {
-        name for names in shown for name in names if not name.endswith(".part")
-    }  # both may have fetched it at once
+    # Both may have fetched it at once.
+    whole = {name for names in shown for name in names if not name.endswith(".part")}
     assert len(whole) == 1
     assert not any("left.part" in names for names in shown)
     assert cached_sizes(disk) == []

@@ -52,9 +52,8 @@ def test_options_are_for_constant_quality_or_for_a_bit_rate() -> None:
         "cq": "21",
         "rc": "vbr",
     } == encoder_options.options(Params(encoder="h264_nvenc"), None)
-    assert (
-        encoder_options.options(Params(encoder="libvpx-vp9"), None)["b"] == "0"
-    )  # else its crf is a bound, not an aim
+    # Else its crf is a bound, not an aim.
+    assert encoder_options.options(Params(encoder="libvpx-vp9"), None)["b"] == "0"
     rated = encoder_options.options(Params(crf=30), 900)
     assert rated["b"] == "900k"
     assert "crf" not in rated

@@ -102,9 +102,8 @@ def test_frames_of_another_size_are_fitted_between_bars_and_the_row_says_so() ->
     lit = np.flatnonzero(tall[90, :, 0] > 100)
     assert abs(np.ptp(lit) + 1 - 180 * 240 / 320) <= 2  # as wide as the shape asks, in the middle
     assert abs(lit.mean() - 159.5) <= 1
-    assert (
-        read_number(rgb(normalize(next(odd_pictures.numbered(1, (640, 360), first=9))))) == 9
-    )  # of the same shape: no bars
+    # Of the same shape: no bars.
+    assert read_number(rgb(normalize(next(odd_pictures.numbered(1, (640, 360), first=9))))) == 9
 
 
 def test_pixels_that_change_their_shape_keep_the_picture_round() -> None:

@@ -234,20 +234,16 @@ def test_what_fails_on_a_card_is_decoded_again_in_software(
     row["source_version"] = access.version(str(path))
     plain = clip.cut_unit(row, clip.Params(audio="drop"), env)
     opened = watch_opening(monkeypatch)
-    monkeypatch.setattr(
-        nvdec, "accelerator", lambda gpu: nvdec._hwaccel(gpu, or_software=True)
-    )  # as if it had worked a moment ago
+    # As if it had worked a moment ago.
+    monkeypatch.setattr(nvdec, "accelerator", lambda gpu: nvdec._hwaccel(gpu, or_software=True))
     asked = clip.cut_unit(row, clip.Params(hwaccel="cuda", audio="drop"), env)
     assert asked == plain
     assert [made.get("failed_code") for made in asked] == [None, None, "PARTIAL"]
     assert [on_card for name, on_card in opened if name == str(path)] == [True, False]
     with pytest.raises(MediaError, match="PARTIAL"):
         analyzed(path, env, "cuda", num_frames=120)
-    assert [on_card for name, on_card in opened if name == str(path)][2:] == [
-        False,
-        True,
-        False,
-    ]  # the first reads its facts
+    # The first reads its facts.
+    assert [on_card for name, on_card in opened if name == str(path)][2:] == [False, True, False]
 
 
 def watch_opening(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:

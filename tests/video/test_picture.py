@@ -26,9 +26,8 @@ from udfs.video import container
 from udfs.video.picture import Orientation, field_order, orientation, square_pixel_size
 
 ANAMORPHIC = Fraction(64, 45)  # of 640x512 shown as 16:9
-FLIPS: dict[
-    tuple[float, bool, bool], Any
-] = {  # degrees, mirrored across, mirrored down -> what NumPy does to the coded picture
+# By degrees, mirrored across and mirrored down: what NumPy does to the coded picture.
+FLIPS: dict[tuple[float, bool, bool], Any] = {
     (0, True, False): np.fliplr,
     (0, False, True): np.flipud,
     (90, False, False): lambda p: np.rot90(p, 1),
@@ -160,9 +159,8 @@ def test_pictures_of_a_clip_have_its_true_shape(
 
 @pytest.mark.parametrize("mirrored", [True, False])
 def test_a_proxy_of_a_mirrored_copy_is_the_right_way_round(tmp_path: Path, mirrored: bool) -> None:
-    coded = odd_pictures.as_frame(
-        np.ascontiguousarray(np.rot90(draw(5, (320, 240)), -1))
-    )  # FFmpeg mirrors after the turn
+    # FFmpeg mirrors after the turn.
+    coded = odd_pictures.as_frame(np.ascontiguousarray(np.rot90(draw(5, (320, 240)), -1)))
     if mirrored:
         coded = odd_pictures.as_frame(np.ascontiguousarray(np.rot90(np.fliplr(draw(5, (320, 240))), -1)))
     path = odd_pictures.write(tmp_path / "a.mp4", iter([coded] * 30), matrix=(90, mirrored, False))

@@ -71,9 +71,8 @@ def test_clips_keep_the_shape_of_pixels(tmp_path: Path, suffix: str, codec: str,
     path = odd_pictures.write(tmp_path / f"a.{suffix}", iter([disc] * 30), codec, aspect=ANAMORPHIC)
     assert container.probe(str(path), Limits())["sample_aspect_ratio"] == pytest.approx(float(ANAMORPHIC), rel=0.02)
     made = whole_clip(path, tmp_path)
-    assert float(sample_aspect(made["uri"]) or 1) == pytest.approx(
-        float(ANAMORPHIC), rel=0.02
-    )  # FLV and MPEG-2 round it
+    # FLV and MPEG-2 round it.
+    assert float(sample_aspect(made["uri"]) or 1) == pytest.approx(float(ANAMORPHIC), rel=0.02)
     row = signals_of(made, tmp_path)
     for uri in (made["uri"], row["proxy_uri"]):
         (picture,) = extract.single_frame(uri, "middle", extract.target_res(-1), Limits())[1]

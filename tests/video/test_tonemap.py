@@ -63,9 +63,8 @@ def test_the_curve_keeps_dark_light_and_ends_at_the_white_of_sdr() -> None:
     assert mapped[:4] == pytest.approx(nits[:4], abs=0.05)
     assert (np.diff(mapped) > 0).all()
     assert mapped[-1] == pytest.approx(WHITE_NITS, rel=0.001)
-    assert compress(nits, WHITE_NITS)[:5] == pytest.approx(
-        nits[:5], abs=0.05
-    )  # of a master no brighter than SDR, nothing
+    # Of a master no brighter than SDR, nothing.
+    assert compress(nits, WHITE_NITS)[:5] == pytest.approx(nits[:5], abs=0.05)
 
 
 def test_transfers_are_those_of_the_standard() -> None:

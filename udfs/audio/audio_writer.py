@@ -212,9 +212,8 @@ def _header_fields(packet: Packet[AudioStream], stream: AudioStream) -> tuple[in
         return head[1] & 0xFE, head[2] & 0x0C, int(head[3] >> 6 == 3)
     if codec == "ac3" and head[:2] == b"\x0b\x77":  # rate, version, channels
         return head[4] & 0xC0, head[5] & 0xF8, head[6] & 0xE0
-    if (
-        codec == "eac3" and head[:2] == b"\x0b\x77" and head[2] >> 6 != 1
-    ):  # rate and channels, except in dependent streams
+    # Rate and channels, except in dependent streams.
+    if codec == "eac3" and head[:2] == b"\x0b\x77" and head[2] >> 6 != 1:
         return (head[4] & 0xCF,)
     return None
 

@@ -19,9 +19,8 @@ MIN_REPEATED = 8  # words after the first copy: "very, very, very good" is no lo
 MIN_SHARE = 0.8  # of letters in the prompt's script: a caption may quote a sign in the video
 LONGEST_PHRASE = 128  # words
 OPENING = 300  # characters within which a refusal begins
-WORD = re.compile(
-    r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+"
-)  # a Chinese or Japanese character is a word
+# A Chinese or Japanese character is a word.
+WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+")
 REFUSAL = re.compile(
     r"\bas an ai\b|\b(?:i['\u2019]?m|i am) (?:really |very |so |deeply )?(?:sorry|afraid i)\b|\bi apologi[sz]e\b"
     r"|\b(?:i['\u2019]?m|i am|we are) (?:unable|not able) to\b"

@@ -22,12 +22,8 @@ from udfs.core.limits import Tally
 from udfs.demux.timeline import Timing
 
 CLOCKED = ("mpegts", "mpeg", "flv", "live_flv", "asf")  # formats whose time stamps are a recorder's clock
-BYTE_SEEKABLE = (
-    "mpegts",
-    "mpeg",
-    "flv",
-    "live_flv",
-)  # formats without an index: seek to their beginning by byte offset
+# Formats without an index: seek to their beginning by byte offset.
+BYTE_SEEKABLE = ("mpegts", "mpeg", "flv", "live_flv")
 
 
 @dataclass

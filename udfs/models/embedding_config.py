@@ -30,12 +30,8 @@ KINDS = (*WITH_TEXT, *PICTURES_ONLY, "cosmos-embed1", "internvideo2")
 # A word in the name of a checkpoint's own code -> its kind, where its config.json names another.
 CODE_NAMES = {"modeling_embed1": "cosmos-embed1", "InternVideo2": "internvideo2"}
 FIXED_FRAMES = ("xclip", "cosmos-embed1", "internvideo2")  # take only the number of frames of their training
-VIDEO_FRAMES = {
-    "xclip": 8,
-    "videoprism": 16,
-    "cosmos-embed1": 8,
-    "internvideo2": 4,
-}  # where the configuration names none
+# Frames per clip where the configuration names no number.
+VIDEO_FRAMES = {"xclip": 8, "videoprism": 16, "cosmos-embed1": 8, "internvideo2": 4}
 PICTURE_FRAMES = 8  # frames per clip of a model of single pictures
 
 

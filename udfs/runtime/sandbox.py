@@ -23,10 +23,8 @@ from udfs.core.limits import Limits
 
 RECYCLE_AFTER = 500  # calls, so that a leak in a decoder stays small
 START_S = 120.0  # for the child's imports, on a busy machine
-START_ATTEMPTS, START_PAUSE_S = (
-    4,
-    1.0,
-)  # a machine short of memory may kill a starting child, and have memory a moment later
+# A machine short of memory may kill a starting child, and have memory a moment later.
+START_ATTEMPTS, START_PAUSE_S = 4, 1.0
 HEARTBEAT_CHECK_S = 1.0  # between looks at the child's heartbeats
 # A task has one core: the thread pools that numerical libraries start by default would not help.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1"}
@@ -184,7 +182,6 @@ def _start(memory_mb: int) -> _Child:
 
 def _error_of_dead_child(status: int) -> MediaError:
     name = signal.Signals(-status).name if status < 0 else f"exit {status}"
-    code: Code = (
-        "OOM" if status == -signal.SIGKILL else "CRASH"
-    )  # a SIGKILL that is not ours is from the kernel's OOM killer
+    # A SIGKILL that is not ours is from the kernel's OOM killer.
+    code: Code = "OOM" if status == -signal.SIGKILL else "CRASH"
     return MediaError(code, f"the decoding process died: {name}")

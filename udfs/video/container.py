@@ -260,9 +260,8 @@ def _check_size(stream: VideoStream, limits: Limits) -> None:
 
 
 def _codec_name(audio: AudioStream) -> str:
-    context: AudioCodecContext | None = (
-        audio.codec_context
-    )  # None for a codec without a decoder, whatever the type says
+    # None for a codec without a decoder, whatever the type says.
+    context: AudioCodecContext | None = audio.codec_context
     return context.name if context else "unknown"
 
 

@@ -14,12 +14,8 @@ from udfs.core.errors import MediaError
 from udfs.video.picture import SQUARE, is_hdr, orientation
 from udfs.video.tonemap import BT709, Mapper
 
-TURN_FILTERS = (
-    (),
-    ("transpose=cclock",),
-    ("hflip", "vflip"),
-    ("transpose=clock",),
-)  # by the number of counter-clockwise quarter turns
+# FFmpeg filters by the number of counter-clockwise quarter turns.
+TURN_FILTERS = ((), ("transpose=cclock",), ("hflip", "vflip"), ("transpose=clock",))
 MAX_SHAPE_DIFFERENCE = 0.01  # a frame gets bars only if its aspect ratio differs by more than this share
 SIZE_CHANGED, ASPECT_CHANGED = "size changed midway", "sample aspect ratio changed midway"
 

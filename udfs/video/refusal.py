@@ -53,10 +53,8 @@ OTHERS = {
     b"\x1f\x8b": "an archive (gzip)",
     b"%pdf": "a document (PDF)",
 }
-TS_PACKETS = (
-    (0, 188),
-    (4, 192),
-)  # first packet's offset and bytes per packet: MPEG-TS, and M2TS with a time before each
+# First packet's offset and bytes per packet: MPEG-TS, and M2TS with a time before each.
+TS_PACKETS = ((0, 188), (4, 192))
 SYNC = 0x47  # the first byte of each packet
 
 
