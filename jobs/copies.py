@@ -26,7 +26,7 @@ def check(options: Options, settings: Settings) -> None:
 
 
 def run(run: Run, options: Options) -> Counts:
-    """Find the new clips that are copies of each other or of clips kept before; those kept before stay."""
+    """Find the new clips that are copies of each other or of kept clips; kept clips stay."""
     started = history.now()
     if run.tables.exists("copies") and copy_groups.pending(run).isEmpty():
         return history.note_settings(run, "copies")

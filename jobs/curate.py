@@ -56,9 +56,10 @@ def check(options: Options, settings: Settings) -> Options:
 
 
 def run(run: Run, options: Options) -> Counts:
-    """Ingest new files, take all pending videos through the stages in waves, dedup and filter, then caption kept clips.
+    """Ingest new files, run the stages on pending videos in waves, dedup, filter, caption kept clips.
 
-    From the deadline on no wave begins; dedup and filter still process the clips of the waves that ran.
+    From the deadline on no wave begins; dedup and filter still process the clips of the waves that
+    ran.
     """
     filter.accepted(run)  # refuses a wrong condition before any clip is cut
     counts, num_files_left = ingest.ingest_files(run, options)
@@ -87,7 +88,7 @@ def _left(run: Run, num_files: int) -> str:
 
 
 def _captioning(settings: Settings) -> tuple[tuple[bool, ModuleType], ...]:
-    """The jobs that caption kept clips, in their order, each with whether the settings turn it on."""
+    """The jobs that caption kept clips, in order, and whether the settings turn each on."""
     switches = settings.curate
     return (switches.caption, caption), (switches.align, align), (switches.enhance, enhance)
 
@@ -104,7 +105,7 @@ def _waves(run: Run, options: Options) -> Counts:
         cut = Counts()
         for wave in range(total):
             if len(later) > 1:
-                # Cut one wave ahead of the models and no farther, so that a deadline leaves no queue.
+                # Cut one wave ahead of the models, no farther, so that a deadline leaves no queue.
                 later[-2].result()
             if run.late:
                 break

@@ -46,7 +46,10 @@ def check(options: Options, settings: Settings) -> None:
 
 
 def run(run: Run, options: Options) -> Counts:
-    """Link each new clip to the most similar earlier one; earlier links stay unless a linked clip is gone."""
+    """Link each new clip to the most similar earlier one.
+
+    Earlier links stay unless a linked clip is gone.
+    """
     started, refit = history.now(), options.refit
     with ExitStack() as stack:
         land = partial(_store, run, stack)
@@ -107,7 +110,10 @@ def _assign(run: Run, model: Model, plan: Plan, *, every: bool) -> None:
 
 
 def _vectors(run: Run, ids: DataFrame, *, few: bool = False) -> DataFrame:
-    """The vectors of these clips; with `few`, only files of the runs that made these vectors are read."""
+    """The vectors of these clips.
+
+    With `few`, only files of the runs that made these vectors are read.
+    """
     embeddings = run.made("embeddings").where(F.col("model") == run.settings.embed.model)
     if few:
         of_ids = embeddings.select("clip_id", "run_id").join(ids, on="clip_id", how="left_semi")

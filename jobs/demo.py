@@ -25,7 +25,7 @@ Picture = npt.NDArray[np.uint8]
 
 
 class Shot(NamedTuple):
-    """A part of a clip's picture, as fractions of its width and height, perhaps mirrored or backwards."""
+    """A part of a clip's picture, as fractions of width and height, perhaps mirrored or backwards."""
 
     clip: str
     left: float = 0.0
@@ -91,7 +91,10 @@ def main() -> int:
 
 
 def build(folder: Path) -> Path:
-    """The folder of reels: two of a minute, one shot of the first again in other size and quality, one cut short."""
+    """Make the missing reels, and return their folder.
+
+    Two last a minute, one is a shot of the first in other size and quality, one is truncated.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name, shots in REELS.items():
         _encode(folder / name, chain.from_iterable(map(_pictures, shots)), SIZE, crf=20)

@@ -89,7 +89,7 @@ class Targets(NamedTuple):
 
 
 def check(options: Options, settings: Settings) -> None:
-    """Refuse an output without tables, no video or two ways to name videos, and exports that are not there."""
+    """Refuse an output without tables, no video or two ways to name videos, and missing exports."""
     answers.check_tables(options.output, options.schema, settings.sources)
     if bool(options.what) == bool(options.sql):
         raise UsageError("takedown: name videos by id or uri, or give --sql, one of both")
@@ -105,7 +105,7 @@ def _is_there(folder: str, sources: Sources) -> bool:
 
 
 def run(run: Run, options: Options) -> Counts:
-    """Delete the videos from every table and folder, delete old versions, and check that nothing is left.
+    """Delete the videos from every table and folder with old versions; check that nothing is left.
 
     Raises:
         RemainsError: something is left.

@@ -1,4 +1,4 @@
-"""Groups of near-copies by their hashes: a kept clip and its copies, of clips that pass the gates."""
+"""Groups of near-copies by hashes: a kept clip and its copies, of clips that pass the gates."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jobs.lake.run import Run
 
 
 def with_copies(run: Run) -> DataFrame:
-    """The clips that pass the gates so far, with `copy_of` and `distance`; `new` without a valid row.
+    """The clips that pass the gates so far, with `copy_of` and `distance`; `new` if no row is valid.
 
     A row is not valid once the clip that it is a copy of is gone, was made by other settings, or
     fails a gate.

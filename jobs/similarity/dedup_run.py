@@ -114,7 +114,7 @@ def without_gone(run: Run, model: Model, plan: Plan, land: Land) -> Plan:
 
 
 def with_duplicates(clips: DataFrame, links: DataFrame) -> DataFrame:
-    """The clips (clip_id), and all that a link (clip_id, duplicate_of) leads to them, directly or not."""
+    """The clips (clip_id), and all whose links (clip_id, duplicate_of) lead to one of them."""
     every = newest = clips.localCheckpoint()
     while not newest.isEmpty():
         linked = links.join(newest.toDF("duplicate_of"), on="duplicate_of", how="left_semi").select("clip_id")

@@ -81,7 +81,8 @@ def fit(vectors: DataFrame, params: dedup.Params, choice: Choice) -> Floats:
     udfs/similarity/kmeans.py on sums.
 
     Raises:
-        ValueError: a vector to fit on has a number that is not finite; from a worker, it is the text of Spark's error.
+        ValueError: a vector to fit on has a number that is not finite; from a worker, it is the
+            text of Spark's error.
     """
     hashed = vectors.select("clip_id", "vector", F.xxhash64(F.lit(params.seed), "clip_id").alias("hash"))
     counts = hashed.groupBy(_bucket().alias("bucket")).count().toPandas().sort_values("bucket", ignore_index=True)
@@ -107,7 +108,7 @@ def fit(vectors: DataFrame, params: dedup.Params, choice: Choice) -> Floats:
 
 
 def estimator(num_centers: int, params: dedup.Params) -> CumlKMeans:
-    """spark-rapids-ml's KMeans as the settings have it, with a worker for each GPU that it counts."""
+    """The KMeans of spark-rapids-ml by the settings, with a worker for each GPU that it counts."""
     from spark_rapids_ml.clustering import KMeans as CumlKMeans
 
     return CumlKMeans(

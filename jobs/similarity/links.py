@@ -1,4 +1,4 @@
-"""Link each vector to its nearest representative, in Spark: within its dedup run and to stored ones.
+"""Link each vector to its nearest representative in Spark: new ones, and those of earlier runs.
 
 Vectors are only compared within the clusters that they search: their home cluster and their probes.
 """

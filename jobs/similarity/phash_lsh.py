@@ -17,7 +17,10 @@ PAIR = "later bigint, earlier bigint, num_agree int, distance double"  # udfs.co
 
 
 def numbers(phash: Column) -> Column:
-    """Hashes of 16 hex digits as signed 64-bit numbers; NULL for one that says nothing, which agrees with none."""
+    """Hashes of 16 hex digits as signed 64-bit numbers.
+
+    NULL for one that says nothing, so that it agrees with none.
+    """
     signed = F.transform(phash, lambda digits: F.conv(digits, 16, -10).cast("bigint"))  # -10: decimal, with a sign
     return F.transform(signed, lambda number: F.when(number.bitwiseAND(F.lit(ALL_BUT_FIRST)) != 0, number))
 
