@@ -52,7 +52,10 @@ def table(
 
 
 def within(name: str, least: float, most: float | None = None) -> str:
-    """A check that a column is NULL or within bounds, which NaN is not. To Delta, a check that is NULL fails."""
+    """A check that a column is NULL or within bounds, which NaN is not.
+
+    To Delta, a check that is NULL fails.
+    """
     bound = f"{name} >= {least:g}" if most is None else f"{name} BETWEEN {least:g} AND {most:g}"
     return f"{name} IS NULL OR {bound}"
 

@@ -45,7 +45,10 @@ def check(params: embed.Params, models: registry.Params) -> None:
 
 
 def prepare(row: Row, call: Call) -> Iterator[str]:
-    """The clip's captions, refined ones where there are any. Nothing is decoded, so `call` is not used."""
+    """The clip's captions, refined ones where there are any.
+
+    Nothing is decoded, so `call` is not used.
+    """
     for caption in row["captions"]:
         yield prompts.without_control_tokens(caption["stage2_caption"] or caption["caption"])
 

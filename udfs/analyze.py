@@ -78,8 +78,8 @@ def rows(batches: Iterable[pd.DataFrame], params: Settings, env: Env) -> Iterato
 def measure_clip(row: Row, params: Settings, env: Env) -> list[Row]:
     """Decode a clip once and show every frame to every observer; returns its row of signals.
 
-    An observer's MediaError leaves its columns NULL and becomes a warning. No file is written unless
-    the clip decodes to its end.
+    An observer's MediaError leaves its columns NULL and becomes a warning. No file is written
+    unless the clip decodes to its end.
 
     Raises:
         MediaError: the clip is missing, damaged or incomplete, or its frames change their size.

@@ -157,7 +157,8 @@ def finish(row: Row, answers: Sequence[Answer], params: Params) -> list[Row]:
     """The row of one clip.
 
     Raises:
-        MediaError: BAD_OUTPUT if the vector has another length than the model's, is zero or not finite.
+        MediaError: BAD_OUTPUT if the vector has another length than the model's, is zero or not
+            finite.
     """
     (answer,) = answers
     if answer.vector.shape != (answer.dim,):

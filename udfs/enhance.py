@@ -78,7 +78,10 @@ def check(params: Params, models: registry.Params) -> None:
 
 
 def prepare(row: Row, call: Call, params: Params) -> Iterator[Request]:
-    """One request per caption, the refined one if there is one. Nothing is decoded, so `call` is not used."""
+    """One request per caption, the refined one if there is one.
+
+    Nothing is decoded, so `call` is not used.
+    """
     for caption in row["captions"]:
         yield Request(prompts.with_caption(params.prompt, caption["stage2_caption"] or caption["caption"]))
 

@@ -68,7 +68,8 @@ class Engine:
         """One answer per request, in order; BAD_OUTPUT for a request that the endpoint refuses.
 
         Raises:
-            openai.OpenAIError: the endpoint does not answer, or refuses the key or the address, after all retries.
+            openai.OpenAIError: the endpoint does not answer, or refuses the key or the address,
+                after all retries.
         """
         with ThreadPoolExecutor(min(len(requests), self.settings.endpoint.concurrency)) as threads:
             return list(threads.map(self._ask, requests))

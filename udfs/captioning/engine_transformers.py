@@ -72,8 +72,8 @@ class Engine:
         inputs = {
             name: value.to(self.model.device) if torch.is_tensor(value) else value for name, value in encoded.items()
         }
-        # The repetition penalty also counts the tokens of the padding. All prompts end with the same
-        # token: if that is the padding, an answer does not depend on the others in its batch.
+        # The repetition penalty also counts the tokens of the padding. All prompts end with the
+        # same token: if that is the padding, an answer does not depend on the others in its batch.
         padding = inputs["attention_mask"] == 0
         inputs["input_ids"] = inputs["input_ids"].masked_fill(padding, int(inputs["input_ids"][0, -1]))
         return inputs

@@ -1,4 +1,7 @@
-"""Codes for what looks wrong with a caption. They are stored, and no caption is dropped for them."""
+"""Codes for what looks wrong with a caption.
+
+They are stored, and no caption is dropped for them.
+"""
 
 from __future__ import annotations
 

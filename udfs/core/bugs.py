@@ -16,9 +16,9 @@ log = logging.getLogger("reelmill")
 
 FRAMES = 3  # of the traceback that a failure's message names
 MAX_TEXT = 300  # characters of the exception's own text in it
-# Twenty videos are too many for chance, and cost minutes where a run of millions costs hours. Videos
-# are counted and not clips, because all clips of one film may raise the same exception, and one
-# film must not end a run.
+# Twenty videos are too many for chance, and cost minutes where a run of millions costs hours.
+# Videos are counted and not clips, because all clips of one film may raise the same exception, and
+# one film must not end a run.
 MANY_VIDEOS = 20
 MOST = 0.5  # of the last videos that this process has worked on
 LAST_VIDEOS = 2 * MANY_VIDEOS  # so that a bug that begins late in a run stops it as well
@@ -77,7 +77,8 @@ class Watch:
         """The failure of an input that raised an unexpected exception; `name` is its file, for the message.
 
         Raises:
-            Exception: the exception itself if most of many videos raised it, or the error of the run behind it.
+            Exception: the exception itself if most of many videos raised it, or the error of the
+                run behind it.
         """
         if (concern := run_error(error)) is not None:
             raise concern from error

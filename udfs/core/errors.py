@@ -52,7 +52,10 @@ class MediaError(Exception):
 
 
 class RunError(Exception):
-    """An error that stops the run, such as a missing model, a full disk or wrong credentials. Its text is one line."""
+    """An error that stops the run, such as a missing model, a full disk or wrong credentials.
+
+    Its text is one line.
+    """
 
 
 class StoreError(RunError):

@@ -30,7 +30,8 @@ def device(task: Task, gpus: float, choice: Choice) -> str:
     Where Spark assigns no addresses (local mode), the partition number chooses the GPU.
 
     Raises:
-        NoDeviceError: the stage needs a GPU and torch sees none. On the CPU it would silently take many times longer.
+        NoDeviceError: the stage needs a GPU and torch sees none. On the CPU it would silently take
+            many times longer.
     """
     if choice == "cpu" or (gpus == 0 and choice == "auto"):
         return "cpu"

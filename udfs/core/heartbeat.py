@@ -11,7 +11,10 @@ _counter: memoryview | None = None  # of this process, where a parent watches it
 
 
 def beat() -> None:
-    """Report progress: a packet was read, a frame was written, or bytes have arrived. Costs 0.1 microseconds."""
+    """Report progress: a packet was read, a frame was written, or bytes have arrived.
+
+    Costs 0.1 microseconds.
+    """
     if _counter is not None:
         _counter[0] = (_counter[0] + 1) & 0xFFFF_FFFF
 

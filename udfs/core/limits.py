@@ -51,7 +51,8 @@ class Tally:
         """Refuse an input of which too little could be decoded.
 
         Raises:
-            MediaError: CORRUPT if no frame came out or too many are damaged, PARTIAL if the end is missing.
+            MediaError: CORRUPT if no frame came out or too many are damaged, PARTIAL if the end is
+                missing.
         """
         if self.frames == 0:
             raise MediaError("CORRUPT", "no frame could be decoded")

@@ -40,8 +40,9 @@ def num_tasks(costs: Sequence[float], slots: int, params: Params) -> int:
 def pack(costs: Sequence[float], num_tasks: int) -> list[list[int]]:
     """The indices of the inputs of each task, in tasks of even cost, most expensive task first.
 
-    Longest processing time first: the most expensive input left goes to the cheapest task so far. It takes at most 4/3
-    of the best possible time (Graham, 1969). No task is empty if there are at least as many inputs as tasks.
+    Longest processing time first: the most expensive input left goes to the cheapest task so far.
+    It takes at most 4/3 of the best possible time (Graham, 1969). No task is empty if there are at
+    least as many inputs as tasks.
     """
     tasks: list[list[int]] = [[] for _ in range(num_tasks)]
     heap = [(0.0, 0, task) for task in range(num_tasks)]

@@ -12,7 +12,10 @@ EFFORT = {"effort": True}  # json_schema_extra of a setting that changes what a 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Resources:
-    """What a task takes. The executor_ settings count only where Spark can start executors for one stage alone."""
+    """What a task takes.
+
+    The executor_ settings count only where Spark can start executors for one stage alone.
+    """
 
     cpus: Annotated[int, Field(ge=1, le=256, description="cores per task; as many threads decode for a model")] = 1
     gpus: Annotated[

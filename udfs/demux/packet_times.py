@@ -125,7 +125,8 @@ def _read_packets(video: Video, num_bytes: int, limits: Limits) -> _Packets:
     """Read the times and kinds of all packets of the video stream.
 
     Raises:
-        MediaError: TOO_LARGE over `limits.max_frames`; CORRUPT over MAX_READ_RATIO times the file's bytes.
+        MediaError: TOO_LARGE over `limits.max_frames`; CORRUPT over MAX_READ_RATIO times the file's
+            bytes.
     """
     packets, codec = _Packets(), video.stream.codec_context.name
     may_repeat = codec in SCREEN_CODECS or (video.container.format.name == "avi" and codec not in PACKED_CODECS)

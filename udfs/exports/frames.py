@@ -61,7 +61,8 @@ class Params:
 def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env, to: str, aside: str) -> Iterator[pd.DataFrame]:
     """Batches of clips or videos to batches with a row for each that was written: those that are complete give none.
 
-    `shown_uri` is the name of the file in the list of its frames; `is_source` tells a source video from a clip.
+    `shown_uri` is the name of the file in the list of its frames; `is_source` tells a source video
+    from a clip.
     """
     work = partial(write, params=params, env=env, to=to, aside=aside)
     return batching.each(batches, work, key="key", columns=COLUMNS, limits=env.limits)

@@ -41,7 +41,8 @@ def _image_tower(folder: str, dtype: torch.dtype) -> Any:
     """The image part of a CLIP model.
 
     Raises:
-        MissingModelError: the folder lacks some of the weights, which the library would fill at random.
+        MissingModelError: the folder lacks some of the weights, which the library would fill at
+            random.
     """
     logging.disable_progress_bar()  # a worker's log is no terminal
     logging.set_verbosity_error()  # else the names of all weights of the text part are logged
@@ -55,7 +56,9 @@ def _image_tower(folder: str, dtype: torch.dtype) -> Any:
 
 
 def head_layers(folder: str) -> list[Layer]:
-    """The linear layers in order, in float32: `layers.<number>.weight` and `.bias`. Dropouts take numbers, too.
+    """The linear layers in order, in float32: `layers.<number>.weight` and `.bias`.
+
+    Dropouts take numbers, too.
 
     Raises:
         MissingModelError: the folder holds no such layers.

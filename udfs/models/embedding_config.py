@@ -72,7 +72,8 @@ def wants(folder: str, num_frames: int | None) -> Wants:
     """What the model in a folder wants to see, by its configuration.
 
     Raises:
-        MissingModelError: the folder has no embedding model, or the model takes another number of frames.
+        MissingModelError: the folder has no embedding model, or the model takes another number of
+            frames.
     """
     config = configuration(folder)
     kind = config["model_type"]

@@ -7,7 +7,10 @@ from udfs.models.embedding_config import LoadSettings, Model, Wants
 
 
 def load(folder: str, settings: LoadSettings, device: str) -> Model:
-    """The model in a folder, on a device. The model's own code runs if it has any: `hub.allowed` decides before."""
+    """The model in a folder, on a device.
+
+    The model's own code runs if it has any: `hub.allowed` decides before.
+    """
     kind = embedding_config.configuration(folder)["model_type"]
     if kind == "cosmos-embed1":
         from udfs.models import cosmos_embed1

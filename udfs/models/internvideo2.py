@@ -12,7 +12,8 @@ from udfs.frames.extract import Pictures
 from udfs.models import embedding_config, hf_towers, transformers4_compat
 from udfs.models.embedding_config import LoadSettings, Model, Vectors
 
-# ImageNet's mean and deviation, as in training; the model's code leaves preprocessing to the caller.
+# ImageNet's mean and deviation, as in training; the model's code leaves preprocessing to the
+# caller.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 

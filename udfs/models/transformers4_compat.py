@@ -1,9 +1,9 @@
 """Load models whose own Python code was written for transformers 4 under transformers 5.
 
-The code of Cosmos-Embed1 imports names that transformers 5 has removed, reads numbers out of tensors
-while the model is built (impossible on torch's meta device), and ties weights before it declares
-them. So this module puts the removed names back, builds the model in memory, and reads its weights
-from safetensors by name: a missing weight is an error.
+The code of Cosmos-Embed1 imports names that transformers 5 has removed, reads numbers out of
+tensors while the model is built (impossible on torch's meta device), and ties weights before it
+declares them. So this module puts the removed names back, builds the model in memory, and reads its
+weights from safetensors by name: a missing weight is an error.
 """
 
 from __future__ import annotations
@@ -82,7 +82,8 @@ def _restore_removed_names() -> None:
 def _tied_weights(model: Any, expand: Any, all_submodels: bool = False) -> dict[str, str]:
     """Names of tied weights -> names of their sources.
 
-    A list, the format of transformers 4, names no sources, and only weights of a head that is not used.
+    A list, the format of transformers 4, names no sources, and only weights of a head that is not
+    used.
     """
     listed = isinstance(model._tied_weights_keys, list) and not all_submodels
     pairs: dict[str, str] = {} if listed else expand(model, all_submodels)

@@ -53,7 +53,8 @@ class _Child:
     """A fresh Python process that answers calls over a pipe.
 
     It is started, not forked: this process has threads and may use a GPU. It is not started by
-    multiprocessing, whose children import the parent's `__main__`: in a Spark worker all of pyspark.
+    multiprocessing, whose children import the parent's `__main__`: in a Spark worker all of
+    pyspark.
     """
 
     def __init__(self, memory_mb: int) -> None:

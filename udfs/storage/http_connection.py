@@ -31,7 +31,10 @@ _thread = threading.local()  # `connection`: that of this thread's last answer
 
 
 class Target(NamedTuple):
-    """The parts of an address that a request needs. Error texts show the host and nothing else of it."""
+    """The parts of an address that a request needs.
+
+    Error texts show the host and nothing else of it.
+    """
 
     secure: bool
     host: str
@@ -61,7 +64,8 @@ class Connection(HTTPConnection):
         """Connect, with TLS for https.
 
         Raises:
-            MediaError: DENIED for an IP address that is not allowed, or a certificate that is not trusted.
+            MediaError: DENIED for an IP address that is not allowed, or a certificate that is not
+                trusted.
         """
         raw = _open_socket(self.at, self.params)
         self.raw = raw.dup()  # so that `abort` reaches it during the TLS handshake, which takes over the first one
@@ -115,7 +119,8 @@ class Answer(NamedTuple):
                 break
             yield chunk
         if self.response.length == 0:
-            # Python before 3.12 leaves the response open, so that its connection could not be reused.
+            # Python before 3.12 leaves the response open, so that its connection could not be
+            # reused.
             self.response.close()
 
 
@@ -123,11 +128,12 @@ class Answer(NamedTuple):
 def get(url: str, headers: dict[str, str], params: Params, deadline: float) -> Iterator[Answer]:
     """The answer to a GET, whose body can be read until `deadline` of time.monotonic().
 
-    Every redirect is checked like the first address, a password goes to no other host, and https never becomes http.
+    Every redirect is checked like the first address, a password goes to no other host, and https
+    never becomes http.
 
     Raises:
-        MediaError: DENIED for a host that is not allowed or too many redirects, UNSUPPORTED for an address of neither
-            http nor https.
+        MediaError: DENIED for a host that is not allowed or too many redirects, UNSUPPORTED for an
+            address of neither http nor https.
         BusyError: no answer, or none in time.
     """
     first = at = parse_target(url)

@@ -1,6 +1,7 @@
 """Read files of web servers: by ranges, or by one download to this host's disk.
 
-No error text contains an address: what follows its `?` may be a signature, and what precedes its `@` a password.
+No error text contains an address: what follows its `?` may be a signature, and what precedes its
+`@` a password.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ def _fetch(uri: str, start: int, end: int, version: str, params: Params) -> byte
 def _range(answer: Answer, start: int, end: int, version: str) -> bytes:
     headers = answer.response.headers
     part = _content_range(headers)
-    # Compared by what every answer states, and not by If-Match or If-Range, which do not take weak tags and dates.
+    # Compared by what every answer states, and not by If-Match or If-Range, which do not take weak
+    # tags and dates.
     _check_version(_version(headers, int(part["size"])), version)
     if (part["start"], part["last"]) != (str(start), str(end - 1)):
         raise BusyError("another range than was asked for")

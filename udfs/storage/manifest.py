@@ -79,7 +79,9 @@ class ManifestError(Exception):
 
 
 def examine(manifest: str, sources: Sources) -> Manifest:
-    """Find out what a manifest is, and list a folder, glob, video or JSON list. Spark reads tables, and lists prefixes.
+    """Find out what a manifest is, and list a folder, glob, video or JSON list.
+
+    Spark reads tables, and lists prefixes.
 
     Raises:
         ManifestError: nothing has that name, it is none of these, or there is no video in it.
@@ -130,7 +132,8 @@ def text(manifest: str, sources: Sources) -> str:
     """The text of a JSON or CSV file, local or remote.
 
     Raises:
-        ManifestError: it cannot be read, is neither UTF-8 nor UTF-16, or is remote and over MAX_TEXT_BYTES.
+        ManifestError: it cannot be read, is neither UTF-8 nor UTF-16, or is remote and over
+            MAX_TEXT_BYTES.
     """
     path = _answer(manifest, lambda: access.remote_path(manifest, sources)) if is_remote(manifest) else _local(manifest)
     return _text(manifest, path)
@@ -269,7 +272,10 @@ def _begins_as_list(head: bytes) -> bool:
 
 
 def _head(path: AnyPath) -> bytes:
-    """The first bytes. Of a remote file they come with a block that is cached, in which most lists lie completely."""
+    """The first bytes.
+
+    Of a remote file they come with a block that is cached, in which most lists lie completely.
+    """
     with open_path(path) as f:
         return f.read(HEAD_BYTES)
 

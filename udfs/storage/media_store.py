@@ -58,7 +58,8 @@ def write_to(uri: str, params: Sources, root: str | None = None) -> Iterator[str
 def unfinished_folder(root: str) -> Iterator[str]:
     """A local folder for unfinished files below `root`, which is deleted when the block ends.
 
-    What a killed run leaves there is deleted later: in a local root by the next run, before an upload after a day.
+    What a killed run leaves there is deleted later: in a local root by the next run, before an
+    upload after a day.
     """
     is_uploaded = is_remote(root) or local_path(root).startswith(MOUNTS)
     with ExitStack() as stack:

@@ -31,8 +31,8 @@ PARTITION = re.compile(r"([^/=]+)=([^/]*)/")
 def files(uri: str, sources: Params) -> list[str]:
     """The Parquet files that a URI names: the file itself, or those below a folder without the hidden ones.
 
-    As in Spark, a file or folder is hidden if its name begins with a dot or an underscore, unless it
-    is a partition such as `_day=1`.
+    As in Spark, a file or folder is hidden if its name begins with a dot or an underscore, unless
+    it is a partition such as `_day=1`.
     """
     top = _path(uri)
     if is_remote(uri):

@@ -81,7 +81,8 @@ class RemoteFile(SeekableFile):
     def __init__(self, path: RemotePath) -> None:
         super().__init__(path.stat.size)
         self._path = path
-        # FFmpeg uses the name to tell similar formats apart and repeats it in messages, so it must not have the query.
+        # FFmpeg uses the name to tell similar formats apart and repeats it in messages, so it must
+        # not have the query.
         self.name = path.uri.partition("?")[0].rpartition("/")[2]
 
     def readinto(self, buffer: Any, /) -> int:

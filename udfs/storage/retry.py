@@ -26,7 +26,10 @@ OTHER_BOOT_S = 3600.0  # a stored time that lies further ahead is of the clock b
 
 
 class BusyError(Exception):
-    """A store did not answer, or not completely; the next attempt may succeed. The text has no address and no key."""
+    """A store did not answer, or not completely; the next attempt may succeed.
+
+    The text has no address and no key.
+    """
 
     def __init__(self, message: str, after_s: float = 0.0) -> None:
         super().__init__(message)

@@ -54,7 +54,8 @@ def parts(uri: str, params: Params) -> list[Part]:
 def videos(part: Part, params: Params) -> Iterator[pd.DataFrame]:
     """The videos of a part, page by page: uri, source_version as from `s3.stat`, changed_s in seconds of Unix time.
 
-    A page also has one row without a URI per reason to leave objects out, with `left_out` and their `number`.
+    A page also has one row without a URI per reason to leave objects out, with `left_out` and their
+    `number`.
 
     Raises:
         What `parts` raises.

@@ -22,7 +22,8 @@ def encoding(head: bytes) -> str:
     """The encoding that the byte order mark states: utf-8-sig or utf-16; utf-8 without a mark.
 
     Raises:
-        ValueError: the text has NULs, as UTF-16 without a mark does, or is a zip file, as a spreadsheet is.
+        ValueError: the text has NULs, as UTF-16 without a mark does, or is a zip file, as a
+            spreadsheet is.
     """
     name = next((name for mark, name in MARKS.items() if head.startswith(mark)), "utf-8")
     if head.startswith((b"PK\x03\x04", b"\x1f\x8b")):
@@ -36,7 +37,8 @@ def decode(data: bytes) -> str:
     """The text of the bytes.
 
     Raises:
-        ValueError: as from `encoding`, or the bytes are not in that encoding; it names the first that is not.
+        ValueError: as from `encoding`, or the bytes are not in that encoding; it names the first
+            that is not.
     """
     try:
         return data.decode(encoding(data[:BLOCK]))

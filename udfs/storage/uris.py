@@ -37,7 +37,8 @@ def local_path(uri: str) -> str:
     """The absolute path that a URI names; percent escapes are decoded only behind `file:`.
 
     Raises:
-        MediaError: DENIED for one of FFmpeg's own protocols or a file of another host, UNSUPPORTED for another scheme.
+        MediaError: DENIED for one of FFmpeg's own protocols or a file of another host, UNSUPPORTED
+            for another scheme.
     """
     scheme, rest = split_scheme(uri)
     if not scheme:
@@ -107,7 +108,10 @@ def is_remote(uri: str) -> bool:
 
 
 def is_web(uri: str) -> bool:
-    """Whether a URI begins with http:// or https://. Such an address may contain a password or a signature."""
+    """Whether a URI begins with http:// or https://.
+
+    Such an address may contain a password or a signature.
+    """
     return split_scheme(uri)[0] in WEB
 
 

@@ -86,8 +86,8 @@ def probe(path: AnyPath, limits: Limits) -> dict[str, Any]:
     """Read the columns of `videos` from a file's header, its packets and a few decoded frames.
 
     Raises:
-        MediaError: what `open_video` raises; CORRUPT if no frame can be decoded or the time scale is
-            wrong; TOO_SHORT for a single frame; TOO_LARGE over a limit on frames or seconds.
+        MediaError: what `open_video` raises; CORRUPT if no frame can be decoded or the time scale
+            is wrong; TOO_SHORT for a single frame; TOO_LARGE over a limit on frames or seconds.
     """
     with open_video(path, limits) as video:
         decoded = frames(video)

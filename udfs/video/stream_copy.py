@@ -50,11 +50,13 @@ class _Seen:
 
 
 def find(video: Video, start_s: float, end_s: float, reach_s: float) -> Cut:
-    """The packets from the last key frame at or before `start_s` to the last frame before `end_s`, by demuxing alone.
+    """The packets from the last key frame at or before `start_s` to the last frame before `end_s`.
+
+    They are found by demuxing alone.
 
     Raises:
-        MediaError: UNSUPPORTED if an mp4 cannot hold the codec, packets have no times, or there is no key frame in the
-            `reach_s` before the start; CORRUPT if there are no packets.
+        MediaError: UNSUPPORTED if an mp4 cannot hold the codec, packets have no times, or there is
+            no key frame in the `reach_s` before the start; CORRUPT if there are no packets.
     """
     codec = video.stream.codec_context.codec.canonical_name
     if codec not in HOLDABLE:

@@ -41,8 +41,9 @@ STEPS = 33  # grid points of the table on each axis
 class ToneMap:
     """Maps frames of one format to frames of `size` (width, height) and an 8-bit `pixel_format`.
 
-    FFmpeg's filter `lut3d` looks up every pixel in a table that the formulas below give. FFmpeg's own
-    `tonemap` needs zscale, which PyAV's FFmpeg lacks, and swscale clips at 203 cd/m2 without metadata.
+    FFmpeg's filter `lut3d` looks up every pixel in a table that the formulas below give. FFmpeg's
+    own `tonemap` needs zscale, which PyAV's FFmpeg lacks, and swscale clips at 203 cd/m2 without
+    metadata.
     """
 
     def __init__(self, like: VideoFrame, size: tuple[int, int], pixel_format: str) -> None:
