@@ -42,7 +42,7 @@ STAGE2 = (
     " not show, and add what it misses, above all actions and their order. Answer with the improved description alone."
 )
 _FAITHFUL = (
-    "Keep every fact and add none: no name, color, number, motive or sound that the description does not state. Answer"
+    "Keep every fact and add none: no name, colour, number, motive or sound that the description does not state. Answer"
     " with the rewritten description alone, as plain English prose."
 )
 ENHANCEMENTS: dict[Variant, str] = {
