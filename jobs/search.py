@@ -72,8 +72,8 @@ def _check_text_side(table: str, settings: Settings) -> None:
         else:
             return
     if refusals:
-        model, reason = next(iter(refusals.items()))
-        raise UsageError(f"--text: the vectors here are of {model}: {reason}")
+        reasons = "; ".join(f"the vectors here are of {model}: {reason}" for model, reason in refusals.items())
+        raise UsageError(f"--text: {reasons}")
 
 
 def stored_models(table: str, sources: Sources) -> Iterator[str]:
