@@ -61,8 +61,9 @@ def test_a_store_gets_the_files_that_a_folder_gets(
 def test_nemos_layout_in_a_store_says_that_its_clips_lie_there(
     spark: SparkSession, curated: Path, bucket: Path, there: list[str], tmp_path: Path
 ) -> None:
-    assert export(curated, "s3://sets/nemo", "--format", "nemo", *there) == 0
-    assert export(curated, tmp_path, "--format", "nemo") == 0
+    absolute = ("--format", "nemo", "--set", "export.paths=absolute")
+    assert export(curated, "s3://sets/nemo", *absolute, *there) == 0
+    assert export(curated, tmp_path, *absolute) == 0
     found, expected = files(bucket / "nemo"), files(tmp_path)
     assert found.keys() == expected.keys()
     assert {name for name in found if found[name] != expected[name]} == {
