@@ -94,6 +94,14 @@ def test_a_job_that_is_none_is_told_the_nearest_one(word: str, job: str, capsys:
     assert capsys.readouterr().err.endswith(f"reelmill: error: no job {word}; did you mean {job}?\n")
 
 
+def test_an_unknown_option_names_the_nearest_one_of_its_job(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as e:
+        cli.main(["curate", "videos", "-o", "out", "--limt", "3"])
+    assert e.value.code == 2
+    line = "reelmill curate: error: unrecognized arguments: --limt 3; did you mean --limit?\n"
+    assert capsys.readouterr().err.endswith(line)
+
+
 @pytest.mark.parametrize("arguments", [["curate", "videos/", "-o", "out"], ["curate", "-o", "out", "-m", "videos/"]])
 def test_a_manifest_is_given_by_its_place_or_name(arguments: list[str]) -> None:
     values = cli.parse(arguments)

@@ -113,6 +113,13 @@ class StageOptions(OutputOptions):
 class Parser(argparse.ArgumentParser):
     """argparse's parser, whose errors name the nearest right word."""
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuse unknown arguments in the parser of the job, which knows the nearest right ones."""
+        values, unknown = super().parse_known_args(args, namespace)
+        if unknown and self._subparsers is None:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return values, unknown
+
     def error(self, message: str) -> NoReturn:
         """End with the usage and one line."""
         if message.startswith("unrecognized arguments: "):
