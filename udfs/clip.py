@@ -176,16 +176,17 @@ def _copied_rows(path: AnyPath, spans: list[Row], row: Row, params: Params, env:
     clips = list[Row]()
     remaining = deque(spans)
     while remaining:  # after a span that failed, the position is undefined: the file is opened again
-        try:
-            with _open_inputs(path, row, params, env) as inputs:
-                has_failed = False
-                while remaining and not has_failed:
-                    clip, has_failed = _copied_row(inputs, path, remaining.popleft(), row, params, env)
-                    clips += [clip] if clip else []
-        except MediaError as e:
-            return clips + (
-                [] if params.copy_if_exact else [batching.failure(span["clip_id"], e) for span in remaining]
-            )
+        with ExitStack() as stack:
+            try:
+                inputs = stack.enter_context(_open_inputs(path, row, params, env))
+            except MediaError as e:
+                return clips + (
+                    [] if params.copy_if_exact else [batching.failure(span["clip_id"], e) for span in remaining]
+                )
+            has_failed = False
+            while remaining and not has_failed:
+                clip, has_failed = _copied_row(inputs, path, remaining.popleft(), row, params, env)
+                clips += [clip] if clip else []
     return clips
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,8 @@ from tests.support.footage import numbers, seconds_heard, write_numbered
 from tests.support.sandbox_probe import SMALL
 from udfs import clip
 from udfs.clip import Params
-from udfs.runtime.context import Env
+from udfs.core.errors import MediaError
+from udfs.runtime.context import Env, Row
 
 
 def test_a_copy_between_key_frames_is_exact(tmp_path: Path, env: Env) -> None:
@@ -104,3 +106,21 @@ def test_copies_of_a_video_whose_clock_breaks_keep_their_sound(tmp_path: Path, e
     # The joint adds two frames of time, so that the second copy begins at the key frame before frame 90.
     assert [seconds_heard(m["uri"]) for m in made] == [[0, 0], [2, 2, 3, 3], [4, 4]]
     assert [m["audio_warning"] for m in made] == [None] * 3
+
+
+def test_a_fault_while_a_copy_is_stored_is_its_own_and_not_that_of_the_spans_behind_it(
+    tmp_path: Path, env: Env, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = unit(write_numbered(tmp_path / "a.mp4", 90, gop=30), (0, 30), (30, 60))
+    store_clip, calls = clip._store_clip, list[str]()
+
+    def refuse_first(span: Row, *arguments: Any) -> Row:
+        calls.append(span["clip_id"])
+        if len(calls) == 1:
+            raise MediaError("UNREACHABLE", "no store")
+        return store_clip(span, *arguments)
+
+    monkeypatch.setattr(clip, "_store_clip", refuse_first)
+    with pytest.raises(MediaError, match="no store"):  # the adapter then tries each span alone
+        clip.cut_unit(row, Params(mode="copy"), env)
+    assert calls == ["0-30"]
