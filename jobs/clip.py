@@ -54,7 +54,7 @@ def check(options: Options, settings: Settings) -> None:
 
 
 def _spans(run: Run) -> DataFrame:
-    videos = run.tables.read("videos").withColumnRenamed("duration_s", "video_s").select(*VIDEO)
+    videos = run.rows("videos").withColumnRenamed("duration_s", "video_s").select(*VIDEO)
     return run.current("spans").select("video_id", *SPAN).join(videos, on="video_id", how="inner")
 
 

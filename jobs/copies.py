@@ -35,7 +35,7 @@ def run(run: Run, options: Options) -> Counts:
     clips = new_or_kept.select("clip_id", *rank, "new", phash_lsh.numbers(F.col("phash")).alias("hashes"))
     with run.tables.landing(f"{run.run_id}-ranked") as land, run.tables.landing(f"{run.run_id}-copies") as land_rows:
         rows = land_rows(_rows(run, land(phash_lsh.rank_order(clips, rank))))
-        total = run.tables.append("copies", rows, upsert=True)  # replaces rows that are no longer valid
+        total = run.tables.upsert("copies", rows).total  # replaces rows that are no longer valid
     history.note(run, "copies", Work(started_at=started, num_in=total, num_out=total))
     return Counts(total, total)
 

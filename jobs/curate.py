@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import reduce
 from types import ModuleType
+from typing import Any
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from jobs import aesthetic, align, analyze, caption, clip, copies, dedup, embed, enhance, filter, ingest, split
 from jobs.config import arguments
 from jobs.config.arguments import argument
 from jobs.config.settings import Settings
-from jobs.flow import stage
-from jobs.lake import history, summary, views
-from jobs.lake.history import Counts
+from jobs.flow import stage, waves
+from jobs.flow.waves import Wave, Waves
+from jobs.lake import history, last_run, summary, views
+from jobs.lake.fingerprints import chain_fingerprint
+from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
 from jobs.similarity import copy_groups
-from udfs.core import scheduling
+from udfs.core.errors import PASSING
 
 log = logging.getLogger("reelmill")
 
@@ -58,23 +62,62 @@ def check(options: Options, settings: Settings) -> Options:
 def run(run: Run, options: Options) -> Counts:
     """Ingest new files, run the stages on pending videos in waves, dedup, filter, caption kept clips.
 
-    From the deadline on no wave begins; dedup and filter still process the clips of the waves that
-    ran.
+    After a run that left nothing to do, only the videos that are new since are looked at. From the
+    deadline on no wave begins; dedup and filter still process the clips of the waves that ran.
     """
-    filter.accepted(run)  # refuses a wrong condition before any clip is cut
+    started = history.now()
+    filter.accepted(run.of_part({}))  # refuses a wrong condition before any clip is cut
+    run = run.with_notes_together()
+    chain = chain_fingerprint(_stages(run), run.settings)
+    at_rest = run.is_only_writer and run.retry is None and run.last.left_nothing(run.tables, chain)
     counts, num_files_left = ingest.ingest_files(run, options)
-    counts += _waves(run, options)
-    apart = ["copies"] if run.settings.filter.duplicates else []
+    if not at_rest or counts.num_out or options.refit:
+        later = _process(run, options, only_new=at_rest and not counts.num_updated)
+    else:
+        later = Counts()
+    facts = (
+        _facts(run) if later or not at_rest or counts.num_out else json.loads(run.last.summary or "null") or _facts(run)
+    )
+    print(summary.text(run, counts.given, facts), flush=True)
+    counts += later
+    if run.late:
+        log.info("deadline: %s; the next run goes on", _left(run, num_files_left))
+    elif run.is_only_writer and not any(later.failed[code] for code in PASSING):
+        _note_rest(run, chain, started, facts)
+    history.flush(run)
+    return counts
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    """The facts of the run's last lines."""
+    views.register(run)
+    return summary.facts(run)
+
+
+def _note_rest(run: Run, chain: str, started: datetime, facts: dict[str, Any]) -> None:
+    """Note in `runs` that nothing is left to do, unless it stands there."""
+    if run.last.left_nothing(run.tables, chain):
+        return
+    versions = last_run.versions(run.tables)
+    work = Work(started_at=started, cpu_s=0.0)
+    history.note(run, last_run.CHAIN, work, fingerprint=chain, tables=versions, summary=json.dumps(facts))
+
+
+def _process(run: Run, options: Options, *, only_new: bool) -> Counts:
+    """Run all stages but ingest on the videos that have work left, or on the new ones only."""
+    with ExitStack() as stack:
+        steps = (*CUTTING, *_models(run))
+        if only_new:
+            waves_left = waves.of_new(run, stack)
+        else:
+            waves_left = waves.of_unfinished(run, stack, _unfinished(run), (*(s.table for s in steps), "copies"))
+        counts = _waves(run, options, waves_left, stack)
     if not run.late:  # else these settings may have made nothing yet
-        history.note_settings(run, *(step.name for step in (*CUTTING, *_models(run))), *apart)
+        history.note_settings(run, *(step.name for step in steps), *_copies(run))
     counts += dedup.run(run, options)
     counts += filter.run(run, options)
     for on, job in _captioning(run.settings):
         counts += job.run(run, options) if on else Counts()
-    views.register(run)
-    print(summary.text(run, counts.given), flush=True)
-    if run.late:
-        log.info("deadline: %s; the next run goes on", _left(run, num_files_left))
     return counts
 
 
@@ -98,28 +141,52 @@ def _models(run: Run) -> tuple[stage.Stage, ...]:
     return (aesthetic.STAGE, embed.STAGE) if run.settings.curate.aesthetic else (embed.STAGE,)
 
 
-def _waves(run: Run, options: Options) -> Counts:
-    total = _num_waves(run)
+def _copies(run: Run) -> tuple[str, ...]:
+    """The stage that finds copies, if no model is to run on them."""
+    return ("copies",) if run.settings.filter.duplicates else ()
+
+
+def _stages(run: Run) -> tuple[str, ...]:
+    """The stages of the chain by these settings."""
+    captioning = (job.STAGE.name for on, job in _captioning(run.settings) if on)
+    steps = (step.name for step in (*CUTTING, *_models(run)))
+    return ("ingest", *steps, *_copies(run), "dedup", "filter", *captioning)
+
+
+def _waves(run: Run, options: Options, left: Waves, stack: ExitStack) -> Counts:
     with ThreadPoolExecutor(1) as models:
         later: list[Future[Counts]] = []
         cut = Counts()
-        for wave in range(total):
+        for wave in left.each:
+            stack.push(wave.stack)
             if len(later) > 1:
                 # Cut one wave ahead of the models, no farther, so that a deadline leaves no queue.
                 later[-2].result()
             if run.late:
                 break
-            cut = reduce(Counts.__add__, (stage.run_wave(run, step, wave, total) for step in CUTTING), cut)
-            if run.settings.filter.duplicates:
-                cut += copies.run(run, options)  # no model runs on a copy
-            later.append(models.submit(_run_models, run, wave, total))
+            cut = reduce(Counts.__add__, (wave.run(run, step) for step in CUTTING), cut)
+            if _copies(run) and "clips" in wave.part:
+                cut += _find_copies(run, options, wave)
+            later.append(models.submit(_run_models, run, wave))
         return reduce(Counts.__add__, (done.result() for done in later), cut)
 
 
-def _run_models(run: Run, wave: int, total: int) -> Counts:
+def _find_copies(run: Run, options: Options, wave: Wave) -> Counts:
+    """Find the copies among the clips of a wave, so that no model runs on them."""
+    counts = copies.run(run, options)
+    if run.tables.exists("copies"):
+        clips = wave.part["clips"].select("clip_id")
+        wave.part["copies"] = run.made("copies").join(clips, on="clip_id", how="left_semi")
+    return counts
+
+
+def _run_models(run: Run, wave: Wave) -> Counts:
     # A fair share beside the next wave's cutting.
     run.spark.sparkContext.setLocalProperty("spark.scheduler.pool", "models")
-    return reduce(Counts.__add__, (stage.run_wave(run, step, wave, total) for step in _models(run)), Counts())
+    with wave.stack:
+        counts = reduce(Counts.__add__, (wave.run(run, step) for step in _models(run)), Counts())
+    history.flush(run)
+    return counts
 
 
 def _unfinished(run: Run) -> DataFrame:
@@ -129,13 +196,6 @@ def _unfinished(run: Run) -> DataFrame:
         todo.append(copy_groups.pending(run).select("video_id"))
     videos = run.tables.read("videos").select("video_id", "duration_s")
     return videos.join(reduce(lambda a, b: a.union(b), todo), on="video_id", how="left_semi")
-
-
-def _num_waves(run: Run) -> int:
-    """How many waves the unfinished videos need."""
-    size = _unfinished(run).agg(F.count("*").alias("n"), F.coalesce(F.sum("duration_s"), F.lit(0.0)).alias("s")).first()
-    assert size is not None
-    return scheduling.num_waves(size["n"], size["s"], run.settings.curate)
 
 
 if __name__ == "__main__":

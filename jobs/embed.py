@@ -15,7 +15,7 @@ Options = StageOptions  # this job takes no others
 
 
 def _inputs(run: Run) -> DataFrame:
-    return passing(run.current("clips"), run.made("signals"), run.made("copies"), run.settings)
+    return passing(run)
 
 
 STAGE = Stage(

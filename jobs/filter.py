@@ -51,7 +51,7 @@ def accepted(run: Run) -> DataFrame:
     Raises:
         SettingsError: the condition is no SQL, or names a column that neither table has.
     """
-    clips, videos = run.current("clips").alias("c"), run.tables.read("videos").alias("v")
+    clips, videos = run.current("clips").alias("c"), run.rows("videos").alias("v")
     joined = clips.join(videos, on=F.col("c.video_id") == F.col("v.video_id"), how="left")
     try:
         is_accepted = F.expr(f"coalesce(({run.settings.filter.where}), false)").alias("accepted")

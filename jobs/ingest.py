@@ -18,7 +18,8 @@ from jobs.config.arguments import StageOptions, argument
 from jobs.config.errors import UsageError
 from jobs.config.settings import Settings
 from jobs.flow import manifest
-from jobs.flow.stage import Stage, pending, run_alone
+from jobs.flow.stage import Stage, pending, run_pending
+from jobs.lake import history
 from jobs.lake.history import Counts
 from jobs.lake.run import Run
 from udfs import ingest
@@ -70,8 +71,6 @@ class Ingested(NamedTuple):
 
 def stage(run: Run, files: DataFrame) -> Stage:
     """The stage for the files of a manifest, which unlike the inputs of other stages is no table."""
-    tags = run.tables.read("takedowns").where(F.col("content_tag").isNotNull()).select("content_tag").distinct()
-    taken = frozenset(row["content_tag"] for row in tags.collect())
     return Stage(
         "ingest",
         table="videos",
@@ -79,9 +78,17 @@ def stage(run: Run, files: DataFrame) -> Stage:
         wave="uri",
         source=lambda run: _to_ingest(files),
         rows=ingest.rows,
-        params=lambda settings: taken,
+        params=partial(_tags_taken_down, run),
         upsert=True,
     )
+
+
+def _tags_taken_down(run: Run, settings: Settings) -> frozenset[str]:
+    """The content tags of videos that were taken down."""
+    if not run.tables.exists("takedowns"):
+        return frozenset()
+    tags = run.tables.read("takedowns").where(F.col("content_tag").isNotNull()).select("content_tag").distinct()
+    return frozenset(row["content_tag"] for row in tags.collect())
 
 
 def _to_ingest(files: DataFrame) -> DataFrame:
@@ -136,25 +143,20 @@ def run(run: Run, options: Options) -> Counts:
 
 def ingest_files(run: Run, options: Options) -> Ingested:
     """`run`, which also counts the files that a deadline left."""
-    # Read once: each wave reads all of it, and a store lists a thousand names per request.
+    # Read once: a store lists a thousand names per request.
     files = _with_fingerprints(run, options).persist(StorageLevel.DISK_ONLY)
     step = stage(run, files)
     try:
         taken, left_out = _counts(files)
-        counts = _probe(run, step, options.limit)
+        todo = pending(run, step)
+        if options.limit is not None:
+            todo = todo.orderBy("uri").limit(options.limit)
+        counts = run_pending(run, step, todo) or history.note_settings(run, "ingest")
         num_left = pending(run, step).count() if run.deadline else 0
     finally:
         files.unpersist()
     log.info("ingest: %s", omissions.summary(taken, left_out))
     return Ingested(replace(counts, given=taken + left_out.total()), num_left)
-
-
-def _probe(run: Run, step: Stage, limit: int | None) -> Counts:
-    if limit is None:
-        return run_alone(run, step)
-    with run.tables.landing(f"{run.run_id}-ingest-first") as land:
-        first = land(pending(run, step).orderBy("uri").limit(limit))
-        return run_alone(run, replace(step, source=lambda run: first))
 
 
 def _counts(files: DataFrame) -> tuple[int, Counter[str]]:

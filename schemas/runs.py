@@ -34,6 +34,12 @@ TABLE = table(
         "versions of this code and of the libraries that its results depend on",
     ),
     column("conf", pa.string(), "the settings, as JSON"),
+    column(
+        "tables",
+        pa.map_(pa.string(), pa.int64()),
+        "of a whole run of curate, the versions of the tables at its end; NULL if something was left to do",
+    ),
+    column("summary", pa.string(), "the counts that a whole run of curate printed at its end, as JSON"),
     FINGERPRINT,
     RUN_ID,
     checks={

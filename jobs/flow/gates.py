@@ -8,17 +8,21 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.config.settings import Settings
+from jobs.lake.run import Run
 from udfs.filter import reasons_sql, signal_gates
 
 READ = ("clip_id", "video_id", "uri", "num_bytes", "width", "height", "framerate", "num_frames", "duration_s")
 
 
-def passing(clips: DataFrame, signals: DataFrame, copies: DataFrame, settings: Settings) -> DataFrame:
-    """The clips that pass the gates on signals and copies, with the columns that model stages read."""
-    clips_left = gated(clips, signals, settings)
-    if settings.filter.duplicates:
-        clips_left = clips_left.join(_copies_of(copies, clips_left), on="clip_id", how="left_anti")
-    return _read(clips_left, settings)
+def passing(run: Run) -> DataFrame:
+    """The current clips that pass the gates on signals and copies, with the columns that model stages read."""
+    clips_left = gated(run.current("clips"), run.made("signals"), run.settings)
+    if run.settings.filter.duplicates and run.holds("copies"):
+        copies = run.made("copies").where(F.col("copy_of").isNotNull())
+        if run.part is None:  # of a part of the videos they were found a moment ago
+            copies = _copies_of(copies, clips_left)
+        clips_left = clips_left.join(copies.select("clip_id"), on="clip_id", how="left_anti")
+    return _read(clips_left, run.settings)
 
 
 def gated(clips: DataFrame, signals: DataFrame, settings: Settings) -> DataFrame:
@@ -35,9 +39,7 @@ def measured(clips: DataFrame, signals: DataFrame, settings: Settings) -> DataFr
 
 def _copies_of(copies: DataFrame, passing: DataFrame) -> DataFrame:
     """The clips that are copies of a clip that passes; a clip that is gone or fails a gate has no copies."""
-    return copies.join(passing.select(F.col("clip_id").alias("copy_of")), on="copy_of", how="left_semi").select(
-        "clip_id"
-    )
+    return copies.join(passing.select(F.col("clip_id").alias("copy_of")), on="copy_of", how="left_semi")
 
 
 def _measured(clips: DataFrame, signals: DataFrame) -> DataFrame:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 from pyspark.sql import Column, DataFrame, Row
@@ -17,13 +17,13 @@ from pyspark.sql.types import DoubleType, StringType, StructType
 from jobs.config.settings import Settings
 from jobs.flow.progress import Progress
 from jobs.lake import history
-from jobs.lake.history import Work
+from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
-from jobs.lake.tables import struct_type
+from jobs.lake.tables import Committed, struct_type
 from jobs.spark import resources
 from schemas import TABLES
 from udfs.core import bugs, scheduling
-from udfs.core.errors import PASSING
+from udfs.core.errors import PASSING, RunError
 from udfs.core.task_resources import Resources
 from udfs.runtime import batching
 from udfs.runtime.context import COST, FAILURE, GPU_COST, Env
@@ -32,6 +32,9 @@ log = logging.getLogger("reelmill")
 
 T = TypeVar("T")
 Rows = Callable[..., Iterator[pd.DataFrame]]
+
+FEW = 2000  # inputs that are dealt to waves on the driver; more are stored in between
+WAVE = "wave"  # the column with the number of a wave
 
 
 @dataclass(frozen=True)
@@ -52,14 +55,23 @@ class Stage:
     num_bytes: str | None = None  # the column of a row of work with its bytes of media
 
 
+class Done(NamedTuple):
+    """What a stage did: its counts, and the rows that it added to its table; None if it had nothing to do."""
+
+    counts: Counts
+    rows: DataFrame | None = None
+
+
 def pending(run: Run, stage: Stage) -> DataFrame:
     """The stage's inputs that have neither a row nor a failure with these settings."""
     inputs = stage.source(run)
     if "fingerprint" not in inputs.columns:
         inputs = inputs.withColumn("fingerprint", F.lit(run.fingerprint(stage.name)))
-    done = run.current(stage.table) if stage.upsert else run.tables.read(stage.table)
-    keys = [stage.key, "fingerprint"]
-    return _without_failed(run, stage, inputs.join(done.select(keys), on=keys, how="left_anti"))
+    if run.holds(stage.table):
+        done = run.current(stage.table) if stage.upsert else run.rows(stage.table)
+        keys = [stage.key, "fingerprint"]
+        inputs = inputs.join(done.select(keys), on=keys, how="left_anti")
+    return _without_failed(run, stage, inputs)
 
 
 def _without_failed(run: Run, stage: Stage, inputs: DataFrame) -> DataFrame:
@@ -68,13 +80,13 @@ def _without_failed(run: Run, stage: Stage, inputs: DataFrame) -> DataFrame:
     An older failure may be of a file that was still being written: it may have had its final size,
     head, tail and samples, and so the same video_id. Run ids sort by the time at which runs began.
     """
-    if not run.tables.exists("failures"):
+    if not run.holds("failures"):
         return inputs
     failed = given_up(run, stage.name).withColumnRenamed("key", stage.key)
     keys = [stage.key, "fingerprint"]
     if "video_id" not in inputs.columns:
         return inputs.join(failed, on=keys, how="left_anti")
-    seen = run.tables.read("videos").select("video_id", F.col("run_id").alias("seen_in"))
+    seen = run.rows("videos").select("video_id", F.col("run_id").alias("seen_in"))
     since = inputs.join(seen, on="video_id", how="left").alias("i")
     failed = failed.alias("f")
     same = [F.col(f"i.{name}") == F.col(f"f.{name}") for name in keys]
@@ -84,10 +96,15 @@ def _without_failed(run: Run, stage: Stage, inputs: DataFrame) -> DataFrame:
 
 def given_up(run: Run, stage: str) -> DataFrame:
     """Key, fingerprint and run (`failed_in`) of the inputs that failed in a stage and are not tried again."""
-    failed = run.tables.read("failures").where((F.col("stage") == stage) & ~F.col("code").isin(*PASSING))
+    failed = run.rows("failures").where((F.col("stage") == stage) & ~F.col("code").isin(*PASSING))
     if run.retry is not None:
         failed = failed.where(~F.col("code").isin(*run.retry)) if run.retry else failed.limit(0)
     return failed.select("key", "fingerprint", F.col("run_id").alias("failed_in"))
+
+
+def work(run: Run, stage: Stage, inputs: DataFrame) -> DataFrame:
+    """Inputs as rows of work."""
+    return stage.units(inputs, run.settings) if stage.units else inputs
 
 
 def in_wave(column: str, wave: int, num_waves: int) -> Column:
@@ -95,37 +112,76 @@ def in_wave(column: str, wave: int, num_waves: int) -> Column:
     return F.pmod(F.xxhash64(column), F.lit(num_waves)) == wave
 
 
-def run_alone(run: Run, stage: Stage) -> history.Counts:
+def run_alone(run: Run, stage: Stage) -> Counts:
     """Process everything pending of one stage, wave after wave, until the deadline."""
-    todo = pending(run, stage)
-    # Where units differ from inputs, only units have a duration.
-    duration = F.sum(stage.duration) if stage.duration and stage.units is None else F.lit(0.0)
-    size = todo.agg(F.countDistinct(stage.wave).alias("n"), F.coalesce(duration, F.lit(0.0)).alias("s")).first()
+    return run_pending(run, stage, pending(run, stage)) or history.note_settings(run, stage.name)
+
+
+def run_pending(run: Run, stage: Stage, inputs: DataFrame) -> Counts:
+    """Process these inputs, wave after wave, until the deadline."""
+    counts = Counts()
+    with ExitStack() as stack:
+        for wave, items in enumerate(_waves(run, stage, work(run, stage, inputs), stack)):
+            if run.late:
+                break
+            with run.tables.landing(f"{run.run_id}-{stage.name}-{wave}") as land:
+                counts += process(run, stage, items, land).counts
+    return counts
+
+
+class Items(NamedTuple):
+    """Rows of work on the driver, with their columns."""
+
+    rows: list[Row]
+    schema: StructType
+
+
+def _waves(run: Run, stage: Stage, todo: DataFrame, stack: ExitStack) -> Iterator[Items]:
+    """The rows of work of one wave after the other, each looked up once."""
+    few = todo.limit(FEW + 1).collect()
+    if len(few) <= FEW:
+        for rows in scheduling.waves(few, stage.wave, stage.duration, run.settings.curate):
+            yield Items(rows, todo.schema)
+        return
+    land = stack.enter_context(run.tables.landing(f"{run.run_id}-{stage.name}-todo"))
+    stored = land(todo)
+    duration = F.coalesce(F.sum(stage.duration), F.lit(0.0)) if stage.duration else F.lit(0.0)
+    size = stored.agg(F.countDistinct(stage.wave).alias("n"), duration.alias("s")).first()
     assert size is not None
     total = scheduling.num_waves(size["n"], size["s"], run.settings.curate)
-    counts = history.Counts()
+    land = stack.enter_context(run.tables.landing(f"{run.run_id}-{stage.name}-waves"))
+    by_wave = land(stored.withColumn(WAVE, F.pmod(F.xxhash64(stage.wave), F.lit(total)).cast("int")), by=WAVE)
     for wave in range(total):
-        if run.late:
-            return counts
-        counts += run_wave(run, stage, wave, total)
-    return counts or history.note_settings(run, stage.name)
+        yield Items(by_wave.where(F.col(WAVE) == wave).drop(WAVE).collect(), todo.schema)
 
 
-def run_wave(run: Run, stage: Stage, wave: int, num_waves: int) -> history.Counts:
-    """Process what is pending of one wave: one Spark job, then one commit per table."""
+def process(run: Run, stage: Stage, items: Items, land: Callable[..., DataFrame]) -> Done:
+    """Process rows of work: one Spark job that stores the results with `land`, then one commit per table."""
+    if not items.rows:
+        return Done(Counts())
     started = history.now()
-    todo = pending(run, stage).where(in_wave(stage.wave, wave, num_waves))
-    work = stage.units(todo, run.settings) if stage.units else todo
-    items = work.collect()
-    if not items:
-        return history.Counts()
     rows = partial(with_task, stage.rows, stage.params(run.settings), run.env(stage.name))
-    with Progress(run, stage.name, items) as progress, run.tables.landing(f"{run.run_id}-{stage.name}-{wave}") as land:
+    with Progress(run, stage.name, items.rows) as progress:
         counted = partial(batching.count_inputs, rows=rows, done=progress.done)
-        done = land(
-            _mapped(run, stage, spread(run, stage.resources(run.settings), items, work.schema, stage.duration), counted)
-        )
-        return _write(run, stage, done, items, started)
+        inputs = spread(run, stage.resources(run.settings), items.rows, items.schema, stage.duration)
+        results = history.watched(_with_check_failures(stage, _mapped(run, stage, inputs, counted)))
+        done = land(results.rows)
+    tally = results.tally()
+    _stop_on_many_check_failures(stage, done, tally, len(items.rows))
+    ok = done.where(F.col(FAILURE[0]).isNull()).select(*columns(stage.table), "fingerprint")
+    ok = ok.withColumn("run_id", F.lit(run.run_id))
+    written = _write(run, stage, ok, tally.num_ok) if tally.num_ok else Committed(0, 0)
+    bytes_in = sum(item[stage.num_bytes] or 0 for item in items.rows) if stage.num_bytes else 0
+    media_s = sum(item[stage.duration] or 0.0 for item in items.rows) if stage.duration else None
+    did = Work(len(items.rows), written.total, started_at=started, bytes_in=bytes_in, media_s=media_s)
+    counts = replace(history.record(run, stage.name, done, tally, did), num_updated=written.updated)
+    return Done(counts, ok if written.total else None)
+
+
+def _write(run: Run, stage: Stage, rows: DataFrame, count: int) -> Committed:
+    if stage.upsert:
+        return run.tables.upsert(stage.table, rows)
+    return Committed(run.tables.insert(stage.table, rows, count), 0)
 
 
 def with_task(rows: Callable[..., Iterator[T]], params: Any, env: Env, batches: Iterable[T]) -> Iterator[T]:
@@ -172,20 +228,6 @@ def envelope(results: StructType) -> StructType:
     return whole.add(COST, DoubleType()).add(GPU_COST, DoubleType())
 
 
-def _write(run: Run, stage: Stage, done: DataFrame, items: list[Row], started: datetime) -> history.Counts:
-    checked = _with_check_failures(stage, done)
-    tally, written = history.tally(checked), 0
-    if tally.failed["BUG"] < max(bugs.MANY_VIDEOS, bugs.MOST * len(items)):
-        done = checked  # else the checks of the table stop the run
-    if tally.num_ok:
-        ok = done.where(F.col(FAILURE[0]).isNull()).select(*columns(stage.table), "fingerprint")
-        written = run.tables.append(stage.table, ok.withColumn("run_id", F.lit(run.run_id)), upsert=stage.upsert)
-    bytes_in = sum(item[stage.num_bytes] or 0 for item in items) if stage.num_bytes else 0
-    media_s = sum(item[stage.duration] or 0.0 for item in items) if stage.duration else None
-    work = Work(len(items), written, started_at=started, bytes_in=bytes_in, media_s=media_s)
-    return history.record(run, stage.name, done, tally, work)
-
-
 def _with_check_failures(stage: Stage, done: DataFrame) -> DataFrame:
     """The rows of a stage's work; a row that breaks a check of its table is a BUG of its input."""
     table = TABLES[stage.table]
@@ -195,7 +237,25 @@ def _with_check_failures(stage: Stage, done: DataFrame) -> DataFrame:
         *(F.when(~F.coalesce(check, F.lit(False)), F.lit(name)) for name, check in checks.items()), F.lit(None)
     )
     key, code, message = FAILURE
-    what = (F.lit(f"a row that breaks a check of {table.name}: "), broken, F.lit(bugs.MET_BY), stage.key)
+    what = (F.lit(_broken_check(stage)), broken, F.lit(bugs.MET_BY), stage.key)
     is_broken = F.col(key).isNull() & broken.isNotNull()
     failed = {key: F.col(stage.key), code: F.lit("BUG"), message: F.concat(*what)}
     return done.withColumns({name: F.when(is_broken, new).otherwise(F.col(name)) for name, new in failed.items()})
+
+
+def _broken_check(stage: Stage) -> str:
+    return f"a row that breaks a check of {stage.table}: "
+
+
+def _stop_on_many_check_failures(stage: Stage, done: DataFrame, tally: history.Tally, num_inputs: int) -> None:
+    """Stop the run if most rows break a check: the code is wrong, not the inputs.
+
+    Raises:
+        RunError: it names one of them.
+    """
+    if tally.failed["BUG"] < max(bugs.MANY_VIDEOS, bugs.MOST * num_inputs):
+        return
+    broken = done.where(F.col(FAILURE[2]).startswith(_broken_check(stage)))
+    count, message = broken.agg(F.count("*"), F.min(FAILURE[2])).collect()[0]
+    if count >= max(bugs.MANY_VIDEOS, bugs.MOST * num_inputs):
+        raise RunError(f"{stage.name}: {count} of {num_inputs} inputs gave {message}")

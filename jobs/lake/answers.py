@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pandas as pd
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from jobs.config.errors import UsageError
 from jobs.lake import views
@@ -35,8 +34,7 @@ def register_views(run: Run) -> None:
 
 def recorded(run: Run) -> dict[str, str]:
     """The fingerprint with which each stage last ran here."""
-    last = run.tables.read("runs").groupBy("stage").agg(F.max_by("fingerprint", "started_at").alias("fingerprint"))
-    return {row["stage"]: row["fingerprint"] for row in last.collect()}
+    return run.last.fingerprints
 
 
 def text(answer: DataFrame) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from operator import attrgetter
 from typing import Any
@@ -78,4 +79,13 @@ def fingerprint(stage: str, settings: Settings) -> str:
         digest.update(checkpoints.identity(attrgetter(name)(settings)).encode())
     for other in recipe.upstream:
         digest.update(fingerprint(other, settings).encode())
+    return digest.hexdigest()
+
+
+def chain_fingerprint(stages: Iterable[str], settings: Settings) -> str:
+    """A hash of the settings by which a chain of stages finds what is pending."""
+    digest = hashlib.blake2b(digest_size=8)
+    for stage in stages:
+        digest.update(f"{stage} {fingerprint(stage, settings)} ".encode())
+    digest.update(f"{settings.caption.only_kept}".encode())
     return digest.hexdigest()

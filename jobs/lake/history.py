@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from typing import NamedTuple
 
 from pydantic import TypeAdapter
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
 from jobs.config.settings import Settings
+from jobs.lake.fingerprints import RECIPES
 from jobs.lake.run import Run
 from jobs.lake.tables import struct_type
 from jobs.spark import task_seconds
 from schemas import TABLES
 from udfs.core import cost
 from udfs.core.bugs import MET_BY
+from udfs.core.errors import CODES
 from udfs.core.task_resources import Resources
 from udfs.runtime.context import COST, FAILURE, GPU_COST
 
@@ -48,11 +52,12 @@ class Counts:
     failed: Counter[str] = field(default_factory=Counter)
     warnings: Counter[str] = field(default_factory=Counter)
     given: int = 0  # files in the manifest
+    num_updated: int = 0  # rows written in place of one of the same key
 
     def __add__(self, other: Counts) -> Counts:
         failed, warnings = self.failed + other.failed, self.warnings + other.warnings
-        given = self.given + other.given
-        return Counts(self.num_in + other.num_in, self.num_out + other.num_out, failed, warnings, given)
+        given, num_updated = self.given + other.given, self.num_updated + other.num_updated
+        return Counts(self.num_in + other.num_in, self.num_out + other.num_out, failed, warnings, given, num_updated)
 
     def __str__(self) -> str:
         if not self:
@@ -123,26 +128,43 @@ def bugs(run: Run) -> str:
     return f"{'; '.join(lines)}; the next run tries their inputs again; `failures` names them"
 
 
-def tally(done: DataFrame) -> Tally:
-    """Count the results of a stage, in one pass over them."""
-    size = F.sum("num_bytes") if "num_bytes" in done.columns else F.lit(None).cast("bigint")
-    spent = (F.sum(COST).alias("cpu_s"), F.sum(GPU_COST).alias("gpu_s"))
+class Watched(NamedTuple):
+    """The results of a stage's work, and what counts them while they are stored."""
+
+    rows: DataFrame
+    tally: Callable[[], Tally]  # once the rows have been stored
+
+
+def watched(done: DataFrame) -> Watched:
+    """Count the results of a stage in the pass that stores them."""
     warnings = [name for name in done.columns if name.endswith("_warning")]
-    counts = [F.count(name).alias(name) for name in warnings]
-    sums = done.groupBy(FAILURE[1]).agg(F.count("*").alias("n"), *spent, size.alias("bytes_out"), *counts).collect()
-    models = [row["gpu_s"] for row in sums if row["gpu_s"] is not None]
-    return Tally(
-        num_ok=sum(row["n"] for row in sums if row[0] is None),
-        failed=Counter({row[0]: row["n"] for row in sums if row[0] is not None}),
-        warnings=Counter({name: n for name in warnings if (n := sum(row[name] for row in sums))}),
-        cpu_s=sum(row["cpu_s"] for row in sums),
-        gpu_s=sum(models) if models else None,
-        bytes_out=sum(row["bytes_out"] or 0 for row in sums),
+    code, counts = F.col(FAILURE[1]), Observation()
+    rows = done.observe(
+        counts,
+        F.count_if(code.isNull()).alias("num_ok"),
+        *(F.count_if(code == name).alias(name) for name in CODES),
+        *(F.count(name).alias(name) for name in warnings),
+        F.coalesce(F.sum(COST), F.lit(0.0)).alias("cpu_s"),
+        F.sum(GPU_COST).alias("gpu_s"),
+        (F.sum("num_bytes") if "num_bytes" in done.columns else F.lit(None).cast("bigint")).alias("bytes_out"),
     )
 
+    def tally() -> Tally:
+        sums = counts.get
+        return Tally(
+            num_ok=sums["num_ok"],
+            failed=+Counter({name: sums[name] for name in CODES}),
+            warnings=+Counter({name: sums[name] for name in warnings}),
+            cpu_s=sums["cpu_s"],
+            gpu_s=sums["gpu_s"],
+            bytes_out=sums["bytes_out"] or 0,
+        )
 
-def note(run: Run, stage: str, work: Work) -> None:
-    """Add a row to `runs`."""
+    return Watched(rows, tally)
+
+
+def note(run: Run, stage: str, work: Work, **more: object) -> None:
+    """Add a row to `runs`, at once or, within `together`, with the next ones; `more` are other columns of it."""
     started = work.started_at or now()
     cpu_s = task_seconds.tasks_s(run.spark, started) if work.cpu_s is None else work.cpu_s
     gpus = resources_of(stage, run.settings).gpus
@@ -152,11 +174,21 @@ def note(run: Run, stage: str, work: Work) -> None:
         "cost_usd": cost.usd(run.settings.cost, cpu_s, work.gpu_s, gpus) if work.num_in else 0.0,
         "versions": versions(),
         "conf": TypeAdapter(dict).dump_json(asdict(run.settings)).decode(),
-        "fingerprint": run.fingerprint(stage),
+        "fingerprint": run.fingerprint(stage) if stage in RECIPES else "",
         "run_id": run.run_id,
+        **more,
     }
-    schema = struct_type(TABLES["runs"].schema)
-    run.tables.add("runs", run.spark.createDataFrame([tuple(row[name] for name in schema.names)], schema))
+    run.last.fingerprints[stage] = row["fingerprint"]
+    run.noted.append(tuple(row.get(name) for name in TABLES["runs"].schema.names))
+    if not run.notes_together:
+        flush(run)
+
+
+def flush(run: Run) -> None:
+    """Write the rows of `runs` that were noted, in one commit."""
+    rows = [run.noted.pop(0) for _ in range(len(run.noted))]
+    if rows:
+        run.tables.add("runs", run.spark.createDataFrame(rows, struct_type(TABLES["runs"].schema)))
 
 
 def resources_of(stage: str, settings: Settings) -> Resources:
@@ -167,10 +199,8 @@ def resources_of(stage: str, settings: Settings) -> Resources:
 
 def note_settings(run: Run, *stages: str) -> Counts:
     """Where nothing was pending, add a row to `runs` for each stage whose last run had other settings."""
-    runs = run.tables.read("runs").where(F.col("stage").isin(*stages))
-    last = runs.groupBy("stage").agg(F.max_by("fingerprint", "started_at").alias("fingerprint")).collect()
-    for stage, fingerprint in last:
-        if fingerprint != run.fingerprint(stage):
+    for stage in stages:
+        if run.last.fingerprints.get(stage, run.fingerprint(stage)) != run.fingerprint(stage):
             note(run, stage, Work())
     return Counts()
 

@@ -7,18 +7,20 @@ import os
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.config.errors import OutputBusyError
 from jobs.config.settings import Settings
+from jobs.lake import last_run
 from jobs.lake.catalog import Schema
 from jobs.lake.fingerprints import fingerprint
+from jobs.lake.last_run import LastRun
 from jobs.lake.tables import LANDING, Tables
 from udfs.core.errors import MediaError, StoreError
 from udfs.core.host_files import acquire, open_lock_file
@@ -27,7 +29,7 @@ from udfs.runtime.context import Env
 from udfs.storage import media_store
 from udfs.storage.media_store import UNFINISHED
 from udfs.storage.settings import Params as Sources
-from udfs.storage.uris import local_path
+from udfs.storage.uris import S3, local_path, split_scheme
 
 log = logging.getLogger("reelmill")
 LEFT = (f"media/{UNFINISHED}", f"tables/{LANDING}")  # folders where a killed run leaves incomplete files
@@ -66,12 +68,40 @@ class Run:
     deadline: datetime | None = None  # from then on no wave of work begins
     schema: Schema | None = None  # where the tables are registered
     pinned: Mapping[str, int] | None = None  # versions of tables to read instead of the newest
+    notes_together: bool = False  # whether rows of `runs` wait for `history.flush`
+    noted: list[tuple[Any, ...]] = field(default_factory=list)  # those that wait
+    part: Mapping[str, DataFrame] | None = None  # of some videos, the current rows by table, to read instead of all
     run_id: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}")
 
     @cached_property
     def tables(self) -> Tables:
         """The output's tables."""
-        return Tables(self.spark, f"{self.output}/tables", self.schema, self.pinned)
+        root = f"{self.output}/tables"
+        return Tables(self.spark, root, self.schema, self.pinned, is_only_writer=self.is_only_writer)
+
+    @cached_property
+    def last(self) -> LastRun:
+        """What `runs` says of earlier runs."""
+        return last_run.read(self.tables)
+
+    def of_part(self, part: Mapping[str, DataFrame]) -> Run:
+        """This run over the rows of some videos."""
+        return self._changed(replace(self, part=part))
+
+    def with_notes_together(self) -> Run:
+        """This run, whose rows of `runs` wait for `history.flush`."""
+        return self._changed(replace(self, notes_together=True))
+
+    def _changed(self, run: Run) -> Run:
+        run.__dict__.update(tables=self.tables, last=self.last)  # with all that they know by now
+        return run
+
+    @property
+    def is_only_writer(self) -> bool:
+        """Whether no other run writes here at the same time: by a lock, or as the settings promise."""
+        return media_store.has_locks(self.output) or (
+            split_scheme(self.output)[0] in S3 and self.settings.sources.s3_writers == "one"
+        )
 
     def fingerprint(self, stage: str) -> str:
         """The fingerprint of a stage with these settings."""
@@ -95,9 +125,21 @@ class Run:
             checkpoints.with_absolute_dir(s.models),
         )
 
+    def holds(self, name: str) -> bool:
+        """Whether there may be rows in a table, or in its part."""
+        return self.tables.exists(name) if self.part is None else name in self.part
+
+    def rows(self, name: str) -> DataFrame:
+        """The rows of a table, or of its part."""
+        if self.part is None:
+            return self.tables.read(name)
+        return self.part[name] if name in self.part else self.tables.none(name)
+
     def made(self, name: str) -> DataFrame:
         """The rows of a table that these settings made; of videos, the newest row per uri."""
-        rows = self.tables.read(name)
+        rows = self.rows(name)
+        if self.part is not None:
+            return rows
         if name == "videos":
             return newest_videos(rows)
         if name not in BELONGS:
@@ -106,7 +148,7 @@ class Run:
 
     def current(self, name: str) -> DataFrame:
         """The rows of a table that these settings made, and whose upstream rows are current."""
-        if name not in BELONGS:
+        if name not in BELONGS or self.part is not None:
             return self.made(name)
         upstream = BELONGS[name].upstream
         if upstream is not None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator
-
-from pyspark.sql import Row
+from typing import Any
 
 from jobs.lake.answers import cell
 from jobs.lake.run import Run
@@ -24,43 +23,55 @@ GROUP BY reason ORDER BY count DESC, reason
 LATER = f"SELECT stage, count(*) AS count FROM failed WHERE NOT {OF_FILES} GROUP BY stage ORDER BY stage"
 
 
-def text(run: Run, given: int) -> str:
-    """The lines, from the views of the run's output; `given` is the number of files in the manifest."""
-    return "\n".join(_lines(run, given))
-
-
-def _lines(run: Run, given: int) -> Iterator[str]:
+def facts(run: Run) -> dict[str, Any]:
+    """What the lines say beside the files given, from the views of the run's output: values of JSON."""
     refused = run.spark.sql(
         f"SELECT video_uri, code, message FROM failed WHERE {OF_FILES} ORDER BY video_uri"
     ).collect()
     [videos] = run.spark.sql("SELECT count(*) AS count, sum(duration_s) / 60 AS minutes FROM current_videos").collect()
     [clips] = run.spark.sql(CLIPS).collect()
-    counts = f"{given} given now; {videos['count']} taken and {len(refused)} refused so far"
-    yield f"files: {counts}{_more(run, 'failed', refused)}"
-    yield from _refused(refused)
-    reasons = run.spark.sql(REASONS).collect()
+    return {
+        "num_refused": len(refused),
+        "refused": [[*row] for row in refused[:MAX_NAMES]],
+        "videos": videos.asDict(),
+        "clips": clips.asDict(),
+        "reasons": [[*row] for row in run.spark.sql(REASONS).collect()],
+        "later": [[*row] for row in run.spark.sql(LATER).collect()],
+    }
+
+
+def text(run: Run, given: int, facts: dict[str, Any]) -> str:
+    """The lines; `given` is the number of files in the manifest."""
+    return "\n".join(_lines(run, given, facts))
+
+
+def _lines(run: Run, given: int, facts: dict[str, Any]) -> Iterator[str]:
+    videos, clips, reasons, later = (facts[name] for name in ("videos", "clips", "reasons", "later"))
+    counts = f"{given} given now; {videos['count']} taken and {facts['num_refused']} refused so far"
+    yield f"files: {counts}{_more(run, 'failed', facts['refused'])}"
+    yield from _refused(facts["refused"], facts["num_refused"])
     because = f" ({_counts(reasons)})" if reasons else ""
     counts = f"{clips['made']} made, {clips['dropped']} dropped{because}, {clips['kept']} kept"
     yield f"clips: {counts}{_more(run, 'dropped', reasons)}"
-    if later := run.spark.sql(LATER).collect():
+    if later:
         yield f"clips that a stage could not use: {_counts(later)}{_more(run, 'failed', later)}"
     minutes = f"{videos['minutes'] or 0:.1f} minutes taken, {clips['kept_min'] or 0:.1f} minutes kept"
     yield f"video: {minutes}{_more(run, 'curated', [clips] if clips['kept'] else [])}"
 
 
-def _refused(rows: list[Row]) -> Iterator[str]:
+def _refused(rows: list[tuple[str, str, str]], number: int) -> Iterator[str]:
     """The first files that were refused, each with its code and what was seen."""
-    for row in rows[:MAX_NAMES]:
-        yield f"  {cell(row['video_uri'])}: {row['code']}: {cell(row['message'])}"
-    if len(rows) > MAX_NAMES:
-        yield f"  ... and {len(rows) - MAX_NAMES} more"
+    for uri, code, message in rows:
+        yield f"  {cell(uri)}: {code}: {cell(message)}"
+    if number > len(rows):
+        yield f"  ... and {number - len(rows)} more"
 
 
-def _counts(rows: Iterable[Row]) -> str:
+def _counts(rows: Iterable[tuple[str, int]]) -> str:
     return ", ".join(f"{name} {count}" for name, count in rows)
 
 
-def _more(run: Run, view: str, rows: list[Row]) -> str:
+def _more(run: Run, view: str, rows: list[Any]) -> str:
     """The command that shows the rows, where there are some."""
     if not rows:
         return ""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
 from delta.tables import DeltaMergeBuilder, DeltaTable
@@ -34,6 +35,7 @@ PROPERTIES = {"delta.enableDeletionVectors": "false"}  # so that every reader of
 CHECK = "delta.constraints."  # before the name of a constraint, in a table's properties
 VOLUME = re.compile(r"(dbfs:)?/Volumes/")  # a volume of Unity Catalog, where no table can be registered
 SCHEME = re.compile(r"^\w+:/*")
+COMMIT = re.compile(r"\d{20}\.json")  # a file of a table's log
 
 
 def struct_type(schema: pa.Schema) -> StructType:
@@ -51,6 +53,13 @@ def struct_type(schema: pa.Schema) -> StructType:
     )
 
 
+class Committed(NamedTuple):
+    """How many rows a commit changed."""
+
+    total: int
+    updated: int  # rows that were there before
+
+
 class Tables:
     """The tables under a folder, by name; with a schema, registered in it and reached by its names alone.
 
@@ -58,9 +67,16 @@ class Tables:
     """
 
     def __init__(
-        self, spark: SparkSession, root: str, schema: Schema | None = None, pinned: Mapping[str, int] | None = None
+        self,
+        spark: SparkSession,
+        root: str,
+        schema: Schema | None = None,
+        pinned: Mapping[str, int] | None = None,
+        *,
+        is_only_writer: bool = False,
     ) -> None:
         self.spark = spark
+        self.is_only_writer = is_only_writer
         self.root = root
         self.schema = schema
         self.pinned = pinned
@@ -103,7 +119,16 @@ class Tables:
             )
         if self.pinned is None and self.exists(name):
             return as_declared(name, self.spark.read.table(self.sql(name)))
+        return self.none(name)
+
+    def none(self, name: str) -> DataFrame:
+        """No rows, with the columns of a table."""
         return self.spark.createDataFrame([], struct_type(TABLES[name].schema))
+
+    def version(self, name: str) -> int | None:
+        """The newest version of the table, from the names in its log; None if it was never written."""
+        names = self._log(name)
+        return max((int(name[:20]) for name in names if COMMIT.fullmatch(name)), default=None)
 
     def versions(self, until: datetime | None = None) -> dict[str, int]:
         """The newest version of every table, or the newest that was there at a time."""
@@ -133,21 +158,35 @@ class Tables:
             self._made.add(name)
             self._ready.add(name)
 
-    def append(self, name: str, rows: DataFrame, *, upsert: bool = False, among: str | None = None) -> int:
+    def append(self, name: str, rows: DataFrame, *, among: str | None = None) -> int:
         """Add the rows whose key and fingerprint are not there yet; how many were added.
 
         `among` ("column = value") holds for all rows that these can equal: only files that may
         have such rows are read.
 
-        With `upsert` the key alone counts, and the newest row of a key wins. The rows are read
-        twice, so they must be cached or cheap. A concurrent writer of the same table makes the
-        commit start over with that writer's rows in sight: no row can be added twice.
+        The rows are read twice, so they must be cached or cheap. A concurrent writer of the same
+        table makes the commit start over with that writer's rows in sight: no row can be added twice.
         """
-        keys = [*TABLES[name].key] if upsert else [*TABLES[name].key, "fingerprint"]
+        keys = [*TABLES[name].key, "fingerprint"]
         merge = self._merge(name, rows.dropDuplicates(keys), keys, among)
-        if upsert:
-            merge = merge.whenMatchedUpdate(set=_values(rows))
+        return _committed(name, merge.whenNotMatchedInsert(values=_values(rows))).total
+
+    def upsert(self, name: str, rows: DataFrame) -> Committed:
+        """Add the rows, each in place of one of the same key; like those of `append` they are read twice."""
+        keys = [*TABLES[name].key]
+        merge = self._merge(name, rows.dropDuplicates(keys), keys).whenMatchedUpdate(set=_values(rows))
         return _committed(name, merge.whenNotMatchedInsert(values=_values(rows)))
+
+    def insert(self, name: str, rows: DataFrame, count: int) -> int:
+        """Add rows, `count` of them, whose keys the table is known not to hold; how many were added.
+
+        They are appended where no other run writes, so that what was known still holds. Elsewhere the
+        keys are looked up again in the same commit.
+        """
+        if not self.is_only_writer:
+            return self.append(name, rows)
+        self.add(name, rows)
+        return count
 
     def add(self, name: str, rows: DataFrame) -> None:
         """Add rows whose key holds the run's own id, so that they cannot be there yet."""
@@ -173,15 +212,15 @@ class Tables:
         if pairs.where(f"old.{keys[0]} IS NULL OR new.{keys[0]} IS NULL OR {differs}").isEmpty():
             return 0
         merge = self._merge(name, rows, keys).whenMatchedUpdate(condition=differs, set=_values(rows))
-        return _committed(name, merge.whenNotMatchedInsert(values=_values(rows)).whenNotMatchedBySourceDelete())
+        return _committed(name, merge.whenNotMatchedInsert(values=_values(rows)).whenNotMatchedBySourceDelete()).total
 
     def drop(self, name: str, keys: DataFrame) -> None:
         """Remove the rows of these keys."""
         _committed(name, self._merge(name, keys, [*keys.columns]).whenMatchedDelete())
 
     @contextmanager
-    def landing(self, name: str) -> Iterator[Callable[[DataFrame], DataFrame]]:
-        """A function that computes rows once and stores them until the block ends.
+    def landing(self, name: str) -> Iterator[Callable[..., DataFrame]]:
+        """A function that computes rows once and stores them, perhaps by a column, until the block ends.
 
         Not `persist`: what reads cached rows runs with the profile of the stage that made them,
         and a lost executor takes its part of them along, which for a model's work means the GPU
@@ -189,8 +228,8 @@ class Tables:
         """
         path = f"{self.root}/{LANDING}/{name}"
 
-        def land(rows: DataFrame) -> DataFrame:
-            rows.write.parquet(path)
+        def land(rows: DataFrame, by: str | None = None) -> DataFrame:
+            (rows.write.partitionBy(by) if by else rows.write).parquet(path)
             return self.spark.read.schema(rows.schema).parquet(path)
 
         try:
@@ -202,6 +241,23 @@ class Tables:
         self.make(name)
         same = " AND ".join([*([f"old.{among}"] if among else []), *(f"old.{k} = new.{k}" for k in keys)])
         return DeltaTable.forName(self.spark, self.sql(name)).alias("old").merge(rows.alias("new"), same)
+
+    def _log(self, name: str) -> list[str]:
+        """The names of the files of a table's log; none if it does not lie under the folder."""
+        folder = f"{self.path(name)}/_delta_log"
+        if "://" not in folder:
+            with suppress(FileNotFoundError):
+                return os.listdir(folder)
+            return []
+        jvm: Any = self.spark.sparkContext._jvm
+        path = jvm.org.apache.hadoop.fs.Path(folder)
+        try:
+            listed = path.getFileSystem(self.spark.sparkContext._jsc.hadoopConfiguration()).listStatus(path)
+        except Py4JJavaError as e:
+            if "FileNotFoundException" in str(e):
+                return []
+            raise
+        return [status.getPath().getName() for status in listed]
 
     def _lies(self, name: str) -> bool:
         return bool(DeltaTable.isDeltaTable(self.spark, self.path(name)))
@@ -330,10 +386,11 @@ def _values(rows: DataFrame) -> dict[str, Any]:
     return {quoted(name): f"new.{quoted(name)}" for name in rows.columns}
 
 
-def _committed(name: str, merge: DeltaMergeBuilder) -> int:
+def _committed(name: str, merge: DeltaMergeBuilder) -> Committed:
     """Run a merge; how many rows it changed."""
     with _naming(name):
-        return int(_retried(merge.execute).first()["num_affected_rows"])
+        counts = _retried(merge.execute).first()
+    return Committed(counts["num_affected_rows"], counts["num_updated_rows"])
 
 
 @contextmanager

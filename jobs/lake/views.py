@@ -390,7 +390,7 @@ SELECT run_id, stage, min(started_at) AS started_at, max(ended_at) AS ended_at,
        sum(bytes_in) AS bytes_in, sum(bytes_out) AS bytes_out,
        CASE WHEN count(cost_usd) = count(*) THEN sum(cost_usd) END AS cost_usd
 FROM {runs}
-WHERE stage NOT IN ('export', 'maintain', 'takedown')
+WHERE stage NOT IN ('curate', 'export', 'maintain', 'takedown')
 GROUP BY run_id, stage
 """,
 )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import heapq
 import math
+import zlib
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -29,6 +30,19 @@ class Params:
 def num_waves(num_videos: int, duration_s: float, params: Params) -> int:
     """How many waves of about `wave_videos` videos and at most about `wave_hours` hours each; 0 for no videos."""
     return max(math.ceil(num_videos / params.wave_videos), math.ceil(duration_s / 3600 / params.wave_hours))
+
+
+def waves(rows: Sequence[Any], column: str, duration: str | None, params: Params) -> list[list[Any]]:
+    """Rows dealt to waves, those with the same value of a column to the same one.
+
+    `duration` names the column with seconds of video.
+    """
+    keys = {str(row[column]) for row in rows}
+    total = num_waves(len(keys), sum(row[duration] or 0.0 for row in rows) if duration else 0.0, params)
+    dealt: list[list[Any]] = [[] for _ in range(total)]
+    for row in rows:
+        dealt[zlib.crc32(str(row[column]).encode()) % total].append(row)
+    return [wave for wave in dealt if wave]
 
 
 def num_tasks(costs: Sequence[float], slots: int, params: Params) -> int:

@@ -1,0 +1,104 @@
+"""Deal videos with work left to waves: what is left is looked up once, and a wave has all rows that it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs.flow import stage
+from jobs.flow.stage import WAVE, Items, Stage
+from jobs.lake.history import Counts
+from jobs.lake.run import Run
+from schemas import TABLES
+from udfs.core import scheduling
+
+WITHOUT = {"embeddings": ("vector",)}  # columns that no stage of a wave reads of earlier rows
+
+
+@dataclass
+class Wave:
+    """Some videos and their rows by table, to which stages add theirs, until `stack` is closed."""
+
+    number: int
+    part: dict[str, DataFrame]
+    stack: ExitStack = field(default_factory=ExitStack)
+
+    def run(self, run: Run, step: Stage) -> Counts:
+        """Process what is pending of a stage; the next stages see the rows that it adds."""
+        part = run.of_part(self.part)
+        todo = stage.work(part, step, stage.pending(part, step))
+        land = self.stack.enter_context(run.tables.landing(f"{run.run_id}-{step.name}-{self.number}"))
+        done = stage.process(run, step, Items(todo.collect(), todo.schema), land)
+        if done.rows is not None:
+            self.add(step.table, done.rows)
+        return done.counts
+
+    def add(self, table: str, rows: DataFrame) -> None:
+        """Add rows to the part."""
+        there = self.part.get(table)
+        self.part[table] = rows if there is None else there.unionByName(rows, allowMissingColumns=True)
+
+
+class Waves(NamedTuple):
+    """Their number, and one after the other."""
+
+    total: int
+    each: Iterator[Wave]
+
+
+def of_new(run: Run, stack: ExitStack) -> Waves:
+    """The waves of the videos that this run ingested, if none of them was there before."""
+    videos = run.tables.read("videos").where(F.col("run_id") == run.run_id)
+    stored = _landed(run, stack, "new-videos", videos)
+    total = _num_waves(run, stored)
+    return Waves(total, _each(run, stack, {"videos": stored}, total))
+
+
+def of_unfinished(run: Run, stack: ExitStack, unfinished: DataFrame, tables: Iterable[str]) -> Waves:
+    """The waves of all videos that are `unfinished` (video_id, duration_s), with their current rows of these tables."""
+    videos = _landed(run, stack, "unfinished", unfinished)
+    total = _num_waves(run, videos)
+    if not total:
+        return Waves(0, iter(()))
+    clips = run.current("spans").select("clip_id", "video_id").join(videos, on="video_id", how="left_semi")
+    clips = _landed(run, stack, "unfinished-clips", clips)
+    rows = {}
+    for name in filter(run.tables.exists, dict.fromkeys(("videos", *tables))):
+        found = run.current(name).drop(*WITHOUT.get(name, ()))
+        of_videos = "video_id" in found.columns
+        found = found.join(videos.select("video_id") if of_videos else clips, on="video_id" if of_videos else "clip_id")
+        rows[name] = _landed(run, stack, f"unfinished-{name}", found)
+    return Waves(total, _each(run, stack, rows, total))
+
+
+def _each(run: Run, stack: ExitStack, rows: dict[str, DataFrame], total: int) -> Iterator[Wave]:
+    """The waves of stored rows with a video_id."""
+    if total > 1:
+        number = F.pmod(F.xxhash64("video_id"), F.lit(total)).cast("int")
+        rows = {
+            name: _landed(run, stack, f"waves-{name}", found.withColumn(WAVE, number), by=WAVE)
+            for name, found in rows.items()
+        }
+    for wave in range(total):
+        yield Wave(wave, {name: _of_wave(name, found, wave) for name, found in rows.items()})
+
+
+def _of_wave(table: str, rows: DataFrame, wave: int) -> DataFrame:
+    """The rows of a wave, without the video_id by which they were dealt where the table has none."""
+    found = rows.where(F.col(WAVE) == wave).drop(WAVE) if WAVE in rows.columns else rows
+    return found if "video_id" in TABLES[table].schema.names else found.drop("video_id")
+
+
+def _num_waves(run: Run, videos: DataFrame) -> int:
+    size = videos.agg(F.count("*").alias("n"), F.coalesce(F.sum("duration_s"), F.lit(0.0)).alias("s")).first()
+    assert size is not None
+    return scheduling.num_waves(size["n"], size["s"], run.settings.curate)
+
+
+def _landed(run: Run, stack: ExitStack, name: str, rows: DataFrame, by: str | None = None) -> DataFrame:
+    return stack.enter_context(run.tables.landing(f"{run.run_id}-{name}"))(rows, by)

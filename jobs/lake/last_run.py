@@ -1,0 +1,47 @@
+"""What `runs` says of earlier runs: with which settings each stage last ran, and whether anything was left to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pyspark.sql import functions as F
+
+from jobs.lake.tables import Tables
+from schemas import TABLES
+
+CHAIN = "curate"  # the stage of the row that the whole chain adds to `runs`
+
+
+@dataclass
+class LastRun:
+    """Of every stage the settings of its last run; of the last whole chain, how it ended."""
+
+    fingerprints: dict[str, str] = field(default_factory=dict)  # by stage
+    versions: dict[str, int] | None = None  # of the tables when nothing was left to do; None if something was
+    summary: str | None = None  # the counts of its last lines, as JSON
+
+    def left_nothing(self, tables: Tables, fingerprint: str) -> bool:
+        """Whether the last chain, by these settings, left nothing to do, and no table has changed since."""
+        if not self.versions or self.fingerprints[CHAIN] != fingerprint:
+            return False
+        return versions(tables) == self.versions
+
+
+def read(tables: Tables) -> LastRun:
+    """What the table says, in one query."""
+    if not tables.exists("runs"):
+        return LastRun()
+    row = F.max_by(F.struct("fingerprint", "tables", "summary"), "started_at").alias("row")
+    rows = dict(tables.read("runs").groupBy("stage").agg(row).collect())
+    chain = rows.get(CHAIN)
+    return LastRun(
+        {stage: last["fingerprint"] for stage, last in rows.items()},
+        chain and chain["tables"],
+        chain and chain["summary"],
+    )
+
+
+def versions(tables: Tables) -> dict[str, int]:
+    """The newest version of every table that rows of the chain depend on."""
+    newest = {name: tables.version(name) for name in TABLES if name != "runs"}
+    return {name: version for name, version in newest.items() if version is not None}
