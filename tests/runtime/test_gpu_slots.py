@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from udfs.core.gpu_device import NoDeviceError, Task, device
 from udfs.runtime.gpu_slots import Slot
 
 # A process that takes a slot, prints that, works until a line arrives, and prints when it gives the slot up.
@@ -119,18 +118,3 @@ def test_the_slot_of_a_killed_process_is_free(gpu: str) -> None:
         first.wait()
         with holder(gpu, 1) as second:
             assert said(second) == "holds"
-
-
-def test_without_gpus_asked_for_the_device_is_the_cpu() -> None:
-    assert device(Task(), 0.0, "auto") == "cpu"
-    assert device(Task(gpus=("3",)), 1.0, "cpu") == "cpu"
-
-
-def test_a_gpu_that_is_not_there_is_loud() -> None:
-    torch = pytest.importorskip("torch")
-    if torch.cuda.is_available():
-        pytest.skip("there is a GPU")
-    with pytest.raises(NoDeviceError, match=r"sees no GPU, and the stage needs 0\.25"):
-        device(Task(), 0.25, "auto")
-    with pytest.raises(NoDeviceError):
-        device(Task(gpus=("0",)), 1.0, "cuda")
