@@ -3,50 +3,13 @@
 from __future__ import annotations
 
 import select
-import subprocess
-import sys
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import pytest
 
+from tests.support.slot_holders import holder, idle, said
 from udfs.runtime.gpu_slots import Slot
-
-# A process that takes a slot, prints that, works until a line arrives, and prints when it gives the slot up.
-HOLDER = """
-import sys
-from udfs.runtime.gpu_slots import Slot
-slot = Slot(sys.argv[1], int(sys.argv[2]), lambda: print("gave up", flush=True))
-with slot.busy:
-    print("holds", flush=True)
-    sys.stdin.readline()
-sys.stdin.readline()
-"""
-
-
-@contextmanager
-def holder(gpu: str, share: int) -> Iterator[subprocess.Popen[str]]:
-    pipe: Any = subprocess.PIPE
-    process = subprocess.Popen([sys.executable, "-c", HOLDER, gpu, str(share)], stdin=pipe, stdout=pipe, text=True)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
-def said(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline().strip()
-
-
-def idle(process: subprocess.Popen[str]) -> None:
-    assert process.stdin is not None
-    process.stdin.write("\n")
-    process.stdin.flush()
 
 
 @pytest.fixture
