@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,6 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from pyspark.sql import SparkSession
 from safetensors.torch import load_file, save_file
-from transformers import AutoModel, AutoProcessor
 
 from jobs.config.settings import Settings, load
 from jobs.filter import judged
@@ -26,11 +23,11 @@ from jobs.lake.run import Run
 from jobs.lake.tables import struct_type
 from schemas import TABLES
 from tests.support import tiny
+from tests.support.aesthetic_scores import published
 from tests.support.footage import write_numbered
 from udfs import aesthetic
 from udfs.aesthetic import Params
 from udfs.core.errors import MediaError
-from udfs.frames.extract import Pictures
 from udfs.models import checkpoints, registry
 from udfs.models.registry import MissingModelError
 from udfs.runtime.context import COST, FAILURE, GPU_COST, Env, Row
@@ -61,35 +58,12 @@ def scored(rows: list[Row], params: Params) -> pd.DataFrame:
     return done.set_index(done["clip_id"].fillna(done["failed_key"]), drop=False)
 
 
-def published(pictures: Pictures, params: Params) -> list[float]:
-    """The same by the library's own processor and model, and the head as its authors wrote it."""
-    processor = AutoProcessor.from_pretrained(params.model, local_files_only=True)
-    model = AutoModel.from_pretrained(params.model, local_files_only=True)
-    sizes = [(32, 1024), (1024, 128), (128, 64), (64, 16), (16, 1)]
-    linear = [torch.nn.Linear(*size) for size in sizes]
-    mlp = torch.nn.Sequential(
-        linear[0],
-        torch.nn.Dropout(0.2),
-        linear[1],
-        torch.nn.Dropout(0.2),
-        linear[2],
-        torch.nn.Dropout(0.1),
-        *linear[3:],
-    ).eval()
-    weights = load_file(f"{params.head}/model.safetensors")
-    mlp.load_state_dict({name.removeprefix("layers."): value for name, value in weights.items()})
-    with torch.inference_mode():
-        pixels = processor(images=list(pictures), return_tensors="pt")["pixel_values"]
-        features = model.get_image_features(pixel_values=pixels).pooler_output
-        return [float(score) for score in mlp(features / features.norm(dim=-1, keepdim=True))[:, 0]]
-
-
 def test_a_clip_is_scored_as_the_library_scores_its_frames(tmp_path: Path, params: Params) -> None:
     path = write_numbered(tmp_path / "a.mp4", cuts=[30])
     row = scored([clip(path)], params).loc["a"]
     frames = aesthetic.decode(str(path), 1.0, ENV)
     assert frames.shape[:2] == (3, 224)  # 2 s at 1 fps: the first, the middle and the last frame
-    assert row["frame_scores"] == pytest.approx(published(frames, params), abs=1e-4)
+    assert row["frame_scores"] == pytest.approx(published(frames, params.model, params.head), abs=1e-4)
     assert len(set(row["frame_scores"])) == 3
     assert row["score_min"] == min(row["frame_scores"])
     assert row["score_mean"] == pytest.approx(np.mean(row["frame_scores"]))
@@ -111,7 +85,8 @@ def test_batches_that_cross_clips_give_each_its_own_scores(tmp_path: Path, param
 def test_the_proxy_is_read_where_there_is_one(tmp_path: Path, params: Params) -> None:
     path, proxy = write_numbered(tmp_path / "a.mp4"), write_numbered(tmp_path / "p.mp4", first=900)
     row = scored([clip(path, proxy_uri=str(proxy))], params).loc["a"]
-    assert row["frame_scores"] == pytest.approx(published(aesthetic.decode(str(proxy), 1.0, ENV), params), abs=1e-4)
+    frames = aesthetic.decode(str(proxy), 1.0, ENV)
+    assert row["frame_scores"] == pytest.approx(published(frames, params.model, params.head), abs=1e-4)
 
 
 def test_the_rate_is_a_setting(tmp_path: Path, params: Params) -> None:
@@ -127,50 +102,6 @@ def test_a_batch_holds_the_tables_columns_and_a_broken_clip_fails_alone(tmp_path
     assert done.loc["broken"]["failed_code"] == "CORRUPT"
     assert done.loc["broken"]["score_min"] is None
     assert done.loc["a"]["failed_code"] is None
-
-
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_half_precision_stays_near(dtype: Any, tmp_path: Path, params: Params) -> None:
-    frames = list(aesthetic.decode(str(write_numbered(tmp_path / "a.mp4")), 1.0, ENV))
-    exact, half = (aesthetic.load(params.model, params.head, kind, "cpu")(frames) for kind in ("float32", dtype))
-    assert np.concatenate(half) == pytest.approx(np.concatenate(exact), abs=0.5)
-    assert not np.array_equal(half, exact)
-
-
-def test_a_head_saved_by_torch_gives_the_same(tmp_path: Path, params: Params) -> None:
-    torch.save(load_file(f"{params.head}/model.safetensors"), tmp_path / "sac+logos+ava1-l14-linearMSE.pth")
-    frames = list(aesthetic.decode(str(write_numbered(tmp_path / "a.mp4")), 1.0, ENV))
-    one, other = (aesthetic.load(params.model, head, "float32", "cpu")(frames) for head in (params.head, str(tmp_path)))
-    assert np.array_equal(one, other)
-
-
-def test_weights_that_are_missing_are_not_made_up(tmp_path: Path, params: Params) -> None:
-    weights = load_file(tiny.clip(tmp_path) / "model.safetensors")
-    del weights["visual_projection.weight"]
-    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(MissingModelError, match=r"holds only a part of a CLIP: no visual_projection\.weight"):
-        aesthetic.load(str(tmp_path), params.head, "float32", "cpu")
-
-
-def test_a_pickle_that_runs_code_is_refused(tmp_path: Path, params: Params) -> None:
-    torch.save({"layers.0.weight": partial(print, "code ran")}, tmp_path / "head.pth")
-    with pytest.raises(Exception, match="Weights only load failed"):
-        aesthetic.load(params.model, str(tmp_path), "float32", "cpu")
-
-
-@pytest.mark.parametrize(
-    ("head", "said"),
-    [
-        (lambda folder: tiny.aesthetic_mlp(folder, width=48), "takes vectors of 48, .* makes vectors of 32"),
-        (tiny.clip, "holds no linear layers"),
-        (lambda folder: folder.mkdir() or folder, "holds no weights"),
-    ],
-)
-def test_a_head_that_does_not_fit_is_named(
-    head: Callable[[Path], Path], said: str, tmp_path: Path, params: Params
-) -> None:
-    with pytest.raises(MissingModelError, match=said):
-        aesthetic.load(params.model, str(head(tmp_path / "head")), "float32", "cpu")
 
 
 @pytest.mark.parametrize(
@@ -196,20 +127,6 @@ def test_a_model_with_broken_weights_fails_clips_and_no_task(tmp_path: Path, par
     save_file(weights, tmp_path / "head" / "model.safetensors")
     broken = Params(model=params.model, head=str(tmp_path / "head"))
     assert scored([clip(write_numbered(tmp_path / "a.mp4"))], broken).loc["a"]["failed_code"] == "BAD_OUTPUT"
-
-
-def test_loading_and_scoring_opens_no_connection(params: Params) -> None:
-    code = f"""
-import sys, numpy as np
-def watch(event, args):
-    if event in ("socket.connect", "socket.getaddrinfo"):
-        raise SystemExit(f"{{event}} {{args}}")
-sys.addaudithook(watch)
-from udfs import aesthetic
-print(len(aesthetic.load({params.model!r}, {params.head!r}, "float32", "cpu")([np.zeros((224, 300, 3), np.uint8)])))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout.strip()) == (0, "1"), done.stderr
 
 
 def test_the_stage_is_imported_without_torch() -> None:
