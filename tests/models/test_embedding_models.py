@@ -11,6 +11,8 @@ from tests.support.tiny_embedders import BUILDERS, TEXTS, clips, loaded
 from udfs.models import embedding_models, registry
 from udfs.models.registry import MissingModelError
 
+HERE = registry.Params(dir="/nowhere")
+
 
 @pytest.mark.parametrize("name", BUILDERS)
 def test_vectors_have_length_one_and_the_said_width(folders: dict[str, str], name: str) -> None:
@@ -36,9 +38,6 @@ def test_a_text_longer_than_the_model_reads_is_cut(folders: dict[str, str], name
     mine = loaded(folders[name])
     assert mine.encode_text
     assert np.isfinite(mine.encode_text([" ".join(["snow covers the cabin"] * 40)])).all()
-
-
-HERE = registry.Params(dir="/nowhere")
 
 
 @pytest.mark.parametrize("name", BUILDERS)

@@ -70,9 +70,13 @@ def test_a_download_that_breaks_off_leaves_nothing(disk: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [300_000, None])
-@pytest.mark.parametrize("limit", ["max_bytes", "http_disk_bytes"])
-def test_a_file_over_a_limit_is_refused_and_leaves_nothing(limit: str, size: int | None, disk: Path) -> None:
-    params = Params(**{limit: 299_999})
+@pytest.mark.parametrize(
+    ("limit", "params"),
+    [("max_bytes", Params(max_bytes=299_999)), ("http_disk_bytes", Params(http_disk_bytes=299_999))],
+)
+def test_a_file_over_a_limit_is_refused_and_leaves_nothing(
+    limit: str, params: Params, size: int | None, disk: Path
+) -> None:
     with pytest.raises(MediaError, match=rf"TOO_LARGE: 300000 bytes or more, over sources\.{limit}"):
         http_cache.add(URI, "one", CHUNKS, size, params)
     assert cached_sizes(disk) == []

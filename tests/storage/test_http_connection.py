@@ -61,7 +61,7 @@ def test_one_connection_serves_the_answers_that_were_read_to_their_end() -> None
 def test_the_rest_of_an_answer_is_never_taken_for_the_next_one() -> None:
     with serving({"/a": Page(DATA), "/b": Page(b"b")}) as site:
         with get(f"{site.url}/a", {}, HERE, time.monotonic() + 5) as answer:
-            assert next(answer.chunks()) == DATA[: 1 << 18][: len(DATA)]
+            assert DATA.startswith(next(answer.chunks()))
         with get(f"{site.url}/a", {}, HERE, time.monotonic() + 5):
             pass
         assert body(f"{site.url}/b") == b"b"
@@ -89,10 +89,14 @@ def test_an_answer_that_comes_byte_by_byte_ends_at_the_deadline(fault: Fault) ->
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"), [("cut", "IncompleteRead"), ("reset", "Connection reset by peer|RemoteDisconnected")]
+    ("page", "said"),
+    [
+        (Page(DATA, ranges=False, length=None, faults=["cut"]), "IncompleteRead"),
+        (Page(DATA, faults=["reset"]), "Connection reset by peer"),
+    ],
 )
-def test_an_answer_that_breaks_off_may_succeed_next_time(fault: Fault, said: str) -> None:
-    with serving({"/v.mp4": Page(DATA, faults=[fault])}) as site:
+def test_an_answer_that_breaks_off_may_succeed_next_time(page: Page, said: str) -> None:
+    with serving({"/v.mp4": page}) as site:
         with pytest.raises(BusyError, match=said):
             body(f"{site.url}/v.mp4")
         assert body(f"{site.url}/v.mp4") == DATA
