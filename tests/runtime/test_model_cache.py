@@ -128,6 +128,7 @@ def test_a_process_that_waits_gets_the_gpu_when_the_task_ends(log: Path, gpu: st
     with ExitStack() as stack:
         with cached_model(fake(log), Task(gpus=(gpu,)), WHOLE, "cpu"):
             other = stack.enter_context(holder(gpu, 1))
+            assert other.stdout is not None
             assert select.select([other.stdout], [], [], 1.0)[0] == []
             assert events(log) == ["load"]
         assert said(other) == "holds"
