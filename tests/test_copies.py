@@ -1,4 +1,4 @@
-"""copies: clips that are near-copies by their hashes, found by bands, and skipped by models."""
+"""copies: clips that are near-copies by their hashes are linked to those that are kept, and skipped by models."""
 
 from __future__ import annotations
 
@@ -29,7 +29,6 @@ from udfs.signals import phash
 
 Hashes = tuple[int | None, ...]  # of a clip; None says nothing
 Found = dict[int, tuple[int, int, float]]  # the place of a clip -> that of its stand-in, frames that agree, bits
-EXACT = Params(max_distance=2, min_agree=2, bands=4)  # more bands than bits may differ: the join misses nothing
 
 
 def compared(a: Hashes, b: Hashes, params: Params) -> tuple[int, float] | None:
