@@ -1,4 +1,4 @@
-"""The command line: wrong usage ends before Spark starts; a busy output is refused; scripts run."""
+"""The command line: wrong usage ends before Spark starts, and words that are none name the nearest."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def test_every_shot_lies_in_its_clip(shot: Shot) -> None:
 
 def test_reels_are_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: list[demo.Picture]) -> None:
     shots = {"park.mp4": (Shot(CLIP),), "drive.mp4": (Shot(CLIP, mirrored=True), Shot(CLIP, 0.0, 0.0, 0.5))}
-    monkeypatch.setattr(demo, "REELS", shots)  # two minutes of footage take a quarter of one to encode
+    monkeypatch.setattr(demo, "REELS", shots)  # two minutes of footage would take too long
     monkeypatch.setattr(demo, "COPY", ("again.mp4", Shot(CLIP), (208, 116), 34))
     reels = demo.build(tmp_path / "reels")
     assert {path.name for path in reels.iterdir()} == {"park.mp4", "drive.mp4", "again.mp4", "truncated.mp4"}

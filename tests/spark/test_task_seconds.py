@@ -29,7 +29,7 @@ def test_tasks_side_by_side_add_up_and_earlier_ones_do_not_count(spark: SparkSes
     started = datetime.now(UTC)
     sleep_in_tasks(spark, 4)
     wall_s = (datetime.now(UTC) - started).total_seconds()
-    assert 4 * TASK_S <= tasks_s(spark, started) <= 4 * wall_s
+    assert 4 * TASK_S <= tasks_s(spark, started) <= 2 * wall_s  # on two cores
     assert tasks_s(spark, datetime.now(UTC)) == 0.0
 
 
