@@ -20,7 +20,7 @@ CLIP = "carphone_pristine.mp4"
 def pictures(path: Path) -> list[demo.Picture]:
     """Every picture of a video."""
     with container.open_video(str(path), Limits()) as video:
-        return [frame.to_ndarray(format="rgb24") for _, frame in decode.frames(video)]
+        return [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for _, frame in decode.frames(video)]
 
 
 def mean_difference(one: demo.Picture, other: demo.Picture) -> float:

@@ -10,29 +10,29 @@ from jobs import cli
 from jobs.config import errors
 from jobs.config.errors import CommandError
 
-WRONG_COMMAND = {errors.UsageError, errors.SettingsError}
-CANNOT_GO_ON = {
+WRONG_COMMAND: tuple[type[CommandError], ...] = (errors.UsageError, errors.SettingsError)
+CANNOT_GO_ON: tuple[type[CommandError], ...] = (
     errors.CatalogError,
     errors.SessionError,
     errors.TableError,
     errors.OutputBusyError,
     errors.RemainsError,
-}
+)
 
 
 @pytest.mark.parametrize(
     ("status", "kinds"), [(2, WRONG_COMMAND), (1, CANNOT_GO_ON)], ids=["wrong command", "cannot go on"]
 )
-def test_the_exit_status_says_whether_the_command_was_wrong(status: int, kinds: set[type[CommandError]]) -> None:
+def test_the_exit_status_says_whether_the_command_was_wrong(status: int, kinds: tuple[type[CommandError], ...]) -> None:
     assert {kind.status for kind in kinds} == {status}
 
 
 def test_every_error_is_of_one_of_both_kinds() -> None:
     defined = {kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, CommandError)}
-    assert defined - {CommandError} == WRONG_COMMAND | CANNOT_GO_ON
+    assert defined - {CommandError} == {*WRONG_COMMAND, *CANNOT_GO_ON}
 
 
-@pytest.mark.parametrize("kind", sorted(WRONG_COMMAND | CANNOT_GO_ON, key=lambda kind: kind.__name__))
+@pytest.mark.parametrize("kind", [*WRONG_COMMAND, *CANNOT_GO_ON])
 def test_its_text_is_the_line(kind: type[CommandError]) -> None:
     assert str(kind("table spans: no column start_s")) == "table spans: no column start_s"
 

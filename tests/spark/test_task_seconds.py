@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import pytest
@@ -18,7 +18,7 @@ TASK_S = 0.3
 def sleep_in_tasks(spark: SparkSession, num_tasks: int) -> None:
     """Run tasks that do nothing but hold a core."""
 
-    def held(rows: Iterator[int]) -> Iterator[int]:
+    def held(rows: Iterable[int]) -> Iterable[int]:
         time.sleep(TASK_S)
         yield from rows
 
