@@ -15,9 +15,8 @@ from pydantic import TypeAdapter, ValidationError
 from pyspark.sql import SparkSession
 from safetensors.torch import load_file, save_file
 
-from jobs.config.settings import Settings, load
+from jobs.config.settings import load
 from jobs.filter import judged
-from jobs.flow.gates import passing
 from jobs.lake.fingerprints import fingerprint
 from jobs.lake.run import Run
 from jobs.lake.tables import struct_type
@@ -153,29 +152,6 @@ def test_another_model_costs_new_scores_and_another_batch_size_does_not(params: 
     checkpoints._folder_digest.cache_clear()
     tiny.aesthetic_mlp(moved, width=16)
     assert by(f"aesthetic.head={moved}") != before
-
-
-@pytest.mark.spark
-def test_only_clips_that_pass_the_gates_so_far_are_asked_for(spark: SparkSession) -> None:
-    clips = spark.createDataFrame(
-        [(name, "v", f"/{name}.mp4", 1, 640, 360, 30.0, 60, 2.0) for name in "ab"],
-        "clip_id string, video_id string, uri string, num_bytes long, width int, height int, framerate double, "
-        "num_frames long, duration_s double",
-    )
-    signals = spark.createDataFrame(
-        [("a", 0.5, 0.5, "/pa.mp4", "f", "r"), ("b", 0.0, 0.0, "/pb.mp4", "f", "r")],
-        "clip_id string, motion_score_global_mean double, motion_score_per_patch_min_256 double, proxy_uri string, "
-        "fingerprint string, run_id string",
-    )
-    none = spark.createDataFrame([], "clip_id string, copy_of string")
-    every = passing(clips, signals, none, Settings())
-    assert {(row["clip_id"], row["proxy_uri"]) for row in every.collect()} == {("a", "/pa.mp4"), ("b", "/pb.mp4")}
-    moving = passing(clips, signals, none, load([], ["filter.motion=true", "proxy.use=false"]))
-    assert [(row["clip_id"], row["proxy_uri"]) for row in moving.collect()] == [("a", None)]
-    copies = spark.createDataFrame([("a", "b")], "clip_id string, copy_of string")
-    for options, asked in ([], "b"), (["filter.duplicates=false"], "ab"), (["filter.motion=true"], "a"):
-        found = passing(clips, signals, copies, load([], options)).collect()
-        assert "".join(sorted(row["clip_id"] for row in found)) == asked, options
 
 
 def put(run: Run, table: str, stage: str, **values: Any) -> None:

@@ -160,23 +160,6 @@ def test_waves_of_one_video_give_the_same_rows(spark: SparkSession, manifest: Pa
     assert files(tmp_path / "output") == files(done)
 
 
-def test_sql_answers_over_tables_and_views(spark: SparkSession, done: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for query in (
-        "select reasons, count(*) as n from verdicts group by 1",
-        "select count(*) as n from curated where size(previews) > 0",
-        "select sum(num_transcoded) as n from clip_stats",
-    ):
-        assert cli.main(["sql", "--output", str(done), query]) == 0
-        assert "5" in capsys.readouterr().out
-
-
-def test_a_query_that_is_none_is_a_wrong_usage(
-    spark: SparkSession, done: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert cli.main(["sql", "--output", str(done), "select nothing from nowhere"]) == 2
-    assert capsys.readouterr().err.startswith("reelmill: [TABLE_OR_VIEW_NOT_FOUND]")
-
-
 def test_clip_stats_count_as_nemo_curator_does(spark: SparkSession, done: Path) -> None:
     from dataclasses import replace
 

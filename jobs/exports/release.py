@@ -100,10 +100,18 @@ def load(path: str, sources: Sources) -> dict[str, Any]:
         raise UsageError(f"{path}: {e.strerror}") from e
     except (OSError, ValueError, MediaError, StoreError) as e:
         raise UsageError(f"{path}: {getattr(e, 'message', e)}") from e
-    needed = {"format", "query", "tables", "settings"}
-    if not isinstance(content, dict) or not needed <= content.keys() or content["format"] not in FORMATS:
+    if not _is_release(content):
         raise UsageError(f"{path}: is no release")
-    return content
+    return dict(content)
+
+
+def _is_release(content: Any) -> bool:
+    """Whether this is a release as far as its types go; its settings are validated when they are used."""
+    if not isinstance(content, dict) or not {"format", "query", "tables", "settings"} <= content.keys():
+        return False
+    mappings = isinstance(content["tables"], dict) and isinstance(content["settings"], dict)
+    sections = mappings and all(isinstance(section, dict) for section in content["settings"].values())
+    return sections and content["format"] in FORMATS and isinstance(content["query"], str)
 
 
 def describe(run: Run, wanted: Request) -> dict[str, Any]:
