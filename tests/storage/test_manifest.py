@@ -66,7 +66,7 @@ def test_what_a_folder_holds_beside_videos_is_counted(folder: Path) -> None:
     assert uris == [str(folder / name) for name in ("a/b/d.webm", "a/c.MKV", "b.mp4")]
     assert left_out == {"suffix": 3, "hidden": 2, "trash": 6}
     assert omissions.summary(3, left_out) == (
-        "3 files taken, 11 left out (3 not a video by their suffix, 2 hidden, 6 in trash folders)"
+        "3 files found, 11 left out (3 not a video by their suffix, 2 hidden, 6 in trash folders)"
     )
 
 
