@@ -33,7 +33,7 @@ class Options(ingest.Options, dedup.Options):
     """What `curate` takes."""
 
     deadline: datetime | None = argument(
-        "begin no wave from this time of day on; the next run goes on",
+        "from this time of day on begin no further group of videos; the next run goes on",
         default=None,
         type=arguments.deadline,
         metavar="HH:MM",
@@ -72,7 +72,7 @@ def run(run: Run, options: Options) -> Counts:
     for on, job in _captioning(run.settings):
         counts += job.run(run, options) if on else Counts()
     views.register(run)
-    print(summary.text(run, counts.given), flush=True)
+    print(summary.text(run, counts.num_files), flush=True)
     if run.late:
         log.info("deadline: %s; the next run goes on", _left(run, num_files_left))
     return counts

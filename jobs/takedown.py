@@ -18,7 +18,7 @@ from jobs.config.errors import RemainsError, UsageError
 from jobs.config.settings import Settings
 from jobs.lake import answers, cleanup, history, remains
 from jobs.lake.cleanup import Step
-from jobs.lake.history import Counts, Work
+from jobs.lake.history import Work
 from jobs.lake.run import Run
 from jobs.similarity.broken_links import clips_to_relink
 from schemas import TABLES
@@ -32,7 +32,7 @@ ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # of a video or cl
 SOURCE = ("uri", "video_id", "content_tag")
 REPRESENTATIVE = {"copies": "copy_of", "verdicts": "duplicate_of"}  # the next run makes rows again that name a clip
 BY_VIDEO = ("verdicts", "clips", "spans", "videos")  # last, since the clips of a video are found by them
-AFTERWARDS = """centroids are averages and stay: `dedup --refit` fits new ones without what was taken down
+AFTERWARDS = """centroids are averages and stay: {dedup} --refit fits new ones without what was taken down
 the next run makes copies and verdicts that named its clips again, and links clips again that were its duplicates
 the tables' logs keep the least and greatest values of deleted files for 30 days (delta.logRetentionDuration)"""
 
@@ -99,7 +99,7 @@ def _is_there(folder: str, sources: Sources) -> bool:
         raise UsageError(f"--exports {redacted(folder)}: {getattr(e, 'message', e)}") from e
 
 
-def run(run: Run, options: Options) -> Counts:
+def run(run: Run, options: Options) -> None:
     """Delete the videos from every table and folder with old versions; check that nothing is left.
 
     Raises:
@@ -118,15 +118,14 @@ def run(run: Run, options: Options) -> Counts:
         print(cleanup.summary(step for step in steps if step.rows or step.files), flush=True)
         if dry_run:
             print("nothing was changed: this is what would be deleted", flush=True)
-            return Counts()
+            return
         for name in cleanup.existing(run):
             cleanup.vacuum(run, name, 0)  # no earlier version can be read any more
         _check_nothing_remains(run, targets, options.folders)
         total = targets.sources.count()
-    print(AFTERWARDS, flush=True)
+    print(AFTERWARDS.format(dedup=run.command("dedup")), flush=True)
     rows = sum(step.rows or 0 for step in steps)
     history.note(run, "takedown", Work(started_at=started, num_in=total, num_out=rows))
-    return Counts(total, rows)
 
 
 def _targets(run: Run, options: Options, stack: ExitStack) -> Targets:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator
 
 from pyspark.sql import Row
@@ -24,18 +23,18 @@ GROUP BY reason ORDER BY count DESC, reason
 LATER = f"SELECT stage, count(*) AS count FROM failed WHERE NOT {OF_FILES} GROUP BY stage ORDER BY stage"
 
 
-def text(run: Run, given: int) -> str:
-    """The lines, from the views of the run's output; `given` is the number of files in the manifest."""
-    return "\n".join(_lines(run, given))
+def text(run: Run, num_files: int) -> str:
+    """The lines, from the views of the run's output; `num_files` is the number of files that the manifest names."""
+    return "\n".join(_lines(run, num_files))
 
 
-def _lines(run: Run, given: int) -> Iterator[str]:
+def _lines(run: Run, num_files: int) -> Iterator[str]:
     refused = run.spark.sql(
         f"SELECT video_uri, code, message FROM failed WHERE {OF_FILES} ORDER BY video_uri"
     ).collect()
     [videos] = run.spark.sql("SELECT count(*) AS count, sum(duration_s) / 60 AS minutes FROM current_videos").collect()
     [clips] = run.spark.sql(CLIPS).collect()
-    counts = f"{given} given now; {videos['count']} taken and {len(refused)} refused so far"
+    counts = f"{num_files} found now; {videos['count']} taken and {len(refused)} refused so far"
     yield f"files: {counts}{_more(run, 'failed', refused)}"
     yield from _refused(refused)
     reasons = run.spark.sql(REASONS).collect()
@@ -44,7 +43,7 @@ def _lines(run: Run, given: int) -> Iterator[str]:
     yield f"clips: {counts}{_more(run, 'dropped', reasons)}"
     if later := run.spark.sql(LATER).collect():
         yield f"clips that a stage could not use: {_counts(later)}{_more(run, 'failed', later)}"
-    minutes = f"{videos['minutes'] or 0:.1f} minutes taken, {clips['kept_min'] or 0:.1f} minutes kept"
+    minutes = f"{videos['minutes'] or 0:.1f} minutes taken, {clips['kept_min'] or 0:.1f} minutes kept in clips"
     yield f"video: {minutes}{_more(run, 'curated', [clips] if clips['kept'] else [])}"
 
 
@@ -64,5 +63,4 @@ def _more(run: Run, view: str, rows: list[Row]) -> str:
     """The command that shows the rows, where there are some."""
     if not rows:
         return ""
-    schema = f" --schema {run.schema}" if run.schema else ""
-    return f"; reelmill sql --output {shlex.quote(run.output)}{schema} 'select * from {view}'"
+    return f"; {run.command('sql')} 'select * from {view}'"

@@ -9,6 +9,7 @@ import pytest
 
 from jobs import cli
 from tests.support import tiny
+from udfs.core import program
 from udfs.models import checkpoints, hub, registry
 from udfs.models.registry import KNOWN, MissingModelError, Params
 
@@ -47,7 +48,7 @@ def test_the_identity_of_a_folder_changes_with_what_is_in_it(tmp_path: Path) -> 
         (
             "clip",
             "clip (openai/clip-vit-large-patch14) is not in {dir}: "
-            "fetch it with `reelmill models --fetch clip --dir {dir}`",
+            "fetch it with `{command} models --fetch clip --dir {dir}`",
         ),
     ],
 )
@@ -55,7 +56,7 @@ def test_a_model_that_is_not_there_is_a_line_that_says_what_to_do(name: str, sai
     for attempt in (checkpoints.check, hub.folder):
         with pytest.raises(MissingModelError) as e:
             attempt(name, Params(dir=str(tmp_path)))
-        assert str(e.value).startswith(said.format(dir=tmp_path))
+        assert str(e.value).startswith(said.format(dir=tmp_path, command=program.command()))
         assert "\n" not in str(e.value)
 
 
