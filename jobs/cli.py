@@ -20,6 +20,7 @@ from jobs.config.errors import CommandError, UsageError
 from jobs.config.settings import Settings, load
 from jobs.lake import catalog, places
 from udfs.core.errors import RunError
+from udfs.core.words import counted
 
 if TYPE_CHECKING:
     from jobs.lake.history import Counts
@@ -184,7 +185,7 @@ def _on_spark(
         if schema and writes:
             _publish(run)
         number = counts.failed["BUG"] if counts is not None else 0
-        return counts, f"{number} bug{'s' * (number != 1)}: {history.bugs(run)}" if number else None
+        return counts, f"{counted(number, 'bug')}: {history.bugs(run)}" if number else None
 
 
 def _publish(run: Run) -> None:

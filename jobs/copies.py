@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -13,7 +15,10 @@ from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
 from jobs.similarity import copy_groups, phash_lsh
 from schemas import TABLES
+from udfs.core.words import counted
 from udfs.similarity import ranking
+
+log = logging.getLogger("reelmill")
 
 Options = StageOptions  # this job takes no others
 
@@ -34,8 +39,15 @@ def run(run: Run, options: Options) -> Counts:
     new_or_kept = copy_groups.with_copies(run).where(F.col("new") | F.col("copy_of").isNull())
     clips = new_or_kept.select("clip_id", *rank, "new", phash_lsh.numbers(F.col("phash")).alias("hashes"))
     with run.tables.landing(f"{run.run_id}-ranked") as land, run.tables.landing(f"{run.run_id}-copies") as land_rows:
-        rows = land_rows(_rows(run, land(phash_lsh.rank_order(clips, rank))))
+        ranked = land(phash_lsh.rank_order(clips, rank))
+        log.info("copies: %s to compare", counted(ranked.where("new").count(), "clip"))
+        rows = land_rows(_rows(run, ranked))
+        num_copies = rows.where(F.col("copy_of").isNotNull()).count()
         total = run.tables.upsert("copies", rows).total  # replaces rows that are no longer valid
+    log.info(
+        "copies: %s compared in %.1f s, %s found",
+        *(counted(total, "clip"), history.seconds_since(started), counted(num_copies, "copy", "copies")),
+    )
     history.note(run, "copies", Work(started_at=started, num_in=total, num_out=total))
     return Counts(total, total)
 

@@ -37,7 +37,7 @@ class Options(ingest.Options, dedup.Options):
     """What `curate` takes."""
 
     deadline: datetime | None = argument(
-        "begin no wave from this time of day on; the next run goes on",
+        "from this time of day on begin no further group of videos; the next run goes on",
         default=None,
         type=arguments.deadline,
         metavar="HH:MM",
@@ -78,7 +78,7 @@ def run(run: Run, options: Options) -> Counts:
     facts = (
         _facts(run) if later or not at_rest or counts.num_out else json.loads(run.last.summary or "null") or _facts(run)
     )
-    print(summary.text(run, counts.given, facts), flush=True)
+    print(summary.text(run, counts.num_files, facts), flush=True)
     counts += later
     if run.late:
         log.info("deadline: %s; the next run goes on", _left(run, num_files_left))

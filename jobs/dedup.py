@@ -22,6 +22,7 @@ from jobs.similarity import dedup_run, kmeans_fit, links
 from jobs.similarity.dedup_run import Land, Model, Plan
 from jobs.spark import gpu_check, resources, session
 from schemas import TABLES
+from udfs.core.words import counted
 from udfs.similarity import ranking
 
 log = logging.getLogger("reelmill")
@@ -59,6 +60,11 @@ def run(run: Run, options: Options) -> Counts:
         plan = dedup_run.plan(run, model, land)
         if not (plan or refit):
             return history.note_settings(run, "dedup")
+        log.info(
+            "dedup: %s to compare by vector, %d of them new, and %s by hash",
+            *(counted(plan.num_vectors, "clip"), plan.num_new_vectors),
+            counted(plan.num_new_copies, "new copy", "new copies"),
+        )
         stack.enter_context(session.skipping(run.spark))  # what follows reads some dedup runs, and some clusters
         if plan.num_gone:
             plan = dedup_run.without_gone(run, model, plan, land)
@@ -76,6 +82,7 @@ def run(run: Run, options: Options) -> Counts:
         some_unlinked = plan.num_gone > 0 or num_stored != plan.num_vector_links
         every = relinks_all or not plan.num_links
         num_rows = _link(run, model, plan, land, every=every, some_unlinked=some_unlinked)
+    log.info("dedup: %s linked in %.1f s", counted(num_rows, "clip"), history.seconds_since(started))
     history.note(run, "dedup", Work(started_at=started, num_in=num_rows, num_out=num_rows))
     return Counts(num_rows, num_rows)
 
@@ -89,7 +96,7 @@ def _fit(run: Run, model: Model, plan: Plan) -> Model:
     stamp = (choice.engine, run.fingerprint("dedup"), run.run_id)
     rows = [(run.settings.embed.model, version, i, center.tolist(), *stamp) for i, center in enumerate(centers)]
     run.tables.add("centroids", run.spark.createDataFrame(rows, struct_type(TABLES["centroids"].schema)))
-    log.info("dedup: %d clusters fitted (version %d)", len(centers), version)
+    log.info("dedup: %s fitted (version %d)", counted(len(centers), "cluster"), version)
     return Model(version, centers)
 
 

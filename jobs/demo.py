@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jobs import cli
+from udfs.core import program
 from udfs.core.limits import Limits
 from udfs.video import container, decode
 
@@ -81,7 +82,7 @@ def main() -> int:
     curate = ["curate", "--manifest", str(reels), "--output", output, *split]
     for command in (curate, *(["sql", "--output", output, query] for query in QUERIES)):
         words = (word if word.isidentifier() or word.startswith("-") else repr(word) for word in command)
-        print(f"\n$ reelmill {' '.join(words)}", flush=True)
+        print(f"\n$ {program.command()} {' '.join(words)}", flush=True)
         if status := cli.main(command):
             return status
     print(

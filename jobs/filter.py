@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -12,7 +14,10 @@ from jobs.config.settings import Settings
 from jobs.lake import history
 from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
+from udfs.core.words import counted
 from udfs.filter import duplicate_sql, gates, reasons_sql
+
+log = logging.getLogger("reelmill")
 
 Options = StageOptions  # this job takes no others
 
@@ -80,10 +85,16 @@ def run(run: Run, options: Options) -> Counts:
     """Update the verdicts; where none changes, nothing is written."""
     started = history.now()
     verdicts = judged(run).persist()
+    log.info("filter: applying the thresholds")
     try:
-        total, changed = verdicts.count(), run.tables.change("verdicts", verdicts)
+        [(total, num_kept)] = verdicts.agg(F.count("*"), F.count_if("kept")).collect()
+        changed = run.tables.change("verdicts", verdicts)
     finally:
         verdicts.unpersist()
+    log.info(
+        "filter: %s judged in %.1f s, %d kept, %d new or changed",
+        *(counted(total, "clip"), history.seconds_since(started), num_kept, changed),
+    )
     if not changed:
         return history.note_settings(run, "filter")
     history.note(run, "filter", Work(started_at=started, num_in=total, num_out=changed))

@@ -137,7 +137,7 @@ def _changed(files: DataFrame, since: datetime) -> DataFrame:
 
 
 def run(run: Run, options: Options) -> Counts:
-    """Probe the new or changed files of the manifest, or the first of them; then log which were left out."""
+    """Probe the new or changed files of the manifest, or the first of them, after a log line that counts them."""
     return ingest_files(run, options).counts
 
 
@@ -147,7 +147,8 @@ def ingest_files(run: Run, options: Options) -> Ingested:
     files = _with_fingerprints(run, options).persist(StorageLevel.DISK_ONLY)
     step = stage(run, files)
     try:
-        taken, left_out = _counts(files)
+        num_files, left_out = _counts(files)
+        log.info("ingest: %s", omissions.summary(num_files, left_out))
         todo = pending(run, step)
         if options.limit is not None:
             todo = todo.orderBy("uri").limit(options.limit)
@@ -155,25 +156,24 @@ def ingest_files(run: Run, options: Options) -> Ingested:
         num_left = pending(run, step).count() if run.deadline else 0
     finally:
         files.unpersist()
-    log.info("ingest: %s", omissions.summary(taken, left_out))
-    return Ingested(replace(counts, given=taken + left_out.total()), num_left)
+    return Ingested(replace(counts, num_files=num_files), num_left)
 
 
 def _counts(files: DataFrame) -> tuple[int, Counter[str]]:
-    """The number of files taken, and of files or rows left out by reason."""
+    """The number of files found, and of files or rows left out by reason."""
     is_file = F.col("uri").isNotNull()
     rows = files.groupBy("left_out", is_file.alias("is_file")).agg(
         F.count("*").alias("rows"), F.sum("number").alias("number")
     )
-    taken, left_out = 0, Counter[str]()
+    num_files, left_out = 0, Counter[str]()
     for row in rows.collect():
         if row["left_out"] is None:
-            taken += row["rows"]
+            num_files += row["rows"]
         else:
             left_out[row["left_out"]] += row["rows"] if row["is_file"] else row["number"]
         if row["is_file"]:
             left_out[omissions.DUPLICATE] += row["number"] - row["rows"]
-    return taken, +left_out
+    return num_files, +left_out
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from jobs.config.errors import UsageError
 from jobs.config.settings import Settings
 from jobs.lake import answers, cleanup, history
 from jobs.lake.cleanup import Step
-from jobs.lake.history import Counts, Work
+from jobs.lake.history import Work
 from jobs.lake.run import BELONGS, Owner, Run, without_superseded
 from schemas import TABLES
 
@@ -51,7 +51,7 @@ def check(options: Options, settings: Settings) -> None:
         )
 
 
-def run(run: Run, options: Options) -> Counts:
+def run(run: Run, options: Options) -> None:
     """Delete superseded rows, unreferenced media, and files of expired versions; or only list them."""
     started, dry_run = history.now(), options.dry_run
     keep_hours = 24 * _keep_days(options, run.settings)
@@ -65,10 +65,9 @@ def run(run: Run, options: Options) -> Counts:
     print(cleanup.summary(step for step in steps if step.rows or step.files), flush=True)
     if dry_run:
         print("nothing was changed: this is what would be deleted", flush=True)
-        return Counts()
+        return
     rows = sum(step.rows or 0 for step in steps)
     history.note(run, "maintain", Work(started_at=started, num_in=rows))
-    return Counts(rows)
 
 
 def _keep_days(options: Options, settings: Settings) -> float:

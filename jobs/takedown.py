@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -13,31 +12,27 @@ from typing import ClassVar, NamedTuple
 from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import StringType
 
 from jobs.config.arguments import OutputOptions, argument, flag, several
 from jobs.config.errors import RemainsError, UsageError
 from jobs.config.settings import Settings
-from jobs.lake import answers, cleanup, history
+from jobs.lake import answers, cleanup, history, remains
 from jobs.lake.cleanup import Step
-from jobs.lake.history import Counts, Work
+from jobs.lake.history import Work
 from jobs.lake.run import Run
-from jobs.lake.tables import struct_type
-from jobs.similarity import dedup_run
+from jobs.similarity.broken_links import clips_to_relink
 from schemas import TABLES
 from udfs.core.errors import MediaError, StoreError
 from udfs.exports import withdraw
-from udfs.similarity.kmeans import min_cosine
 from udfs.storage import media_store
 from udfs.storage.settings import Params as Sources
 from udfs.storage.uris import absolute_uri, existing_uri, is_remote, redacted
 
 ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # of a video or clip
-ID_CHARS = 36  # with which the names of a clip's files begin
 SOURCE = ("uri", "video_id", "content_tag")
 REPRESENTATIVE = {"copies": "copy_of", "verdicts": "duplicate_of"}  # the next run makes rows again that name a clip
 BY_VIDEO = ("verdicts", "clips", "spans", "videos")  # last, since the clips of a video are found by them
-AFTERWARDS = """centroids are averages and stay: `dedup --refit` fits new ones without what was taken down
+AFTERWARDS = """centroids are averages and stay: {dedup} --refit fits new ones without what was taken down
 the next run makes copies and verdicts that named its clips again, and links clips again that were its duplicates
 the tables' logs keep the least and greatest values of deleted files for 30 days (delta.logRetentionDuration)"""
 
@@ -104,7 +99,7 @@ def _is_there(folder: str, sources: Sources) -> bool:
         raise UsageError(f"--exports {redacted(folder)}: {getattr(e, 'message', e)}") from e
 
 
-def run(run: Run, options: Options) -> Counts:
+def run(run: Run, options: Options) -> None:
     """Delete the videos from every table and folder with old versions; check that nothing is left.
 
     Raises:
@@ -123,15 +118,14 @@ def run(run: Run, options: Options) -> Counts:
         print(cleanup.summary(step for step in steps if step.rows or step.files), flush=True)
         if dry_run:
             print("nothing was changed: this is what would be deleted", flush=True)
-            return Counts()
+            return
         for name in cleanup.existing(run):
             cleanup.vacuum(run, name, 0)  # no earlier version can be read any more
         _check_nothing_remains(run, targets, options.folders)
         total = targets.sources.count()
-    print(AFTERWARDS, flush=True)
+    print(AFTERWARDS.format(dedup=run.command("dedup")), flush=True)
     rows = sum(step.rows or 0 for step in steps)
     history.note(run, "takedown", Work(started_at=started, num_in=total, num_out=rows))
-    return Counts(total, rows)
 
 
 def _targets(run: Run, options: Options, stack: ExitStack) -> Targets:
@@ -144,7 +138,7 @@ def _targets(run: Run, options: Options, stack: ExitStack) -> Targets:
     tables = (run.tables.read("spans"), run.tables.read("clips"), run.tables.read("verdicts"))
     clip_ids = (rows.join(video_ids, on="video_id", how="left_semi").select("clip_id") for rows in tables)
     clips = _store(run, stack, "clips", reduce(DataFrame.union, clip_ids).distinct())
-    return Targets(sources, clips, _store(run, stack, "relinked", _relinked(run, clips)))
+    return Targets(sources, clips, _store(run, stack, "relinked", clips_to_relink(run, clips)))
 
 
 def _sources(run: Run, options: Options) -> DataFrame:
@@ -184,26 +178,6 @@ def _query_ids(run: Run, query: str) -> DataFrame:
         return run.spark.sql(query).select(F.col("video_id").cast("string"))
     except (ParseException, AnalysisException) as e:
         raise UsageError(f"--sql: {str(e).splitlines()[0]}") from e
-
-
-def _relinked(run: Run, clips: DataFrame) -> DataFrame:
-    """The clips that dedup linked to one of these, and the duplicates of those.
-
-    Their links are no longer valid.
-    """
-    links = run.tables.read("duplicates").select("clip_id", "duplicate_of", "similarity")
-    duplicates = links.where(F.col("similarity") >= min_cosine(_loosest_level(run)))
-    first = links.join(clips.toDF("duplicate_of"), on="duplicate_of", how="left_semi").select("clip_id")
-    every = dedup_run.with_duplicates(first, duplicates)
-    return every.join(clips, on="clip_id", how="left_anti").distinct()
-
-
-def _loosest_level(run: Run) -> float:
-    """The loosest eps at which the last dedup run found duplicates."""
-    last = run.tables.read("runs").where("stage = 'dedup'").agg(F.max_by("conf", "started_at")).first()
-    if last is None or last[0] is None:
-        return max(run.settings.dedup.levels)
-    return float(max(json.loads(last[0])["dedup"]["levels"]))
 
 
 def _takedown_rows(run: Run, targets: Targets, reason: str | None) -> DataFrame:
@@ -248,13 +222,8 @@ def _delete_keys(run: Run, what: str, name: str, keys: DataFrame, *, dry_run: bo
 
 def _delete_media(run: Run, targets: Targets, stack: ExitStack, *, dry_run: bool) -> Step:
     """Delete the media files of the clips, those of earlier settings included."""
-    files = _store(run, stack, "media", _files(run, targets))
+    files = _store(run, stack, "media", cleanup.media_of(run, targets.clips))
     return Step("media of it", "media", None, *(cleanup.size(files) if dry_run else cleanup.removed(run, files)))
-
-
-def _files(run: Run, targets: Targets) -> DataFrame:
-    files = cleanup.media(run).withColumn("clip_id", F.substring(F.substring_index("place", "/", -1), 1, ID_CHARS))
-    return files.join(targets.clips, on="clip_id", how="left_semi").drop("clip_id")
 
 
 def _withdraw(run: Run, folder: str, targets: Targets, *, dry_run: bool) -> Step:
@@ -275,34 +244,19 @@ def _check_nothing_remains(run: Run, targets: Targets, exports: Sequence[str]) -
         RemainsError: some are left.
     """
     identifiers = targets.identifiers
-    names = [name for name in cleanup.existing(run) if name != "takedowns"]
-    counts = {f"rows of {name}": _num_matches(run.tables.read(name), identifiers) for name in names}
-    counts |= {f"rows in files of {name}": _num_matches(_rows_on_disk(run, name), identifiers) for name in names}
-    counts["media files"] = _files(run, targets).count()
+    counts = remains.num_remains(run, identifiers, targets.clips)
     for folder in exports:
         affected = withdraw.affected_files(folder, targets.id_set, run.settings.sources)
         counts[f"files exported to {folder}"] = sum(1 for _ in affected)
-    if remains := [f"{count} {where}" for where, count in counts.items() if count]:
-        raise RemainsError(f"takedown: not everything was deleted: {', '.join(remains)}")
+    if left := [f"{count} {where}" for where, count in counts.items() if count]:
+        raise RemainsError(f"takedown: not everything was deleted: {', '.join(left)}")
+    names = remains.searched_tables(run)
     num_files = sum(cleanup.size(cleanup.data_files(run, name))[0] for name in names)
     of_exports = "".join(f", in {folder}: 0 files" for folder in exports)
     print(f"looked for {identifiers.count()} ids and addresses afterwards")
     print(f"  in every text column of {len(names)} tables: 0 rows")
     print(f"  in the {num_files} data files that are left on disk, old versions included: 0 rows")
     print(f"  in the names of media files: 0 files{of_exports}", flush=True)
-
-
-def _num_matches(rows: DataFrame, identifiers: DataFrame) -> int:
-    """How many values of the text columns are one of these ids and addresses."""
-    texts = [field.name for field in rows.schema if isinstance(field.dataType, StringType)]
-    values = rows.select(F.explode(F.array(*texts)).alias("id"))
-    return values.join(identifiers, on="id", how="left_semi").count()
-
-
-def _rows_on_disk(run: Run, name: str) -> DataFrame:
-    """The rows of every data file under a table, of all versions."""
-    files = run.spark.read.schema(struct_type(TABLES[name].schema)).option("recursiveFileLookup", True)
-    return files.parquet(run.tables.place(name))
 
 
 def _store(run: Run, stack: ExitStack, name: str, rows: DataFrame) -> DataFrame:

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from schemas.table import FINGERPRINT, RUN_ID, STRINGS, column, in_order, table, within
+from schemas.table import FINGERPRINT, RUN_ID, STRINGS, at_least, column, in_order, table
 
 TABLE = table(
     "captions",
@@ -34,6 +34,6 @@ TABLE = table(
     checks={
         "window": "start_frame >= 0",
         "frames": in_order("start_frame", "end_frame", "<="),
-        "seconds": within("seconds", 0),
+        "seconds": at_least("seconds", 0),
     },
 )

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from schemas.table import FINGERPRINT, RUN_ID, column, table, within
+from schemas.table import FINGERPRINT, RUN_ID, at_least, column, table, within
 
 TABLE = table(
     "clips",
@@ -46,6 +46,6 @@ TABLE = table(
         "width": within("width", 1),
         "height": within("height", 1),
         "frames": within("num_frames", 1),
-        "duration": within("duration_s", 0),
+        "duration": at_least("duration_s", 0),
     },
 )

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from schemas.table import FINGERPRINT, RUN_ID, STRINGS, column, table, within
+from schemas.table import FINGERPRINT, RUN_ID, STRINGS, at_least, column, table, within
 
 PREVIEW = pa.struct(
     [
@@ -36,11 +36,11 @@ TABLE = table(
     FINGERPRINT,
     RUN_ID,
     checks={
-        "motion": within("motion_score_global_mean", 0),
-        "patch_motion": within("motion_score_per_patch_min_256", 0),
+        "motion": at_least("motion_score_global_mean", 0),
+        "patch_motion": at_least("motion_score_per_patch_min_256", 0),
         "blackness": within("blackness", 0, 1),
         "freeze": within("freeze", 0, 1),
-        "blur": within("blur", 0),
+        "blur": at_least("blur", 0),
         "letterbox": "letterbox IS NULL OR size(letterbox) = 4",
     },
 )

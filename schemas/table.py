@@ -52,12 +52,20 @@ def table(
 
 
 def within(name: str, least: float, most: float | None = None) -> str:
-    """A check that a column is NULL or within bounds, which NaN is not.
+    """A check that a column is NULL or within bounds; a column of whole numbers may have a lower bound alone.
 
     To Delta, a check that is NULL fails.
     """
     bound = f"{name} >= {least:g}" if most is None else f"{name} BETWEEN {least:g} AND {most:g}"
     return f"{name} IS NULL OR {bound}"
+
+
+def at_least(name: str, least: float) -> str:
+    """A check that a column of floating-point numbers is NULL or has at least a value.
+
+    NaN, which SQL takes for the greatest number, does not pass.
+    """
+    return f"{name} IS NULL OR ({name} >= {least:g} AND NOT isnan({name}))"
 
 
 def in_order(first: str, last: str, sign: str = "<") -> str:

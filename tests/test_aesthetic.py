@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +14,19 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from pyspark.sql import SparkSession
 from safetensors.torch import load_file, save_file
-from transformers import AutoModel, AutoProcessor
 
-from jobs.config.settings import Settings, load
+from jobs.config.settings import load
 from jobs.filter import judged
-from jobs.flow.gates import passing
 from jobs.lake.fingerprints import fingerprint
 from jobs.lake.run import Run
 from jobs.lake.tables import struct_type
 from schemas import TABLES
 from tests.support import tiny
+from tests.support.aesthetic_scores import published
 from tests.support.footage import write_numbered
 from udfs import aesthetic
 from udfs.aesthetic import Params
 from udfs.core.errors import MediaError
-from udfs.frames.extract import Pictures
 from udfs.models import checkpoints, registry
 from udfs.models.registry import MissingModelError
 from udfs.runtime.context import COST, FAILURE, GPU_COST, Env, Row
@@ -61,35 +57,12 @@ def scored(rows: list[Row], params: Params) -> pd.DataFrame:
     return done.set_index(done["clip_id"].fillna(done["failed_key"]), drop=False)
 
 
-def published(pictures: Pictures, params: Params) -> list[float]:
-    """The same by the library's own processor and model, and the head as its authors wrote it."""
-    processor = AutoProcessor.from_pretrained(params.model, local_files_only=True)
-    model = AutoModel.from_pretrained(params.model, local_files_only=True)
-    sizes = [(32, 1024), (1024, 128), (128, 64), (64, 16), (16, 1)]
-    linear = [torch.nn.Linear(*size) for size in sizes]
-    mlp = torch.nn.Sequential(
-        linear[0],
-        torch.nn.Dropout(0.2),
-        linear[1],
-        torch.nn.Dropout(0.2),
-        linear[2],
-        torch.nn.Dropout(0.1),
-        *linear[3:],
-    ).eval()
-    weights = load_file(f"{params.head}/model.safetensors")
-    mlp.load_state_dict({name.removeprefix("layers."): value for name, value in weights.items()})
-    with torch.inference_mode():
-        pixels = processor(images=list(pictures), return_tensors="pt")["pixel_values"]
-        features = model.get_image_features(pixel_values=pixels).pooler_output
-        return [float(score) for score in mlp(features / features.norm(dim=-1, keepdim=True))[:, 0]]
-
-
 def test_a_clip_is_scored_as_the_library_scores_its_frames(tmp_path: Path, params: Params) -> None:
     path = write_numbered(tmp_path / "a.mp4", cuts=[30])
     row = scored([clip(path)], params).loc["a"]
     frames = aesthetic.decode(str(path), 1.0, ENV)
     assert frames.shape[:2] == (3, 224)  # 2 s at 1 fps: the first, the middle and the last frame
-    assert row["frame_scores"] == pytest.approx(published(frames, params), abs=1e-4)
+    assert row["frame_scores"] == pytest.approx(published(frames, params.model, params.head), abs=1e-4)
     assert len(set(row["frame_scores"])) == 3
     assert row["score_min"] == min(row["frame_scores"])
     assert row["score_mean"] == pytest.approx(np.mean(row["frame_scores"]))
@@ -111,7 +84,8 @@ def test_batches_that_cross_clips_give_each_its_own_scores(tmp_path: Path, param
 def test_the_proxy_is_read_where_there_is_one(tmp_path: Path, params: Params) -> None:
     path, proxy = write_numbered(tmp_path / "a.mp4"), write_numbered(tmp_path / "p.mp4", first=900)
     row = scored([clip(path, proxy_uri=str(proxy))], params).loc["a"]
-    assert row["frame_scores"] == pytest.approx(published(aesthetic.decode(str(proxy), 1.0, ENV), params), abs=1e-4)
+    frames = aesthetic.decode(str(proxy), 1.0, ENV)
+    assert row["frame_scores"] == pytest.approx(published(frames, params.model, params.head), abs=1e-4)
 
 
 def test_the_rate_is_a_setting(tmp_path: Path, params: Params) -> None:
@@ -127,50 +101,6 @@ def test_a_batch_holds_the_tables_columns_and_a_broken_clip_fails_alone(tmp_path
     assert done.loc["broken"]["failed_code"] == "CORRUPT"
     assert done.loc["broken"]["score_min"] is None
     assert done.loc["a"]["failed_code"] is None
-
-
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_half_precision_stays_near(dtype: Any, tmp_path: Path, params: Params) -> None:
-    frames = list(aesthetic.decode(str(write_numbered(tmp_path / "a.mp4")), 1.0, ENV))
-    exact, half = (aesthetic.load(params.model, params.head, kind, "cpu")(frames) for kind in ("float32", dtype))
-    assert np.concatenate(half) == pytest.approx(np.concatenate(exact), abs=0.5)
-    assert not np.array_equal(half, exact)
-
-
-def test_a_head_saved_by_torch_gives_the_same(tmp_path: Path, params: Params) -> None:
-    torch.save(load_file(f"{params.head}/model.safetensors"), tmp_path / "sac+logos+ava1-l14-linearMSE.pth")
-    frames = list(aesthetic.decode(str(write_numbered(tmp_path / "a.mp4")), 1.0, ENV))
-    one, other = (aesthetic.load(params.model, head, "float32", "cpu")(frames) for head in (params.head, str(tmp_path)))
-    assert np.array_equal(one, other)
-
-
-def test_weights_that_are_missing_are_not_made_up(tmp_path: Path, params: Params) -> None:
-    weights = load_file(tiny.clip(tmp_path) / "model.safetensors")
-    del weights["visual_projection.weight"]
-    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(MissingModelError, match=r"holds only a part of a CLIP: no visual_projection\.weight"):
-        aesthetic.load(str(tmp_path), params.head, "float32", "cpu")
-
-
-def test_a_pickle_that_runs_code_is_refused(tmp_path: Path, params: Params) -> None:
-    torch.save({"layers.0.weight": partial(print, "code ran")}, tmp_path / "head.pth")
-    with pytest.raises(Exception, match="Weights only load failed"):
-        aesthetic.load(params.model, str(tmp_path), "float32", "cpu")
-
-
-@pytest.mark.parametrize(
-    ("head", "said"),
-    [
-        (lambda folder: tiny.aesthetic_mlp(folder, width=48), "takes vectors of 48, .* makes vectors of 32"),
-        (tiny.clip, "holds no linear layers"),
-        (lambda folder: folder.mkdir() or folder, "holds no weights"),
-    ],
-)
-def test_a_head_that_does_not_fit_is_named(
-    head: Callable[[Path], Path], said: str, tmp_path: Path, params: Params
-) -> None:
-    with pytest.raises(MissingModelError, match=said):
-        aesthetic.load(params.model, str(head(tmp_path / "head")), "float32", "cpu")
 
 
 @pytest.mark.parametrize(
@@ -198,20 +128,6 @@ def test_a_model_with_broken_weights_fails_clips_and_no_task(tmp_path: Path, par
     assert scored([clip(write_numbered(tmp_path / "a.mp4"))], broken).loc["a"]["failed_code"] == "BAD_OUTPUT"
 
 
-def test_loading_and_scoring_opens_no_connection(params: Params) -> None:
-    code = f"""
-import sys, numpy as np
-def watch(event, args):
-    if event in ("socket.connect", "socket.getaddrinfo"):
-        raise SystemExit(f"{{event}} {{args}}")
-sys.addaudithook(watch)
-from udfs import aesthetic
-print(len(aesthetic.load({params.model!r}, {params.head!r}, "float32", "cpu")([np.zeros((224, 300, 3), np.uint8)])))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout.strip()) == (0, "1"), done.stderr
-
-
 def test_the_stage_is_imported_without_torch() -> None:
     code = "import sys, udfs.aesthetic, jobs.config.settings; print({'torch', 'transformers'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
@@ -236,29 +152,6 @@ def test_another_model_costs_new_scores_and_another_batch_size_does_not(params: 
     checkpoints._folder_digest.cache_clear()
     tiny.aesthetic_mlp(moved, width=16)
     assert by(f"aesthetic.head={moved}") != before
-
-
-@pytest.mark.spark
-def test_only_clips_that_pass_the_gates_so_far_are_asked_for(spark: SparkSession) -> None:
-    clips = spark.createDataFrame(
-        [(name, "v", f"/{name}.mp4", 1, 640, 360, 30.0, 60, 2.0) for name in "ab"],
-        "clip_id string, video_id string, uri string, num_bytes long, width int, height int, framerate double, "
-        "num_frames long, duration_s double",
-    )
-    signals = spark.createDataFrame(
-        [("a", 0.5, 0.5, "/pa.mp4", "f", "r"), ("b", 0.0, 0.0, "/pb.mp4", "f", "r")],
-        "clip_id string, motion_score_global_mean double, motion_score_per_patch_min_256 double, proxy_uri string, "
-        "fingerprint string, run_id string",
-    )
-    none = spark.createDataFrame([], "clip_id string, copy_of string")
-    every = passing(clips, signals, none, Settings())
-    assert {(row["clip_id"], row["proxy_uri"]) for row in every.collect()} == {("a", "/pa.mp4"), ("b", "/pb.mp4")}
-    moving = passing(clips, signals, none, load([], ["filter.motion=true", "proxy.use=false"]))
-    assert [(row["clip_id"], row["proxy_uri"]) for row in moving.collect()] == [("a", None)]
-    copies = spark.createDataFrame([("a", "b")], "clip_id string, copy_of string")
-    for options, asked in ([], "b"), (["filter.duplicates=false"], "ab"), (["filter.motion=true"], "a"):
-        found = passing(clips, signals, copies, load([], options)).collect()
-        assert "".join(sorted(row["clip_id"] for row in found)) == asked, options
 
 
 def put(run: Run, table: str, stage: str, **values: Any) -> None:

@@ -1,9 +1,7 @@
-"""The command line: wrong usage ends before Spark starts; a busy output is refused; scripts run."""
+"""The command line: wrong usage ends before Spark starts, and words that are none name the nearest."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,11 +9,7 @@ from pathlib import Path
 import pytest
 
 from jobs import cli
-from jobs.config.errors import OutputBusyError
-from jobs.lake.run import locked
-from udfs.storage.settings import Params
 
-HERE = Params()
 IMPATIENT = ("--set=sources.retry_s=0.1", "--set=sources.s3_region=us-east-1", "--set=sources.s3_anonymous=true")
 
 
@@ -130,51 +124,3 @@ def test_a_command_that_is_none_has_status_2(arguments: list[str], capsys: pytes
         cli.main(arguments)
     assert e.value.code == 2
     assert "usage: reelmill" in capsys.readouterr().err
-
-
-def test_an_output_takes_one_run_at_a_time(tmp_path: Path) -> None:
-    with (
-        locked(str(tmp_path), HERE),
-        pytest.raises(OutputBusyError, match="in use by another run"),
-        locked(str(tmp_path), HERE),
-    ):
-        pass
-
-
-def test_the_lock_goes_with_the_run(tmp_path: Path) -> None:
-    for _ in range(2):
-        with locked(str(tmp_path), HERE):
-            assert (tmp_path / ".lock").exists()
-
-
-def test_what_a_killed_run_was_writing_is_cleared(tmp_path: Path) -> None:
-    (tmp_path / "media" / ".writing").mkdir(parents=True)
-    (tmp_path / "media" / ".writing" / "half.mp4").write_bytes(b"half")
-    with locked(str(tmp_path), HERE):
-        assert not (tmp_path / "media" / ".writing").exists()
-
-
-@pytest.mark.parametrize("java", ["", "/nowhere"])
-def test_a_missing_java_is_one_line_that_says_what_to_install(java: str, tmp_path: Path) -> None:
-    env = {"PATH": str(tmp_path)} | ({"JAVA_HOME": java} if java else {})
-    told = subprocess.run(
-        [sys.executable, "-m", "jobs.spark.java"], env=env, capture_output=True, text=True, check=False
-    )
-    assert told.returncode == 1
-    assert "install one (Debian: apt-get install openjdk-17-jdk-headless)" in told.stderr
-    assert told.stderr.count("\n") == 1
-
-
-def test_a_java_too_old_is_named(tmp_path: Path) -> None:
-    (tmp_path / "bin").mkdir()
-    java = tmp_path / "bin" / "java"
-    java.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\"' >&2\n")
-    java.chmod(0o755)
-    told = subprocess.run(
-        [sys.executable, "-m", "jobs.spark.java"],
-        env={"JAVA_HOME": str(tmp_path), "PATH": "/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "is Java 11. Spark needs a JDK 17" in told.stderr

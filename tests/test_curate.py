@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -41,6 +42,28 @@ def done(spark: SparkSession, manifest: Path, tmp_path_factory: pytest.TempPathF
     output = tmp_path_factory.mktemp("output")
     assert curate(manifest, output) == 0
     return output
+
+
+def test_the_steps_on_all_clips_say_how_many_there_are_and_what_came_of_them(
+    spark: SparkSession, manifest: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("long.mp4", "again.mp4"):
+        shutil.copyfile(manifest / "long.mp4", tmp_path / "in" / name)
+    assert curate(tmp_path / "in", tmp_path / "output", "--set", "dedup.engine=mllib") == 0
+    lines = [re.sub(r" in [0-9.]+ s", " in S s", record.getMessage()) for record in caplog.records]
+    lines = [line for line in lines if line.startswith(("ingest: 2 files", "copies:", "dedup:", "filter:"))]
+    assert lines == [
+        "ingest: 2 files found, 0 left out",
+        "copies: 6 clips to compare",
+        "copies: 6 clips compared in S s, 3 copies found",
+        "dedup: 3 clips to compare by vector, 3 of them new, and 3 new copies by hash",
+        "dedup: k-means by Spark MLlib on the CPU (as set)",
+        "dedup: 1 cluster fitted (version 1)",
+        "dedup: 6 clips linked in S s",
+        "filter: applying the thresholds",
+        "filter: 6 clips judged in S s, 3 kept, 6 new or changed",
+    ]
 
 
 @pytest.fixture
@@ -158,23 +181,6 @@ def test_waves_of_one_video_give_the_same_rows(spark: SparkSession, manifest: Pa
     assert curate(manifest, tmp_path / "output", "--set", "curate.wave_videos=1") == 0
     assert tables(tmp_path / "output") == tables(done)
     assert files(tmp_path / "output") == files(done)
-
-
-def test_sql_answers_over_tables_and_views(spark: SparkSession, done: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for query in (
-        "select reasons, count(*) as n from verdicts group by 1",
-        "select count(*) as n from curated where size(previews) > 0",
-        "select sum(num_transcoded) as n from clip_stats",
-    ):
-        assert cli.main(["sql", "--output", str(done), query]) == 0
-        assert "5" in capsys.readouterr().out
-
-
-def test_a_query_that_is_none_is_a_wrong_usage(
-    spark: SparkSession, done: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert cli.main(["sql", "--output", str(done), "select nothing from nowhere"]) == 2
-    assert capsys.readouterr().err.startswith("reelmill: [TABLE_OR_VIEW_NOT_FOUND]")
 
 
 def test_clip_stats_count_as_nemo_curator_does(spark: SparkSession, done: Path) -> None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import importlib
 import re
+import shutil
 import tomllib
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
 import yaml
+from deltalake import DeltaTable, write_deltalake
 from pyspark.sql import SparkSession
 
 from jobs import cli
+from jobs.config import arguments
 from jobs.config.settings import SECTIONS, Settings, load, names
 from jobs.lake import answers, views
 from jobs.lake.run import Run
@@ -134,6 +141,31 @@ def test_the_tables_page_has_every_table_column_and_view() -> None:
     assert all(f"\n### {view.name}\n\n{view.about}\n" in page for view in views.VIEWS)
 
 
+def test_the_options_of_several_jobs_are_theirs() -> None:
+    """The second column of the table says which jobs take the option of the first."""
+    table_lines = table(Path("docs/operations.md"), "Options that several jobs have:")
+    jobs_of = {re.findall(r"`(--[a-z-]+)", option)[0]: jobs for option, jobs, _ in table_lines}
+    steps = [job for job in cli.JOBS if job not in ("models", "search", "sql", "maintain", "takedown", "export")]
+    named = {
+        "all": set(cli.JOBS),
+        "all but `models`": set(cli.JOBS) - {"models"},
+        "`curate` and its steps, `export`": {*steps, "export"},
+    }
+    takers = {
+        option: {job for job in cli.JOBS if option.strip("-").replace("-", "_") in names_of_options(job)}
+        for option in jobs_of
+    }
+    assert {option: named[jobs] for option, jobs in jobs_of.items()} == takers
+    shared = set.union(*({job: names_of_options(job) for job in ("sql", "clip")}.values())) - {"query"}
+    assert {option.strip("-").replace("-", "_") for option in takers} == shared
+
+
+def names_of_options(job: str) -> set[str]:
+    """The arguments that a job takes, as its Options name them."""
+    options = importlib.import_module(f"jobs.{job}").Options
+    return {field.name for field in arguments.argument_fields(options)}
+
+
 def test_the_failure_codes_are_the_codes() -> None:
     assert [code for code, _, _ in table(Path("docs/operations.md"), "## Failure codes")[: len(CODES)]] == list(CODES)
 
@@ -199,6 +231,31 @@ def test_every_python_snippet_runs(snippet: str, curated: Path, tmp_path: Path) 
     (tmp_path / "out").symlink_to(curated)
     with contextlib.chdir(tmp_path):
         exec(snippet, {"__name__": "snippet"})
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("snippet", SNIPPETS)
+def test_python_snippets_leave_out_the_rows_of_earlier_settings(snippet: str, curated: Path, tmp_path: Path) -> None:
+    for name in ("once", "twice"):
+        shutil.copytree(curated / "tables", tmp_path / name / "out/tables")
+    clips = DeltaTable(tmp_path / "twice/out/tables/clips")
+    rows = clips.to_pyarrow_table()
+    column = rows.schema.get_field_index("fingerprint")
+    earlier = pa.array(["of earlier settings"] * len(rows))
+    write_deltalake(clips, rows.set_column(column, rows.schema.field(column), earlier), mode="append")
+    assert last_value(snippet, tmp_path / "once") == last_value(snippet, tmp_path / "twice") != []
+
+
+def last_value(snippet: str, folder: Path) -> list[str]:
+    """The rows of what a snippet that runs in a folder names last."""
+    last = ast.parse(snippet).body[-1]
+    assert isinstance(last, ast.Assign)
+    names: dict[str, Any] = {"__name__": "snippet"}
+    with contextlib.chdir(folder):
+        exec(snippet, names)
+    value = names[ast.unparse(last.targets[0])]
+    to_rows = next(way for way in ("to_pylist", "to_dicts", "iterrows", "items") if hasattr(value, way))
+    return sorted(map(str, getattr(value, to_rows)()))
 
 
 @pytest.mark.spark

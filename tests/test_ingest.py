@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -105,15 +106,29 @@ def test_a_run_reports_what_it_took_and_left_out(
     command = ["ingest", "--output", str(output), "--manifest"]
     assert cli.main([*command, str(folder)]) == 0
     because = "1 not a video by its suffix, 1 hidden, 1 link to what is listed already"
-    assert f"ingest: 2 files taken, 3 left out ({because})" in caplog.text
+    assert f"ingest: 2 files found, 3 left out ({because})" in caplog.text
     manifest = tmp_path / "m.csv"
     manifest.write_text(
         f"uri,modified\nin/a.mp4,2026-01-01\nin/day/b.mp4,2020-01-01\n./in//a.mp4 ,2026-01-01\nfile://{folder}/a.mp4,\n,\n"
     )
     assert cli.main([*command, str(manifest), "--since", "2025-01-01"]) == 0
-    assert "ingest: 1 file taken, 4 left out (2 duplicate rows, 1 blank row, 1 not changed since)" in caplog.text
+    assert "ingest: 1 file found, 4 left out (2 duplicate rows, 1 blank row, 1 not changed since)" in caplog.text
     assert len(table(output, "videos")) == 2
     assert cli.main(["takedown", "--output", str(output), f"file://{folder}/day/../a.mp4"]) == 0
     assert cli.main([*command, str(manifest)]) == 0
-    assert "ingest: 1 file taken, 4 left out (2 duplicate rows, 1 blank row, 1 taken down)" in caplog.text
+    assert "ingest: 1 file found, 4 left out (2 duplicate rows, 1 blank row, 1 taken down)" in caplog.text
     assert [row["uri"] for row in table(output, "videos")] == [str(folder / "day/b.mp4")]
+
+
+@pytest.mark.spark
+def test_a_run_whose_inputs_were_all_refused_is_done(
+    spark: SparkSession, good: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    allowed, other = tmp_path / "allowed", tmp_path / "other.mp4"
+    allowed.mkdir()
+    shutil.copyfile(good, other)
+    (allowed / "m.csv").write_text(f"uri\n{other}\n", encoding="utf-8")
+    command = ["ingest", str(allowed / "m.csv"), "-o", str(tmp_path / "output")]
+    assert cli.main([*command, "--set", f"sources.roots=['{allowed}']"]) == 0
+    assert caplog.messages[-1] == "done: 0 rows written, 1 input failed (DENIED 1)"
+    assert [row["code"] for row in table(tmp_path / "output", "failures")] == ["DENIED"]

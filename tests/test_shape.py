@@ -22,7 +22,11 @@ PACKAGES = {
 SOURCES = [path for folder in FOLDERS for path in sorted(Path(folder).rglob("*.py"))]
 NO_TABLE = ("export", "maintain", "models", "search", "sql")  # jobs that write none
 # Modules that read tables for a job.
-PARTS = {"dedup": ("similarity/dedup_run", "similarity/copy_groups"), "copies": ("similarity/copy_groups",)}
+PARTS = {
+    "copies": ("similarity/copy_groups",),
+    "dedup": ("similarity/dedup_run", "similarity/copy_groups"),
+    "takedown": ("similarity/broken_links",),
+}
 MEDIA = {"container.py", "mp4_writer.py", "memory_writer.py", "demo.py"}  # demo.py makes its reels
 
 

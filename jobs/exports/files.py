@@ -79,9 +79,9 @@ def run(run: Run, options: Options) -> Counts:
     pinned = _pinned(run, options, begun)
     plan = _plan(pinned, to, wanted)
     try:
-        found = _summaries(run, to, [name for (name,) in plan.dealt.select(PART).distinct().collect()])
+        parts = _summaries(run, to, [name for (name,) in plan.dealt.select(PART).distinct().collect()])
         missing = [
-            name for name, part in found.items() if part is None or (run.retry is not None and part.note["num_failed"])
+            name for name, part in parts.items() if part is None or (run.retry is not None and part.note["num_failed"])
         ]
         if options.dry_run:
             _print_size(plan, len(missing))
@@ -92,7 +92,7 @@ def run(run: Run, options: Options) -> Counts:
             release.write(to, described, sources)
             _note_folder(run, to)
             counts = _write(run, plan, sorted(missing))
-            _finish(run, plan, described, sorted(found))
+            _finish(run, plan, described, sorted(parts))
         _compare(run, to, options.release)
         return counts
     finally:

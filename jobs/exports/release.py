@@ -74,8 +74,8 @@ def begun(to: str, wanted: Request, sources: Sources) -> dict[str, Any] | None:
             return None
     except (MediaError, StoreError) as e:
         raise UsageError(f"--to {to}: {getattr(e, 'message', e)}") from e
-    found = load(path, sources)
-    there = _request(found, path)
+    described = load(path, sources)
+    there = _request(described, path)
     differs = [name for name in ("format", "query") if getattr(there, name) != getattr(wanted, name)]
     differs += [
         f"export.{name}" for name, value in asdict(wanted.export).items() if asdict(there.export)[name] != value
@@ -84,7 +84,7 @@ def begun(to: str, wanted: Request, sources: Sources) -> dict[str, Any] | None:
         differs.append("filter.aesthetic_reduction")
     if differs:
         raise UsageError(f"--to {to}: holds an export with another {', '.join(differs)}; give another folder")
-    return found
+    return described
 
 
 def load(path: str, sources: Sources) -> dict[str, Any]:
@@ -100,10 +100,18 @@ def load(path: str, sources: Sources) -> dict[str, Any]:
         raise UsageError(f"{path}: {e.strerror}") from e
     except (OSError, ValueError, MediaError, StoreError) as e:
         raise UsageError(f"{path}: {getattr(e, 'message', e)}") from e
-    needed = {"format", "query", "tables", "settings"}
-    if not isinstance(content, dict) or not needed <= content.keys() or content["format"] not in FORMATS:
+    if not _is_release(content):
         raise UsageError(f"{path}: is no release")
-    return content
+    return dict(content)
+
+
+def _is_release(content: Any) -> bool:
+    """Whether this is a release as far as its types go; its settings are validated when they are used."""
+    if not isinstance(content, dict) or not {"format", "query", "tables", "settings"} <= content.keys():
+        return False
+    mappings = isinstance(content["tables"], dict) and isinstance(content["settings"], dict)
+    sections = mappings and all(isinstance(section, dict) for section in content["settings"].values())
+    return sections and content["format"] in FORMATS and isinstance(content["query"], str)
 
 
 def describe(run: Run, wanted: Request) -> dict[str, Any]:
@@ -156,14 +164,14 @@ def revision() -> str | None:
         return None
 
 
-def _request(found: Mapping[str, Any], path: str) -> Request:
+def _request(described: Mapping[str, Any], path: str) -> Request:
     try:
-        there = found["settings"]
+        there = described["settings"]
         exported = TypeAdapter(export.Params).validate_python(_as_now(there["export"]))
         filtered = TypeAdapter(filter.Params).validate_python(there["filter"])
     except (KeyError, ValidationError) as e:
         raise UsageError(f"{path}: its settings are not those of this version: {str(e).splitlines()[0]}") from e
-    return Request(found["format"], found["query"], exported, filtered)
+    return Request(described["format"], described["query"], exported, filtered)
 
 
 def _as_now(exported: Mapping[str, Any]) -> dict[str, Any]:

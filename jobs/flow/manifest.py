@@ -77,8 +77,8 @@ def _prefix(spark: SparkSession, parts: Sequence[tuple[str, str, bool, int]], so
     """The rows of a prefix never are on the driver: each task lists its parts."""
     dealt = spark.sparkContext.parallelize(parts, min(len(parts), PIECES))
     frame = spark.createDataFrame(dealt, "bucket string, prefix string, flat boolean, top int", verifySchema=False)
-    found = frame.mapInPandas(partial(listed, params=sources), f"uri string, {LISTING}")
-    return found.select("uri", F.lit(None).cast("map<string, string>").alias("attributes"), *NAMES[2:])
+    videos = frame.mapInPandas(partial(listed, params=sources), f"uri string, {LISTING}")
+    return videos.select("uri", F.lit(None).cast("map<string, string>").alias("attributes"), *NAMES[2:])
 
 
 def _frame(spark: SparkSession, rows: list[Any], schema: str) -> DataFrame:
@@ -111,10 +111,10 @@ def _table(spark: SparkSession, manifest: str, what: str, sources: Sources, uri_
     files = named.agg(F.first("attributes").alias("attributes"), F.count(F.lit(1)).alias("number"))
     kinds = {"source_version": "string", "changed_s": "double", "left_out": "string"}
     nothing = [F.lit(None).cast(kind).alias(name) for name, kind in kinds.items()]
-    found = files.select("uri", "attributes", *nothing, "number")
+    listing = files.select("uri", "attributes", *nothing, "number")
     if not sums["blank"]:
-        return found
-    return found.union(_frame(spark, [(None, None, None, None, omissions.BLANK, sums["blank"])], SCHEMA))
+        return listing
+    return listing.union(_frame(spark, [(None, None, None, None, omissions.BLANK, sums["blank"])], SCHEMA))
 
 
 def _spelling(folder: str) -> Callable[[pd.Series], pd.Series]:

@@ -1,4 +1,4 @@
-"""The check and the run that all jobs have whose stage runs a model."""
+"""The check and the run of every job with a stage that runs a model."""
 
 from __future__ import annotations
 

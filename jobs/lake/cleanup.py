@@ -20,6 +20,7 @@ from udfs.storage.uris import is_remote
 
 # The columns that name media files, as an array per row.
 MEDIA = {"clips": "array(uri)", "signals": "concat(array(proxy_uri), coalesce(previews.uri, array()))"}
+ID_CHARS = 36  # of a clip's id, with which the names of its files begin
 
 
 class Step(NamedTuple):
@@ -52,6 +53,12 @@ def media(run: Run) -> DataFrame:
         .repartition(tasks)
         .mapInArrow(partial(cleanup.list_files, sources=run.settings.sources), from_arrow_schema(cleanup.FILES))
     )
+
+
+def media_of(run: Run, clips: DataFrame) -> DataFrame:
+    """Rows of the FILES of the media of clips (clip_id), those of earlier settings included."""
+    files = media(run).withColumn("clip_id", F.substring(F.substring_index("place", "/", -1), 1, ID_CHARS))
+    return files.join(clips, on="clip_id", how="left_semi").drop("clip_id")
 
 
 def named(rows: Callable[[str], DataFrame]) -> DataFrame:

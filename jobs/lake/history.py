@@ -24,6 +24,7 @@ from udfs.core import cost
 from udfs.core.bugs import MET_BY
 from udfs.core.errors import CODES
 from udfs.core.task_resources import Resources
+from udfs.core.words import counted
 from udfs.runtime.context import COST, FAILURE, GPU_COST
 
 log = logging.getLogger("reelmill")
@@ -51,24 +52,23 @@ class Counts:
     num_out: int = 0
     failed: Counter[str] = field(default_factory=Counter)
     warnings: Counter[str] = field(default_factory=Counter)
-    given: int = 0  # files in the manifest
+    num_files: int = 0  # of the manifest, without those that are left out
     num_updated: int = 0  # rows written in place of one of the same key
 
     def __add__(self, other: Counts) -> Counts:
         failed, warnings = self.failed + other.failed, self.warnings + other.warnings
-        given, num_updated = self.given + other.given, self.num_updated + other.num_updated
-        return Counts(self.num_in + other.num_in, self.num_out + other.num_out, failed, warnings, given, num_updated)
+        num_files, num_updated = self.num_files + other.num_files, self.num_updated + other.num_updated
+        return Counts(
+            self.num_in + other.num_in, self.num_out + other.num_out, failed, warnings, num_files, num_updated
+        )
 
     def __str__(self) -> str:
         if not self:
             return "nothing to do: 0 decoded, 0 rows written"
         codes = ", ".join(f"{code} {count}" for code, count in sorted(self.failed.items()))
-        number = self.failed.total()
-        failures = f"{number} failure{'s' * (number != 1)} ({codes})" if codes else "no failures"
-        warnings = "".join(
-            f"; {count} row{'s' * (count != 1)} with {name}" for name, count in sorted(self.warnings.items())
-        )
-        return f"done: {self.num_in} inputs, {self.num_out} rows written, {failures}{warnings}"
+        failures = f"{counted(self.failed.total(), 'input')} failed ({codes})" if codes else "nothing failed"
+        warnings = "".join(f"; {counted(count, 'row')} with {name}" for name, count in sorted(self.warnings.items()))
+        return f"done: {counted(self.num_out, 'row')} written, {failures}{warnings}"
 
     def __bool__(self) -> bool:
         return bool(self.num_in or self.num_out)
@@ -104,6 +104,11 @@ class Tally:
 def now() -> datetime:
     """The time, in UTC."""
     return datetime.now(UTC)
+
+
+def seconds_since(started: datetime) -> float:
+    """How long ago that was."""
+    return (now() - started).total_seconds()
 
 
 def record(run: Run, stage: str, done: DataFrame, tally: Tally, work: Work) -> Counts:

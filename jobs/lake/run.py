@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -22,6 +23,7 @@ from jobs.lake.catalog import Schema
 from jobs.lake.fingerprints import fingerprint
 from jobs.lake.last_run import LastRun
 from jobs.lake.tables import LANDING, Tables
+from udfs.core import program
 from udfs.core.errors import MediaError, StoreError
 from udfs.core.host_files import acquire, open_lock_file
 from udfs.models import checkpoints
@@ -36,7 +38,7 @@ LEFT = (f"media/{UNFINISHED}", f"tables/{LANDING}")  # folders where a killed ru
 
 
 class Owner(NamedTuple):
-    """The stage that fills a table, and the table of clips whose current rows its rows belong to."""
+    """The stage that fills a table, and the table of clips that its rows belong to."""
 
     stage: str
     upstream: str | None  # None: videos, whose older rows of one uri are superseded
@@ -108,6 +110,11 @@ class Run:
         if self.recorded is not None:
             return self.recorded.get(stage, "never run")
         return fingerprint(stage, self.settings)
+
+    def command(self, job: str) -> str:
+        """The command line that runs a job on this output, without the arguments of the job's own."""
+        schema = f" --schema {self.schema}" if self.schema else ""
+        return f"{program.command()} {job} --output {shlex.quote(self.output)}{schema}"
 
     @property
     def late(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -40,14 +39,14 @@ def facts(run: Run) -> dict[str, Any]:
     }
 
 
-def text(run: Run, given: int, facts: dict[str, Any]) -> str:
-    """The lines; `given` is the number of files in the manifest."""
-    return "\n".join(_lines(run, given, facts))
+def text(run: Run, num_files: int, facts: dict[str, Any]) -> str:
+    """The lines; `num_files` is the number of files that the manifest names."""
+    return "\n".join(_lines(run, num_files, facts))
 
 
-def _lines(run: Run, given: int, facts: dict[str, Any]) -> Iterator[str]:
+def _lines(run: Run, num_files: int, facts: dict[str, Any]) -> Iterator[str]:
     videos, clips, reasons, later = (facts[name] for name in ("videos", "clips", "reasons", "later"))
-    counts = f"{given} given now; {videos['count']} taken and {facts['num_refused']} refused so far"
+    counts = f"{num_files} found now; {videos['count']} taken and {facts['num_refused']} refused so far"
     yield f"files: {counts}{_more(run, 'failed', facts['refused'])}"
     yield from _refused(facts["refused"], facts["num_refused"])
     because = f" ({_counts(reasons)})" if reasons else ""
@@ -55,7 +54,7 @@ def _lines(run: Run, given: int, facts: dict[str, Any]) -> Iterator[str]:
     yield f"clips: {counts}{_more(run, 'dropped', reasons)}"
     if later:
         yield f"clips that a stage could not use: {_counts(later)}{_more(run, 'failed', later)}"
-    minutes = f"{videos['minutes'] or 0:.1f} minutes taken, {clips['kept_min'] or 0:.1f} minutes kept"
+    minutes = f"{videos['minutes'] or 0:.1f} minutes taken, {clips['kept_min'] or 0:.1f} minutes kept in clips"
     yield f"video: {minutes}{_more(run, 'curated', [clips] if clips['kept'] else [])}"
 
 
@@ -75,5 +74,4 @@ def _more(run: Run, view: str, rows: list[Any]) -> str:
     """The command that shows the rows, where there are some."""
     if not rows:
         return ""
-    schema = f" --schema {run.schema}" if run.schema else ""
-    return f"; reelmill sql --output {shlex.quote(run.output)}{schema} 'select * from {view}'"
+    return f"; {run.command('sql')} 'select * from {view}'"

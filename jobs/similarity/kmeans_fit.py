@@ -39,6 +39,7 @@ DRIVER_BYTES = 1 << 27  # of them that go from the driver to MLlib: on one machi
 POINTS_BYTES = 1 << 25  # per partition of MLlib, whose iterations start two tasks per partition
 BUCKET_BITS = 12  # hashes are counted by their first bits
 WORKER_ROWS = 1000  # rows per worker of cuML: one without a row ends the job, and round robin then leaves none
+ENGINES = {"cuml": "cuML on GPUs", "mllib": "Spark MLlib on the CPU"}
 
 
 class Choice(NamedTuple):
@@ -68,7 +69,7 @@ def choose(spark: SparkSession, params: dedup.Params) -> Choice:
     if params.engine == "cuml" and reason:
         raise SettingsError(f"dedup.engine = 'cuml': {reason}")
     choice = Choice("mllib", reason) if reason else Choice("cuml", "there are GPUs and the packages for them")
-    log.info("dedup: %s: %s", choice.engine, choice.why)
+    log.info("dedup: k-means by %s (%s)", ENGINES[choice.engine], choice.why)
     return choice
 
 
@@ -136,7 +137,7 @@ def hindrance(facts: Facts, num_visible_gpus: int) -> str | None:
     # Like spark-rapids-ml, also with local-cluster: a task's GPU is its partition's number.
     local = facts.master.startswith("local")
     if local and not num_visible_gpus:
-        return "no GPU: CUDA shows none on this machine"
+        return "no GPU found on this machine"
     if not (local or facts.executor_gpus):
         return "no GPU: spark.executor.resource.gpu.amount is not set"
     if facts.dynamic:

@@ -17,6 +17,7 @@ from pyspark.resource import ExecutorResourceRequests, ResourceProfile, Resource
 
 from udfs.core.gpu_device import Task
 from udfs.core.task_resources import Resources
+from udfs.core.words import counted
 
 log = logging.getLogger("reelmill")
 
@@ -107,7 +108,7 @@ def num_slots(context: SparkContext, needs: Resources) -> int:
 
 def log_choice(stage: str, needs: Resources, choice: Choice) -> None:
     """Log once per stage and process how it is scheduled; without --verbose, only of a stage that asks for GPUs."""
-    takes = f"{needs.cpus} CPU{'s' * (needs.cpus != 1)} and {needs.gpus:g} GPUs per task"
+    takes = f"{counted(needs.cpus, 'CPU')} and {needs.gpus:g} GPUs per task"
     profile = "a resource profile" if choice.profile else "no resource profile"
     _log_once(logging.INFO if needs.gpus else logging.DEBUG, f"{stage}: {takes}; {profile}: {choice.why}")
 

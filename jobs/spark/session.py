@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import re
 import shutil
@@ -24,6 +25,8 @@ from pyspark.sql import SparkSession
 from jobs.config.errors import SessionError
 from jobs.spark import java
 from udfs.core.host_files import user_folder
+
+log = logging.getLogger("reelmill")
 
 ATTEMPTS = (
     4  # of a task: a Python worker may be killed for lack of memory. In local mode only the master's name can set this
@@ -92,8 +95,10 @@ def connect(extra: dict[str, str], *, verbose: bool) -> SparkSession:
         builder = builder.config(key, value)
     if not submitted and (trouble := java.problem()):
         raise SessionError(trouble)
-    with _jvm_log(quiet=not verbose and not submitted) as log, _keep_interrupt_handler():
-        spark = _start(builder, log)
+    if not submitted:
+        log.info("starting Spark (20 to 60 seconds on a small machine)")
+    with _jvm_log(quiet=not verbose and not submitted) as log_path, _keep_interrupt_handler():
+        spark = _start(builder, log_path)
     spark.sparkContext.setLogLevel("WARN" if verbose else "ERROR")
     for name in () if verbose else ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
         PySparkLogger.getLogger(name).setLevel("CRITICAL")  # an error is raised: not also printed as JSON
@@ -142,11 +147,11 @@ def _set(spark: SparkSession, values: dict[str, str]) -> Iterator[None]:
             spark.conf.unset(key) if old is None else spark.conf.set(key, old)
 
 
-def _start(builder: SparkSession.Builder, log: str | None) -> SparkSession:
+def _start(builder: SparkSession.Builder, log_path: str | None) -> SparkSession:
     try:
         spark = builder.getOrCreate()
     except (Py4JError, PySparkException, RuntimeError) as e:
-        where = f"; Spark's log is {log}" if log else ""
+        where = f"; Spark's log is {log_path}" if log_path else ""
         raise SessionError(f"Spark did not start: {str(e).splitlines()[0]}{where}") from e
     if not spark.sparkContext._jvm.org.apache.spark.util.Utils.classIsLoadable(DELTA):  # type: ignore[union-attr]
         raise SessionError(f"Delta Lake is not on Spark's class path: add --packages {delta_package()}")
@@ -181,11 +186,11 @@ def _standalone(extra: dict[str, str]) -> dict[str, str]:
     daemon = {"spark.python.daemon.module": "jobs.spark.pyspark_daemon"}
     if not ONE_MACHINE.fullmatch(extra.get("spark.master", "local")):
         daemon = {}
-    made = {"spark.master": "local[*]", "spark.driver.memory": _heap(), "spark.jars.packages": delta_package()}
+    settings = {"spark.master": "local[*]", "spark.driver.memory": _heap(), "spark.jars.packages": delta_package()}
     # With another catalog the warehouse holds the schemas, which outlive the session.
     if extra.get("spark.sql.catalogImplementation", "in-memory") == "in-memory":
-        made["spark.sql.warehouse.dir"] = os.path.join(tempfile.gettempdir(), f"reelmill-warehouse-{os.getuid()}")
-    return LOCAL | made | daemon
+        settings["spark.sql.warehouse.dir"] = os.path.join(tempfile.gettempdir(), f"reelmill-warehouse-{os.getuid()}")
+    return LOCAL | settings | daemon
 
 
 def _heap() -> str:

@@ -332,4 +332,4 @@ def test_the_last_line_counts_warnings() -> None:
     counts = Counts(2, 2, Counter(), Counter({"audio_warning": 1})) + Counts(
         1, 1, Counter(), Counter({"audio_warning": 1})
     )
-    assert str(counts) == "done: 3 inputs, 3 rows written, no failures; 2 rows with audio_warning"
+    assert str(counts) == "done: 3 rows written, nothing failed; 2 rows with audio_warning"

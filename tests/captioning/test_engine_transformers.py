@@ -11,7 +11,7 @@ import torch
 
 from tests.support import tiny
 from tests.support.footage import draw
-from udfs.captioning import engine_transformers, requests
+from udfs.captioning import engine_transformers
 from udfs.captioning.engine_transformers import Engine
 from udfs.captioning.requests import Answer, GenerationSettings, Request, Sampling, Video
 
@@ -183,10 +183,3 @@ def test_a_nearly_certain_choice_is_the_greedy_one_and_a_free_one_follows_the_se
     assert engine(reading, sampling=Sampling(repetition_penalty=1.3)).generate(asked) == greedy
     free = [engine(reading, sampling=Sampling(temperature=2, top_p=1, seed=seed)).generate(asked) for seed in (1, 1, 2)]
     assert free[0] == free[1] != free[2]
-
-
-def test_thinking_is_turned_off_where_the_template_knows_of_it(reading: Path) -> None:
-    tokenizer = engine(reading).tokenizer
-    plain = requests.chat_prompt(tokenizer, Request("A boat."))
-    tokenizer.chat_template += "{% if enable_thinking is false %}<think>\n\n</think>{% endif %}"
-    assert requests.chat_prompt(tokenizer, Request("A boat.")) == plain + "<think>\n\n</think>"

@@ -38,7 +38,7 @@ JAVA = (
         (RuntimeError("udfs.core.errors.MediaError: CORRUPT: no frame"), None),
     ],
 )
-def test_83_what_stops_a_run_is_one_line(error: Exception, said: str | None) -> None:
+def test_what_stops_a_run_is_one_line(error: Exception, said: str | None) -> None:
     found = faults.cause(error)
     assert found is None if said is None else (found or "").startswith(said)
     assert "\n" not in (found or "")
@@ -48,12 +48,7 @@ def test_83_what_stops_a_run_is_one_line(error: Exception, said: str | None) -> 
     ("error", "status"),
     [
         (errors.UsageError("one line"), 2),
-        (errors.SettingsError("one line"), 2),
-        (errors.CatalogError("one line"), 1),
-        (errors.SessionError("one line"), 1),
         (errors.TableError("one line"), 1),
-        (errors.OutputBusyError("one line"), 1),
-        (errors.RemainsError("one line"), 1),
         (OutputError("one line"), 1),
     ],
 )
@@ -66,7 +61,7 @@ def test_a_bug_does_not_end_a_command_with_one_line() -> None:
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_83_a_signal_is_one_line_and_the_status_of_a_shell(number: int, status: int) -> None:
+def test_a_signal_is_one_line_and_the_status_of_a_shell(number: int, status: int) -> None:
     code = (
         "import time; from jobs.config import interrupts; interrupts.end_on_signals(); "
         "print('on', flush=True); time.sleep(60)"

@@ -13,6 +13,7 @@ from jobs.lake import summary, views
 from jobs.lake.catalog import Schema
 from jobs.lake.run import Run
 from tests.support.outputs import CURATED
+from udfs.core import program
 
 pytestmark = pytest.mark.spark
 
@@ -27,9 +28,10 @@ def run(spark: SparkSession, curated: Path) -> Run:
 
 def test_a_run_without_refusals_says_what_was_made_and_kept(run: Run) -> None:
     assert summary.text(run, 2).splitlines() == [
-        "files: 2 given now; 2 taken and 0 refused so far",
+        "files: 2 found now; 2 taken and 0 refused so far",
         "clips: 3 made, 0 dropped, 3 kept",
-        f"video: 0.1 minutes taken, 0.1 minutes kept; reelmill sql --output {run.output} 'select * from curated'",
+        "video: 0.1 minutes taken, 0.1 minutes kept in clips; "
+        f"{program.command()} sql --output {run.output} 'select * from curated'",
     ]
 
 
@@ -44,8 +46,8 @@ FROM range({number}) UNION ALL SELECT 'embed', '/v/x.mp4', 'BAD_OUTPUT', 'NaN'""
 def test_files_that_were_refused_have_their_names_and_codes(run: Run) -> None:
     refuse(run, 2)
     lines = summary.text(run, 4).splitlines()
-    more = f"; reelmill sql --output {run.output} 'select * from failed'"
-    assert lines[0] == f"files: 4 given now; 2 taken and 2 refused so far{more}"
+    more = f"; {program.command()} sql --output {run.output} 'select * from failed'"
+    assert lines[0] == f"files: 4 found now; 2 taken and 2 refused so far{more}"
     assert lines[1:3] == ["  /v/00.mp4: CORRUPT: no moov atom", "  /v/01.mp4: CORRUPT: no moov atom"]
     assert f"clips that a stage could not use: embed 1{more}" in lines
 
@@ -65,5 +67,5 @@ def test_clips_that_were_dropped_are_counted_by_reason(run: Run) -> None:
     run.spark.table("judged").localCheckpoint().createOrReplaceTempView("verdicts")
     run.spark.table("verdicts").createOrReplaceTempView("dropped")
     other = replace(run, output="/my out", schema=Schema("films"))
-    command = "reelmill sql --output '/my out' --schema films 'select * from dropped'"
+    command = f"{program.command()} sql --output '/my out' --schema films 'select * from dropped'"
     assert f"clips: 3 made, 3 dropped (blur 3), 0 kept; {command}" in summary.text(other, 2).splitlines()

@@ -16,7 +16,7 @@ from tests.support import tiny
 from tests.support.hidden import run_without
 from tests.support.hub import Hub, of_folder, serving
 from udfs.models import checkpoints, hub, registry
-from udfs.models.registry import Params
+from udfs.models.registry import MissingModelError, Params
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 NAME = f"tests/tiny-clip@{COMMIT}"
@@ -214,3 +214,10 @@ def test_nothing_of_the_hub_or_of_torch_is_imported_before_it_is_needed() -> Non
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("name", ["cosmos", "internvideo2"])
+def test_own_code_is_refused_unless_it_is_named(folders: dict[str, str], name: str) -> None:
+    with pytest.raises(MissingModelError, match=r"models\.remote_code"):
+        hub.allowed(folders[name], Params())
+    assert hub.allowed(folders[name], Params(remote_code=(folders[name],))) == folders[name]

@@ -36,7 +36,7 @@ def test_one_text_is_read_as_the_model_reads_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("model", ["descriptor", "dinov2"])
 def test_a_model_that_knows_pictures_only_is_refused_with_those_that_read(tmp_path: Path, model: str) -> None:
-    from tests.models.test_hf_towers import dinov2
+    from tests.support.tiny_embedders import dinov2
 
     name = str(dinov2(tmp_path / model)) if model == "dinov2" else model
     with pytest.raises(MissingModelError, match="cannot encode texts; these can: cosmos-embed1-224p") as caught:

@@ -14,7 +14,7 @@ from tests.support.outputs import table
 from tests.support.spark_submit import BARE, BIN, LIBRARIES, ROOT, build_wheel, environment, install_wheel
 
 pytestmark = pytest.mark.cluster
-DONE = "done: 1 inputs, 1 rows written, no failures"
+DONE = "done: 1 row written, nothing failed"
 
 
 def submitted(tmp_path: Path, script: Path, *options: str, paths: tuple[str, ...] = ()) -> str:

@@ -129,14 +129,6 @@ def test_83_a_full_disk_in_the_child_names_the_place() -> None:
         list(batching.each([batch], sandbox_calls.double, key="n", columns=[], limits=LIMITS))
 
 
-def test_a_bug_says_no_secret_of_an_address(caplog: pytest.LogCaptureFixture) -> None:
-    error = KeyError("https://me:secret@host/v.mp4?sig=secret")
-    failure = bugs.Watch().failure(error, "http://host/v.mp4?sig=secret", "v")
-    for text in (failure.message, caplog.text):
-        assert "secret" not in text
-        assert "https://host/v.mp4" in text
-
-
 def test_text_that_is_no_utf8_and_a_message_without_end_can_be_sent() -> None:
     failed = batching.failure("k", MediaError("CORRUPT", "\udcff" + "x" * 10_000))
     frame = batching.frame([failed, {"title": "a\udc80b"}], ["title"])

@@ -3,51 +3,13 @@
 from __future__ import annotations
 
 import select
-import subprocess
-import sys
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import pytest
 
-from udfs.core.gpu_device import NoDeviceError, Task, device
+from tests.support.slot_holders import holder, idle, said
 from udfs.runtime.gpu_slots import Slot
-
-# A process that takes a slot, prints that, works until a line arrives, and prints when it gives the slot up.
-HOLDER = """
-import sys
-from udfs.runtime.gpu_slots import Slot
-slot = Slot(sys.argv[1], int(sys.argv[2]), lambda: print("gave up", flush=True))
-with slot.busy:
-    print("holds", flush=True)
-    sys.stdin.readline()
-sys.stdin.readline()
-"""
-
-
-@contextmanager
-def holder(gpu: str, share: int) -> Iterator[subprocess.Popen[str]]:
-    pipe: Any = subprocess.PIPE
-    process = subprocess.Popen([sys.executable, "-c", HOLDER, gpu, str(share)], stdin=pipe, stdout=pipe, text=True)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
-def said(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline().strip()
-
-
-def idle(process: subprocess.Popen[str]) -> None:
-    assert process.stdin is not None
-    process.stdin.write("\n")
-    process.stdin.flush()
 
 
 @pytest.fixture
@@ -119,18 +81,3 @@ def test_the_slot_of_a_killed_process_is_free(gpu: str) -> None:
         first.wait()
         with holder(gpu, 1) as second:
             assert said(second) == "holds"
-
-
-def test_without_gpus_asked_for_the_device_is_the_cpu() -> None:
-    assert device(Task(), 0.0, "auto") == "cpu"
-    assert device(Task(gpus=("3",)), 1.0, "cpu") == "cpu"
-
-
-def test_a_gpu_that_is_not_there_is_loud() -> None:
-    torch = pytest.importorskip("torch")
-    if torch.cuda.is_available():
-        pytest.skip("there is a GPU")
-    with pytest.raises(NoDeviceError, match=r"sees no GPU, and the stage needs 0\.25"):
-        device(Task(), 0.25, "auto")
-    with pytest.raises(NoDeviceError):
-        device(Task(gpus=("0",)), 1.0, "cuda")

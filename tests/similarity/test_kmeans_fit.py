@@ -56,8 +56,8 @@ def groups(num_rows: int, noise: float = 0.08) -> Floats:
     ("master", "conf", "visible", "why"),
     [
         ("local[2]", {}, 1, None),
-        ("local[2]", {}, 0, "no GPU: CUDA shows none"),
-        ("local-cluster[2,2,1024]", GPUS, 0, "no GPU: CUDA shows none"),
+        ("local[2]", {}, 0, "no GPU found on this machine"),
+        ("local-cluster[2,2,1024]", GPUS, 0, "no GPU found on this machine"),
         ("spark://host:7077", GPUS, 0, None),
         ("spark://host:7077", {}, 1, "no GPU: spark.executor.resource.gpu.amount is not set"),
         (
@@ -91,7 +91,7 @@ def test_auto_is_mllib_without_a_gpu_and_says_so(
     with caplog.at_level(logging.INFO, "reelmill"):
         assert choose(spark, Params()).engine == "mllib"
     assert [record.getMessage() for record in caplog.records] == [
-        "dedup: mllib: no GPU: CUDA shows none on this machine"
+        "dedup: k-means by Spark MLlib on the CPU (no GPU found on this machine)"
     ]
 
 
@@ -108,7 +108,7 @@ def test_auto_is_cuml_with_a_gpu_and_the_packages(spark: SparkSession, monkeypat
 @pytest.mark.spark
 def test_cuml_by_name_is_not_replaced(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nvdec, "num_visible_gpus", lambda: 0)
-    with pytest.raises(SettingsError, match=r"^dedup\.engine = 'cuml': no GPU: CUDA shows none on this machine$"):
+    with pytest.raises(SettingsError, match=r"^dedup\.engine = 'cuml': no GPU found on this machine$"):
         choose(spark, Params(engine="cuml"))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from pydantic import ValidationError
 
 from jobs.config.errors import SettingsError
 from jobs.config.settings import Settings, load
@@ -88,17 +87,6 @@ def test_databricks_is_given_no_executor_requests(monkeypatch: pytest.MonkeyPatc
     profile, _ = choose(Facts.of("spark://driver:7077", GPUS | DYNAMIC), Resources(gpus=1))
     assert profile is not None
     assert profile.executorResources == {}
-
-
-@pytest.mark.parametrize("gpus", [0.25, 0.33, 0.5, 1, 2])
-def test_shares_that_spark_knows(gpus: float) -> None:
-    assert Resources(gpus=gpus).share == {0.25: 4, 0.33: 3, 0.5: 2, 1: 1, 2: 1}[gpus]
-
-
-@pytest.mark.parametrize("gpus", [0.75, 1.5, -1])
-def test_shares_that_spark_does_not_know(gpus: float) -> None:
-    with pytest.raises(ValidationError):
-        Resources(gpus=gpus)
 
 
 def test_resources_are_settings_of_the_stage() -> None:

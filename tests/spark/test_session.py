@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator
-
-import pandas as pd
 import pytest
-from pyspark.sql import SparkSession
 
 from jobs.spark.session import _standalone
 
 pytestmark = pytest.mark.spark
-
-
-def path(batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-    for _ in batches:
-        yield pd.DataFrame({"entry": sys.path})
-
-
-def test_workers_read_no_archive_at_the_start_of_every_task(spark: SparkSession) -> None:
-    entries = {row["entry"] for row in spark.range(1).mapInPandas(path, "entry string").collect()}
-    assert not [entry for entry in entries if entry.endswith((".jar", ".zip")) and "/python3" not in entry]
 
 
 @pytest.mark.parametrize(

@@ -2,44 +2,27 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import random
 import socket
-import subprocess
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from tests.support.downloads import HERE, ONCE, cached_sizes
 from tests.support.footage import write_numbered
 from tests.support.web_server import Page, serving
 from udfs import ingest
 from udfs.core.errors import MediaError
 from udfs.runtime.context import Env
-from udfs.storage import access, http_cache, http_connection, http_source
-from udfs.storage.http_connection import is_public, parse_target
+from udfs.storage import access, http_source
 from udfs.storage.remote_file import Stat
 from udfs.storage.settings import Params
-from udfs.storage.uris import redacted
 
+pytestmark = pytest.mark.usefixtures("disk")
 DATA = random.Random(0).randbytes(300_000)
-HERE = Params(http_private=True, retry_s=3.0, timeout_s=1.0, http_total_s=5.0)
-ONCE = Params(http_private=True, retry_s=0.0, timeout_s=1.0, http_total_s=1.0)
-
-
-@pytest.fixture(autouse=True)
-def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder for temporary files, and no connection kept from an earlier test."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    http_cache._folder.cache_clear()
-    http_connection._thread.__dict__.clear()
-    yield tmp_path / f"reelmill-downloads-{os.getuid()}"
-    http_cache._folder.cache_clear()
 
 
 def refusal(uri: str, params: Params = ONCE) -> MediaError:
@@ -47,11 +30,6 @@ def refusal(uri: str, params: Params = ONCE) -> MediaError:
     with pytest.raises(MediaError) as e:
         http_source.stat(uri, params)
     return e.value
-
-
-def cached_sizes(disk: Path) -> list[int]:
-    """The sizes of the files on disk."""
-    return sorted(file.stat().st_size for file in disk.iterdir() if not file.name.startswith("."))
 
 
 def test_a_range_costs_its_bytes_and_one_connection() -> None:
@@ -195,101 +173,6 @@ def test_a_file_over_the_disk_limit_is_not_downloaded(page: Page, disk: Path) ->
     assert cached_sizes(disk) == []
 
 
-def test_no_encoding_is_asked_for() -> None:
-    with serving({"/v.mp4": Page(DATA)}) as site:
-        http_source.stat(f"{site.url}/v.mp4", HERE)
-    assert site.asked[0][1]["accept-encoding"] == "identity"
-
-
-def test_a_redirect_is_followed_and_takes_no_password_along() -> None:
-    with (
-        serving({"/v.mp4": Page(DATA)}) as there,
-        serving({"/to": Page(redirect="/on"), "/on": Page(redirect=f"{there.url}/v.mp4?x=1")}) as here,
-    ):
-        assert http_source.stat(f"http://me:s%40cret@{here.url[7:]}/to", HERE).size == 300_000
-    assert [headers.get("authorization") for _, headers in here.asked] == ["Basic bWU6c0BjcmV0"] * 2
-    assert [(path, headers.get("authorization")) for path, headers in there.asked] == [("/v.mp4?x=1", None)]
-
-
-@pytest.mark.parametrize(
-    "host",
-    [
-        "127.0.0.1",
-        "localhost",
-        "2130706433",
-        "0177.0.0.1",
-        "0x7f.1",
-        "127.1",
-        "[::ffff:127.0.0.1]",
-        "0.0.0.0",
-        "me@127.0.0.1",
-        "example.com@127.0.0.1",
-    ],
-)
-def test_a_loopback_address_is_refused_in_every_spelling(host: str) -> None:
-    with serving({"/v.mp4": Page(DATA)}) as site:
-        error = refusal(f"http://{host}:{site.url.rpartition(':')[2]}/v.mp4", Params(retry_s=0.0))
-    assert error.code == "DENIED"
-    assert site.connections == 0
-
-
-PRIVATE = (
-    "10.0.0.1 172.16.0.1 192.168.1.1 100.64.0.1 169.254.169.254 224.0.0.1 255.255.255.255 240.0.0.1 0.0.0.0 "
-    "::1 :: fe80::1%1 "
-)
-EMBEDDED = "fc00::1 ff02::1 fec0::1 ::ffff:10.0.0.1 ::10.0.0.1 64:ff9b::a9fe:a9fe 2002:a00:1::1 2001:db8::1 2001::1"
-
-
-@pytest.mark.parametrize("address", (PRIVATE + EMBEDDED).split())
-def test_addresses_that_are_not_public(address: str) -> None:
-    assert not is_public(address)
-
-
-@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"])
-def test_public_addresses(address: str) -> None:
-    assert is_public(address)
-
-
-def test_a_redirect_to_a_private_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_connection, "is_public", lambda address: address == "127.0.0.1")
-    with (
-        serving({"/v.mp4": Page(DATA)}, host="127.0.0.2") as inner,
-        serving({"/v.mp4": Page(redirect=f"{inner.url}/v.mp4")}) as outer,
-    ):
-        error = refusal(f"{outer.url}/v.mp4", Params(retry_s=0.0))
-    assert (error.code, len(outer.asked), inner.connections) == ("DENIED", 1, 0)
-
-
-def test_a_name_that_resolves_differently_the_second_time_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = ["127.0.0.1", "127.0.0.2"]
-    real = socket.getaddrinfo
-    monkeypatch.setattr(http_connection, "is_public", lambda address: address == "127.0.0.1")
-    monkeypatch.setattr(socket, "getaddrinfo", lambda host, port, **how: real(answers.pop(0), port, **how))
-    with serving({"/v.mp4": Page(DATA, faults=["reset"])}) as site:
-        error = refusal(site.url.replace("127.0.0.1", "rebind.test") + "/v.mp4", Params(retry_s=2.0))
-    assert (error.code, site.connections, answers) == ("DENIED", 1, [])
-
-
-@pytest.mark.parametrize(
-    "uri",
-    ["http://", "http:///v.mp4", "http://host:99999/v.mp4", "http://[::1/v.mp4", "http://a b/v.mp4", "gopher://x/"],
-)
-def test_an_address_that_is_not_http_is_refused(uri: str) -> None:
-    assert refusal(uri).code == "UNSUPPORTED"
-
-
-@pytest.mark.parametrize(
-    ("uri", "path"),
-    [
-        ("http://h/a b/%20ü.mp4", "/a%20b/%20%C3%BC.mp4"),
-        ("http://h/100%.mp4?sig=a%2Fb+c/d==#part", "/100%25.mp4?sig=a%2Fb+c/d=="),
-        ("http://h", "/"),
-    ],
-)
-def test_a_request_has_everything_escaped_once(uri: str, path: str) -> None:
-    assert parse_target(uri).path == path
-
-
 SECRETS = ("s3cret", "AKIA", "sign")
 
 
@@ -308,77 +191,6 @@ def test_no_error_shows_the_secrets_of_an_address(page: Page) -> None:
         http_source.stat(f"http://me:s3cret@{site.url[7:]}/v.mp4?sign=AKIA", ONCE)
     said = [f"{error} {error.args}" for error in (e.value, e.value.__cause__, e.value.__context__) if error]
     assert not any(secret in text for secret in SECRETS for text in said)
-
-
-@pytest.mark.parametrize(
-    ("uri", "shown"),
-    [
-        ("https://me:s3cret@h.org/v.mp4?sign=AKIA#x", "https://h.org/v.mp4"),
-        ("HTTP://a@b@h/v", "HTTP://h/v"),
-        ("https://h/v@2.mp4", "https://h/v@2.mp4"),
-        ("/local/v.mp4?x", "/local/v.mp4?x"),
-    ],
-)
-def test_an_address_can_be_shown_without_its_secrets(uri: str, shown: str) -> None:
-    assert redacted(uri) == shown
-
-
-def certificate(folder: Path) -> Path:
-    """A self-signed certificate of 127.0.0.1 and its key, in a file."""
-    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
-    names = ["-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run(
-        [*made, *names, "-keyout", folder / "key.pem", "-out", folder / "cert.pem"], check=True, capture_output=True
-    )
-    (folder / "both.pem").write_text((folder / "key.pem").read_text() + (folder / "cert.pem").read_text())
-    return folder / "both.pem"
-
-
-def test_a_certificate_must_be_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    both = certificate(tmp_path)
-    with serving({"/v.mp4": Page(DATA), "/down": Page(redirect="http://127.0.0.1/v.mp4")}, certificate=both) as site:
-        error = refusal(f"{site.url}/v.mp4", HERE)
-        assert (error.code, site.asked) == ("DENIED", [])
-        assert "not trusted: self-signed certificate" in error.message
-        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
-        http_connection._tls.cache_clear()
-        assert http_source.stat(f"{site.url}/v.mp4", HERE).size == 300_000
-        assert refusal(f"{site.url}/down", HERE).message == "a redirect from https to http"
-    http_connection._tls.cache_clear()
-
-
-def test_the_disk_holds_the_files_used_last(disk: Path) -> None:
-    params = Params(http_private=True, http_disk_bytes=650_000)
-    with serving({f"/{i}": Page(DATA, ranges=False) for i in range(3)}) as site:
-        for number in (0, 1, 0, 2, 0):
-            assert http_source.fetch(f"{site.url}/{number}", 7, 9, "300000-one", params) == DATA[7:9]
-            time.sleep(0.01)
-    assert [path for path, _ in site.asked] == ["/0", "/1", "/2"]
-    assert cached_sizes(disk) == [300_000, 300_000]
-
-
-def fetched(uri: str, folder: str) -> list[str]:
-    """In a process of its own: fetch a file that goes to disk; the names of the files there."""
-    tempfile.tempdir = folder
-    http_source.fetch(uri, 0, 10, "300000-one", HERE)
-    return [file.name for file in http_cache._folder(os.getpid()).iterdir() if not file.name.startswith(".")]
-
-
-def test_the_last_process_deletes_the_cache_and_the_next_one_what_a_killed_process_left(
-    disk: Path, tmp_path: Path
-) -> None:
-    with serving({"/v.mp4": Page(DATA, ranges=False)}) as site:
-        disk.mkdir(mode=0o700)
-        (disk / "left.part").write_bytes(b"x")
-        with multiprocessing.get_context("spawn").Pool(2) as pool:
-            shown = pool.starmap(fetched, [(f"{site.url}/v.mp4", str(tmp_path))] * 4)
-            pool.close()
-            pool.join()
-    # Both may have fetched it at once.
-    whole = {name for names in shown for name in names if not name.endswith(".part")}
-    assert len(whole) == 1
-    assert not any("left.part" in names for names in shown)
-    assert cached_sizes(disk) == []
 
 
 def test_a_video_on_the_web_is_ingested_by_its_ranges(tmp_path: Path) -> None:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jobs.flow.manifest import address
-from udfs.runtime import sandbox
-from udfs.storage import manifest, omissions
+from udfs.storage import manifest
 from udfs.storage.manifest import Listing, ManifestError
 from udfs.storage.settings import Params
 
@@ -35,101 +33,30 @@ def kind(name: str) -> str:
     return manifest.examine(name, Params()).kind
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Videos at three depths, in no order, among other files."""
-    for name in ("b.mp4", "a/c.MKV", "a/b/d.webm", "notes.txt", "a/e.mp4.part"):
-        path = tmp_path / "in" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"x")
-    return tmp_path / "in"
-
-
-def test_a_folder_names_its_videos_at_every_depth(folder: Path) -> None:
-    assert listing(str(folder)) == [str(folder / name) for name in ("a/b/d.webm", "a/c.MKV", "b.mp4")]
-
-
-def test_what_a_folder_holds_beside_videos_is_counted(folder: Path) -> None:
-    names = [
-        "._b.mp4",
-        ".git/x.mp4",
-        ".Trash-1000/files/x.mp4",
-        "$RECYCLE.BIN/x.mp4",
-        "a/@eaDir/b.mp4/thumb.mp4",
-        "a/readme.md",
-    ]
-    for name in [*names, "__MACOSX/._b.mp4", "System Volume Information/x.mp4", "lost+found/x.mp4"]:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"x")
-    uris, left_out = full_listing(str(folder))
-    assert uris == [str(folder / name) for name in ("a/b/d.webm", "a/c.MKV", "b.mp4")]
-    assert left_out == {"suffix": 3, "hidden": 2, "trash": 6}
-    assert omissions.summary(3, left_out) == (
-        "3 files taken, 11 left out (3 not a video by their suffix, 2 hidden, 6 in trash folders)"
+def test_a_folder_names_its_videos_and_counts_the_rest(folder: Path) -> None:
+    assert full_listing(str(folder)) == (
+        [str(folder / name) for name in ("a/b/d.webm", "a/c.MKV", "b.mp4")],
+        {"suffix": 2},
     )
 
 
-def test_a_hidden_folder_that_is_asked_for_is_read(tmp_path: Path) -> None:
-    (tmp_path / ".cache").mkdir()
-    (tmp_path / ".cache/v.mp4").write_bytes(b"x")
-    assert listing(str(tmp_path / ".cache")) == [str(tmp_path / ".cache/v.mp4")]
-
-
-def test_linked_folders_are_entered_once_and_by_their_own_name_first(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "elsewhere/deep").mkdir(parents=True)
-    (tmp_path / "elsewhere/deep/x.mp4").write_bytes(b"x")
-    (folder / "0").symlink_to(tmp_path / "elsewhere")
-    (folder / "1").symlink_to(tmp_path / "elsewhere/deep")
-    (folder / "2").symlink_to(folder / "a")
-    (folder / "a/up").symlink_to(folder)
-    (tmp_path / "elsewhere/deep/loop").symlink_to(tmp_path / "elsewhere")
-    (folder / "broken").symlink_to(tmp_path / "gone")
-    uris, left_out = full_listing(str(folder))
-    assert uris == [str(folder / name) for name in ("0/deep/x.mp4", "a/b/d.webm", "a/c.MKV", "b.mp4")]
-    assert left_out == {"suffix": 3, "link": 4}
-
-
-def test_a_link_to_a_file_that_is_listed_is_the_same_file(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "blob").write_bytes(b"x")
-    for name, target in {"0.mp4": folder / "b.mp4", "y.mp4": tmp_path / "blob", "a/z.mp4": tmp_path / "blob"}.items():
-        (folder / name).symlink_to(target)
-    (folder / "gone.mp4").symlink_to(tmp_path / "gone")
-    uris, left_out = full_listing(str(folder))
-    assert uris == [str(folder / name) for name in ("a/b/d.webm", "a/c.MKV", "a/z.mp4", "b.mp4", "gone.mp4")]
-    assert left_out["link"] == 2
-
-
-def test_a_folder_that_cannot_be_read_costs_only_itself(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_read_is_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the call itself: root may read everything, and no file system here fails on demand."""
-    scan = os.scandir
 
     def failing(path: str) -> Any:
-        if path.endswith("/a"):
-            raise OSError(errno.ESTALE, "Stale file handle", path)
-        return scan(path)
+        raise OSError(errno.ESTALE, "Stale file handle", path)
 
     monkeypatch.setattr(os, "scandir", failing)
-    uris, left_out = full_listing(str(folder))
-    assert (uris, left_out) == ([str(folder / "b.mp4")], {"suffix": 1, "unreadable": 1})
-    with pytest.raises(ManifestError, match="Stale file handle"):
-        listing(str(folder / "a"))
+    with pytest.raises(ManifestError, match="Stale file handle") as raised:
+        listing(str(folder))
+    assert "\n" not in str(raised.value)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not read")
-def test_a_folder_without_permission_is_counted() -> None:
-    with tempfile.TemporaryDirectory() as top:  # those of pytest are closed to others
-        os.chmod(top, 0o755)
-        Path(top, "closed").mkdir(mode=0)
-        Path(top, "v.mp4").write_bytes(b"x")
-        assert sandbox.call(left_out_for_anyone, top, timeout_s=20, memory_mb=512) == {"unreadable": 1}
-    sandbox.stop()
-
-
-def left_out_for_anyone(path: str) -> dict[str, int]:
-    """What a listing leaves out for a process that is not root."""
-    os.setuid(65534)
-    return dict(full_listing(path).left_out)
+def test_a_folder_without_videos_says_what_it_holds(tmp_path: Path) -> None:
+    for name in ("notes.txt", ".v.mp4"):
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(ManifestError, match=r"no video there \(2 left out \(1 not a video by its suffix, 1 hidden\): "):
+        listing(str(tmp_path))
 
 
 def test_a_glob_through_linked_folders_names_each_file_once(folder: Path) -> None:
@@ -137,29 +64,6 @@ def test_a_glob_through_linked_folders_names_each_file_once(folder: Path) -> Non
     uris, left_out = full_listing(f"{folder}/**/*.webm")
     assert uris == [str(folder / "a/b/d.webm")]
     assert left_out["link"] > 0
-
-
-@pytest.mark.parametrize(
-    "suffix", [".vob", ".asf", ".3g2", ".f4v", ".mxf", ".m2v", ".dv", ".MOD", ".insv", ".rmvb", ".h264"]
-)
-def test_suffixes_of_cameras_and_broadcast_are_videos(tmp_path: Path, suffix: str) -> None:
-    (tmp_path / f"v{suffix}").write_bytes(b"x")
-    assert listing(str(tmp_path)) == [str(tmp_path / f"v{suffix}")]
-
-
-def test_a_very_deep_folder_ends_no_listing(tmp_path: Path) -> None:
-    """Paths of more than PATH_MAX bytes cannot be asked for by their name."""
-    here = os.getcwd()
-    try:
-        os.chdir(tmp_path)
-        for _ in range(20):
-            os.mkdir("x" * 250)
-            os.chdir("x" * 250)
-    finally:
-        os.chdir(here)
-    (tmp_path / "v.mp4").write_bytes(b"x")
-    uris, left_out = full_listing(str(tmp_path))
-    assert (uris, left_out) == ([str(tmp_path / "v.mp4")], {"unreadable": 1})
 
 
 @pytest.mark.parametrize("name", ["list.json", "m.csv", "v.mp4"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from udfs.core.errors import MediaError
-from udfs.storage.uris import absolute_uri, existing_uri, is_remote, is_web, local_path, path_uri
+from udfs.storage.uris import absolute_uri, existing_uri, is_remote, is_web, local_path, path_uri, redacted
 
 
 @pytest.mark.parametrize(
@@ -133,3 +133,16 @@ def test_s3_and_web_servers_are_remote(uri: str, remote: bool, web: bool) -> Non
 def test_the_uri_of_a_path_names_that_path(path: str, uri: str) -> None:
     assert path_uri(path) == uri
     assert local_path(uri) == "/" + path.lstrip("/")
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("https://me:s3cret@h.org/v.mp4?sign=AKIA#x", "https://h.org/v.mp4"),
+        ("HTTP://a@b@h/v", "HTTP://h/v"),
+        ("https://h/v@2.mp4", "https://h/v@2.mp4"),
+        ("/local/v.mp4?x", "/local/v.mp4?x"),
+    ],
+)
+def test_an_address_can_be_shown_without_its_secrets(uri: str, shown: str) -> None:
+    assert redacted(uri) == shown

@@ -24,6 +24,14 @@ class Unportable(Exception):
         super().__init__(lambda: None)
 
 
+class Unreadable(Exception):
+    """An exception that can be pickled, but not made again from what was pickled."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 def die(number: int) -> None:
     """Kill this process by a signal."""
     os.kill(os.getpid(), number)
@@ -47,6 +55,11 @@ def raise_bug() -> None:
 def raise_unportable() -> None:
     """Raise an exception that cannot be sent to the parent."""
     raise Unportable
+
+
+def raise_unreadable() -> None:
+    """Raise an exception that the parent cannot read."""
+    raise Unreadable("E17", "no such codec")
 
 
 def raise_media_error() -> None:

@@ -30,7 +30,6 @@ from tests.support.clip_units import only_clip, unit
 from tests.support.footage import draw, numbers, write_numbered
 from udfs import analyze, clip
 from udfs.core.errors import MediaError
-from udfs.core.gpu_device import Task, index
 from udfs.core.limits import Limits
 from udfs.core.task_resources import Resources
 from udfs.frames import sampler
@@ -364,20 +363,6 @@ def test_parity_with_nvdec_is_one_line_and_starts_no_spark(
     overrides = ["--set", "analyze.hwaccel=cuda", "--set", "motion.parity=true"]
     assert main(["analyze", "--output", str(tmp_path), *overrides]) == 2
     assert capsys.readouterr().err.count("motion.parity: it scores motion vectors") == 1
-
-
-@pytest.mark.parametrize(
-    ("task", "visible", "gpu"),
-    [
-        (Task(gpus=("2",)), 4, 2),
-        (Task(gpus=("2",)), 1, 0),  # a container's only one
-        (Task(gpus=("GPU-6f0b",)), 1, 0),
-        (Task(partition=5), 2, 1),  # local mode: in turn
-        (Task(partition=5), 0, 0),
-    ],
-)
-def test_the_gpu_of_a_task(task: Task, visible: int, gpu: int) -> None:
-    assert index(task, visible) == gpu
 
 
 def reserve(size_mb: int, access: int, how: int) -> int:

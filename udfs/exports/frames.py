@@ -119,11 +119,11 @@ def _made_of(row: Row, params: Params) -> dict[str, Any]:
 def _is_complete(folder: str, made_of: dict[str, Any]) -> bool:
     try:
         with open(os.path.join(folder, LIST), encoding="utf-8") as f:
-            found = json.load(f)
+            listed = json.load(f)
     except FileNotFoundError:
         return False
     names = ("times_s", "uri")  # another name of the same file makes no other pictures
-    kept = [{name: value for name, value in facts.items() if name not in names} for facts in (found, made_of)]
+    kept = [{name: value for name, value in facts.items() if name not in names} for facts in (listed, made_of)]
     return kept[0] == kept[1]
 
 
@@ -134,18 +134,18 @@ def _writer(folder: str, params: Params) -> ImageFiles | ArrayFile:
     return ImageFiles(folder, params.encoding, params.quality)
 
 
-def _list(folder: str, found: dict[str, Any]) -> None:
+def _list(folder: str, facts: dict[str, Any]) -> None:
     with open(os.path.join(folder, LIST), "w", encoding="utf-8") as f:
-        json.dump(found, f)
+        json.dump(facts, f)
 
 
-def _put(made: str, target: str) -> None:
+def _put(folder: str, target: str) -> None:
     """Move a folder to its place, over one of other settings or of another attempt of the task."""
     os.makedirs(os.path.dirname(target), exist_ok=True)
     with suppress(FileNotFoundError):
-        os.rename(target, f"{made}.before")
+        os.rename(target, f"{folder}.before")
     try:
-        os.rename(made, target)
+        os.rename(folder, target)
     except OSError as e:
         if e.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # another attempt moved its folder there first
             raise

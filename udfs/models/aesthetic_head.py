@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from transformers.utils import logging
 from udfs.frames.extract import Pictures
 from udfs.models.registry import MissingModelError
 
+LAYER = re.compile(r"layers\.(\d+)\.weight")
 Layer = tuple[torch.Tensor, torch.Tensor]  # weight and bias
 Scores = npt.NDArray[np.float32]
 
@@ -64,11 +66,10 @@ def head_layers(folder: str) -> list[Layer]:
         MissingModelError: the folder holds no such layers.
     """
     weights = _weights(Path(folder))
-    numbers = sorted(
-        int(name.split(".")[1]) for name in weights if name.startswith("layers.") and name.endswith(".weight")
-    )
-    if not numbers:
-        raise MissingModelError(f"{folder} holds no linear layers: no layers.0.weight")
+    numbers = sorted(int(match[1]) for name in weights if (match := LAYER.fullmatch(name)))
+    missing = [f"layers.{n}.bias" for n in numbers if f"layers.{n}.bias" not in weights]
+    if missing or not numbers:
+        raise MissingModelError(f"{folder} holds no linear layers: no {(missing or ['layers.0.weight'])[0]}")
     return [(weights[f"layers.{n}.weight"].float(), weights[f"layers.{n}.bias"].float()) for n in numbers]
 
 

@@ -10,6 +10,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from udfs.core import program
 from udfs.models.registry import (
     Checkpoint,
     MissingModelError,
@@ -69,7 +70,8 @@ def check(name: str, params: Params) -> None:
 def fetch_command(name: str, model: Checkpoint, params: Params) -> str:
     """The line that says how to fetch a missing model."""
     where = "" if params.dir == Params().dir else f" --dir {shlex.quote(params.dir)}"
-    return f"{name} ({model.repo}) is not in {params.dir}: fetch it with `reelmill models --fetch {name}{where}`"
+    fetch = f"{program.command()} models --fetch {name}{where}"
+    return f"{name} ({model.repo}) is not in {params.dir}: fetch it with `{fetch}`"
 
 
 def identity(name: str) -> str:

@@ -87,7 +87,8 @@ def configuration(folder: str) -> dict[str, Any]:
     """The config.json of an embedding model, completed by its processor_config.json.
 
     Raises:
-        MissingModelError: the folder has no config.json, or one of another kind of model.
+        MissingModelError: the folder has no config.json, a broken one, or one of another kind of
+            model.
     """
     config = _read_json(folder, "processor_config.json") | _read_json(folder, "config.json")
     code = config.get("auto_map", {}).get("AutoModel", "")
@@ -106,8 +107,13 @@ def configuration(folder: str) -> dict[str, Any]:
 
 def _read_json(folder: str, name: str) -> dict[str, Any]:
     path = Path(folder) / name
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    values: dict[str, Any] = json.loads(text) if text.strip() else {}
+    try:
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        values = json.loads(text) if text.strip() else {}
+    except ValueError as e:
+        raise MissingModelError(f"{path}: not JSON: {e}") from e
+    if not isinstance(values, dict):
+        raise MissingModelError(f"{path}: not a JSON object")
     return values
 
 

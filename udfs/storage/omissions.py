@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
+from udfs.core.words import counted
+
 SUFFIX = "suffix"
 HIDDEN = "hidden"
 TRASH = "trash"
@@ -46,9 +48,9 @@ def reason(name: str) -> str | None:
     return HIDDEN if name.startswith(".") else None
 
 
-def summary(taken: int, left_out: Mapping[str, int]) -> str:
-    """The last line of an ingest: `3 files taken, 2 left out (1 hidden, 1 duplicate row)`."""
+def summary(num_files: int, left_out: Mapping[str, int]) -> str:
+    """What a manifest holds: `3 files found, 2 left out (1 hidden, 1 duplicate row)`."""
     counts = Counter(left_out)
     words = [f"{counts[name]} {forms[counts[name] != 1]}" for name, forms in WORDS.items() if counts[name]]
     details = f" ({', '.join(words)})" if words else ""
-    return f"{taken} file{'s' * (taken != 1)} taken, {counts.total()} left out{details}"
+    return f"{counted(num_files, 'file')} found, {counts.total()} left out{details}"
