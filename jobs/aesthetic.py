@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame
-
 from jobs.config.arguments import StageOptions
-from jobs.flow.gates import passing
+from jobs.flow import gates
 from jobs.flow.model_job import ModelJob
 from jobs.flow.stage import Stage
-from jobs.lake.run import Run
 from udfs import aesthetic
 
 Options = StageOptions  # this job takes no others
-
-
-def _inputs(run: Run) -> DataFrame:
-    return passing(run)
 
 
 STAGE = Stage(
     "aesthetic",
     table="aesthetics",
     key="clip_id",
-    source=_inputs,
+    source=gates.inputs,
     rows=aesthetic.rows,
     params=lambda settings: settings.aesthetic,
     resources=lambda settings: settings.aesthetic.resources,

@@ -119,7 +119,7 @@ def test_every_file_belongs_to_a_row(done: Path) -> None:
 
 def test_a_run_is_recorded_stage_by_stage(done: Path) -> None:
     runs = {row["stage"]: row for row in table(done, "runs")}
-    assert runs.keys() == {"ingest", "split", "clip", "analyze", "copies", "embed", "dedup", "filter"}
+    assert runs.keys() == {"ingest", "split", "clip", "analyze", "copies", "embed", "dedup", "filter", "curate"}
     assert (runs["clip"]["num_out"], runs["split"]["num_failed"]) == (5, 1)
     assert runs["clip"]["cpu_s"] > 0
     assert runs["clip"]["bytes_out"] == sum(row["num_bytes"] for row in table(done, "clips"))

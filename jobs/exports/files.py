@@ -202,8 +202,9 @@ def _write(run: Run, plan: Plan, missing: list[str]) -> Counts:
     with Progress(run, "export", items) as progress, run.tables.landing(f"{run.run_id}-export") as land:
         write = FORMATS[plan.request.format].write(plan.params)
         write_parts = partial(shards.rows, write=write, to=plan.to, env=run.env("export"), done=progress.done)
-        done = land(rows.mapInArrow(write_parts, struct_type(shards.ENVELOPE)))
-        tally = history.tally(done)
+        results = history.watched(rows.mapInArrow(write_parts, struct_type(shards.ENVELOPE)))
+        done = land(results.rows)
+        tally = results.tally()
         sums = todo.agg(F.sum("num_rows"), F.sum("num_bytes")).first()
         assert sums is not None
         num_out = sums[0] - tally.failed.total()

@@ -54,12 +54,10 @@ def run(run: Run, options: Options) -> Counts:
     ):
         rows = partial(frames.rows, params=run.settings.export.frames, env=run.env("export"), to=to, aside=aside)
         counted = partial(batching.count_inputs, rows=rows, done=progress.done)
-        done = land(
-            stage.spread(run, Resources(), items, todo.schema, "duration_s").mapInPandas(
-                counted, stage.envelope(RESULTS)
-            )
-        )
-        tally = history.tally(done)
+        inputs = stage.spread(run, Resources(), items, todo.schema, "duration_s")
+        results = history.watched(inputs.mapInPandas(counted, stage.envelope(RESULTS)))
+        done = land(results.rows)
+        tally = results.tally()
         num_in = tally.num_ok + tally.failed.total()  # folders that were complete before are not counted
         if not num_in:
             return history.note_settings(run, "export")

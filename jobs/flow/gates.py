@@ -14,15 +14,27 @@ from udfs.filter import reasons_sql, signal_gates
 READ = ("clip_id", "video_id", "uri", "num_bytes", "width", "height", "framerate", "num_frames", "duration_s")
 
 
-def passing(run: Run) -> DataFrame:
-    """The current clips that pass the gates on signals and copies, with the columns that model stages read."""
-    clips_left = gated(run.current("clips"), run.made("signals"), run.settings)
-    if run.settings.filter.duplicates and run.holds("copies"):
-        copies = run.made("copies").where(F.col("copy_of").isNotNull())
-        if run.part is None:  # of a part of the videos they were found a moment ago
-            copies = _copies_of(copies, clips_left)
-        clips_left = clips_left.join(copies.select("clip_id"), on="clip_id", how="left_anti")
-    return _read(clips_left, run.settings)
+def inputs(run: Run) -> DataFrame:
+    """What models are asked about: the current clips that pass the gates so far."""
+    copies = run.made("copies") if run.holds("copies") else None
+    clips, signals = run.current("clips"), run.made("signals")
+    return passing(clips, signals, copies, run.settings, are_valid=run.part is not None)
+
+
+def passing(
+    clips: DataFrame, signals: DataFrame, copies: DataFrame | None, settings: Settings, *, are_valid: bool = False
+) -> DataFrame:
+    """The clips that pass the gates on signals and copies, with the columns that model stages read.
+
+    `copies` are valid if it is known that the clips that they are copies of pass the gates.
+    """
+    clips_left = gated(clips, signals, settings)
+    if settings.filter.duplicates and copies is not None:
+        found = copies.where(F.col("copy_of").isNotNull())
+        if not are_valid:
+            found = _copies_of(found, clips_left)
+        clips_left = clips_left.join(found.select("clip_id"), on="clip_id", how="left_anti")
+    return _read(clips_left, settings)
 
 
 def gated(clips: DataFrame, signals: DataFrame, settings: Settings) -> DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from pyspark.sql import functions as F
 
@@ -32,7 +33,7 @@ def read(tables: Tables) -> LastRun:
     if not tables.exists("runs"):
         return LastRun()
     row = F.max_by(F.struct("fingerprint", "tables", "summary"), "started_at").alias("row")
-    rows = dict(tables.read("runs").groupBy("stage").agg(row).collect())
+    rows: dict[str, Any] = dict(tables.read("runs").groupBy("stage").agg(row).collect())
     chain = rows.get(CHAIN)
     return LastRun(
         {stage: last["fingerprint"] for stage, last in rows.items()},

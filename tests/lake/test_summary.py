@@ -27,7 +27,7 @@ def run(spark: SparkSession, curated: Path) -> Run:
 
 
 def test_a_run_without_refusals_says_what_was_made_and_kept(run: Run) -> None:
-    assert summary.text(run, 2).splitlines() == [
+    assert summary.text(run, 2, summary.facts(run)).splitlines() == [
         "files: 2 found now; 2 taken and 0 refused so far",
         "clips: 3 made, 0 dropped, 3 kept",
         "video: 0.1 minutes taken, 0.1 minutes kept in clips; "
@@ -45,7 +45,7 @@ FROM range({number}) UNION ALL SELECT 'embed', '/v/x.mp4', 'BAD_OUTPUT', 'NaN'""
 
 def test_files_that_were_refused_have_their_names_and_codes(run: Run) -> None:
     refuse(run, 2)
-    lines = summary.text(run, 4).splitlines()
+    lines = summary.text(run, 4, summary.facts(run)).splitlines()
     more = f"; {program.command()} sql --output {run.output} 'select * from failed'"
     assert lines[0] == f"files: 4 found now; 2 taken and 2 refused so far{more}"
     assert lines[1:3] == ["  /v/00.mp4: CORRUPT: no moov atom", "  /v/01.mp4: CORRUPT: no moov atom"]
@@ -54,7 +54,7 @@ def test_files_that_were_refused_have_their_names_and_codes(run: Run) -> None:
 
 def test_of_many_refusals_ten_are_named(run: Run) -> None:
     refuse(run, 12)
-    lines = summary.text(run, 4).splitlines()
+    lines = summary.text(run, 4, summary.facts(run)).splitlines()
     assert [line[:7] for line in lines].count("  /v/09") == 1
     assert "  ... and 2 more" in lines
     assert not any("/v/10.mp4" in line for line in lines)
@@ -68,4 +68,7 @@ def test_clips_that_were_dropped_are_counted_by_reason(run: Run) -> None:
     run.spark.table("verdicts").createOrReplaceTempView("dropped")
     other = replace(run, output="/my out", schema=Schema("films"))
     command = f"{program.command()} sql --output '/my out' --schema films 'select * from dropped'"
-    assert f"clips: 3 made, 3 dropped (blur 3), 0 kept; {command}" in summary.text(other, 2).splitlines()
+    assert (
+        f"clips: 3 made, 3 dropped (blur 3), 0 kept; {command}"
+        in summary.text(other, 2, summary.facts(other)).splitlines()
+    )

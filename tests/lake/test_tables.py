@@ -54,7 +54,7 @@ def test_twice_in_one_batch_is_once_in_the_table(tables: Tables) -> None:
 
 def test_upsert_lets_the_newest_row_of_a_key_win(tables: Tables) -> None:
     tables.append("verdicts", verdicts(tables, ("a", True)))
-    tables.append("verdicts", verdicts(tables, ("a", False), run_id="second", fingerprint="g"), upsert=True)
+    assert tables.upsert("verdicts", verdicts(tables, ("a", False), run_id="second", fingerprint="g")) == (1, 1)
     assert held(tables) == {("a", False, "second")}
 
 
@@ -176,7 +176,7 @@ def test_what_a_later_release_wrote_is_kept(tables: Tables) -> None:
     later = Tables(tables.spark, tables.root)
     assert later.read("copies").columns == TABLES["copies"].schema.names
     later.append("copies", rows(tables, "copies", clip_id="y"))
-    later.append("copies", rows(tables, "copies", distance=3.0), upsert=True)
+    later.upsert("copies", rows(tables, "copies", distance=3.0))
     later.add("copies", rows(tables, "copies", clip_id="z"))
     stored = tables.spark.table(tables.sql("copies")).collect()
     assert {(r["clip_id"], r["distance"], r["mirrored"]) for r in stored} == {
