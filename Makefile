@@ -8,13 +8,13 @@ INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt
 
 .PHONY: demo test test-all lint bench bench-dedup test-files test-cluster test-s3 test-kill test-nights test-exports test-upkeep test-airflow tiny-models update-constraints release clean
 
-demo: $(VENV)/demo | java
+demo: $(VENV)/demo | prepare
 	$(BIN)/python -m jobs.demo
 
 QUICK := not files and not kill and not cluster and not nights and not exports and not upkeep and not s3
 
 # Two processes, one for the tests that share the Spark session: that one waits for its JVM half of the time.
-test: $(VENV)/dev | java
+test: $(VENV)/dev | prepare
 	@log=$$(mktemp); $(BIN)/pytest -m "not spark and $(QUICK)" > $$log 2>&1 & plain=$$!; status=0; \
 	echo "tests with Spark; those without run beside them:"; \
 	$(BIN)/pytest -m "spark and $(QUICK)" || status=1; \
@@ -117,9 +117,13 @@ $(VENV)-airflow/made: $(VENV)/made pyproject.toml
 	  print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["airflow"])')
 	touch $@
 
-.PHONY: java
+.PHONY: java prepare
 java:
 	@$(BIN)/python -m jobs.spark.java
+
+# Once per machine: an archive of Spark's classes, with which each start takes half as long.
+prepare: | java
+	@$(BIN)/python -m jobs.prepare
 
 clean:
 	rm -rf $(VENV) $(VENV)-airflow .demo build dist *.egg-info

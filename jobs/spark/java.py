@@ -15,18 +15,25 @@ ADVICE = (
 )
 
 
+def program() -> str | None:
+    """The Java that Spark would start; None if there is none."""
+    home = os.environ.get("JAVA_HOME")
+    path = os.path.join(home, "bin", "java") if home else shutil.which("java")
+    return path if path is not None and os.access(path, os.X_OK) else None
+
+
 def problem() -> str | None:
     """What is wrong with the Java that Spark would start, in one line; None if it will do."""
-    home = os.environ.get("JAVA_HOME")
-    program = os.path.join(home, "bin", "java") if home else shutil.which("java")
-    if program is None or not os.access(program, os.X_OK):
+    path = program()
+    if path is None:
+        home = os.environ.get("JAVA_HOME")
         return f"no Java found{f' in JAVA_HOME={home}' if home else ''}. {ADVICE}"
-    output = subprocess.run([program, "-version"], capture_output=True, text=True, check=False).stderr
+    output = subprocess.run([path, "-version"], capture_output=True, text=True, check=False).stderr
     stated = re.search(r'version "(?:1\.)?(\d+)', output)
     if stated is None:
-        return f"{program} -version names no version. {ADVICE}"
+        return f"{path} -version names no version. {ADVICE}"
     if int(stated[1]) not in SUPPORTED:
-        return f"{program} is Java {stated[1]}. {ADVICE}"
+        return f"{path} is Java {stated[1]}. {ADVICE}"
     return None
 
 

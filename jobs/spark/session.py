@@ -23,7 +23,7 @@ from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 
 from jobs.config.errors import SessionError
-from jobs.spark import java
+from jobs.spark import class_archive, java
 from udfs.core.host_files import user_folder
 
 log = logging.getLogger("reelmill")
@@ -170,7 +170,7 @@ def _keep_interrupt_handler() -> Iterator[None]:
 
 def _settings(extra: dict[str, str], *, submitted: bool) -> dict[str, str]:
     """Every setting of a new session; a local master makes ATTEMPTS at a task."""
-    settings = (EVERYWHERE if submitted else EVERYWHERE | _standalone(extra)) | extra
+    settings = (EVERYWHERE if submitted else EVERYWHERE | _standalone(extra) | _archive(extra)) | extra
     master = LOCAL_MASTER.fullmatch(settings.get("spark.master", ""))
     return settings | ({"spark.master": f"local[{master['cores'] or 1},{ATTEMPTS}]"} if master else {})
 
@@ -191,6 +191,13 @@ def _standalone(extra: dict[str, str]) -> dict[str, str]:
     if extra.get("spark.sql.catalogImplementation", "in-memory") == "in-memory":
         settings["spark.sql.warehouse.dir"] = os.path.join(tempfile.gettempdir(), f"reelmill-warehouse-{os.getuid()}")
     return LOCAL | settings | daemon
+
+
+def _archive(extra: dict[str, str]) -> dict[str, str]:
+    """The archive of classes, if the session is one of this machine alone with our own jars."""
+    if "spark.jars.packages" in extra or not ONE_MACHINE.fullmatch(extra.get("spark.master", "local")):
+        return {}
+    return class_archive.settings(LOCAL["spark.driver.extraJavaOptions"], delta_package())
 
 
 def _heap() -> str:
