@@ -24,7 +24,7 @@ def _inputs(run: Run) -> DataFrame:
     """The clips that filter kept, or all clips: captions of dropped clips would not be used."""
     clips = run.current("clips")
     if run.settings.caption.only_kept:
-        kept = run.tables.read("verdicts").where(F.col("kept")).select("clip_id")
+        kept = run.rows("verdicts").where(F.col("kept")).select("clip_id")
         clips = clips.join(kept, on="clip_id", how="left_semi")
     return measured(clips, run.made("signals"), run.settings)
 
@@ -51,7 +51,7 @@ check = JOB.check
 
 def run(run: Run, options: Options) -> Counts:
     """Describe every window of the kept clips that have no captions by the current settings."""
-    if run.settings.caption.only_kept and run.tables.read("verdicts").isEmpty():
+    if run.settings.caption.only_kept and run.part is None and run.tables.read("verdicts").isEmpty():
         log.warning(
             "caption: no verdicts yet, so no clip counts as kept: run filter first, or set caption.only_kept=false"
         )

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from jobs import aesthetic, align, analyze, caption, clip, copies, dedup, embed, enhance, filter, ingest, split
 from jobs.config import arguments
@@ -25,10 +26,12 @@ from jobs.lake.fingerprints import chain_fingerprint
 from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
 from jobs.similarity import copy_groups
+from jobs.spark import session
 from udfs.core.errors import PASSING
 
 log = logging.getLogger("reelmill")
 
+MANY = 20  # commits, from which on it pays to skip files of a table
 CUTTING = (split.STAGE, clip.STAGE, analyze.STAGE)  # one wave after another
 
 
@@ -71,13 +74,12 @@ def run(run: Run, options: Options) -> Counts:
     chain = chain_fingerprint(_stages(run), run.settings)
     at_rest = run.is_only_writer and run.retry is None and run.last.left_nothing(run.tables, chain)
     counts, num_files_left = ingest.ingest_files(run, options)
+    later, facts = Counts(), None
     if not at_rest or counts.num_out or options.refit:
-        later = _process(run, options, only_new=at_rest and not counts.num_updated)
-    else:
-        later = Counts()
-    facts = (
-        _facts(run) if later or not at_rest or counts.num_out else json.loads(run.last.summary or "null") or _facts(run)
-    )
+        later = _process(run, options, only_new=at_rest and _all_are_new(run, counts))
+    elif not counts.num_in and run.last.summary:
+        facts = json.loads(run.last.summary)
+    facts = facts or _facts(run)
     print(summary.text(run, counts.num_files, facts), flush=True)
     counts += later
     if run.late:
@@ -112,13 +114,25 @@ def _process(run: Run, options: Options, *, only_new: bool) -> Counts:
         else:
             waves_left = waves.of_unfinished(run, stack, _unfinished(run), (*(s.table for s in steps), "copies"))
         counts = _waves(run, options, waves_left, stack)
-    if not run.late:  # else these settings may have made nothing yet
-        history.note_settings(run, *(step.name for step in steps), *_copies(run))
-    counts += dedup.run(run, options)
-    counts += filter.run(run, options)
-    for on, job in _captioning(run.settings):
-        counts += job.run(run, options) if on else Counts()
+        if not run.late:  # else these settings may have made nothing yet
+            history.note_settings(run, *(step.name for step in steps), *_copies(run))
+        if only_new and run.last.num_commits > MANY:
+            stack.enter_context(session.skipping(run.spark))
+        jobs = (dedup, filter, *(job for on, job in _captioning(run.settings) if on))
+        for job in jobs:
+            counts += job.run(run.of_this_run() if only_new else run, options)
     return counts
+
+
+def _all_are_new(run: Run, ingested: Counts) -> bool:
+    """Whether the videos that were ingested are no new versions of others, whose clips would be current no more."""
+    if ingested.num_updated:
+        return False
+    if not run.last.versions:  # the first run
+        return True
+    videos, is_new = run.tables.read("videos"), F.col("run_id") == run.run_id
+    new = videos.where(is_new).select("uri")
+    return videos.where(~is_new).join(F.broadcast(new), on="uri", how="left_semi").isEmpty()
 
 
 def _left(run: Run, num_files: int) -> str:

@@ -54,7 +54,7 @@ def run(run: Run, options: Options) -> Counts:
     started, refit = history.now(), options.refit
     with ExitStack() as stack:
         land = partial(_store, run, stack)
-        if run.tables.read("embeddings").count() > MANY:
+        if run.rows("embeddings").count() > MANY:
             stack.enter_context(session.compiled(run.spark))
         model = dedup_run.model(run)
         plan = dedup_run.plan(run, model, land)
@@ -121,8 +121,8 @@ def _vectors(run: Run, ids: DataFrame, *, few: bool = False) -> DataFrame:
 
     With `few`, only files of the runs that made these vectors are read.
     """
-    embeddings = run.made("embeddings").where(F.col("model") == run.settings.embed.model)
-    if few:
+    embeddings = (run if few else run.whole).made("embeddings").where(F.col("model") == run.settings.embed.model)
+    if few and run.part is None:
         of_ids = embeddings.select("clip_id", "run_id").join(ids, on="clip_id", how="left_semi")
         run_ids = [row["run_id"] for row in of_ids.select("run_id").distinct().collect()]
         embeddings = embeddings.where(F.col("run_id").isin(run_ids))
@@ -136,10 +136,11 @@ def _with_ranking(run: Run, plan: Plan, few: DataFrame | None) -> DataFrame:
     """
     ranking_columns = set(ranking.columns(run.settings.dedup.rank))
     rows = _vectors(run, plan.vector_ids if few is None else few, few=few is not None)
+    made = (run.whole if few is None else run).made
     if of_clips := ranking_columns - {"aesthetic"}:
-        rows = rows.join(run.made("clips").select("clip_id", *of_clips), on="clip_id", how="left")
+        rows = rows.join(made("clips").select("clip_id", *of_clips), on="clip_id", how="left")
     if "aesthetic" in ranking_columns:
-        scores = run.made("aesthetics").select("clip_id", F.col("score_mean").alias("aesthetic"))
+        scores = made("aesthetics").select("clip_id", F.col("score_mean").alias("aesthetic"))
         rows = rows.join(scores, on="clip_id", how="left")
     if few is not None:
         return rows.withColumn("dedup_run", F.lit(plan.number))

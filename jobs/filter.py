@@ -67,18 +67,24 @@ def accepted(run: Run) -> DataFrame:
 
 def _represented(run: Run) -> DataFrame:
     """The duplicates at this eps, each with the clip at the end of its chain of links, which is no duplicate."""
-    links = run.tables.read("duplicates").where(duplicate_sql(run.settings.filter)).select("clip_id", "duplicate_of")
+    links = _links(run, run.rows("duplicates"))
     if not run.settings.filter.duplicates:
         return links.limit(0)
-    # Each turn doubles the length of the chains that are followed.
+    every = links if run.part is None else _links(run, run.tables.read("duplicates"))
     while (
-        not (further := links.select(F.col("clip_id").alias("linked_to"), F.col("duplicate_of").alias("end")))
+        not (further := every.select(F.col("clip_id").alias("linked_to"), F.col("duplicate_of").alias("end")))
         .join(links, on=F.col("linked_to") == F.col("duplicate_of"), how="inner")
         .isEmpty()
     ):
         ended = links.join(further, on=F.col("linked_to") == F.col("duplicate_of"), how="left")
         links = ended.select("clip_id", F.coalesce("end", "duplicate_of").alias("duplicate_of")).localCheckpoint()
+        if run.part is None:
+            every = links  # so that each turn doubles the length of the chains that are followed
     return links
+
+
+def _links(run: Run, duplicates: DataFrame) -> DataFrame:
+    return duplicates.where(duplicate_sql(run.settings.filter)).select("clip_id", "duplicate_of")
 
 
 def run(run: Run, options: Options) -> Counts:
@@ -88,7 +94,10 @@ def run(run: Run, options: Options) -> Counts:
     log.info("filter: applying the thresholds")
     try:
         [(total, num_kept)] = verdicts.agg(F.count("*"), F.count_if("kept")).collect()
-        changed = run.tables.change("verdicts", verdicts)
+        if run.part is None:
+            changed = run.tables.change("verdicts", verdicts)
+        else:  # of new clips, which have none
+            changed = run.tables.insert("verdicts", verdicts, total) if total else 0
     finally:
         verdicts.unpersist()
     log.info(

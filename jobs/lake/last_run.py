@@ -21,11 +21,19 @@ class LastRun:
     versions: dict[str, int] | None = None  # of the tables when nothing was left to do; None if something was
     summary: str | None = None  # the counts of its last lines, as JSON
 
+    @property
+    def num_commits(self) -> int:
+        """The most commits that a table had."""
+        return max((self.versions or {}).values(), default=0)
+
     def left_nothing(self, tables: Tables, fingerprint: str) -> bool:
-        """Whether the last chain, by these settings, left nothing to do, and no table has changed since."""
-        if not self.versions or self.fingerprints[CHAIN] != fingerprint:
-            return False
-        return versions(tables) == self.versions
+        """Whether the last chain, by these settings, left nothing to do, and no table has changed since.
+
+        Where there are no tables yet, nothing is left either.
+        """
+        if self.versions is None:
+            return not versions(tables)
+        return self.fingerprints[CHAIN] == fingerprint and versions(tables) == self.versions
 
 
 def read(tables: Tables) -> LastRun:

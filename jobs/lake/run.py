@@ -23,6 +23,7 @@ from jobs.lake.catalog import Schema
 from jobs.lake.fingerprints import fingerprint
 from jobs.lake.last_run import LastRun
 from jobs.lake.tables import LANDING, Tables
+from schemas import TABLES
 from udfs.core import program
 from udfs.core.errors import MediaError, StoreError
 from udfs.core.host_files import acquire, open_lock_file
@@ -58,6 +59,26 @@ BELONGS = {
 
 
 @dataclass(frozen=True)
+class RowsOfRun(Mapping[str, DataFrame]):
+    """The rows that one run wrote, by table, as they are when they are asked for."""
+
+    tables: Tables
+    run_id: str
+
+    def __getitem__(self, name: str) -> DataFrame:
+        return self.tables.read(name).where(F.col("run_id") == self.run_id)
+
+    def __contains__(self, name: object) -> bool:
+        return self.tables.exists(str(name))
+
+    def __iter__(self) -> Iterator[str]:
+        return filter(self.tables.exists, TABLES)
+
+    def __len__(self) -> int:
+        return len([*self])
+
+
+@dataclass(frozen=True)
 class Run:
     """One run over one output. `retry` names the failure codes to try again, None for none, empty for all."""
 
@@ -89,6 +110,15 @@ class Run:
     def of_part(self, part: Mapping[str, DataFrame]) -> Run:
         """This run over the rows of some videos."""
         return self._changed(replace(self, part=part))
+
+    def of_this_run(self) -> Run:
+        """This run over the rows that it has written itself."""
+        return self.of_part(RowsOfRun(self.tables, self.run_id))
+
+    @property
+    def whole(self) -> Run:
+        """This run over all rows."""
+        return self if self.part is None else self._changed(replace(self, part=None))
 
     def with_notes_together(self) -> Run:
         """This run, whose rows of `runs` wait for `history.flush`."""

@@ -17,6 +17,8 @@ def with_copies(run: Run) -> DataFrame:
     """
     rows = run.made("copies").select("clip_id", "copy_of", "distance", F.lit(True).alias("has_row"))
     clips = gated(run.current("clips"), run.made("signals"), run.settings).join(rows, on="clip_id", how="left")
+    if run.part is not None:  # of new videos: their rows were made a moment ago
+        return clips.withColumn("new", F.col("has_row").isNull())
     group = Window.partitionBy(F.coalesce("copy_of", "clip_id"))  # a kept clip and its copies
     has_kept_clip = F.max(F.col("has_row") & F.col("copy_of").isNull()).over(group)
     return clips.withColumn("new", ~F.coalesce(has_kept_clip, F.lit(False)))

@@ -84,7 +84,9 @@ def rows_of_version(run: Run, name: str, version: int) -> DataFrame:
 
 
 def plan(run: Run, model: Model, land: Land) -> Plan:
-    """What there is to do, by one pass over all clips."""
+    """What there is to do, by one pass over all clips, or over those of a part, which are all new."""
+    if run.part is not None:
+        return _plan_of_part(run, model, land)
     clips = _clips(run)
     vector = F.col("duplicate_of").isNull()
     counts = Observation()
@@ -101,6 +103,24 @@ def plan(run: Run, model: Model, land: Land) -> Plan:
     changes = land("changes", pairs.where("new OR gone").select("clip_id", "duplicate_of", "similarity", "new", "gone"))
     unlinked = changes.where("new AND duplicate_of IS NULL").select("clip_id")
     return Plan(clips if counts.get["num_links"] else changes, changes, unlinked, **counts.get)
+
+
+def _plan_of_part(run: Run, model: Model, land: Land) -> Plan:
+    counts, vector = Observation(), F.col("duplicate_of").isNull()
+    clips = _clips(run).observe(
+        counts, F.count_if(vector).alias("num_new_vectors"), F.count_if(~vector).alias("num_new_copies")
+    )
+    changes = land("changes", clips.withColumns({"new": F.lit(True), "gone": F.lit(False)}))
+    links = rows_of_version(run, "duplicates", model.version).agg(
+        F.count("*").alias("num_links"),
+        F.count_if(F.col("method") != "phash").alias("num_vector_links"),
+        F.coalesce(F.max("dedup_run") + 1, F.lit(max(1, model.version))).alias("number"),
+    )
+    [sums] = links.collect()
+    num_vectors = sums["num_vector_links"] + counts.get["num_new_vectors"]
+    unlinked = changes.where("duplicate_of IS NULL").select("clip_id")
+    every = _clips(run.whole) if sums["num_links"] else changes
+    return Plan(every, changes, unlinked, num_vectors=num_vectors, num_gone=0, **counts.get, **sums.asDict())
 
 
 def without_gone(run: Run, model: Model, plan: Plan, land: Land) -> Plan:
