@@ -59,8 +59,8 @@ def _spans(run: Run) -> DataFrame:
 
 
 def _units(spans: DataFrame, settings: Settings) -> DataFrame:
-    """One row per stretch of a video, whose spans are cut in one decoding pass; a long film has many stretches."""
-    stretch = F.floor(F.col("start_s") / settings.clip.max_unit_s)
+    """One row per stretch of a video, whose spans are cut in one pass; a long film has many stretches."""
+    stretch = F.floor(F.col("start_s") / settings.clip.unit_s)
     return (
         spans.groupBy(*VIDEO, "fingerprint", stretch.alias("stretch"))
         .agg(
