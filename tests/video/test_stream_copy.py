@@ -19,8 +19,9 @@ from tests.support.sandbox_probe import SMALL
 from udfs import clip
 from udfs.clip import Params
 from udfs.core.errors import MediaError
+from udfs.core.limits import Limits
 from udfs.runtime.context import Env, Row
-from udfs.video import stream_copy
+from udfs.video import container, stream_copy
 
 
 def test_a_copy_between_key_frames_is_exact(tmp_path: Path, env: Env) -> None:
@@ -134,6 +135,15 @@ def test_sound_that_cannot_be_copied_is_encoded_beside_the_same_picture(tmp_path
     made = clip.cut_unit(row, Params(mode="copy"), env)
     assert [(m["audio_codec"], m["audio_warning"]) for m in made] == [("aac", None)] * 2
     assert [numbers(m["uri"]) for m in made] == [list(range(30)), list(range(30, 60))]
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", "libx264", "libx265", "libsvtav1"])
+def test_the_columns_of_a_copy_are_those_of_its_file(tmp_path: Path, env: Env, codec: str) -> None:
+    row = unit(write_numbered(tmp_path / "a.mp4", 90, codec=codec, gop=30, audio="aac"), (0, 30))
+    made = only_clip(row, env, mode="copy")
+    facts = container.probe(made["uri"], Limits())
+    for name in ("width", "height", "sample_aspect_ratio", "framerate", "num_frames", "duration_s", "audio_codec"):
+        assert made[name] == (pytest.approx(facts[name]) if name == "framerate" else facts[name]), name
 
 
 def test_a_fault_while_a_copy_is_stored_is_its_own_and_not_that_of_the_spans_behind_it(

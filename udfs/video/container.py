@@ -91,8 +91,14 @@ def open_own_mp4(path: str) -> Iterator[Video]:
     Raises:
         MediaError: as `open_video`.
     """
-    with _open_container(path, None, None, ONE_PACKET, NO_DECODING) as container:
-        yield Video(container, video_stream(container))
+    with ExitStack() as stack:
+        container = stack.enter_context(_open_container(path, None, None, ONE_PACKET, NO_DECODING))
+        try:
+            stream = video_stream(container)
+        except MediaError:  # FFmpeg believes only the packets of MPEG-4 Part 2 about the size
+            container = stack.enter_context(_open_container(path, None, None))
+            stream = video_stream(container)
+        yield Video(container, stream)
 
 
 def probe(path: AnyPath, limits: Limits) -> dict[str, Any]:
