@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -12,6 +14,7 @@ from jobs.flow.stage import Stage, run_alone
 from jobs.lake.history import Counts
 from jobs.lake.run import Run
 from udfs import clip
+from udfs.core import media_cost
 from udfs.video import encoder_options, mp4_writer, nvdec
 
 Options = StageOptions  # this job takes no others
@@ -27,6 +30,7 @@ VIDEO = (
     "height",
     "framerate",
     "bit_rate_k",
+    "video_codec",
     "audio_codec",
     "rotation",
     "is_hdr",
@@ -72,6 +76,12 @@ def _units(spans: DataFrame, settings: Settings) -> DataFrame:
     )
 
 
+def _cost(unit: dict[str, Any], settings: Settings) -> float:
+    if settings.clip.mode == "copy":
+        return media_cost.copying(unit)
+    return media_cost.transcoding(unit, settings.clip.encoder)
+
+
 STAGE = Stage(
     "clip",
     table="clips",
@@ -83,6 +93,7 @@ STAGE = Stage(
     resources=lambda settings: nvdec.gpu_resources(settings.clip.resources, settings.clip.on_gpu),
     duration="duration_s",
     num_bytes="num_bytes",
+    cost=_cost,
 )
 
 

@@ -50,6 +50,7 @@ class Stage:
     resources: Callable[[Settings], Resources] = lambda settings: Resources()  # what a task takes
     duration: str | None = None  # the column of a row of work with its seconds of media
     num_bytes: str | None = None  # the column of a row of work with its bytes of media
+    cost: Callable[[dict[str, Any], Settings], float] | None = None  # of a row of work, for tasks of even cost
 
 
 def pending(run: Run, stage: Stage) -> DataFrame:
@@ -122,9 +123,8 @@ def run_wave(run: Run, stage: Stage, wave: int, num_waves: int) -> history.Count
     rows = partial(with_task, stage.rows, stage.params(run.settings), run.env(stage.name))
     with Progress(run, stage.name, items) as progress, run.tables.landing(f"{run.run_id}-{stage.name}-{wave}") as land:
         counted = partial(batching.count_inputs, rows=rows, done=progress.done)
-        done = land(
-            _mapped(run, stage, spread(run, stage.resources(run.settings), items, work.schema, stage.duration), counted)
-        )
+        inputs = spread(run, stage.resources(run.settings), items, work.schema, stage.duration, stage.cost)
+        done = land(_mapped(run, stage, inputs, counted))
         return _write(run, stage, done, items, started)
 
 
@@ -142,9 +142,17 @@ def _mapped(run: Run, stage: Stage, inputs: DataFrame, rows: batching.Rows) -> D
         return inputs.mapInPandas(rows, envelope(_declared(stage)), profile=profile)
 
 
-def spread(run: Run, needs: Resources, items: list[Row], schema: StructType, duration: str | None) -> DataFrame:
-    """The inputs in partitions of even cost, the dearest first; `duration` names the column of the cost."""
+def spread(
+    run: Run,
+    needs: Resources,
+    items: list[Row],
+    schema: StructType,
+    duration: str | None,
+    cost: Callable[[dict[str, Any], Settings], float] | None = None,
+) -> DataFrame:
+    """The inputs in partitions of even cost, the dearest first; without `cost` it is the column `duration`."""
     costs = [float((item[duration] if duration else None) or 1.0) for item in items]
+    costs = [cost(item.asDict(), run.settings) for item in items] if cost else costs
     context = run.spark.sparkContext
     slots = resources.num_slots(context, needs)
     tasks = scheduling.pack(costs, scheduling.num_tasks(costs, slots, run.settings.curate))
