@@ -10,6 +10,7 @@ import heapq
 import time
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,10 +118,10 @@ def test_two_workers_end_within_a_tenth_of_each_other(library: list[Path], tmp_p
     for path in library:
         work = unit(path, (0, 10**6)) | {"num_bytes": path.stat().st_size}
         work["spans"][0] |= {"clip_id": path.stem, "end_s": work["duration_s"], "num_frames": None}
-        (row,), spent_s = cpu_s(lambda work=work: clip.cut_unit(work, clip.Params(), env))
+        (row,), spent_s = cpu_s(partial(clip.cut_unit, work, clip.Params(), env))
         units, cutting_s, made = [*units, work], [*cutting_s, spent_s], [*made, row]
         clip_row = clips.row(Path(row["uri"])) | row
-        _, spent_s = cpu_s(lambda clip_row=clip_row: analyze.measure_clip(clip_row, analyze.Settings(), env))
+        _, spent_s = cpu_s(partial(analyze.measure_clip, clip_row, analyze.Settings(), env))
         measuring_s.append(spent_s)
     cut = report("clip", units, lambda row: media_cost.transcoding(row, "libx264"), cutting_s)
     measured = report("analyze", made, media_cost.analyzing, measuring_s)

@@ -36,7 +36,7 @@ class Score(NamedTuple):
     """Sums over frames."""
 
     cpu_s: float
-    num_bytes: int
+    num_bytes: float
     squared_error: float
     ssim: float
 

@@ -112,7 +112,8 @@ class _ParitySampler:
         self.number += 1
 
     def is_due(self, at_s: float) -> bool:
-        return self.number % self.step == 0 and self.num_left > 0
+        is_nth: bool = self.number % self.step == 0
+        return is_nth and self.num_left > 0
 
     def takes(self, at_s: float) -> bool:
         is_sampled = self.is_due(at_s)
