@@ -9,6 +9,7 @@ from jobs.flow.stage import Stage, run_alone
 from jobs.lake.history import Counts
 from jobs.lake.run import Run
 from udfs import analyze
+from udfs.core import media_cost
 from udfs.video import nvdec
 
 Options = StageOptions  # this job takes no others
@@ -23,6 +24,7 @@ STAGE = Stage(
     params=lambda s: analyze.Settings(s.analyze, s.motion, s.quality, s.phash, s.proxy, s.preview, s.windows),
     duration="duration_s",
     num_bytes="num_bytes",
+    cost=lambda clip, settings: media_cost.analyzing(clip),
 )
 
 

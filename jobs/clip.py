@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -12,6 +14,7 @@ from jobs.flow.stage import Stage, run_alone
 from jobs.lake.history import Counts
 from jobs.lake.run import Run
 from udfs import clip
+from udfs.core import media_cost
 from udfs.video import encoder_options, mp4_writer, nvdec
 
 Options = StageOptions  # this job takes no others
@@ -27,6 +30,7 @@ VIDEO = (
     "height",
     "framerate",
     "bit_rate_k",
+    "video_codec",
     "audio_codec",
     "rotation",
     "is_hdr",
@@ -59,8 +63,8 @@ def _spans(run: Run) -> DataFrame:
 
 
 def _units(spans: DataFrame, settings: Settings) -> DataFrame:
-    """One row per stretch of a video, whose spans are cut in one decoding pass; a long film has many stretches."""
-    stretch = F.floor(F.col("start_s") / settings.clip.max_unit_s)
+    """One row per stretch of a video, whose spans are cut in one pass; a long film has many stretches."""
+    stretch = F.floor(F.col("start_s") / settings.clip.unit_s)
     return (
         spans.groupBy(*VIDEO, "fingerprint", stretch.alias("stretch"))
         .agg(
@@ -70,6 +74,12 @@ def _units(spans: DataFrame, settings: Settings) -> DataFrame:
         .withColumn("num_bytes", (F.col("size") * F.col("duration_s") / F.col("video_s")).cast("bigint"))
         .drop("stretch", "size", "video_s")
     )
+
+
+def _cost(unit: dict[str, Any], settings: Settings) -> float:
+    if settings.clip.mode == "copy":
+        return media_cost.copying(unit)
+    return media_cost.transcoding(unit, settings.clip.encoder)
 
 
 STAGE = Stage(
@@ -83,6 +93,7 @@ STAGE = Stage(
     resources=lambda settings: nvdec.gpu_resources(settings.clip.resources, settings.clip.on_gpu),
     duration="duration_s",
     num_bytes="num_bytes",
+    cost=_cost,
 )
 
 

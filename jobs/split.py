@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from jobs.config.arguments import StageOptions
 from jobs.config.settings import Settings
 from jobs.flow.model_job import ModelJob
 from jobs.flow.stage import Stage
 from udfs import split
+from udfs.core import media_cost
 from udfs.core.task_resources import Resources
 
 Options = StageOptions  # this job takes no others
+
+
+def _cost(video: dict[str, Any], settings: Settings) -> float:
+    return float(video["duration_s"]) if settings.split.method == "fixed_stride" else media_cost.decoding(video)
+
 
 STAGE = Stage(
     "split",
@@ -21,6 +29,7 @@ STAGE = Stage(
     resources=lambda settings: settings.split.resources if settings.split.method == "transnetv2" else Resources(),
     duration="duration_s",
     num_bytes="size",
+    cost=_cost,
 )
 
 

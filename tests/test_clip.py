@@ -160,7 +160,7 @@ def test_rows_takes_units_as_arrow_hands_them_over(tmp_path: Path, env: Env) -> 
     row = unit(write_numbered(tmp_path / "a.mp4", 60), (0, 30), (30, 60), fingerprint="f", duration_s=2.0)
     batch = pd.DataFrame([row | {"spans": np.array(row["spans"], dtype=object)}])
     (made,) = clip.rows(iter([batch]), Params(), env)
-    assert list(made.columns) == [*clip.COLUMNS, "fingerprint", *FAILURE, COST, GPU_COST]
+    assert list(made.columns) == [*TABLE.stage_columns, "fingerprint", *FAILURE, COST, GPU_COST]
     assert made["clip_id"].tolist() == ["0-30", "30-60"]
     assert made["fingerprint"].tolist() == ["f", "f"]
     assert made["cpu_s"].min() > 0

@@ -5,18 +5,16 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import av.error
-import pandas as pd
 from av.codec.hwaccel import HWAccel
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from schemas.clips import TABLE
 from udfs.audio.audio_writer import SoundSpan
 from udfs.core.errors import Code, MediaError
 from udfs.core.limits import Tally
@@ -31,10 +29,13 @@ from udfs.storage.remote_file import AnyPath
 from udfs.video import container, encoder_options, mp4_writer, mux, nvdec, stream_copy, transcode
 from udfs.video.nvdec import Hwaccel
 
+if TYPE_CHECKING:  # the decoding process, which imports this module, starts in half the time without
+    import pandas as pd
+
 LANGUAGE = r"^([A-Za-z]{2,3}([-_][A-Za-z0-9]+)*)?$"
 FATAL: tuple[Code, ...] = ("CRASH", "TIMEOUT", "OOM")  # failures of the decoding process that the sound may have caused
+COPY_SPEED = 12  # a copied second costs at most this part of a transcoded one
 MAX_MISSING_S = 0.5  # a file may be shorter than its header states by this
-COLUMNS = TABLE.stage_columns
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -68,6 +69,11 @@ class Params(encoder_options.Params):
     ] = Resources()
 
     @property
+    def unit_s(self) -> float:
+        """Seconds of video whose spans are cut together: more where nothing is decoded."""
+        return self.max_unit_s * (COPY_SPEED if self.mode == "copy" else 1)
+
+    @property
     def on_gpu(self) -> bool:
         """Whether a GPU may encode or decode."""
         return self.mode == "transcode" and (self.encoder == encoder_options.NVENC or self.hwaccel == "cuda")
@@ -78,11 +84,13 @@ def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env) -> Iterator[
 
     A span that fails has a row with its clip_id and its failure.
     """
+    from schemas.clips import TABLE  # here for the same reason: schemas import pyarrow
+
     work = partial(cut_unit, params=params, env=env)
     limits = env.limits.with_cuda() if params.on_gpu else env.limits
     rescue = unit_without_sound if params.audio == "keep" else None
     yield from batching.each(
-        batches, work, key="clip_id", columns=COLUMNS, limits=limits, parts=single_span_units, rescue=rescue
+        batches, work, key="clip_id", columns=TABLE.stage_columns, limits=limits, parts=single_span_units, rescue=rescue
     )
     if params.on_gpu:
         sandbox.stop()  # frees the GPU memory that the models of the next stage may need
@@ -170,46 +178,33 @@ def _clip_row(encoder: transcode.SpanEncoder, path: AnyPath, video: Video, row: 
 def _copied_rows(path: AnyPath, spans: list[Row], row: Row, params: Params, env: Env) -> list[Row]:
     """The rows of the spans that are cut without decoding; the others have to be transcoded.
 
-    All clips share two open containers, one for the picture and one for the sound: opening a video
-    of hours takes longer than copying a clip of it.
+    All clips share one open container: opening a video of hours takes longer than copying a clip of
+    it.
     """
     clips = list[Row]()
     remaining = deque(spans)
     while remaining:  # after a span that failed, the position is undefined: the file is opened again
         with ExitStack() as stack:
             try:
-                inputs = stack.enter_context(_open_inputs(path, row, params, env))
+                video = stack.enter_context(container.open_video(path, env.limits, timing=timeline.timing_of_row(row)))
             except MediaError as e:
                 return clips + (
                     [] if params.copy_if_exact else [batching.failure(span["clip_id"], e) for span in remaining]
                 )
             has_failed = False
             while remaining and not has_failed:
-                clip, has_failed = _copied_row(inputs, path, remaining.popleft(), row, params, env)
+                clip, has_failed = _copied_row(video, path, remaining.popleft(), row, params, env)
                 clips += [clip] if clip else []
     return clips
 
 
-@contextmanager
-def _open_inputs(path: AnyPath, row: Row, params: Params, env: Env) -> Iterator[tuple[Video, Video | None]]:
-    """Open the video for its picture and, if its sound is kept, once more for its sound."""
-    timing = timeline.timing_of_row(row)
-    with ExitStack() as stack:
-        video = stack.enter_context(container.open_video(path, env.limits, timing=timing))
-        has_sound = params.audio == "keep" and len(video.container.streams.audio) > 0
-        yield video, stack.enter_context(container.open_video(path, env.limits, timing=timing)) if has_sound else None
-
-
-def _copied_row(
-    inputs: tuple[Video, Video | None], path: AnyPath, span: Row, row: Row, params: Params, env: Env
-) -> tuple[Row | None, bool]:
+def _copied_row(video: Video, path: AnyPath, span: Row, row: Row, params: Params, env: Env) -> tuple[Row | None, bool]:
     """The row of a span that is cut without decoding, and whether reading or writing failed.
 
     The row is None if the span has to be transcoded.
     """
     falls_back = params.copy_if_exact  # to transcoding
     start_s = span["start_s"] - (span.get("held_s") or 0.0)
-    video, sound_source = inputs
     try:
         cut = stream_copy.find(video, start_s, span["end_s"], params.copy_reach_s)
         stream_copy.check(cut, _num_expected_frames(span, video), env.limits)
@@ -218,8 +213,9 @@ def _copied_row(
         return (None if falls_back else batching.failure(span["clip_id"], e)), True
     if falls_back and not cut.exact:
         return None, False
-    picture = stream_copy.picture(video, cut, start_s, params.copy_reach_s)
-    sound = replace(sound, source=sound_source) if sound else None
+    picture = stream_copy.picture(video, cut)
+    if sound and cut.kept is not None:  # else picture and sound are read at the same time, from two containers
+        sound = replace(sound, source=video)
     try:
         clip = _store_clip(span, row, picture, sound, env) | {"encoder": "copy", "exact": cut.exact}
         clip |= {"is_hdr": row.get("is_hdr"), "picture_warning": None}
@@ -238,7 +234,7 @@ def _store_clip(span: Row, row: Row, picture: mux.Picture, sound: mux.Sound | No
     uri = media_store.media_uri(env.media_root, "clips", span["clip_id"], env.fingerprint, ".mp4")
     with media_store.write_to(uri, env.sources) as path:
         warning = mux.write_mp4(path, picture, sound, env.limits) or row.get("audio_warning")
-        facts: dict[str, Any] = mux.mp4_facts(path, env.limits) | {"audio_warning": warning}
+        facts: dict[str, Any] = mux.mp4_facts(path) | {"audio_warning": warning}
         facts |= {"num_bytes": os.path.getsize(path), "sha256": media_store.sha256(path)}
     return {"clip_id": span["clip_id"], "video_id": row["video_id"], "uri": uri} | facts
 

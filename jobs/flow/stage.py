@@ -53,6 +53,7 @@ class Stage:
     resources: Callable[[Settings], Resources] = lambda settings: Resources()  # what a task takes
     duration: str | None = None  # the column of a row of work with its seconds of media
     num_bytes: str | None = None  # the column of a row of work with its bytes of media
+    cost: Callable[[dict[str, Any], Settings], float] | None = None  # of a row of work, for tasks of even cost
 
 
 class Done(NamedTuple):
@@ -163,7 +164,7 @@ def process(run: Run, stage: Stage, items: Items, land: Callable[..., DataFrame]
     rows = partial(with_task, stage.rows, stage.params(run.settings), run.env(stage.name))
     with Progress(run, stage.name, items.rows) as progress:
         counted = partial(batching.count_inputs, rows=rows, done=progress.done)
-        inputs = spread(run, stage.resources(run.settings), items.rows, items.schema, stage.duration)
+        inputs = spread(run, stage.resources(run.settings), items.rows, items.schema, stage.duration, stage.cost)
         results = history.watched(_with_check_failures(stage, _mapped(run, stage, inputs, counted)))
         done = land(results.rows)
     tally = results.tally()
@@ -198,9 +199,17 @@ def _mapped(run: Run, stage: Stage, inputs: DataFrame, rows: batching.Rows) -> D
         return inputs.mapInPandas(rows, envelope(_declared(stage)), profile=profile)
 
 
-def spread(run: Run, needs: Resources, items: list[Row], schema: StructType, duration: str | None) -> DataFrame:
-    """The inputs in partitions of even cost, the dearest first; `duration` names the column of the cost."""
+def spread(
+    run: Run,
+    needs: Resources,
+    items: list[Row],
+    schema: StructType,
+    duration: str | None,
+    cost: Callable[[dict[str, Any], Settings], float] | None = None,
+) -> DataFrame:
+    """The inputs in partitions of even cost, the dearest first; without `cost` it is the column `duration`."""
     costs = [float((item[duration] if duration else None) or 1.0) for item in items]
+    costs = [cost(item.asDict(), run.settings) for item in items] if cost else costs
     context = run.spark.sparkContext
     slots = resources.num_slots(context, needs)
     tasks = scheduling.pack(costs, scheduling.num_tasks(costs, slots, run.settings.curate))

@@ -14,6 +14,7 @@ from jobs.config.settings import Settings
 from udfs import export
 from udfs.core.task_resources import EFFORT
 from udfs.models import checkpoints
+from udfs.signals import preview
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,17 @@ def _hashed_settings(params: Any) -> dict[str, Any]:
     values = asdict(params)
     order = dict.fromkeys((*getattr(params, "FINGERPRINT_ORDER", ()), *values))
     values = {name: values[name] for name in order if name not in effort}
+    if isinstance(params, preview.Params):
+        return _preview_as_before(values)
     return _export_as_before(values) if isinstance(params, export.Params) else values
+
+
+def _preview_as_before(values: dict[str, Any]) -> dict[str, Any]:
+    """The settings of [preview] as they were when the default effort was 6.
+
+    Effort 4 gives equal rows and as good a picture, so that outputs of either are finished for both.
+    """
+    return values | {"compression_level": 6} if values["compression_level"] == 4 else values
 
 
 def _export_as_before(values: dict[str, Any]) -> dict[str, Any]:

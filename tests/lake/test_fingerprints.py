@@ -94,6 +94,13 @@ def test_a_setting_that_only_changes_the_cost_does_not(override: str) -> None:
     assert fingerprints(load([], [override])) == DEFAULT
 
 
+def test_the_effort_of_previews_is_6_or_4_in_one_fingerprint() -> None:
+    assert fingerprints(load([], ["preview.compression_level=6"])) == DEFAULT  # the default before 0.2.0
+    for other in (0, 2):
+        changed = fingerprint("analyze", load([], [f"preview.compression_level={other}"]))
+        assert changed != DEFAULT["analyze"]
+
+
 def test_the_settings_of_frames_count_as_they_did_in_the_section_export() -> None:
     settings = load([], ["export.frames.fps=[2]", "export.where=width > 3", "export.nemo.input_path=/x"])
     assert fingerprint("export", settings) == "a657e5dfbefcb424"

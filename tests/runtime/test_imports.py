@@ -1,4 +1,4 @@
-"""Arithmetic on vectors and rows needs no decoder: workers of such stages do not load PyAV."""
+"""Processes load only what they need: no decoder for arithmetic, no tables for cutting."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ def loaded(module: str, name: str) -> bool:
 @pytest.mark.parametrize("module", MODULES)
 def test_what_decodes_nothing_imports_no_pyav(module: str) -> None:
     assert not loaded(module, "av")
+
+
+@pytest.mark.parametrize("package", ["pandas", "pyarrow"])
+def test_cutting_makes_no_tables_and_loads_no_library_for_them(package: str) -> None:
+    assert not loaded("udfs.clip", package)
 
 
 def test_a_stage_that_decodes_imports_pyav() -> None:

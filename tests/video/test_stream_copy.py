@@ -19,7 +19,9 @@ from tests.support.sandbox_probe import SMALL
 from udfs import clip
 from udfs.clip import Params
 from udfs.core.errors import MediaError
+from udfs.core.limits import Limits
 from udfs.runtime.context import Env, Row
+from udfs.video import container, stream_copy
 
 
 def test_a_copy_between_key_frames_is_exact(tmp_path: Path, env: Env) -> None:
@@ -106,6 +108,42 @@ def test_copies_of_a_video_whose_clock_breaks_keep_their_sound(tmp_path: Path, e
     # The joint adds two frames of time, so that the second copy begins at the key frame before frame 90.
     assert [seconds_heard(m["uri"]) for m in made] == [[0, 0], [2, 2, 3, 3], [4, 4]]
     assert [m["audio_warning"] for m in made] == [None] * 3
+
+
+def test_a_copy_begins_right_where_the_file_does_not_begin_with_a_key_frame(tmp_path: Path, env: Env) -> None:
+    whole = write_numbered(tmp_path / "a.mkv", 120, size=SMALL, gop=30, audio="aac")
+    # Its first packets have no decoding time and are left out; a seek to its start leads past its second key frame.
+    path = odd_times.copy_packets(whole, tmp_path / "b.mkv", strays=(50, 70))
+    made = only_clip(unit(path, (0, 30)), env, mode="copy")
+    assert numbers(made["uri"])[:30] == list(range(30, 60))
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_packets_that_are_too_large_to_keep_are_read_again(
+    tmp_path: Path, env: Env, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = unit(write_numbered(tmp_path / name, 150, gop=30, audio="aac", options={"bf": "2"}), (0, 45), (60, 90))
+    kept = clip.cut_unit(row, Params(mode="copy"), env)
+    for limit in (0, 3000):  # the first packet, or one in the middle, is too many
+        monkeypatch.setattr(stream_copy, "MAX_KEPT_BYTES", limit)
+        assert clip.cut_unit(row, Params(mode="copy"), env) == kept
+
+
+def test_sound_that_cannot_be_copied_is_encoded_beside_the_same_picture(tmp_path: Path, env: Env) -> None:
+    path = write_numbered(tmp_path / "a.mkv", 90, gop=30, audio="vorbis", options={"bf": "2"})
+    row = unit(path, (0, 30), (30, 60))
+    made = clip.cut_unit(row, Params(mode="copy"), env)
+    assert [(m["audio_codec"], m["audio_warning"]) for m in made] == [("aac", None)] * 2
+    assert [numbers(m["uri"]) for m in made] == [list(range(30)), list(range(30, 60))]
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", "libx264", "libx265", "libsvtav1"])
+def test_the_columns_of_a_copy_are_those_of_its_file(tmp_path: Path, env: Env, codec: str) -> None:
+    row = unit(write_numbered(tmp_path / "a.mp4", 90, codec=codec, gop=30, audio="aac"), (0, 30))
+    made = only_clip(row, env, mode="copy")
+    facts = container.probe(made["uri"], Limits())
+    for name in ("width", "height", "sample_aspect_ratio", "framerate", "num_frames", "duration_s", "audio_codec"):
+        assert made[name] == (pytest.approx(facts[name]) if name == "framerate" else facts[name]), name
 
 
 def test_a_fault_while_a_copy_is_stored_is_its_own_and_not_that_of_the_spans_behind_it(

@@ -13,10 +13,11 @@ import av.error
 from av.audio.stream import AudioStream
 from av.packet import Packet
 from av.stream import Disposition
+from av.video.stream import VideoStream
 
 from udfs.audio.languages import same_language
 from udfs.core.heartbeat import beat
-from udfs.demux.demuxer import Video
+from udfs.demux.demuxer import Video, skip_other_streams
 
 Packets = Iterator["Packet[AudioStream]"]
 
@@ -122,7 +123,7 @@ def _without_breaks(source: Video, stream: AudioStream, start_s: float) -> Packe
 
 def packet_start_s(packet: Packet[AudioStream]) -> float | None:
     """When a packet begins, in s on the container's clock; None if it has no time."""
-    stamp = packet.pts if packet.pts is not None else packet.dts
+    stamp = _stamp(packet)
     return None if stamp is None else float(stamp * packet.time_base)
 
 
@@ -150,24 +151,30 @@ def _seek(
     except av.error.FFmpegError as e:
         raise SeekError("the format allows no seek") from e
     reached_s = math.inf
+    skip_other_streams(source, source.stream, stream)
     following = _sound_and_video(source, stream)
     for packet in following:
         start_s = packet_start_s(packet)
         if start_s is not None:
             reached_s = min(reached_s, start_s)
         if packet.stream.index == stream.index and start_s is not None:
-            return reached_s, packet, (p for p in following if p.stream.index == stream.index)
+            skip_other_streams(source, stream)
+            return reached_s, packet, _track_packets(source, stream)
     return reached_s, None, iter(())
 
 
 def _track_packets(source: Video, stream: AudioStream) -> Packets:
-    return (packet for packet in _sound_and_video(source, stream) if packet.stream.index == stream.index)
+    return _read(source, stream)
 
 
 def _sound_and_video(source: Video, stream: AudioStream) -> Packets:
+    return _read(source, source.stream, stream)
+
+
+def _read(source: Video, *streams: VideoStream | AudioStream) -> Packets:
     while True:
         with suppress(IndexError):  # PyAV raises it at a stream that begins midway
-            for packet in source.container.demux(source.stream, stream):
+            for packet in source.container.demux(*streams):
                 source.is_read = True
                 beat()
                 if packet.size:
@@ -184,8 +191,10 @@ def repair_times(packets: Packets, stream: AudioStream) -> Packets:
     last: int | None = None
     raw: int | None = None
     shift = 0
+    base = float(stream.time_base or 1)
+    far = round(RESTART_S / base)
     for packet, following in _packet_pairs(packets):
-        stamp, after, far = _stamp(packet), _stamp(following), round(RESTART_S / packet.time_base)
+        stamp, after = _stamp(packet), _stamp(following)
         at = end if stamp is None else stamp + shift
         if at is None:
             continue  # nothing before it has a time
@@ -203,7 +212,7 @@ def repair_times(packets: Packets, stream: AudioStream) -> Packets:
         elif last is not None and end is not None and at < last - far:
             shift, at = shift + end - at, end
         packet.pts = packet.dts = at
-        packet.duration = _duration(packet, stream) or (max(0, after + shift - at) if after is not None else 0)
+        packet.duration = _duration(packet, stream, base) or (max(0, after + shift - at) if after is not None else 0)
         last, end = at, at + packet.duration
         yield packet
 
@@ -215,12 +224,12 @@ def _visible_copy(packet: Packet[AudioStream]) -> Packet[AudioStream]:
     return copy
 
 
-def _duration(packet: Packet[AudioStream], stream: AudioStream) -> int:
-    """A packet's duration in ticks without the gap after it that an mp4 may include."""
+def _duration(packet: Packet[AudioStream], stream: AudioStream, base: float) -> int:
+    """A packet's duration in ticks of `base` s without the gap after it that an mp4 may include."""
     context, length = stream.codec_context, packet.duration or 0
     if not has_decoder(stream) or not context.frame_size or not context.sample_rate:
         return length
-    frame_length = context.frame_size / context.sample_rate / float(packet.time_base)
+    frame_length = context.frame_size / context.sample_rate / base
     return length if length <= MAX_DURATION_FRAMES * frame_length else round(frame_length)
 
 

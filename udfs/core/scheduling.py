@@ -24,7 +24,9 @@ class Params:
     enhance: Annotated[bool, Field(description="rewrite the captions with the model of [enhance]")] = False
     wave_videos: Annotated[int, Field(ge=1, description="videos that pass through the stages together")] = 1000
     wave_hours: Annotated[float, Field(gt=0, description="hours of video per wave, at most about")] = 500.0
-    task_cost_s: Annotated[float, Field(gt=0, description="seconds of video per task, about")] = 300.0
+    task_cost_s: Annotated[
+        float, Field(gt=0, description="seconds of H.264 of 720 lines per task, about, or as much work")
+    ] = 300.0
 
 
 def num_waves(num_videos: int, duration_s: float, params: Params) -> int:

@@ -13,6 +13,7 @@ import av.error
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
+from av.stream import Discard
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -143,6 +144,17 @@ def _without_breaks(demuxed: Iterator[Packet[VideoStream]], video: Video) -> Ite
             packet.pts = None if packet.pts is None else packet.pts + shift
             packet.dts = None if packet.dts is None else packet.dts + shift
         yield packet
+
+
+def skip_other_streams(video: Video, *streams: VideoStream | AudioStream) -> None:
+    """Read no data of the other streams of an mp4 from now on, until this is called again.
+
+    Its index says where each packet is; other containers have to be read all the same.
+    """
+    if video.is_indexed:
+        wanted = {stream.index for stream in streams}
+        for stream in video.container.streams:
+            stream.discard = Discard.default if stream.index in wanted else Discard.all
 
 
 def demux(video: Video, *streams: VideoStream | AudioStream) -> Iterator[Packet[Any]]:

@@ -25,10 +25,17 @@ class Sampler:
 
     def takes(self, at_s: float) -> bool:
         """Whether the frame at this time is the first of its interval; the times must rise."""
-        interval = math.floor(at_s * self.fps + TOLERANCE)
-        is_first = interval > self._last_interval
-        self._last_interval = max(self._last_interval, interval)
+        is_first = self.is_due(at_s)
+        if is_first:
+            self._last_interval = self._interval(at_s)
         return is_first
+
+    def is_due(self, at_s: float) -> bool:
+        """Whether no frame of this time's interval has been taken."""
+        return self._interval(at_s) > self._last_interval
+
+    def _interval(self, at_s: float) -> int:
+        return math.floor(at_s * self.fps + TOLERANCE)
 
 
 def luma(frame: VideoFrame, scaler: Scaler) -> Luma:

@@ -7,9 +7,7 @@ import resource
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from udfs.core import bugs
 from udfs.core.errors import MediaError
@@ -17,10 +15,13 @@ from udfs.core.limits import Limits
 from udfs.runtime import sandbox
 from udfs.runtime.context import COST, FAILURE, GPU_COST, Counter, Row
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 T = TypeVar("T")
 Work = Callable[[Row], list[Row]]
 Rescue = Callable[[Row, MediaError], Row | None]
-Rows = Callable[[Iterable[pd.DataFrame]], Iterator[pd.DataFrame]]
+Rows = Callable[["Iterable[pd.DataFrame]"], "Iterator[pd.DataFrame]"]
 
 MAX_MESSAGE = 2000  # characters of a failure's message: an exception may quote a whole file
 PIECE = 200  # inputs per batch of results: an Arrow batch of 10,000 inputs may take hours
@@ -75,6 +76,8 @@ def each(
 
 def frame(rows: list[Row], columns: list[str]) -> pd.DataFrame:
     """Results as a batch: a table's columns, None where a row lacks one, and those of failures and costs."""
+    import pandas as pd  # here, because the decoding process imports this module and makes no batches
+
     names = [*columns, "fingerprint", *FAILURE, COST, GPU_COST]
     # As objects: a NaN would turn whole numbers into floats, and is no map or list.
     return pd.DataFrame([[_encodable(row.get(name)) for name in names] for row in rows], columns=names, dtype=object)

@@ -49,9 +49,10 @@ class Observer:
     def see(self, at_s: float, frame: VideoFrame) -> None:
         """Add the first frame with vectors of each interval; before any, add optical flow."""
         self.size = frame.width, frame.height
-        vectors = side_data(frame, "MOTION_VECTORS")
         if isinstance(self.sampler, _ParitySampler):
             self.sampler.count()
+        # A frame whose side data was read stays in memory until Python's cyclic collector runs.
+        vectors = side_data(frame, "MOTION_VECTORS") if self.sampler.is_due(at_s) else None
         if vectors is not None and self.sampler.takes(at_s):
             self.vectors.add(optical_flow.motion_vector_cells(vectors.to_ndarray(), self.size))
         if not self.vectors.count and not self.params.parity:
@@ -110,8 +111,12 @@ class _ParitySampler:
     def count(self) -> None:
         self.number += 1
 
+    def is_due(self, at_s: float) -> bool:
+        is_nth: bool = self.number % self.step == 0
+        return is_nth and self.num_left > 0
+
     def takes(self, at_s: float) -> bool:
-        is_sampled: bool = self.number % self.step == 0 and self.num_left > 0
+        is_sampled = self.is_due(at_s)
         self.num_left -= is_sampled
         return is_sampled
 

@@ -27,7 +27,7 @@ class Params:
 
     target_fps: Annotated[float, Field(gt=0, le=1000, description="frames per second")] = 1.0
     target_height: Annotated[int, Field(ge=16, le=4096, description="pixels; never scaled up")] = 240
-    compression_level: Annotated[int, Field(ge=0, le=6, description="effort of compression; 0 is lossless")] = 6
+    compression_level: Annotated[int, Field(ge=0, le=6, description="effort of compression; 0 is lossless")] = 4
     quality: Annotated[int, Field(ge=0, le=100, description="higher is better and larger")] = 50
 
 

@@ -46,6 +46,8 @@ PROGRAM_STREAM = (b"\x00\x00\x01\xba", b"\x00\x00\x01\xbb")
 PROTOCOLS = "file"
 # Bytes and microseconds probed of recordings whose video begins long after their sound.
 LATE_VIDEO = {"probesize": "50000000", "analyzeduration": "120000000"}
+# Probing one packet is enough for an mp4 whose header is to be believed, and decoding none.
+ONE_PACKET, NO_DECODING = {"probesize": "32", "fflags": "+noparse+nofillin"}, {"skip_frame": "all"}
 STEP_FRAMES = 6  # decoded to measure the time from frame to frame
 MAX_SLOWDOWN = 4  # the time scale may be wrong if the codec's own frame rate is more than this times the measured one
 
@@ -80,6 +82,23 @@ def open_video(
         # Each decoding thread would take some of NVDEC's surfaces, of which there are 32.
         stream.codec_context.thread_count = 1 if accel else limits.decode_threads
         yield Video(container, stream, timing=timing or Timing())
+
+
+@contextmanager
+def open_own_mp4(path: str) -> Iterator[Video]:
+    """Open an mp4 that this package wrote, for what its header states; nothing can be decoded.
+
+    Raises:
+        MediaError: as `open_video`.
+    """
+    with ExitStack() as stack:
+        container = stack.enter_context(_open_container(path, None, None, ONE_PACKET, NO_DECODING))
+        try:
+            stream = video_stream(container)
+        except MediaError:  # FFmpeg believes only the packets of MPEG-4 Part 2 about the size
+            container = stack.enter_context(_open_container(path, None, None))
+            stream = video_stream(container)
+        yield Video(container, stream)
 
 
 def probe(path: AnyPath, limits: Limits) -> dict[str, Any]:
@@ -210,7 +229,11 @@ def _columns_by_header(path: AnyPath, header: dict[str, Any], limits: Limits) ->
 
 
 def _open_container(
-    path: AnyPath, accel: HWAccel | None, index: IndexFile | None, probing: Mapping[str, str] = MappingProxyType({})
+    path: AnyPath,
+    accel: HWAccel | None,
+    index: IndexFile | None,
+    probing: Mapping[str, str] = MappingProxyType({}),
+    decoding: Mapping[str, str] = MappingProxyType({}),
 ) -> InputContainer:
     """Open a container, in software if `accel` fails.
 
@@ -222,7 +245,9 @@ def _open_container(
     if index is not None:
         file, options["fflags"] = index, "+noparse"
     try:
-        container: InputContainer = av.open(file, container_options=options, metadata_errors="replace", hwaccel=accel)
+        container: InputContainer = av.open(
+            file, options=dict(decoding), container_options=options, metadata_errors="replace", hwaccel=accel
+        )
         return _reopen_bare(path, container, options, accel) if container.format.name in BARE.split(",") else container
     except (av.error.FFmpegError, ValueError) as e:
         if accel is not None:  # the GPU's memory may be full

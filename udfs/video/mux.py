@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import Any
 
 import av.error
@@ -99,9 +100,9 @@ def _loss_warning(sound: Sound, problem: str, limits: Limits) -> str | None:
     return coverage.warning
 
 
-def mp4_facts(path: str, limits: Limits) -> dict[str, Any]:
+def mp4_facts(path: str) -> dict[str, Any]:
     """The columns of `clips` that the header of a finished mp4 states."""
-    with container.open_video(path, limits) as video:
+    with container.open_own_mp4(path) as video:
         sound = next(iter(video.container.streams.audio), None)
         return {
             "width": video.stream.width,
@@ -151,12 +152,12 @@ def _write(target: str, picture: Picture, limits: Limits, track: _Track | None =
         stream.time_base = template.time_base
         if (aspect := sample_aspect(template)) != (template.codec_context.sample_aspect_ratio or SQUARE):
             stream.codec_context.sample_aspect_ratio = aspect  # the source's container overrides its coded stream
-        tracks: list[Iterable[Packet[Any]]] = [_assigned(packets, stream)]
+        tracks = [_timed(_assigned(packets, stream))]
         if track is not None:
             sound = track.sound
             source = sound.source or stack.enter_context(container.open_video(sound.path, limits, timing=sound.timing))
-            tracks.append(audio_writer.add_sound(source, sound.span, out, track.mode, track.coverage))
-        for packet in heapq.merge(*tracks, key=_decode_time):
+            tracks.append(_timed(audio_writer.add_sound(source, sound.span, out, track.mode, track.coverage)))
+        for _, packet in heapq.merge(*tracks, key=itemgetter(0)):
             beat()
             out.mux(packet)
 
@@ -168,5 +169,10 @@ def _assigned(packets: Iterator[Packet[VideoStream]], stream: VideoStream) -> It
         yield packet
 
 
-def _decode_time(packet: Packet[Any]) -> float:
-    return float((packet.dts or 0) * packet.time_base)
+def _timed(packets: Iterator[Packet[Any]]) -> Iterator[tuple[float, Packet[Any]]]:
+    """Each packet of a track with its decoding time in s."""
+    num, den = 0, 0
+    for packet in packets:
+        if not den:
+            num, den = packet.time_base.as_integer_ratio()
+        yield (packet.dts or 0) * num / den, packet
