@@ -1,6 +1,10 @@
-"""copies: clips, signals -> copies"""
+"""copies: clips, signals, spans, videos, copy_keys -> copies, copy_keys"""
 
 from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from functools import partial
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -11,9 +15,12 @@ from jobs.config.settings import Settings
 from jobs.lake import history
 from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
-from jobs.similarity import copy_groups, phash_lsh
+from jobs.similarity import copy_groups, copy_keys, phash_lsh
+from jobs.similarity.phash_lsh import Land
 from schemas import TABLES
 from udfs.similarity import ranking
+
+log = logging.getLogger("reelmill")
 
 Options = StageOptions  # this job takes no others
 
@@ -25,27 +32,67 @@ def check(options: Options, settings: Settings) -> None:
         raise SettingsError(f"copies.min_agree: {min_agree} frames cannot agree where phash.num_frames = {num_frames}")
 
 
-def run(run: Run, options: Options) -> Counts:
-    """Find the new clips that are copies of each other or of kept clips; kept clips stay."""
+def run(run: Run, options: Options, new: DataFrame | None = None) -> Counts:
+    """Find the new clips that are copies of each other or of kept clips; kept clips stay.
+
+    `new` are clips that pass the gates (clip_id, phash and the columns of `copies.rank`), none of
+    which has a row by these settings; by default all that have no valid row, for which every clip
+    is looked at.
+    """
     started = history.now()
-    if run.tables.exists("copies") and copy_groups.pending(run).isEmpty():
-        return history.note_settings(run, "copies")
     rank = ranking.columns(run.settings.copies.rank)
-    new_or_kept = copy_groups.with_copies(run).where(F.col("new") | F.col("copy_of").isNull())
-    clips = new_or_kept.select("clip_id", *rank, "new", phash_lsh.numbers(F.col("phash")).alias("hashes"))
-    with run.tables.landing(f"{run.run_id}-ranked") as land, run.tables.landing(f"{run.run_id}-copies") as land_rows:
-        rows = land_rows(_rows(run, land(phash_lsh.rank_order(clips, rank))))
-        total = run.tables.append("copies", rows, upsert=True)  # replaces rows that are no longer valid
+    pending = copy_groups.pending(run) if new is None else new
+    hashes = phash_lsh.numbers(F.col("phash")).alias("hashes")
+    with ExitStack() as stack:
+        land = partial(_store, run, stack)
+        clips = land("ranked", phash_lsh.rank_order(pending.select("clip_id", *rank, hashes), rank))
+        if run.tables.exists("copies") and clips.isEmpty():
+            return history.note_settings(run, "copies")
+        copy_keys.fill(run, land)
+        rows = land("rows", _rows(run, clips, land))
+        if new is None:
+            total = run.tables.append("copies", rows, upsert=True)  # replaces rows that are no longer valid
+        else:
+            total = run.tables.append("copies", rows, among=f"run_id = '{run.run_id}'")
     history.note(run, "copies", Work(started_at=started, num_in=total, num_out=total))
     return Counts(total, total)
 
 
-def _rows(run: Run, clips: DataFrame) -> DataFrame:
-    """Rows of `copies`, one per new clip of `phash_lsh.rank_order`."""
-    links = phash_lsh.copy_links(clips, run.settings.copies)
-    rows = clips.where("new").select("clip_id").join(links, on="clip_id", how="left")
+def _rows(run: Run, clips: DataFrame, land: Land) -> DataFrame:
+    """Rows of `copies`, one per clip of `phash_lsh.rank_order`; the keys of those that are kept are stored."""
+    params = run.settings.copies
+    keys = phash_lsh.with_keys(phash_lsh.firsts(clips, params), params, run.settings.phash.num_frames)
+    stored = land("stored", copy_keys.matching(run, keys, land))
+    num_rows = keys.count() + stored.count()
+    found = land("pairs", phash_lsh.agreeing(keys, stored, num_rows, params, run.settings.phash.num_frames))
+    full = found.where(F.col("full").isNotNull()).select(F.col("later").alias("place"), F.col("full").alias("key"))
+    pairs = copy_groups.with_kept(run, found.where(F.col("full").isNull()))
+    links = land("links", phash_lsh.copy_links(clips, pairs, params, land))
+    kept = keys.join(links.select("clip_id"), on="clip_id", how="left_anti")
+    copy_keys.add(run, land("keys", kept.join(full, on=["place", "key"], how="left_anti")))
+    _log_full(run, full)
     stamp = {"fingerprint": F.lit(run.fingerprint("copies")), "run_id": F.lit(run.run_id)}
-    return rows.withColumns(stamp).select(*TABLES["copies"].schema.names)
+    rows = clips.select("clip_id").join(links, on="clip_id", how="left").withColumns(stamp)
+    return rows.select(*TABLES["copies"].schema.names)
+
+
+def _log_full(run: Run, full: DataFrame) -> None:
+    """Say what was not compared, since buckets were full."""
+    row = full.agg(F.countDistinct("place").alias("clips"), F.countDistinct("key").alias("keys")).first()
+    if row and row["clips"]:
+        log.info(
+            "copies: %d keys are shared by more than copies.max_bucket = %d clips: there, %d new clips were compared "
+            "with the first %d alone, and copies that share no other key may be missed",
+            row["keys"],
+            run.settings.copies.max_bucket,
+            row["clips"],
+            run.settings.copies.max_bucket,
+        )
+
+
+def _store(run: Run, stack: ExitStack, name: str, rows: DataFrame) -> DataFrame:
+    """Store rows, so that they are computed once, for as long as the stack is open."""
+    return stack.enter_context(run.tables.landing(f"{run.run_id}-copies-{name}"))(rows)
 
 
 if __name__ == "__main__":

@@ -96,6 +96,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [{"key": CLIPS[1], "stage": "embed"}, {"key": "/videos/0.mp4", "stage": "ingest"}, {"key": "else"}],
     )
     add(output, "copies", [{"clip_id": CLIPS[9], "copy_of": CLIPS[0]}, {"clip_id": CLIPS[8]}])
+    key = {"part": 0, "key": 1, "hashes": [1], "fingerprint": fingerprint("copies", load([], []))}
+    add(output, "copy_keys", [key | {"clip_id": clip} for clip in (CLIPS[0], CLIPS[8], "of a clip that is gone")])
     return output
 
 
@@ -155,7 +157,8 @@ def test_maintain_keeps_what_counts(
     assert cli.main(["maintain", "--output", str(output), "--keep-days", "0", "--force"]) == 0
     done = capsys.readouterr().out
     assert foretold(told) == foretold(done)
-    assert len(foretold(done)) == 4
+    assert len(foretold(done)) == 5
+    assert held(output, "copy_keys") == {CLIPS[0], CLIPS[8]}
     new = {stage: fingerprint(stage, load([], [])) for stage in ("clip", "analyze", "embed")}
     assert held(output, "clips", "fingerprint") == {new["clip"], "of a killed run"}
     assert held(output, "signals", "fingerprint") == {new["analyze"]}

@@ -22,7 +22,10 @@ PACKAGES = {
 SOURCES = [path for folder in FOLDERS for path in sorted(Path(folder).rglob("*.py"))]
 NO_TABLE = ("export", "maintain", "models", "search", "sql")  # jobs that write none
 # Modules that read tables for a job.
-PARTS = {"dedup": ("similarity/dedup_run", "similarity/copy_groups"), "copies": ("similarity/copy_groups",)}
+PARTS = {
+    "dedup": ("similarity/dedup_run", "similarity/copy_groups"),
+    "copies": ("similarity/copy_groups", "similarity/copy_keys"),
+}
 MEDIA = {"container.py", "mp4_writer.py", "memory_writer.py", "demo.py"}  # demo.py makes its reels
 
 
