@@ -17,12 +17,14 @@ from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
 from jobs.similarity import copy_groups, copy_keys, phash_lsh
 from jobs.similarity.phash_lsh import Land
+from jobs.spark import session
 from schemas import TABLES
 from udfs.similarity import ranking
 
 log = logging.getLogger("reelmill")
 
 Options = StageOptions  # this job takes no others
+MANY, MANY_LEVELS = 10_000, 3  # new clips; levels of stored keys
 
 
 def check(options: Options, settings: Settings) -> None:
@@ -48,6 +50,8 @@ def run(run: Run, options: Options, new: DataFrame | None = None) -> Counts:
         clips = land("ranked", phash_lsh.rank_order(pending.select("clip_id", *rank, hashes), rank))
         if run.tables.exists("copies") and clips.isEmpty():
             return history.note_settings(run, "copies")
+        if clips.count() > MANY or copy_keys.num_levels(run.tables) > MANY_LEVELS:
+            stack.enter_context(session.compiled(run.spark))
         copy_keys.fill(run, land)
         rows = land("rows", _rows(run, clips, land))
         if new is None:
@@ -60,13 +64,14 @@ def run(run: Run, options: Options, new: DataFrame | None = None) -> Counts:
 
 def _rows(run: Run, clips: DataFrame, land: Land) -> DataFrame:
     """Rows of `copies`, one per clip of `phash_lsh.rank_order`; the keys of those that are kept are stored."""
-    params = run.settings.copies
-    keys = phash_lsh.with_keys(phash_lsh.firsts(clips, params), params, run.settings.phash.num_frames)
+    params, num_frames = run.settings.copies, run.settings.phash.num_frames
+    firsts = phash_lsh.firsts(clips, params)
+    keys = phash_lsh.with_keys(firsts, params, num_frames)
     stored = land("stored", copy_keys.matching(run, keys, land))
-    num_rows = keys.count() + stored.count()
-    found = land("pairs", phash_lsh.agreeing(keys, stored, num_rows, params, run.settings.phash.num_frames))
+    num_rows = firsts.count() * phash_lsh.num_keys(params, num_frames) + stored.count()
+    found = land("pairs", phash_lsh.agreeing(keys, stored, num_rows, params, num_frames))
     full = found.where(F.col("full").isNotNull()).select(F.col("later").alias("place"), F.col("full").alias("key"))
-    pairs = copy_groups.with_kept(run, found.where(F.col("full").isNull()))
+    pairs = copy_keys.with_kept(run, found.where(F.col("full").isNull()))
     links = land("links", phash_lsh.copy_links(clips, pairs, params, land))
     kept = keys.join(links.select("clip_id"), on="clip_id", how="left_anti")
     copy_keys.add(run, land("keys", kept.join(full, on=["place", "key"], how="left_anti")))

@@ -31,11 +31,11 @@ class Params:
         Field(
             ge=2,
             le=16,
-            description="parts of a hash, of which two frames must have one each in common; more find and cost more",
+            description="copies have the bits of two of so many parts of a hash in common; more find and cost more",
         ),
     ] = 4
     max_bucket: Annotated[
-        int, Field(ge=1, description="clips with an equal key that others are compared with, the first that were kept")
+        int, Field(ge=1, description="clips with these bits in common that a new one is compared with, the first kept")
     ] = 100
     rank: Annotated[str, Field(description="columns of clips that decide which of several new copies is kept")] = (
         "height desc, num_bytes desc"

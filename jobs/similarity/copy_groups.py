@@ -6,7 +6,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.flow.gates import gated
-from jobs.lake.run import Run, without_superseded
+from jobs.lake.run import Run
 
 
 def with_copies(run: Run) -> DataFrame:
@@ -25,21 +25,3 @@ def with_copies(run: Run) -> DataFrame:
 def pending(run: Run) -> DataFrame:
     """The clips to compare with those that are kept and with each other."""
     return with_copies(run).where("new")
-
-
-def with_kept(run: Run, pairs: DataFrame) -> DataFrame:
-    """The pairs of clips of which the earlier is new or, by `copy_of`, still kept.
-
-    It is no longer kept once it is gone, was made by other settings, or fails a gate. Only the rows
-    of these clips are looked up.
-    """
-    is_stored = F.col("copy_of").isNotNull()
-    ids = pairs.where(is_stored).select(F.col("copy_of").alias("clip_id")).distinct()
-    if ids.isEmpty():
-        return pairs
-    rows = {name: run.made(name).join(ids, on="clip_id", how="left_semi") for name in ("copies", "clips", "signals")}
-    spans = without_superseded(run.made("spans").join(ids, on="clip_id", how="left_semi"), run.tables.read("videos"))
-    clips = gated(rows["clips"], rows["signals"], run.settings).join(spans, on="clip_id", how="left_semi")
-    kept = clips.join(rows["copies"].where(F.col("copy_of").isNull()), on="clip_id", how="left_semi")
-    of_kept = pairs.where(is_stored).join(kept.select(F.col("clip_id").alias("copy_of")), on="copy_of", how="left_semi")
-    return pairs.where(~is_stored).unionByName(of_kept)

@@ -15,7 +15,8 @@ from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from jobs.lake.run import Run
+from jobs.flow.gates import gated
+from jobs.lake.run import Run, without_superseded
 from jobs.lake.tables import PROPERTIES, VOLUME, Tables, literal, struct_type
 from jobs.similarity import copy_groups, phash_lsh
 from jobs.similarity.phash_lsh import Land
@@ -27,6 +28,7 @@ LAST_LEVEL = 9  # holds any number; a billion clips have 30 billion keys
 FIRST_PARTS = [0, *accumulate(1 << LEVEL_BITS * level for level in range(LAST_LEVEL + 1))]  # of each level; the end
 MOST_PARTS = 1 << 14  # in a query
 TASK_ROWS = 1 << 19  # of keys to sort and write
+BROADCAST_ROWS = 1 << 22  # keys that every executor holds, in some 200 MB
 
 
 def fill(run: Run, land: Land) -> None:
@@ -51,11 +53,31 @@ def matching(run: Run, keys: DataFrame, land: Land) -> DataFrame:
     if not run.tables.exists("copy_keys"):
         return _rows(run)
     wanted = land("wanted", keys.select("key").distinct())
-    levels = range(_num_levels(run.tables))
+    if wanted.count() <= BROADCAST_ROWS:
+        wanted = F.broadcast(wanted)
+    levels = range(num_levels(run.tables))
     parts = wanted.select(F.explode(F.array(*map(_part, levels))).alias("part"))
     there = _in_parts(_rows(run), parts).select("part", "key").join(wanted, on="key", how="left_semi")
     found = land("found", there.distinct())
     return _in_parts(_rows(run), found).join(found.select("key"), on="key", how="left_semi")
+
+
+def with_kept(run: Run, pairs: DataFrame) -> DataFrame:
+    """The pairs of clips of which the earlier is new or, by `copy_of`, still kept.
+
+    It is no longer kept once it is gone, was made by other settings, or fails a gate. Only the rows
+    of these clips are looked up.
+    """
+    is_stored = F.col("copy_of").isNotNull()
+    ids = pairs.where(is_stored).select(F.col("copy_of").alias("clip_id")).distinct()
+    if ids.isEmpty():
+        return pairs
+    rows = {name: run.made(name).join(ids, on="clip_id", how="left_semi") for name in ("copies", "clips", "signals")}
+    spans = without_superseded(run.made("spans").join(ids, on="clip_id", how="left_semi"), run.tables.read("videos"))
+    clips = gated(rows["clips"], rows["signals"], run.settings).join(spans, on="clip_id", how="left_semi")
+    kept = clips.join(rows["copies"].where(F.col("copy_of").isNull()), on="clip_id", how="left_semi")
+    of_kept = pairs.where(is_stored).join(kept.select(F.col("clip_id").alias("copy_of")), on="copy_of", how="left_semi")
+    return pairs.where(~is_stored).unionByName(of_kept)
 
 
 def add(run: Run, keys: DataFrame) -> None:
@@ -74,6 +96,15 @@ def add(run: Run, keys: DataFrame) -> None:
     _laid_out(rows, level, num_rows).writeTo(run.tables.sql("copy_keys")).overwrite(is_merged)
 
 
+def num_levels(tables: Tables) -> int:
+    """How many levels there can be: each part of a level has a file, since keys are spread evenly."""
+    if not tables.exists("copy_keys"):
+        return 0
+    row = DeltaTable.forName(tables.spark, tables.sql("copy_keys")).detail().select("numFiles").first()
+    num_files = row["numFiles"] if row else 0
+    return max(1, sum(1 << LEVEL_BITS * level <= 2 * num_files for level in range(LAST_LEVEL + 1)))
+
+
 def _rows(run: Run) -> DataFrame:
     """The rows that these settings made."""
     return run.tables.read("copy_keys").where(F.col("fingerprint") == run.fingerprint("copies"))
@@ -85,13 +116,6 @@ def _in_parts(rows: DataFrame, parts: DataFrame) -> DataFrame:
     if len(listed) > MOST_PARTS:
         return rows
     return rows.where(f"part IN ({', '.join(map(str, listed))})" if listed else "false")
-
-
-def _num_levels(tables: Tables) -> int:
-    """How many levels there can be: each part of a level has a file, since keys are spread evenly."""
-    row = DeltaTable.forName(tables.spark, tables.sql("copy_keys")).detail().select("numFiles").first()
-    num_files = row["numFiles"] if row else 0
-    return max(1, sum(1 << LEVEL_BITS * level <= 2 * num_files for level in range(LAST_LEVEL + 1)))
 
 
 def _level(tables: Tables, num_rows: int) -> tuple[int, int]:

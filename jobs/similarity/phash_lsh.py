@@ -15,10 +15,9 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from udfs import copies
 from udfs.copies import Params
 from udfs.similarity import buckets, hash_keys
-from udfs.similarity.hash_keys import HASH_BITS, Key
+from udfs.similarity.hash_keys import Key
 
-__all__ = ["HASH_BITS"]
-
+HASH_BITS = hash_keys.HASH_BITS
 ALL_BUT_FIRST = 2**63 - 1  # a frame of one shade has no bit but the first: its hash says nothing
 PAIR = "later bigint, earlier bigint, num_agree int, distance double, copy_of string"  # udfs.copies.Pair
 TASK_ROWS = 1 << 20  # rows of keys that one task holds in memory
@@ -64,6 +63,11 @@ def with_keys(clips: DataFrame, params: Params, num_frames: int) -> DataFrame:
     of_all = F.xxhash64(F.lit(-1), "hashes")  # so that a copy of the very same hashes shares a bucket with few others
     keys = F.array(of_all, *(_key(number, key) for number, key in enumerate(every)))
     return clips.select("*", F.explode(F.array_compact(keys)).alias("key"))
+
+
+def num_keys(params: Params, num_frames: int) -> int:
+    """How many keys a clip has at most."""
+    return 1 + len(hash_keys.keys(num_frames, params.min_agree, params.bands))
 
 
 def agreeing(new: DataFrame, stored: DataFrame, num_rows: int, params: Params, num_frames: int) -> DataFrame:

@@ -95,13 +95,15 @@ def clip_hashes(times: npt.NDArray[np.float64], hashes: Words, num_clips: int) -
     """The hashes of clips of CLIP_S seconds that begin every half second: clips x frames."""
     middle = np.array([float(at_s) for at_s in middles(CLIP_S, NUM_FRAMES)])
     at = np.arange(num_clips)[:, None] * 0.5 + middle
-    return hashes[np.searchsorted(times, at, side="right").clip(1) - 1]
+    found: Words = hashes[np.searchsorted(times, at, side="right").clip(1) - 1]
+    return found
 
 
 def share_a_key(one: Words, other: Words) -> npt.NDArray[np.bool_]:
     """Whether clips (rows x frames) share one of the KEYS."""
     apart = one ^ other
-    return np.any([(masked(apart, key) == 0).all(axis=0) for key in KEYS], axis=0)
+    shared: npt.NDArray[np.bool_] = np.any([(masked(apart, key) == 0).all(axis=0) for key in KEYS], axis=0)
+    return shared
 
 
 def masked(hashes: Words, key: Key) -> Words:
@@ -135,7 +137,7 @@ def chance(hashes: Words, video: npt.NDArray[np.int64], mask: int) -> float:
         differ = np.bitwise_count(hashes[one] ^ hashes[other]) > PARAMS.max_distance
         apart += int((differ & (video[one] != video[other])).sum())
     _, sizes = np.unique(video, return_counts=True)
-    return apart / ((len(hashes) ** 2 - (sizes**2).sum()) / 2)
+    return 2 * apart / float(len(hashes) ** 2 - (sizes**2).sum())
 
 
 def report(title: str, lines: Sequence[Line]) -> None:
@@ -178,9 +180,7 @@ def test_keys_find_real_copies_and_few_others_in_a_billion_clips(tmp_path: Path)
     still = float(np.mean([chance(hashes, video, one.mask | other.mask) for one, other in of_frames]))
     moving = float(np.mean([np.prod([chance(hashes, video, part.mask) for part in key]) for key in of_frames]))
     print(f"\n{len(hashes)} hashes of parts of {len(originals)} videos. The chance to share a key by accident is")
-    print(
-        f"2^{np.log2(still):.1f} if nothing moves in them, 2^{np.log2(moving):.1f} if all four frames are different pictures"
-    )
+    print(f"2^{np.log2(still):.1f} if nothing moves, 2^{np.log2(moving):.1f} if frames are different pictures")
     in_still, in_moving = BILLION * STILL * still, BILLION * (1 - STILL) * moving
     comparisons = len(KEYS) * (STILL * in_still + (1 - STILL) * in_moving)
     lines += [
@@ -211,7 +211,7 @@ def _noise(frame: Column) -> Column:
     """Bits that differ in a frame of a copy, as often as APART says."""
     dice = F.pmod(F.xxhash64("number", frame, F.lit("how many")), F.lit(100))
     places = [F.pmod(F.xxhash64("number", frame, F.lit(i)), F.lit(64)).cast("int") for i in range(4)]
-    one, two, three, four = (F.shiftleft(F.lit(1).cast("bigint"), place) for place in places)
+    one, two, three, four = (F.call_function("shiftleft", F.lit(1).cast("bigint"), place) for place in places)
     none, some = F.lit(0).cast("bigint"), one.bitwiseXOR(two)
     noise = F.when(dice < 100 * APART[0], none).when(dice < 100 * (APART[0] + APART[2]), some)
     return noise.otherwise(some.bitwiseXOR(three).bitwiseXOR(four))

@@ -13,7 +13,7 @@ PIECES = [255 << 8 * i for i in range(8)]
 
 def bits(mask: int) -> int:
     """A mask as a number without a sign."""
-    return mask % 2**HASH_BITS
+    return mask % (1 << HASH_BITS)
 
 
 def share_a_key(every: tuple[Key, ...], apart: dict[int, int]) -> bool:

@@ -63,7 +63,7 @@ def _keys(frames: tuple[int, int], bands: int, first_deal: int) -> Iterator[Key]
         yield Part(frames[0], _signed(masks[0] | masks[1])), Part(frames[1], _signed(masks[2] | masks[3]))
 
 
-def _quadruples(num_pieces: int) -> list[tuple[int, ...]]:
+def _quadruples(num_pieces: int) -> list[tuple[int, int, int, int]]:
     """Sets of four pieces, of which any two share at most two, since any three determine the fourth."""
     is_power_of_2 = num_pieces & (num_pieces - 1) == 0
     every = [
@@ -81,7 +81,7 @@ def _spaced(items: list[T], most: int) -> list[T]:
 
 def _mask(piece: int, num_pieces: int) -> int:
     start, end = (HASH_BITS * i // num_pieces for i in (piece, piece + 1))
-    return 2**end - 2**start
+    return (1 << end) - (1 << start)
 
 
 def _signed(mask: int) -> int:
