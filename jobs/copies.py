@@ -73,8 +73,9 @@ def _rows(run: Run, clips: DataFrame, land: Land) -> DataFrame:
     full = found.where(F.col("full").isNotNull()).select(F.col("later").alias("place"), F.col("full").alias("key"))
     pairs = copy_keys.with_kept(run, found.where(F.col("full").isNull()))
     links = land("links", phash_lsh.copy_links(clips, pairs, params, land))
-    kept = keys.join(links.select("clip_id"), on="clip_id", how="left_anti")
-    copy_keys.add(run, land("keys", kept.join(full, on=["place", "key"], how="left_anti")))
+    kept = firsts.join(links.select("clip_id"), on="clip_id", how="left_anti")
+    kept_keys = phash_lsh.with_keys(kept, params, num_frames)
+    copy_keys.add(run, land("keys", kept_keys.join(full, on=["place", "key"], how="left_anti")))
     _log_full(run, full)
     stamp = {"fingerprint": F.lit(run.fingerprint("copies")), "run_id": F.lit(run.run_id)}
     rows = clips.select("clip_id").join(links, on="clip_id", how="left").withColumns(stamp)
