@@ -225,7 +225,7 @@ def store(run: Run, clips: DataFrame) -> None:
     """Write the rows of these clips that `copies` reads."""
     for name, stage in (("spans", "split"), ("clips", "clip"), ("signals", "analyze")):
         known = {"fingerprint": F.lit(run.fingerprint(stage)), "run_id": F.lit(run.run_id), "video_id": F.lit("v")}
-        rows = clips.withColumns(known)
+        rows = clips.withColumns(known | {"end_s": F.lit(1.0)})
         columns = []
         for column in run.tables.read(name).schema:
             zero = F.lit(None) if column.nullable else F.lit("0")
