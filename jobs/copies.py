@@ -1,8 +1,10 @@
-"""copies: clips, signals -> copies"""
+"""copies: clips, signals, spans, videos, copy_keys -> copies, copy_keys"""
 
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
+from functools import partial
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -13,7 +15,9 @@ from jobs.config.settings import Settings
 from jobs.lake import history
 from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
-from jobs.similarity import copy_groups, phash_lsh
+from jobs.similarity import copy_groups, copy_keys, phash_lsh
+from jobs.similarity.phash_lsh import Land
+from jobs.spark import session
 from schemas import TABLES
 from udfs.core.words import counted
 from udfs.similarity import ranking
@@ -21,6 +25,7 @@ from udfs.similarity import ranking
 log = logging.getLogger("reelmill")
 
 Options = StageOptions  # this job takes no others
+MANY, MANY_LEVELS = 10_000, 3  # new clips; levels of stored keys
 
 
 def check(options: Options, settings: Settings) -> None:
@@ -30,20 +35,32 @@ def check(options: Options, settings: Settings) -> None:
         raise SettingsError(f"copies.min_agree: {min_agree} frames cannot agree where phash.num_frames = {num_frames}")
 
 
-def run(run: Run, options: Options) -> Counts:
-    """Find the new clips that are copies of each other or of kept clips; kept clips stay."""
+def run(run: Run, options: Options, new: DataFrame | None = None) -> Counts:
+    """Find the new clips that are copies of each other or of kept clips; kept clips stay.
+
+    `new` are clips that pass the gates (clip_id, phash and the columns of `copies.rank`), none of
+    which has a row by these settings; by default all that have no valid row, for which every clip
+    is looked at.
+    """
     started = history.now()
-    if run.tables.exists("copies") and copy_groups.pending(run).isEmpty():
-        return history.note_settings(run, "copies")
     rank = ranking.columns(run.settings.copies.rank)
-    new_or_kept = copy_groups.with_copies(run).where(F.col("new") | F.col("copy_of").isNull())
-    clips = new_or_kept.select("clip_id", *rank, "new", phash_lsh.numbers(F.col("phash")).alias("hashes"))
-    with run.tables.landing(f"{run.run_id}-ranked") as land, run.tables.landing(f"{run.run_id}-copies") as land_rows:
-        ranked = land(phash_lsh.rank_order(clips, rank))
-        log.info("copies: %s to compare", counted(ranked.where("new").count(), "clip"))
-        rows = land_rows(_rows(run, ranked))
+    pending = copy_groups.pending(run) if new is None else new
+    hashes = phash_lsh.numbers(F.col("phash")).alias("hashes")
+    with ExitStack() as stack:
+        land = partial(_store, run, stack)
+        clips = land("ranked", phash_lsh.rank_order(pending.select("clip_id", *rank, hashes), rank))
+        if run.tables.exists("copies") and clips.isEmpty():
+            return history.note_settings(run, "copies")
+        num_clips = clips.count()
+        log.info("copies: %s to compare", counted(num_clips, "clip"))
+        if num_clips > MANY or copy_keys.num_levels(run.tables) > MANY_LEVELS:
+            stack.enter_context(session.compiled(run.spark))
+        copy_keys.fill(run, land)
+        rows = land("rows", _rows(run, clips, land))
+        # All pending may have rows that are no longer valid.
+        all_pending, tables = new is None, run.tables
+        total = tables.upsert("copies", rows).total if all_pending else tables.insert("copies", rows, num_clips)
         num_copies = rows.where(F.col("copy_of").isNotNull()).count()
-        total = run.tables.upsert("copies", rows).total  # replaces rows that are no longer valid
     log.info(
         "copies: %s compared in %.1f s, %s found",
         *(counted(total, "clip"), history.seconds_since(started), counted(num_copies, "copy", "copies")),
@@ -52,12 +69,43 @@ def run(run: Run, options: Options) -> Counts:
     return Counts(total, total)
 
 
-def _rows(run: Run, clips: DataFrame) -> DataFrame:
-    """Rows of `copies`, one per new clip of `phash_lsh.rank_order`."""
-    links = phash_lsh.copy_links(clips, run.settings.copies)
-    rows = clips.where("new").select("clip_id").join(links, on="clip_id", how="left")
+def _rows(run: Run, clips: DataFrame, land: Land) -> DataFrame:
+    """Rows of `copies`, one per clip of `phash_lsh.rank_order`; the keys of those that are kept are stored."""
+    params, num_frames = run.settings.copies, run.settings.phash.num_frames
+    firsts = phash_lsh.firsts(clips, params)
+    keys = phash_lsh.with_keys(firsts, params, num_frames)
+    stored = land("stored", copy_keys.matching(run, keys, land))
+    num_rows = firsts.count() * phash_lsh.num_keys(params, num_frames) + stored.count()
+    found = land("pairs", phash_lsh.agreeing(keys, stored, num_rows, params, num_frames))
+    full = found.where(F.col("full").isNotNull()).select(F.col("later").alias("place"), F.col("full").alias("key"))
+    pairs = copy_keys.with_kept(run, found.where(F.col("full").isNull()))
+    links = land("links", phash_lsh.copy_links(clips, pairs, params, land))
+    kept = firsts.join(links.select("clip_id"), on="clip_id", how="left_anti")
+    kept_keys = phash_lsh.with_keys(kept, params, num_frames)
+    copy_keys.add(run, land("keys", kept_keys.join(full, on=["place", "key"], how="left_anti")))
+    _log_full(run, full)
     stamp = {"fingerprint": F.lit(run.fingerprint("copies")), "run_id": F.lit(run.run_id)}
-    return rows.withColumns(stamp).select(*TABLES["copies"].schema.names)
+    rows = clips.select("clip_id").join(links, on="clip_id", how="left").withColumns(stamp)
+    return rows.select(*TABLES["copies"].schema.names)
+
+
+def _log_full(run: Run, full: DataFrame) -> None:
+    """Say what was not compared, since buckets were full."""
+    row = full.agg(F.countDistinct("place").alias("clips"), F.countDistinct("key").alias("keys")).first()
+    if row and row["clips"]:
+        log.info(
+            "copies: %d keys are shared by more than copies.max_bucket = %d clips: there, %d new clips were compared "
+            "with the first %d alone, and copies that share no other key may be missed",
+            row["keys"],
+            run.settings.copies.max_bucket,
+            row["clips"],
+            run.settings.copies.max_bucket,
+        )
+
+
+def _store(run: Run, stack: ExitStack, name: str, rows: DataFrame) -> DataFrame:
+    """Store rows, so that they are computed once, for as long as the stack is open."""
+    return stack.enter_context(run.tables.landing(f"{run.run_id}-copies-{name}"))(rows)
 
 
 if __name__ == "__main__":

@@ -113,7 +113,7 @@ def _process(run: Run, options: Options, *, only_new: bool) -> Counts:
             waves_left = waves.of_new(run, stack)
         else:
             waves_left = waves.of_unfinished(run, stack, _unfinished(run), (*(s.table for s in steps), "copies"))
-        counts = _waves(run, options, waves_left, stack)
+        counts = _waves(run, options, waves_left, stack, only_new=only_new)
         if not run.late:  # else these settings may have made nothing yet
             history.note_settings(run, *(step.name for step in steps), *_copies(run))
         if only_new and run.last.num_commits > MANY:
@@ -167,7 +167,7 @@ def _stages(run: Run) -> tuple[str, ...]:
     return ("ingest", *steps, *_copies(run), "dedup", "filter", *captioning)
 
 
-def _waves(run: Run, options: Options, left: Waves, stack: ExitStack) -> Counts:
+def _waves(run: Run, options: Options, left: Waves, stack: ExitStack, *, only_new: bool) -> Counts:
     with ThreadPoolExecutor(1) as models:
         later: list[Future[Counts]] = []
         cut = Counts()
@@ -179,18 +179,18 @@ def _waves(run: Run, options: Options, left: Waves, stack: ExitStack) -> Counts:
             if run.late:
                 break
             cut = reduce(Counts.__add__, (wave.run(run, step) for step in CUTTING), cut)
-            if _copies(run) and "clips" in wave.part:
-                cut += _find_copies(run, options, wave)
+            if _copies(run) and "signals" in wave.part:
+                cut += _find_copies(run, options, wave, only_new=only_new)
             later.append(models.submit(_run_models, run, wave))
         return reduce(Counts.__add__, (done.result() for done in later), cut)
 
 
-def _find_copies(run: Run, options: Options, wave: Wave) -> Counts:
+def _find_copies(run: Run, options: Options, wave: Wave, *, only_new: bool) -> Counts:
     """Find the copies among the clips of a wave, so that no model runs on them."""
-    counts = copies.run(run, options)
+    counts = copies.run(run, options, copy_groups.pending(run.of_part(wave.part)) if only_new else None)
     if run.tables.exists("copies"):
-        clips = wave.part["clips"].select("clip_id")
-        wave.part["copies"] = run.made("copies").join(clips, on="clip_id", how="left_semi")
+        rows = run.of_this_run().rows("copies") if only_new else run.made("copies")
+        wave.part["copies"] = rows.join(wave.part["clips"].select("clip_id"), on="clip_id", how="left_semi")
     return counts
 
 

@@ -25,7 +25,7 @@ LEAST_DAYS = 7  # as long as Delta lets readers and writers rely on the files of
 LAID_OUT = ("assignments",)  # by dedup: compaction would put all clusters into one file
 Rows = Callable[[str], DataFrame]  # a table's name -> rows of it
 
-OWNED = BELONGS | {"centroids": Owner("dedup", None)}
+OWNED = BELONGS | {"copy_keys": Owner("copies", "clips"), "centroids": Owner("dedup", None)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -139,6 +139,7 @@ def write_smaller(path: Path, pictures: Iterable[clips.Picture]) -> Path:
 
 ONE, TWO = ("0123456789abcdef", "fedcba9876543210", "00ff00ff00ff00ff", "f0f0f0f00f0f0f0f"), ("5555aaaa3333cccc",) * 4
 NEAR_ONE, BLACK = (*ONE[:3], "0f0f0f0ff0f0f0f0"), ("8000000000000000",) * 4
+FAR_FROM_TWO = (*TWO[:2], "aaaa5555cccc3333", "aaaa5555cccc3333")  # shares a key with it, and does not agree
 
 
 def arrive(run: Run, **clips: tuple[int, Sequence[str], float]) -> None:
@@ -205,3 +206,44 @@ def test_a_copy_is_not_embedded(curated: Path, tmp_path: Path) -> None:
     assert 0 < len(kept) < len(found) == 3
     asked = fingerprint("embed", load([], settings))
     assert {row["clip_id"] for row in table(output, "embeddings") if row["fingerprint"] == asked} == kept
+
+
+@pytest.mark.spark
+def test_a_library_of_an_older_release_gets_its_keys_once(spark: SparkSession, tmp_path: Path) -> None:
+    made = Run(spark, str(tmp_path), load([], ["copies.min_agree=3"]))
+    arrive(made, a=(480, ONE, 0.0), b=(360, NEAR_ONE, 0.0), c=(480, BLACK, 0.0))
+    before = stood_for(made)
+    shutil.rmtree(tmp_path / "tables" / "copy_keys")
+    older = Run(spark, str(tmp_path), load([], ["copies.min_agree=3"]))
+    arrive(older, d=(1080, NEAR_ONE, 0.0), e=(1080, TWO, 0.0))
+    assert stood_for(older) == before | {"d": "a", "e": None}
+    later = Run(spark, str(tmp_path), load([], ["copies.min_agree=3"]))
+    arrive(later, f=(1080, TWO, 0.0))
+    assert stood_for(later) == before | {"d": "a", "e": None, "f": "e"}
+    assert {row["clip_id"] for row in table(tmp_path, "copy_keys")} == {"a", "e"}  # not of copies, nor twice
+
+
+@pytest.mark.spark
+def test_a_run_that_was_killed_before_its_rows_were_written_is_taken_up(spark: SparkSession, tmp_path: Path) -> None:
+    made = Run(spark, str(tmp_path), load([], ["copies.min_agree=3"]))
+    arrive(made, a=(480, ONE, 0.0), b=(360, NEAR_ONE, 0.0), c=(480, TWO, 0.0))
+    before = stood_for(made)
+    shutil.rmtree(tmp_path / "tables" / "copies")  # written last
+    assert stood_for(Run(spark, str(tmp_path), load([], ["copies.min_agree=3"]))) == before
+
+
+@pytest.mark.spark
+def test_new_clips_may_be_handed_in(spark: SparkSession, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    settings = load([], ["copies.min_agree=3", "copies.max_bucket=1"])
+    first, second = (Run(spark, str(tmp_path), settings) for _ in range(2))
+    arrive(first, a=(480, ONE, 0.0), b=(480, TWO, 0.0))
+    before = stood_for(first)
+    later = {"c": (360, NEAR_ONE, 0.0), "d": (720, TWO, 0.0), "e": (720, FAR_FROM_TWO, 0.0), "f": (1, ONE, 0.0)}
+    arrive(second, **later)
+    rows = [(clip_id, height, 1, list(hashes)) for clip_id, (height, hashes, _) in later.items() if clip_id != "f"]
+    new = spark.createDataFrame(rows, "clip_id string, height int, num_bytes bigint, phash array<string>")
+    with caplog.at_level("INFO", "reelmill"):
+        assert copies.run(second, copies.Options(output=""), new).num_out == 3
+    found = {row["clip_id"]: row["copy_of"] for row in table(tmp_path, "copies")}
+    assert found == before | {"c": "a", "d": "b", "e": None}  # f was not handed in
+    assert "shared by more than copies.max_bucket = 1 clips: there, 3 new clips were compared" in caplog.text

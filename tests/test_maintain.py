@@ -45,7 +45,8 @@ def test_maintain_keeps_what_counts(
     assert cli.main(["maintain", "--output", str(output), "--keep-days", "0", "--force"]) == 0
     done = capsys.readouterr().out
     assert foretold(told) == foretold(done)
-    assert len(foretold(done)) == 4
+    assert len(foretold(done)) == 5
+    assert held(output, "copy_keys") == {CLIPS[0], CLIPS[8]}
     new = {stage: fingerprint(stage, load([], [])) for stage in ("clip", "analyze", "embed")}
     assert held(output, "clips", "fingerprint") == {new["clip"], "of a killed run"}
     assert held(output, "signals", "fingerprint") == {new["analyze"]}

@@ -23,7 +23,7 @@ SOURCES = [path for folder in FOLDERS for path in sorted(Path(folder).rglob("*.p
 NO_TABLE = ("export", "maintain", "models", "search", "sql")  # jobs that write none
 # Modules that read tables for a job.
 PARTS = {
-    "copies": ("similarity/copy_groups",),
+    "copies": ("similarity/copy_groups", "similarity/copy_keys"),
     "dedup": ("similarity/dedup_run", "similarity/copy_groups"),
     "takedown": ("similarity/broken_links",),
 }

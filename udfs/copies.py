@@ -27,10 +27,15 @@ class Params:
     ] = 4
     min_agree: Annotated[int, Field(ge=1, description="frames at the same place in both clips that must agree")] = 4
     bands: Annotated[
-        int, Field(ge=2, le=16, description="parts of a hash, one of which must be equal; more find and cost more")
+        int,
+        Field(
+            ge=2,
+            le=16,
+            description="copies have the bits of two of so many parts of a hash in common; more find and cost more",
+        ),
     ] = 4
     max_bucket: Annotated[
-        int, Field(ge=1, description="clips with an equal band that others are compared with, the best-ranked")
+        int, Field(ge=1, description="clips with these bits in common that a new one is compared with, the first kept")
     ] = 100
     rank: Annotated[str, Field(description="columns of clips that decide which of several new copies is kept")] = (
         "height desc, num_bytes desc"
@@ -48,9 +53,10 @@ class Pair(NamedTuple):
     """Two clips that agree, as their positions in rank order."""
 
     later: int
-    earlier: int
+    earlier: int  # buckets.STORED: a clip that an earlier run kept
     num_agree: int  # frames
     distance: float  # bits, mean of the frames that agree
+    copy_of: str | None = None  # clip_id of a clip that an earlier run kept
 
 
 def copy_links(pairs: Iterable[Pair], dropped: set[int]) -> Iterator[Pair]:

@@ -1,19 +1,29 @@
-"""Near-copies by locality-sensitive hashing: pairs of clips whose perceptual hashes share a band.
+"""Near-copies by locality-sensitive hashing: pairs of clips whose perceptual hashes share a key.
 
 Of the pairs that agree, udfs/copies.py keeps the links to clips that are no copies themselves.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial, reduce
+
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from udfs import copies
 from udfs.copies import Params
+from udfs.similarity import buckets, hash_keys
+from udfs.similarity.hash_keys import Key
 
-HASH_BITS = 64
+HASH_BITS = hash_keys.HASH_BITS
 ALL_BUT_FIRST = 2**63 - 1  # a frame of one shade has no bit but the first: its hash says nothing
-PAIR = "later bigint, earlier bigint, num_agree int, distance double"  # udfs.copies.Pair
+PAIR = "later bigint, earlier bigint, num_agree int, distance double, copy_of string"  # udfs.copies.Pair
+TASK_ROWS = 1 << 20  # rows of keys that one task holds in memory
+ONE_TASK = 1 << 21  # pairs that one task settles
+
+Land = Callable[[str, DataFrame], DataFrame]
 
 
 def numbers(phash: Column) -> Column:
@@ -26,98 +36,125 @@ def numbers(phash: Column) -> Column:
 
 
 def rank_order(clips: DataFrame, rank: dict[str, bool]) -> DataFrame:
-    """Clips (clip_id, new, hashes, ranking columns) with their `place` in rank order.
+    """New clips (clip_id, hashes, ranking columns) with their `place` in rank order.
 
-    Clips that are not new come first. `first` is the place of the first clip with the very same
-    hashes. Places rise with gaps, and Spark may count others when it counts again: the rows must be
-    stored before they are used.
+    `first` is the place of the first clip with the very same hashes. Places rise with gaps, and
+    Spark may count others when it counts again: the rows must be stored before they are used.
     """
     by = [F.col(name).asc_nulls_last() if rises else F.col(name).desc_nulls_last() for name, rises in rank.items()]
-    in_order = clips.orderBy("new", *by, "clip_id").withColumn("place", F.monotonically_increasing_id())
+    in_order = clips.orderBy(*by, "clip_id").withColumn("place", F.monotonically_increasing_id())
     first = F.min("place").over(Window.partitionBy("hashes"))
-    return in_order.select("place", first.alias("first"), "clip_id", "new", "hashes")
+    return in_order.select("place", first.alias("first"), "clip_id", "hashes")
 
 
-def copy_links(clips: DataFrame, params: Params) -> DataFrame:
-    """The new clips that are copies of an earlier one: clip_id, copy_of, num_agree, distance.
+def firsts(clips: DataFrame, params: Params) -> DataFrame:
+    """The clips of `rank_order` to compare: the first of those with the same hashes, if these say enough."""
+    return comparable(clips, params).where(F.col("place") == F.col("first"))
 
-    `clips` are rows of `rank_order`. A clip with the very same hashes as another is linked as the
-    first of them is, so that many of them cost as much as one.
+
+def comparable(clips: DataFrame, params: Params) -> DataFrame:
+    """The clips of which enough hashes say something to agree with others."""
+    return clips.where(_num_hashes() >= params.min_agree)
+
+
+def with_keys(clips: DataFrame, params: Params, num_frames: int) -> DataFrame:
+    """One row per key of each clip, with the columns of the clip and `key`."""
+    every = hash_keys.keys(num_frames, params.min_agree, params.bands)
+    of_all = F.xxhash64(F.lit(-1), "hashes")  # so that a copy of the very same hashes shares a bucket with few others
+    keys = F.array(of_all, *(_key(number, key) for number, key in enumerate(every)))
+    return clips.select("*", F.explode(F.array_compact(keys)).alias("key"))
+
+
+def num_keys(params: Params, num_frames: int) -> int:
+    """How many keys a clip has at most."""
+    return 1 + len(hash_keys.keys(num_frames, params.min_agree, params.bands))
+
+
+def agreeing(new: DataFrame, stored: DataFrame, num_rows: int, params: Params, num_frames: int) -> DataFrame:
+    """`buckets.ROWS` of new clips (key, place, hashes) and stored ones (key, clip_id, hashes), `num_rows` in all.
+
+    Pairs without a common key are missed. A pair may come several times.
     """
-    num_hashes = F.size(F.filter("hashes", lambda number: number.isNotNull()))
-    comparable = clips.where(num_hashes >= params.min_agree)
-    firsts = comparable.where(F.col("place") == F.col("first"))
-    links = _links(pairs(firsts, params)).withColumnRenamed("later", "first")
-    earlier = comparable.select(F.col("place").alias("earlier"), F.col("clip_id").alias("copy_of"))
-    new = comparable.where("new").join(links, on="first", how="left")
+    frames = F.sequence(F.lit(0), F.lit(num_frames - 1))
+    hashes = F.transform(frames, lambda i: F.coalesce(F.get("hashes", i), F.lit(0))).alias("hashes")
+    of_new = new.select("key", "place", F.lit(None).cast("string").alias("clip_id"), hashes)
+    of_stored = stored.select("key", F.lit(buckets.STORED).cast("bigint").alias("place"), "clip_id", hashes)
+    by_key = of_new.unionByName(of_stored).repartition(1 + num_rows // TASK_ROWS, "key")
+    limits = buckets.Limits(params.max_distance, params.min_agree, params.max_bucket)
+    return by_key.mapInArrow(partial(buckets.rows, limits=limits), from_arrow_schema(buckets.ROWS))
+
+
+def copy_links(clips: DataFrame, pairs: DataFrame, params: Params, land: Land, one_task: int = ONE_TASK) -> DataFrame:
+    """The clips of `rank_order` that are copies of an earlier one: clip_id, copy_of, num_agree, distance.
+
+    `pairs` are those of `agreeing` between `firsts`. A clip with the very same hashes as another is
+    linked as the first of them is, so that many of them cost as much as one. More pairs than
+    `one_task` are settled in rounds.
+    """
+    every = comparable(clips, params)
+    links = _links(pairs, land, one_task).withColumnRenamed("later", "first")
+    earlier = every.select(F.col("place").alias("earlier"), F.col("clip_id").alias("new_copy_of"))
     return (
-        new.withColumn("earlier", F.coalesce("earlier", "first"))
+        every.join(links, on="first", how="left")
+        .withColumn("earlier", F.coalesce("earlier", "first"))
         .where(F.col("earlier") != F.col("place"))
-        .join(earlier, on="earlier", how="inner")
+        .join(earlier, on="earlier", how="left")
         .select(
             "clip_id",
-            "copy_of",
-            F.coalesce("num_agree", num_hashes).alias("num_agree"),
-            F.coalesce("distance", F.lit(0.0)),
+            F.coalesce("copy_of", "new_copy_of").alias("copy_of"),
+            F.coalesce("num_agree", _num_hashes()).alias("num_agree"),
+            F.coalesce("distance", F.lit(0.0)).alias("distance"),
         )
-        .toDF("clip_id", "copy_of", "num_agree", "distance")
     )
 
 
-def pairs(firsts: DataFrame, params: Params) -> DataFrame:
-    """Pairs of a new clip and an earlier one of which enough frames agree: columns of PAIR.
+def _num_hashes() -> Column:
+    return F.size(F.filter("hashes", lambda number: number.isNotNull()))
 
-    Pairs without a common band are missed.
+
+def _key(number: int, key: Key) -> Column:
+    """The hash of a key's bits; NULL where a frame says nothing."""
+    one, other = (F.get("hashes", F.lit(part.frame)).bitwiseAND(F.lit(part.mask)) for part in key)
+    return F.when(one.isNotNull() & other.isNotNull(), F.xxhash64(F.lit(number), one, other))
+
+
+def _links(pairs: DataFrame, land: Land, one_task: int) -> DataFrame:
+    """The pairs that drop a clip: columns of PAIR.
+
+    Whether a clip is kept depends on which were kept before it, so that one task sees the pairs in
+    rank order. Of too many pairs, most are settled before that.
     """
-    hashes = firsts.select("place", "hashes")
-    later, earlier = (hashes.toDF(side, f"{side}_hashes") for side in ("later", "earlier"))
-    # NULL where one of both has no hash.
-    distances = F.zip_with("later_hashes", "earlier_hashes", lambda a, b: F.bit_count(a.bitwiseXOR(b)))
-    near = F.filter(distances, lambda bits: bits <= params.max_distance)
-    total = F.aggregate("near", F.lit(0), lambda bits, more: bits + more)
-    candidates = _candidates(firsts, params).join(later, on="later", how="inner")
-    both = candidates.join(earlier, on="earlier", how="inner")
-    agree = both.select("later", "earlier", near.alias("near")).withColumn("num_agree", F.size("near"))
-    return agree.where(F.col("num_agree") >= params.min_agree).select(
-        "later", "earlier", "num_agree", (total / F.col("num_agree")).alias("distance")
+    rank = F.struct(
+        (-F.col("num_agree")).alias("minus_agree"), "distance", (~F.col("same")).alias("differs"), "earlier", "copy_of"
     )
+    ranked = pairs.select("later", "earlier", rank.alias("rank"))  # the least rank is the best
+    is_stored = F.col("earlier") == buckets.STORED
+    of_stored = ranked.where(is_stored).groupBy("later", "earlier").agg(F.min("rank").alias("rank"))
+    of_new = ranked.where(~is_stored).dropDuplicates(["later", "earlier"])
+    left = every = land("ranked-pairs", of_new.unionByName(of_stored))
+    rounds = list[DataFrame]()
+    while left.count() > one_task:
+        rounds.append(land(f"dropped-{len(rounds)}", _dropped_at_once(left)))
+        left = land(f"left-{len(rounds)}", _without(_without(left, "later", rounds[-1]), "earlier", rounds[-1]))
+    settled = _pairs(left.repartition(1).sortWithinPartitions("later", "rank")).mapInPandas(copies.rows, PAIR)
+    if not rounds:
+        return settled
+    dropped = reduce(DataFrame.unionByName, rounds, land("settled", settled).select("later"))
+    with_kept = _without(every, "earlier", dropped).join(dropped, on="later", how="left_semi")
+    return _pairs(with_kept.groupBy("later").agg(F.min("rank").alias("rank")))
 
 
-def _candidates(firsts: DataFrame, params: Params) -> DataFrame:
-    """Pairs with a frame that agrees and has an equal band.
-
-    In each bucket, all clips are compared with the first `max_bucket` ones only.
-    """
-    bands = _bands(firsts, params.bands)
-    number = F.row_number().over(Window.partitionBy("bucket").orderBy("place"))
-    first = bands.withColumn("number", number).where(F.col("number") <= params.max_bucket)
-    candidates = first.select("bucket", F.col("place").alias("earlier"), F.col("hash").alias("earlier_hash"))
-    # Spark estimates by the size of the file and not of its bands, and would broadcast all of them.
-    both = bands.where("new").join(candidates.hint("merge"), on="bucket", how="inner")
-    distance = F.bit_count(F.col("hash").bitwiseXOR(F.col("earlier_hash")))
-    near = (distance <= params.max_distance) & (F.col("earlier") < F.col("place"))
-    return both.where(near).select(F.col("place").alias("later"), "earlier").distinct()
+def _pairs(ranked: DataFrame) -> DataFrame:
+    """Columns of PAIR, from `later` and `rank`."""
+    num_agree = (-F.col("rank.minus_agree")).alias("num_agree")
+    return ranked.select("later", "rank.earlier", num_agree, "rank.distance", "rank.copy_of")
 
 
-def _bands(firsts: DataFrame, num_bands: int) -> DataFrame:
-    """One row per band of a frame.
-
-    The high bits of `bucket` are the number of the frame and band, the low bits those of the band.
-    """
-    frames = firsts.select("place", "new", F.posexplode("hashes").alias("frame", "hash"))
-    ends = [HASH_BITS * i // num_bands for i in range(num_bands + 1)]
-    buckets = []
-    for i in range(num_bands):
-        bits = F.shiftrightunsigned("hash", ends[i]).bitwiseAND(F.lit(2 ** (ends[i + 1] - ends[i]) - 1))
-        buckets.append(F.shiftleft(F.col("frame").cast("bigint") * num_bands + i, HASH_BITS // 2).bitwiseOR(bits))
-    bucket = F.explode(F.array(*buckets)).alias("bucket")
-    return frames.where(F.col("hash").isNotNull()).select("place", "new", "hash", bucket)
+def _dropped_at_once(pairs: DataFrame) -> DataFrame:
+    """The clips (later) that agree with one that agrees with none before it, and so is kept."""
+    kept = pairs.select("earlier").join(pairs.select(F.col("later").alias("earlier")), on="earlier", how="left_anti")
+    return pairs.join(kept, on="earlier", how="left_semi").select("later").distinct()
 
 
-def _links(pairs: DataFrame) -> DataFrame:
-    """The pairs that drop a clip.
-
-    One task sees all pairs in rank order, since a clip is kept or not by which were kept before it.
-    """
-    best = ("later", F.desc("num_agree"), "distance", "earlier")
-    return pairs.repartition(1).sortWithinPartitions(*best).mapInPandas(copies.rows, PAIR)
+def _without(pairs: DataFrame, column: str, dropped: DataFrame) -> DataFrame:
+    return pairs.join(dropped.select(F.col("later").alias(column)), on=column, how="left_anti")

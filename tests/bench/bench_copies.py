@@ -20,7 +20,6 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +31,7 @@ import pytest
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from jobs.similarity.phash_lsh import ALL_BUT_FIRST, HASH_BITS
+from jobs.similarity.phash_lsh import ALL_BUT_FIRST
 from tests.support import clips
 from tests.support.reels import real_clip
 from udfs import analyze, clip, copies, dedup, embed, ingest, split
@@ -41,6 +40,7 @@ from udfs.demux.demuxer import Video
 from udfs.filter import Params as Gates
 from udfs.runtime.context import Env, Row
 from udfs.similarity import assign, kmeans
+from udfs.similarity.hash_keys import HASH_BITS, keys
 from udfs.video import container, decode, rescale
 
 MOST_S = float(os.environ.get("REELMILL_FOOTAGE_S", "60"))
@@ -189,10 +189,10 @@ def described_clip(row: Row, video: str, kind: str, start_s: float, end_s: float
 
 
 def by_hash(library: Sequence[Clip], params: copies.Params) -> Links:
-    """The links of jobs/similarity/phash_lsh.py: pairs with a common band, the best first.
+    """The links of jobs/similarity/phash_lsh.py: pairs with a common key, the best first.
 
     A clip with the very same hashes as another goes where the first of them goes. No bucket of a
-    band is taken for full.
+    key is taken for full.
     """
     ranked = sorted(library, key=lambda c: (c.rank, c.clip_id))
     first = dict[bytes, int]()
@@ -210,11 +210,13 @@ def agreeing(hashes: Words, later: int, leads: Sequence[int], params: copies.Par
     apart = hashes[:later] ^ hashes[later]
     bits = np.bitwise_count(apart)
     near = (bits <= params.max_distance) & (hashes[:later] != 0) & (hashes[later] != 0)
-    ends = [HASH_BITS * i // params.bands for i in range(params.bands + 1)]
-    masks = [np.uint64(2**end - 2**start) for start, end in pairwise(ends)]
-    banded = near & np.any([apart & mask == 0 for mask in masks], axis=0)
+    keyed = np.zeros(later, np.bool_)
+    for key in keys(hashes.shape[1], params.min_agree, params.bands):
+        parts = [(apart[:, part.frame] & np.uint64(part.mask % 2**HASH_BITS)) == 0 for part in key]
+        said = [(hashes[:later, part.frame] != 0) & (hashes[later, part.frame] != 0) for part in key]
+        keyed |= np.all([*parts, *said], axis=0)
     num_agree = near.sum(axis=1)
-    candidates = np.flatnonzero((num_agree >= params.min_agree) & banded.any(axis=1))
+    candidates = np.flatnonzero((num_agree >= params.min_agree) & keyed)
     pairs = [
         copies.Pair(later, earlier, int(num_agree[earlier]), float(bits[earlier][near[earlier]].mean()))
         for earlier in candidates.tolist()

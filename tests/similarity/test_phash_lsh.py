@@ -7,33 +7,49 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.similarity import phash_lsh
 from tests.test_copies import Found, Hashes, expected
 from udfs.copies import Params
+from udfs.similarity.buckets import STORED
 
 pytestmark = pytest.mark.spark
 EXACT = Params(max_distance=2, min_agree=2, bands=4)  # more bands than bits may differ: the join misses nothing
-BASE = "clip_id string, height int, phash array<string>, new boolean"
+BASE = "clip_id string, height int, phash array<string>, old boolean"
 
 
 def joined(
-    spark: SparkSession, folder: Path, ranked: Sequence[Hashes], num_old: int, params: Params, seed: int
+    spark: SparkSession, folder: Path, ranked: Sequence[Hashes], num_old: int, params: Params, seed: int, one_task: int
 ) -> Found:
     """What the join in Spark finds, the rows shuffled by a seed over as many partitions."""
     digits = [[f"{h:016x}" if h is not None else "8000000000000000" for h in hashes] for hashes in ranked]
     # Of two as high, the clip_id decides.
-    clips = [(f"{k:03d}", -(k // 2), digits[k], k >= num_old) for k in range(len(ranked))]
+    clips = [(f"{k:03d}", -(k // 2), digits[k], k < num_old) for k in range(len(ranked))]
     np.random.default_rng(seed).shuffle(clips)
+    land = stored_under(spark, folder / str(seed))
     hashes = phash_lsh.numbers(F.col("phash")).alias("hashes")
-    frame = spark.createDataFrame(spark.sparkContext.parallelize(clips, seed), BASE).select(
-        "clip_id", "height", "new", hashes
+    frame = land("clips", spark.createDataFrame(spark.sparkContext.parallelize(clips, seed), BASE))
+    new = frame.where("NOT old").select("clip_id", "height", hashes)
+    in_order = land("in_order", phash_lsh.rank_order(new, {"height": False}))
+    keys, stored = (
+        phash_lsh.with_keys(some, params, 4)
+        for some in (phash_lsh.firsts(in_order, params), frame.where("old").select("clip_id", hashes))
     )
-    phash_lsh.rank_order(frame, {"height": False}).write.parquet(str(folder / str(seed)))
-    found = phash_lsh.copy_links(spark.read.parquet(str(folder / str(seed))), params).collect()
+    pairs = phash_lsh.agreeing(keys, stored, 1, params, 4).where("full IS NULL")
+    found = phash_lsh.copy_links(in_order, pairs, params, land, one_task).collect()
     return {int(row["clip_id"]): (int(row["copy_of"]), row["num_agree"], row["distance"]) for row in found}
+
+
+def stored_under(spark: SparkSession, folder: Path) -> phash_lsh.Land:
+    """A function that stores rows in this folder by a name."""
+
+    def land(name: str, frame: DataFrame) -> DataFrame:
+        frame.write.parquet(str(folder / name))
+        return spark.read.parquet(str(folder / name))
+
+    return land
 
 
 def crowd(num_clips: int) -> list[Hashes]:
@@ -55,23 +71,19 @@ def test_the_join_finds_what_comparing_all_finds_whatever_the_order_of_rows(
     found = expected(ranked, 8, EXACT)
     assert 20 < len(found) < 52
     assert len({earlier for earlier, _, _ in found.values()}) > 5
-    assert joined(spark, tmp_path, ranked, 8, EXACT, seed=1) == found
-    assert joined(spark, tmp_path, ranked, 8, EXACT, seed=5) == found
+    assert joined(spark, tmp_path, ranked, 8, EXACT, seed=1, one_task=phash_lsh.ONE_TASK) == found
+    assert joined(spark, tmp_path, ranked, 8, EXACT, seed=5, one_task=0) == found  # all is settled in rounds
 
 
-def test_a_bucket_that_everybody_is_in_stays_small(spark: SparkSession) -> None:
+def test_a_bucket_that_everybody_is_in_stays_small_and_says_so(spark: SparkSession) -> None:
     card = 0x0123456789ABCDEF
-    same = spark.createDataFrame([(k, [card, k + 1]) for k in range(12)], "place bigint, hashes array<bigint>")
+    same = [(7, k, [card, k + 1]) for k in range(12)]
+    new = spark.createDataFrame(same, "key bigint, place bigint, hashes array<bigint>")
+    stored = spark.createDataFrame([(7, "old", [card, 99])], "key bigint, clip_id string, hashes array<bigint>")
     params = Params(min_agree=1, max_distance=0, max_bucket=2)
-    found = phash_lsh.pairs(same.withColumn("new", F.lit(True)), params).collect()
-    assert {(row["later"], row["earlier"]) for row in found} == {
-        (1, 0),
-        *((k, earlier) for k in range(2, 12) for earlier in (0, 1)),
+    found = phash_lsh.agreeing(new, stored, 13, params, 2).collect()
+    assert {(row["later"], row["earlier"], row["copy_of"]) for row in found if row["full"] is None} == {
+        (0, STORED, "old"),
+        *((k, *earlier) for k in range(1, 12) for earlier in ((STORED, "old"), (0, None))),
     }
-
-
-def test_hashes_are_signed_numbers_and_one_shade_is_none(spark: SparkSession) -> None:
-    digits = ["0000000000000001", "7fffffffffffffff", "ffffffffffffffff", "8000000000000000", "0000000000000000"]
-    frame = spark.createDataFrame([(digits,)], "phash array<string>")
-    [row] = frame.select(phash_lsh.numbers(F.col("phash")).alias("hashes")).collect()
-    assert row["hashes"] == [1, 2**63 - 1, -1, None, None]
+    assert {(row["later"], row["full"]) for row in found if row["full"] is not None} == {(k, 7) for k in range(1, 12)}

@@ -79,6 +79,8 @@ def write(output: Path) -> Path:
         [{"key": CLIPS[1], "stage": "embed"}, {"key": "/videos/0.mp4", "stage": "ingest"}, {"key": "else"}],
     )
     add(output, "copies", [{"clip_id": CLIPS[9], "copy_of": CLIPS[0]}, {"clip_id": CLIPS[8]}])
+    key = {"part": 0, "key": 1, "hashes": [1], "fingerprint": fingerprint("copies", load([], []))}
+    add(output, "copy_keys", [key | {"clip_id": clip} for clip in (CLIPS[0], CLIPS[8], "of a clip that is gone")])
     return output
 
 

@@ -1,0 +1,162 @@
+"""The keys of kept clips, stored so that those of a few new clips are found by reading little.
+
+Keys lie in levels, each of which holds four times the rows of the one below. New rows are appended
+to level 0. When it is full, it is merged with as many of the next levels as it takes to find room,
+in one commit (a log-structured merge tree: O'Neil et al., 1996). A row is so written a few times
+per level, and there are as many levels as the logarithm of the rows. Level l has 4^l parts by the
+first 2 l bits of the key, each a partition of the table, so that a key lies in one part per level.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate
+
+from delta.tables import DeltaTable
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from jobs.flow.gates import gated
+from jobs.lake.run import Run, without_superseded
+from jobs.lake.tables import PROPERTIES, VOLUME, Tables, literal, struct_type
+from jobs.similarity import copy_groups, phash_lsh
+from jobs.similarity.phash_lsh import Land
+from schemas import TABLES
+
+KEY_BITS, LEVEL_BITS = 64, 2
+LEVEL_ROWS = 1 << 16  # that level 0 holds
+LAST_LEVEL = 9  # holds any number; a billion clips have 30 billion keys
+FIRST_PARTS = [0, *accumulate(1 << LEVEL_BITS * level for level in range(LAST_LEVEL + 1))]  # of each level; the end
+MOST_PARTS = 1 << 14  # in a query
+TASK_ROWS = 1 << 19  # of keys to sort and write
+BROADCAST_ROWS = 1 << 22  # keys that every executor holds, in some 200 MB
+
+
+def fill(run: Run, land: Land) -> None:
+    """Store the keys of clips that were kept before this table was there, if none are stored."""
+    if run.made("copies").isEmpty() or not _rows(run).isEmpty():
+        return
+    params, number = run.settings.copies, F.row_number().over(Window.partitionBy("key").orderBy("clip_id"))
+    kept = copy_groups.with_copies(run).where(~F.col("new") & F.col("copy_of").isNull())
+    hashes = phash_lsh.numbers(F.col("phash")).alias("hashes")
+    clips = phash_lsh.comparable(land("kept", kept.select("clip_id", hashes)), params)
+    keys = phash_lsh.with_keys(clips, params, run.settings.phash.num_frames)
+    some = keys.withColumn("number", number).where(F.col("number") <= params.max_bucket)
+    add(run, land("first-keys", some.drop("number")))
+
+
+def matching(run: Run, keys: DataFrame, land: Land) -> DataFrame:
+    """The stored rows (key, clip_id, hashes) with one of these keys.
+
+    First the keys alone are read, of the parts in which these keys lie, and then all columns of the
+    parts that have some of them.
+    """
+    if not run.tables.exists("copy_keys"):
+        return _rows(run)
+    wanted = land("wanted", keys.select("key").distinct())
+    if wanted.count() <= BROADCAST_ROWS:
+        wanted = F.broadcast(wanted)
+    levels = range(num_levels(run.tables))
+    parts = wanted.select(F.explode(F.array(*map(_part, levels))).alias("part"))
+    there = _in_parts(_rows(run), parts).select("part", "key").join(wanted, on="key", how="left_semi")
+    found = land("found", there.distinct())
+    return _in_parts(_rows(run), found).join(found.select("key"), on="key", how="left_semi")
+
+
+def with_kept(run: Run, pairs: DataFrame) -> DataFrame:
+    """The pairs of clips of which the earlier is new or, by `copy_of`, still kept.
+
+    It is no longer kept once it is gone, was made by other settings, or fails a gate. Only the rows
+    of these clips are looked up.
+    """
+    is_stored = F.col("copy_of").isNotNull()
+    ids = pairs.where(is_stored).select(F.col("copy_of").alias("clip_id")).distinct()
+    if ids.isEmpty():
+        return pairs
+    rows = {name: run.made(name).join(ids, on="clip_id", how="left_semi") for name in ("copies", "clips", "signals")}
+    spans = without_superseded(run.made("spans").join(ids, on="clip_id", how="left_semi"), run.tables.read("videos"))
+    clips = gated(rows["clips"], rows["signals"], run.settings).join(spans, on="clip_id", how="left_semi")
+    kept = clips.join(rows["copies"].where(F.col("copy_of").isNull()), on="clip_id", how="left_semi")
+    of_kept = pairs.where(is_stored).join(kept.select(F.col("clip_id").alias("copy_of")), on="copy_of", how="left_semi")
+    return pairs.where(~is_stored).unionByName(of_kept)
+
+
+def add(run: Run, keys: DataFrame) -> None:
+    """Store the keys of kept clips: stored rows of key, clip_id and hashes."""
+    if not (num_rows := keys.count()):
+        return
+    _make(run.tables)
+    level, num_rows = _level(run.tables, num_rows)
+    stamp = {"fingerprint": F.lit(run.fingerprint("copies")), "run_id": F.lit(run.run_id)}
+    new = keys.select("key", "clip_id", "hashes").withColumns(stamp)
+    if level == 0:
+        run.tables.add("copy_keys", _laid_out(new, level, num_rows))
+        return
+    is_merged = F.col("part") < FIRST_PARTS[level + 1]
+    rows = run.tables.read("copy_keys").where(is_merged).drop("part").unionByName(new)
+    _laid_out(rows, level, num_rows).writeTo(run.tables.sql("copy_keys")).overwrite(is_merged)
+
+
+def num_levels(tables: Tables) -> int:
+    """How many levels there can be: each part of a level has a file, since keys are spread evenly."""
+    if not tables.exists("copy_keys"):
+        return 0
+    row = DeltaTable.forName(tables.spark, tables.sql("copy_keys")).detail().select("numFiles").first()
+    num_files = row["numFiles"] if row else 0
+    return max(1, sum(1 << LEVEL_BITS * level <= 2 * num_files for level in range(LAST_LEVEL + 1)))
+
+
+def _rows(run: Run) -> DataFrame:
+    """The rows that these settings made."""
+    return run.tables.read("copy_keys").where(F.col("fingerprint") == run.fingerprint("copies"))
+
+
+def _in_parts(rows: DataFrame, parts: DataFrame) -> DataFrame:
+    """The rows of the parts (`part`); all rows if that are too many for a query."""
+    listed = [row["part"] for row in parts.select("part").distinct().limit(MOST_PARTS + 1).collect()]
+    if len(listed) > MOST_PARTS:
+        return rows
+    return rows.where(f"part IN ({', '.join(map(str, listed))})" if listed else "false")
+
+
+def _level(tables: Tables, num_rows: int) -> tuple[int, int]:
+    """The first level with room for these rows and those of the levels below, and how many that are."""
+    for level in range(LAST_LEVEL + 1):
+        parts = F.col("part").between(FIRST_PARTS[level], FIRST_PARTS[level + 1] - 1)
+        num_rows += tables.read("copy_keys").where(parts).count()
+        if num_rows <= LEVEL_ROWS << LEVEL_BITS * level:
+            return level, num_rows
+    return LAST_LEVEL, num_rows
+
+
+def _laid_out(rows: DataFrame, level: int, num_rows: int) -> DataFrame:
+    """The rows as a level has them: a file per part, sorted by key."""
+    tasks = min(1 << LEVEL_BITS * level, 1 + num_rows // TASK_ROWS)
+    placed = rows.withColumn("part", _part(level))
+    by_part = placed.repartitionByRange(tasks, "part") if tasks > 1 else placed.coalesce(1)
+    return by_part.sortWithinPartitions("part", "key").select(*TABLES["copy_keys"].schema.names)
+
+
+def _part(level: int) -> Column:
+    """The part of a level in which a key lies."""
+    if level == 0:
+        return F.lit(FIRST_PARTS[0])
+    return F.shiftrightunsigned("key", KEY_BITS - LEVEL_BITS * level).cast("int") + FIRST_PARTS[level]
+
+
+def _make(tables: Tables) -> None:
+    """Make the table in partitions, if it is not there."""
+    if tables.exists("copy_keys"):
+        return
+    table = TABLES["copy_keys"]
+    columns = ", ".join(
+        f"{c.name} {c.dataType.simpleString()}{'' if c.nullable else ' NOT NULL'} COMMENT {literal(comment)}"
+        for c in struct_type(table.schema)
+        if (comment := c.metadata["comment"])
+    )
+    under_folder = tables.schema and not VOLUME.match(tables.root)
+    location = f" LOCATION {literal(tables.path('copy_keys'))}" if under_folder else ""
+    properties = ", ".join(f"{literal(key)} = {literal(value)}" for key, value in PROPERTIES.items())
+    tables.spark.sql(
+        f"CREATE TABLE IF NOT EXISTS {tables.sql('copy_keys')} ({columns}) USING delta PARTITIONED BY (part){location} "
+        f"COMMENT {literal(table.about)} TBLPROPERTIES ({properties})"
+    )
