@@ -11,7 +11,6 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import NamedTuple
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -20,6 +19,7 @@ from jobs.config.errors import OutputBusyError
 from jobs.config.settings import Settings
 from jobs.lake.catalog import Schema
 from jobs.lake.fingerprints import fingerprint
+from jobs.lake.owners import BELONGS
 from jobs.lake.tables import LANDING, Tables
 from udfs.core import program
 from udfs.core.errors import MediaError, StoreError
@@ -33,26 +33,6 @@ from udfs.storage.uris import local_path
 
 log = logging.getLogger("reelmill")
 LEFT = (f"media/{UNFINISHED}", f"tables/{LANDING}")  # folders where a killed run leaves incomplete files
-
-
-class Owner(NamedTuple):
-    """The stage that fills a table, and the table of clips that its rows belong to."""
-
-    stage: str
-    upstream: str | None  # None: videos, whose older rows of one uri are superseded
-
-
-BELONGS = {
-    "spans": Owner("split", None),
-    "clips": Owner("clip", "spans"),
-    "signals": Owner("analyze", "clips"),
-    "copies": Owner("copies", "clips"),
-    "aesthetics": Owner("aesthetic", "clips"),
-    "embeddings": Owner("embed", "clips"),
-    "captions": Owner("caption", "clips"),
-    "enhanced": Owner("enhance", "captions"),
-    "alignments": Owner("align", "captions"),
-}
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from pyspark.sql import Row
 
-from jobs.lake.answers import cell
+from jobs.lake.formats import cell
 from jobs.lake.run import Run
 
 MAX_NAMES = 10
