@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs import cli
+from jobs import cli, sql
 from tests.support import s3, small_output
 
 TRY = """
@@ -159,6 +159,16 @@ def test_an_output_on_s3(output: Path, s3_server: s3.Server, capsys: pytest.Capt
     assert (status, err) == (0, "")
     assert out.splitlines()[1] == "c1,/v/park.mp4,/out/media/previews/c1.webp"
     assert said(capsys, "-o", "s3://queries/out", *settings, "select count(*) as n from aesthetics")[1] == "n\n0\n"
+
+
+@pytest.mark.parametrize("variable", sql.SESSIONS)
+def test_spark_answers_where_its_session_is_there(
+    variable: str, output: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "1")
+    assert sql.quick(sql.Options(output=str(output), query="select 1")) is None
+    assert capsys.readouterr().err == "reelmill: Spark answers: its session is there\n"
+    assert sql.quick(sql.Options(output=str(output), query="select 1", engine="duckdb")) == 0
 
 
 @pytest.mark.spark
