@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 from jobs.config import arguments, faults, interrupts
 from jobs.config.arguments import OutputOptions
 from jobs.config.errors import CommandError, UsageError
-from jobs.config.settings import Settings, load
 from jobs.lake import catalog, places
 from udfs.core.errors import RunError
 from udfs.core.words import counted
 
 if TYPE_CHECKING:
+    from jobs.config.settings import Settings
     from jobs.lake.history import Counts
     from jobs.lake.run import Run
 
@@ -47,6 +47,8 @@ JOBS = {
     "takedown": "delete a video from every table and folder, for good",
     "models": "list, fetch and check the models that stages can use",
 }
+WITHOUT_SPARK = ("models", "sql")
+NO_SPARK = "Spark is not installed here: pip install 'reelmill[spark]', or use the cluster's own"
 log = logging.getLogger("reelmill")
 
 
@@ -57,8 +59,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         values = parse(sys.argv[1:] if argv is None else argv)
         log.setLevel(logging.DEBUG if getattr(values, "verbose", False) else logging.INFO)
-        settings = load(values.conf, values.set)
         job = importlib.import_module(f"jobs.{values.job}")
+        if values.job == "sql" and (status := job.quick(arguments.build(job.Options, values))) is not None:
+            return int(status)
+        from jobs.config.settings import load  # with the code of all stages, which takes more than a second
+
+        settings = load(values.conf, values.set)
         if values.job == "models":
             return int(job.without_spark(arguments.build(job.Options, values), settings))
         values.output = places.output(values.output, settings.sources)
@@ -74,7 +80,10 @@ def command() -> None:
     Databricks takes every exit for a failure, so that success must return.
     """
     interrupts.end_on_signals()
-    if status := main():
+    status = main()
+    if "deltalake" in sys.modules:  # its threads abort the end of some processes
+        interrupts.end(status)
+    if status:
         sys.exit(status)
 
 
@@ -135,14 +144,16 @@ def _version() -> str:
 
 
 def _options(job: str) -> type[arguments.CommonOptions]:
-    if job != "models" and find_spec("pyspark") is None:
-        raise UsageError("Spark is not installed here: pip install 'reelmill[spark]', or use the cluster's own")
+    if job not in WITHOUT_SPARK and find_spec("pyspark") is None:
+        raise UsageError(NO_SPARK)
     options: type[arguments.CommonOptions] = importlib.import_module(f"jobs.{job}").Options
     return options
 
 
 def _run(job: ModuleType, options: OutputOptions, settings: Settings) -> int:
     schema = None if options.schema is None else catalog.parse(options.schema)
+    if find_spec("pyspark") is None:
+        raise UsageError(NO_SPARK)
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
@@ -168,19 +179,12 @@ def _on_spark(
 ) -> tuple[Counts | None, str | None]:
     """Run the job; its counts, and its bugs in one line."""
     from jobs.lake import history
-    from jobs.lake.run import Run, locked
-    from jobs.spark import s3a
-    from jobs.spark.session import connect
+    from jobs.lake.run import locked
+    from jobs.lake.start import start
 
     writes = not options.READS_ONLY
     with locked(options.output, settings.sources, sweep=options.SWEEPS) if writes else nullcontext():
-        settings = s3a.configured(settings, options.places)
-        spark = connect(settings.spark, verbose=options.verbose)
-        s3a.check(spark, options.output, settings.sources)
-        if schema:
-            catalog.prepare(spark, schema, make=writes)
-        live = sys.stderr.isatty() and not options.verbose
-        run = Run(spark, options.output, settings, options.retry, live, deadline=options.ends_at, schema=schema)
+        run = start(options, settings, schema)
         counts: Counts | None = job.run(run, options)
         if schema and writes:
             _publish(run)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from itertools import chain
@@ -15,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jobs import cli
+from jobs.config import interrupts
 from udfs.core import program
 from udfs.core.limits import Limits
 from udfs.video import container, decode
@@ -139,4 +139,4 @@ def _encode(path: Path, pictures: Iterator[Picture], size: tuple[int, int], *, c
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    interrupts.end(main())

@@ -8,7 +8,7 @@ from jobs.config.errors import UsageError
 from jobs.config.settings import Settings
 from jobs.exports import files, frames, release
 from jobs.exports.options import Options as Options
-from jobs.lake import answers, places
+from jobs.lake import places
 from jobs.lake.history import Counts
 from jobs.lake.run import Run
 from udfs.exports import lance
@@ -19,7 +19,7 @@ LOCAL = ("frames", "lance")  # formats that are written to a folder only
 
 def check(options: Options, settings: Settings) -> None:
     """Refuse an output without tables, a folder that cannot be written to, and requests that a format cannot meet."""
-    answers.check_tables(options.output, options.schema, settings.sources)
+    places.check_tables(options.output, options.schema, settings.sources)
     to = places.place("--to", options.to, settings.sources)
     if options.format == "frames" and (options.query or options.as_of):
         raise UsageError("--format frames: takes neither --query nor --as-of; export.what and export.where choose")

@@ -15,10 +15,11 @@ from pyspark.sql import functions as F
 from jobs.config.arguments import OutputOptions, argument, flag
 from jobs.config.errors import UsageError
 from jobs.config.settings import Settings
-from jobs.lake import answers, cleanup, history
+from jobs.lake import cleanup, history, places
 from jobs.lake.cleanup import Step
 from jobs.lake.history import Work
-from jobs.lake.run import BELONGS, Owner, Run, without_superseded
+from jobs.lake.owners import BELONGS, Owner
+from jobs.lake.run import Run, without_superseded
 from schemas import TABLES
 
 LEAST_DAYS = 7  # as long as Delta lets readers and writers rely on the files of a table
@@ -43,7 +44,7 @@ class Options(OutputOptions):
 
 def check(options: Options, settings: Settings) -> None:
     """Refuse an output without tables, and versions kept for less than a week unless forced."""
-    answers.check_tables(options.output, options.schema, settings.sources)
+    places.check_tables(options.output, options.schema, settings.sources)
     if _keep_days(options, settings) < LEAST_DAYS and not options.force:
         raise UsageError(
             f"under {LEAST_DAYS} days, files are deleted that a reader or writer may still use: "

@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 from jobs.config.arguments import OutputOptions, argument, flag, positive
 from jobs.config.errors import UsageError
 from jobs.config.settings import Settings
-from jobs.lake import answers
+from jobs.lake import answers, places
 from jobs.lake.run import Run
 from jobs.spark.gpu_check import NO_GPU
 from udfs.core.errors import MediaError, StoreError
@@ -51,7 +51,7 @@ def check(options: Options, settings: Settings) -> None:
     """Refuse an output without tables, an empty text, and a text that no model of the vectors can encode."""
     if (options.text is None) == (options.clip is None):
         raise UsageError("search: give --text or --clip, one of both")
-    answers.check_tables(options.output, options.schema, settings.sources)
+    places.check_tables(options.output, options.schema, settings.sources)
     if options.text is None:
         return
     if not options.text.strip():

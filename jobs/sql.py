@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
-
-from pyspark.errors import AnalysisException, ParseException
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from jobs.config.arguments import OutputOptions, argument
 from jobs.config.errors import UsageError
-from jobs.config.settings import Settings
-from jobs.lake import answers
-from jobs.lake.run import Run
+
+if TYPE_CHECKING:  # each of these takes a part of the second in which a query is answered
+    from jobs.config.settings import Settings
+    from jobs.lake.formats import Answer
+    from jobs.lake.run import Run
+    from jobs.queries.statement import Statement
+
+SESSIONS = ("PYSPARK_GATEWAY_PORT", "DATABRICKS_RUNTIME_VERSION")  # set by spark-submit, and by Databricks
+CUT = ("table", "markdown")  # formats that show the first rows only
+
+
+class Engine(Protocol):
+    """What answers queries."""
+
+    def answer(self, asked: Statement, limit: int | None = None) -> Answer:
+        """The rows of a query, of DESCRIBE or of SHOW."""
+
+    def explained(self, asked: Statement) -> str:
+        """How the engine would answer a query."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,22 +39,176 @@ class Options(OutputOptions):
 
     READS_ONLY: ClassVar[bool] = True
 
-    query: str = argument("one SQL query", named=False, positional=True, metavar="QUERY")
+    query: str | None = argument(
+        "one query in Spark's SQL; without it a prompt asks for queries",
+        default=None,
+        named=False,
+        positional=True,
+        metavar="QUERY",
+        nargs="?",
+    )
+    engine: str = argument(
+        "duckdb: no Spark is started; spark: what runs everywhere; auto: Spark for what DuckDB cannot answer",
+        default="auto",
+        choices=("auto", "duckdb", "spark"),
+    )
+    format: str = argument(
+        "table and markdown show 1,000 rows at most, csv and json all",
+        default="table",
+        choices=("table", "csv", "json", "markdown"),
+    )
+
+
+def quick(options: Options) -> int | None:
+    """Answer without Spark and return the exit status; None where Spark is to answer."""
+    if reason := _needs_spark(options):
+        if options.engine == "duckdb":
+            raise UsageError(f"--engine duckdb: {reason}")
+        if options.engine == "auto":
+            _say(reason)
+        return None
+    from jobs.config import quick_settings
+    from jobs.lake import places
+    from jobs.queries import duckdb_engine, statement
+    from jobs.queries.dialect import UntranslatedError
+
+    settings = quick_settings.load(options.conf, options.set)
+    options = replace(options, output=places.output(options.output, settings.sources))
+    places.check_tables(options.output, None, settings.sources)
+    engine = duckdb_engine.Engine(options.output, settings.sources, settings.filter.aesthetic_reduction)
+    if options.query is None and sys.stdin.isatty():
+        _prompt(options, _Either(engine, options))
+        return 0
+    asked = statement.parse(_text(options))
+    try:
+        show(engine, asked, options.format)
+    except UntranslatedError as e:
+        _say_fallback(options, e)
+        return None
+    return 0
 
 
 def check(options: Options, settings: Settings) -> None:
-    """Refuse an output that holds no tables."""
-    answers.check_tables(options.output, options.schema, settings.sources)
+    """Refuse an output that holds no tables, and what is no query."""
+    from jobs.lake import places
+    from jobs.queries import statement
+
+    places.check_tables(options.output, options.schema, settings.sources)
+    if options.query is not None:
+        statement.parse(options.query, catalog=options.schema is not None)
 
 
 def run(run: Run, options: Options) -> None:
-    """Print the answer to a query over the tables and views, by the settings of the last run."""
-    answers.register_views(run)
+    """Print Spark's answer to a query over the tables and views, by the settings of the last run."""
+    from jobs.queries import spark_engine, statement
+
+    engine = spark_engine.Engine(run)
+    if options.query is None and sys.stdin.isatty():
+        _prompt(options, engine)
+        return
+    asked = statement.parse(_text(options), catalog=options.schema is not None)
+    show(engine, asked, options.format)
+
+
+def show(engine: Engine, asked: Statement, format: str) -> None:
+    """Print an answer."""
+    from jobs.lake import formats
+
+    if asked.kind == "explain":
+        _write([engine.explained(asked)])
+        return
+    answer = engine.answer(asked, formats.MAX_ROWS + 1 if format in CUT else None)
+    _write(formats.lines(answer, format))
+
+
+class _Either:
+    """DuckDB in a prompt, and Spark for what it cannot answer, which is started when it is first needed."""
+
+    def __init__(self, engine: Engine, options: Options) -> None:
+        self._first = engine
+        self._options = options
+        self._spark: Engine | None = None
+
+    def show(self, asked: Statement, format: str) -> None:
+        """Print an answer."""
+        from jobs.queries.dialect import UntranslatedError
+
+        try:
+            show(self._first, asked, format)
+        except UntranslatedError as e:
+            _say_fallback(self._options, e)
+            self._spark = self._spark or self._started()
+            show(self._spark, asked, format)
+
+    def _started(self) -> Engine:
+        from jobs.config.settings import load
+        from jobs.lake.start import start
+        from jobs.queries import spark_engine
+
+        settings = load([*self._options.conf], [*self._options.set])
+        return spark_engine.Engine(start(self._options, settings, None))
+
+
+def _prompt(options: Options, engine: Engine | _Either) -> None:
+    from jobs.queries import prompt, statement
+
+    def ask(text: str) -> None:
+        asked = statement.parse(text, catalog=options.schema is not None)
+        if isinstance(engine, _Either):
+            engine.show(asked, options.format)
+        else:
+            show(engine, asked, options.format)
+
+    prompt.run(ask, statement.columns_of())
+
+
+def _needs_spark(options: Options) -> str | None:
+    """Why only Spark can answer, by the command line alone; None if DuckDB may."""
+    if options.engine == "spark":
+        return "--engine spark"
+    if options.schema is not None:
+        return "Spark reads the tables of a catalog (--schema)"
+    if options.output.startswith("dbfs:"):
+        return "Spark reads dbfs:/"
+    if options.engine == "auto" and any(name in os.environ for name in SESSIONS):
+        return "its session is there"
+    if find_spec("duckdb") is None or find_spec("deltalake") is None:
+        return "DuckDB and deltalake are not installed here: pip install 'reelmill[sql]'"
+    return None
+
+
+def _say_fallback(options: Options, error: Exception) -> None:
+    """Say why Spark answers, or raise why it does not."""
+    if options.engine == "duckdb":
+        raise UsageError(f"--engine duckdb cannot answer this: {error}") from error
+    if find_spec("pyspark") is None:
+        raise UsageError(f"sql: {error} (Spark might answer: pip install 'reelmill[spark]')") from error
+    _say(str(error), ", not DuckDB")
+
+
+def _say(reason: str, instead: str = "") -> None:
+    print(f"reelmill: Spark answers{instead}: {reason}", file=sys.stderr, flush=True)
+
+
+def _text(options: Options) -> str:
+    """The query of the command line, or of the standard input."""
+    return _standard_input() if options.query is None else options.query
+
+
+@cache
+def _standard_input() -> str:
+    """All that is read from it; Spark may have to answer what DuckDB could not."""
+    return sys.stdin.read()
+
+
+def _write(lines: Iterable[str]) -> None:
+    """Print lines; whoever reads them may stop, as `head` does."""
     try:
-        answer = run.spark.sql(options.query)
-    except (ParseException, AnalysisException) as e:
-        raise UsageError(str(e).splitlines()[0]) from e
-    print(answers.text(answer))
+        for line in lines:
+            print(line)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from jobs.config.arguments import OutputOptions, argument, flag, several
 from jobs.config.errors import RemainsError, UsageError
 from jobs.config.settings import Settings
-from jobs.lake import answers, cleanup, history, remains
+from jobs.lake import answers, cleanup, history, places, remains
 from jobs.lake.cleanup import Step
 from jobs.lake.history import Work
 from jobs.lake.run import Run
@@ -85,7 +85,7 @@ class Targets(NamedTuple):
 
 def check(options: Options, settings: Settings) -> None:
     """Refuse an output without tables, no video or two ways to name videos, and missing exports."""
-    answers.check_tables(options.output, options.schema, settings.sources)
+    places.check_tables(options.output, options.schema, settings.sources)
     if bool(options.what) == bool(options.sql):
         raise UsageError("takedown: name videos by id or uri, or give --sql, one of both")
     if missing := [folder for folder in options.folders if not _is_there(folder, settings.sources)]:

@@ -51,6 +51,17 @@ def table(
     return Table(name, key, about, pa.schema(columns), cluster_by, checks or {}, renamed or {})
 
 
+def sql_type(type_: pa.DataType) -> str:
+    """A type as Spark's SQL names it."""
+    if pa.types.is_list(type_) or pa.types.is_large_list(type_):
+        return f"array<{sql_type(type_.value_type)}>"
+    if pa.types.is_map(type_):
+        return f"map<{sql_type(type_.key_type)},{sql_type(type_.item_type)}>"
+    if pa.types.is_struct(type_):
+        return f"struct<{','.join(f'{f.name}:{sql_type(f.type)}' for f in type_)}>"
+    return SQL_NAMES.get(str(type_), str(type_))
+
+
 def within(name: str, least: float, most: float | None = None) -> str:
     """A check that a column is NULL or within bounds; a column of whole numbers may have a lower bound alone.
 
@@ -78,6 +89,7 @@ def other_than(reference: str, key: str) -> str:
     return f"{reference} IS NULL OR {reference} <> {key}"
 
 
+SQL_NAMES = {"int32": "int", "int64": "bigint", "bool": "boolean", "timestamp[us, tz=UTC]": "timestamp"}
 # The last columns of every table: which settings made a row, and in which run.
 FINGERPRINT = column(
     "fingerprint", pa.string(), "hash of the settings and code version that made the row", nullable=False

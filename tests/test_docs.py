@@ -156,7 +156,8 @@ def test_the_options_of_several_jobs_are_theirs() -> None:
         for option in jobs_of
     }
     assert {option: named[jobs] for option, jobs in jobs_of.items()} == takers
-    shared = set.union(*({job: names_of_options(job) for job in ("sql", "clip")}.values())) - {"query"}
+    of_sql = {"query", "engine", "format"}
+    shared = set.union(*({job: names_of_options(job) for job in ("sql", "clip")}.values())) - of_sql
     assert {option.strip("-").replace("-", "_") for option in takers} == shared
 
 
@@ -191,7 +192,9 @@ def test_there_are_twenty_questions() -> None:
 
 def test_the_demo_installs_what_the_snippets_import() -> None:
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["demo"]]
+    extras = project["optional-dependencies"]
+    [others] = [re.findall(r"\w+", extra)[1:] for extra in extras["demo"] if extra.startswith("reelmill[")]
+    wanted = [*project["dependencies"], *extras["demo"], *(name for other in others for name in extras[other])]
     installed = {re.split(r"[^\w-]", requirement)[0] for requirement in wanted}
     imported = set(re.findall(r"^(?:import|from) (\w+)", "\n".join(SNIPPETS), flags=re.MULTILINE))
     assert imported == {"duckdb", "polars", "deltalake"}

@@ -16,7 +16,7 @@ PACKAGES = {
         *("core", "storage", "demux", "audio", "video", "frames", "models", "captioning"),
         *("runtime", "similarity", "shots", "signals", "exports", ""),
     ),
-    "jobs": ("config", "spark", "lake", "flow", "similarity", "exports", ""),
+    "jobs": ("config", "spark", "lake", "queries", "flow", "similarity", "exports", ""),
     "schemas": ("",),
 }
 SOURCES = [path for folder in FOLDERS for path in sorted(Path(folder).rglob("*.py"))]

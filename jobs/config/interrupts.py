@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from types import FrameType
 
 SHOW_CURSOR = "\x1b[?25h"  # the progress line hides it
@@ -20,6 +21,14 @@ def end_on_signals() -> None:
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _end)
+
+
+def end(status: int) -> None:
+    """End this process at once, with all that was printed; what libraries would do at its exit is left out."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # a full disk, or a reader that has gone
+            stream.flush()
+    os._exit(status)
 
 
 def _end(number: int, _: FrameType | None) -> None:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
-import tomllib
 from dataclasses import dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from jobs.config.errors import SettingsError
+from jobs.config.sections import build, parse, read
 from udfs import aesthetic, analyze, caption, clip, copies, dedup, embed, enhance, export, filter, split
 from udfs.core import cost, scheduling
 from udfs.core.limits import Limits
@@ -20,8 +16,6 @@ from udfs.models import registry
 from udfs.signals import motion, phash, preview, proxy, quality
 from udfs.storage import cleanup, manifest
 from udfs.storage.settings import Params as Sources
-
-QUOTES = re.compile("[\"']")
 
 
 @dataclass(frozen=True)
@@ -72,13 +66,15 @@ def load(conf_files: list[str], overrides: list[str]) -> Settings:
     """
     sections: dict[str, dict[str, Any]] = {}
     for name in conf_files:
-        for section, values in _read(name).items():
+        for section, values in read(name).items():
             _merge(sections, section, values, name)
     for override in overrides:
-        section, values = _parse(override)
+        section, values = parse(override)
         _merge(sections, section, values, "--set")
     spark = {key: _spark_text(value) for key, value in sections.pop("spark", {}).items()}
-    return Settings(**{section: _build(section, values) for section, values in sections.items()}, spark=spark)
+    return Settings(
+        **{section: build(section, SECTIONS[section], values) for section, values in sections.items()}, spark=spark
+    )
 
 
 def names() -> list[str]:
@@ -91,28 +87,6 @@ def _names(section: str, params: Any) -> list[str]:
     for name, value in ((f"{section}.{f.name}", getattr(params(), f.name)) for f in fields(params)):
         flat += _names(name, type(value)) if is_dataclass(value) else [name]
     return flat
-
-
-def _read(name: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(Path(name).read_text(encoding="utf-8"))
-    except OSError as e:
-        raise SettingsError(f"--conf {name}: {e.strerror}") from e
-    except ValueError as e:  # not TOML, or not UTF-8
-        raise SettingsError(f"--conf {name}: {e}") from e
-
-
-def _parse(override: str) -> tuple[str, dict[str, Any]]:
-    name, equals, text = override.partition("=")
-    section, dot, key = QUOTES.sub("", name).strip().partition(".")  # TOML allows quoted keys
-    if not (equals and dot and key):
-        raise SettingsError(f"--set {override}: write it as section.key=value")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
-    inner, dot, key_there = key.partition(".")
-    return section, {inner: {key_there: value}} if dot and section != "spark" else {key: value}
 
 
 def _merge(sections: dict[str, dict[str, Any]], section: str, values: Any, where: str) -> None:
@@ -134,16 +108,6 @@ def _flat(section: str, values: dict[str, Any]) -> list[str]:
         name = f"{section}.{key}"
         flat += _flat(name, value) if isinstance(value, dict) else [name]
     return flat
-
-
-def _build(section: str, values: dict[str, Any]) -> Any:
-    try:
-        return TypeAdapter(SECTIONS[section]).validate_python(values)
-    except ValidationError as e:
-        first = e.errors()[0]
-        name = ".".join([section, *(str(part) for part in first["loc"])])
-        got = f", got {first['input']!r}" if first["loc"] else ""
-        raise SettingsError(f"{name}: {first['msg'].removeprefix('Value error, ')}{got}") from e
 
 
 def _spark_text(value: Any) -> str:

@@ -39,6 +39,11 @@ def quoted(part: str) -> str:
     return "`" + part.replace("`", "``") + "`"
 
 
+def literal(value: str) -> str:
+    """A text as a literal of SQL."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
 def parse(text: str) -> Schema:
     """`schema` or `catalog.schema`, of letters, digits, _ and -.
 

@@ -42,6 +42,16 @@ def place(option: str, name: str, sources: Sources) -> str:
     return path
 
 
+def check_tables(output: str, schema: str | None, sources: Sources) -> None:
+    """Refuse an output that holds no tables; the tables of a schema are looked for later, by Spark.
+
+    Raises:
+        UsageError: there are none.
+    """
+    if not schema and not media_store.holds(f"{output}/tables", sources):
+        raise UsageError(f"--output {output}: no tables here")
+
+
 def normal(name: str) -> str:
     """A folder's name as a path, or s3://bucket/prefix without a slash at its end.
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -22,6 +22,7 @@ from jobs.lake import last_run
 from jobs.lake.catalog import Schema
 from jobs.lake.fingerprints import fingerprint
 from jobs.lake.last_run import LastRun
+from jobs.lake.owners import BELONGS
 from jobs.lake.tables import LANDING, Tables
 from schemas import TABLES
 from udfs.core import program
@@ -36,26 +37,6 @@ from udfs.storage.uris import S3, local_path, split_scheme
 
 log = logging.getLogger("reelmill")
 LEFT = (f"media/{UNFINISHED}", f"tables/{LANDING}")  # folders where a killed run leaves incomplete files
-
-
-class Owner(NamedTuple):
-    """The stage that fills a table, and the table of clips that its rows belong to."""
-
-    stage: str
-    upstream: str | None  # None: videos, whose older rows of one uri are superseded
-
-
-BELONGS = {
-    "spans": Owner("split", None),
-    "clips": Owner("clip", "spans"),
-    "signals": Owner("analyze", "clips"),
-    "copies": Owner("copies", "clips"),
-    "aesthetics": Owner("aesthetic", "clips"),
-    "embeddings": Owner("embed", "clips"),
-    "captions": Owner("caption", "clips"),
-    "enhanced": Owner("enhance", "captions"),
-    "alignments": Owner("align", "captions"),
-}
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from jobs.lake.answers import cell
+from jobs.lake.formats import cell
 from jobs.lake.run import Run
 
 MAX_NAMES = 10

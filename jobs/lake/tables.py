@@ -22,7 +22,7 @@ from pyspark.sql.pandas.types import from_arrow_type
 from pyspark.sql.types import StructField, StructType
 
 from jobs.config.errors import TableError
-from jobs.lake.catalog import Schema, quoted
+from jobs.lake.catalog import Schema, literal, quoted
 from schemas import TABLES
 
 T = TypeVar("T")
@@ -374,11 +374,6 @@ def _ddl(column: StructField, *, nullable: bool) -> str:
     required = "" if nullable else " NOT NULL"
     comment = literal(column.metadata["comment"])
     return f"{quoted(column.name)} {column.dataType.simpleString()}{required} COMMENT {comment}"
-
-
-def literal(value: str) -> str:
-    """A text as a literal of SQL."""
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _values(rows: DataFrame) -> dict[str, Any]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
-
-from jobs.lake.catalog import quoted
-from jobs.lake.run import BELONGS, Run
-from jobs.lake.tables import literal
+from jobs.lake.catalog import literal, quoted
+from jobs.lake.owners import BELONGS
 from schemas import TABLES
+
+if TYPE_CHECKING:  # the views are read without Spark as well
+    from pyspark.sql import DataFrame
+
+    from jobs.lake.run import Run
 
 COMMENTS = {name: {f.name: f.metadata[b"comment"].decode() for f in table.schema} for name, table in TABLES.items()}
 
@@ -443,9 +445,9 @@ def register(run: Run) -> None:
     """Make the views of this output in the run's session; they cost nothing until they are queried."""
     for name in TABLES:
         run.tables.read(name).createOrReplaceTempView(name)
-    every = _every(run)
-    names = {name: quoted(name) for name in (*TABLES, *(view.name for view in every))}
-    for view in every:
+    found = every(run.fingerprint)
+    names = {name: quoted(name) for name in (*TABLES, *(view.name for view in found))}
+    for view in found:
         _commented(
             run.spark.sql(view.query(names, run.settings.filter.aesthetic_reduction)), view
         ).createOrReplaceTempView(view.name)
@@ -457,28 +459,30 @@ def publish(run: Run) -> None:
     assert schema is not None
     for name in TABLES:
         run.tables.make(name)
-    every = _every(run)
-    names = {name: schema.of(name) for name in (*TABLES, *(view.name for view in every))}
-    for view in every:
+    found = every(run.fingerprint)
+    names = {name: schema.of(name) for name in (*TABLES, *(view.name for view in found))}
+    for view in found:
         columns = ", ".join(f"{quoted(name)} COMMENT {literal(comment)}" for name, comment in view.columns.items())
         comment = f"COMMENT {literal(view.about)}"
         query = view.query(names, run.settings.filter.aesthetic_reduction)
         run.spark.sql(f"CREATE OR REPLACE VIEW {names[view.name]} ({columns}) {comment} AS {query}")
 
 
-def _every(run: Run) -> list[View]:
-    """Every view of a run's output, each after its sources."""
-    return [CURRENT_VIDEOS, *(_current(run, name) for name in BELONGS), *VIEWS]
+def every(fingerprint: Callable[[str], str]) -> list[View]:
+    """Every view of an output, each after its sources; `fingerprint` gives that of a stage's rows that count."""
+    return [CURRENT_VIDEOS, *(_current(name, fingerprint(owner.stage)) for name, owner in BELONGS.items()), *VIEWS]
 
 
 def _commented(rows: DataFrame, view: View) -> DataFrame:
     """The rows of a view, whose columns carry their comments."""
+    from pyspark.sql import functions as F
+
     return rows.select(*(F.col(name).alias(name, metadata={"comment": text}) for name, text in view.columns.items()))
 
 
-def _current(run: Run, name: str) -> View:
+def _current(name: str, fingerprint: str) -> View:
     """The rows that `Run.current` gives, as a view."""
-    stage, upstream = BELONGS[name]
+    upstream = BELONGS[name].upstream
     if upstream is None:
         sources: tuple[str, ...] = (name, "videos", "current_videos")
         superseded = "SELECT video_id FROM {videos} LEFT ANTI JOIN {current_videos} USING (video_id)"
@@ -491,5 +495,5 @@ def _current(run: Run, name: str) -> View:
         sources,
         f"The rows of {name} that the settings of the last run made, of the videos as they are now.",
         COMMENTS[name],
-        f"SELECT {name}.* FROM {{{name}}} AS {name} {join} WHERE {name}.fingerprint = '{run.fingerprint(stage)}'",
+        f"SELECT {name}.* FROM {{{name}}} AS {name} {join} WHERE {name}.fingerprint = '{fingerprint}'",
     )

@@ -16,8 +16,9 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.flow.gates import gated
+from jobs.lake.catalog import literal
 from jobs.lake.run import Run, without_superseded
-from jobs.lake.tables import PROPERTIES, VOLUME, Tables, literal, struct_type
+from jobs.lake.tables import PROPERTIES, VOLUME, Tables, struct_type
 from jobs.similarity import copy_groups, phash_lsh
 from jobs.similarity.phash_lsh import Land
 from schemas import TABLES

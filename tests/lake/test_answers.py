@@ -7,41 +7,11 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.config.errors import UsageError
 from jobs.config.settings import load
 from jobs.lake import answers
-from jobs.lake.answers import MAX_ROWS, MAX_WIDTH, cell
+from jobs.lake.formats import MAX_ROWS
 from jobs.lake.run import Run
 from tests.support.outputs import CURATED
-from udfs.storage.settings import Params
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        (1 / 3, "0.333333"),
-        (None, "NULL"),
-        (True, "True"),
-        ("a\nb\x1b[2J", "a\\nb\\x1b[2J"),
-        ("/out/" + "p" * 200 + ".webp", "/out/" + "p" * 200 + ".webp"),
-    ],
-)
-def test_a_value_is_one_line_and_a_path_is_whole(value: object, shown: str) -> None:
-    assert cell(value) == shown
-
-
-def test_prose_is_cut() -> None:
-    shown = cell("many words " * 20)
-    assert len(shown) == MAX_WIDTH
-    assert shown.endswith("...")
-
-
-def test_an_output_without_tables_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=f"^--output {tmp_path}: no tables here$"):
-        answers.check_tables(str(tmp_path), None, Params())
-    answers.check_tables(str(tmp_path), "films", Params())  # whose tables may lie elsewhere
-    (tmp_path / "tables").mkdir()
-    answers.check_tables(str(tmp_path), None, Params())
 
 
 @pytest.mark.spark

@@ -21,7 +21,8 @@ from jobs.config.errors import CatalogError, TableError, UsageError
 from jobs.config.settings import load
 from jobs.lake import catalog, views
 from jobs.lake.catalog import Schema, parse
-from jobs.lake.run import BELONGS, Run
+from jobs.lake.owners import BELONGS
+from jobs.lake.run import Run
 from jobs.lake.tables import Tables, struct_type
 from schemas import TABLES
 from tests.support import outputs

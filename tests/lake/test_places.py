@@ -35,3 +35,11 @@ def test_a_file_is_no_place(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(UsageError, match="is a file, not a folder"):
         places.place("--to", str(tmp_path / "file"), Params())
+
+
+def test_an_output_without_tables_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"^--output {tmp_path}: no tables here$"):
+        places.check_tables(str(tmp_path), None, Params())
+    places.check_tables(str(tmp_path), "films", Params())  # whose tables may lie elsewhere
+    (tmp_path / "tables").mkdir()
+    places.check_tables(str(tmp_path), None, Params())

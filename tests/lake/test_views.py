@@ -10,7 +10,8 @@ from pyspark.sql import SparkSession
 
 from jobs.config.settings import load
 from jobs.lake import views
-from jobs.lake.run import BELONGS, Run
+from jobs.lake.owners import BELONGS
+from jobs.lake.run import Run
 from jobs.lake.views import View
 from schemas import TABLES
 from tests.support.outputs import CURATED

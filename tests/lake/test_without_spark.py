@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.outputs import table
 
-SECTION = Path("docs/sql.md").read_text(encoding="utf-8").partition("## SQL without Spark")[2].partition("\n#")[0]
+SECTION = Path("docs/sql.md").read_text(encoding="utf-8").partition("## SQL without Reelmill")[2].partition("\n#")[0]
 DUCKDB, POLARS, PANDAS = re.findall(r"```python\n(.*?)```", SECTION, flags=re.DOTALL)
 
 

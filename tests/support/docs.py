@@ -21,11 +21,12 @@ from pyspark.sql import SparkSession
 from jobs import cli
 from jobs.config.settings import SECTIONS, Settings
 from jobs.lake import answers, views
-from jobs.lake.run import BELONGS, Run
+from jobs.lake.owners import BELONGS
+from jobs.lake.run import Run
 from jobs.lake.views import View
 from jobs.spark.session import connect
 from schemas import TABLES
-from schemas.table import Table
+from schemas.table import Table, sql_type
 
 DOCS = Path("docs")
 README = Path("README.md")
@@ -189,7 +190,7 @@ def _kind(annotation: Any) -> str:
 
 
 def _table(table: Table) -> str:
-    rows = [[f"`{c.name}`", _type(c.type), "" if c.nullable else "yes", _comment(c)] for c in table.schema]
+    rows = [[f"`{c.name}`", sql_type(c.type), "" if c.nullable else "yes", _comment(c)] for c in table.schema]
     checks = [f"- `{name}`: `{check}`" for name, check in table.checks.items()]
     parts = [
         f"### {table.name}",
@@ -207,18 +208,6 @@ def _view(view: View) -> str:
 
 def _comment(column: pa.Field) -> str:
     return str((column.metadata or {}).get(b"comment", b""), "utf-8")
-
-
-def _type(type_: pa.DataType) -> str:
-    """A type as Spark's SQL names it."""
-    if pa.types.is_list(type_):
-        return f"array<{_type(type_.value_type)}>"
-    if pa.types.is_map(type_):
-        return f"map<{_type(type_.key_type)},{_type(type_.item_type)}>"
-    if pa.types.is_struct(type_):
-        return f"struct<{','.join(f'{f.name}:{_type(f.type)}' for f in type_)}>"
-    names = {"int32": "int", "int64": "bigint", "bool": "boolean", "timestamp[us, tz=UTC]": "timestamp"}
-    return names.get(str(type_), str(type_))
 
 
 def _grid(heads: list[str], rows: list[list[str]]) -> str:

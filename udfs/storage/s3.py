@@ -115,10 +115,39 @@ def client(params: Params) -> Any:
         response_checksum_validation="when_required",
     )
     try:
-        session = boto3.Session(profile_name=params.s3_profile or None, region_name=params.s3_region or None)
-        return session.client("s3", endpoint_url=params.s3_endpoint or None, config=config)
+        return _session(params).client("s3", endpoint_url=params.s3_endpoint or None, config=config)
     except (BotoCoreError, ValueError) as e:
         raise StoreError(f"no client for s3://: {e}") from e
+
+
+def region(params: Params) -> str:
+    """The region of the buckets, as `client` finds it; us-east-1 where none is named, as boto3 has it."""
+    return str(client(params).meta.region_name or "us-east-1")
+
+
+def keys(params: Params) -> dict[str, str]:
+    """The credentials that `client` sends, by the names that AWS's other libraries have for them.
+
+    Raises:
+        StoreError: AWS's usual chain has none.
+    """
+    try:
+        found = _session(params).get_credentials()
+        frozen = found and found.get_frozen_credentials()
+    except BotoCoreError as e:
+        raise StoreError(f"no credentials for s3://: {' '.join(str(e).split())}") from e
+    if frozen is None:
+        raise StoreError("no credentials for s3://: set sources.s3_profile or sources.s3_anonymous, or AWS's variables")
+    named = {
+        "aws_access_key_id": frozen.access_key,
+        "aws_secret_access_key": frozen.secret_key,
+        "aws_session_token": frozen.token,
+    }
+    return {name: value for name, value in named.items() if value}
+
+
+def _session(params: Params) -> Any:
+    return boto3.Session(profile_name=params.s3_profile or None, region_name=params.s3_region or None)
 
 
 def bucket_and_key(uri: str) -> tuple[str, str]:

@@ -1,0 +1,48 @@
+"""The settings that a query without Spark needs, built without the code of the stages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from jobs.config import sections
+from udfs import filter
+from udfs.storage.settings import Params as Sources
+
+SECTIONS: dict[str, Any] = {"sources": Sources, "filter": filter.Params}
+
+
+@dataclass(frozen=True)
+class QuickSettings:
+    """Two sections of Settings."""
+
+    sources: Sources = field(default_factory=Sources)
+    filter: filter.Params = field(default_factory=filter.Params)
+
+
+def load(conf_files: tuple[str, ...], overrides: tuple[str, ...]) -> QuickSettings:
+    """`settings.load` of two sections; with others or unknown names all settings are loaded and checked.
+
+    That takes more than a second, because the settings of a stage stand beside its code.
+
+    Raises:
+        SettingsError: as `settings.load`.
+    """
+    merged: dict[str, dict[str, Any]] = {}
+    given = [pair for name in conf_files for pair in sections.read(name).items()]
+    for section, values in (*given, *map(sections.parse, overrides)):
+        if not isinstance(values, dict) or not _known(section, values):
+            return _checked(conf_files, overrides)
+        merged[section] = merged.get(section, {}) | values
+    return QuickSettings(**{name: sections.build(name, SECTIONS[name], values) for name, values in merged.items()})
+
+
+def _known(section: str, values: dict[str, Any]) -> bool:
+    return section in SECTIONS and set(values) <= {f.name for f in fields(SECTIONS[section])}
+
+
+def _checked(conf_files: tuple[str, ...], overrides: tuple[str, ...]) -> QuickSettings:
+    from jobs.config import settings
+
+    every = settings.load([*conf_files], [*overrides])
+    return QuickSettings(every.sources, every.filter)

@@ -1,0 +1,1 @@
+"""Queries of `reelmill sql`: parsed, and answered by DuckDB or by Spark."""

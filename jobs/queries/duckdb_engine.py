@@ -1,0 +1,216 @@
+"""Answer queries by DuckDB, over the Delta tables of an output that each query needs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from sqlglot import exp
+
+from jobs.config.arguments import nearest
+from jobs.config.errors import UsageError
+from jobs.lake import views
+from jobs.lake.formats import Answer, plain_rows
+from jobs.lake.views import View
+from jobs.queries import delta_source, statement
+from jobs.queries.delta_source import Source
+from jobs.queries.dialect import UntranslatedError, to_duckdb, type_to_duckdb, view_to_duckdb
+from jobs.queries.statement import Statement
+from schemas import TABLES
+from schemas.table import sql_type
+from udfs.core.host_files import user_folder
+from udfs.storage.settings import Params as Sources
+
+ROWS = 2048  # per batch of an answer
+CONFIG: dict[str, Any] = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "default_null_order": "nulls_first_on_asc_last_on_desc",  # as Spark
+    "python_enable_replacements": "false",
+}
+# What no query can undo: files, stores and extensions are out of its reach.
+LOCKED = "SET enable_external_access = false; SET lock_configuration = true"
+UNKNOWN = re.compile(
+    r"""Referenced\ column\ "(?P<column>[^"]+)"\ not\ found | does\ not\ have\ a\ column\ named\ "(?P<named>[^"]+)" """,
+    re.VERBOSE,
+)
+# Errors that Spark may not have: DuckDB lacks a function or sees types in another way.
+ELSEWHERE = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.NotImplementedException)
+TYPES = {
+    "VARCHAR": "string",
+    "INTEGER": "int",
+    "HUGEINT": "bigint",
+    "BLOB": "binary",
+    "TIMESTAMP WITH TIME ZONE": "timestamp",
+    "TIMESTAMP": "timestamp_ntz",
+    "NULL": "void",
+}
+
+
+@dataclass(frozen=True)
+class Engine:
+    """DuckDB over an output; each answer sees the tables as they are when it is asked."""
+
+    output: str
+    sources: Sources
+    reduction: str  # filter.aesthetic_reduction, for the views
+
+    def answer(self, asked: Statement, limit: int | None = None) -> Answer:
+        """The rows of a query, which are computed as they are read, or of DESCRIBE or SHOW.
+
+        Raises:
+            UsageError: DuckDB refuses the query.
+            UntranslatedError: Spark may be able to answer it.
+        """
+        if asked.kind == "show":
+            return _shown(asked)
+        if asked.kind == "describe":
+            return self._described(asked)
+        query = to_duckdb(_query(asked))
+        if limit:
+            query = f"({query}) LIMIT {limit}"
+        db = self._opened(asked)
+        with _errors(asked):
+            [parsed] = db.extract_statements(query)
+            if parsed.type != duckdb.StatementType.SELECT:
+                raise UsageError(f"sql: {statement.ONLY}")
+            reader = db.sql(parsed).to_arrow_reader(ROWS)
+        names = statement.heads(asked.query, reader.schema.names)
+        return Answer(names, _guarded(reader, asked))
+
+    def explained(self, asked: Statement) -> str:
+        """How DuckDB would answer a query."""
+        query = to_duckdb(_query(asked))
+        with _errors(asked):
+            rows = self._opened(asked).execute(f"EXPLAIN {query}").fetchall()
+        return "\n".join(plan.rstrip() for _, plan in rows)
+
+    def _described(self, asked: Statement) -> Answer:
+        query = f"SELECT * FROM {_quoted(asked.name)}" if asked.name else to_duckdb(_query(asked))
+        with _errors(asked):
+            columns = self._opened(asked).execute(f"SELECT * FROM ({query}) LIMIT 0").description
+        names = statement.heads(asked.query, [name for name, *_ in columns])
+        comments = statement.columns_of().get(asked.name or "", {})
+        types = [spark_type(type_) for _, type_, *_ in columns]
+        return Answer(("col_name", "data_type", "comment"), zip(names, types, map(comments.get, names), strict=True))
+
+    def _opened(self, asked: Statement) -> duckdb.DuckDBPyConnection:
+        """A connection that has the tables and views that a query needs, and nothing else."""
+        named = {asked.name} if asked.name else statement.tables(_query(asked))
+        db = duckdb.connect(config=CONFIG | {"temp_directory": str(user_folder("sql"))})
+        db.execute("SET TimeZone = 'UTC'")
+        needed = _needed(named)
+        runs = any(name.startswith("current_") for name in needed)
+        tables = [name for name in TABLES if name in needed or (runs and name == "runs")]
+        files = list[str]()
+        for name, source in delta_source.open_tables(tables, self.output, self.sources).items():
+            _create_stored(db, name, source)
+            _create_view(db, name, view_to_duckdb(source.query))
+            files += source.files
+        recorded = _recorded(db) if runs else {}
+        for view in _views(needed, lambda stage: recorded.get(stage, "never run")):
+            names = {source: f"`{source}`" for source in view.sources}
+            _create_view(db, view.name, view_to_duckdb(view.query(names, self.reduction)))
+        db.execute(f"SET allowed_paths = [{', '.join(map(_literal, files))}]")
+        db.execute(LOCKED)
+        return db
+
+
+def spark_type(type_: duckdb.sqltypes.DuckDBPyType) -> str:
+    """A type of DuckDB as Spark's SQL names it."""
+    children: list[tuple[str, Any]] = type_.children if type_.id in ("list", "array", "map", "struct") else []
+    if type_.id in ("list", "array"):
+        return f"array<{spark_type(children[0][1])}>"
+    if type_.id == "map":
+        return f"map<{','.join(spark_type(child) for _, child in children)}>"
+    if type_.id == "struct":
+        return f"struct<{','.join(f'{name}:{spark_type(child)}' for name, child in children)}>"
+    return TYPES.get(str(type_), str(type_).lower())
+
+
+def _query(asked: Statement) -> exp.Query:
+    assert asked.query is not None
+    return asked.query
+
+
+def _views(needed: set[str], fingerprint: Callable[[str], str]) -> list[View]:
+    return [view for view in views.every(fingerprint) if view.name in needed]
+
+
+def _needed(names: set[str]) -> set[str]:
+    """Tables and views by their names, with all that the views read."""
+    needed = set(names)
+    for view in reversed(views.every(str)):
+        if view.name in needed:
+            needed |= set(view.sources)
+    return needed
+
+
+def _recorded(db: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """The fingerprint with which each stage last ran."""
+    return dict(db.execute("SELECT stage, max_by(fingerprint, started_at) FROM runs GROUP BY stage").fetchall())
+
+
+def _create_stored(db: duckdb.DuckDBPyConnection, name: str, source: Source) -> None:
+    """Make a view of the rows of a table as they are stored: from its files, from a dataset, or without rows."""
+    if source.dataset is not None:
+        db.register(delta_source.stored(name), source.dataset)
+        return
+    types = {field.name: type_to_duckdb(sql_type(field.type)) for field in source.columns}
+    if source.files:
+        columns = ", ".join(
+            f"{_literal(column)}: {{name: {_literal(column)}, type: {_literal(type_)}, default_value: NULL}}"
+            for column, type_ in types.items()
+        )
+        query = f"FROM read_parquet([{', '.join(map(_literal, source.files))}], schema = MAP {{{columns}}})"
+    else:
+        nulls = (f"CAST(NULL AS {type_}) AS {_quoted(column)}" for column, type_ in types.items())
+        query = f"SELECT {', '.join(nulls)} WHERE false"
+    _create_view(db, delta_source.stored(name), query)
+
+
+def _create_view(db: duckdb.DuckDBPyConnection, name: str, query: str) -> None:
+    db.execute(f"CREATE VIEW {_quoted(name)} AS {query}")
+
+
+def _quoted(name: str | None) -> str:
+    return '"' + str(name).replace('"', '""') + '"'
+
+
+def _literal(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _shown(asked: Statement) -> Answer:
+    """The answer to SHOW TABLES, SHOW VIEWS or SHOW COLUMNS, with the columns that Spark's has."""
+    if asked.name:
+        return Answer(("col_name",), [(name,) for name in statement.columns_of()[asked.name]])
+    head = "viewName" if asked.text.upper().endswith("VIEWS") else "tableName"
+    return Answer(("namespace", head, "isTemporary"), [("", name, True) for name in sorted(statement.columns_of())])
+
+
+def _guarded(reader: pa.RecordBatchReader, asked: Statement) -> Iterator[tuple[Any, ...]]:
+    """The rows of an answer; an error in the midst of them ends it as one of the query does."""
+    with _errors(asked):
+        yield from plain_rows(reader)
+
+
+@contextmanager
+def _errors(asked: Statement) -> Iterator[None]:
+    """Turn DuckDB's errors into one line, or into UntranslatedError where Spark may do better."""
+    try:
+        yield
+    except (duckdb.Error, pa.ArrowException) as e:
+        line = str(e).splitlines()[0]
+        if unknown := UNKNOWN.search(f"{line} "):
+            name = unknown["column"] or unknown["named"]
+            known = statement.columns({asked.name} if asked.name else statement.tables(_query(asked)))
+            raise UsageError(f"sql: no column {name}{nearest(name.lower(), known)}") from e
+        if isinstance(e, ELSEWHERE) or "Unimplemented type for cast" in line:
+            raise UntranslatedError(line) from e
+        raise UsageError(f"sql: {line}") from e

@@ -1,0 +1,80 @@
+"""Answer queries by Spark, over the tables and views of a run's output or schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+
+from jobs.config.arguments import nearest
+from jobs.config.errors import UsageError
+from jobs.lake import answers
+from jobs.lake.formats import Answer, plain_rows
+from jobs.lake.run import Run
+from jobs.queries import statement
+from jobs.queries.statement import Statement
+
+FILES = "spark.sql.runSQLOnFiles"  # names such as parquet.`/path` in FROM
+
+
+class Engine:
+    """Spark over the output of a run; the views go by the settings of the last run when it is made."""
+
+    def __init__(self, run: Run) -> None:
+        self.spark = run.spark
+        answers.register_views(run)
+
+    def answer(self, asked: Statement, limit: int | None = None) -> Answer:
+        """The rows of a query, of DESCRIBE or of SHOW.
+
+        Raises:
+            UsageError: Spark refuses the query.
+        """
+        try:
+            with self._no_files(), _errors(asked):
+                rows = self.spark.sql(asked.text)
+                batches = (rows.limit(limit) if limit else rows).toArrow().to_batches()
+        except KeyboardInterrupt:
+            self.spark.sparkContext.cancelAllJobs()
+            raise
+        if asked.kind == "query":
+            return Answer(statement.heads(asked.query, rows.columns), plain_rows(batches))
+        found = [*plain_rows(batches)]
+        if asked.kind == "describe" and asked.query is not None:
+            names = statement.heads(asked.query, [str(row[0]) for row in found])
+            found = [(name, *row[1:]) for name, row in zip(names, found, strict=True)]
+        return Answer(rows.columns, found)
+
+    def explained(self, asked: Statement) -> str:
+        """How Spark would answer a query."""
+        with self._no_files(), _errors(asked):
+            [[plan]] = self.spark.sql(asked.text).collect()
+        return str(plan).rstrip()
+
+    @contextmanager
+    def _no_files(self) -> Iterator[None]:
+        before = self.spark.conf.get(FILES)
+        self.spark.conf.set(FILES, "false")
+        try:
+            yield
+        finally:
+            self.spark.conf.set(FILES, str(before))
+
+
+@contextmanager
+def _errors(asked: Statement) -> Iterator[None]:
+    try:
+        yield
+    except (PySparkException, Py4JJavaError) as e:
+        raise UsageError(f"sql: {_line(e, asked)}") from e
+
+
+def _line(error: PySparkException | Py4JJavaError, asked: Statement) -> str:
+    code = error.getCondition() if isinstance(error, PySparkException) else None
+    if code and code.startswith("UNRESOLVED_COLUMN"):
+        name = str((error.getMessageParameters() or {}).get("objectName", "")).replace("`", "")
+        names = {asked.name} if asked.name else statement.tables(asked.query) if asked.query else set()
+        return f"no column {name}{nearest(name.rpartition('.')[2].lower(), statement.columns({*filter(None, names)}))}"
+    return str(error).strip().splitlines()[0]

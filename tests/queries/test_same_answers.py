@@ -1,0 +1,121 @@
+"""DuckDB and Spark give the same answers: to every view, every documented query, and values of every type."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from jobs import cli
+from jobs.config.settings import Settings
+from jobs.lake import formats, views
+from jobs.lake.run import Run
+from jobs.queries import duckdb_engine, spark_engine, statement
+from tests.support import small_output
+from tests.support.pages import DOCS, README, blocks, commands
+from udfs.storage.settings import Params as Sources
+
+pytestmark = pytest.mark.spark
+DOCUMENTED = [query.strip().rstrip(";") for page in (README, Path("docs/sql.md")) for query in blocks(page, "sql")]
+COMMANDS = [
+    query
+    for page in (README, *DOCS)
+    for command in commands(page)
+    if command[0] == "sql" and (query := cli.parse(command).query)
+]
+Engine = duckdb_engine.Engine | spark_engine.Engine
+Both = tuple[Engine, Engine]
+VIEWS = [view.name for view in views.every(str)]
+OF_VIEWS = [f"SELECT * FROM {name}" for name in VIEWS]
+VALUES = """
+CAST('nan' AS DOUBLE), CAST('-inf' AS DOUBLE), 1.50, CAST(1 AS DECIMAL(10, 3)), unhex('0aff'), 1e20, 1 / 3;
+timestamp '2026-01-01 00:00:00.25', date '2026-02-03', timestamp '2026-01-01 02:00:00' - interval 1 hour, NULL, true;
+map('a', 1, 'b', NULL), array(1, NULL), array(), named_struct('x', 1, 'y', 'z'), array(named_struct('x', array(1.5D)));
+'a\\nb', '', 'it''s', 10 div 3, -7 % 3, interval 1 day, CAST(1.7 AS INT), CAST('12' AS BIGINT), CAST(0.1 AS FLOAT);
+floor(-1.5D), ceil(1.2), round(2.5D), round(12.345D, 1), dayofweek(date '2026-01-02'), date_add(date '2026-01-31', 1);
+exists(array('motion', 'blur'), r -> r LIKE 'mo%'), transform(array(1, 2), x -> x + 1), filter(array(1, 2), x -> x > 1);
+aggregate(array(1, 2), 0, (a, x) -> a + x), array_sort(array('b', NULL, 'a')), sort_array(array(2, NULL, 1), false);
+array_join(array('a', 'b'), '-'), split('a1b2', '[0-9]'), regexp_replace('a1', '[0-9]', 'x'), 'ab' RLIKE '^a';
+date_format(timestamp '2026-01-02 03:04:05', 'yyyy-MM-dd HH:mm:ss'), date_trunc('month', timestamp '2026-05-06 01:02');
+datediff(date '2026-01-05', date '2026-01-01'), concat('a', 1, true), 'a' || 'b', substr('abc', 0, 2), left('abc', 2);
+CAST(timestamp '2026-01-02 03:04:05' AS STRING), CAST(date '2026-01-02' AS TIMESTAMP), year(date '2026-01-02');
+array(10, 20)[1], map('k', 'v')['k'], element_at(array(1, 2, 3), -1), size(array(1, 2)), try_divide(1, 0), hex(255);
+coalesce(NULL, 1), greatest(1, NULL, 3), nullif(1, 1), md5('a'), sha2('a', 256), base64('a'), lpad('a', 3, 'x');
+instr('abc', 'c'), initcap('ab cd'), percentile_approx(1, 0.5) OVER (), unix_timestamp('2026-01-02 03:04:05');
+make_date(2026, 1, 2), map_keys(map('a', 1)), sequence(1, 3), slice(array(1, 2, 3), 2, 2), log10(100), pow(2, 0.5)
+"""
+QUERIES = [
+    "SELECT count_if(num_in > 9), collect_list(gpu_s), collect_set(gpu_s), sum(gpu_s), avg(num_in) FROM runs",
+    "SELECT stage, count(*), min(started_at) FROM runs GROUP BY ALL ORDER BY ALL",
+    "SELECT cost_usd, stage FROM runs ORDER BY cost_usd, stage",
+    "SELECT num_in, stage FROM runs ORDER BY num_in, stage DESC",
+    "SELECT num_in, stage FROM runs ORDER BY num_in DESC, stage LIMIT 2",
+    "SELECT clip_id, reason FROM verdicts LATERAL VIEW explode(reasons) t AS reason",
+    "SELECT clip_id, explode(reasons) AS reason FROM verdicts",
+    "SELECT v.attributes['license'], r.versions['reelmill'], s.previews[0].uri FROM videos v, runs r, signals s",
+    "SELECT * FROM clips LEFT ANTI JOIN verdicts USING (clip_id)",
+    "SELECT percentile(duration_s, 0.5), median(duration_s), round(stddev(duration_s), 9) FROM clips",
+    "SELECT clip_id, row_number() OVER (PARTITION BY video_id ORDER BY start_s) AS n FROM spans",
+    "SELECT CAST(duration_s AS INT), CAST(duration_s AS STRING), floor(duration_s) FROM clips",
+    "WITH clips AS (SELECT uri FROM clips) SELECT * FROM clips",
+    "SELECT * FROM (VALUES (1, 'a'), (NULL, 'b')) AS t (n, s)",
+    "VALUES (1, 'a'), (2, NULL)",
+    *(f"DESCRIBE {name}" for name in ("videos", "embeddings", "runs", "curated", "clip_stats", "nemo", "run_summary")),
+    "DESCRIBE SELECT count(*), max(uri), sum(num_bytes) AS bytes FROM clips",
+    "SHOW COLUMNS IN curated",
+]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An output of literal rows."""
+    return small_output.write(tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture(scope="module")
+def curated_by_both(spark: SparkSession, curated: Path) -> Both:
+    """Both engines over the output of a run."""
+    return both(spark, curated)
+
+
+@pytest.fixture(scope="module")
+def small_by_both(spark: SparkSession, small: Path) -> Both:
+    """Both engines over an output of literal rows."""
+    return both(spark, small)
+
+
+def both(spark: SparkSession, output: Path) -> Both:
+    """DuckDB and Spark over an output."""
+    duck = duckdb_engine.Engine(str(output), Sources(), "min")
+    return duck, spark_engine.Engine(Run(spark, str(output), Settings()))
+
+
+def lines(engine: Engine, query: str, *, ordered: bool = False) -> list[str]:
+    """An answer as CSV, sorted unless the query puts all rows in an order."""
+    head, *rows = formats.lines(engine.answer(statement.parse(query)), "csv")
+    return [head, *(rows if ordered else sorted(rows))]
+
+
+def test_the_pages_have_queries() -> None:
+    assert len(DOCUMENTED) >= 22
+    assert len(COMMANDS) >= 6
+
+
+@pytest.mark.parametrize("query", [*OF_VIEWS, *DOCUMENTED, *COMMANDS])
+def test_both_engines_give_the_same_rows_of_a_run(query: str, curated_by_both: Both) -> None:
+    duck, other = curated_by_both
+    assert lines(duck, query) == lines(other, query)
+
+
+@pytest.mark.parametrize("query", [*OF_VIEWS, *QUERIES])
+def test_both_engines_give_the_same_rows_of_literal_ones(query: str, small_by_both: Both) -> None:
+    duck, other = small_by_both
+    ordered = " ORDER BY " in query and "OVER" not in query
+    assert lines(duck, query, ordered=ordered) == lines(other, query, ordered=ordered)
+
+
+@pytest.mark.parametrize("value", [value.strip() for value in VALUES.split(";")])
+def test_both_engines_give_the_same_value(value: str, small_by_both: Both) -> None:
+    duck, other = small_by_both
+    assert lines(duck, f"SELECT {value}") == lines(other, f"SELECT {value}")
