@@ -6,7 +6,6 @@ scikit-video.
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 from pathlib import Path
@@ -28,7 +27,7 @@ def four_videos() -> Path:
 
 
 def minutes() -> list[Path]:
-    """Videos of at least a minute, in H.264 or as the folder of footage has them."""
+    """Videos of about a minute or longer, in H.264 or as the folder of footage has them."""
     if folder := os.environ.get("REELMILL_FOOTAGE"):
         sources = sorted(path for path in Path(folder).iterdir() if path.suffix in SUFFIXES)
     else:
@@ -73,11 +72,12 @@ def num_frames(path: Path) -> int:
 
 
 def _minute(source: Path) -> Path:
-    """The video repeated until it lasts a minute."""
+    """The video repeated to about a minute."""
     target = HOME / "minutes" / source.name
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         unfinished = target.with_name(f".unfinished-{source.name}")
-        write_looped(source, unfinished, math.ceil(MINUTE_S / seconds(source)), in_front=source.suffix == ".mp4")
+        times = max(1, round(MINUTE_S / seconds(source)))
+        write_looped(source, unfinished, times, in_front=source.suffix == ".mp4")
         unfinished.rename(target)
     return target

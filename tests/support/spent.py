@@ -92,6 +92,8 @@ class Program:
                     stderr=errors,
                 ) as process,
             ):
+                while not reaper.descendants(process.pid) and process.poll() is None:
+                    time.sleep(0.01)
                 yield lambda name, **arguments: _ask(process, _request(name, arguments), log)
                 assert process.stdin is not None
                 process.stdin.close()
@@ -101,14 +103,14 @@ class Program:
 def _ask(process: subprocess.Popen[bytes], request: str, log: Path) -> Spent:
     assert process.stdin is not None
     assert process.stdout is not None
-    cpu_s, started = reaper.tree_cpu_s(process.pid), time.monotonic()
+    cpu_s, started = reaper.cpu_seconds(process.pid), time.monotonic()
     process.stdin.write(f"{request}\n".encode())
     process.stdin.flush()
     line = process.stdout.readline()
     wall_s = time.monotonic() - started
     if not line:
         raise CommandFailed(f"{request}: {log.read_text(encoding='utf-8', errors='replace')[-2000:]}")
-    return Spent(reaper.tree_cpu_s(process.pid) - cpu_s, wall_s, answer=json.loads(line))
+    return Spent(reaper.cpu_seconds(process.pid) - cpu_s, wall_s, answer=json.loads(line))
 
 
 def _request(name: str, arguments: Mapping[str, Any]) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
 
-from tests.support import spent
+from tests.support import reaper, spent
 from tests.support.spent import CommandFailed, Program, Spent
 
 BUSY = "import time\nend = time.process_time() + {s}\nwhile time.process_time() < end: pass\n"
@@ -29,6 +30,14 @@ def test_a_process_that_lost_its_parent_counts() -> None:
     orphan = f"import os, subprocess, sys\nsubprocess.Popen([sys.executable, '-c', {busy!r}])\nos._exit(0)"
     command = [sys.executable, "-c", f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {orphan!r}])"]
     assert 0.4 <= spent.run(command).cpu_s < 3
+
+
+def test_a_process_for_which_its_parent_does_not_wait_counts() -> None:
+    if not any((group / "cgroup.procs").exists() and os.access(group, os.W_OK) for group in reaper.GROUPS):
+        pytest.skip("no control group can be made here")
+    careless = "import signal, subprocess, sys\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+    command = f"{careless}subprocess.run([sys.executable, '-c', {BUSY.format(s=0.4)!r}])"
+    assert 0.4 <= spent.run([sys.executable, "-c", command]).cpu_s < 3
 
 
 def test_the_output_and_the_memory_of_a_command_are_reported() -> None:
