@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from tests.bench import material
+from tests.bench import material, scale
 from tests.support import spent
 from tests.support.goals import Report, Row
 from tests.support.spent import Spent
@@ -44,6 +44,9 @@ def test_a_film_takes_as_long_as_its_minutes_and_nothing_new_takes_little(
     many = curate(short, tmp_path / "minutes")
     what = f"curate a film of {FILM_MIN} min: time over that of as many videos of a minute"
     report.add(Row(what, one.wall_s / many.wall_s, "x", FILM, "at most", f"film {one}; minutes {many}"))
+    if "REELMILL_FOOTAGE" not in os.environ:  # which has pictures of another size
+        for stage, rate in scale.cpu_of_runs(tmp_path / "minutes").items():
+            report.add(Row(scale.rate_name(stage), rate, "CPU s"))
     again = curate(short, tmp_path / "minutes")
     share = again.cpu_s / max(many.cpu_s, AGAIN_CPU_S)
     what = f"curate the videos of a minute again, nothing new: share of the CPU of a first run of {AGAIN_CPU_S:,.0f} s"

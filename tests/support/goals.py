@@ -19,7 +19,6 @@ from typing import Any, Literal
 
 FOLDER = Path("build/bench")
 PAGE = Path("docs/benchmarks.md")
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 DISTRIBUTIONS = ("reelmill", "pyspark", "delta-spark", "av", "pyarrow", "numpy")
 HEADS = ("measured", "goal", "result", "met")
 
@@ -115,17 +114,23 @@ def _section(report: Report) -> Iterator[str]:
         yield f"| {' | '.join(cell.replace('|', '/') for cell in row.cells())} |"
 
 
-def with_tables(page: str, tables: str) -> str:
-    """The page with these tables between its marks.
+def with_part(page: str, name: str, part: str) -> str:
+    """The page with this text between the marks of that name.
 
     Raises:
         ValueError: the page lacks the marks.
     """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    marks = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, begin, rest = page.partition(marks[0])
+    _, end, after = rest.partition(marks[1])
     if not (begin and end):
-        raise ValueError(f"no lines {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}"
+        raise ValueError(f"no lines {' and '.join(marks)}")
+    return f"{before}{begin}\n\n{part}\n\n{end}{after}"
+
+
+def write_part(name: str, part: str) -> None:
+    """Put a text between the marks of that name in docs/benchmarks.md."""
+    PAGE.write_text(with_part(PAGE.read_text(encoding="utf-8"), name, part), encoding="utf-8")
 
 
 def number(value: float) -> str:
@@ -159,7 +164,7 @@ def main(arguments: list[str]) -> None:
     """Print the tables of all results, or write them into the page."""
     tables = markdown(reports())
     if arguments == ["--write"]:
-        PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), tables), encoding="utf-8")
+        write_part("measured", tables)
     else:
         print(tables)
 

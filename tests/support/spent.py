@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,7 +28,8 @@ class Spent:
     cpu_s: float
     wall_s: float
     peak_mb: float = 0.0  # of the command and its JVMs
-    answer: Any = None  # what a program answered
+    answer: Any = None  # what a program answered, or a command printed
+    log: str = field(default="", compare=False, repr=False)  # what a command wrote to standard error
 
     def __str__(self) -> str:
         return f"{self.cpu_s:.2f} CPU s, {self.wall_s:.2f} s"
@@ -56,11 +57,11 @@ def run(command: Sequence[str], env: Mapping[str, str] | None = None, cwd: Path 
                 stderr=errors,
                 check=False,
             )
+        said = log.read_text(encoding="utf-8", errors="replace")
         if ended.returncode:
-            tail = log.read_text(encoding="utf-8", errors="replace")[-2000:]
-            raise CommandFailed(f"{' '.join(command)}: status {ended.returncode}: {tail}")
+            raise CommandFailed(f"{' '.join(command)}: status {ended.returncode}: {said[-2000:]}")
         facts = json.loads(report.read_text(encoding="utf-8"))
-    return Spent(facts["cpu_s"], facts["wall_s"], facts["peak_mb"], ended.stdout.decode(errors="replace"))
+    return Spent(facts["cpu_s"], facts["wall_s"], facts["peak_mb"], ended.stdout.decode(errors="replace"), said)
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.support import goals
-from tests.support.goals import BEGIN, END, Report, Row
+from tests.support.goals import Report, Row
 
 FAST = Row("transcode, CPU of NeMo Curator over ours", 1.41, "x", 1.3, "at least", "9 CPU s over 6.4")
 SLOW = Row("nothing new", 17.0, "CPU s", 15.0)
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 ONLY = Row("PNG rows", 4.2, "x")
 
 
@@ -51,7 +52,7 @@ def test_a_second_run_keeps_the_rows_that_it_did_not_measure(tmp_path: Path) -> 
 
 
 def test_the_page_gets_the_tables_between_its_marks() -> None:
-    page = goals.with_tables(f"# A\n\n{BEGIN}\nold\n{END}\n\nB\n", goals.markdown([report(FAST, ONLY)]))
+    page = goals.with_part(f"# A\n\n{BEGIN}\nold\n{END}\n\nB\n", "measured", goals.markdown([report(FAST, ONLY)]))
     assert "`peers`, 2026-11-28, 2 cores; av 18.1.0." in page
     assert "| PNG rows |  | 4.2 x |  |" in page
     assert "old" not in page
@@ -60,8 +61,9 @@ def test_the_page_gets_the_tables_between_its_marks() -> None:
 
 def test_a_page_without_marks_is_refused() -> None:
     with pytest.raises(ValueError, match="measured: begin"):
-        goals.with_tables("# A\n", "tables")
+        goals.with_part("# A\n", "measured", "tables")
 
 
-def test_the_page_of_benchmarks_has_the_marks() -> None:
-    assert goals.with_tables(goals.PAGE.read_text(encoding="utf-8"), "") != ""
+@pytest.mark.parametrize("name", ["measured", "scale"])
+def test_the_page_of_benchmarks_has_the_marks(name: str) -> None:
+    assert "\n\nthe part\n\n" in goals.with_part(goals.PAGE.read_text(encoding="utf-8"), name, "the part")
