@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,8 @@ def test_stages_take_less_than_nemo_curator_s(nemo: Program, report: Report, min
         for name in ("transcode", "transcode_and_score"):
             both = spent.compared(
                 {
-                    "nemo": lambda name=name: ask_nemo(name, **theirs),
-                    "ours": lambda name=name: ask_ours(name, paths=paths, clip_len_s=CLIP_S),
+                    "nemo": partial(ask_nemo, name, **theirs),
+                    "ours": partial(ask_ours, name, paths=paths, clip_len_s=CLIP_S),
                 },
                 ROUNDS,
             )

@@ -161,7 +161,7 @@ class Library:
     @property
     def clips_per_copy(self) -> int:
         """How many clips the seed gives each time that it is copied."""
-        return LONGER * self.seed["clips"].num_rows
+        return LONGER * len(self.seed["clips"])
 
     @property
     def num_copies(self) -> int:

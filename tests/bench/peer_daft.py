@@ -8,7 +8,7 @@ from tests.bench import luma
 from tests.bench.serve import serve
 
 
-@daft.func
+@daft.func  # type: ignore[untyped-decorator]  # the package is not here
 def mean_change(path: str) -> float:
     """The score of one video."""
     return luma.mean_change(path)

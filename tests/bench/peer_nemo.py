@@ -28,7 +28,7 @@ from tests.bench.serve import serve
 MOTION_BATCH = 64  # frames at once, as its command line sets
 
 
-class X264Stage(ClipTranscodingStage):
+class X264Stage(ClipTranscodingStage):  # type: ignore[misc]  # the package is not here
     """Its transcoding stage with libx264."""
 
     def setup(self, worker_metadata: Any = None) -> None:

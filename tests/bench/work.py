@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -137,15 +136,21 @@ def pictures(batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
 def score_of_pictures(frames: pd.DataFrame) -> pd.DataFrame:
     """The score of one video from its rows of PNG frames."""
     ordered = frames.sort_values("number")
-    lumas = [cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE) for png in ordered["picture"]]
-    changes = [luma.change(a.astype(np.uint8), b.astype(np.uint8)) for a, b in pairwise(lumas)]
+    lumas = [_decoded(png) for png in ordered["picture"]]
+    changes = [luma.change(a, b) for a, b in pairwise(lumas)]
     return pd.DataFrame({"uri": [ordered["uri"].iloc[0]], "score": [luma.mean(changes)]})
 
 
-def frames_of(content: bytes | str) -> int:
-    """The coded frames of a video in memory or in a file."""
-    with av.open(io.BytesIO(content) if isinstance(content, bytes) else content) as source:
+def frames_of(path: str) -> int:
+    """The coded frames of a video."""
+    with av.open(path) as source:
         return sum(packet.size > 0 for packet in source.demux(video=0))
+
+
+def _decoded(png: bytes) -> luma.Luma:
+    picture = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert picture is not None
+    return np.asarray(picture, np.uint8)
 
 
 def _videos(spark: SparkSession, paths: Sequence[str]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 
 import pytest
 
@@ -68,7 +69,12 @@ def test_a_program_answers_one_request_and_ends() -> None:
 
 def test_contenders_run_in_turn() -> None:
     order = list[str]()
-    contenders = {name: lambda name=name: order.append(name) or Spent(1, 1) for name in "ab"}
+
+    def work(name: str) -> Spent:
+        order.append(name)
+        return Spent(1, 1)
+
+    contenders = {name: partial(work, name) for name in "ab"}
     assert spent.interleaved(contenders, 2) == {"a": [Spent(1, 1)] * 2, "b": [Spent(1, 1)] * 2}
     assert order == ["a", "b", "a", "b"]
 
