@@ -67,7 +67,7 @@ CREATE OR REPLACE TEMP TABLE clips_of_run AS
 TIED = """
 CREATE TABLE tied AS
   SELECT unnest([clip_id, copy_of]) AS id FROM seed_copies WHERE copy_of IS NOT NULL
-  UNION SELECT unnest([clip_id, duplicate_of]) FROM seed_duplicates WHERE duplicate_of IS NOT NULL;
+  UNION SELECT unnest([clip_id, duplicate_of]) FROM seed_duplicates WHERE similarity >= 0.9;
 """
 OTHER = "CAST(md5(concat_ws('-', {}, k, j, old)) AS UUID)::VARCHAR"  # the id of another clip of the same copy
 BY_CLIP = "JOIN clips_of_run ON seed_id = clip_id"
