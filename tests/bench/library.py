@@ -2,8 +2,8 @@
 
 Usage: python -m tests.bench.library OUTPUT CLIPS. Every row is one that a stage wrote, with other ids,
 addresses, hashes and run ids: of RUNS runs, with a file and a commit per run and table. The videos
-are empty files. Of a hundred clips, one was not cut, one has no signals and one no vector, and
-`failures` says why; of a hundred videos, two replaced an older one. A vector holds two numbers other
+are empty files. Of ten clips one is a copy of another; of a hundred, one was not cut, one has no signals and
+one no vector, and `failures` says why; of a hundred videos, two replaced an older one. A vector holds two numbers other
 than 0, so that ten million of them fit on a disk.
 """
 
@@ -44,7 +44,7 @@ DIM, WEIGHTS = 256, (0.6, 0.8)  # of a vector
 ROWS_PER_CLUSTER = 4000
 STATS = ("run_id", "dedup_run", "cluster_id", "version", "fingerprint", "stage")  # columns with bounds in Delta's log
 
-# Which clips a table has, by `fate`: a number below 1000 for a clip that no other depends on.
+# Which clips a table has, by `fate`: a number below 1000; 1000 for copies and their originals.
 CUT, MEASURED, EMBEDDED = "fate >= 10", "fate >= 20", "fate >= 30"
 
 # The videos and clips of one run. `old` marks videos that the next run replaces, and their clips.
@@ -59,17 +59,10 @@ CREATE OR REPLACE TEMP TABLE videos_of_run AS
 CREATE OR REPLACE TEMP TABLE clips_of_run AS
   SELECT clip_id AS seed_id, k, j, old, CAST(md5(concat_ws('-', clip_id, k, j, old)) AS UUID)::VARCHAR AS id,
          videos_of_run.id AS video,
-         CASE WHEN clip_id IN (SELECT id FROM tied) THEN 1000
-              ELSE hash(concat_ws('-', clip_id, k, j, old)) % 1000 END AS fate
+         if(j = {copy}, CAST(md5(concat_ws('-', clip_id, k, 0, old)) AS UUID)::VARCHAR, NULL) AS original,
+         if(j IN (0, {copy}), 1000, hash(concat_ws('-', clip_id, k, j, old)) % 1000) AS fate
   FROM seed_spans JOIN videos_of_run ON seed_id = video_id CROSS JOIN range({longer}) AS r(j);
 """
-# The clips that are duplicates or have some.
-TIED = """
-CREATE TABLE tied AS
-  SELECT unnest([clip_id, copy_of]) AS id FROM seed_copies WHERE copy_of IS NOT NULL
-  UNION SELECT unnest([clip_id, duplicate_of]) FROM seed_duplicates WHERE similarity >= 0.9;
-"""
-OTHER = "CAST(md5(concat_ws('-', {}, k, j, old)) AS UUID)::VARCHAR"  # the id of another clip of the same copy
 BY_CLIP = "JOIN clips_of_run ON seed_id = clip_id"
 QUERIES = {
     "videos": """
@@ -93,23 +86,24 @@ SELECT seed_signals.* REPLACE (id AS clip_id, '{{run_id}}' AS run_id,
   [md5(id || 'a')[1:16], md5(id || 'b')[1:16], md5(id || 'c')[1:16], md5(id || 'd')[1:16]] AS phash)
 FROM seed_signals {BY_CLIP} WHERE {MEASURED}""",
     "copies": f"""
-SELECT seed_copies.* REPLACE (id AS clip_id, if(copy_of IS NULL, NULL, {OTHER.format("copy_of")}) AS copy_of,
-  '{{run_id}}' AS run_id) FROM seed_copies {BY_CLIP} WHERE {MEASURED}""",
+SELECT seed_copies.* REPLACE (id AS clip_id, original AS copy_of, if(original IS NULL, NULL, 4) AS num_agree,
+  if(original IS NULL, NULL, 1.0) AS distance, '{{run_id}}' AS run_id) FROM seed_copies {BY_CLIP} WHERE {MEASURED}""",
     "embeddings": f"""
 SELECT seed_embeddings.* EXCLUDE (vector) REPLACE (id AS clip_id, '{{run_id}}' AS run_id)
-FROM seed_embeddings {BY_CLIP} WHERE {EMBEDDED}""",
+FROM seed_embeddings {BY_CLIP} WHERE {EMBEDDED} AND original IS NULL""",
     "assignments": f"""
 SELECT seed_assignments.* EXCLUDE (vector) REPLACE (id AS clip_id, (hash(id) % {{num_clusters}})::INT AS cluster_id,
   {FITTED} AS version, {{number}} + 1 AS dedup_run, '{{run_id}}' AS run_id)
-FROM seed_assignments {BY_CLIP} WHERE {EMBEDDED} AND old = '' ORDER BY cluster_id""",
+FROM seed_assignments {BY_CLIP} WHERE {EMBEDDED} AND original IS NULL AND old = '' ORDER BY cluster_id""",
     "duplicates": f"""
 SELECT seed_duplicates.* REPLACE (id AS clip_id, {FITTED} AS version, {{number}} + 1 AS dedup_run,
-  if(cluster_id IS NULL, NULL, (hash(id) % {{num_clusters}})::INT) AS cluster_id,
-  if(duplicate_of IS NULL, NULL, {OTHER.format("duplicate_of")}) AS duplicate_of, '{{run_id}}' AS run_id)
+  if(original IS NULL, (hash(id) % {{num_clusters}})::INT, NULL) AS cluster_id, original AS duplicate_of,
+  if(original IS NULL, 'semantic', 'phash') AS method, if(original IS NULL, NULL, 1 - 1.0 / 64) AS similarity,
+  if(original IS NULL, distance_to_centroid, NULL) AS distance_to_centroid, '{{run_id}}' AS run_id)
 FROM seed_duplicates {BY_CLIP} WHERE {EMBEDDED} AND old = ''""",
     "verdicts": f"""
 SELECT seed_verdicts.* REPLACE (id AS clip_id, video AS video_id, '{{run_id}}' AS run_id,
-  if(duplicate_of IS NULL, NULL, {OTHER.format("duplicate_of")}) AS duplicate_of)
+  original AS duplicate_of, original IS NULL AS kept, if(original IS NULL, [], ['duplicate']) AS reasons)
 FROM seed_verdicts {BY_CLIP} WHERE {CUT} AND old = ''""",
     "failures": """
 SELECT seed_failures.* REPLACE (
@@ -209,7 +203,6 @@ def _database(library: Library) -> duckdb.DuckDBPyConnection:
     database = duckdb.connect()
     for name, rows in library.seed.items():
         database.register(f"seed_{name}", rows)
-    database.execute(TIED)
     return database
 
 
@@ -235,6 +228,7 @@ def _values(library: Library, number: int) -> dict[str, Any]:
         "end": end,
         "next_end": min(end + per_run, library.num_copies),
         "longer": LONGER,
+        "copy": LONGER - 1,
         "source": library.source,
         "output": library.output,
         "version": VERSION,
