@@ -26,6 +26,7 @@ from nemo_curator.tasks.video import Clip, Video, VideoTask
 from tests.bench.serve import serve
 
 MOTION_BATCH = 64  # frames at once, as its command line sets
+SLOTS = 4  # that Ray counts per core: each of its stages holds one, and on two cores the pipeline waits for ever
 
 
 class X264Stage(ClipTranscodingStage):  # type: ignore[misc]  # the package is not here
@@ -77,7 +78,7 @@ def pipeline(folder: str, clip_len_s: float) -> int:
     """Run its pipeline on a folder of videos; the number of clips written."""
     output = tempfile.mkdtemp(prefix="bench-nemo-")
     try:
-        ray.init(num_cpus=os.cpu_count(), include_dashboard=False, log_to_driver=False)
+        ray.init(num_cpus=SLOTS * (os.cpu_count() or 1), include_dashboard=False, log_to_driver=False)
         curation = Pipeline(name="bench", description="read, cut, score motion, write")
         for stage in stages(clip_len_s, output, folder):
             curation.add_stage(stage)

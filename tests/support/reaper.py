@@ -101,6 +101,9 @@ def _join_group() -> Path | None:
         group = path / _group_name(os.getpid())
         if not (path / "cgroup.procs").exists():
             continue
+        for stale in path.glob(_group_name("*")):
+            with suppress(OSError):  # one in use cannot be removed
+                stale.rmdir()
         with suppress(OSError):
             group.mkdir()
             (group / "cgroup.procs").write_text(str(os.getpid()), encoding="utf-8")
@@ -115,7 +118,7 @@ def _leave_group(group: Path) -> None:
         group.rmdir()
 
 
-def _group_name(reaper: int) -> str:
+def _group_name(reaper: int | str) -> str:
     return f"reelmill-bench-{reaper}"
 
 
