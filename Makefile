@@ -72,7 +72,7 @@ bench: $(VENV)/bench | java
 	$(call BENCH,runs ffmpeg probe stream_copy)
 
 # Beside NeMo Curator, Daft, Ray Data, rows of PNG frames and a pool of processes; then whole runs that grow. Installs the peers below
-# build/peers (2 GB); an hour and more.
+# build/peers (1 GB); an hour and more.
 bench-peers: $(VENV)/bench | java
 	$(call BENCH,nemo motion frames pool scaling)
 

@@ -42,7 +42,7 @@ THRESHOLD = ("filter.motion=true", "filter.motion_global_mean_threshold=0.002")
 @pytest.fixture(scope="module")
 def made() -> Library:
     """The library."""
-    wanted = Library(material.HOME.parent.resolve() / f"library-{CLIPS}", CLIPS)
+    wanted = Library(material.HOME.parent.resolve() / f"library-{CLIPS}", CLIPS, library.real_run())
     library.make(wanted)
     return wanted
 

@@ -16,7 +16,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +124,7 @@ WITH_VECTORS = {"embeddings": pa.list_(pa.float32()), "assignments": pa.binary()
 
 def main(output: str, num_clips: int) -> None:
     """Make the library, unless it is there."""
-    made = Library(Path(output).resolve(), num_clips)
+    made = Library(Path(output).resolve(), num_clips, real_run())
     print(f"{made.num_copies * made.clips_per_copy:,} clips in {make(made)}")
 
 
@@ -135,22 +134,12 @@ class Library:
 
     output: Path
     num_clips: int
+    seed: dict[str, pa.Table]  # the tables of that run
 
     @property
     def source(self) -> Path:
         """The folder of the videos."""
         return self.output.with_name(f"{self.output.name}-videos")
-
-    @cached_property
-    def seed(self) -> dict[str, pa.Table]:
-        """The tables of a real run of four small videos, which is made once."""
-        output = material.HOME.parent.resolve() / "seed"
-        if not (output / "tables" / "verdicts").exists():
-            shutil.rmtree(output, ignore_errors=True)
-            command = ["curate", "--manifest", str(material.four_videos().resolve()), "--output", str(output)]
-            spent.run([sys.executable, "-m", "jobs", *command])
-        folders = (path for path in (output / "tables").iterdir() if (path / "_delta_log").is_dir())
-        return {folder.name: DeltaTable(folder).to_pyarrow_table() for folder in folders}
 
     @property
     def clips_per_copy(self) -> int:
@@ -168,6 +157,17 @@ class Library:
         return max(1, self.num_copies * self.clips_per_copy // ROWS_PER_CLUSTER)
 
 
+def real_run() -> dict[str, pa.Table]:
+    """The tables of a real run of four small videos, which is made once."""
+    output = material.HOME.parent.resolve() / "seed"
+    if not (output / "tables" / "verdicts").exists():
+        shutil.rmtree(output, ignore_errors=True)
+        command = ["curate", "--manifest", str(material.four_videos().resolve()), "--output", str(output)]
+        spent.run([sys.executable, "-m", "jobs", *command])
+    folders = (path for path in (output / "tables").iterdir() if (path / "_delta_log").is_dir())
+    return {folder.name: DeltaTable(folder).to_pyarrow_table() for folder in folders}
+
+
 def run_id(number: int) -> str:
     """The id of a run, from 0 on."""
     return f"{FIRST_RUN + timedelta(days=number):%Y%m%dT%H%M%S}-{number:06x}"
@@ -180,9 +180,9 @@ def make(library: Library) -> Path:
         return library.output
     shutil.rmtree(library.output, ignore_errors=True)
     _make_empty_tables(library)
-    database = _database(library)
+    database = database_of(library)
     for number in range(RUNS):
-        _write_run(library, database, number)
+        write_run(library, database, number)
     _append(library, "centroids", RUNS, _centroids(library))
     for folder in (library.output / "tables").iterdir():
         DeltaTable(folder).create_checkpoint()
@@ -198,7 +198,7 @@ def _make_empty_tables(library: Library) -> None:
         tables.make(name)
 
 
-def _database(library: Library) -> duckdb.DuckDBPyConnection:
+def database_of(library: Library) -> duckdb.DuckDBPyConnection:
     """DuckDB with the seed's tables."""
     database = duckdb.connect()
     for name, rows in library.seed.items():
@@ -206,7 +206,7 @@ def _database(library: Library) -> duckdb.DuckDBPyConnection:
     return database
 
 
-def _write_run(library: Library, database: duckdb.DuckDBPyConnection, number: int) -> None:
+def write_run(library: Library, database: duckdb.DuckDBPyConnection, number: int) -> None:
     """Write the rows of one run, a file and a commit per table."""
     values = _values(library, number)
     database.execute(OF_RUN.format(**values))
