@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import av
-import cv2
-import numpy as np
 import pandas as pd
 from pyspark.sql import SparkSession
 from pyspark.sql.types import DoubleType, StringType, StructType
@@ -21,15 +18,11 @@ from pyspark.sql.types import DoubleType, StringType, StructType
 from jobs.config.settings import Settings
 from jobs.flow.stage import envelope
 from jobs.lake.fingerprints import fingerprint
-from tests.bench import luma
+from tests.bench import scores_of
 from udfs import analyze, clip, ingest, split
-from udfs.core.limits import Limits
-from udfs.runtime import batching
 from udfs.runtime.context import FAILURE, Env, Row
-from udfs.video import container, decode
 
 MOTION_ONLY = analyze.Params(quality=False, phash=False, proxy=False, preview=False)
-SCORES = ["uri", "score"]
 FRAMES = "uri string, number bigint, picture binary"
 Spans = list[tuple[float, float]]
 
@@ -91,66 +84,25 @@ def in_pool(paths: Sequence[str], output: str, chosen: Settings) -> int:
 def scores(spark: SparkSession, paths: Sequence[str]) -> list[float]:
     """The score of `luma` of each video, by a function of a row as a stage has it, with sandbox and failures."""
     schema = envelope(StructType().add("uri", StringType()).add("score", DoubleType()))
-    rows = _videos(spark, paths).mapInPandas(score_rows, schema).collect()
+    rows = _videos(spark, paths).mapInPandas(scores_of.rows, schema).collect()
     assert not [row for row in rows if row[FAILURE[0]]], rows
     found = {row["uri"]: row["score"] for row in rows}
     return [found[path] for path in paths]
 
 
-def score_rows(batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-    """Batches of videos -> batches of scores."""
-    return batching.each(batches, score, key="uri", columns=SCORES, limits=Limits())
-
-
-def score(row: Row) -> list[Row]:
-    """The row of scores of one video, decoded as stages do."""
-    changes, previous = list[float](), None
-    with container.open_video(row["uri"], Limits()) as video:
-        for _, frame in decode.frames(video):
-            current = luma.plane(frame)
-            if previous is not None:
-                changes.append(luma.change(previous, current))
-            previous = current
-    return [{"uri": row["uri"], "score": luma.mean(changes)}]
-
-
 def scores_by_pictures(spark: SparkSession, paths: Sequence[str], folder: str) -> list[float]:
     """The same scores as Spark jobs over video are usually written: a row per frame as PNG, stored, then grouped."""
-    _videos(spark, paths).mapInPandas(pictures, FRAMES).write.parquet(folder)
+    _videos(spark, paths).mapInPandas(scores_of.pictures, FRAMES).write.parquet(folder)
     frames = spark.read.parquet(folder)
-    rows = frames.groupBy("uri").applyInPandas(score_of_pictures, "uri string, score double").collect()
+    rows = frames.groupBy("uri").applyInPandas(scores_of.of_pictures, "uri string, score double").collect()
     found = {row["uri"]: row["score"] for row in rows}
     return [found[path] for path in paths]
-
-
-def pictures(batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-    """Batches of videos -> a batch of PNG frames per video; of luma only, a third of what RGB would take."""
-    for batch in batches:
-        for path in batch["uri"]:
-            with av.open(path) as source:
-                source.streams.video[0].thread_count = 1
-                encoded = [cv2.imencode(".png", luma.plane(frame))[1].tobytes() for frame in source.decode(video=0)]
-            yield pd.DataFrame({"uri": path, "number": range(len(encoded)), "picture": encoded})
-
-
-def score_of_pictures(frames: pd.DataFrame) -> pd.DataFrame:
-    """The score of one video from its rows of PNG frames."""
-    ordered = frames.sort_values("number")
-    lumas = [_decoded(png) for png in ordered["picture"]]
-    changes = [luma.change(a, b) for a, b in pairwise(lumas)]
-    return pd.DataFrame({"uri": [ordered["uri"].iloc[0]], "score": [luma.mean(changes)]})
 
 
 def frames_of(path: str) -> int:
     """The coded frames of a video."""
     with av.open(path) as source:
         return sum(packet.size > 0 for packet in source.demux(video=0))
-
-
-def _decoded(png: bytes) -> luma.Luma:
-    picture = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE)
-    assert picture is not None
-    return np.asarray(picture, np.uint8)
 
 
 def _videos(spark: SparkSession, paths: Sequence[str]) -> Any:
