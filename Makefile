@@ -1,4 +1,4 @@
-# make demo: the main job on real footage · make test · make lint · make bench · make bench-dedup · make release
+# make demo: the main job on real footage · make test · make lint · make bench · make bench-peers · make bench-scale · make release
 # Each makes .venv by itself where it is missing. PYTHON picks the interpreter to make it with.
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-all lint bench bench-dedup test-files test-cluster test-s3 test-kill test-nights test-exports test-upkeep test-airflow tiny-models update-constraints release clean
+.PHONY: demo test test-all lint bench bench-peers bench-scale bench-dedup bench-ways bench-page test-files test-cluster test-s3 test-kill test-nights test-exports test-upkeep test-airflow tiny-models update-constraints release clean
 
 demo: $(VENV)/demo | prepare
 	$(BIN)/python -m jobs.demo
@@ -64,8 +64,31 @@ lint: $(VENV)/dev
 tiny-models: $(VENV)/dev
 	$(BIN)/python -m tests.support.tiny .models
 
+# What is measured lands in build/bench, a JSON file per benchmark; bench-page puts it into docs/benchmarks.md.
+BENCH = $(BIN)/pytest -s $(addprefix tests/bench/bench_,$(addsuffix .py,$(1)))
+
+# Small whole runs, and ours beside ffmpeg: at most 15 minutes.
 bench: $(VENV)/bench | java
-	$(BIN)/pytest -s -o python_files='bench_*.py' tests/bench
+	$(call BENCH,runs ffmpeg probe stream_copy)
+
+# Beside NeMo Curator, Daft, Ray Data, rows of PNG frames and a pool of processes; then whole runs that grow. Installs the peers below
+# build/peers (1 GB); an hour and more.
+bench-peers: $(VENV)/bench | java
+	$(call BENCH,nemo motion frames pool scaling)
+
+# Runs and queries over tables of a million clips, or of as many as CLIPS says; ten million take 5 GB of disk.
+CLIPS ?= 1000000
+bench-scale: $(VENV)/bench | java
+	REELMILL_BENCH_CLIPS=$(CLIPS) $(call BENCH,scale)
+	$(BIN)/python -m tests.bench.scale
+
+# How well the ways to split and to find copies do; models, observers, previews and packing of tasks by themselves.
+bench-ways: $(VENV)/bench | java
+	$(call BENCH,cuts copies copies_scale models observers packing preview)
+
+bench-page: $(VENV)/bench
+	$(BIN)/python -m tests.support.goals --write
+	$(BIN)/python -m tests.bench.scale --write
 
 # Duplicates at scale: scikit-learn on the same cores, a night of 1 % new clips, and a million hashes beside decoding.
 bench-dedup: $(VENV)/bench | java

@@ -1,22 +1,19 @@
 """Motion scores with parity = true equal those of nemo-curator to 1 %; CPU cost of both.
 
-Installs nemo-curator and torch into an environment of their own below $REELMILL_BENCH_CACHE: about
-6 GB, once.
+NeMo Curator runs in an environment of its own, see peers.py.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
-import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.bench import peers
 from tests.support import clips
 from tests.support.footage import write_numbered
 from tests.support.reels import real_clip
@@ -25,9 +22,6 @@ from udfs.core.limits import Limits
 from udfs.signals import motion
 from udfs.video import container, decode
 
-CACHE = Path(os.environ.get("REELMILL_BENCH_CACHE", Path(tempfile.gettempdir()) / "reelmill-bench"))
-# The imports of its motion module; its other dependencies are Ray and models.
-NEEDS = ["torch", "av>=18.1,<19", "numpy", "opencv-python-headless"]
 SCRIPT = Path(__file__).with_name("nemo_motion.py")
 TOLERANCE = 0.01
 MOTION = analyze.Params(quality=False, phash=False, proxy=False, preview=False)
@@ -36,19 +30,10 @@ MOTION = analyze.Params(quality=False, phash=False, proxy=False, preview=False)
 @pytest.fixture(scope="module")
 def nemo_python() -> Path:
     """The interpreter that can run NeMo Curator's motion module."""
-    home = CACHE / "nemo-curator"
-    python, marker = home / "bin" / "python", home / "installed"
-    if not marker.exists():
-        for command in (
-            [sys.executable, "-m", "venv", str(home)],
-            [str(python), "-m", "pip", "install", "--quiet", *NEEDS],
-            [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "nemo-curator==1.4.0"],
-        ):
-            ran = subprocess.run(command, capture_output=True, text=True, check=False)
-            if ran.returncode:
-                pytest.skip(f"{' '.join(command)}: {ran.stderr.strip().splitlines()[-1]}")
-        marker.touch()
-    return python
+    try:
+        return peers.python("nemo")
+    except peers.PeerMissing as e:
+        pytest.skip(str(e))
 
 
 @pytest.fixture(scope="module")
