@@ -27,7 +27,7 @@ PARTS = {
     "dedup": ("similarity/dedup_run", "similarity/copy_groups"),
     "takedown": ("similarity/broken_links",),
 }
-MEDIA = {"container.py", "mp4_writer.py", "memory_writer.py", "demo.py"}  # demo.py makes its reels
+MEDIA = {"container.py", "mp4_writer.py", "memory_writer.py", "demo.py", "prepare.py"}  # the last two make videos
 
 
 def imported(path: Path) -> set[str]:
