@@ -6,11 +6,12 @@ import pytest
 from pyspark.sql import Row, SparkSession
 
 from jobs import aesthetic, align, analyze, caption, clip, embed, enhance, split
-from jobs.config.settings import Settings
+from jobs.config.settings import Settings, load
 from jobs.flow import stage
 from jobs.flow.stage import Stage
 from jobs.lake.run import Run
 from schemas import TABLES
+from udfs.core import media_cost
 from udfs.core.task_resources import Resources
 
 
@@ -39,6 +40,24 @@ def test_units_of_clips_have_their_own_seconds_and_bytes() -> None:
 @pytest.mark.parametrize("declared", [enhance.STAGE, align.STAGE], ids=lambda value: value.name)
 def test_a_stage_of_texts_declares_none(declared: Stage) -> None:
     assert (declared.duration, declared.num_bytes) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("declared", "table"), [(split.STAGE, "videos"), (clip.STAGE, "videos"), (analyze.STAGE, "clips")]
+)
+def test_the_columns_of_a_cost_are_there_and_a_large_video_costs_more(declared: Stage, table: str) -> None:
+    names = {name for name in media_cost.USUAL if name != "num_bytes"}
+    assert names <= set(TABLES[table].schema.names)
+    assert declared is not clip.STAGE or names - {"duration_s"} <= set(clip.VIDEO)
+    settings, usual = load([], ["split.method=content"]), dict(media_cost.USUAL)
+    assert declared.cost is not None
+    assert declared.cost(usual, settings) == pytest.approx(1)
+    assert declared.cost(usual | {"height": 2160, "width": 3840}, settings) > 3
+
+
+def test_a_copied_clip_costs_a_small_part_of_a_transcoded_one() -> None:
+    assert clip.STAGE.cost is not None
+    assert clip.STAGE.cost(dict(media_cost.USUAL), load([], ["clip.mode=copy"])) < 0.05
 
 
 @pytest.mark.spark
