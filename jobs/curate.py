@@ -17,17 +17,21 @@ from pyspark.sql import functions as F
 
 from jobs import aesthetic, align, analyze, caption, clip, copies, dedup, embed, enhance, filter, ingest, split
 from jobs.config import arguments
-from jobs.config.arguments import argument
+from jobs.config.arguments import argument, flag
+from jobs.config.errors import LeftOverError
 from jobs.config.settings import Settings
+from jobs.flow import check as proof
 from jobs.flow import stage, waves
 from jobs.flow.waves import Wave, Waves
-from jobs.lake import history, last_run, summary, views
+from jobs.lake import history, last_run, summary
 from jobs.lake.fingerprints import chain_fingerprint
 from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
+from jobs.queries.ask import asker
 from jobs.similarity import copy_groups
 from jobs.spark import session
 from udfs.core.errors import PASSING
+from udfs.core.words import counted
 
 log = logging.getLogger("reelmill")
 
@@ -45,6 +49,8 @@ class Options(ingest.Options, dedup.Options):
         type=arguments.deadline,
         metavar="HH:MM",
     )
+
+    check: bool = flag("change nothing; look at every row, and say what is left to do or there twice")
 
     @property
     def ends_at(self) -> datetime | None:
@@ -68,6 +74,8 @@ def run(run: Run, options: Options) -> Counts:
     After a run that left nothing to do, only the videos that are new since are looked at. From the
     deadline on no wave begins; dedup and filter still process the clips of the waves that ran.
     """
+    if options.check:
+        return _proved(run)
     started = history.now()
     filter.accepted(run.of_part({}))  # refuses a wrong condition before any clip is cut
     run = run.with_notes_together()
@@ -79,7 +87,8 @@ def run(run: Run, options: Options) -> Counts:
         later = _process(run, options, only_new=at_rest and _all_are_new(run, counts))
     elif not counts.num_in and run.last.summary:
         facts = json.loads(run.last.summary)
-    facts = facts or _facts(run)
+    history.flush(run)  # the views go by what it says
+    facts = facts or summary.facts(asker(run))
     print(summary.text(run, counts.num_files, facts), flush=True)
     counts += later
     if run.late:
@@ -90,10 +99,22 @@ def run(run: Run, options: Options) -> Counts:
     return counts
 
 
-def _facts(run: Run) -> dict[str, Any]:
-    """The facts of the run's last lines."""
-    views.register(run)
-    return summary.facts(run)
+def _proved(run: Run) -> Counts:
+    """Nothing, if that is what is left to do by every row of the tables.
+
+    Raises:
+        LeftOverError: it says what is left.
+    """
+    steps = [*CUTTING, *_models(run), *(job.STAGE for on, job in _captioning(run.settings) if on)]
+    found = [*proof.findings(run, steps)]
+    if _copies(run) and (count := copy_groups.pending(run).count()):
+        found.append(f"{counted(count, 'clip')} to compare by their hashes")
+    if count := filter.num_outdated(run):
+        found.append(f"{counted(count, 'verdict')} that differ")
+    if found:
+        raise LeftOverError(f"check: {'; '.join(found)}")
+    log.info("check: nothing is left to do, and nothing is there twice")
+    return Counts()
 
 
 def _note_rest(run: Run, chain: str, started: datetime, facts: dict[str, Any]) -> None:

@@ -87,6 +87,13 @@ def _links(run: Run, duplicates: DataFrame) -> DataFrame:
     return duplicates.where(duplicate_sql(run.settings.filter)).select("clip_id", "duplicate_of")
 
 
+def num_outdated(run: Run) -> int:
+    """How many verdicts are missing, or are other ones than the rows say now."""
+    columns = ("clip_id", "kept", "reasons", "duplicate_of")
+    now, stored = judged(run).select(*columns), run.tables.read("verdicts").select(*columns)
+    return now.exceptAll(stored).count()
+
+
 def run(run: Run, options: Options) -> Counts:
     """Update the verdicts; where none changes, nothing is written."""
     started = history.now()

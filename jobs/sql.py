@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from jobs.config.arguments import OutputOptions, argument
 from jobs.config.errors import UsageError
+from jobs.queries.ask import is_installed
 
 if TYPE_CHECKING:  # each of these takes a part of the second in which a query is answered
     from jobs.config.settings import Settings
@@ -172,7 +173,7 @@ def _needs_spark(options: Options) -> str | None:
         return "Spark reads dbfs:/"
     if options.engine == "auto" and any(name in os.environ for name in SESSIONS):
         return "its session is there"
-    if find_spec("duckdb") is None or find_spec("deltalake") is None:
+    if not is_installed():
         return "DuckDB and deltalake are not installed here: pip install 'reelmill[sql]'"
     return None
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import av
 import pytest
+from deltalake import DeltaTable
 from PIL import Image
 from pyspark.sql import SparkSession
 
@@ -225,3 +226,35 @@ def test_a_condition_that_is_none_is_refused_before_anything_is_cut(
     told = capsys.readouterr().err
     assert told.count("filter.where: ") == 1
     assert "Traceback" not in told
+
+
+def test_videos_that_come_later_are_all_that_is_looked_at_and_end_as_if_all_had_come_at_once(
+    spark: SparkSession, manifest: Path, done: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    output = tmp_path / "output"
+    for name in ("long.mp4", "other.mkv", "short.mp4", "text.mp4"):
+        shutil.copyfile(manifest / name, folder / name)
+        assert curate(folder, output) == 0
+        assert curate(folder, output, "--check") == 0
+    assert len(table(output, "clips")) == len(table(done, "clips"))
+    assert sorted(row["reasons"] for row in table(output, "verdicts")) == sorted(
+        row["reasons"] for row in table(done, "verdicts")
+    )
+    appended = [row for row in DeltaTable(output / "tables" / "clips").history() if row["operation"] == "WRITE"]
+    assert len(appended) == 2
+
+
+def test_a_check_finds_what_is_left_and_what_is_there_twice(
+    spark: SparkSession, manifest: Path, copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    signals = DeltaTable(copy / "tables" / "signals")
+    clip_id = table(copy, "signals")[0]["clip_id"]
+    signals.delete(f"clip_id = '{clip_id}'")
+    spans = spark.read.format("delta").load(str(copy / "tables" / "spans"))
+    spans.limit(1).localCheckpoint().write.format("delta").mode("append").save(str(copy / "tables" / "spans"))
+    assert curate(manifest, copy, "--check") == 1
+    assert "check: 1 input of analyze pending; 1 row of spans there more than once" in capsys.readouterr().err
+    assert curate(manifest, copy) == 0
+    assert clip_id in {row["clip_id"] for row in table(copy, "signals")}

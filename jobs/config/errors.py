@@ -43,3 +43,7 @@ class OutputBusyError(CommandError):
 
 class RemainsError(CommandError):
     """Something that was to be removed is still there."""
+
+
+class LeftOverError(CommandError):
+    """A check found work that is left, or rows that are there twice."""

@@ -61,12 +61,12 @@ def of_new(run: Run, stack: ExitStack) -> Waves:
 
 def of_unfinished(run: Run, stack: ExitStack, unfinished: DataFrame, tables: Iterable[str]) -> Waves:
     """The waves of all videos that are `unfinished` (video_id, duration_s), with their current rows of these tables."""
-    videos = _landed(run, stack, "unfinished", unfinished)
+    videos = _landed(run, stack, "unfinished-video-ids", unfinished)
     total = _num_waves(run, videos)
     if not total:
         return Waves(0, iter(()))
     clips = run.current("spans").select("clip_id", "video_id").join(videos, on="video_id", how="left_semi")
-    clips = _landed(run, stack, "unfinished-clips", clips)
+    clips = _landed(run, stack, "unfinished-clip-ids", clips)
     rows = {}
     for name in filter(run.tables.exists, dict.fromkeys(("videos", *tables))):
         found = run.current(name).drop(*WITHOUT.get(name, ()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from jobs.lake.formats import cell
@@ -22,20 +22,18 @@ GROUP BY reason ORDER BY count DESC, reason
 LATER = f"SELECT stage, count(*) AS count FROM failed WHERE NOT {OF_FILES} GROUP BY stage ORDER BY stage"
 
 
-def facts(run: Run) -> dict[str, Any]:
-    """What the lines say beside the files given, from the views of the run's output: values of JSON."""
-    refused = run.spark.sql(
-        f"SELECT video_uri, code, message FROM failed WHERE {OF_FILES} ORDER BY video_uri"
-    ).collect()
-    [videos] = run.spark.sql("SELECT count(*) AS count, sum(duration_s) / 60 AS minutes FROM current_videos").collect()
-    [clips] = run.spark.sql(CLIPS).collect()
+def facts(ask: Callable[[str], list[tuple[Any, ...]]]) -> dict[str, Any]:
+    """What the lines say beside the files found, as values of JSON; `ask` answers queries over tables and views."""
+    refused = ask(f"SELECT video_uri, code, message FROM failed WHERE {OF_FILES} ORDER BY video_uri")
+    [(taken, minutes)] = ask("SELECT count(*), sum(duration_s) / 60 FROM current_videos")
+    [(made, kept, dropped, kept_min)] = ask(CLIPS)
     return {
         "num_refused": len(refused),
         "refused": [[*row] for row in refused[:MAX_NAMES]],
-        "videos": videos.asDict(),
-        "clips": clips.asDict(),
-        "reasons": [[*row] for row in run.spark.sql(REASONS).collect()],
-        "later": [[*row] for row in run.spark.sql(LATER).collect()],
+        "videos": {"count": taken, "minutes": minutes},
+        "clips": {"made": made, "kept": kept, "dropped": dropped, "kept_min": kept_min},
+        "reasons": [[*row] for row in ask(REASONS)],
+        "later": [[*row] for row in ask(LATER)],
     }
 
 

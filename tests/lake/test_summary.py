@@ -12,6 +12,7 @@ from jobs.config.settings import load
 from jobs.lake import summary, views
 from jobs.lake.catalog import Schema
 from jobs.lake.run import Run
+from jobs.queries.ask import Ask
 from tests.support.outputs import CURATED
 from udfs.core import program
 
@@ -27,12 +28,17 @@ def run(spark: SparkSession, curated: Path) -> Run:
 
 
 def test_a_run_without_refusals_says_what_was_made_and_kept(run: Run) -> None:
-    assert summary.text(run, 2, summary.facts(run)).splitlines() == [
+    assert summary.text(run, 2, summary.facts(by_spark(run))).splitlines() == [
         "files: 2 found now; 2 taken and 0 refused so far",
         "clips: 3 made, 0 dropped, 3 kept",
         "video: 0.1 minutes taken, 0.1 minutes kept in clips; "
         f"{program.command()} sql --output {run.output} 'select * from curated'",
     ]
+
+
+def by_spark(run: Run) -> Ask:
+    """What asks the views of the session, which a test may have replaced."""
+    return lambda query: [tuple(row) for row in run.spark.sql(query).collect()]
 
 
 def refuse(run: Run, number: int) -> None:
@@ -45,7 +51,7 @@ FROM range({number}) UNION ALL SELECT 'embed', '/v/x.mp4', 'BAD_OUTPUT', 'NaN'""
 
 def test_files_that_were_refused_have_their_names_and_codes(run: Run) -> None:
     refuse(run, 2)
-    lines = summary.text(run, 4, summary.facts(run)).splitlines()
+    lines = summary.text(run, 4, summary.facts(by_spark(run))).splitlines()
     more = f"; {program.command()} sql --output {run.output} 'select * from failed'"
     assert lines[0] == f"files: 4 found now; 2 taken and 2 refused so far{more}"
     assert lines[1:3] == ["  /v/00.mp4: CORRUPT: no moov atom", "  /v/01.mp4: CORRUPT: no moov atom"]
@@ -54,7 +60,7 @@ def test_files_that_were_refused_have_their_names_and_codes(run: Run) -> None:
 
 def test_of_many_refusals_ten_are_named(run: Run) -> None:
     refuse(run, 12)
-    lines = summary.text(run, 4, summary.facts(run)).splitlines()
+    lines = summary.text(run, 4, summary.facts(by_spark(run))).splitlines()
     assert [line[:7] for line in lines].count("  /v/09") == 1
     assert "  ... and 2 more" in lines
     assert not any("/v/10.mp4" in line for line in lines)
@@ -70,5 +76,5 @@ def test_clips_that_were_dropped_are_counted_by_reason(run: Run) -> None:
     command = f"{program.command()} sql --output '/my out' --schema films 'select * from dropped'"
     assert (
         f"clips: 3 made, 3 dropped (blur 3), 0 kept; {command}"
-        in summary.text(other, 2, summary.facts(other)).splitlines()
+        in summary.text(other, 2, summary.facts(by_spark(other))).splitlines()
     )

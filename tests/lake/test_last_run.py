@@ -1,0 +1,75 @@
+"""What `runs` says of earlier runs: whether anything is left is known from versions of tables alone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from jobs.lake import last_run
+from jobs.lake.last_run import CHAIN, LastRun
+from jobs.lake.tables import Tables, struct_type
+from schemas import TABLES
+
+pytestmark = pytest.mark.spark
+
+
+@pytest.fixture
+def tables(spark: SparkSession, tmp_path: Path) -> Tables:
+    """The tables of an output that has none yet."""
+    return Tables(spark, str(tmp_path / "tables"))
+
+
+def note(tables: Tables, stage: str, day: int, fingerprint: str, versions: dict[str, int] | None = None) -> None:
+    """A row of `runs` of that day."""
+    values = {"stage": stage, "fingerprint": fingerprint, "run_id": f"run {day}", "tables": versions} | {
+        "started_at": datetime(2026, 1, day, tzinfo=UTC)
+    }
+    types = struct_type(TABLES["runs"].schema)
+    tables.add("runs", tables.spark.createDataFrame([tuple(values.get(name) for name in types.names)], types))
+
+
+def takedown(tables: Tables) -> None:
+    """A commit to a table."""
+    types = struct_type(TABLES["takedowns"].schema)
+    row = tuple("x" if field.dataType.simpleString() == "string" else None for field in types)
+    tables.add("takedowns", tables.spark.createDataFrame([row], types))
+
+
+def test_where_no_table_is_nothing_is_left(tables: Tables) -> None:
+    assert last_run.read(tables) == LastRun()
+    assert LastRun().left_nothing(tables, "any settings")
+
+
+def test_tables_without_a_finished_run_may_have_work_left(tables: Tables) -> None:
+    takedown(tables)
+    assert not last_run.read(tables).left_nothing(tables, "f")
+
+
+def test_a_finished_run_counts_until_a_table_or_the_settings_change(tables: Tables) -> None:
+    takedown(tables)
+    note(tables, CHAIN, 1, "f", last_run.versions(tables))
+    last = last_run.read(tables)
+    assert last.left_nothing(tables, "f")
+    assert not last.left_nothing(tables, "other settings")
+    takedown(tables)
+    assert not last.left_nothing(tables, "f")
+
+
+def test_the_last_row_of_each_stage_counts(tables: Tables) -> None:
+    note(tables, CHAIN, 2, "new", {"takedowns": 7})
+    note(tables, CHAIN, 1, "old", {"takedowns": 1})
+    note(tables, "split", 1, "s")
+    last = last_run.read(tables)
+    assert (last.fingerprints, last.versions) == ({CHAIN: "new", "split": "s"}, {"takedowns": 7})
+
+
+def test_the_version_of_a_table_is_that_of_its_last_commit(tables: Tables) -> None:
+    assert tables.version("takedowns") is None
+    takedown(tables)
+    before = tables.version("takedowns")
+    takedown(tables)
+    assert before is not None
+    assert tables.version("takedowns") == before + 1 == tables.versions()["takedowns"]
