@@ -59,7 +59,9 @@ def run(run: Run, options: Options, new: DataFrame | None = None) -> Counts:
         rows = land("rows", _rows(run, clips, land))
         # All pending may have rows that are no longer valid.
         all_pending, tables = new is None, run.tables
-        total = tables.upsert("copies", rows).total if all_pending else tables.insert("copies", rows, num_clips)
+        total = (
+            tables.upsert("copies", rows, num_clips).total if all_pending else tables.insert("copies", rows, num_clips)
+        )
         num_copies = rows.where(F.col("copy_of").isNotNull()).count()
     log.info(
         "copies: %s compared in %.1f s, %s found",

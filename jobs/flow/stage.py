@@ -181,7 +181,7 @@ def process(run: Run, stage: Stage, items: Items, land: Callable[..., DataFrame]
 
 def _write(run: Run, stage: Stage, rows: DataFrame, count: int) -> Committed:
     if stage.upsert:
-        return run.tables.upsert(stage.table, rows)
+        return run.tables.upsert(stage.table, rows, count)
     return Committed(run.tables.insert(stage.table, rows, count), 0)
 
 

@@ -171,8 +171,11 @@ class Tables:
         merge = self._merge(name, rows.dropDuplicates(keys), keys, among)
         return _committed(name, merge.whenNotMatchedInsert(values=_values(rows))).total
 
-    def upsert(self, name: str, rows: DataFrame) -> Committed:
-        """Add the rows, each in place of one of the same key; like those of `append` they are read twice."""
+    def upsert(self, name: str, rows: DataFrame, count: int) -> Committed:
+        """Add the rows, `count` of them, each in place of one of the same key; like those of `append` read twice."""
+        if self.is_only_writer and not self.exists(name):
+            self.add(name, rows)
+            return Committed(count, 0)
         keys = [*TABLES[name].key]
         merge = self._merge(name, rows.dropDuplicates(keys), keys).whenMatchedUpdate(set=_values(rows))
         return _committed(name, merge.whenNotMatchedInsert(values=_values(rows)))

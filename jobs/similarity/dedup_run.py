@@ -111,16 +111,18 @@ def _plan_of_part(run: Run, model: Model, land: Land) -> Plan:
         counts, F.count_if(vector).alias("num_new_vectors"), F.count_if(~vector).alias("num_new_copies")
     )
     changes = land("changes", clips.withColumns({"new": F.lit(True), "gone": F.lit(False)}))
-    links = rows_of_version(run, "duplicates", model.version).agg(
-        F.count("*").alias("num_links"),
-        F.count_if(F.col("method") != "phash").alias("num_vector_links"),
-        F.coalesce(F.max("dedup_run") + 1, F.lit(max(1, model.version))).alias("number"),
-    )
-    [sums] = links.collect()
+    sums = {"num_links": 0, "num_vector_links": 0, "number": max(1, model.version)}
+    if run.tables.exists("duplicates"):
+        links = rows_of_version(run, "duplicates", model.version).agg(
+            F.count("*").alias("num_links"),
+            F.count_if(F.col("method") != "phash").alias("num_vector_links"),
+            F.coalesce(F.max("dedup_run") + 1, F.lit(sums["number"])).alias("number"),
+        )
+        sums = links.collect()[0].asDict()
     num_vectors = sums["num_vector_links"] + counts.get["num_new_vectors"]
     unlinked = changes.where("duplicate_of IS NULL").select("clip_id")
     every = _clips(run.whole) if sums["num_links"] else changes
-    return Plan(every, changes, unlinked, num_vectors=num_vectors, num_gone=0, **counts.get, **sums.asDict())
+    return Plan(every, changes, unlinked, num_vectors=num_vectors, num_gone=0, **counts.get, **sums)
 
 
 def without_gone(run: Run, model: Model, plan: Plan, land: Land) -> Plan:

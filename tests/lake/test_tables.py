@@ -54,8 +54,19 @@ def test_twice_in_one_batch_is_once_in_the_table(tables: Tables) -> None:
 
 def test_upsert_lets_the_newest_row_of_a_key_win(tables: Tables) -> None:
     tables.append("verdicts", verdicts(tables, ("a", True)))
-    assert tables.upsert("verdicts", verdicts(tables, ("a", False), run_id="second", fingerprint="g")) == (1, 1)
+    assert tables.upsert("verdicts", verdicts(tables, ("a", False), run_id="second", fingerprint="g"), 1) == (1, 1)
     assert held(tables) == {("a", False, "second")}
+
+
+@pytest.mark.parametrize("is_only_writer", [True, False])
+def test_what_is_known_to_be_new_is_there_once(spark: SparkSession, tmp_path: Path, is_only_writer: bool) -> None:
+    tables = Tables(spark, str(tmp_path), is_only_writer=is_only_writer)
+    assert tables.upsert("verdicts", verdicts(tables, ("a", True)), 1) == (1, 0)
+    assert tables.insert("verdicts", verdicts(tables, ("b", True)), 1) == 1
+    assert tables.insert("verdicts", verdicts(tables, ("b", True)), 1) == (1 if is_only_writer else 0)
+    assert tables.upsert("verdicts", verdicts(tables, ("a", False), run_id="second"), 1) == (1, 1)
+    operations = [commit["operation"] for commit in DeltaTable(tables.path("verdicts")).history()]
+    assert operations.count("MERGE") == (1 if is_only_writer else 4)
 
 
 def test_two_writers_at_once_add_each_row_once(tables: Tables) -> None:
@@ -176,7 +187,7 @@ def test_what_a_later_release_wrote_is_kept(tables: Tables) -> None:
     later = Tables(tables.spark, tables.root)
     assert later.read("copies").columns == TABLES["copies"].schema.names
     later.append("copies", rows(tables, "copies", clip_id="y"))
-    later.upsert("copies", rows(tables, "copies", distance=3.0))
+    later.upsert("copies", rows(tables, "copies", distance=3.0), 1)
     later.add("copies", rows(tables, "copies", clip_id="z"))
     stored = tables.spark.table(tables.sql("copies")).collect()
     assert {(r["clip_id"], r["distance"], r["mirrored"]) for r in stored} == {
