@@ -94,7 +94,7 @@ def run(run: Run, options: Options) -> Counts:
     if run.late:
         log.info("deadline: %s; the next run goes on", _left(run, num_files_left))
     elif run.is_only_writer and not any(later.failed[code] for code in PASSING):
-        _note_rest(run, chain, started, facts)
+        _note_rest(run, chain, started, facts, at_rest=at_rest)
     history.flush(run)
     return counts
 
@@ -117,9 +117,12 @@ def _proved(run: Run) -> Counts:
     return Counts()
 
 
-def _note_rest(run: Run, chain: str, started: datetime, facts: dict[str, Any]) -> None:
-    """Note in `runs` that nothing is left to do, unless it stands there."""
-    if run.last.left_nothing(run.tables, chain):
+def _note_rest(run: Run, chain: str, started: datetime, facts: dict[str, Any], *, at_rest: bool) -> None:
+    """Note in `runs` that nothing is left to do, unless it stands there.
+
+    `at_rest`: nothing was left before this run either. Else spans without a video are looked for.
+    """
+    if run.last.left_nothing(run.tables, chain) or (not at_rest and any(proof.without_video(run))):
         return
     versions = last_run.versions(run.tables)
     work = Work(started_at=started, cpu_s=0.0)
@@ -208,7 +211,7 @@ def _waves(run: Run, options: Options, left: Waves, stack: ExitStack, *, only_ne
 
 def _find_copies(run: Run, options: Options, wave: Wave, *, only_new: bool) -> Counts:
     """Find the copies among the clips of a wave, so that no model runs on them."""
-    counts = copies.run(run, options, copy_groups.pending(run.of_part(wave.part)) if only_new else None)
+    counts = copies.run(run, options, copy_groups.pending(wave.of(run)) if only_new else None)
     if run.tables.exists("copies"):
         rows = run.of_this_run().rows("copies") if only_new else run.made("copies")
         wave.part["copies"] = rows.join(wave.part["clips"].select("clip_id"), on="clip_id", how="left_semi")

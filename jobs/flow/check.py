@@ -25,10 +25,10 @@ def findings(run: Run, steps: Iterable[Stage]) -> Iterator[str]:
         keys = [*TABLES[name].key, "fingerprint"]
         if count := run.tables.read(name).groupBy(*keys).count().where(F.col("count") > 1).count():
             yield f"{counted(count, 'row')} of {name} there more than once"
-    yield from _without_video(run)
+    yield from without_video(run)
 
 
-def _without_video(run: Run) -> Iterator[str]:
+def without_video(run: Run) -> Iterator[str]:
     """A video whose row is gone would be taken for a new one, and its rows would be there twice."""
     if not run.tables.exists("spans"):
         return

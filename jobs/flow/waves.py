@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import NamedTuple
 
 from pyspark.sql import DataFrame
@@ -26,17 +27,22 @@ class Wave:
 
     number: int
     part: dict[str, DataFrame]
+    is_current: bool  # whether all rows of the part are
     stack: ExitStack = field(default_factory=ExitStack)
 
     def run(self, run: Run, step: Stage) -> Counts:
         """Process what is pending of a stage; the next stages see the rows that it adds."""
-        part = run.of_part(self.part)
+        part = self.of(run)
         todo = stage.work(part, step, stage.pending(part, step))
         land = self.stack.enter_context(run.tables.landing(f"{run.run_id}-{step.name}-{self.number}"))
         done = stage.process(run, step, Items(todo.collect(), todo.schema), land)
         if done.rows is not None:
             self.add(step.table, done.rows)
         return done.counts
+
+    def of(self, run: Run) -> Run:
+        """The run over the rows of this wave."""
+        return run.of_part(self.part, is_current=self.is_current)
 
     def add(self, table: str, rows: DataFrame) -> None:
         """Add rows to the part."""
@@ -56,28 +62,35 @@ def of_new(run: Run, stack: ExitStack) -> Waves:
     videos = run.tables.read("videos").where(F.col("run_id") == run.run_id)
     stored = _landed(run, stack, "new-videos", videos)
     total = _num_waves(run, stored)
-    return Waves(total, _each(run, stack, {"videos": stored}, total))
+    parts = _parts(run, stack, {"videos": stored}, total)
+    return Waves(total, (Wave(number, part, is_current=True) for number, part in enumerate(parts)))
 
 
 def of_unfinished(run: Run, stack: ExitStack, unfinished: DataFrame, tables: Iterable[str]) -> Waves:
-    """The waves of all videos that are `unfinished` (video_id, duration_s), with their current rows of these tables."""
+    """The waves of all videos that are `unfinished` (video_id, duration_s), with their rows by these settings.
+
+    Not only their current rows: a clip of earlier spans is found again where new ones are the same.
+    """
     videos = _landed(run, stack, "unfinished-video-ids", unfinished)
     total = _num_waves(run, videos)
     if not total:
         return Waves(0, iter(()))
-    clips = run.current("spans").select("clip_id", "video_id").join(videos, on="video_id", how="left_semi")
+    every = (run.tables.read(name).select("clip_id", "video_id") for name in ("spans", "clips"))
+    clips = reduce(DataFrame.union, every).distinct().join(videos, on="video_id", how="left_semi")
     clips = _landed(run, stack, "unfinished-clip-ids", clips)
     rows = {}
-    for name in filter(run.tables.exists, dict.fromkeys(("videos", *tables))):
-        found = run.current(name).drop(*WITHOUT.get(name, ()))
+    for name in filter(run.tables.exists, dict.fromkeys(("videos", "spans", *tables))):
+        found = (run.current if name == "spans" else run.made)(name).drop(*WITHOUT.get(name, ()))
         of_videos = "video_id" in found.columns
         found = found.join(videos.select("video_id") if of_videos else clips, on="video_id" if of_videos else "clip_id")
         rows[name] = _landed(run, stack, f"unfinished-{name}", found)
-    return Waves(total, _each(run, stack, rows, total))
+    whole = {"failures": run.tables.read("failures")} if run.tables.exists("failures") else {}
+    parts = _parts(run, stack, rows, total)
+    return Waves(total, (Wave(number, part | whole, is_current=False) for number, part in enumerate(parts)))
 
 
-def _each(run: Run, stack: ExitStack, rows: dict[str, DataFrame], total: int) -> Iterator[Wave]:
-    """The waves of stored rows with a video_id."""
+def _parts(run: Run, stack: ExitStack, rows: dict[str, DataFrame], total: int) -> Iterator[dict[str, DataFrame]]:
+    """Stored rows with a video_id, wave by wave."""
     if total > 1:
         number = F.pmod(F.xxhash64("video_id"), F.lit(total)).cast("int")
         rows = {
@@ -85,7 +98,7 @@ def _each(run: Run, stack: ExitStack, rows: dict[str, DataFrame], total: int) ->
             for name, found in rows.items()
         }
     for wave in range(total):
-        yield Wave(wave, {name: _of_wave(name, found, wave) for name, found in rows.items()})
+        yield {name: _of_wave(name, found, wave) for name, found in rows.items()}
 
 
 def _of_wave(table: str, rows: DataFrame, wave: int) -> DataFrame:

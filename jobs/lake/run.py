@@ -74,7 +74,8 @@ class Run:
     pinned: Mapping[str, int] | None = None  # versions of tables to read instead of the newest
     notes_together: bool = False  # whether rows of `runs` wait for `history.flush`
     noted: list[tuple[Any, ...]] = field(default_factory=list)  # those that wait
-    part: Mapping[str, DataFrame] | None = None  # of some videos, the current rows by table, to read instead of all
+    part: Mapping[str, DataFrame] | None = None  # rows of some videos by table, made by these settings, to read
+    is_part_current: bool = True  # whether all rows of the part are current
     run_id: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}")
 
     @cached_property
@@ -88,9 +89,9 @@ class Run:
         """What `runs` says of earlier runs."""
         return last_run.read(self.tables)
 
-    def of_part(self, part: Mapping[str, DataFrame]) -> Run:
-        """This run over the rows of some videos."""
-        return self._changed(replace(self, part=part))
+    def of_part(self, part: Mapping[str, DataFrame], *, is_current: bool = True) -> Run:
+        """This run over rows of some videos, all of which are current or not."""
+        return self._changed(replace(self, part=part, is_part_current=is_current))
 
     def of_this_run(self) -> Run:
         """This run over the rows that it has written itself."""
@@ -166,7 +167,7 @@ class Run:
 
     def current(self, name: str) -> DataFrame:
         """The rows of a table that these settings made, and whose upstream rows are current."""
-        if name not in BELONGS or self.part is not None:
+        if name not in BELONGS or (self.part is not None and (self.is_part_current or name == "spans")):
             return self.made(name)
         upstream = BELONGS[name].upstream
         if upstream is not None:
