@@ -89,7 +89,7 @@ def _rewritten(node: exp.Expr) -> exp.Expr:
         return exp.cast(node, "date")  # a timestamp to DuckDB
     if isinstance(node, exp.DayOfWeek):
         return exp.paren(exp.Add(this=node.copy(), expression=ONE.copy()))  # Sunday is 1, to DuckDB 0
-    if isinstance(node, exp.Quantile):
+    if type(node) is exp.Quantile:  # of which the approximate one is a subclass
         return exp.func("QUANTILE_CONT", node.this.copy(), node.args["quantile"].copy())
     if isinstance(node, exp.Cast):
         return _cast(node)

@@ -57,7 +57,14 @@ def test_an_expression_has_the_value_that_spark_gives(expression: str, value: ob
 
 
 @pytest.mark.parametrize(
-    ("aggregate", "value"), [("count_if(x > 1)", 0), ("collect_list(x)", []), ("collect_set(x)", []), ("sum(x)", None)]
+    ("aggregate", "value"),
+    [
+        ("percentile_approx(x, 0.5)", None),
+        ("count_if(x > 1)", 0),
+        ("collect_list(x)", []),
+        ("collect_set(x)", []),
+        ("sum(x)", None),
+    ],
 )
 def test_aggregates_of_nothing_are_those_of_spark(aggregate: str, value: object) -> None:
     assert answer(f"SELECT {aggregate} FROM VALUES (CAST(NULL AS INT)) AS t (x)") == [(value,)]
