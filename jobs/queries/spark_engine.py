@@ -73,8 +73,7 @@ def _errors(asked: Statement) -> Iterator[None]:
 
 
 def _line(error: Exception, asked: Statement) -> str:
-    code = error.getCondition() if isinstance(error, PySparkException) else None
-    if code and code.startswith("UNRESOLVED_COLUMN"):
+    if isinstance(error, PySparkException) and (error.getCondition() or "").startswith("UNRESOLVED_COLUMN"):
         name = str((error.getMessageParameters() or {}).get("objectName", "")).replace("`", "")
         names = {asked.name} if asked.name else statement.tables(asked.query) if asked.query else set()
         return f"no column {name}{nearest(name.rpartition('.')[2].lower(), statement.columns({*filter(None, names)}))}"

@@ -71,6 +71,11 @@ def test_aggregates_of_nothing_are_those_of_spark(aggregate: str, value: object)
     assert answer(f"SELECT {aggregate} FROM VALUES (1) AS t (x) WHERE false") == [(value,)]
 
 
+def test_a_range_has_the_column_id() -> None:
+    assert answer("SELECT id FROM range(2)") == [(0,), (1,)]
+    assert answer("SELECT a.id + b.n FROM range(1, 2) a, range(2, 3) AS b (n)") == [(3,)]
+
+
 def test_hints_are_left_out() -> None:
     query = statement.parse("SELECT /*+ BROADCAST(clips) */ uri FROM clips").query
     assert query is not None
