@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -91,6 +92,18 @@ def test_a_reader_may_stop(output: Path) -> None:
     assert process.stderr.read() == b""
     assert process.wait() == 0
     process.stderr.close()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_long_query_ends_at_once(number: int, status: int, output: Path) -> None:
+    query = "select count(*) from range(3000000) a, range(3000000) b where md5(concat(a.id, b.id)) = 'x'"
+    command = [sys.executable, "-m", "jobs", "sql", "-o", str(output), query]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=8)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err.count("\n")) == (status, "", 1)
 
 
 @pytest.mark.parametrize(

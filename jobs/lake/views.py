@@ -70,7 +70,7 @@ CLIP_ORIGINS = View(
     _of("clips", "clip_id", "video_id") | VIDEO_URI | SPAN | _of("clips", "uri", "duration_s") | PREVIEW,
     """
 SELECT clips.clip_id, clips.video_id, videos.uri AS video_uri, spans.start_s, spans.end_s, clips.uri, clips.duration_s,
-       signals.previews[0].uri AS preview
+       try_element_at(signals.previews, 1).uri AS preview
 FROM {current_clips} AS clips
 JOIN {current_spans} AS spans ON spans.clip_id = clips.clip_id
 JOIN {videos} AS videos ON videos.video_id = clips.video_id

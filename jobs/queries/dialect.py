@@ -89,7 +89,7 @@ def _rewritten(node: exp.Expr) -> exp.Expr:
         return exp.cast(node, "date")  # a timestamp to DuckDB
     if isinstance(node, exp.DayOfWeek):
         return exp.paren(exp.Add(this=node.copy(), expression=ONE.copy()))  # Sunday is 1, to DuckDB 0
-    if isinstance(node, exp.Quantile):
+    if type(node) is exp.Quantile:  # of which the approximate one is a subclass
         return exp.func("QUANTILE_CONT", node.this.copy(), node.args["quantile"].copy())
     if isinstance(node, exp.Cast):
         return _cast(node)
@@ -97,6 +97,10 @@ def _rewritten(node: exp.Expr) -> exp.Expr:
         return exp.Escape(this=node.copy(), expression=exp.Literal.string("\\"))
     if isinstance(node, exp.Substring) and node.args.get("start") == exp.Literal.number(0):
         node.set("start", ONE.copy())
+    if isinstance(node, exp.Table) and isinstance(node.this, exp.Anonymous) and not node.alias_column_names:
+        node.set(
+            "alias", exp.TableAlias(this=exp.to_identifier(node.alias or "listed"), columns=[exp.to_identifier("id")])
+        )
     if isinstance(node, exp.Select):
         node.set("hint", None)  # hints are for Spark's planner
     return node

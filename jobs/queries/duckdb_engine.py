@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from jobs.lake import views
 from jobs.lake.formats import Answer, plain_rows
 from jobs.lake.views import View
 from jobs.queries import delta_source, statement
+from jobs.queries.cancel import interruptible
 from jobs.queries.delta_source import Source
 from jobs.queries.dialect import UntranslatedError, to_duckdb, type_to_duckdb, view_to_duckdb
 from jobs.queries.statement import Statement
@@ -75,13 +77,13 @@ class Engine:
         if limit:
             query = f"({query}) LIMIT {limit}"
         db = self._opened(asked)
-        with _errors(asked):
+        with _errors(asked), interruptible(db.interrupt):
             [parsed] = db.extract_statements(query)
             if parsed.type != duckdb.StatementType.SELECT:
                 raise UsageError(f"sql: {statement.ONLY}")
             reader = db.sql(parsed).to_arrow_reader(ROWS)
         names = statement.heads(asked.query, reader.schema.names)
-        return Answer(names, _guarded(reader, asked))
+        return Answer(names, _guarded(db, reader, asked))
 
     def explained(self, asked: Statement) -> str:
         """How DuckDB would answer a query."""
@@ -194,9 +196,11 @@ def _shown(asked: Statement) -> Answer:
     return Answer(("namespace", head, "isTemporary"), [("", name, True) for name in sorted(statement.columns_of())])
 
 
-def _guarded(reader: pa.RecordBatchReader, asked: Statement) -> Iterator[tuple[Any, ...]]:
+def _guarded(
+    db: duckdb.DuckDBPyConnection, reader: pa.RecordBatchReader, asked: Statement
+) -> Iterator[tuple[Any, ...]]:
     """The rows of an answer; an error in the midst of them ends it as one of the query does."""
-    with _errors(asked):
+    with _errors(asked), interruptible(db.interrupt):
         yield from plain_rows(reader)
 
 
@@ -207,6 +211,9 @@ def _errors(asked: Statement) -> Iterator[None]:
         yield
     except (duckdb.Error, pa.ArrowException) as e:
         line = str(e).splitlines()[0]
+        if "INTERRUPT Error" in line:
+            time.sleep(0.01)  # in which the handler of the signal runs, and need not come back
+            raise KeyboardInterrupt from e
         if unknown := UNKNOWN.search(f"{line} "):
             name = unknown["column"] or unknown["named"]
             known = statement.columns({asked.name} if asked.name else statement.tables(_query(asked)))

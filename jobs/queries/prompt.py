@@ -39,9 +39,7 @@ def run(ask: Callable[[str], None], columns: Mapping[str, Sequence[str] | Mappin
                     ask(query)
             except CommandError as e:
                 print(f"reelmill: {e}", file=sys.stderr)
-            except (KeyboardInterrupt, RuntimeError) as e:  # DuckDB's word for an interrupted query is RuntimeError
-                if not isinstance(e, KeyboardInterrupt) and "interrupt" not in str(e).lower():
-                    raise
+            except KeyboardInterrupt:
                 print("stopped", file=sys.stderr)
 
 

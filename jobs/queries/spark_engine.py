@@ -11,6 +11,7 @@ from pyspark.errors import PySparkException
 from jobs.config.arguments import nearest
 from jobs.config.errors import UsageError
 from jobs.lake import answers
+from jobs.lake.catalog import MESSAGE
 from jobs.lake.formats import Answer, plain_rows
 from jobs.lake.run import Run
 from jobs.queries import statement
@@ -67,14 +68,14 @@ class Engine:
 def _errors(asked: Statement) -> Iterator[None]:
     try:
         yield
-    except (PySparkException, Py4JJavaError) as e:
+    except (PySparkException, Py4JJavaError, ValueError) as e:  # the last: Arrow lacks a type
         raise UsageError(f"sql: {_line(e, asked)}") from e
 
 
-def _line(error: PySparkException | Py4JJavaError, asked: Statement) -> str:
-    code = error.getCondition() if isinstance(error, PySparkException) else None
-    if code and code.startswith("UNRESOLVED_COLUMN"):
+def _line(error: Exception, asked: Statement) -> str:
+    if isinstance(error, PySparkException) and (error.getCondition() or "").startswith("UNRESOLVED_COLUMN"):
         name = str((error.getMessageParameters() or {}).get("objectName", "")).replace("`", "")
         names = {asked.name} if asked.name else statement.tables(asked.query) if asked.query else set()
         return f"no column {name}{nearest(name.rpartition('.')[2].lower(), statement.columns({*filter(None, names)}))}"
-    return str(error).strip().splitlines()[0]
+    message = MESSAGE.search(str(error))
+    return message[0] if message else str(error).strip().splitlines()[0]

@@ -57,11 +57,23 @@ def test_an_expression_has_the_value_that_spark_gives(expression: str, value: ob
 
 
 @pytest.mark.parametrize(
-    ("aggregate", "value"), [("count_if(x > 1)", 0), ("collect_list(x)", []), ("collect_set(x)", []), ("sum(x)", None)]
+    ("aggregate", "value"),
+    [
+        ("percentile_approx(x, 0.5)", None),
+        ("count_if(x > 1)", 0),
+        ("collect_list(x)", []),
+        ("collect_set(x)", []),
+        ("sum(x)", None),
+    ],
 )
 def test_aggregates_of_nothing_are_those_of_spark(aggregate: str, value: object) -> None:
     assert answer(f"SELECT {aggregate} FROM VALUES (CAST(NULL AS INT)) AS t (x)") == [(value,)]
     assert answer(f"SELECT {aggregate} FROM VALUES (1) AS t (x) WHERE false") == [(value,)]
+
+
+def test_a_range_has_the_column_id() -> None:
+    assert answer("SELECT id FROM range(2)") == [(0,), (1,)]
+    assert answer("SELECT a.id + b.n FROM range(1, 2) a, range(2, 3) AS b (n)") == [(3,)]
 
 
 def test_hints_are_left_out() -> None:

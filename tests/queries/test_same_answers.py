@@ -31,7 +31,7 @@ OF_VIEWS = [f"SELECT * FROM {name}" for name in VIEWS]
 VALUES = """
 CAST('nan' AS DOUBLE), CAST('-inf' AS DOUBLE), 1.50, CAST(1 AS DECIMAL(10, 3)), unhex('0aff'), 1e20, 1 / 3;
 timestamp '2026-01-01 00:00:00.25', date '2026-02-03', timestamp '2026-01-01 02:00:00' - interval 1 hour, NULL, true;
-map('a', 1, 'b', NULL), array(1, NULL), array(), named_struct('x', 1, 'y', 'z'), array(named_struct('x', array(1.5D)));
+map('a', 1, 'b', NULL), array(1, NULL), named_struct('x', 1, 'y', 'z'), array(named_struct('x', array(1.5D)));
 'a\\nb', '', 'it''s', 10 div 3, -7 % 3, interval 1 day, CAST(1.7 AS INT), CAST('12' AS BIGINT), CAST(0.1 AS FLOAT);
 floor(-1.5D), ceil(1.2), round(2.5D), round(12.345D, 1), dayofweek(date '2026-01-02'), date_add(date '2026-01-31', 1);
 exists(array('motion', 'blur'), r -> r LIKE 'mo%'), transform(array(1, 2), x -> x + 1), filter(array(1, 2), x -> x > 1);
@@ -53,7 +53,8 @@ QUERIES = [
     "SELECT num_in, stage FROM runs ORDER BY num_in DESC, stage LIMIT 2",
     "SELECT clip_id, reason FROM verdicts LATERAL VIEW explode(reasons) t AS reason",
     "SELECT clip_id, explode(reasons) AS reason FROM verdicts",
-    "SELECT v.attributes['license'], r.versions['reelmill'], s.previews[0].uri FROM videos v, runs r, signals s",
+    "SELECT attributes['license'], r.versions['reelmill'] FROM videos, runs r",
+    "SELECT try_element_at(previews, 1).uri, previews FROM signals",
     "SELECT * FROM clips LEFT ANTI JOIN verdicts USING (clip_id)",
     "SELECT percentile(duration_s, 0.5), median(duration_s), round(stddev(duration_s), 9) FROM clips",
     "SELECT clip_id, row_number() OVER (PARTITION BY video_id ORDER BY start_s) AS n FROM spans",
