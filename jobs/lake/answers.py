@@ -18,7 +18,7 @@ def register_views(run: Run) -> None:
 
 def recorded(run: Run) -> dict[str, str]:
     """The fingerprint with which each stage last ran here."""
-    return run.last.fingerprints
+    return {stage: fingerprint for stage, fingerprint in run.last.fingerprints.items() if stage != last_run.CHAIN}
 
 
 def text(answer: DataFrame) -> str:
