@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from pyspark.sql import DataFrame
 
-from jobs.lake import formats, views
+from jobs.lake import formats, last_run, views
 from jobs.lake.formats import Answer
 from jobs.lake.run import Run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,10 @@ def test_a_deleted_row_is_found_in_the_file_of_an_old_version(run: Run) -> None:
 
 
 def test_the_record_of_a_takedown_is_no_remainder(run: Run) -> None:
-    add(Path(run.output), "takedowns", [{"video_id": "taken", "uri": "/taken.mp4"}])
+    add(
+        Path(run.output),
+        "takedowns",
+        [{"video_id": "taken", "uri": "/taken.mp4", "taken_at": datetime(2026, 1, 1, tzinfo=UTC)}],
+    )
     assert remains.searched_tables(run) == ["copies", "failures"]
     assert left(run, "taken") == {}
