@@ -149,7 +149,7 @@ def _process(run: Run, options: Options, *, only_new: bool) -> Counts:
 
 
 def _all_are_new(run: Run, ingested: Counts) -> bool:
-    """Whether the videos that were ingested are no new versions of others, whose clips would be current no more."""
+    """Whether none of the videos that were ingested replaces another, whose clips would no longer be current."""
     if ingested.num_updated:
         return False
     if not run.last.versions:  # the first run

@@ -23,8 +23,10 @@ SOURCES = [path for folder in FOLDERS for path in sorted(Path(folder).rglob("*.p
 NO_TABLE = ("export", "maintain", "models", "search", "sql")  # jobs that write none
 # Modules that read tables for a job.
 PARTS = {
+    "aesthetic": ("flow/gates",),
     "copies": ("similarity/copy_groups", "similarity/copy_keys"),
     "dedup": ("similarity/dedup_run", "similarity/copy_groups"),
+    "embed": ("flow/gates",),
     "takedown": ("similarity/broken_links",),
 }
 MEDIA = {"container.py", "mp4_writer.py", "memory_writer.py", "demo.py", "prepare.py"}  # the last two make videos
@@ -170,11 +172,8 @@ def test_a_job_names_the_tables_that_it_reads_and_writes(job: str) -> None:
     named = {name.strip() for name in f"{reads}, {writes}".split(",")}
     assert named <= set(TABLES)
     text = "".join(Path(f"jobs/{part}.py").read_text(encoding="utf-8") for part in (job, *PARTS.get(job, ())))
-    touched = set(
-        re.findall(
-            r'(?:current|made|read|replace|change|append|add|tables\.drop)\((?:run, )?\s*"(\w+)"|table="(\w+)"', text
-        )
-    )
+    methods = r"current|made|rows|read|replace|change|append|insert|upsert|add|tables\.drop"
+    touched = re.findall(rf'(?:{methods})\((?:run, )?\s*"(\w+)"|table="(\w+)"', text)
     assert {name for pair in touched for name in pair if name} == named
 
 

@@ -54,7 +54,7 @@ def struct_type(schema: pa.Schema) -> StructType:
 
 
 class Committed(NamedTuple):
-    """How many rows a commit changed."""
+    """How many rows were changed in one commit."""
 
     total: int
     updated: int  # rows that were there before

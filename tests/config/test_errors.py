@@ -17,6 +17,7 @@ CANNOT_GO_ON: tuple[type[CommandError], ...] = (
     errors.TableError,
     errors.OutputBusyError,
     errors.RemainsError,
+    errors.LeftOverError,
 )
 
 
