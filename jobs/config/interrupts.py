@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from contextlib import suppress
+from functools import partial
 from types import FrameType
 
 SHOW_CURSOR = "\x1b[?25h"  # the progress line hides it
@@ -19,8 +20,9 @@ def end_on_signals() -> None:
     JVM's Python workers and their children. Each run begins by removing what a killed one has left.
     """
     if threading.current_thread() is threading.main_thread():
+        told = os.dup(2)  # what it is now: while Spark starts, standard error is a file
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _end)
+            signal.signal(number, partial(_end, told))
 
 
 def end(status: int) -> None:
@@ -31,8 +33,8 @@ def end(status: int) -> None:
     os._exit(status)
 
 
-def _end(number: int, _: FrameType | None) -> None:
+def _end(told: int, number: int, _: FrameType | None) -> None:
     prefix = SHOW_CURSOR if sys.stderr.isatty() else ""
     line = f"{prefix}reelmill: stopped; the same command goes on from here\n"
-    os.write(2, line.encode())
+    os.write(told, line.encode())
     os._exit(128 + number)
