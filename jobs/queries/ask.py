@@ -6,6 +6,8 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from jobs.config.errors import CommandError
+
 if TYPE_CHECKING:  # `sql` starts no Spark to ask whether it can do without
     from jobs.lake.run import Run
 
@@ -24,7 +26,7 @@ def asker(run: Run) -> Ask:
     def ask(query: str) -> list[tuple[Any, ...]]:
         try:
             return [tuple(row) for row in engine.answer(statement.parse(query)).rows]
-        except UntranslatedError:
+        except (UntranslatedError, CommandError):  # a store may have failed once, and Spark tries again
             return _by_spark(run)(query)
 
     return ask

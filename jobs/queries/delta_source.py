@@ -119,7 +119,7 @@ def _open(name: str, output: str, options: dict[str, str]) -> Source:
         dataset = None if files else table.to_pyarrow_dataset()
     except TableNotFoundError:
         return Source(declared(name, TABLES[name].schema), TABLES[name].schema, [])
-    except DeltaError as e:
+    except (DeltaError, OSError) as e:  # such as a store that does not answer
         raise TableError(f"table {name}: {' '.join(str(e).split())}") from e
     return Source(declared(name, columns), columns, files, dataset)
 
