@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import re
+import subprocess
 import sys
 import tempfile
 from contextlib import redirect_stdout
@@ -18,6 +19,7 @@ from pyspark import SparkContext
 from jobs import cli
 from jobs.spark import class_archive, java, session
 
+PATIENCE_S = 300.0  # with a JVM that writes its archive
 JAR = re.compile(r"file:(?://)?(?P<path>/[^,]*\.jar)")
 
 
@@ -63,7 +65,10 @@ def _stop() -> None:
     context.stop()
     gateway.shutdown()
     gateway.proc.stdin.close()
-    gateway.proc.wait()
+    try:
+        gateway.proc.wait(PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        gateway.proc.kill()
     SparkContext._gateway = SparkContext._jvm = None
 
 
