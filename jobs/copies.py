@@ -49,19 +49,18 @@ def run(run: Run, options: Options, new: DataFrame | None = None) -> Counts:
     with ExitStack() as stack:
         land = partial(_store, run, stack)
         clips = land("ranked", phash_lsh.rank_order(pending.select("clip_id", *rank, hashes), rank))
-        if run.tables.exists("copies") and clips.isEmpty():
-            return history.note_settings(run, "copies")
         num_clips = clips.count()
+        if not num_clips and run.tables.exists("copies"):
+            return history.note_settings(run, "copies")
         log.info("copies: %s to compare", counted(num_clips, "clip"))
         if num_clips > MANY or copy_keys.num_levels(run.tables) > MANY_LEVELS:
             stack.enter_context(session.compiled(run.spark))
         copy_keys.fill(run, land)
         rows = land("rows", _rows(run, clips, land))
-        # All pending may have rows that are no longer valid.
-        all_pending, tables = new is None, run.tables
-        total = (
-            tables.upsert("copies", rows, num_clips).total if all_pending else tables.insert("copies", rows, num_clips)
-        )
+        if new is None:  # some of all that are pending may have rows that are no longer valid
+            total = run.tables.upsert("copies", rows, num_clips).total
+        else:
+            total = run.tables.insert("copies", rows, num_clips)
         num_copies = rows.where(F.col("copy_of").isNotNull()).count()
     log.info(
         "copies: %s compared in %.1f s, %s found",

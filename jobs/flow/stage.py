@@ -108,9 +108,9 @@ def work(run: Run, stage: Stage, inputs: DataFrame) -> DataFrame:
     return stage.units(inputs, run.settings) if stage.units else inputs
 
 
-def in_wave(column: str, wave: int, num_waves: int) -> Column:
-    """Whether a row belongs to a wave. A hash of the video decides, so that all stages agree without a list."""
-    return F.pmod(F.xxhash64(column), F.lit(num_waves)) == wave
+def wave_of(column: str, num_waves: int) -> Column:
+    """The number of the wave of a row. A hash decides, so that all rows of a video get the same one without a list."""
+    return F.pmod(F.xxhash64(column), F.lit(num_waves)).cast("int")
 
 
 def run_alone(run: Run, stage: Stage) -> Counts:
@@ -151,7 +151,7 @@ def _waves(run: Run, stage: Stage, todo: DataFrame, stack: ExitStack) -> Iterato
     assert size is not None
     total = scheduling.num_waves(size["n"], size["s"], run.settings.curate)
     land = stack.enter_context(run.tables.landing(f"{run.run_id}-{stage.name}-waves"))
-    by_wave = land(stored.withColumn(WAVE, F.pmod(F.xxhash64(stage.wave), F.lit(total)).cast("int")), by=WAVE)
+    by_wave = land(stored.withColumn(WAVE, wave_of(stage.wave, total)), by=WAVE)
     for wave in range(total):
         yield Items(by_wave.where(F.col(WAVE) == wave).drop(WAVE).collect(), todo.schema)
 

@@ -92,7 +92,7 @@ def of_unfinished(run: Run, stack: ExitStack, unfinished: DataFrame, tables: Ite
 def _parts(run: Run, stack: ExitStack, rows: dict[str, DataFrame], total: int) -> Iterator[dict[str, DataFrame]]:
     """Stored rows with a video_id, wave by wave."""
     if total > 1:
-        number = F.pmod(F.xxhash64("video_id"), F.lit(total)).cast("int")
+        number = stage.wave_of("video_id", total)
         rows = {
             name: _landed(run, stack, f"waves-{name}", found.withColumn(WAVE, number), by=WAVE)
             for name, found in rows.items()
