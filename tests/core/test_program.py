@@ -84,4 +84,4 @@ def test_python_m_jobs_says_so_in_a_hint(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "jobs", "embed", "-o", str(tmp_path / "out"), *model]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert f"python -m jobs models --fetch clip --dir {tmp_path}`" in done.stderr
+    assert f" -m jobs models --fetch clip --dir {tmp_path}`" in done.stderr
