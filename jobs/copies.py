@@ -47,7 +47,7 @@ def run(run: Run, options: Options, new: DataFrame | None = None) -> Counts:
     pending = copy_groups.pending(run) if new is None else new
     hashes = phash_lsh.numbers(F.col("phash")).alias("hashes")
     with ExitStack() as stack:
-        land = partial(_store, run, stack)
+        land = partial(run.store, stack)
         clips = land("ranked", phash_lsh.rank_order(pending.select("clip_id", *rank, hashes), rank))
         num_clips = clips.count()
         if not num_clips and run.tables.exists("copies"):
@@ -102,11 +102,6 @@ def _log_full(run: Run, full: DataFrame) -> None:
             row["clips"],
             run.settings.copies.max_bucket,
         )
-
-
-def _store(run: Run, stack: ExitStack, name: str, rows: DataFrame) -> DataFrame:
-    """Store rows, so that they are computed once, for as long as the stack is open."""
-    return stack.enter_context(run.tables.landing(f"{run.run_id}-copies-{name}"))(rows)
 
 
 if __name__ == "__main__":

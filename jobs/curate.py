@@ -23,7 +23,7 @@ from jobs.config.settings import Settings
 from jobs.flow import check as proof
 from jobs.flow import stage, waves
 from jobs.flow.waves import Wave, Waves
-from jobs.lake import history, last_run, summary
+from jobs.lake import history, last_run, scores, summary
 from jobs.lake.fingerprints import chain_fingerprint
 from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
@@ -124,9 +124,8 @@ def _note_rest(run: Run, chain: str, started: datetime, facts: dict[str, Any], *
     """
     if run.last.left_nothing(run.tables, chain) or (not at_rest and any(proof.without_video(run))):
         return
-    versions = last_run.versions(run.tables)
     work = Work(started_at=started, cpu_s=0.0)
-    history.note(run, last_run.CHAIN, work, fingerprint=chain, tables=versions, summary=json.dumps(facts))
+    history.note(run, last_run.CHAIN, work, fingerprint=chain, summary=json.dumps(facts), **scores.noted(run))
 
 
 def _process(run: Run, options: Options, *, only_new: bool) -> Counts:
@@ -144,7 +143,12 @@ def _process(run: Run, options: Options, *, only_new: bool) -> Counts:
             stack.enter_context(session.skipping(run.spark))
         jobs = (dedup, filter, *(job for on, job in _captioning(run.settings) if on))
         for job in jobs:
-            counts += job.run(run.of_this_run() if only_new else run, options)
+            # Where all clips were linked again, those of earlier runs may have other verdicts.
+            looks_at_new = only_new and not (run.last.versions and "duplicates" in run.tables.replaced)
+            done = job.run(run.of_this_run() if looks_at_new else run, options)
+            if job is caption and done.num_out:
+                filter.add_captions(run)
+            counts += done
     return counts
 
 

@@ -53,7 +53,7 @@ def run(run: Run, options: Options) -> Counts:
     """
     started, refit = history.now(), options.refit
     with ExitStack() as stack:
-        land = partial(_store, run, stack)
+        land = partial(run.store, stack)
         if run.rows("embeddings").count() > MANY:
             stack.enter_context(session.compiled(run.spark))
         model = dedup_run.model(run)
@@ -242,11 +242,6 @@ def _stamp(run: Run, model: Model) -> dict[str, Column]:
         "fingerprint": F.lit(run.fingerprint("dedup")),
         "run_id": F.lit(run.run_id),
     }
-
-
-def _store(run: Run, stack: ExitStack, name: str, rows: DataFrame) -> DataFrame:
-    """Store rows, so that they are computed once, for as long as the stack is open."""
-    return stack.enter_context(run.tables.landing(f"{run.run_id}-dedup-{name}"))(rows)
 
 
 if __name__ == "__main__":

@@ -59,17 +59,15 @@ REELS = {
     ),
 }
 COPY = ("again.mp4", Shot("bigbuckbunny.mp4"), (416, 234), 34)  # one shot of park.mp4, smaller and coarser
-FILE = "regexp_extract(v.uri, '[^/]+$', 0)"
+FILE = "regexp_extract(video_uri, '[^/]+$', 0)"
 QUERIES = (
-    "SELECT reasons, count(*) AS clips, round(sum(duration_s), 1) AS seconds "
-    "FROM verdicts JOIN clips USING (clip_id) GROUP BY 1",
-    f"SELECT left(k.clip_id, 8) AS clip, {FILE} AS of, left(k.duplicate_of, 8) AS is_a_copy_of, d.method, "
-    "round(d.similarity, 3) AS similarity "
-    "FROM verdicts k JOIN duplicates d USING (clip_id) JOIN videos v USING (video_id) "
-    "WHERE k.duplicate_of IS NOT NULL",
-    f"SELECT left(c.clip_id, 8) AS clip, {FILE} AS of, round(c.duration_s, 1) AS seconds, "
+    "SELECT reasons, count(*) AS clips, round(sum(duration_s), 1) AS seconds FROM verdicts GROUP BY 1",
+    f"SELECT left(clip_id, 8) AS clip, {FILE} AS of, left(duplicate_of, 8) AS is_a_copy_of, link_method AS method, "
+    "round(similarity, 3) AS similarity "
+    "FROM verdicts WHERE duplicate_of IS NOT NULL",
+    f"SELECT left(clip_id, 8) AS clip, {FILE} AS of, round(duration_s, 1) AS seconds, "
     "round(motion_score_global_mean, 5) AS motion, size(previews) AS previews "
-    "FROM curated c JOIN videos v USING (video_id) ORDER BY motion DESC LIMIT 5",
+    "FROM curated ORDER BY motion DESC LIMIT 5",
 )
 
 

@@ -1,25 +1,30 @@
-"""filter: clips, videos, signals, aesthetics, duplicates -> verdicts"""
+"""filter: videos, spans, clips, signals, aesthetics, embeddings, duplicates, captions -> verdicts"""
 
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 
 from pyspark.errors import AnalysisException, ParseException
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
 
 from jobs.config.arguments import StageOptions
 from jobs.config.errors import SettingsError
 from jobs.config.settings import Settings
-from jobs.lake import history
+from jobs.lake import history, scores
 from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
+from jobs.lake.scores import OF_VERDICT
+from schemas import TABLES
 from udfs.core.words import counted
-from udfs.filter import duplicate_sql, gates, reasons_sql
+from udfs.filter import duplicate_sql, gates, reasons_sql, where_gate
 
 log = logging.getLogger("reelmill")
 
 Options = StageOptions  # this job takes no others
+VERDICT = ("kept", "reasons", "duplicate_of")
+MANY = 0.1  # share of verdicts, from which on all rows are written again: none has to be found then
 
 
 def check(options: Options, settings: Settings) -> None:
@@ -27,27 +32,6 @@ def check(options: Options, settings: Settings) -> None:
     eps, last = settings.filter.duplicate_eps, max(settings.dedup.levels)
     if settings.filter.duplicates and eps > last:
         raise SettingsError(f"filter.duplicate_eps: {eps:g} is over the last of dedup.levels, {last:g}")
-
-
-def judged(run: Run) -> DataFrame:
-    """A verdict on every current clip. It is SQL only, so that a new threshold costs no decoding."""
-    params = run.settings.filter
-    signals = run.made("signals").drop("fingerprint", "run_id")
-    aesthetic_score = F.col(f"score_{params.aesthetic_reduction}").alias("aesthetic_score")
-    aesthetics = run.made("aesthetics").select("clip_id", aesthetic_score)
-    scored = accepted(run)
-    for scores in (signals, aesthetics, _represented(run)):
-        scored = scored.join(scores, on="clip_id", how="left")
-    reasons = F.expr(reasons_sql(gates(params), params)).alias("reasons")
-    return scored.select("clip_id", "video_id", reasons, "duplicate_of").select(
-        "clip_id",
-        "video_id",
-        (F.size("reasons") == 0).alias("kept"),
-        "reasons",
-        "duplicate_of",
-        F.lit(run.fingerprint("filter")).alias("fingerprint"),
-        F.lit(run.run_id).alias("run_id"),
-    )
 
 
 def accepted(run: Run) -> DataFrame:
@@ -60,9 +44,21 @@ def accepted(run: Run) -> DataFrame:
     joined = clips.join(videos, on=F.col("c.video_id") == F.col("v.video_id"), how="left")
     try:
         is_accepted = F.expr(f"coalesce(({run.settings.filter.where}), false)").alias("accepted")
-        return joined.select("c.clip_id", "c.video_id", "c.width", "c.height", is_accepted)
+        return joined.select("c.clip_id", is_accepted)
     except (ParseException, AnalysisException) as e:
         raise SettingsError(f"filter.where: {str(e).splitlines()[0]}") from e
+
+
+def judged(run: Run, scored: DataFrame) -> DataFrame:
+    """A verdict on every row of `scores.gathered`. It is SQL only, so that a new threshold costs no decoding."""
+    params = run.settings.filter
+    if where_gate(params):
+        scored = scored.join(accepted(run), on="clip_id", how="left")
+    rows = scored.withColumn("aesthetic_score", F.col(f"aesthetic_score_{params.aesthetic_reduction}"))
+    rows = rows.join(_represented(run), on="clip_id", how="left")
+    rows = rows.withColumn("reasons", F.expr(reasons_sql(gates(params), params)))
+    stamp = {"fingerprint": F.lit(run.fingerprint("filter")), "run_id": F.lit(run.run_id)}
+    return rows.withColumns({"kept": F.size("reasons") == 0, **stamp})
 
 
 def _represented(run: Run) -> DataFrame:
@@ -89,32 +85,65 @@ def _links(run: Run, duplicates: DataFrame) -> DataFrame:
 
 def num_outdated(run: Run) -> int:
     """How many verdicts are missing, or are other ones than the rows say now."""
-    columns = ("clip_id", "kept", "reasons", "duplicate_of")
-    now, stored = judged(run).select(*columns), run.tables.read("verdicts").select(*columns)
+    columns = TABLES["verdicts"].stage_columns
+    now, stored = judged(run, scores.gathered(run)).select(*columns), run.tables.read("verdicts").select(*columns)
     return now.exceptAll(stored).count()
 
 
 def run(run: Run, options: Options) -> Counts:
     """Update the verdicts; where none changes, nothing is written."""
     started = history.now()
-    verdicts = judged(run).persist()
     log.info("filter: applying the thresholds")
-    try:
-        [(total, num_kept)] = verdicts.agg(F.count("*"), F.count_if("kept")).collect()
-        if run.part is None:
-            changed = run.tables.change("verdicts", verdicts)
-        else:  # of new clips, which have none
-            changed = run.tables.insert("verdicts", verdicts, total) if total else 0
-    finally:
-        verdicts.unpersist()
+    with ExitStack() as stack:
+        if run.part is None and run.is_only_writer and scores.are_stored(run):
+            total, num_kept, changed = _judge_stored(run, stack)
+        else:
+            total, num_kept, changed = _judge_gathered(run, stack)
     log.info(
         "filter: %s judged in %.1f s, %d kept, %d new or changed",
         *(counted(total, "clip"), history.seconds_since(started), num_kept, changed),
     )
     if not changed:
         return history.note_settings(run, "filter")
-    history.note(run, "filter", Work(started_at=started, num_in=total, num_out=changed))
+    history.note(run, "filter", Work(started_at=started, num_in=total, num_out=changed), **scores.noted(run))
     return Counts(total, changed)
+
+
+def add_captions(run: Run) -> None:
+    """Add the captions that this run wrote to the verdicts on their clips."""
+    run.tables.update("verdicts", scores.captions(run.of_this_run().rows("captions")))
+
+
+def _judge_gathered(run: Run, stack: ExitStack) -> tuple[int, int, int]:
+    """Judge clips by what the tables of the stages say: how many there are, are kept, and were changed."""
+    counts = Observation()
+    rows = judged(run, scores.gathered(run)).select(*TABLES["verdicts"].schema.names)
+    rows = run.store(stack, "filter", rows.observe(counts, *_counts(F.lit(True))))
+    total, num_kept = counts.get["total"], counts.get["kept"]
+    if run.part is None:
+        return total, num_kept, run.tables.change("verdicts", rows)
+    return total, num_kept, run.tables.insert("verdicts", rows, total) if total else 0  # of new clips, which have none
+
+
+def _judge_stored(run: Run, stack: ExitStack) -> tuple[int, int, int]:
+    """Judge all clips by what their verdicts say of them: how many there are, are kept, and were changed."""
+    counts, stored = Observation(), run.tables.read("verdicts")
+    scored = stored.withColumn("old", F.struct(*OF_VERDICT)).drop(*OF_VERDICT)
+    differs = F.expr(" OR ".join(f"NOT (old.{name} <=> {name})" for name in VERDICT))
+    rows, names = judged(run, scored), TABLES["verdicts"].schema.names
+    changed = rows.observe(counts, *_counts(differs)).where(differs).select(*names)
+    changed = run.store(stack, "filter", changed)
+    total, num_kept, num_changed = (counts.get[name] for name in ("total", "kept", "changed"))
+    if num_changed > MANY * total:
+        by = {name: F.when(differs, F.col(name)).otherwise(F.col(f"old.{name}")) for name in OF_VERDICT}
+        run.tables.replace("verdicts", rows.withColumns(by).select(*names))
+    elif num_changed:
+        run.tables.upsert("verdicts", changed, num_changed)
+    return total, num_kept, num_changed
+
+
+def _counts(changed: Column) -> tuple[Column, ...]:
+    return F.count("*").alias("total"), F.count_if("kept").alias("kept"), F.count_if(changed).alias("changed")
 
 
 if __name__ == "__main__":

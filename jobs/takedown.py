@@ -129,7 +129,7 @@ def run(run: Run, options: Options) -> None:
 
 
 def _targets(run: Run, options: Options, stack: ExitStack) -> Targets:
-    sources = _store(run, stack, "sources", _sources(run, options))
+    sources = run.store(stack, "sources", _sources(run, options))
     if sources.isEmpty():
         raise UsageError("takedown: no such video")
     for row in sources.orderBy("uri", "video_id").toLocalIterator():
@@ -137,8 +137,8 @@ def _targets(run: Run, options: Options, stack: ExitStack) -> Targets:
     video_ids = sources.select("video_id")
     tables = (run.tables.read("spans"), run.tables.read("clips"), run.tables.read("verdicts"))
     clip_ids = (rows.join(video_ids, on="video_id", how="left_semi").select("clip_id") for rows in tables)
-    clips = _store(run, stack, "clips", reduce(DataFrame.union, clip_ids).distinct())
-    return Targets(sources, clips, _store(run, stack, "relinked", clips_to_relink(run, clips)))
+    clips = run.store(stack, "clips", reduce(DataFrame.union, clip_ids).distinct())
+    return Targets(sources, clips, run.store(stack, "relinked", clips_to_relink(run, clips)))
 
 
 def _sources(run: Run, options: Options) -> DataFrame:
@@ -222,7 +222,7 @@ def _delete_keys(run: Run, what: str, name: str, keys: DataFrame, *, dry_run: bo
 
 def _delete_media(run: Run, targets: Targets, stack: ExitStack, *, dry_run: bool) -> Step:
     """Delete the media files of the clips, those of earlier settings included."""
-    files = _store(run, stack, "media", cleanup.media_of(run, targets.clips))
+    files = run.store(stack, "media", cleanup.media_of(run, targets.clips))
     return Step("media of it", "media", None, *(cleanup.size(files) if dry_run else cleanup.removed(run, files)))
 
 
@@ -257,11 +257,6 @@ def _check_nothing_remains(run: Run, targets: Targets, exports: Sequence[str]) -
     print(f"  in every text column of {len(names)} tables: 0 rows")
     print(f"  in the {num_files} data files that are left on disk, old versions included: 0 rows")
     print(f"  in the names of media files: 0 files{of_exports}", flush=True)
-
-
-def _store(run: Run, stack: ExitStack, name: str, rows: DataFrame) -> DataFrame:
-    """Store rows, so that they are computed once, for as long as the stack is open."""
-    return stack.enter_context(run.tables.landing(f"{run.run_id}-takedown-{name}"))(rows)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,12 @@ TABLE = table(
     column(
         "tables",
         pa.map_(pa.string(), pa.int64()),
-        "of a whole run of curate, the versions of the tables at its end; NULL if something was left to do",
+        "of curate and filter, the versions of the tables at its end; NULL if something was left to do",
+    ),
+    column(
+        "scored_by",
+        pa.string(),
+        "hash of the settings that made the scores in verdicts, if they are those of these versions of the tables",
     ),
     column("summary", pa.string(), "the counts that a whole run of curate printed at its end, as JSON"),
     FINGERPRINT,

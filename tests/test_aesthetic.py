@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from jobs.config.settings import load
 from jobs.filter import judged
+from jobs.lake import scores
 from jobs.lake.fingerprints import fingerprint
 from jobs.lake.run import Run
 from jobs.lake.tables import struct_type
@@ -183,7 +184,7 @@ def test_filter_asks_for_the_lowest_or_the_mean_score_of_these_settings(spark: S
 
     def reasons(*overrides: str) -> list[list[str]]:
         asked = Run(spark, str(tmp_path), load([], ["filter.aesthetic=true", *overrides]))
-        return [row["reasons"] for row in judged(asked).collect()]
+        return [row["reasons"] for row in judged(asked, scores.gathered(asked)).collect()]
 
     assert reasons() == [["aesthetic_low"]]
     assert reasons("filter.aesthetic_reduction=mean") == [[]]

@@ -172,6 +172,15 @@ def test_a_grown_folder_costs_only_what_is_new(spark: SparkSession, manifest: Pa
     assert set(before["signals"]) < set(tables(copy)["signals"])
 
 
+def test_where_all_clips_are_linked_again_all_are_judged_again(
+    manifest: Path, copy: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_numbered(tmp_path / "new.mp4", 45, first=2000)
+    assert curate(tmp_path / "new.mp4", copy, "--refit") == 0
+    assert len(table(copy, "verdicts")) == 6
+    assert "filter: 6 clips judged" in caplog.text
+
+
 def test_failed_inputs_are_tried_again_when_asked(spark: SparkSession, manifest: Path, copy: Path) -> None:
     assert curate(manifest, copy, "--retry-failed", "UNSUPPORTED") == 0
     tried = {(row["code"], row["attempts"]) for row in table(copy, "failures")}

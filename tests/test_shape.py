@@ -27,6 +27,7 @@ PARTS = {
     "copies": ("similarity/copy_groups", "similarity/copy_keys"),
     "dedup": ("similarity/dedup_run", "similarity/copy_groups"),
     "embed": ("flow/gates",),
+    "filter": ("lake/scores",),
     "takedown": ("similarity/broken_links",),
 }
 MEDIA = {"container.py", "mp4_writer.py", "memory_writer.py", "demo.py", "prepare.py"}  # the last two make videos

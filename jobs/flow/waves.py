@@ -60,7 +60,7 @@ class Waves(NamedTuple):
 def of_new(run: Run, stack: ExitStack) -> Waves:
     """The waves of the videos that this run ingested, if none of them was there before."""
     videos = run.tables.read("videos").where(F.col("run_id") == run.run_id)
-    stored = _landed(run, stack, "new-videos", videos)
+    stored = run.store(stack, "new-videos", videos)
     total = _num_waves(run, stored)
     parts = _parts(run, stack, {"videos": stored}, total)
     return Waves(total, (Wave(number, part, is_current=True) for number, part in enumerate(parts)))
@@ -71,19 +71,19 @@ def of_unfinished(run: Run, stack: ExitStack, unfinished: DataFrame, tables: Ite
 
     Not only their current rows: a clip of earlier spans is found again where new ones are the same.
     """
-    videos = _landed(run, stack, "unfinished-video-ids", unfinished)
+    videos = run.store(stack, "unfinished-video-ids", unfinished)
     total = _num_waves(run, videos)
     if not total:
         return Waves(0, iter(()))
     every = (run.tables.read(name).select("clip_id", "video_id") for name in ("spans", "clips"))
     clips = reduce(DataFrame.union, every).distinct().join(videos, on="video_id", how="left_semi")
-    clips = _landed(run, stack, "unfinished-clip-ids", clips)
+    clips = run.store(stack, "unfinished-clip-ids", clips)
     rows = {}
     for name in filter(run.tables.exists, dict.fromkeys(("videos", "spans", *tables))):
         found = (run.current if name == "spans" else run.made)(name).drop(*WITHOUT.get(name, ()))
         of_videos = "video_id" in found.columns
         found = found.join(videos.select("video_id") if of_videos else clips, on="video_id" if of_videos else "clip_id")
-        rows[name] = _landed(run, stack, f"unfinished-{name}", found)
+        rows[name] = run.store(stack, f"unfinished-{name}", found)
     whole = {"failures": run.tables.read("failures")} if run.tables.exists("failures") else {}
     parts = _parts(run, stack, rows, total)
     return Waves(total, (Wave(number, part | whole, is_current=False) for number, part in enumerate(parts)))
@@ -94,7 +94,7 @@ def _parts(run: Run, stack: ExitStack, rows: dict[str, DataFrame], total: int) -
     if total > 1:
         number = stage.wave_of("video_id", total)
         rows = {
-            name: _landed(run, stack, f"waves-{name}", found.withColumn(WAVE, number), by=WAVE)
+            name: run.store(stack, f"waves-{name}", found.withColumn(WAVE, number), by=WAVE)
             for name, found in rows.items()
         }
     for wave in range(total):
@@ -111,7 +111,3 @@ def _num_waves(run: Run, videos: DataFrame) -> int:
     size = videos.agg(F.count("*").alias("n"), F.coalesce(F.sum("duration_s"), F.lit(0.0)).alias("s")).first()
     assert size is not None
     return scheduling.num_waves(size["n"], size["s"], run.settings.curate)
-
-
-def _landed(run: Run, stack: ExitStack, name: str, rows: DataFrame, by: str | None = None) -> DataFrame:
-    return stack.enter_context(run.tables.landing(f"{run.run_id}-{name}"))(rows, by)

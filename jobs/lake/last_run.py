@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from pyspark.sql import functions as F
 
@@ -13,6 +13,13 @@ from schemas import TABLES
 CHAIN = "curate"  # the stage of the row that the whole chain adds to `runs`
 
 
+class Scored(NamedTuple):
+    """What `verdicts` says of clips: by which settings, and of which versions of the tables."""
+
+    made_by: str
+    versions: dict[str, int]
+
+
 @dataclass
 class LastRun:
     """Of every stage the settings of its last run; of the last whole chain, how it ended."""
@@ -20,6 +27,7 @@ class LastRun:
     fingerprints: dict[str, str] = field(default_factory=dict)  # by stage
     versions: dict[str, int] | None = None  # of the tables when nothing was left to do; None if something was
     summary: str | None = None  # the counts of its last lines, as JSON
+    scored: Scored | None = None  # None if `verdicts` may lack something
 
     @property
     def num_commits(self) -> int:
@@ -29,24 +37,27 @@ class LastRun:
     def left_nothing(self, tables: Tables, fingerprint: str) -> bool:
         """Whether the last chain, by these settings, left nothing to do, and no table has changed since.
 
-        Where there are no tables yet, nothing is left either.
+        Where there are no tables yet, nothing is left either. A release before 0.2.0 left verdicts without scores.
         """
         if self.versions is None:
             return not versions(tables)
-        return self.fingerprints[CHAIN] == fingerprint and versions(tables) == self.versions
+        return self.scored is not None and self.fingerprints[CHAIN] == fingerprint and versions(tables) == self.versions
 
 
 def read(tables: Tables) -> LastRun:
     """What the table says, in one query."""
     if not tables.exists("runs"):
         return LastRun()
-    row = F.max_by(F.struct("fingerprint", "tables", "summary"), "started_at").alias("row")
-    rows: dict[str, Any] = dict(tables.read("runs").groupBy("stage").agg(row).collect())
+    row = F.struct("fingerprint", "tables", "summary", "scored_by", "ended_at")
+    last = F.max_by(row, "started_at").alias("row")
+    rows: dict[str, Any] = dict(tables.read("runs").groupBy("stage").agg(last).collect())
     chain = rows.get(CHAIN)
+    scored = max((row for row in rows.values() if row["scored_by"]), key=lambda row: row["ended_at"], default=None)
     return LastRun(
         {stage: last["fingerprint"] for stage, last in rows.items()},
         chain and chain["tables"],
         chain and chain["summary"],
+        scored and Scored(scored["scored_by"], scored["tables"]),
     )
 
 

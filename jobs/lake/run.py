@@ -7,13 +7,13 @@ import os
 import shlex
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from jobs.config.errors import OutputBusyError
@@ -102,6 +102,10 @@ class Run:
         """This run over all rows."""
         return self if self.part is None else self._changed(replace(self, part=None))
 
+    def store(self, stack: ExitStack, name: str, rows: DataFrame, by: str | None = None) -> DataFrame:
+        """Store rows, perhaps by a column, so that they are computed once, for as long as the stack is open."""
+        return stack.enter_context(self.tables.landing(f"{self.run_id}-{name}"))(rows, by)
+
     def with_notes_together(self) -> Run:
         """This run, whose rows of `runs` wait for `history.flush`."""
         return self._changed(replace(self, notes_together=True))
@@ -166,21 +170,22 @@ class Run:
         return rows.where(F.col("fingerprint") == self.fingerprint(BELONGS[name].stage))
 
     def current(self, name: str) -> DataFrame:
-        """The rows of a table that these settings made, and whose upstream rows are current."""
+        """The rows of a table that these settings made, and whose span and video are current.
+
+        The fingerprint of a row holds those of all stages between it and its span.
+        """
         if name not in BELONGS or (self.part is not None and (self.is_part_current or name == "spans")):
             return self.made(name)
-        upstream = BELONGS[name].upstream
-        if upstream is not None:
-            return self.made(name).join(self.current(upstream).select("clip_id"), on="clip_id", how="left_semi")
+        if name != "spans":
+            return self.made(name).join(self.current("spans").select("clip_id"), on="clip_id", how="left_semi")
         return without_superseded(self.made(name), self.tables.read("videos"))
 
 
 def without_superseded(rows: DataFrame, videos: DataFrame) -> DataFrame:
     """The rows of the videos that no newer row with the same uri supersedes."""
-    superseded = videos.join(newest_videos(videos).select("video_id"), on="video_id", how="left_anti").select(
-        "video_id"
-    )
-    return rows.join(superseded, on="video_id", how="left_anti")
+    place = F.row_number().over(Window.partitionBy("uri").orderBy(F.desc("run_id"))).alias("place")
+    superseded = videos.select("video_id", place).where("place > 1")
+    return rows.join(superseded.select("video_id"), on="video_id", how="left_anti")
 
 
 def newest_videos(videos: DataFrame) -> DataFrame:

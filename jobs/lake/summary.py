@@ -11,12 +11,12 @@ from jobs.lake.run import Run
 MAX_NAMES = 10
 OF_FILES = "stage IN ('ingest', 'split')"  # what fails there is a whole file
 CLIPS = """
-SELECT count(*) AS made, count_if(verdicts.kept) AS kept, count_if(NOT verdicts.kept) AS dropped,
-       sum(CASE WHEN verdicts.kept THEN clips.duration_s END) / 60 AS kept_min
-FROM current_clips AS clips LEFT JOIN verdicts ON verdicts.clip_id = clips.clip_id
+SELECT count(*) AS made, count_if(kept) AS kept, count_if(NOT kept) AS dropped,
+       sum(CASE WHEN kept THEN duration_s END) / 60 AS kept_min
+FROM verdicts
 """
 REASONS = """
-SELECT reason, count(*) AS count FROM (SELECT explode(reasons) AS reason FROM dropped)
+SELECT reason, count(*) AS count FROM (SELECT explode(reasons) AS reason FROM verdicts)
 GROUP BY reason ORDER BY count DESC, reason
 """
 LATER = f"SELECT stage, count(*) AS count FROM failed WHERE NOT {OF_FILES} GROUP BY stage ORDER BY stage"

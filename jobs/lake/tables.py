@@ -80,6 +80,7 @@ class Tables:
         self.root = root
         self.schema = schema
         self.pinned = pinned
+        self.replaced: set[str] = set()  # whose rows were all written again
         self._made: set[str] = set()
         self._ready: set[str] = set()  # can be written by this release
         self._opening = Lock()
@@ -180,6 +181,10 @@ class Tables:
         merge = self._merge(name, rows.dropDuplicates(keys), keys).whenMatchedUpdate(set=_values(rows))
         return _committed(name, merge.whenNotMatchedInsert(values=_values(rows)))
 
+    def update(self, name: str, rows: DataFrame) -> None:
+        """Change the columns that the rows have, where the table has their keys."""
+        _committed(name, self._merge(name, rows, [*TABLES[name].key]).whenMatchedUpdate(set=_values(rows)))
+
     def insert(self, name: str, rows: DataFrame, count: int) -> int:
         """Add rows, `count` of them, whose keys the table is known not to hold; how many were added.
 
@@ -200,16 +205,17 @@ class Tables:
     def replace(self, name: str, rows: DataFrame) -> None:
         """Make the table hold these rows and no others, in one commit."""
         self.make(name)
+        self.replaced.add(name)
         with _naming(name):
             rows.select(*TABLES[name].schema.names).writeTo(self.sql(name)).overwrite(F.lit(True))
 
     def change(self, name: str, rows: DataFrame) -> int:
-        """Make the table hold these rows and no others, touching only those that differ in more than `run_id`.
+        """Make the table hold these rows and no others, touching only those that differ in more than who made them.
 
         Returns how many were added, changed or removed; where there are none, nothing is written.
         """
         keys = [*TABLES[name].key]
-        differs = " OR ".join(f"NOT (old.{c} <=> new.{c})" for c in rows.columns if c not in (*keys, "run_id"))
+        differs = " OR ".join(f"NOT (old.{c} <=> new.{c})" for c in TABLES[name].stage_columns if c not in keys)
         same = " AND ".join(f"old.{k} = new.{k}" for k in keys)
         pairs = self.read(name).alias("old").join(rows.alias("new"), on=F.expr(same), how="full_outer")
         if pairs.where(f"old.{keys[0]} IS NULL OR new.{keys[0]} IS NULL OR {differs}").isEmpty():

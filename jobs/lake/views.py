@@ -63,18 +63,23 @@ LEFT SEMI JOIN (SELECT max_by(video_id, run_id) AS video_id FROM {videos} GROUP 
 )
 
 
+# The columns that `verdicts` leaves out, since they are long. An engine skips a join whose columns a query does not
+# name, where grouping shows that it gives one row per key.
+SIGNALS = """
+LEFT JOIN (SELECT clip_id, any_value(phash) AS phash, any_value(proxy_uri) AS proxy_uri,
+                  any_value(previews) AS previews FROM {current_signals} GROUP BY clip_id) AS signals
+  ON signals.clip_id = verdicts.clip_id
+"""
+
 CLIP_ORIGINS = View(
     "clip_origins",
-    ("current_clips", "current_spans", "videos", "current_signals"),
+    ("verdicts", "current_signals"),
     "One row per clip: the video and the seconds that it was cut from, its file and a preview.",
     _of("clips", "clip_id", "video_id") | VIDEO_URI | SPAN | _of("clips", "uri", "duration_s") | PREVIEW,
-    """
-SELECT clips.clip_id, clips.video_id, videos.uri AS video_uri, spans.start_s, spans.end_s, clips.uri, clips.duration_s,
-       try_element_at(signals.previews, 1).uri AS preview
-FROM {current_clips} AS clips
-JOIN {current_spans} AS spans ON spans.clip_id = clips.clip_id
-JOIN {videos} AS videos ON videos.video_id = clips.video_id
-LEFT JOIN {current_signals} AS signals ON signals.clip_id = clips.clip_id
+    f"""
+SELECT verdicts.clip_id, verdicts.video_id, verdicts.video_uri, verdicts.start_s, verdicts.end_s, verdicts.uri,
+       verdicts.duration_s, try_element_at(signals.previews, 1).uri AS preview
+FROM {{verdicts}} AS verdicts {SIGNALS}
 """,
 )
 
@@ -82,8 +87,8 @@ LEFT JOIN {current_signals} AS signals ON signals.clip_id = clips.clip_id
 CURATED = View(
     "curated",
     (
-        *("verdicts", "current_clips", "current_spans", "videos", "current_signals", "current_aesthetics"),
-        *("current_embeddings", "duplicates", "current_captions", "current_enhanced", "current_alignments"),
+        *("verdicts", "current_clips", "videos", "current_signals", "current_embeddings"),
+        *("current_captions", "current_enhanced", "current_alignments"),
     ),
     "One row per clip that was kept, with all that is known of it.",
     _of("clips", "clip_id", "video_id")
@@ -95,39 +100,37 @@ CURATED = View(
     | _of("signals", "freeze", "blur", "letterbox", "phash", "proxy_uri", "previews")
     | {
         "aesthetic_score": "the frames' aesthetic scores, reduced as filter.aesthetic_reduction says",
-        "embedding_model": COMMENTS["embeddings"]["model"],
+        "embedding_model": COMMENTS["verdicts"]["embedding_model"],
         "embedding": COMMENTS["embeddings"]["vector"],
     }
     | _of("duplicates", "cluster_id")
     | {"captions": "captions of the clip's windows in time order, each with its model, prompt, checks and alignment"}
     | _of("videos", "attributes"),
-    """
-SELECT clips.clip_id, clips.video_id, videos.uri AS video_uri, spans.start_s, spans.end_s, spans.start_frame,
-       spans.end_frame, spans.method, clips.uri, clips.sha256, clips.num_bytes, clips.width, clips.height,
-       clips.framerate, clips.num_frames, clips.duration_s, clips.video_codec, clips.audio_codec,
-       signals.motion_score_global_mean,
-       signals.motion_score_per_patch_min_256, signals.motion_source, signals.blackness, signals.freeze, signals.blur,
-       signals.letterbox, signals.phash, signals.proxy_uri, signals.previews, aesthetics.aesthetic_score,
-       embeddings.model AS embedding_model, embeddings.vector AS embedding, duplicates.cluster_id, texts.captions,
-       videos.attributes
-FROM {verdicts} AS verdicts
-JOIN {current_clips} AS clips ON clips.clip_id = verdicts.clip_id
-JOIN {current_spans} AS spans ON spans.clip_id = verdicts.clip_id
-JOIN {videos} AS videos ON videos.video_id = clips.video_id
-LEFT JOIN {current_signals} AS signals ON signals.clip_id = verdicts.clip_id
-LEFT JOIN (SELECT clip_id, score_{reduction} AS aesthetic_score FROM {current_aesthetics}) AS aesthetics
-  ON aesthetics.clip_id = verdicts.clip_id
-LEFT JOIN {current_embeddings} AS embeddings ON embeddings.clip_id = verdicts.clip_id
-LEFT JOIN {duplicates} AS duplicates ON duplicates.clip_id = verdicts.clip_id
+    f"""
+SELECT verdicts.clip_id, verdicts.video_id, verdicts.video_uri, verdicts.start_s, verdicts.end_s,
+       verdicts.start_frame, verdicts.end_frame, verdicts.method, verdicts.uri, clips.sha256, verdicts.num_bytes,
+       verdicts.width, verdicts.height, verdicts.framerate, verdicts.num_frames, verdicts.duration_s,
+       verdicts.video_codec, verdicts.audio_codec, verdicts.motion_score_global_mean,
+       verdicts.motion_score_per_patch_min_256, verdicts.motion_source, verdicts.blackness, verdicts.freeze,
+       verdicts.blur, verdicts.letterbox, signals.phash, signals.proxy_uri, signals.previews,
+       verdicts.aesthetic_score_{{reduction}} AS aesthetic_score, verdicts.embedding_model,
+       embeddings.vector AS embedding, verdicts.cluster_id, texts.captions, videos.attributes
+FROM {{verdicts}} AS verdicts {SIGNALS}
+LEFT JOIN (SELECT clip_id, any_value(sha256) AS sha256 FROM {{current_clips}} GROUP BY clip_id) AS clips
+  ON clips.clip_id = verdicts.clip_id
+LEFT JOIN (SELECT video_id, any_value(attributes) AS attributes FROM {{videos}} GROUP BY video_id) AS videos
+  ON videos.video_id = verdicts.video_id
+LEFT JOIN (SELECT clip_id, any_value(vector) AS vector FROM {{current_embeddings}} GROUP BY clip_id) AS embeddings
+  ON embeddings.clip_id = verdicts.clip_id
 LEFT JOIN (
   SELECT captions.clip_id,
          array_sort(collect_list(struct(captions.start_frame, captions.end_frame, captions.model, captions.prompt,
                                         captions.caption, captions.stage2_caption, enhanced.enhanced_caption,
                                         captions.checks, alignments.alignment))) AS captions
-  FROM {current_captions} AS captions
-  LEFT JOIN {current_enhanced} AS enhanced
+  FROM {{current_captions}} AS captions
+  LEFT JOIN {{current_enhanced}} AS enhanced
     ON enhanced.clip_id = captions.clip_id AND enhanced.start_frame = captions.start_frame
-  LEFT JOIN {current_alignments} AS alignments
+  LEFT JOIN {{current_alignments}} AS alignments
     ON alignments.clip_id = captions.clip_id AND alignments.start_frame = captions.start_frame
   GROUP BY captions.clip_id) AS texts ON texts.clip_id = verdicts.clip_id
 WHERE verdicts.kept
@@ -138,7 +141,7 @@ WHERE verdicts.kept
 # The fields of NeMo Curator's ClipStats.
 CLIP_STATS = View(
     "clip_stats",
-    ("current_clips", "verdicts", "current_signals", "current_embeddings", "current_captions"),
+    ("verdicts",),
     "One row per video and run that cut its clips: how many clips got how far.",
     _of("clips", "video_id", "run_id")
     | {
@@ -153,49 +156,41 @@ CLIP_STATS = View(
         "max_clip_duration": "seconds of the longest clip",
     },
     """
-SELECT clips.video_id, clips.run_id,
-       count_if(exists(verdicts.reasons, reason -> reason LIKE 'motion%')) AS num_filtered_by_motion,
-       count_if(exists(verdicts.reasons, reason -> reason LIKE 'aesthetic%')) AS num_filtered_by_aesthetic,
-       count_if(verdicts.kept) AS num_passed,
-       count_if(clips.encoder <> 'copy') AS num_transcoded,
-       count(embeddings.clip_id) AS num_with_embeddings,
-       count(captions.clip_id) AS num_with_caption,
-       count_if(size(signals.previews) > 0) AS num_with_webp,
-       sum(clips.duration_s) AS total_clip_duration,
-       max(clips.duration_s) AS max_clip_duration
-FROM {current_clips} AS clips
-LEFT JOIN {verdicts} AS verdicts ON verdicts.clip_id = clips.clip_id
-LEFT JOIN {current_signals} AS signals ON signals.clip_id = clips.clip_id
-LEFT JOIN (SELECT DISTINCT clip_id FROM {current_embeddings}) AS embeddings ON embeddings.clip_id = clips.clip_id
-LEFT JOIN (SELECT DISTINCT clip_id FROM {current_captions}) AS captions ON captions.clip_id = clips.clip_id
-GROUP BY clips.video_id, clips.run_id
+SELECT video_id, cut_run_id AS run_id,
+       count_if(exists(reasons, reason -> reason LIKE 'motion%')) AS num_filtered_by_motion,
+       count_if(exists(reasons, reason -> reason LIKE 'aesthetic%')) AS num_filtered_by_aesthetic,
+       count_if(kept) AS num_passed, count_if(encoder <> 'copy') AS num_transcoded,
+       count(embedding_model) AS num_with_embeddings, count_if(num_captions > 0) AS num_with_caption,
+       count_if(num_previews > 0) AS num_with_webp,
+       sum(duration_s) AS total_clip_duration, max(duration_s) AS max_clip_duration
+FROM {verdicts}
+GROUP BY video_id, cut_run_id
 """,
 )
 
 FUNNEL = View(
     "funnel",
-    ("current_videos", "current_spans", "current_clips", "current_signals", "current_embeddings", "curated"),
+    ("current_videos", "current_spans", "verdicts"),
     "One row per step from videos to kept clips: how many came through.",
     {"step": "what is counted", "count": "how many there are", "hours": "hours of video in them"},
     """
 SELECT step, count, hours FROM (
   SELECT 1 AS place, 'videos' AS step, count(*) AS count, sum(duration_s) / 3600 AS hours FROM {current_videos}
   UNION ALL SELECT 2, 'spans', count(*), sum(end_s - start_s) / 3600 FROM {current_spans}
-  UNION ALL SELECT 3, 'clips', count(*), sum(duration_s) / 3600 FROM {current_clips}
-  UNION ALL SELECT 4, 'clips with signals', count(*), sum(clips.duration_s) / 3600
-    FROM {current_clips} AS clips LEFT SEMI JOIN {current_signals} AS signals ON signals.clip_id = clips.clip_id
-  UNION ALL SELECT 5, 'clips with an embedding', count(*), sum(clips.duration_s) / 3600
-    FROM {current_clips} AS clips
-    LEFT SEMI JOIN {current_embeddings} AS embeddings ON embeddings.clip_id = clips.clip_id
-  UNION ALL SELECT 6, 'clips kept', count(*), sum(duration_s) / 3600 FROM {curated}
-  UNION ALL SELECT 7, 'clips with captions', count(*), sum(duration_s) / 3600 FROM {curated} WHERE captions IS NOT NULL
+  UNION ALL SELECT 3, 'clips', count(*), sum(duration_s) / 3600 FROM {verdicts}
+  UNION ALL SELECT 4, 'clips with signals', count(*), sum(duration_s) / 3600 FROM {verdicts} WHERE measured
+  UNION ALL SELECT 5, 'clips with an embedding', count(*), sum(duration_s) / 3600
+    FROM {verdicts} WHERE embedding_model IS NOT NULL
+  UNION ALL SELECT 6, 'clips kept', count(*), sum(duration_s) / 3600 FROM {verdicts} WHERE kept
+  UNION ALL SELECT 7, 'clips with captions', count(*), sum(duration_s) / 3600
+    FROM {verdicts} WHERE kept AND num_captions > 0
 ) ORDER BY place
 """,
 )
 
 DROPPED = View(
     "dropped",
-    ("verdicts", "clip_origins"),
+    ("verdicts", "current_signals"),
     "One row per clip that was not kept, and why.",
     _of("verdicts", "clip_id")
     | VIDEO_URI
@@ -203,11 +198,10 @@ DROPPED = View(
     | {"reasons": "codes of the gates that it failed", "duplicate_of": COMMENTS["verdicts"]["duplicate_of"]}
     | _of("clips", "uri")
     | PREVIEW,
-    """
-SELECT verdicts.clip_id, clip_origins.video_uri, clip_origins.start_s, clip_origins.end_s, verdicts.reasons,
-       verdicts.duplicate_of, clip_origins.uri, clip_origins.preview
-FROM {verdicts} AS verdicts
-JOIN {clip_origins} AS clip_origins ON clip_origins.clip_id = verdicts.clip_id
+    f"""
+SELECT verdicts.clip_id, verdicts.video_uri, verdicts.start_s, verdicts.end_s, verdicts.reasons,
+       verdicts.duplicate_of, verdicts.uri, try_element_at(signals.previews, 1).uri AS preview
+FROM {{verdicts}} AS verdicts {SIGNALS}
 WHERE NOT verdicts.kept
 """,
 )
@@ -399,7 +393,7 @@ GROUP BY run_id, stage
 
 RUN_SUMMARY = View(
     "run_summary",
-    ("stage_costs", "current_clips", "verdicts"),
+    ("stage_costs", "verdicts"),
     "One row per run: the videos it split, the clips it cut, those that are kept today, and what it cost.",
     _of("runs", "run_id")
     | TIMES
@@ -426,9 +420,8 @@ FROM (
          sum(stage_costs.bytes_in) AS bytes_in, sum(stage_costs.bytes_out) AS bytes_out,
          CASE WHEN count(stage_costs.cost_usd) = count(*) THEN sum(stage_costs.cost_usd) END AS cost_usd
   FROM {stage_costs} AS stage_costs
-  LEFT JOIN (SELECT clips.run_id, count_if(verdicts.kept) AS num_kept
-             FROM {current_clips} AS clips JOIN {verdicts} AS verdicts ON verdicts.clip_id = clips.clip_id
-             GROUP BY clips.run_id) AS kept ON kept.run_id = stage_costs.run_id
+  LEFT JOIN (SELECT cut_run_id AS run_id, count_if(kept) AS num_kept FROM {verdicts} GROUP BY cut_run_id) AS kept
+    ON kept.run_id = stage_costs.run_id
   GROUP BY stage_costs.run_id)
 """,
 )
@@ -482,14 +475,14 @@ def _commented(rows: DataFrame, view: View) -> DataFrame:
 
 def _current(name: str, fingerprint: str) -> View:
     """The rows that `Run.current` gives, as a view."""
-    upstream = BELONGS[name].upstream
-    if upstream is None:
-        sources: tuple[str, ...] = (name, "videos", "current_videos")
-        superseded = "SELECT video_id FROM {videos} LEFT ANTI JOIN {current_videos} USING (video_id)"
+    if BELONGS[name].upstream is None:
+        sources = (name, "videos")
+        of_uri = "SELECT video_id, row_number() OVER (PARTITION BY uri ORDER BY run_id DESC) AS place FROM {videos}"
+        superseded = f"SELECT video_id FROM ({of_uri}) WHERE place > 1"
         join = f"LEFT ANTI JOIN ({superseded}) AS superseded ON superseded.video_id = {name}.video_id"
-    else:
-        sources = (name, f"current_{upstream}")
-        join = f"LEFT SEMI JOIN {{current_{upstream}}} AS {upstream} ON {upstream}.clip_id = {name}.clip_id"
+    else:  # its fingerprint holds those of all stages between, so that only its span has to be current
+        sources = (name, "current_spans")
+        join = f"LEFT SEMI JOIN {{current_spans}} AS current_spans ON current_spans.clip_id = {name}.clip_id"
     return View(
         f"current_{name}",
         sources,

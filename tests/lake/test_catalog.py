@@ -76,7 +76,8 @@ def schema(spark: SparkSession, tmp_path: Path) -> Iterator[Schema]:
 
 def verdicts(spark: SparkSession, *clips: str) -> DataFrame:
     """Kept clips."""
-    rows: list[tuple[Any, ...]] = [(clip, "v", True, [], None, "f", "r") for clip in clips]
+    made: dict[str, Any] = {"video_id": "v", "kept": True, "reasons": [], "fingerprint": "f", "run_id": "r"}
+    rows = [made | {"clip_id": clip} for clip in clips]
     return spark.createDataFrame(rows, struct_type(TABLES["verdicts"].schema))
 
 

@@ -22,10 +22,19 @@ def tables(spark: SparkSession, tmp_path: Path) -> Tables:
     return Tables(spark, str(tmp_path / "tables"))
 
 
-def note(tables: Tables, stage: str, day: int, fingerprint: str, versions: dict[str, int] | None = None) -> None:
+def note(
+    tables: Tables,
+    stage: str,
+    day: int,
+    fingerprint: str,
+    versions: dict[str, int] | None = None,
+    scored_by: str | None = None,
+) -> None:
     """A row of `runs` of that day."""
     values = {"stage": stage, "fingerprint": fingerprint, "run_id": f"run {day}", "tables": versions} | {
-        "started_at": datetime(2026, 1, day, tzinfo=UTC)
+        "started_at": datetime(2026, 1, day, tzinfo=UTC),
+        "ended_at": datetime(2026, 1, day, 1, tzinfo=UTC),
+        "scored_by": scored_by,
     }
     types = struct_type(TABLES["runs"].schema)
     tables.add("runs", tables.spark.createDataFrame([tuple(values.get(name) for name in types.names)], types))
@@ -50,12 +59,25 @@ def test_tables_without_a_finished_run_may_have_work_left(tables: Tables) -> Non
 
 def test_a_finished_run_counts_until_a_table_or_the_settings_change(tables: Tables) -> None:
     write(tables)
-    note(tables, CHAIN, 1, "f", last_run.versions(tables))
+    note(tables, CHAIN, 1, "f", last_run.versions(tables), "s")
     last = last_run.read(tables)
     assert last.left_nothing(tables, "f")
     assert not last.left_nothing(tables, "other settings")
     write(tables)
     assert not last.left_nothing(tables, "f")
+
+
+def test_a_finished_run_that_left_verdicts_without_scores_has_work_left(tables: Tables) -> None:
+    write(tables)
+    note(tables, CHAIN, 1, "f", last_run.versions(tables))
+    assert not last_run.read(tables).left_nothing(tables, "f")
+
+
+def test_scores_are_those_of_the_last_row_that_names_any(tables: Tables) -> None:
+    note(tables, "filter", 2, "f", {"clips": 7}, "new")
+    note(tables, CHAIN, 1, "f", {"clips": 1}, "old")
+    note(tables, "split", 3, "s")
+    assert last_run.read(tables).scored == ("new", {"clips": 7})
 
 
 def test_the_last_row_of_each_stage_counts(tables: Tables) -> None:

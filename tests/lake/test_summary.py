@@ -67,11 +67,8 @@ def test_of_many_refusals_ten_are_named(run: Run) -> None:
 
 
 def test_clips_that_were_dropped_are_counted_by_reason(run: Run) -> None:
-    run.spark.sql("SELECT clip_id, false AS kept, array('blur') AS reasons FROM verdicts").createOrReplaceTempView(
-        "judged"
-    )
-    run.spark.table("judged").localCheckpoint().createOrReplaceTempView("verdicts")
-    run.spark.table("verdicts").createOrReplaceTempView("dropped")
+    judged = run.spark.sql("SELECT duration_s, false AS kept, array('blur') AS reasons FROM verdicts")
+    judged.localCheckpoint().createOrReplaceTempView("verdicts")
     other = replace(run, output="/my out", schema=Schema("films"))
     command = f"{program.command()} sql --output '/my out' --schema films 'select * from dropped'"
     assert (

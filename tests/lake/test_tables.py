@@ -23,7 +23,8 @@ def tables(spark: SparkSession, tmp_path: Path) -> Tables:
 
 def verdicts(tables: Tables, *rows: tuple[str, bool], run_id: str = "first", fingerprint: str = "f") -> DataFrame:
     """Verdicts on these clips."""
-    values = [(clip, "v", kept, [] if kept else ["black"], None, fingerprint, run_id) for clip, kept in rows]
+    made = {"video_id": "v", "fingerprint": fingerprint, "run_id": run_id}
+    values = [made | {"clip_id": clip, "kept": kept, "reasons": [] if kept else ["black"]} for clip, kept in rows]
     return tables.spark.createDataFrame(values, struct_type(TABLES["verdicts"].schema))
 
 

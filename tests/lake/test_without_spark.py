@@ -12,7 +12,7 @@ import pytest
 from tests.support.outputs import table
 
 SECTION = Path("docs/sql.md").read_text(encoding="utf-8").partition("## SQL without Reelmill")[2].partition("\n#")[0]
-DUCKDB, POLARS, PANDAS = re.findall(r"```python\n(.*?)```", SECTION, flags=re.DOTALL)
+POLARS, PANDAS, DUCKDB = re.findall(r"```python\n(.*?)```", SECTION, flags=re.DOTALL)
 
 
 def run(code: str, output: Path, folder: Path) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def run(code: str, output: Path, folder: Path) -> dict[str, Any]:
 
 @pytest.mark.spark
 def test_duckdb_gives_the_kept_clips(curated: Path, tmp_path: Path) -> None:
-    found = run(DUCKDB, curated, tmp_path)["curated"].to_pylist()
+    found = run(DUCKDB, curated, tmp_path)["vectors"].to_pylist()
     clips = {row["clip_id"]: row for row in table(curated, "clips")}
     assert sorted(row["clip_id"] for row in found) == sorted(clips)
     assert {row["uri"] for row in found} == {clip["uri"] for clip in clips.values()}

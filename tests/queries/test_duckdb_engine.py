@@ -68,10 +68,10 @@ def test_tables_that_were_never_written_are_empty_and_have_their_columns(written
 
 
 def test_the_aesthetic_score_is_reduced_as_the_settings_say(output: Path) -> None:
-    small_output.fill(output, "aesthetics", [{"clip_id": "c1", "score_min": 1.0, "score_mean": 2.0}], "aesthetic")
-    runs = [{"stage": "aesthetic", "fingerprint": "aesthetic", "started_at": small_output.START}]
-    write_deltalake(output / "tables" / "runs", pa.Table.from_pylist(
-        [{"run_id": "1", **run} for run in runs], TABLES["runs"].schema), mode="append")  # fmt: skip
+    scores = {"aesthetic_score_min": 1.0, "aesthetic_score_mean": 2.0}
+    row = {"clip_id": "c1", "video_id": "v1", "kept": True, "reasons": [], "fingerprint": "filter", "run_id": "1"}
+    rows_of_verdicts = pa.Table.from_pylist([row | scores], TABLES["verdicts"].schema)
+    write_deltalake(output / "tables" / "verdicts", rows_of_verdicts, mode="overwrite")
     query = "SELECT aesthetic_score FROM curated WHERE clip_id = 'c1'"
     assert rows(output, query, "min") == [(1.0,)]
     assert rows(output, query, "mean") == [(2.0,)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pyspark.sql import SparkSession
 
 from jobs.config.errors import SettingsError
 from jobs.spark import gpu_check
@@ -12,6 +13,12 @@ from udfs.core.task_resources import Resources
 LOCAL = {"spark.master": "local[2]"}
 CLUSTERS = ["spark://host:7077", "yarn", "k8s://host:6443", "local-cluster[2,1,1024]"]
 without_gpu = pytest.mark.skipif(visible_gpus() > 0, reason="this machine has a GPU")
+
+
+@pytest.fixture(autouse=True)
+def _before_spark_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests of this process may have started a session."""
+    monkeypatch.setattr(SparkSession, "getActiveSession", lambda: None)
 
 
 @without_gpu

@@ -16,7 +16,17 @@ from schemas import TABLES
 # The settings of the shared output (conftest.py's `curated`); jobs that continue it need them.
 CURATED = ["split.clip_len_s=2", "split.min_clip_length_s=1", "filter.duplicates=false"]
 # Columns that differ from run to run: times, costs, attempts, and the run itself.
-RUN_COLUMNS = {"run_id", "failed_at", "attempts", "started_at", "ended_at", "cpu_s", "source_version", "inputs"}
+RUN_COLUMNS = {
+    "run_id",
+    "cut_run_id",
+    "failed_at",
+    "attempts",
+    "started_at",
+    "ended_at",
+    "cpu_s",
+    "source_version",
+    "inputs",
+}
 
 
 def table(output: Path, name: str) -> list[dict[str, Any]]:

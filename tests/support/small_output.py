@@ -61,6 +61,13 @@ FAILURES: list[dict[str, Any]] = [
         "run_id": "9",
     }
 ]
+OF_CLIP = {"cut_run_id": "1", "measured": True, "num_previews": 0}
+SCORES: dict[str, dict[str, Any]] = {
+    "c1": {"motion_score_global_mean": 0.00123456, "num_previews": 1, "num_captions": 2, "embedding_model": "tiny"},
+    "c2": {"letterbox": [0, 2, 64, 32], "link_method": "semantic", "similarity": 0.123456789},
+    "c3": {"motion_score_global_mean": math.inf, "num_previews": None, "embedding_model": "tiny"},
+    "c4": {"link_method": "phash", "similarity": 0.992, "measured": False, "num_previews": None},
+}
 STAGES = ("ingest", "split", "clip", "analyze", "embed", "caption", "dedup", "filter")
 
 
@@ -71,6 +78,11 @@ def write(output: Path) -> Path:
     ]
     files = [
         row | {"uri": f"/out/{row['clip_id']}.mp4", "duration_s": row["end_s"] - row["start_s"]} for row in of_clips
+    ]
+    uris = {row["video_id"]: row["uri"] for row in VIDEOS}
+    verdicts = [
+        {**found, **OF_CLIP, **SCORES[row["clip_id"]], **row, "video_uri": uris[row["video_id"]]}
+        for row, found in zip(VERDICTS, files, strict=True)
     ]
     old: dict[str, Any] = {"clip_id": "old", "video_id": "v1", "fingerprint": "earlier settings", "uri": "/out/old.mp4"}
     numbers = {"num_in": 4, "num_out": 3, "num_failed": 1, "cpu_s": 1.25, "cost_usd": None}
@@ -83,7 +95,7 @@ def write(output: Path) -> Path:
     fill(output, "spans", of_clips, "split")
     fill(output, "clips", [*files, old], "clip")
     fill(output, "signals", SIGNALS, "analyze")
-    fill(output, "verdicts", VERDICTS, "filter")
+    fill(output, "verdicts", verdicts, "filter")
     fill(output, "duplicates", DUPLICATES, "dedup")
     fill(output, "embeddings", EMBEDDINGS, "embed")
     fill(output, "captions", CAPTIONS, "caption")

@@ -1,0 +1,76 @@
+"""What `verdicts` says of a clip beside its verdict, gathered from the tables that the stages fill."""
+
+from __future__ import annotations
+
+import hashlib
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs.lake import last_run
+from jobs.lake.fingerprints import fingerprint
+from jobs.lake.run import Run
+from jobs.lake.tables import struct_type
+from schemas import TABLES
+from schemas.verdicts import FROM_CLIPS, FROM_SIGNALS, FROM_SPANS
+
+SOURCES = ("videos", "spans", "clips", "signals", "aesthetics", "embeddings", "duplicates", "captions")
+STAGES = ("split", "clip", "analyze", "aesthetic", "embed", "dedup", "caption")  # whose settings made them
+OF_VERDICT = ("kept", "reasons", "duplicate_of", "fingerprint", "run_id")  # the other columns are `gathered`
+
+
+def gathered(run: Run) -> DataFrame:
+    """One row per current clip: the columns of `verdicts` that hold for every threshold."""
+    cut_by = F.col("run_id").alias("cut_run_id")
+    rows = run.current("clips").select("clip_id", "video_id", *FROM_CLIPS, cut_by)
+    uris = run.rows("videos").select("video_id", F.col("uri").alias("video_uri"))
+    rows = rows.join(uris, on="video_id", how="left")
+    found = {
+        "spans": run.made("spans").select("clip_id", *FROM_SPANS),
+        "signals": run.made("signals").select(
+            "clip_id", F.lit(True).alias("measured"), *FROM_SIGNALS, F.size("previews").alias("num_previews")
+        ),
+        "aesthetics": run.made("aesthetics").select(
+            "clip_id", *(F.col(name).alias(f"aesthetic_{name}") for name in ("score_min", "score_mean"))
+        ),
+        "embeddings": run.made("embeddings").select("clip_id", F.col("model").alias("embedding_model")),
+        "duplicates": run.rows("duplicates").select(
+            "clip_id", F.col("method").alias("link_method"), "similarity", "cluster_id"
+        ),
+        "captions": captions(run.made("captions")),
+    }
+    for name, columns in found.items():
+        if run.holds(name):
+            rows = rows.join(columns, on="clip_id", how="left")
+    declared = [column for column in struct_type(TABLES["verdicts"].schema) if column.name not in OF_VERDICT]
+    values = ((column, F.col(column.name) if column.name in rows.columns else F.lit(None)) for column in declared)
+    rows = rows.select(*(value.cast(column.dataType).alias(column.name) for column, value in values))
+    return rows.withColumn("measured", F.coalesce("measured", F.lit(False)))
+
+
+def captions(rows: DataFrame) -> DataFrame:
+    """One row per captioned clip, with `num_captions` and the `caption` of its first window."""
+    first = F.min_by("caption", "start_frame").alias("caption")
+    return rows.groupBy("clip_id").agg(F.count("*").cast("int").alias("num_captions"), first)
+
+
+def made_by(run: Run) -> str:
+    """A hash of the settings that made what `gathered` gives."""
+    digest = hashlib.blake2b(digest_size=8)
+    for stage in STAGES:
+        digest.update(f"{stage} {fingerprint(stage, run.settings)} ".encode())
+    return digest.hexdigest()
+
+
+def noted(run: Run) -> dict[str, object]:
+    """Columns of a row of `runs` by which a later run knows that `verdicts` lacks nothing of the tables as they are."""
+    return {"tables": last_run.versions(run.tables), "scored_by": made_by(run)}
+
+
+def are_stored(run: Run) -> bool:
+    """Whether `verdicts` holds what `gathered` would give: no source has changed since it was written."""
+    noted = run.last.scored
+    if noted is None or noted.made_by != made_by(run):
+        return False
+    now = last_run.versions(run.tables)
+    return all(now.get(name) == noted.versions.get(name) for name in SOURCES)
