@@ -13,12 +13,10 @@ demo: $(VENV)/demo | prepare
 
 QUICK := not files and not kill and not cluster and not nights and not exports and not upkeep and not s3
 
-# Two processes, one for the tests that share the Spark session: that one waits for its JVM half of the time.
+# Files of tests are dealt to processes, each with a Spark session of its own, which waits half of the time for its JVM.
+WORKERS ?= 3
 test: $(VENV)/dev | prepare
-	@log=$$(mktemp); $(BIN)/pytest -m "not spark and $(QUICK)" > $$log 2>&1 & plain=$$!; status=0; \
-	echo "tests with Spark; those without run beside them:"; \
-	$(BIN)/pytest -m "spark and $(QUICK)" || status=1; \
-	wait $$plain || status=1; echo "tests without Spark:"; cat $$log; rm -f $$log; exit $$status
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "$(QUICK)"
 
 # Every suite, one after the other; all of them run whatever the first ones say.
 test-all:

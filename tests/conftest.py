@@ -20,6 +20,11 @@ settings.register_profile("reelmill", deadline=None)  # a busy machine fails no 
 settings.load_profile("reelmill")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what needs Spark: the files of the other tests are short, so that all processes end together."""
+    items.sort(key=lambda item: item.get_closest_marker("spark") is None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _s3_keys() -> Iterator[None]:
     """Set the S3 server's keys before Spark starts: its workers inherit its environment."""

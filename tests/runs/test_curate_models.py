@@ -75,6 +75,10 @@ def test_every_model_stage_fills_its_table(local: Path) -> None:
     assert len(clips) == 4
     for name in MODEL_TABLES:
         assert {row["clip_id"] for row in table(local, name)} == clips, name
+    captions = {row["clip_id"]: row["caption"] for row in table(local, "captions") if row["start_frame"] == 0}
+    for row in table(local, "verdicts"):
+        assert (row["num_captions"], row["caption"]) == (1, captions[row["clip_id"]])
+        assert row["aesthetic_score_min"] is not None
 
 
 def test_what_the_models_cost_is_recorded(local: Path) -> None:
