@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from importlib.util import find_spec
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from jobs import cli
 from jobs.config import interrupts
 from udfs.core import program
 from udfs.core.limits import Limits
+from udfs.core.words import counted
 from udfs.video import container, decode
 
 HOME = Path(".demo")
@@ -68,12 +70,17 @@ QUERIES = (
     f"SELECT left(clip_id, 8) AS clip, {FILE} AS of, round(duration_s, 1) AS seconds, "
     "round(motion_score_global_mean, 5) AS motion, size(previews) AS previews "
     "FROM curated ORDER BY motion DESC LIMIT 5",
+    "SELECT stage, num_in AS inputs, num_out AS rows, round(cpu_s, 1) AS cpu_s, "
+    "round((unix_micros(ended_at) - unix_micros(started_at)) / 1e6, 1) AS seconds "
+    "FROM stage_costs ORDER BY started_at",
 )
 
 
 def main() -> int:
-    """Build the missing reels, curate all, and run the queries."""
+    """Build the missing reels, curate all, run the queries, and say how long each took."""
+    times = [time.monotonic()]
     reels = build(HOME / "reels")
+    times.append(time.monotonic())
     output = str(HOME / "output")
     shutil.rmtree(output, ignore_errors=True)  # else there would be nothing left to do
     split = ["--set", "split.method=content", "--set", "split.min_length_s=1"]
@@ -83,10 +90,17 @@ def main() -> int:
         print(f"\n$ {program.command()} {' '.join(words)}", flush=True)
         if status := cli.main(command):
             return status
-    print(
-        f"\nThe tables lie in {output}/tables, the clips, proxies and previews in {output}/media; the reels in {reels}."
-    )
+        times.append(time.monotonic())
+    took = [end - start for start, end in pairwise(times)]
+    print(f"\n{_took(took[0], took[1], took[2:])}")
+    print(f"The tables are in {output}/tables, clips, proxies and previews in {output}/media, the reels in {reels}.")
     return 0
+
+
+def _took(reels: float, curate: float, questions: list[float]) -> str:
+    """Where the seconds went, in one line."""
+    asked = f"{sum(questions):.0f} s for {counted(len(questions), 'question')}"
+    return f"It took {reels:.0f} s to make the reels, {curate:.0f} s to curate them, {asked}."
 
 
 def build(folder: Path) -> Path:

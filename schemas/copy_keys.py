@@ -16,4 +16,5 @@ TABLE = table(
     column("hashes", pa.list_(pa.int64()), "`signals.phash` as numbers; NULL for a frame of one shade", nullable=False),
     FINGERPRINT,
     RUN_ID,
+    partition_by="part",
 )

@@ -17,6 +17,7 @@ class Table:
     about: str
     schema: pa.Schema
     cluster_by: str | None = None  # the column by which Delta lays out its files
+    partition_by: str | None = None  # the column by which its files lie in folders
     checks: Mapping[str, str] = field(default_factory=dict)  # SQL conditions by name, true of every row
     renamed: Mapping[str, str] = field(default_factory=dict)  # names of columns, each with its name in earlier releases
 
@@ -37,6 +38,7 @@ def table(
     about: str,
     *columns: pa.Field,
     cluster_by: str | None = None,
+    partition_by: str | None = None,
     checks: Mapping[str, str] | None = None,
     renamed: Mapping[str, str] | None = None,
 ) -> Table:
@@ -48,7 +50,7 @@ def table(
     missing = set(key) - {c.name for c in columns}
     if missing:
         raise ValueError(f"table {name}: key columns {sorted(missing)} are not declared")
-    return Table(name, key, about, pa.schema(columns), cluster_by, checks or {}, renamed or {})
+    return Table(name, key, about, pa.schema(columns), cluster_by, partition_by, checks or {}, renamed or {})
 
 
 def sql_type(type_: pa.DataType) -> str:

@@ -81,7 +81,8 @@ def test_its_questions_are_answered(spark: SparkSession, curated: Path, capsys: 
     for query in demo.QUERIES:
         assert cli.main(["sql", "--output", str(curated), query]) == 0, query
         answers.append(capsys.readouterr().out.splitlines())
-    reasons, copies, clips = answers
+    reasons, copies, clips, costs = answers
     assert reasons[1].split() == ["[]", "3", "6"]
     assert copies[0].split() == ["clip", "of", "is_a_copy_of", "method", "similarity"]
+    assert [line.split()[0] for line in costs[1:]] == ["ingest", "split", "clip", "analyze", "embed", "dedup", "filter"]
     assert sorted(line.split()[1] for line in clips[1:]) == ["long.mp4", "long.mp4", "other.mkv"]

@@ -287,11 +287,12 @@ class Tables:
     def _create(self, name: str) -> None:
         table = TABLES[name]
         columns = ", ".join(_ddl(column, nullable=column.nullable) for column in struct_type(table.schema))
-        clustered = f" CLUSTER BY ({table.cluster_by})" if table.cluster_by else ""
+        laid_out = f" CLUSTER BY ({table.cluster_by})" if table.cluster_by else ""
+        laid_out += f" PARTITIONED BY ({table.partition_by})" if table.partition_by else ""
         properties = PROPERTIES | {f"{CHECK}{check}": condition for check, condition in table.checks.items()}
         listed = ", ".join(f"{literal(key)} = {literal(value)}" for key, value in properties.items())
         query = (
-            f"CREATE TABLE IF NOT EXISTS {self.sql(name)} ({columns}) USING delta{clustered}{self._located(name)} "
+            f"CREATE TABLE IF NOT EXISTS {self.sql(name)} ({columns}) USING delta{laid_out}{self._located(name)} "
             f"COMMENT {literal(table.about)} TBLPROPERTIES ({listed})"
         )
         _retried(lambda: self.spark.sql(query))

@@ -16,9 +16,8 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.flow.gates import gated
-from jobs.lake.catalog import literal
 from jobs.lake.run import Run, without_superseded
-from jobs.lake.tables import PROPERTIES, VOLUME, Tables, struct_type
+from jobs.lake.tables import Tables
 from jobs.similarity import copy_groups, phash_lsh
 from jobs.similarity.phash_lsh import Land
 from schemas import TABLES
@@ -85,7 +84,7 @@ def add(run: Run, keys: DataFrame) -> None:
     """Store the keys of kept clips: stored rows of key, clip_id and hashes."""
     if not (num_rows := keys.count()):
         return
-    _make(run.tables)
+    run.tables.make("copy_keys")
     level, num_rows = _level(run.tables, num_rows)
     stamp = {"fingerprint": F.lit(run.fingerprint("copies")), "run_id": F.lit(run.run_id)}
     new = keys.select("key", "clip_id", "hashes").withColumns(stamp)
@@ -142,22 +141,3 @@ def _part(level: int) -> Column:
     if level == 0:
         return F.lit(FIRST_PARTS[0])
     return F.shiftrightunsigned("key", KEY_BITS - LEVEL_BITS * level).cast("int") + FIRST_PARTS[level]
-
-
-def _make(tables: Tables) -> None:
-    """Make the table in partitions, if it is not there."""
-    if tables.exists("copy_keys"):
-        return
-    table = TABLES["copy_keys"]
-    columns = ", ".join(
-        f"{c.name} {c.dataType.simpleString()}{'' if c.nullable else ' NOT NULL'} COMMENT {literal(comment)}"
-        for c in struct_type(table.schema)
-        if (comment := c.metadata["comment"])
-    )
-    under_folder = tables.schema and not VOLUME.match(tables.root)
-    location = f" LOCATION {literal(tables.path('copy_keys'))}" if under_folder else ""
-    properties = ", ".join(f"{literal(key)} = {literal(value)}" for key, value in PROPERTIES.items())
-    tables.spark.sql(
-        f"CREATE TABLE IF NOT EXISTS {tables.sql('copy_keys')} ({columns}) USING delta PARTITIONED BY (part){location} "
-        f"COMMENT {literal(table.about)} TBLPROPERTIES ({properties})"
-    )

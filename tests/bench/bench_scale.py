@@ -31,10 +31,12 @@ QUERIES = {
     "the funnel": "SELECT * FROM funnel",
     "reasons": "SELECT reasons, count(*) FROM verdicts GROUP BY reasons",
     "a histogram of motion scores": "SELECT floor(motion_score_global_mean * 1000) AS step, count(*) "
-    "FROM current_signals GROUP BY 1 ORDER BY 1",
-    "the story of one clip": "SELECT o.*, s.motion_score_global_mean, s.blur, k.kept, k.reasons FROM clip_origins o "
-    "LEFT JOIN current_signals s ON s.clip_id = o.clip_id LEFT JOIN verdicts k ON k.clip_id = o.clip_id "
-    "WHERE o.clip_id = '{clip_id}'",
+    "FROM verdicts GROUP BY 1 ORDER BY 1",
+    "the story of one clip": "SELECT v.*, o.preview FROM verdicts v JOIN clip_origins o USING (clip_id) "
+    "WHERE v.clip_id = '{clip_id}'",
+    "kept clips that move": "SELECT count(*), sum(duration_s) FROM curated WHERE motion_score_global_mean > 0.002",
+    "what failed": "SELECT stage, code, count(*) FROM failed GROUP BY ALL ORDER BY ALL",
+    "the runs": "SELECT * FROM run_summary ORDER BY started_at",
 }
 THRESHOLD = ("filter.motion=true", "filter.motion_global_mean_threshold=0.002")
 
@@ -64,6 +66,12 @@ def new_videos(folder: Path, number: int, seconds: float) -> Path:
     for i in range(number):
         write_numbered(folder / f"{i:04}.mp4", round(25 * seconds), 25, first=first + i, cuts=(i % 20,))
     return folder
+
+
+def test_a_run_after_another_program_has_written(made: Library, report: Report) -> None:
+    """It looks at every row, and notes that nothing is left."""
+    first = curate(made.source, made.output)
+    report.add(Row(f"{CLIPS:,} clips: curate where nothing is known of the tables, wall", first.wall_s, "s"))
 
 
 def test_a_run_with_nothing_new(made: Library, report: Report) -> None:

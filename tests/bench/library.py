@@ -29,6 +29,7 @@ from deltalake import DeltaTable
 from jobs.lake.tables import Tables
 from jobs.spark.session import connect
 from schemas import TABLES
+from schemas.verdicts import FROM_SIGNALS
 from tests.bench import material
 from tests.support import spent
 
@@ -57,12 +58,14 @@ CREATE OR REPLACE TEMP TABLE videos_of_run AS
   FROM seed_videos CROSS JOIN copies_of_run;
 CREATE OR REPLACE TEMP TABLE clips_of_run AS
   SELECT clip_id AS seed_id, k, j, old, CAST(md5(concat_ws('-', clip_id, k, j, old)) AS UUID)::VARCHAR AS id,
-         videos_of_run.id AS video,
+         videos_of_run.id AS video, videos_of_run.place AS video_place,
          if(j = {copy}, CAST(md5(concat_ws('-', clip_id, k, 0, old)) AS UUID)::VARCHAR, NULL) AS original,
          if(j IN (0, {copy}), 1000, hash(concat_ws('-', clip_id, k, j, old)) % 1000) AS fate
   FROM seed_spans JOIN videos_of_run ON seed_id = video_id CROSS JOIN range({longer}) AS r(j);
 """
 BY_CLIP = "JOIN clips_of_run ON seed_id = clip_id"
+MOTION = "motion_score_global_mean * (hash(id) % 1000) / 500"
+SCORES = [name for name in (*FROM_SIGNALS, "num_previews") if name != "motion_score_global_mean"]  # as in the seed
 QUERIES = {
     "videos": """
 SELECT * EXCLUDE (seed_id, k, old, id, place) REPLACE (
@@ -79,8 +82,7 @@ SELECT seed_clips.* REPLACE (id AS clip_id, video AS video_id, sha256(id) AS sha
   concat('{{output}}/media/clips/', id[1:2], '/', id, '.mp4') AS uri, '{{run_id}}' AS run_id)
 FROM seed_clips {BY_CLIP} WHERE {CUT}""",
     "signals": f"""
-SELECT seed_signals.* REPLACE (id AS clip_id, '{{run_id}}' AS run_id,
-  motion_score_global_mean * (hash(id) % 1000) / 500 AS motion_score_global_mean,
+SELECT seed_signals.* REPLACE (id AS clip_id, '{{run_id}}' AS run_id, {MOTION} AS motion_score_global_mean,
   concat('{{output}}/media/proxies/', id[1:2], '/', id, '.mp4') AS proxy_uri,
   [md5(id || 'a')[1:16], md5(id || 'b')[1:16], md5(id || 'c')[1:16], md5(id || 'd')[1:16]] AS phash)
 FROM seed_signals {BY_CLIP} WHERE {MEASURED}""",
@@ -101,8 +103,16 @@ SELECT seed_duplicates.* REPLACE (id AS clip_id, {FITTED} AS version, {{number}}
   if(original IS NULL, distance_to_centroid, NULL) AS distance_to_centroid, '{{run_id}}' AS run_id)
 FROM seed_duplicates {BY_CLIP} WHERE {EMBEDDED} AND old = ''""",
     "verdicts": f"""
-SELECT seed_verdicts.* REPLACE (id AS clip_id, video AS video_id, '{{run_id}}' AS run_id,
-  original AS duplicate_of, original IS NULL AS kept, if(original IS NULL, [], ['duplicate']) AS reasons)
+SELECT seed_verdicts.* REPLACE (id AS clip_id, video AS video_id, '{{run_id}}' AS run_id, '{{run_id}}' AS cut_run_id,
+  video_place AS video_uri, start_s + {MINUTE_S} * j AS start_s, end_s + {MINUTE_S} * j AS end_s,
+  concat('{{output}}/media/clips/', id[1:2], '/', id, '.mp4') AS uri,
+  original AS duplicate_of, original IS NULL AS kept, if(original IS NULL, [], ['duplicate']) AS reasons,
+  if({MEASURED}, {MOTION}, NULL) AS motion_score_global_mean, {MEASURED} AS measured,
+  {", ".join(f"if({MEASURED}, {name}, NULL) AS {name}" for name in SCORES)},
+  if({EMBEDDED} AND original IS NULL, embedding_model, NULL) AS embedding_model,
+  if({EMBEDDED}, if(original IS NULL, 'semantic', 'phash'), NULL) AS link_method,
+  if({EMBEDDED} AND original IS NOT NULL, 1 - 1.0 / 64, NULL) AS similarity,
+  if({EMBEDDED} AND original IS NULL, (hash(id) % {{num_clusters}})::INT, NULL) AS cluster_id)
 FROM seed_verdicts {BY_CLIP} WHERE {CUT} AND old = ''""",
     "failures": """
 SELECT seed_failures.* REPLACE (
