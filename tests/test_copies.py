@@ -173,6 +173,7 @@ def stood_for(run: Run) -> dict[str, str | None]:
     return {row["clip_id"]: row["copy_of"] for row in found}
 
 
+@pytest.mark.nights
 @pytest.mark.spark
 def test_clips_kept_by_earlier_runs_stay_as_long_as_they_count(spark: SparkSession, tmp_path: Path) -> None:
     made = Run(spark, str(tmp_path), load([], ["copies.min_agree=3"]))
@@ -208,6 +209,7 @@ def test_a_copy_is_not_embedded(curated: Path, tmp_path: Path) -> None:
     assert {row["clip_id"] for row in table(output, "embeddings") if row["fingerprint"] == asked} == kept
 
 
+@pytest.mark.nights
 @pytest.mark.spark
 def test_a_library_of_an_older_release_gets_its_keys_once(spark: SparkSession, tmp_path: Path) -> None:
     made = Run(spark, str(tmp_path), load([], ["copies.min_agree=3"]))
@@ -223,6 +225,7 @@ def test_a_library_of_an_older_release_gets_its_keys_once(spark: SparkSession, t
     assert {row["clip_id"] for row in table(tmp_path, "copy_keys")} == {"a", "e"}  # not of copies, nor twice
 
 
+@pytest.mark.nights
 @pytest.mark.spark
 def test_a_run_that_was_killed_before_its_rows_were_written_is_taken_up(spark: SparkSession, tmp_path: Path) -> None:
     made = Run(spark, str(tmp_path), load([], ["copies.min_agree=3"]))

@@ -155,6 +155,7 @@ def test_a_new_preview_setting_leaves_cut_clips_and_embeddings_alone(
     assert len(table(copy, "signals")) == 10
 
 
+@pytest.mark.nights
 def test_settings_that_come_back_find_their_rows_again(spark: SparkSession, manifest: Path, copy: Path) -> None:
     assert curate(manifest, copy, "--set", "split.min_clip_length_s=1.5") == 0
     assert len(table(copy, "verdicts")) == 3
@@ -237,6 +238,7 @@ def test_a_condition_that_is_none_is_refused_before_anything_is_cut(
     assert "Traceback" not in told
 
 
+@pytest.mark.nights
 def test_videos_that_come_later_are_all_that_is_looked_at_and_end_as_if_all_had_come_at_once(
     spark: SparkSession, manifest: Path, done: Path, tmp_path: Path
 ) -> None:

@@ -41,6 +41,8 @@ EVERYWHERE = {
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.session.timeZone": "UTC",
     "spark.scheduler.mode": "FAIR",  # waves overlap
+    # Else each column of a query asks the JVM five times, to remember the line of Python that it comes from.
+    "spark.python.sql.dataFrameDebugging.enabled": "false",
     "spark.task.maxFailures": str(ATTEMPTS),
 }
 # On one machine: no web page, no 200 partitions for a handful of rows, no second opinion of the host's name.

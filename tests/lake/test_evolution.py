@@ -77,6 +77,7 @@ def made_before_the_column_was_renamed(path: Path) -> None:
     DeltaTable(path).alter.add_constraint({"night": "night >= 1"})
 
 
+@pytest.mark.upkeep
 def test_a_run_goes_on_from_tables_with_the_column_night(
     spark: SparkSession, curated: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

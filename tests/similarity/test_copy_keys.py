@@ -52,6 +52,7 @@ def run(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return Run(spark, str(tmp_path / "output"), load([], []))
 
 
+@pytest.mark.nights
 def test_rows_move_up_the_levels_and_are_found_in_all_of_them(run: Run, tmp_path: Path) -> None:
     dice, stored = np.random.default_rng(1), set[tuple[int, str]]()
     for number, size in enumerate((9, 5, 300, 4, 9, 12, 7)):
@@ -91,6 +92,7 @@ def test_a_key_of_other_settings_is_not_found(run: Run, tmp_path: Path) -> None:
     assert found(run, [7], tmp_path / "found") == {(7, "a")}
 
 
+@pytest.mark.nights
 def test_each_row_is_written_a_few_times_per_level(run: Run) -> None:
     rows = run.spark.range(240).select(
         F.xxhash64("id").alias("key"), F.lit("a").alias("clip_id"), F.array("id").alias("hashes")
