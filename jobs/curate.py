@@ -135,6 +135,7 @@ def _process(run: Run, options: Options, *, only_new: bool) -> Counts:
         if only_new:
             waves_left = waves.of_new(run, stack)
         else:
+            stack.enter_context(session.compiled(run.spark, run.last.num_verdicts))
             waves_left = waves.of_unfinished(run, stack, _unfinished(run), (*(s.table for s in steps), "copies"))
         counts = _waves(run, options, waves_left, stack, only_new=only_new)
         if not run.late:  # else these settings may have made nothing yet

@@ -16,6 +16,7 @@ from jobs.lake import history, scores
 from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
 from jobs.lake.scores import OF_VERDICT
+from jobs.spark import session
 from schemas import TABLES
 from udfs.core.words import counted
 from udfs.filter import duplicate_sql, gates, reasons_sql, where_gate
@@ -95,6 +96,8 @@ def run(run: Run, options: Options) -> Counts:
     started = history.now()
     log.info("filter: applying the thresholds")
     with ExitStack() as stack:
+        if run.part is None:
+            stack.enter_context(session.compiled(run.spark, run.last.num_verdicts))
         if run.part is None and run.is_only_writer and scores.are_stored(run):
             total, num_kept, changed = _judge_stored(run, stack)
         else:

@@ -28,6 +28,7 @@ class LastRun:
     versions: dict[str, int] | None = None  # of the tables when nothing was left to do; None if something was
     summary: str | None = None  # the counts of its last lines, as JSON
     scored: Scored | None = None  # None if `verdicts` may lack something
+    num_verdicts: int = 0  # that were ever written
 
     @property
     def num_commits(self) -> int:
@@ -50,7 +51,9 @@ def read(tables: Tables) -> LastRun:
         return LastRun()
     row = F.struct("fingerprint", "tables", "summary", "scored_by", "ended_at")
     last = F.max_by(row, "started_at").alias("row")
-    rows: dict[str, Any] = dict(tables.read("runs").groupBy("stage").agg(last).collect())
+    found = tables.read("runs").groupBy("stage").agg(last, F.sum("num_out").alias("num_out")).collect()
+    rows: dict[str, Any] = {stage: row for stage, row, _ in found}
+    written = {stage: num_out for stage, _, num_out in found}
     chain = rows.get(CHAIN)
     scored = max((row for row in rows.values() if row["scored_by"]), key=lambda row: row["ended_at"], default=None)
     return LastRun(
@@ -58,6 +61,7 @@ def read(tables: Tables) -> LastRun:
         chain and chain["tables"],
         chain and chain["summary"],
         scored and Scored(scored["scored_by"], scored["tables"]),
+        written.get("filter") or 0,
     )
 
 

@@ -72,6 +72,7 @@ LOCAL = {
 
 # What LOCAL turns off and a job wants where few files of many count, or for many rows with much in them.
 FILES = {"spark.databricks.delta.stats.skipping": "true"}
+MANY_ROWS = 100_000
 ROWS = {
     "spark.sql.execution.arrow.maxRecordsPerBatch": "2048",
     "spark.sql.parquet.columnarReaderBatchSize": "512",  # of vectors of 3 KB: what a core's cache holds
@@ -117,9 +118,9 @@ def skipping(spark: SparkSession) -> Iterator[None]:
 
 
 @contextmanager
-def compiled(spark: SparkSession) -> Iterator[None]:
-    """For a while, compile code, for many rows."""
-    with _set(spark, ROWS):
+def compiled(spark: SparkSession, num_rows: int = MANY_ROWS) -> Iterator[None]:
+    """For a while, compile code, if there are many rows."""
+    with _set(spark, ROWS if num_rows >= MANY_ROWS else {}):
         yield
 
 
