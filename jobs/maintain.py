@@ -15,9 +15,10 @@ from pyspark.sql import functions as F
 from jobs.config.arguments import OutputOptions, argument, flag
 from jobs.config.errors import UsageError
 from jobs.config.settings import Settings
-from jobs.lake import cleanup, history, places
+from jobs.lake import cleanup, history, last_run, places
 from jobs.lake.cleanup import Step
 from jobs.lake.history import Work
+from jobs.lake.last_run import CHAIN
 from jobs.lake.owners import BELONGS, Owner
 from jobs.lake.run import Run, without_superseded
 from schemas import TABLES
@@ -55,6 +56,7 @@ def check(options: Options, settings: Settings) -> None:
 def run(run: Run, options: Options) -> None:
     """Delete superseded rows, unreferenced media, and files of expired versions; or only list them."""
     started, dry_run = history.now(), options.dry_run
+    is_at_rest = run.is_only_writer and run.last.versions == last_run.versions(run.tables)
     keep_hours = 24 * _keep_days(options, run.settings)
     steps = [cleanup.swept(run, dry_run=dry_run)]  # first, since the other steps store rows there
     kept = partial(_kept, run, _old(run))
@@ -69,6 +71,15 @@ def run(run: Run, options: Options) -> None:
         return
     rows = sum(step.rows or 0 for step in steps)
     history.note(run, "maintain", Work(started_at=started, num_in=rows))
+    if is_at_rest:
+        _note_rest(run)
+
+
+def _note_rest(run: Run) -> None:
+    """Note in `runs` that still nothing is left to do: no row has gone that counts."""
+    last = run.last
+    known = {"fingerprint": last.fingerprints[CHAIN], "summary": last.summary, "scored_by": last.scored_by}
+    history.note(run, CHAIN, Work(cpu_s=0.0), tables=last_run.versions(run.tables), **known)
 
 
 def _keep_days(options: Options, settings: Settings) -> float:

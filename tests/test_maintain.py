@@ -9,12 +9,12 @@ import pytest
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
-from jobs import cli
+from jobs import cli, curate
 from jobs.config.settings import load
 from jobs.lake.fingerprints import fingerprint
 from schemas import TABLES
 from tests.support import two_settings
-from tests.support.outputs import files, table, versions
+from tests.support.outputs import CURATED, files, table, versions
 from tests.support.two_settings import CLIPS, held, media
 from udfs.storage import media_store
 
@@ -58,6 +58,17 @@ def test_maintain_keeps_what_counts(
         lying = {path.name for path in (output / "tables" / name).glob("*.parquet")}
         assert lying == {Path(uri).name for uri in DeltaTable(output / "tables" / name).file_uris()}
         assert len(lying) == 1
+
+
+def test_a_library_that_was_finished_stays_so(curated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = Path(shutil.copytree(curated, tmp_path / "output"))
+    [manifest] = {str(Path(row["uri"]).parent) for row in table(output, "videos")}
+    before = versions(output)
+    assert cli.main(["maintain", "--output", str(output)]) == 0
+    assert versions(output)["clips"] > before["clips"]  # its files were merged
+    monkeypatch.setattr(curate, "_process", lambda *_, **__: pytest.fail("all tables are looked at"))
+    options = [f"--set={option}" for option in CURATED]
+    assert cli.main(["curate", "--manifest", manifest, "--output", str(output), *options]) == 0
 
 
 def test_keeping_less_than_a_week_must_be_forced(written: Path, capsys: pytest.CaptureFixture[str]) -> None:

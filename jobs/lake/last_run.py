@@ -31,6 +31,11 @@ class LastRun:
     num_verdicts: int = 0  # that were ever written
 
     @property
+    def scored_by(self) -> str | None:
+        """The settings by which `verdicts` has scores; None if it may lack something."""
+        return self.scored.made_by if self.scored else None
+
+    @property
     def num_commits(self) -> int:
         """The most commits that a table had."""
         return max((self.versions or {}).values(), default=0)

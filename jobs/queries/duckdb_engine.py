@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,8 @@ from schemas import TABLES
 from schemas.table import sql_type
 from udfs.core.host_files import user_folder
 from udfs.storage.settings import Params as Sources
+
+log = logging.getLogger("reelmill")
 
 ROWS = 2048  # per batch of an answer
 CONFIG: dict[str, Any] = {
@@ -111,6 +114,10 @@ class Engine:
         tables = [name for name in TABLES if name in needed or (runs and name == "runs")]
         files = list[str]()
         for name, source in delta_source.open_tables(tables, self.output, self.sources).items():
+            if name == "verdicts" and "measured" not in source.columns.names:
+                log.warning(
+                    "verdicts: an earlier release wrote them; `filter` or `curate` adds videos, seconds and scores"
+                )
             _create_stored(db, name, source)
             _create_view(db, name, view_to_duckdb(source.query))
             files += source.files

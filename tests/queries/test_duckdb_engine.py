@@ -109,6 +109,17 @@ def test_a_column_that_came_later_is_null_in_older_files(output: Path) -> None:
     ]
 
 
+def test_verdicts_of_an_earlier_release_are_counted_and_the_log_says_what_adds_the_rest(
+    output: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = output / "tables" / "verdicts"
+    old = DeltaTable(path).to_pyarrow_table().select(["clip_id", "video_id", "kept", "reasons", "duplicate_of"])
+    shutil.rmtree(path)
+    write_deltalake(path, old)
+    assert rows(output, "SELECT count(*), count(video_uri) FROM curated") == [(2, 0)]
+    assert "`filter` or `curate` adds videos, seconds and scores" in caplog.text
+
+
 def test_an_old_name_of_a_column_is_read(output: Path) -> None:
     path = output / "tables" / "duplicates"
     table = DeltaTable(path).to_pyarrow_table()
