@@ -38,6 +38,7 @@ CONFIG: dict[str, Any] = {
     "default_null_order": "nulls_first_on_asc_last_on_desc",  # as Spark
     "python_enable_replacements": "false",
 }
+OLD_VERDICTS = "verdicts: an earlier release wrote them; `filter` or `curate` adds videos, seconds and scores"
 # What no query can undo: files, stores and extensions are out of its reach.
 LOCKED = "SET enable_external_access = false; SET lock_configuration = true"
 UNKNOWN = re.compile(
@@ -115,9 +116,7 @@ class Engine:
         files = list[str]()
         for name, source in delta_source.open_tables(tables, self.output, self.sources).items():
             if name == "verdicts" and "measured" not in source.columns.names:
-                log.warning(
-                    "verdicts: an earlier release wrote them; `filter` or `curate` adds videos, seconds and scores"
-                )
+                log.warning(OLD_VERDICTS)
             _create_stored(db, name, source)
             _create_view(db, name, view_to_duckdb(source.query))
             files += source.files

@@ -65,7 +65,9 @@ CREATE OR REPLACE TEMP TABLE clips_of_run AS
 """
 BY_CLIP = "JOIN clips_of_run ON seed_id = clip_id"
 MOTION = "motion_score_global_mean * (hash(id) % 1000) / 500"
-SCORES = [name for name in (*FROM_SIGNALS, "num_previews") if name != "motion_score_global_mean"]  # as in the seed
+# The other scores are those of the seed; DuckDB would take freeze for a keyword.
+SCORES = [name for name in (*FROM_SIGNALS, "num_previews") if name != "motion_score_global_mean"]
+SCORED = ", ".join(f'if({MEASURED}, {name}, NULL) AS "{name}"' for name in SCORES)
 QUERIES = {
     "videos": """
 SELECT * EXCLUDE (seed_id, k, old, id, place) REPLACE (
@@ -108,7 +110,7 @@ SELECT seed_verdicts.* REPLACE (id AS clip_id, video AS video_id, '{{run_id}}' A
   concat('{{output}}/media/clips/', id[1:2], '/', id, '.mp4') AS uri,
   original AS duplicate_of, original IS NULL AS kept, if(original IS NULL, [], ['duplicate']) AS reasons,
   if({MEASURED}, {MOTION}, NULL) AS motion_score_global_mean, {MEASURED} AS measured,
-  {", ".join(f"if({MEASURED}, {name}, NULL) AS {name}" for name in SCORES)},
+  {SCORED},
   if({EMBEDDED} AND original IS NULL, embedding_model, NULL) AS embedding_model,
   if({EMBEDDED}, if(original IS NULL, 'semantic', 'phash'), NULL) AS link_method,
   if({EMBEDDED} AND original IS NOT NULL, 1 - 1.0 / 64, NULL) AS similarity,
