@@ -67,7 +67,7 @@ BY_CLIP = "JOIN clips_of_run ON seed_id = clip_id"
 MOTION = "motion_score_global_mean * (hash(id) % 1000) / 500"
 # The other scores are those of the seed; DuckDB would take freeze for a keyword.
 SCORES = [name for name in (*FROM_SIGNALS, "num_previews") if name != "motion_score_global_mean"]
-SCORED = ", ".join(f'if({MEASURED}, {name}, NULL) AS "{name}"' for name in SCORES)
+SCORED = ", ".join(f'if({MEASURED}, "{name}", NULL) AS "{name}"' for name in SCORES)
 QUERIES = {
     "videos": """
 SELECT * EXCLUDE (seed_id, k, old, id, place) REPLACE (
