@@ -53,7 +53,8 @@ def run(run: Run, options: Options, new: DataFrame | None = None) -> Counts:
         if not num_clips and run.tables.exists("copies"):
             return history.note_settings(run, "copies")
         log.info("copies: %s to compare", counted(num_clips, "clip"))
-        if num_clips > MANY or copy_keys.num_levels(run.tables) > MANY_LEVELS:
+        num_stored = 0 if run.tables.exists("copy_keys") else run.last.num_verdicts  # whose keys are to be stored
+        if num_clips + num_stored > MANY or copy_keys.num_levels(run.tables) > MANY_LEVELS:
             stack.enter_context(session.compiled(run.spark))
         copy_keys.fill(run, land)
         rows = land("rows", _rows(run, clips, land))
