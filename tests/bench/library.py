@@ -128,7 +128,8 @@ FROM clips_of_run JOIN (
   UNION ALL SELECT 'analyze', 10, any_value(fingerprint) FROM seed_signals
   UNION ALL SELECT 'embed', 20, any_value(fingerprint) FROM seed_embeddings) ON fate >= least AND fate < least + 10""",
     "runs": """
-SELECT * REPLACE (TIMESTAMPTZ '{started_at}' AS started_at, '{run_id}' AS run_id,
+SELECT * REPLACE (num_in * {scale} AS num_in, num_out * {scale} AS num_out,
+  TIMESTAMPTZ '{started_at}' AS started_at, '{run_id}' AS run_id,
   TIMESTAMPTZ '{started_at}' + (ended_at - started_at) AS ended_at) FROM seed_runs""",
 }
 WITH_VECTORS = {"embeddings": pa.list_(pa.float32()), "assignments": pa.binary()}
@@ -240,6 +241,7 @@ def _values(library: Library, number: int) -> dict[str, Any]:
         "end": end,
         "next_end": min(end + per_run, library.num_copies),
         "longer": LONGER,
+        "scale": LONGER * library.num_copies // RUNS,  # of what a run counts
         "copy": LONGER - 1,
         "source": library.source,
         "output": library.output,
