@@ -194,6 +194,6 @@ def _on_spark(
 
 def _publish(run: Run) -> None:
     """Leave the views in the catalog as `reelmill sql` shows them: by the settings of each stage's last run."""
-    from jobs.lake import answers, views
+    from jobs.lake import answers
 
-    views.publish(replace(run, recorded=answers.recorded(run)))
+    answers.publish(replace(run, recorded=answers.recorded(run)))

@@ -16,7 +16,7 @@ from pyspark.sql import SparkSession
 
 from jobs import cli
 from jobs.config.settings import load
-from jobs.lake import views
+from jobs.lake import answers
 from jobs.lake.run import Run
 from tests.support import tiny
 from tests.support.footage import read_number, write_numbered
@@ -321,7 +321,7 @@ def test_jobs_describe_what_was_kept_and_rewrite_it(
     assert [(row["num_in"], row["num_out"]) for row in runs if row["num_in"]] == [(1, 2)] * 3
     assert all(row["gpu_s"] > 0 for row in runs if row["num_in"])
 
-    views.register(Run(spark, str(output), load([], common + said + rewritten)))
+    answers.register(Run(spark, str(output), load([], common + said + rewritten)))
     [seen] = spark.table("curated").collect()
     by_start = {row["start_frame"]: row for row in enhanced}
     assert [c["start_frame"] for c in seen["captions"]] == [0, 32]

@@ -198,11 +198,11 @@ def test_clip_stats_count_as_nemo_curator_does(spark: SparkSession, done: Path) 
     from dataclasses import replace
 
     from jobs.config.settings import Settings
-    from jobs.lake import answers, views
+    from jobs.lake import answers
     from jobs.lake.run import Run
 
     run = Run(spark, str(done), Settings())
-    views.register(replace(run, recorded=answers.recorded(run)))
+    answers.register(replace(run, recorded=answers.recorded(run)))
     stats = {row["num_passed"]: row.asDict() for row in spark.sql("select * from clip_stats").collect()}
     assert stats[3] | {"video_id": "", "run_id": ""} == {
         "video_id": "",

@@ -21,7 +21,7 @@ from jobs.exports import paths, release
 from jobs.exports.options import Options
 from jobs.exports.release import Request
 from jobs.flow.progress import Progress
-from jobs.lake import answers, history, views
+from jobs.lake import answers, history
 from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
 from jobs.lake.tables import struct_type
@@ -115,7 +115,7 @@ def _pinned(run: Run, options: Options, begun: dict[str, Any] | None) -> Run:
     pinned = replace(run, pinned=versions)
     try:
         pinned = replace(pinned, recorded=answers.recorded(pinned))
-        views.register(pinned)
+        answers.register(pinned)
     except AnalysisException as e:
         raise UsageError(
             f"--output {run.output}: no longer has a table in that version: {str(e).splitlines()[0]}"

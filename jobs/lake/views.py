@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from jobs.lake.catalog import literal, quoted
 from jobs.lake.owners import BELONGS
 from schemas import TABLES
-
-if TYPE_CHECKING:  # the views are read without Spark as well
-    from pyspark.sql import DataFrame
-
-    from jobs.lake.run import Run
 
 COMMENTS = {name: {f.name: f.metadata[b"comment"].decode() for f in table.schema} for name, table in TABLES.items()}
 
@@ -434,43 +427,9 @@ VIEWS = (
 )
 
 
-def register(run: Run) -> None:
-    """Make the views of this output in the run's session; they cost nothing until they are queried."""
-    for name in TABLES:
-        run.tables.read(name).createOrReplaceTempView(name)
-    found = every(run.fingerprint)
-    names = {name: quoted(name) for name in (*TABLES, *(view.name for view in found))}
-    for view in found:
-        _commented(
-            run.spark.sql(view.query(names, run.settings.filter.aesthetic_reduction)), view
-        ).createOrReplaceTempView(view.name)
-
-
-def publish(run: Run) -> None:
-    """Make the views permanent in the run's schema, over its tables, with the comments of their columns."""
-    schema = run.schema
-    assert schema is not None
-    for name in TABLES:
-        run.tables.make(name)
-    found = every(run.fingerprint)
-    names = {name: schema.of(name) for name in (*TABLES, *(view.name for view in found))}
-    for view in found:
-        columns = ", ".join(f"{quoted(name)} COMMENT {literal(comment)}" for name, comment in view.columns.items())
-        comment = f"COMMENT {literal(view.about)}"
-        query = view.query(names, run.settings.filter.aesthetic_reduction)
-        run.spark.sql(f"CREATE OR REPLACE VIEW {names[view.name]} ({columns}) {comment} AS {query}")
-
-
 def every(fingerprint: Callable[[str], str]) -> list[View]:
     """Every view of an output, each after its sources; `fingerprint` gives that of a stage's rows that count."""
     return [CURRENT_VIDEOS, *(_current(name, fingerprint(owner.stage)) for name, owner in BELONGS.items()), *VIEWS]
-
-
-def _commented(rows: DataFrame, view: View) -> DataFrame:
-    """The rows of a view, whose columns carry their comments."""
-    from pyspark.sql import functions as F
-
-    return rows.select(*(F.col(name).alias(name, metadata={"comment": text}) for name, text in view.columns.items()))
 
 
 def _current(name: str, fingerprint: str) -> View:

@@ -19,7 +19,7 @@ from pyspark.sql import DataFrame, SparkSession
 from jobs import cli
 from jobs.config.errors import CatalogError, TableError, UsageError
 from jobs.config.settings import load
-from jobs.lake import catalog, views
+from jobs.lake import answers, catalog, views
 from jobs.lake.catalog import Schema, parse
 from jobs.lake.owners import BELONGS
 from jobs.lake.run import Run
@@ -122,11 +122,11 @@ def test_views_of_a_schema_ask_its_tables_and_nothing_of_the_session(
     spark: SparkSession, schema: Schema, curated: Path, tmp_path: Path
 ) -> None:
     run = Run(spark, str(shutil.copytree(curated, tmp_path / "output")), load([], outputs.CURATED), schema=schema)
-    views.register(run)
+    answers.register(run)
     of_session = {
         name: sorted(map(str, spark.table(name).collect())) for name in ("curated", "clip_origins", "current_signals")
     }
-    views.publish(run)
+    answers.publish(run)
     for name in ("curated", "clips", "current_clips", "current_signals"):
         spark.catalog.dropTempView(name)
     for name, rows in of_session.items():

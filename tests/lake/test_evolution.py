@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 
 from jobs import cli
 from jobs.config.settings import load
-from jobs.lake import views
+from jobs.lake import answers
 from jobs.lake.run import Run
 from schemas import TABLES
 from tests.support.footage import write_numbered
@@ -50,7 +50,7 @@ def test_a_run_goes_on_from_tables_of_another_release(
     for name, lost in ADDED.items():
         made_by_another(output / "tables" / name, lost)
     run = Run(spark, str(output), load([], CURATED))
-    views.register(run)
+    answers.register(run)
     assert [spark.table(name).count() for name in ("curated", "clip_stats", "clip_origins")] == [3, 2, 3]
     assert all(spark.table(name).columns == TABLES[name].schema.names for name in TABLES)
     video = write_numbered(tmp_path / "new.mp4", 60, first=2000)

@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs.config.settings import load
-from jobs.lake import summary, views
+from jobs.lake import answers, summary
 from jobs.lake.catalog import Schema
 from jobs.lake.run import Run
 from jobs.queries.ask import Ask
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.spark
 def run(spark: SparkSession, curated: Path) -> Run:
     """The shared output, with its views."""
     run = Run(spark, str(curated), load([], CURATED))
-    views.register(run)
+    answers.register(run)
     return run
 
 

@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs.config.settings import load
-from jobs.lake import views
+from jobs.lake import answers, views
 from jobs.lake.owners import BELONGS
 from jobs.lake.run import Run
 from jobs.lake.views import View
@@ -41,7 +41,7 @@ def test_a_source_has_the_name_that_it_is_given() -> None:
 @pytest.mark.spark
 def test_every_column_of_a_view_has_its_comment(spark: SparkSession, curated: Path) -> None:
     run = Run(spark, str(curated), load([], CURATED))
-    views.register(run)
+    answers.register(run)
     names = {name: name for name in (*KNOWN, *(view.name for view in views.VIEWS))}
     for view in views.VIEWS:
         assert spark.sql(view.query(names, "min")).columns == [*view.columns], view.name
@@ -53,7 +53,7 @@ def test_every_column_of_a_view_has_its_comment(spark: SparkSession, curated: Pa
 @pytest.mark.spark
 def test_what_is_dropped_names_the_video_the_second_and_the_reasons(spark: SparkSession, curated: Path) -> None:
     run = Run(spark, str(curated), load([], CURATED))
-    views.register(run)
+    answers.register(run)
     verdicts = run.tables.read("verdicts").toPandas()
     verdicts["kept"] = verdicts.index > 0
     verdicts["reasons"] = [["blur"] if not kept else [] for kept in verdicts["kept"]]
@@ -70,7 +70,7 @@ def test_what_is_dropped_names_the_video_the_second_and_the_reasons(spark: Spark
 @pytest.mark.spark
 def test_what_failed_names_the_video_and_the_second_until_it_succeeds(spark: SparkSession, curated: Path) -> None:
     run = Run(spark, str(curated), load([], CURATED))
-    views.register(run)
+    answers.register(run)
     [clip] = spark.sql(
         "SELECT clip_id, video_id, video_uri, start_s FROM clip_origins ORDER BY start_s DESC LIMIT 1"
     ).collect()

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from jobs import cli
 from jobs.config.settings import load
 from jobs.flow import stage
-from jobs.lake import views
+from jobs.lake import answers
 from jobs.lake.run import Run
 from tests.support.footage import write_numbered
 from tests.support.outputs import CURATED, files, table, tables, versions
@@ -77,7 +77,7 @@ def test_a_time_that_is_none_is_a_wrong_usage(option: str, value: str, capsys: p
 
 
 def test_a_run_has_its_counts_and_no_cost_without_prices(spark: SparkSession, curated: Path) -> None:
-    views.register(Run(spark, str(curated), load([], CURATED)))
+    answers.register(Run(spark, str(curated), load([], CURATED)))
     (summary,) = spark.table("run_summary").collect()
     assert (summary["num_ingested"], summary["num_videos"], summary["num_clips"], summary["num_kept"]) == (2, 2, 3, 3)
     assert summary["video_hours"] == pytest.approx(6 / 3600)
@@ -143,7 +143,7 @@ def test_after_a_deadline_the_next_run_goes_on(
     before = versions(tmp_path)
     assert cli.main(command) == 0
     assert versions(tmp_path) == before
-    views.register(Run(spark, str(tmp_path), load([], settings)))
+    answers.register(Run(spark, str(tmp_path), load([], settings)))
     summaries = spark.table("run_summary").orderBy("started_at").collect()
     assert [summary["num_clips"] for summary in summaries] == [len(first), 3 - len(first)]
     assert all(summary["cost_usd"] == pytest.approx(summary["cpu_s"] * 0.05 / 3600) for summary in summaries)

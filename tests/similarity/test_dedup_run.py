@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 
 from jobs import dedup, filter
 from jobs.config.settings import load
-from jobs.lake import views
+from jobs.lake import answers
 from jobs.lake.history import Counts
 from jobs.lake.run import Run
 from jobs.lake.tables import struct_type
@@ -233,7 +233,7 @@ def test_views_for_an_audit(spark: SparkSession, output: Path) -> None:
         if f.name not in videos.columns
     ]
     made.tables.replace("videos", videos.select("*", *blank).fillna("x").fillna(1))
-    views.register(made)
+    answers.register(made)
     found = {row["clip_id"]: row for row in spark.table("duplicate_groups").collect()}
     members = {member["clip_id"]: clip for clip, row in found.items() for member in row["members"]}
     assert members == dropped(output)
