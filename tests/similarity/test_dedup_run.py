@@ -225,7 +225,6 @@ def test_verdicts_name_who_stands_for_whom_at_any_eps(spark: SparkSession, outpu
 @pytest.mark.nights
 def test_views_for_an_audit(spark: SparkSession, output: Path) -> None:
     made = Run(spark, str(output), load([], SET))
-    filter.run(made, filter.Options(output=""))
     videos = spark.createDataFrame([(clip, f"{clip}.mp4") for clip in clip_ids(OLD)], "video_id string, uri string")
     blank = [
         F.lit(None).cast(f.dataType).alias(f.name)
@@ -233,6 +232,7 @@ def test_views_for_an_audit(spark: SparkSession, output: Path) -> None:
         if f.name not in videos.columns
     ]
     made.tables.replace("videos", videos.select("*", *blank).fillna("x").fillna(1))
+    filter.run(made, filter.Options(output=""))
     answers.register(made)
     found = {row["clip_id"]: row for row in spark.table("duplicate_groups").collect()}
     members = {member["clip_id"]: clip for clip, row in found.items() for member in row["members"]}

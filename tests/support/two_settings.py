@@ -28,9 +28,13 @@ UNRECORDED = str(uuid.uuid5(uuid.NAMESPACE_URL, "a clip of a run that was killed
 
 def add(output: Path, name: str, rows: list[dict[str, Any]]) -> None:
     """Append rows; columns that are not given are NULL, or a text where a table has no NULL."""
-    plain = pa.schema([pa.field(f.name, f.type) for f in TABLES[name].schema])
     filled = [{f.name: row.get(f.name, None if f.nullable else "x") for f in TABLES[name].schema} for row in rows]
-    write_deltalake(output / "tables" / name, pa.Table.from_pylist(filled, schema=plain), mode="append")
+    write_deltalake(output / "tables" / name, pa.Table.from_pylist(filled, schema=plain(name)), mode="append")
+
+
+def plain(name: str) -> pa.Schema:
+    """The columns of a table, each of which may be NULL."""
+    return pa.schema([pa.field(f.name, f.type) for f in TABLES[name].schema])
 
 
 def media(output: Path, clip_id: str, settings: list[str], age_h: float = 48.0) -> Path:
@@ -59,6 +63,10 @@ def write(output: Path) -> Path:
         by_stage = {stage: fingerprint(stage, load([], settings)) for stage in stages}
         when = datetime(2026, 1, number, tzinfo=UTC)
         add(output, "runs", [{"stage": stage, "fingerprint": by_stage[stage], "started_at": when} for stage in stages])
+    spans = {row["clip_id"]: row for row in table(output, "spans")}  # both settings split alike
+    write_deltalake(
+        output / "tables" / "spans", pa.Table.from_pylist([*spans.values()], plain("spans")), mode="overwrite"
+    )
     killed = {
         "clip_id": UNRECORDED,
         "video_id": VIDEOS[4],
