@@ -17,9 +17,9 @@ from jobs.config.settings import Settings
 from jobs.lake import history
 from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
-from jobs.lake.tables import struct_type
+from jobs.lake.tables import Land, struct_type
 from jobs.similarity import dedup_run, kmeans_fit, links
-from jobs.similarity.dedup_run import Land, Model, Plan
+from jobs.similarity.dedup_run import Model, Plan
 from jobs.spark import gpu_check, resources, session
 from schemas import TABLES
 from udfs.core.words import counted

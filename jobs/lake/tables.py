@@ -16,7 +16,7 @@ import pyarrow as pa
 from delta.tables import DeltaMergeBuilder, DeltaTable
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException, PySparkException
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_type
 from pyspark.sql.types import StructField, StructType
@@ -26,6 +26,7 @@ from jobs.lake.catalog import Schema, literal, quoted
 from schemas import TABLES
 
 T = TypeVar("T")
+Land = Callable[[str, DataFrame], DataFrame]  # stores rows by a name, so that they are computed once
 log = logging.getLogger("reelmill")
 
 LANDING = ".landing"  # folder of stored intermediate rows; a killed run leaves some there
@@ -371,6 +372,12 @@ def _declared_column(table: str, column: StructField, there: Collection[str]) ->
         return column.name
     value = F.coalesce(*names) if names else F.lit(None)
     return value.cast(column.dataType).alias(column.name, metadata=column.metadata)
+
+
+def landed(land: Land, name: str, rows: DataFrame, /, **sums: Column) -> tuple[DataFrame, dict[str, int]]:
+    """The rows as `land` stores them, and sums over them, taken in the pass that stores them."""
+    found = Observation()
+    return land(name, rows.observe(found, *(value.alias(of) for of, value in sums.items()))), found.get
 
 
 def remove(spark: SparkSession, path: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -11,11 +10,10 @@ from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
 
 from jobs.lake.run import Run
+from jobs.lake.tables import Land
 from jobs.similarity import copy_groups, phash_lsh
 from udfs.filter import aesthetic_gate, reasons_sql
 from udfs.similarity.kmeans import Floats, min_cosine
-
-Land = Callable[[str, DataFrame], DataFrame]
 
 
 class Model(NamedTuple):
