@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from threading import Lock
 from typing import Any, NamedTuple, TypeVar
 
@@ -85,6 +85,12 @@ class Tables:
         self._made: set[str] = set()
         self._ready: set[str] = set()  # can be written by this release
         self._opening = Lock()
+
+    @cached_property
+    def failed(self) -> set[str]:
+        """The stages of which `failures` has rows."""
+        [row] = self.read("failures").agg(F.collect_set("stage")).collect()
+        return {*row[0]}
 
     def path(self, name: str) -> str:
         """Where a table lies, unless the catalog chose the place."""
