@@ -147,7 +147,9 @@ def _process(run: Run, options: Options, settled: tuple[stage.Stage, ...], *, on
             waves_left = waves.of_new(run, stack)
         else:
             stack.enter_context(session.compiled(run.spark, run.last.num_verdicts))
-            waves_left = waves.of_unfinished(run, stack, _unfinished(run, settled), (*(s.table for s in steps), "copies"))
+            waves_left = waves.of_unfinished(
+                run, stack, _unfinished(run, settled), (*(s.table for s in steps), "copies")
+            )
         counts = _waves(run, options, waves_left, stack, only_new=only_new)
         if not run.late:  # else these settings may have made nothing yet
             history.note_settings(run, *(step.name for step in steps), *_copies(run))

@@ -211,8 +211,11 @@ class Tables:
 
     def replace(self, name: str, rows: DataFrame) -> None:
         """Make the table hold these rows and no others, in one commit."""
-        self.make(name)
         self.replaced.add(name)
+        if self.is_only_writer and not self.exists(name):
+            self.add(name, rows)
+            return
+        self.make(name)
         with _naming(name):
             rows.select(*TABLES[name].schema.names).writeTo(self.sql(name)).overwrite(F.lit(True))
 
@@ -380,7 +383,7 @@ def _declared_column(table: str, column: StructField, there: Collection[str]) ->
     return value.cast(column.dataType).alias(column.name, metadata=column.metadata)
 
 
-def landed(land: Land, name: str, rows: DataFrame, /, **sums: Column) -> tuple[DataFrame, dict[str, int]]:
+def landed(land: Land, name: str, rows: DataFrame, /, **sums: Column) -> tuple[DataFrame, dict[str, Any]]:
     """The rows as `land` stores them, and sums over them, taken in the pass that stores them."""
     found = Observation()
     return land(name, rows.observe(found, *(value.alias(of) for of, value in sums.items()))), found.get
