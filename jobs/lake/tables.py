@@ -92,6 +92,16 @@ class Tables:
         [row] = self.read("failures").agg(F.collect_set("stage")).collect()
         return {*row[0]}
 
+    @cached_property
+    def any_superseded(self) -> bool:
+        """Whether `videos` has several rows of one uri."""
+        return not self.read("videos").groupBy("uri").count().where("count > 1").isEmpty()
+
+    def forget(self) -> None:
+        """Forget what these say, after a commit to `failures` or `videos`."""
+        for name in ("failed", "any_superseded"):
+            self.__dict__.pop(name, None)
+
     def path(self, name: str) -> str:
         """Where a table lies, unless the catalog chose the place."""
         return f"{self.root}/{TABLES[name].name}"
@@ -212,12 +222,13 @@ class Tables:
     def replace(self, name: str, rows: DataFrame) -> None:
         """Make the table hold these rows and no others, in one commit."""
         self.replaced.add(name)
+        rows = rows.select(*TABLES[name].schema.names)
         if self.is_only_writer and not self.exists(name):
             self.add(name, rows)
             return
         self.make(name)
         with _naming(name):
-            rows.select(*TABLES[name].schema.names).writeTo(self.sql(name)).overwrite(F.lit(True))
+            rows.writeTo(self.sql(name)).overwrite(F.lit(True))
 
     def change(self, name: str, rows: DataFrame) -> int:
         """Make the table hold these rows and no others, touching only those that differ in more than who made them.
