@@ -15,8 +15,8 @@ from jobs.config.settings import Settings
 from jobs.lake import history
 from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
+from jobs.lake.tables import Land, landed
 from jobs.similarity import copy_groups, copy_keys, phash_lsh
-from jobs.similarity.phash_lsh import Land
 from jobs.spark import session
 from schemas import TABLES
 from udfs.core.words import counted
@@ -48,21 +48,24 @@ def run(run: Run, options: Options, new: DataFrame | None = None) -> Counts:
     hashes = phash_lsh.numbers(F.col("phash")).alias("hashes")
     with ExitStack() as stack:
         land = partial(run.store, stack)
-        clips = land("ranked", phash_lsh.rank_order(pending.select("clip_id", *rank, hashes), rank))
-        num_clips = clips.count()
+        ranked = phash_lsh.rank_order(pending.select("clip_id", *rank, hashes), rank)
+        is_like_another = F.col("place") != F.col("first")
+        clips, counts = landed(land, "ranked", ranked, all=F.count("*"), alike=F.count_if(is_like_another))
+        num_clips = counts["all"]
         if not num_clips and run.tables.exists("copies"):
             return history.note_settings(run, "copies")
         log.info("copies: %s to compare", counted(num_clips, "clip"))
-        num_stored = 0 if run.tables.exists("copy_keys") else run.last.num_verdicts  # whose keys are to be stored
-        if num_clips + num_stored > MANY or copy_keys.num_levels(run.tables) > MANY_LEVELS:
-            stack.enter_context(session.compiled(run.spark))
+        if not run.tables.exists("copy_keys"):  # then those of all clips are stored first
+            stack.enter_context(session.compiled(run.spark, run.last.num_verdicts))
         copy_keys.fill(run, land)
-        rows = land("rows", _rows(run, clips, land))
+        stored = copy_keys.size(run.tables)
+        if num_clips > MANY or stored.num_levels > MANY_LEVELS:
+            stack.enter_context(session.compiled(run.spark))
+        rows, num_copies = _rows(run, clips, counts, stored, land)
         if new is None:  # some of all that are pending may have rows that are no longer valid
             total = run.tables.upsert("copies", rows, num_clips).total
         else:
             total = run.tables.insert("copies", rows, num_clips)
-        num_copies = rows.where(F.col("copy_of").isNotNull()).count()
     log.info(
         "copies: %s compared in %.1f s, %s found",
         *(counted(total, "clip"), history.seconds_since(started), counted(num_copies, "copy", "copies")),
@@ -71,38 +74,53 @@ def run(run: Run, options: Options, new: DataFrame | None = None) -> Counts:
     return Counts(total, total)
 
 
-def _rows(run: Run, clips: DataFrame, land: Land) -> DataFrame:
-    """Rows of `copies`, one per clip of `phash_lsh.rank_order`; the keys of those that are kept are stored."""
+def _rows(run: Run, clips: DataFrame, num: dict[str, int], stored: copy_keys.Size, land: Land) -> tuple[DataFrame, int]:
+    """Rows of `copies`, one per clip of `phash_lsh.rank_order`, and how many are copies.
+
+    The keys of those that are kept are stored. Of the clips there are `all`, and some are `alike`:
+    they have the very same hashes as an earlier one.
+    """
     params, num_frames = run.settings.copies, run.settings.phash.num_frames
     firsts = phash_lsh.firsts(clips, params)
     keys = phash_lsh.with_keys(firsts, params, num_frames)
-    stored = land("stored", copy_keys.matching(run, keys, land))
-    num_rows = firsts.count() * phash_lsh.num_keys(params, num_frames) + stored.count()
-    found = land("pairs", phash_lsh.agreeing(keys, stored, num_rows, params, num_frames))
-    full = found.where(F.col("full").isNotNull()).select(F.col("later").alias("place"), F.col("full").alias("key"))
-    pairs = copy_keys.with_kept(run, found.where(F.col("full").isNull()))
-    links = land("links", phash_lsh.copy_links(clips, pairs, params, land))
-    kept = firsts.join(links.select("clip_id"), on="clip_id", how="left_anti")
+    num_rows, with_key = num["all"] * phash_lsh.num_keys(params, num_frames), None
+    if stored.num_files:
+        with_key, of_stored = landed(land, "stored", copy_keys.matching(run, keys, stored, land), rows=F.count("*"))
+        num_rows += of_stored["rows"]
+    agreeing = phash_lsh.agreeing(keys, with_key, num_rows, params, num_frames)
+    sums = {"all": F.count("*"), "stored": F.count("copy_of"), "full": F.count("full")}
+    found, num_found = landed(land, "pairs", agreeing, **sums)
+    kept, links, num_links = firsts, run.spark.createDataFrame([], phash_lsh.LINK), 0
+    if num_found["all"] > num_found["full"] or num["alike"]:
+        pairs = found.where(F.col("full").isNull())
+        pairs = copy_keys.with_kept(run, pairs) if num_found["stored"] else pairs
+        linked = phash_lsh.copy_links(clips, pairs, params, land)
+        links, of_links = landed(land, "links", linked, rows=F.count("*"))
+        kept, num_links = firsts.join(links.select("clip_id"), on="clip_id", how="left_anti"), of_links["rows"]
     kept_keys = phash_lsh.with_keys(kept, params, num_frames)
-    copy_keys.add(run, land("keys", kept_keys.join(full, on=["place", "key"], how="left_anti")))
-    _log_full(run, full)
+    if num_found["full"]:
+        full = found.where(F.col("full").isNotNull()).select(F.col("later").alias("place"), F.col("full").alias("key"))
+        kept_keys = kept_keys.join(full, on=["place", "key"], how="left_anti")
+        _log_full(run, full)
+    kept_keys, of_kept = landed(land, "keys", kept_keys, rows=F.count("*"))
+    copy_keys.add(run, kept_keys, of_kept["rows"])
     stamp = {"fingerprint": F.lit(run.fingerprint("copies")), "run_id": F.lit(run.run_id)}
     rows = clips.select("clip_id").join(links, on="clip_id", how="left").withColumns(stamp)
-    return rows.select(*TABLES["copies"].schema.names)
+    return rows.select(*TABLES["copies"].schema.names), num_links
 
 
 def _log_full(run: Run, full: DataFrame) -> None:
     """Say what was not compared, since buckets were full."""
     row = full.agg(F.countDistinct("place").alias("clips"), F.countDistinct("key").alias("keys")).first()
-    if row and row["clips"]:
-        log.info(
-            "copies: %d keys are shared by more than copies.max_bucket = %d clips: there, %d new clips were compared "
-            "with the first %d alone, and copies that share no other key may be missed",
-            row["keys"],
-            run.settings.copies.max_bucket,
-            row["clips"],
-            run.settings.copies.max_bucket,
-        )
+    assert row is not None
+    log.info(
+        "copies: %d keys are shared by more than copies.max_bucket = %d clips: there, %d new clips were compared "
+        "with the first %d alone, and copies that share no other key may be missed",
+        row["keys"],
+        run.settings.copies.max_bucket,
+        row["clips"],
+        run.settings.copies.max_bucket,
+    )
 
 
 if __name__ == "__main__":

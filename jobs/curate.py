@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import reduce
+from itertools import takewhile
 from types import ModuleType
 from typing import Any
 
@@ -80,11 +81,13 @@ def run(run: Run, options: Options) -> Counts:
     filter.accepted(run.of_part({}))  # refuses a wrong condition before any clip is cut
     run = run.with_notes_together()
     chain = chain_fingerprint(_stages(run), run.settings)
-    at_rest = run.is_only_writer and run.retry is None and run.last.left_nothing(run.tables, chain)
+    untouched = run.is_only_writer and run.retry is None and run.last.is_untouched(run.tables)
+    at_rest = untouched and run.last.left_nothing(run.tables, chain)
+    settled = _settled(run) if untouched else ()
     counts, num_files_left = ingest.ingest_files(run, options)
     later, facts = Counts(), None
     if not at_rest or counts.num_out or options.refit:
-        later = _process(run, options, only_new=at_rest and _all_are_new(run, counts))
+        later = _process(run, options, settled, only_new=at_rest and _all_are_new(run, counts))
     elif not counts.num_in and run.last.summary:
         facts = json.loads(run.last.summary)
     history.flush(run)  # the views go by what it says
@@ -94,7 +97,7 @@ def run(run: Run, options: Options) -> Counts:
     if run.late:
         log.info("deadline: %s; the next run goes on", _left(run, num_files_left))
     elif run.is_only_writer and not any(later.failed[code] for code in PASSING):
-        _note_rest(run, chain, started, facts, at_rest=at_rest)
+        _note_rest(run, chain, started, facts, untouched=untouched)
     history.flush(run)
     return counts
 
@@ -117,26 +120,36 @@ def _proved(run: Run) -> Counts:
     return Counts()
 
 
-def _note_rest(run: Run, chain: str, started: datetime, facts: dict[str, Any], *, at_rest: bool) -> None:
+def _note_rest(run: Run, chain: str, started: datetime, facts: dict[str, Any], *, untouched: bool) -> None:
     """Note in `runs` that nothing is left to do, unless it stands there.
 
-    `at_rest`: nothing was left before this run either. Else spans without a video are looked for.
+    Spans without a video are looked for, unless the tables were `untouched` before this run.
     """
-    if run.last.left_nothing(run.tables, chain) or (not at_rest and any(proof.without_video(run))):
+    if run.last.left_nothing(run.tables, chain) or (not untouched and any(proof.without_video(run))):
         return
     work = Work(started_at=started, cpu_s=0.0)
     history.note(run, last_run.CHAIN, work, fingerprint=chain, summary=json.dumps(facts), **scores.noted(run))
 
 
-def _process(run: Run, options: Options, *, only_new: bool) -> Counts:
-    """Run all stages but ingest on the videos that have work left, or on the new ones only."""
+def _settled(run: Run) -> tuple[stage.Stage, ...]:
+    """The first stages by whose settings the last chain ran: they have nothing to do for the videos that it saw."""
+    return tuple(takewhile(lambda step: run.last.settled.get(step.name) == run.fingerprint(step.name), CUTTING))
+
+
+def _process(run: Run, options: Options, settled: tuple[stage.Stage, ...], *, only_new: bool) -> Counts:
+    """Run all stages but ingest on the videos that have work left, or on the new ones only.
+
+    Of the stages that are `settled`, only the videos that this run ingested are pending.
+    """
     with ExitStack() as stack:
         steps = (*CUTTING, *_models(run))
         if only_new:
             waves_left = waves.of_new(run, stack)
         else:
             stack.enter_context(session.compiled(run.spark, run.last.num_verdicts))
-            waves_left = waves.of_unfinished(run, stack, _unfinished(run), (*(s.table for s in steps), "copies"))
+            waves_left = waves.of_unfinished(
+                run, stack, _unfinished(run, settled), (*(s.table for s in steps), "copies")
+            )
         counts = _waves(run, options, waves_left, stack, only_new=only_new)
         if not run.late:  # else these settings may have made nothing yet
             history.note_settings(run, *(step.name for step in steps), *_copies(run))
@@ -232,12 +245,16 @@ def _run_models(run: Run, wave: Wave) -> Counts:
     return counts
 
 
-def _unfinished(run: Run) -> DataFrame:
-    """Id and length of the videos that are pending in any stage."""
-    todo = [stage.pending(run, step).select("video_id") for step in (*CUTTING, *_models(run))]
+def _unfinished(run: Run, settled: tuple[stage.Stage, ...] = ()) -> DataFrame:
+    """Id and length of the videos that are pending in any stage; of `settled` ones, only those of this run are."""
+    every = run.tables.read("videos")
+    steps = (step for step in (*CUTTING, *_models(run)) if step not in settled)
+    todo = [stage.pending(run, step).select("video_id") for step in steps]
+    if settled:
+        todo.append(every.where(F.col("run_id") == run.run_id).select("video_id"))
     if run.settings.filter.duplicates:
         todo.append(copy_groups.pending(run).select("video_id"))
-    videos = run.tables.read("videos").select("video_id", "duration_s")
+    videos = every.select("video_id", "duration_s")
     return videos.join(reduce(lambda a, b: a.union(b), todo), on="video_id", how="left_semi")
 
 

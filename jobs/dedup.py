@@ -17,9 +17,9 @@ from jobs.config.settings import Settings
 from jobs.lake import history
 from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
-from jobs.lake.tables import struct_type
+from jobs.lake.tables import Land, landed, struct_type
 from jobs.similarity import dedup_run, kmeans_fit, links
-from jobs.similarity.dedup_run import Land, Model, Plan
+from jobs.similarity.dedup_run import Model, Plan
 from jobs.spark import gpu_check, resources, session
 from schemas import TABLES
 from udfs.core.words import counted
@@ -54,10 +54,12 @@ def run(run: Run, options: Options) -> Counts:
     started, refit = history.now(), options.refit
     with ExitStack() as stack:
         land = partial(run.store, stack)
-        if run.rows("embeddings").count() > MANY:
+        if run.last.num_verdicts > MANY:
             stack.enter_context(session.compiled(run.spark))
         model = dedup_run.model(run)
         plan = dedup_run.plan(run, model, land)
+        if plan.num_vectors > MANY:  # for the first time
+            stack.enter_context(session.compiled(run.spark))
         if not (plan or refit):
             return history.note_settings(run, "dedup")
         log.info(
@@ -192,12 +194,12 @@ def _link(run: Run, model: Model, plan: Plan, land: Land, *, every: bool, some_u
     parts = links.num_parts(num_vectors, model.centers, num_tasks)
     by_vectors = links.links(new, stored_neighbors, len(model.centers), parts, params, env)
     copies = plan.clips.where(F.col("duplicate_of").isNotNull()) if every else plan.new_copies
-    rows = land("links", _rows(run, by_vectors, new, copies, model, plan))
+    rows, num = landed(land, "links", _rows(run, by_vectors, new, copies, model, plan), rows=F.count("*"))
     if every:
         run.tables.replace("duplicates", rows)
     else:
         run.tables.append("duplicates", rows, among=f"dedup_run = {plan.number}")
-    return rows.count()
+    return int(num["rows"])
 
 
 def _unlinked(assignments: DataFrame, plan: Plan) -> DataFrame:

@@ -16,6 +16,7 @@ from jobs.lake import history, scores
 from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
 from jobs.lake.scores import OF_VERDICT
+from jobs.lake.tables import landed
 from jobs.spark import session
 from schemas import TABLES
 from udfs.core.words import counted
@@ -24,6 +25,7 @@ from udfs.filter import duplicate_sql, gates, reasons_sql, where_gate
 log = logging.getLogger("reelmill")
 
 Options = StageOptions  # this job takes no others
+LINK = "clip_id string, duplicate_of string"
 VERDICT = ("kept", "reasons", "duplicate_of")
 MANY = 0.1  # share of verdicts, from which on all rows are written again: none has to be found then
 
@@ -64,9 +66,12 @@ def judged(run: Run, scored: DataFrame) -> DataFrame:
 
 def _represented(run: Run) -> DataFrame:
     """The duplicates at this eps, each with the clip at the end of its chain of links, which is no duplicate."""
-    links = _links(run, run.rows("duplicates"))
+    none = run.spark.createDataFrame([], LINK)
     if not run.settings.filter.duplicates:
-        return links.limit(0)
+        return none
+    links, num = landed(_checkpoint, "links", _links(run, run.rows("duplicates")), rows=F.count("*"))
+    if not num["rows"]:
+        return none
     every = links if run.part is None else _links(run, run.tables.read("duplicates"))
     while (
         not (further := every.select(F.col("clip_id").alias("linked_to"), F.col("duplicate_of").alias("end")))
@@ -78,6 +83,10 @@ def _represented(run: Run) -> DataFrame:
         if run.part is None:
             every = links  # so that each turn doubles the length of the chains that are followed
     return links
+
+
+def _checkpoint(name: str, rows: DataFrame) -> DataFrame:
+    return rows.localCheckpoint()
 
 
 def _links(run: Run, duplicates: DataFrame) -> DataFrame:

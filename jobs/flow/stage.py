@@ -87,6 +87,8 @@ def _without_failed(run: Run, stage: Stage, inputs: DataFrame) -> DataFrame:
     keys = [stage.key, "fingerprint"]
     if "video_id" not in inputs.columns:
         return inputs.join(failed, on=keys, how="left_anti")
+    if stage.name not in run.tables.failed:
+        return inputs
     seen = run.rows("videos").select("video_id", F.col("run_id").alias("seen_in"))
     since = inputs.join(seen, on="video_id", how="left").alias("i")
     failed = failed.alias("f")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import partial, reduce
 from typing import NamedTuple
 
 from pyspark.sql import DataFrame
@@ -15,6 +15,7 @@ from jobs.flow import stage
 from jobs.flow.stage import WAVE, Items, Stage
 from jobs.lake.history import Counts
 from jobs.lake.run import Run
+from jobs.lake.tables import landed
 from schemas import TABLES
 from udfs.core import scheduling
 
@@ -60,8 +61,7 @@ class Waves(NamedTuple):
 def of_new(run: Run, stack: ExitStack) -> Waves:
     """The waves of the videos that this run ingested, if none of them was there before."""
     videos = run.tables.read("videos").where(F.col("run_id") == run.run_id)
-    stored = run.store(stack, "new-videos", videos)
-    total = _num_waves(run, stored)
+    stored, total = _dealt(run, stack, "new-videos", videos)
     parts = _parts(run, stack, {"videos": stored}, total)
     return Waves(total, (Wave(number, part, is_current=True) for number, part in enumerate(parts)))
 
@@ -71,8 +71,7 @@ def of_unfinished(run: Run, stack: ExitStack, unfinished: DataFrame, tables: Ite
 
     Not only their current rows: a clip of earlier spans is found again where new ones are the same.
     """
-    videos = run.store(stack, "unfinished-video-ids", unfinished)
-    total = _num_waves(run, videos)
+    videos, total = _dealt(run, stack, "unfinished-video-ids", unfinished)
     if not total:
         return Waves(0, iter(()))
     every = (run.tables.read(name).select("clip_id", "video_id") for name in ("spans", "clips"))
@@ -107,7 +106,8 @@ def _of_wave(table: str, rows: DataFrame, wave: int) -> DataFrame:
     return found if "video_id" in TABLES[table].schema.names else found.drop("video_id")
 
 
-def _num_waves(run: Run, videos: DataFrame) -> int:
-    size = videos.agg(F.count("*").alias("n"), F.coalesce(F.sum("duration_s"), F.lit(0.0)).alias("s")).first()
-    assert size is not None
-    return scheduling.num_waves(size["n"], size["s"], run.settings.curate)
+def _dealt(run: Run, stack: ExitStack, name: str, videos: DataFrame) -> tuple[DataFrame, int]:
+    """Videos, stored, and the number of their waves."""
+    sums = {"n": F.count("*"), "s": F.coalesce(F.sum("duration_s"), F.lit(0.0))}
+    stored, size = landed(partial(run.store, stack), name, videos, **sums)
+    return stored, scheduling.num_waves(size["n"], size["s"], run.settings.curate)

@@ -115,6 +115,8 @@ def record(run: Run, stage: str, done: DataFrame, tally: Tally, work: Work) -> C
     """Write a stage's failures and its row of `runs`: `work`, with the failures and costs of the tally."""
     if tally.failed:
         run.tables.add("failures", _failures(run, stage, done.where(F.col(FAILURE[0]).isNotNull())))
+    if tally.failed or stage == "ingest":
+        run.tables.forget()
     if tally.failed["BUG"]:
         for key, _, message in done.where(F.col(FAILURE[1]) == "BUG").select(*FAILURE).limit(SHOWN_BUGS).collect():
             log.error("%s: BUG of %s: %s", stage, key, message)

@@ -25,6 +25,7 @@ class LastRun:
     """Of every stage the settings of its last run; of the last whole chain, how it ended."""
 
     fingerprints: dict[str, str] = field(default_factory=dict)  # by stage
+    settled: dict[str, str] = field(default_factory=dict)  # by stage, as the last whole chain left them
     versions: dict[str, int] | None = None  # of the tables when nothing was left to do; None if something was
     summary: str | None = None  # the counts of its last lines, as JSON
     scored: Scored | None = None  # None if `verdicts` may lack something
@@ -40,14 +41,17 @@ class LastRun:
         """The most commits that a table had."""
         return max((self.versions or {}).values(), default=0)
 
+    def is_untouched(self, tables: Tables) -> bool:
+        """Whether no table has changed since a chain left nothing to do; true also where there are none."""
+        return versions(tables) == (self.versions or {})
+
     def left_nothing(self, tables: Tables, fingerprint: str) -> bool:
         """Whether the last chain, by these settings, left nothing to do, and no table has changed since.
 
         Where there are no tables yet, nothing is left either. A release before 0.2.0 left verdicts without scores.
         """
-        if self.versions is None:
-            return not versions(tables)
-        return self.scored is not None and self.fingerprints[CHAIN] == fingerprint and versions(tables) == self.versions
+        same = self.versions is None or (self.scored is not None and self.fingerprints[CHAIN] == fingerprint)
+        return same and self.is_untouched(tables)
 
 
 def read(tables: Tables) -> LastRun:
@@ -61,8 +65,10 @@ def read(tables: Tables) -> LastRun:
     written = {stage: num_out for stage, _, num_out in found}
     chain = rows.get(CHAIN)
     scored = max((row for row in rows.values() if row["scored_by"]), key=lambda row: row["ended_at"], default=None)
+    settled = {stage: last for stage, last in rows.items() if chain and last["ended_at"] <= chain["ended_at"]}
     return LastRun(
         {stage: last["fingerprint"] for stage, last in rows.items()},
+        {stage: last["fingerprint"] for stage, last in settled.items()},
         chain and chain["tables"],
         chain and chain["summary"],
         scored and Scored(scored["scored_by"], scored["tables"]),

@@ -164,10 +164,15 @@ class Run:
         if self.part is not None:
             return rows
         if name == "videos":
-            return newest_videos(rows)
+            return newest_videos(rows) if self.may_be_superseded else rows
         if name not in BELONGS:
             return rows
         return rows.where(F.col("fingerprint") == self.fingerprint(BELONGS[name].stage))
+
+    @property
+    def may_be_superseded(self) -> bool:
+        """Whether there may be videos of which a newer row has the same uri."""
+        return not self.is_only_writer or self.tables.any_superseded
 
     def current(self, name: str) -> DataFrame:
         """The rows of a table that these settings made, and whose span and video are current.
@@ -178,7 +183,8 @@ class Run:
             return self.made(name)
         if name != "spans":
             return self.made(name).join(self.current("spans").select("clip_id"), on="clip_id", how="left_semi")
-        return without_superseded(self.made(name), self.tables.read("videos"))
+        rows = self.made(name)
+        return without_superseded(rows, self.tables.read("videos")) if self.may_be_superseded else rows
 
 
 def without_superseded(rows: DataFrame, videos: DataFrame) -> DataFrame:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from threading import Lock
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,7 +16,7 @@ import pyarrow as pa
 from delta.tables import DeltaMergeBuilder, DeltaTable
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException, PySparkException
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_type
 from pyspark.sql.types import StructField, StructType
@@ -26,6 +26,7 @@ from jobs.lake.catalog import Schema, literal, quoted
 from schemas import TABLES
 
 T = TypeVar("T")
+Land = Callable[[str, DataFrame], DataFrame]  # stores rows by a name, so that they are computed once
 log = logging.getLogger("reelmill")
 
 LANDING = ".landing"  # folder of stored intermediate rows; a killed run leaves some there
@@ -84,6 +85,22 @@ class Tables:
         self._made: set[str] = set()
         self._ready: set[str] = set()  # can be written by this release
         self._opening = Lock()
+
+    @cached_property
+    def failed(self) -> set[str]:
+        """The stages of which `failures` has rows."""
+        [row] = self.read("failures").agg(F.collect_set("stage")).collect()
+        return {*row[0]}
+
+    @cached_property
+    def any_superseded(self) -> bool:
+        """Whether `videos` has several rows of one uri."""
+        return not self.read("videos").groupBy("uri").count().where("count > 1").isEmpty()
+
+    def forget(self) -> None:
+        """Forget what these say, after a commit to `failures` or `videos`."""
+        for name in ("failed", "any_superseded"):
+            self.__dict__.pop(name, None)
 
     def path(self, name: str) -> str:
         """Where a table lies, unless the catalog chose the place."""
@@ -204,10 +221,14 @@ class Tables:
 
     def replace(self, name: str, rows: DataFrame) -> None:
         """Make the table hold these rows and no others, in one commit."""
-        self.make(name)
         self.replaced.add(name)
+        rows = rows.select(*TABLES[name].schema.names)
+        if self.is_only_writer and not self.exists(name):
+            self.add(name, rows)
+            return
+        self.make(name)
         with _naming(name):
-            rows.select(*TABLES[name].schema.names).writeTo(self.sql(name)).overwrite(F.lit(True))
+            rows.writeTo(self.sql(name)).overwrite(F.lit(True))
 
     def change(self, name: str, rows: DataFrame) -> int:
         """Make the table hold these rows and no others, touching only those that differ in more than who made them.
@@ -371,6 +392,12 @@ def _declared_column(table: str, column: StructField, there: Collection[str]) ->
         return column.name
     value = F.coalesce(*names) if names else F.lit(None)
     return value.cast(column.dataType).alias(column.name, metadata=column.metadata)
+
+
+def landed(land: Land, name: str, rows: DataFrame, /, **sums: Column) -> tuple[DataFrame, dict[str, Any]]:
+    """The rows as `land` stores them, and sums over them, taken in the pass that stores them."""
+    found = Observation()
+    return land(name, rows.observe(found, *(value.alias(of) for of, value in sums.items()))), found.get
 
 
 def remove(spark: SparkSession, path: str) -> None:

@@ -10,6 +10,7 @@ first 2 l bits of the key, each a partition of the table, so that a key lies in 
 from __future__ import annotations
 
 from itertools import accumulate
+from typing import NamedTuple
 
 from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, Window
@@ -17,9 +18,9 @@ from pyspark.sql import functions as F
 
 from jobs.flow.gates import gated
 from jobs.lake.run import Run, without_superseded
-from jobs.lake.tables import Tables
+from jobs.lake.tables import Land, Tables, landed
 from jobs.similarity import copy_groups, phash_lsh
-from jobs.similarity.phash_lsh import Land
+from jobs.spark import session
 from schemas import TABLES
 
 KEY_BITS, LEVEL_BITS = 64, 2
@@ -28,12 +29,33 @@ LAST_LEVEL = 9  # holds any number; a billion clips have 30 billion keys
 FIRST_PARTS = [0, *accumulate(1 << LEVEL_BITS * level for level in range(LAST_LEVEL + 1))]  # of each level; the end
 MOST_PARTS = 1 << 14  # in a query
 TASK_ROWS = 1 << 19  # of keys to sort and write
+WHOLE_BYTES = 8 << 20  # of a table that is read whole, without a look at which parts have a key
 BROADCAST_ROWS = 1 << 22  # keys that every executor holds, in some 200 MB
+
+
+class Size(NamedTuple):
+    """How many files and bytes the table has."""
+
+    num_files: int
+    num_bytes: int
+
+    @property
+    def num_levels(self) -> int:
+        """How many levels there can be: each part of a level has a file, since keys are spread evenly."""
+        return sum(1 << LEVEL_BITS * level <= 2 * self.num_files for level in range(LAST_LEVEL + 1))
+
+
+def size(tables: Tables) -> Size:
+    """The size of the table."""
+    if not tables.exists("copy_keys"):
+        return Size(0, 0)
+    detail = DeltaTable.forName(tables.spark, tables.sql("copy_keys")).detail()
+    return Size(*detail.select("numFiles", "sizeInBytes").collect()[0])
 
 
 def fill(run: Run, land: Land) -> None:
     """Store the keys of clips that were kept before this table was there, if none are stored."""
-    if run.made("copies").isEmpty() or not _rows(run).isEmpty():
+    if not run.tables.exists("copies") or run.made("copies").isEmpty() or not _rows(run).isEmpty():
         return
     params, number = run.settings.copies, F.row_number().over(Window.partitionBy("key").orderBy("clip_id"))
     kept = copy_groups.with_copies(run).where(~F.col("new") & F.col("copy_of").isNull())
@@ -41,21 +63,24 @@ def fill(run: Run, land: Land) -> None:
     clips = phash_lsh.comparable(land("kept", kept.select("clip_id", hashes)), params)
     keys = phash_lsh.with_keys(clips, params, run.settings.phash.num_frames)
     some = keys.withColumn("number", number).where(F.col("number") <= params.max_bucket)
-    add(run, land("first-keys", some.drop("number")))
+    with session.compiled(run.spark):
+        first, num = landed(land, "first-keys", some.drop("number"), rows=F.count("*"))
+        add(run, first, num["rows"])
 
 
-def matching(run: Run, keys: DataFrame, land: Land) -> DataFrame:
-    """The stored rows (key, clip_id, hashes) with one of these keys.
+def matching(run: Run, keys: DataFrame, size: Size, land: Land) -> DataFrame:
+    """The stored rows (key, clip_id, hashes) with one of these keys, from a table of this size.
 
-    First the keys alone are read, of the parts in which these keys lie, and then all columns of the
-    parts that have some of them.
+    Of a large one, first the keys alone are read, of the parts in which these keys lie, and then all
+    columns of the parts that have some of them.
     """
-    if not run.tables.exists("copy_keys"):
-        return _rows(run)
-    wanted = land("wanted", keys.select("key").distinct())
-    if wanted.count() <= BROADCAST_ROWS:
+    wanted = keys.select("key").distinct()
+    if size.num_bytes <= WHOLE_BYTES:
+        return _rows(run).join(wanted, on="key", how="left_semi")
+    wanted, num = landed(land, "wanted", wanted, rows=F.count("*"))
+    if num["rows"] <= BROADCAST_ROWS:
         wanted = F.broadcast(wanted)
-    levels = range(num_levels(run.tables))
+    levels = range(size.num_levels)
     parts = wanted.select(F.explode(F.array(*map(_part, levels))).alias("part"))
     there = _in_parts(_rows(run), parts).select("part", "key").join(wanted, on="key", how="left_semi")
     found = land("found", there.distinct())
@@ -70,8 +95,6 @@ def with_kept(run: Run, pairs: DataFrame) -> DataFrame:
     """
     is_stored = F.col("copy_of").isNotNull()
     ids = pairs.where(is_stored).select(F.col("copy_of").alias("clip_id")).distinct()
-    if ids.isEmpty():
-        return pairs
     rows = {name: run.made(name).join(ids, on="clip_id", how="left_semi") for name in ("copies", "clips", "signals")}
     spans = without_superseded(run.made("spans").join(ids, on="clip_id", how="left_semi"), run.tables.read("videos"))
     clips = gated(rows["clips"], rows["signals"], run.settings).join(spans, on="clip_id", how="left_semi")
@@ -80,12 +103,12 @@ def with_kept(run: Run, pairs: DataFrame) -> DataFrame:
     return pairs.where(~is_stored).unionByName(of_kept)
 
 
-def add(run: Run, keys: DataFrame) -> None:
-    """Store the keys of kept clips: stored rows of key, clip_id and hashes."""
-    if not (num_rows := keys.count()):
+def add(run: Run, keys: DataFrame, num_rows: int) -> None:
+    """Store the keys of kept clips: `num_rows` stored rows of key, clip_id and hashes."""
+    if not num_rows:
         return
-    run.tables.make("copy_keys")
     level, num_rows = _level(run.tables, num_rows)
+    run.tables.make("copy_keys")
     stamp = {"fingerprint": F.lit(run.fingerprint("copies")), "run_id": F.lit(run.run_id)}
     new = keys.select("key", "clip_id", "hashes").withColumns(stamp)
     if level == 0:
@@ -94,15 +117,6 @@ def add(run: Run, keys: DataFrame) -> None:
     is_merged = F.col("part") < FIRST_PARTS[level + 1]
     rows = run.tables.read("copy_keys").where(is_merged).drop("part").unionByName(new)
     _laid_out(rows, level, num_rows).writeTo(run.tables.sql("copy_keys")).overwrite(is_merged)
-
-
-def num_levels(tables: Tables) -> int:
-    """How many levels there can be: each part of a level has a file, since keys are spread evenly."""
-    if not tables.exists("copy_keys"):
-        return 0
-    row = DeltaTable.forName(tables.spark, tables.sql("copy_keys")).detail().select("numFiles").first()
-    num_files = row["numFiles"] if row else 0
-    return max(1, sum(1 << LEVEL_BITS * level <= 2 * num_files for level in range(LAST_LEVEL + 1)))
 
 
 def _rows(run: Run) -> DataFrame:
@@ -120,9 +134,10 @@ def _in_parts(rows: DataFrame, parts: DataFrame) -> DataFrame:
 
 def _level(tables: Tables, num_rows: int) -> tuple[int, int]:
     """The first level with room for these rows and those of the levels below, and how many that are."""
+    is_there = tables.exists("copy_keys")
     for level in range(LAST_LEVEL + 1):
         parts = F.col("part").between(FIRST_PARTS[level], FIRST_PARTS[level + 1] - 1)
-        num_rows += tables.read("copy_keys").where(parts).count()
+        num_rows += tables.read("copy_keys").where(parts).count() if is_there else 0
         if num_rows <= LEVEL_ROWS << LEVEL_BITS * level:
             return level, num_rows
     return LAST_LEVEL, num_rows

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from pyspark.sql import Column, DataFrame, Observation
+from pyspark.sql import Column, DataFrame, Observation, Window
 from pyspark.sql import functions as F
 
 from jobs.lake.run import Run
+from jobs.lake.tables import Land
 from jobs.similarity import copy_groups, phash_lsh
 from udfs.filter import aesthetic_gate, reasons_sql
 from udfs.similarity.kmeans import Floats, min_cosine
-
-Land = Callable[[str, DataFrame], DataFrame]
 
 
 class Model(NamedTuple):
@@ -65,9 +63,9 @@ def model(run: Run) -> Model:
     if not run.tables.exists("centroids"):
         return Model(0, np.zeros((0, 0)))
     centroids = run.tables.read("centroids").where(F.col("fingerprint") == run.fingerprint("dedup"))
-    last = centroids.agg(F.max("version").alias("version"))
-    newest = centroids.join(last, on="version", how="left_semi").orderBy("cluster_id")
-    rows = newest.select("version", "vector").collect()
+    place = F.rank().over(Window.partitionBy("fingerprint").orderBy(F.desc("version"))).alias("place")
+    newest = centroids.select("version", "cluster_id", "vector", place).where("place = 1").orderBy("cluster_id")
+    rows = newest.collect()
     if rows:
         return Model(rows[0]["version"], np.array([row["vector"] for row in rows]))
     # Links without centers: of nothing but vectors of zeros and copies.

@@ -5,13 +5,13 @@ Of the pairs that agree, udfs/copies.py keeps the links to clips that are no cop
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial, reduce
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
+from jobs.lake.tables import Land, landed
 from udfs import copies
 from udfs.copies import Params
 from udfs.similarity import buckets, hash_keys
@@ -20,10 +20,9 @@ from udfs.similarity.hash_keys import Key
 HASH_BITS = hash_keys.HASH_BITS
 ALL_BUT_FIRST = 2**63 - 1  # a frame of one shade has no bit but the first: its hash says nothing
 PAIR = "later bigint, earlier bigint, num_agree int, distance double, copy_of string"  # udfs.copies.Pair
+LINK = "clip_id string, copy_of string, num_agree int, distance double"
 TASK_ROWS = 1 << 20  # rows of keys that one task holds in memory
 ONE_TASK = 1 << 21  # pairs that one task settles
-
-Land = Callable[[str, DataFrame], DataFrame]
 
 
 def numbers(phash: Column) -> Column:
@@ -70,16 +69,18 @@ def num_keys(params: Params, num_frames: int) -> int:
     return 1 + len(hash_keys.keys(num_frames, params.min_agree, params.bands))
 
 
-def agreeing(new: DataFrame, stored: DataFrame, num_rows: int, params: Params, num_frames: int) -> DataFrame:
+def agreeing(new: DataFrame, stored: DataFrame | None, num_rows: int, params: Params, num_frames: int) -> DataFrame:
     """`buckets.ROWS` of new clips (key, place, hashes) and stored ones (key, clip_id, hashes), `num_rows` in all.
 
     Pairs without a common key are missed. A pair may come several times.
     """
     frames = F.sequence(F.lit(0), F.lit(num_frames - 1))
     hashes = F.transform(frames, lambda i: F.coalesce(F.get("hashes", i), F.lit(0))).alias("hashes")
-    of_new = new.select("key", "place", F.lit(None).cast("string").alias("clip_id"), hashes)
-    of_stored = stored.select("key", F.lit(buckets.STORED).cast("bigint").alias("place"), "clip_id", hashes)
-    by_key = of_new.unionByName(of_stored).repartition(1 + num_rows // TASK_ROWS, "key")
+    rows = new.select("key", "place", F.lit(None).cast("string").alias("clip_id"), hashes)
+    if stored is not None:
+        place = F.lit(buckets.STORED).cast("bigint").alias("place")
+        rows = rows.unionByName(stored.select("key", place, "clip_id", hashes))
+    by_key = rows.repartition(1 + num_rows // TASK_ROWS, "key")
     limits = buckets.Limits(params.max_distance, params.min_agree, params.max_bucket)
     return by_key.mapInArrow(partial(buckets.rows, limits=limits), from_arrow_schema(buckets.ROWS))
 
@@ -131,11 +132,12 @@ def _links(pairs: DataFrame, land: Land, one_task: int) -> DataFrame:
     is_stored = F.col("earlier") == buckets.STORED
     of_stored = ranked.where(is_stored).groupBy("later", "earlier").agg(F.min("rank").alias("rank"))
     of_new = ranked.where(~is_stored).dropDuplicates(["later", "earlier"])
-    left = every = land("ranked-pairs", of_new.unionByName(of_stored))
-    rounds = list[DataFrame]()
-    while left.count() > one_task:
+    every, num = landed(land, "ranked-pairs", of_new.unionByName(of_stored), rows=F.count("*"))
+    left, rounds = every, list[DataFrame]()
+    while num["rows"] > one_task:
         rounds.append(land(f"dropped-{len(rounds)}", _dropped_at_once(left)))
-        left = land(f"left-{len(rounds)}", _without(_without(left, "later", rounds[-1]), "earlier", rounds[-1]))
+        undecided = _without(_without(left, "later", rounds[-1]), "earlier", rounds[-1])
+        left, num = landed(land, f"left-{len(rounds)}", undecided, rows=F.count("*"))
     settled = _pairs(left.repartition(1).sortWithinPartitions("later", "rank")).mapInPandas(copies.rows, PAIR)
     if not rounds:
         return settled

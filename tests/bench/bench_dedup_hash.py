@@ -55,7 +55,7 @@ def hash_join(spark: SparkSession, num_clips: int) -> Report:
         clips = land("ranked", phash_lsh.rank_order(hashed, ranking.columns(params.rank)))
         keys = phash_lsh.with_keys(phash_lsh.firsts(clips, params), params, NUM_FRAMES)
         num_rows = num_clips * phash_lsh.num_keys(params, NUM_FRAMES)
-        rows = land("pairs", phash_lsh.agreeing(keys, keys.limit(0), num_rows, params, NUM_FRAMES))
+        rows = land("pairs", phash_lsh.agreeing(keys, None, num_rows, params, NUM_FRAMES))
         land("found", phash_lsh.copy_links(clips, rows.where("full IS NULL"), params, land))
         seconds, core_seconds = time.perf_counter() - begin, _core_seconds(spark) - spent
         found = spark.read.parquet(f"{folder}/found").toPandas()

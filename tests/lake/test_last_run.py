@@ -63,8 +63,10 @@ def test_a_finished_run_counts_until_a_table_or_the_settings_change(tables: Tabl
     last = last_run.read(tables)
     assert last.left_nothing(tables, "f")
     assert not last.left_nothing(tables, "other settings")
+    assert last.is_untouched(tables)
     write(tables)
     assert not last.left_nothing(tables, "f")
+    assert not last.is_untouched(tables)
 
 
 def test_a_finished_run_that_left_verdicts_without_scores_has_work_left(tables: Tables) -> None:
@@ -84,8 +86,10 @@ def test_the_last_row_of_each_stage_counts(tables: Tables) -> None:
     note(tables, CHAIN, 2, "new", {"failures": 7})
     note(tables, CHAIN, 1, "old", {"failures": 1})
     note(tables, "split", 1, "s")
+    note(tables, "clip", 3, "after the chain")
     last = last_run.read(tables)
-    assert (last.fingerprints, last.versions) == ({CHAIN: "new", "split": "s"}, {"failures": 7})
+    assert last.settled == {CHAIN: "new", "split": "s"}
+    assert (last.fingerprints, last.versions) == (last.settled | {"clip": "after the chain"}, {"failures": 7})
 
 
 def test_the_version_of_a_table_is_that_of_its_last_commit(tables: Tables) -> None:

@@ -11,8 +11,8 @@ from pyspark.sql import functions as F
 
 from jobs.config.settings import load
 from jobs.lake.run import Run
+from jobs.lake.tables import Land
 from jobs.similarity import copy_keys
-from jobs.similarity.phash_lsh import Land
 
 pytestmark = pytest.mark.spark
 ROWS = "key bigint, clip_id string, hashes array<bigint>"
@@ -34,7 +34,7 @@ def lander(run: Run, folder: Path) -> Land:
 def found(run: Run, keys: list[int], folder: Path) -> set[tuple[int, str]]:
     """The stored rows with these keys."""
     wanted = run.spark.createDataFrame([(key,) for key in keys], "key bigint")
-    rows = copy_keys.matching(run, wanted, lander(run, folder)).collect()
+    rows = copy_keys.matching(run, wanted, copy_keys.size(run.tables), lander(run, folder)).collect()
     assert len(rows) == len({(row["key"], row["clip_id"]) for row in rows})
     assert all(row["hashes"] == [row["key"], None] for row in rows)
     return {(row["key"], row["clip_id"]) for row in rows}
@@ -49,6 +49,7 @@ def parts(run: Run) -> dict[int, int]:
 def run(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A run of an output without tables, whose levels are small."""
     monkeypatch.setattr(copy_keys, "LEVEL_ROWS", SMALL)
+    monkeypatch.setattr(copy_keys, "WHOLE_BYTES", 0)
     return Run(spark, str(tmp_path / "output"), load([], []))
 
 
@@ -58,7 +59,7 @@ def test_rows_move_up_the_levels_and_are_found_in_all_of_them(run: Run, tmp_path
     for number, size in enumerate((9, 5, 300, 4, 9, 12, 7)):
         rows = [(int(key), f"clip {number}") for key in dice.integers(-(2**63), 2**63, size)]
         frame = run.spark.createDataFrame([(key, clip_id, [key, None]) for key, clip_id in rows], ROWS)
-        copy_keys.add(run, frame)
+        copy_keys.add(run, frame, size)
         stored |= set(rows)
         keys = sorted(key for key, _ in stored)
         assert found(run, [keys[0], 12345, keys[-1], *keys[::7]], tmp_path / "found") == {
@@ -74,7 +75,7 @@ def test_rows_move_up_the_levels_and_are_found_in_all_of_them(run: Run, tmp_path
 
 def test_only_files_of_parts_with_such_keys_are_read(run: Run, tmp_path: Path) -> None:
     keys = [int(key) for key in np.random.default_rng(2).integers(-(2**63), 2**63, 900)]
-    copy_keys.add(run, run.spark.createDataFrame([(key, "a", [key, None]) for key in keys], ROWS))
+    copy_keys.add(run, run.spark.createDataFrame([(key, "a", [key, None]) for key in keys], ROWS), len(keys))
     folder = Path(run.output, "tables", "copy_keys")
     files = sorted(folder.rglob("part=*/*.parquet"))
     assert len(files) == len(parts(run)) == 64
@@ -86,7 +87,7 @@ def test_only_files_of_parts_with_such_keys_are_read(run: Run, tmp_path: Path) -
 
 
 def test_a_key_of_other_settings_is_not_found(run: Run, tmp_path: Path) -> None:
-    copy_keys.add(run, run.spark.createDataFrame([(7, "a", [7, None])], ROWS))
+    copy_keys.add(run, run.spark.createDataFrame([(7, "a", [7, None])], ROWS), 1)
     other = Run(run.spark, run.output, load([], ["copies.max_distance=3"]))
     assert found(other, [7], tmp_path / "found") == set()
     assert found(run, [7], tmp_path / "found") == {(7, "a")}
@@ -98,7 +99,7 @@ def test_each_row_is_written_a_few_times_per_level(run: Run) -> None:
         F.xxhash64("id").alias("key"), F.lit("a").alias("clip_id"), F.array("id").alias("hashes")
     )
     for number in range(24):
-        copy_keys.add(run, rows.where(f"hashes[0] % 24 = {number}"))
+        copy_keys.add(run, rows.where(f"hashes[0] % 24 = {number}"), 10)
     history = run.spark.sql(f"DESCRIBE HISTORY {run.tables.sql('copy_keys')}")
     written = [int(row["operationMetrics"].get("numOutputRows", 0)) for row in history.collect()]
     assert sum(parts(run).values()) == 240
@@ -106,5 +107,5 @@ def test_each_row_is_written_a_few_times_per_level(run: Run) -> None:
 
 
 def test_no_keys_make_no_table(run: Run) -> None:
-    copy_keys.add(run, run.spark.createDataFrame([], ROWS))
+    copy_keys.add(run, run.spark.createDataFrame([], ROWS), 0)
     assert not run.tables.exists("copy_keys")

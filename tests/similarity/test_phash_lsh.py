@@ -10,6 +10,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from jobs.lake.tables import Land
 from jobs.similarity import phash_lsh
 from tests.test_copies import Found, Hashes, expected
 from udfs.copies import Params
@@ -42,7 +43,7 @@ def joined(
     return {int(row["clip_id"]): (int(row["copy_of"]), row["num_agree"], row["distance"]) for row in found}
 
 
-def stored_under(spark: SparkSession, folder: Path) -> phash_lsh.Land:
+def stored_under(spark: SparkSession, folder: Path) -> Land:
     """A function that stores rows in this folder by a name."""
 
     def land(name: str, frame: DataFrame) -> DataFrame:
