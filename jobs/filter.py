@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack
+from functools import partial
 
 from pyspark.errors import AnalysisException, ParseException
-from pyspark.sql import Column, DataFrame, Observation
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.config.arguments import StageOptions
@@ -128,34 +129,31 @@ def add_captions(run: Run) -> None:
 
 def _judge_gathered(run: Run, stack: ExitStack) -> tuple[int, int, int]:
     """Judge clips by what the tables of the stages say: how many there are, are kept, and were changed."""
-    counts = Observation()
     rows = judged(run, scores.gathered(run)).select(*TABLES["verdicts"].schema.names)
-    rows = run.store(stack, "filter", rows.observe(counts, *_counts(F.lit(True))))
-    total, num_kept = counts.get["total"], counts.get["kept"]
+    rows, num = landed(partial(run.store, stack), "filter", rows, all=F.count("*"), kept=F.count_if("kept"))
     if run.part is None:
-        return total, num_kept, run.tables.change("verdicts", rows)
-    return total, num_kept, run.tables.insert("verdicts", rows, total) if total else 0  # of new clips, which have none
+        return num["all"], num["kept"], run.tables.change("verdicts", rows)
+    changed = run.tables.insert("verdicts", rows, num["all"]) if num["all"] else 0  # of new clips, which have none
+    return num["all"], num["kept"], changed
 
 
 def _judge_stored(run: Run, stack: ExitStack) -> tuple[int, int, int]:
     """Judge all clips by what their verdicts say of them: how many there are, are kept, and were changed."""
-    counts, stored = Observation(), run.tables.read("verdicts")
-    scored = stored.withColumn("old", F.struct(*OF_VERDICT)).drop(*OF_VERDICT)
+    stored, names = run.tables.read("verdicts"), TABLES["verdicts"].schema.names
+    rows = judged(run, stored.withColumn("old", F.struct(*OF_VERDICT)).drop(*OF_VERDICT))
     differs = F.expr(" OR ".join(f"NOT (old.{name} <=> {name})" for name in VERDICT))
-    rows, names = judged(run, scored), TABLES["verdicts"].schema.names
-    changed = rows.observe(counts, *_counts(differs)).where(differs).select(*names)
-    changed = run.store(stack, "filter", changed)
-    total, num_kept, num_changed = (counts.get[name] for name in ("total", "kept", "changed"))
-    if num_changed > MANY * total:
+    counts = {"all": F.count("*"), "kept": F.count_if("kept"), "changed": F.count_if(differs)}
+
+    def store_changed(name: str, every: DataFrame) -> DataFrame:
+        return run.store(stack, name, every.where(differs).select(*names))
+
+    changed, num = landed(store_changed, "filter", rows, **counts)
+    if num["changed"] > MANY * num["all"]:
         by = {name: F.when(differs, F.col(name)).otherwise(F.col(f"old.{name}")) for name in OF_VERDICT}
         run.tables.replace("verdicts", rows.withColumns(by).select(*names))
-    elif num_changed:
-        run.tables.upsert("verdicts", changed, num_changed)
-    return total, num_kept, num_changed
-
-
-def _counts(changed: Column) -> tuple[Column, ...]:
-    return F.count("*").alias("total"), F.count_if("kept").alias("kept"), F.count_if(changed).alias("changed")
+    elif num["changed"]:
+        run.tables.upsert("verdicts", changed, num["changed"])
+    return num["all"], num["kept"], num["changed"]
 
 
 if __name__ == "__main__":
