@@ -70,8 +70,7 @@ QUERIES = (
     f"SELECT left(clip_id, 8) AS clip, {FILE} AS of, round(duration_s, 1) AS seconds, "
     "round(motion_score_global_mean, 5) AS motion, size(previews) AS previews "
     "FROM curated ORDER BY motion DESC LIMIT 5",
-    "SELECT stage, num_in AS inputs, num_out AS rows, round(cpu_s, 1) AS cpu_s, "
-    "round((unix_micros(ended_at) - unix_micros(started_at)) / 1e6, 1) AS seconds "
+    "SELECT stage, num_in AS inputs, num_out AS rows, round(cpu_s, 1) AS cpu_s, ended_at - started_at AS took "
     "FROM stage_costs ORDER BY started_at",
 )
 
