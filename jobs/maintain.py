@@ -56,7 +56,7 @@ def check(options: Options, settings: Settings) -> None:
 def run(run: Run, options: Options) -> None:
     """Delete superseded rows, unreferenced media, and files of expired versions; or only list them."""
     started, dry_run = history.now(), options.dry_run
-    is_at_rest = run.is_only_writer and run.last.versions == last_run.versions(run.tables)
+    is_at_rest = _is_at_rest(run)
     keep_hours = 24 * _keep_days(options, run.settings)
     steps = [cleanup.swept(run, dry_run=dry_run)]  # first, since the other steps store rows there
     kept = partial(_kept, run, _old(run))
@@ -73,6 +73,12 @@ def run(run: Run, options: Options) -> None:
     history.note(run, "maintain", Work(started_at=started, num_in=rows))
     if is_at_rest:
         _note_rest(run)
+
+
+def _is_at_rest(run: Run) -> bool:
+    """Whether the last chain left nothing to do, and its settings are the newest of every stage, whose rows stay."""
+    newer = {owner.stage for owner in OWNED.values()} & (run.last.fingerprints.keys() - run.last.settled.keys())
+    return run.is_only_writer and not newer and run.last.versions == last_run.versions(run.tables)
 
 
 def _note_rest(run: Run) -> None:

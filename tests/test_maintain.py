@@ -11,7 +11,10 @@ from pyspark.sql import SparkSession
 
 from jobs import cli, curate
 from jobs.config.settings import load
+from jobs.lake import history
 from jobs.lake.fingerprints import fingerprint
+from jobs.lake.history import Work
+from jobs.lake.run import Run
 from schemas import TABLES
 from tests.support import two_settings
 from tests.support.outputs import CURATED, files, table, versions
@@ -69,6 +72,17 @@ def test_a_library_that_was_finished_stays_so(curated: Path, tmp_path: Path, mon
     monkeypatch.setattr(curate, "_process", lambda *_, **__: pytest.fail("all tables are looked at"))
     options = [f"--set={option}" for option in CURATED]
     assert cli.main(["curate", "--manifest", manifest, "--output", str(output), *options]) == 0
+
+
+def test_a_library_whose_rows_go_since_other_settings_came_later_is_not_finished(
+    spark: SparkSession, curated: Path, tmp_path: Path
+) -> None:
+    output = Path(shutil.copytree(curated, tmp_path / "output"))
+    history.note(Run(spark, str(output), load([], [*CURATED, "clip.crf=31"])), "clip", Work())
+    assert cli.main(["maintain", "--output", str(output)]) == 0
+    assert table(output, "clips") == []
+    run = Run(spark, str(output), load([], CURATED))
+    assert not run.last.is_untouched(run.tables)
 
 
 def test_keeping_less_than_a_week_must_be_forced(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
