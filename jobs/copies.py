@@ -55,8 +55,6 @@ def run(run: Run, options: Options, new: DataFrame | None = None) -> Counts:
         if not num_clips and run.tables.exists("copies"):
             return history.note_settings(run, "copies")
         log.info("copies: %s to compare", counted(num_clips, "clip"))
-        if not run.tables.exists("copy_keys"):  # then those of all clips are stored first
-            stack.enter_context(session.compiled(run.spark, run.last.num_verdicts))
         copy_keys.fill(run, land)
         stored = copy_keys.size(run.tables)
         if num_clips > MANY or stored.num_levels > MANY_LEVELS:

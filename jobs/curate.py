@@ -82,7 +82,7 @@ def run(run: Run, options: Options) -> Counts:
     run = run.with_notes_together()
     chain = chain_fingerprint(_stages(run), run.settings)
     untouched = run.is_only_writer and run.retry is None and run.last.is_untouched(run.tables)
-    at_rest = untouched and run.last.left_nothing(run.tables, chain)
+    at_rest = untouched and run.last.ended_by(chain)
     settled = _settled(run) if untouched else ()
     counts, num_files_left = ingest.ingest_files(run, options)
     later, facts = Counts(), None

@@ -70,8 +70,8 @@ def _represented(run: Run) -> DataFrame:
     none = run.spark.createDataFrame([], LINK)
     if not run.settings.filter.duplicates:
         return none
-    links, num = landed(_checkpoint, "links", _links(run, run.rows("duplicates")), rows=F.count("*"))
-    if not num["rows"]:
+    links = _links(run, run.rows("duplicates"))
+    if links.isEmpty():
         return none
     every = links if run.part is None else _links(run, run.tables.read("duplicates"))
     while (
@@ -84,10 +84,6 @@ def _represented(run: Run) -> DataFrame:
         if run.part is None:
             every = links  # so that each turn doubles the length of the chains that are followed
     return links
-
-
-def _checkpoint(name: str, rows: DataFrame) -> DataFrame:
-    return rows.localCheckpoint()
 
 
 def _links(run: Run, duplicates: DataFrame) -> DataFrame:
@@ -118,7 +114,8 @@ def run(run: Run, options: Options) -> Counts:
     )
     if not changed:
         return history.note_settings(run, "filter")
-    history.note(run, "filter", Work(started_at=started, num_in=total, num_out=changed), **scores.noted(run))
+    known = scores.noted(run) if run.is_only_writer else {}  # else another run may have written in between
+    history.note(run, "filter", Work(started_at=started, num_in=total, num_out=changed), **known)
     return Counts(total, changed)
 
 

@@ -81,14 +81,12 @@ def _without_failed(run: Run, stage: Stage, inputs: DataFrame) -> DataFrame:
     An older failure may be of a file that was still being written: it may have had its final size,
     head, tail and samples, and so the same video_id. Run ids sort by the time at which runs began.
     """
-    if not run.holds("failures"):
+    if not run.holds("failures") or stage.name not in run.tables.failed:
         return inputs
     failed = given_up(run, stage.name).withColumnRenamed("key", stage.key)
     keys = [stage.key, "fingerprint"]
     if "video_id" not in inputs.columns:
         return inputs.join(failed, on=keys, how="left_anti")
-    if stage.name not in run.tables.failed:
-        return inputs
     seen = run.rows("videos").select("video_id", F.col("run_id").alias("seen_in"))
     since = inputs.join(seen, on="video_id", how="left").alias("i")
     failed = failed.alias("f")
@@ -146,14 +144,12 @@ def _waves(run: Run, stage: Stage, todo: DataFrame, stack: ExitStack) -> Iterato
         for rows in scheduling.waves(few, stage.wave, stage.duration, run.settings.curate):
             yield Items(rows, todo.schema)
         return
-    land = stack.enter_context(run.tables.landing(f"{run.run_id}-{stage.name}-todo"))
-    stored = land(todo)
+    stored = run.store(stack, f"{stage.name}-todo", todo)
     duration = F.coalesce(F.sum(stage.duration), F.lit(0.0)) if stage.duration else F.lit(0.0)
     size = stored.agg(F.countDistinct(stage.wave).alias("n"), duration.alias("s")).first()
     assert size is not None
     total = scheduling.num_waves(size["n"], size["s"], run.settings.curate)
-    land = stack.enter_context(run.tables.landing(f"{run.run_id}-{stage.name}-waves"))
-    by_wave = land(stored.withColumn(WAVE, wave_of(stage.wave, total)), by=WAVE)
+    by_wave = run.store(stack, f"{stage.name}-waves", stored.withColumn(WAVE, wave_of(stage.wave, total)), by=WAVE)
     for wave in range(total):
         yield Items(by_wave.where(F.col(WAVE) == wave).drop(WAVE).collect(), todo.schema)
 

@@ -50,8 +50,11 @@ class LastRun:
 
         Where there are no tables yet, nothing is left either. A release before 0.2.0 left verdicts without scores.
         """
-        same = self.versions is None or (self.scored is not None and self.fingerprints[CHAIN] == fingerprint)
-        return same and self.is_untouched(tables)
+        return self.ended_by(fingerprint) and self.is_untouched(tables)
+
+    def ended_by(self, fingerprint: str) -> bool:
+        """Whether the last chain left nothing to do by these settings, as far as no table has changed since."""
+        return self.versions is None or (self.scored is not None and self.fingerprints[CHAIN] == fingerprint)
 
 
 def read(tables: Tables) -> LastRun:

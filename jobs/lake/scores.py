@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.lake import last_run
-from jobs.lake.fingerprints import fingerprint
+from jobs.lake.fingerprints import chain_fingerprint
 from jobs.lake.run import Run
 from jobs.lake.tables import struct_type
 from schemas import TABLES
@@ -56,10 +54,7 @@ def captions(rows: DataFrame) -> DataFrame:
 
 def made_by(run: Run) -> str:
     """A hash of the settings that made what `gathered` gives."""
-    digest = hashlib.blake2b(digest_size=8)
-    for stage in STAGES:
-        digest.update(f"{stage} {fingerprint(stage, run.settings)} ".encode())
-    return digest.hexdigest()
+    return chain_fingerprint(STAGES, run.settings)
 
 
 def noted(run: Run) -> dict[str, object]:

@@ -60,10 +60,10 @@ def fill(run: Run, land: Land) -> None:
     params, number = run.settings.copies, F.row_number().over(Window.partitionBy("key").orderBy("clip_id"))
     kept = copy_groups.with_copies(run).where(~F.col("new") & F.col("copy_of").isNull())
     hashes = phash_lsh.numbers(F.col("phash")).alias("hashes")
-    clips = phash_lsh.comparable(land("kept", kept.select("clip_id", hashes)), params)
-    keys = phash_lsh.with_keys(clips, params, run.settings.phash.num_frames)
-    some = keys.withColumn("number", number).where(F.col("number") <= params.max_bucket)
-    with session.compiled(run.spark):
+    with session.compiled(run.spark, run.last.num_verdicts):
+        clips = phash_lsh.comparable(land("kept", kept.select("clip_id", hashes)), params)
+        keys = phash_lsh.with_keys(clips, params, run.settings.phash.num_frames)
+        some = keys.withColumn("number", number).where(F.col("number") <= params.max_bucket)
         first, num = landed(land, "first-keys", some.drop("number"), rows=F.count("*"))
         add(run, first, num["rows"])
 
