@@ -18,6 +18,7 @@ from jobs.config import arguments, faults, interrupts
 from jobs.config.arguments import OutputOptions
 from jobs.config.errors import CommandError, UsageError
 from jobs.lake import catalog, places
+from schemas import knowing
 from udfs.core.errors import RunError
 from udfs.core.words import counted
 
@@ -35,6 +36,7 @@ JOBS = {
     "copies": "hashes of clips -> copies, which no model runs on",
     "aesthetic": "clips -> aesthetics",
     "embed": "clips -> embeddings",
+    "custom": "clips -> tables of your own, by functions that [custom.NAME] names",
     "dedup": "embeddings and copies -> centroids, assignments, duplicates",
     "filter": "scores and duplicates -> verdicts",
     "caption": "kept clips -> captions, one per window",
@@ -178,16 +180,17 @@ def _on_spark(
     job: ModuleType, options: OutputOptions, settings: Settings, schema: catalog.Schema | None
 ) -> tuple[Counts | None, str | None]:
     """Run the job; its counts, and its bugs in one line."""
-    from jobs.lake import history
+    from jobs.lake import custom_tables, history
     from jobs.lake.run import locked
     from jobs.lake.start import start
 
     writes = not options.READS_ONLY
     with locked(options.output, settings.sources, sweep=options.SWEEPS) if writes else nullcontext():
         run = start(options, settings, schema)
-        counts: Counts | None = job.run(run, options)
-        if schema and writes:
-            _publish(run)
+        with knowing(custom_tables.known(run)):
+            counts: Counts | None = job.run(run, options)
+            if schema and writes:
+                _publish(run)
         number = counts.failed["BUG"] if counts is not None else 0
         return counts, f"{counted(number, 'bug')}: {history.bugs(run)}" if number else None
 

@@ -22,7 +22,7 @@ from jobs.config.arguments import argument, flag
 from jobs.config.errors import LeftOverError
 from jobs.config.settings import Settings
 from jobs.flow import check as proof
-from jobs.flow import stage, waves
+from jobs.flow import custom, stage, waves
 from jobs.flow.waves import Wave, Waves
 from jobs.lake import history, last_run, scores, summary
 from jobs.lake.fingerprints import chain_fingerprint
@@ -64,6 +64,7 @@ def check(options: Options, settings: Settings) -> Options:
     options = replace(options, checked_manifest=ingest.check(options, settings).checked_manifest)
     captioning = [job for on, job in _captioning(settings) if on]
     measured = [split, clip, analyze, *([copies] if settings.filter.duplicates else [])]
+    custom.check(settings)
     for job in (*measured, *([aesthetic] if settings.curate.aesthetic else []), embed, dedup, filter, *captioning):
         job.check(options, settings)
     return options
@@ -194,7 +195,8 @@ def _captioning(settings: Settings) -> tuple[tuple[bool, ModuleType], ...]:
 
 def _models(run: Run) -> tuple[stage.Stage, ...]:
     """The stages that run models on the clips of a wave, while the next wave is cut."""
-    return (aesthetic.STAGE, embed.STAGE) if run.settings.curate.aesthetic else (embed.STAGE,)
+    own = custom.stages(run.settings)
+    return (*([aesthetic.STAGE] if run.settings.curate.aesthetic else []), embed.STAGE, *own)
 
 
 def _copies(run: Run) -> tuple[str, ...]:

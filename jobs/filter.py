@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from jobs.config.arguments import StageOptions
 from jobs.config.errors import SettingsError
 from jobs.config.settings import Settings
+from jobs.flow import custom
 from jobs.lake import history, scores
 from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
@@ -36,6 +37,7 @@ def check(options: Options, settings: Settings) -> None:
     eps, last = settings.filter.duplicate_eps, max(settings.dedup.levels)
     if settings.filter.duplicates and eps > last:
         raise SettingsError(f"filter.duplicate_eps: {eps:g} is over the last of dedup.levels, {last:g}")
+    custom.check(settings)
 
 
 def accepted(run: Run) -> DataFrame:
@@ -60,7 +62,8 @@ def judged(run: Run, scored: DataFrame) -> DataFrame:
         scored = scored.join(accepted(run), on="clip_id", how="left")
     rows = scored.withColumn("aesthetic_score", F.col(f"aesthetic_score_{params.aesthetic_reduction}"))
     rows = rows.join(_represented(run), on="clip_id", how="left")
-    rows = rows.withColumn("reasons", F.expr(reasons_sql(gates(params), params)))
+    every = [*gates(params), *custom.gates(run.settings)]
+    rows = rows.withColumn("reasons", F.expr(reasons_sql(every, params)))
     stamp = {"fingerprint": F.lit(run.fingerprint("filter")), "run_id": F.lit(run.run_id)}
     return rows.withColumns({"kept": F.size("reasons") == 0, **stamp})
 

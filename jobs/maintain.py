@@ -19,7 +19,7 @@ from jobs.lake import cleanup, history, last_run, places
 from jobs.lake.cleanup import Step
 from jobs.lake.history import Work
 from jobs.lake.last_run import CHAIN
-from jobs.lake.owners import BELONGS, Owner
+from jobs.lake.owners import Owner, owners
 from jobs.lake.run import Run, without_superseded
 from schemas import TABLES
 
@@ -27,7 +27,7 @@ LEAST_DAYS = 7  # as long as Delta lets readers and writers rely on the files of
 LAID_OUT = ("assignments",)  # by dedup: compaction would put all clusters into one file
 Rows = Callable[[str], DataFrame]  # a table's name -> rows of it
 
-OWNED = BELONGS | {"copy_keys": Owner("copies", "clips"), "centroids": Owner("dedup", None)}
+MORE = {"copy_keys": Owner("copies", "clips"), "centroids": Owner("dedup", None)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,9 +75,14 @@ def run(run: Run, options: Options) -> None:
         _note_rest(run)
 
 
+def _owned() -> dict[str, Owner]:
+    """The tables whose rows of earlier settings go, with their owners."""
+    return owners() | MORE
+
+
 def _is_at_rest(run: Run) -> bool:
     """Whether the last chain left nothing to do, and its settings are the newest of every stage, whose rows stay."""
-    newer = {owner.stage for owner in OWNED.values()} & (run.last.fingerprints.keys() - run.last.settled.keys())
+    newer = {owner.stage for owner in _owned().values()} & (run.last.fingerprints.keys() - run.last.settled.keys())
     return run.is_only_writer and not newer and run.last.versions == last_run.versions(run.tables)
 
 
@@ -94,7 +99,7 @@ def _keep_days(options: Options, settings: Settings) -> float:
 
 def _superseded(run: Run, kept: Rows, *, dry_run: bool) -> Iterator[Step]:
     """Delete the rows of all but the last settings of a stage, and the rows that were made from those."""
-    for name in OWNED:
+    for name in _owned():
         if not run.tables.exists(name):
             continue
         keys = [*TABLES[name].key, "fingerprint"]
@@ -118,7 +123,7 @@ def _old(run: Run) -> dict[str, list[str]]:
 
 def _kept(run: Run, old: dict[str, list[str]], name: str) -> DataFrame:
     """The rows of a table that stay: those of the newest settings whose upstream rows stay."""
-    stage, upstream = OWNED[name]
+    stage, upstream = _owned()[name]
     rows = run.tables.read(name).where(~F.col("fingerprint").isin(old.get(stage, [])))
     if upstream is not None:
         return rows.join(_kept(run, old, upstream).select("clip_id"), on="clip_id", how="left_semi")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 from jobs.config.arguments import OutputOptions, argument
 from jobs.config.errors import UsageError
 from jobs.queries.ask import is_installed
+from schemas import knowing
 
 if TYPE_CHECKING:  # each of these takes a part of the second in which a query is answered
     from jobs.config.settings import Settings
@@ -70,22 +71,23 @@ def quick(options: Options) -> int | None:
         return None
     from jobs.config import quick_settings
     from jobs.lake import places
-    from jobs.queries import duckdb_engine, statement
+    from jobs.queries import delta_source, duckdb_engine, statement
     from jobs.queries.dialect import UntranslatedError
 
     settings = quick_settings.load(options.conf, options.set)
     options = replace(options, output=places.output(options.output, settings.sources))
     places.check_tables(options.output, None, settings.sources)
     engine = duckdb_engine.Engine(options.output, settings.sources, settings.filter.aesthetic_reduction)
-    if options.query is None and sys.stdin.isatty():
-        _prompt(options, _Either(engine, options))
-        return 0
-    asked = statement.parse(_text(options))
-    try:
-        show(engine, asked, options.format)
-    except UntranslatedError as e:
-        _say_fallback(options, e)
-        return None
+    with knowing(delta_source.custom_tables(options.output, settings.sources)):
+        if options.query is None and sys.stdin.isatty():
+            _prompt(options, _Either(engine, options))
+            return 0
+        asked = statement.parse(_text(options))
+        try:
+            show(engine, asked, options.format)
+        except UntranslatedError as e:
+            _say_fallback(options, e)
+            return None
     return 0
 
 
@@ -95,8 +97,12 @@ def check(options: Options, settings: Settings) -> None:
     from jobs.queries import statement
 
     places.check_tables(options.output, options.schema, settings.sources)
-    if options.query is not None:
-        statement.parse(options.query, catalog=options.schema is not None)
+    if options.query is None or options.schema is not None or not is_installed():
+        return  # the tables of a catalog are known once Spark is there
+    from jobs.queries import delta_source
+
+    with knowing(delta_source.custom_tables(options.output, settings.sources)):
+        statement.parse(options.query)
 
 
 def run(run: Run, options: Options) -> None:

@@ -1,4 +1,7 @@
-"""The declarations of all tables, one per file."""
+"""The declarations of all tables, one per file, and those of the user's own stages while a run knows them."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from schemas import (
     aesthetics,
@@ -9,6 +12,7 @@ from schemas import (
     clips,
     copies,
     copy_keys,
+    custom,
     duplicates,
     embeddings,
     enhanced,
@@ -45,3 +49,21 @@ TABLES: dict[str, Table] = {
         takedowns,
     )
 }
+
+
+def custom_tables() -> list[Table]:
+    """The tables of the user's own stages."""
+    return [table for table in TABLES.values() if table.is_custom]
+
+
+@contextmanager
+def knowing(tables: Iterable[Table]) -> Iterator[None]:
+    """Know these tables of the user's own stages, too, until the block ends; `verdicts` has their scores."""
+    before = {**TABLES}
+    TABLES.update((table.name, table) for table in tables)
+    TABLES["verdicts"] = custom.with_scores(verdicts.TABLE, custom_tables())
+    try:
+        yield
+    finally:
+        TABLES.clear()
+        TABLES.update(before)

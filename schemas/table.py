@@ -20,6 +20,7 @@ class Table:
     partition_by: str | None = None  # the column by which its files lie in folders
     checks: Mapping[str, str] = field(default_factory=dict)  # SQL conditions by name, true of every row
     renamed: Mapping[str, str] = field(default_factory=dict)  # names of columns, each with its name in earlier releases
+    is_custom: bool = False  # whether a stage of the user's own fills it
 
     @property
     def stage_columns(self) -> list[str]:
@@ -41,6 +42,7 @@ def table(
     partition_by: str | None = None,
     checks: Mapping[str, str] | None = None,
     renamed: Mapping[str, str] | None = None,
+    is_custom: bool = False,
 ) -> Table:
     """A table from its columns.
 
@@ -50,7 +52,7 @@ def table(
     missing = set(key) - {c.name for c in columns}
     if missing:
         raise ValueError(f"table {name}: key columns {sorted(missing)} are not declared")
-    return Table(name, key, about, pa.schema(columns), cluster_by, partition_by, checks or {}, renamed or {})
+    return Table(name, key, about, pa.schema(columns), cluster_by, partition_by, checks or {}, renamed or {}, is_custom)
 
 
 def sql_type(type_: pa.DataType) -> str:
@@ -79,6 +81,11 @@ def at_least(name: str, least: float) -> str:
     NaN, which SQL takes for the greatest number, does not pass.
     """
     return f"{name} IS NULL OR ({name} >= {least:g} AND NOT isnan({name}))"
+
+
+def a_number(name: str) -> str:
+    """A check that a column of floating-point numbers is NULL or a number."""
+    return f"{name} IS NULL OR NOT isnan({name})"
 
 
 def in_order(first: str, last: str, sign: str = "<") -> str:

@@ -17,7 +17,7 @@ from udfs.core.errors import MediaError
 from udfs.core.task_resources import EFFORT, Resources
 from udfs.frames import extract
 from udfs.frames.extract import Pictures
-from udfs.models import checkpoints, hub, registry
+from udfs.models import checkpoints, hub, registry, user_models
 from udfs.runtime.context import Env, Row
 from udfs.runtime.inference import Call, infer
 from udfs.storage import access
@@ -33,10 +33,15 @@ class Params:
     """[aesthetic]"""
 
     model: Annotated[
-        registry.ModelName, Field(min_length=1, description="the CLIP model for whose vectors the head was trained")
+        registry.ModelName,
+        Field(
+            min_length=1,
+            description="the CLIP model for whose vectors the head was trained; or module:function of your own",
+        ),
     ] = "clip"
     head: Annotated[
-        registry.ModelName, Field(min_length=1, description="linear layers from a CLIP vector to a score")
+        registry.ModelName,
+        Field(min_length=1, description="linear layers from a CLIP vector to a score; or module:function"),
     ] = "aesthetic-mlp"
     target_fps: Annotated[float, Field(gt=0, le=60, description="scored frames per second of video")] = 1.0
     # bfloat16 takes half the time, but published thresholds were set on float32 scores.
@@ -51,11 +56,11 @@ class Params:
 
 def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env) -> Iterator[pd.DataFrame]:
     """Batches of clips -> batches of aesthetics, one row per clip."""
-    folder, head = (hub.folder(name, env.models) for name in (params.model, params.head))
+    folder, *head = (hub.folder(name, env.models) for name in _names(params))
     return infer(
         batches,
         prepare=partial(prepare, params=params, env=env),
-        load=partial(load, folder, head, params.dtype),
+        load=partial(load, folder, head[0] if head else None, params.dtype),
         finish=partial(finish, params=params),
         key="clip_id",
         columns=COLUMNS,
@@ -71,8 +76,8 @@ def check(params: Params, models: registry.Params) -> None:
     Raises:
         MissingModelError: a model is missing.
     """
-    checkpoints.check(params.model, models)
-    checkpoints.check(params.head, models)
+    for name in _names(params):
+        checkpoints.check(name, models)
 
 
 def prepare(row: Row, call: Call, params: Params, env: Env) -> Iterator[Pictures]:
@@ -90,8 +95,17 @@ def decode(uri: str, fps: float, env: Env) -> Pictures:
     return pictures
 
 
-def load(folder: str, head_folder: str, dtype: Dtype, device: str) -> Callable[[Sequence[Pictures]], list[Scores]]:
+def _names(params: Params) -> tuple[str, ...]:
+    """The models that score: a function of the user's own in place of CLIP needs no head."""
+    return (params.model,) if user_models.is_function(params.model) else (params.model, params.head)
+
+
+def load(
+    folder: str, head_folder: str | None, dtype: Dtype, device: str
+) -> Callable[[Sequence[Pictures]], list[Scores]]:
     """The function from a batch of frames of any sizes to their scores."""
+    if head_folder is None:
+        return partial(user_models.scores, user_models.load(folder, device))
     from udfs.models import aesthetic_head  # imports torch
 
     return aesthetic_head.load(folder, head_folder, dtype, device)
@@ -112,7 +126,7 @@ def finish(row: Row, answers: Sequence[Any], params: Params) -> list[Row]:
     return [
         {
             "clip_id": row["clip_id"],
-            "model": f"{params.model}+{params.head}",
+            "model": "+".join(_names(params)),
             "score_min": float(scores.min()),
             "score_mean": float(scores.mean(dtype=np.float64)),
             "frame_scores": scores.tolist(),

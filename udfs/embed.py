@@ -19,7 +19,7 @@ from udfs.core.errors import MediaError
 from udfs.core.task_resources import EFFORT, Resources
 from udfs.frames import extract
 from udfs.frames.extract import Fit, Pictures, Times
-from udfs.models import copy_descriptor, embedding_config, embedding_models, hub, registry, text_match
+from udfs.models import copy_descriptor, embedding_config, embedding_models, hub, registry, text_match, user_models
 from udfs.models.embedding_config import DESCRIPTOR, Dtype, Vectors
 from udfs.runtime import batching
 from udfs.runtime.context import Env, Row
@@ -38,7 +38,7 @@ class Params:
         registry.ModelName,
         Field(
             description="descriptor: classical, finds near-copies; "
-            "a known embedding model, a folder, or org/name@commit"
+            "a known embedding model, a folder, org/name@commit, or module:function of your own"
         ),
     ] = DESCRIPTOR
     num_frames: Annotated[
@@ -60,7 +60,7 @@ class Params:
     @classmethod
     def _check_model(cls, model: str) -> str:
         known = (DESCRIPTOR, *embedding_config.NAMES)
-        if model in known or "/" in model or "@" in model:
+        if model in known or "/" in model or "@" in model or user_models.is_function(model):
             return model
         close = get_close_matches(model, known, n=1, cutoff=0.4)
         raise ValueError(
@@ -80,7 +80,7 @@ class Answer:
     """A model's output for one clip."""
 
     vector: npt.NDArray[np.float32]
-    dim: int  # of the model
+    dim: int | None  # of the model; None: any
     num_frames: int  # distinct frames that the model saw
     text_vectors: Vectors | None  # of the texts to verify
 
@@ -161,7 +161,7 @@ def finish(row: Row, answers: Sequence[Answer], params: Params) -> list[Row]:
             finite.
     """
     (answer,) = answers
-    if answer.vector.shape != (answer.dim,):
+    if answer.vector.shape != (answer.dim or len(answer.vector),):
         raise MediaError("BAD_OUTPUT", f"a vector of shape {answer.vector.shape}, not ({answer.dim},)")
     if not np.isfinite(answer.vector).all() or not answer.vector.any():
         raise MediaError("BAD_OUTPUT", "the vector is zero or not finite")

@@ -42,8 +42,21 @@ def parse(override: str) -> tuple[str, dict[str, Any]]:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()
-    inner, dot, key_there = key.partition(".")
-    return section, {inner: {key_there: value}} if dot and section != "spark" else {key: value}
+    keys = [key] if section == "spark" else key.split(".")  # Spark's own keys have dots
+    for inner in reversed(keys):
+        value = {inner: value}
+    return section, value
+
+
+def merged(values: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
+    """Values of sections within sections; later ones win."""
+    both = {key: values[key] for key in values.keys() & later.keys()}
+    inner = {
+        key: merged(value, later[key])
+        for key, value in both.items()
+        if isinstance(value, dict) and isinstance(later[key], dict)
+    }
+    return values | later | inner
 
 
 def build(section: str, params: Any, values: dict[str, Any]) -> Any:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
+from importlib.metadata import entry_points
+from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 from jobs.config.errors import SettingsError
-from jobs.config.sections import build, parse, read
-from udfs import aesthetic, analyze, caption, clip, copies, dedup, embed, enhance, export, filter, split
-from udfs.core import cost, scheduling
+from jobs.config.sections import build, merged, parse, read
+from udfs import aesthetic, analyze, caption, clip, copies, custom, dedup, embed, enhance, export, filter, split
+from udfs.core import cost, scheduling, user_code
 from udfs.core.limits import Limits
 from udfs.frames import windows
-from udfs.models import registry
+from udfs.models import registry, user_models
 from udfs.signals import motion, phash, preview, proxy, quality
 from udfs.storage import cleanup, manifest
 from udfs.storage.settings import Params as Sources
@@ -46,6 +49,7 @@ class Settings:
     export: export.Params = field(default_factory=export.Params)
     cost: cost.Params = field(default_factory=cost.Params)
     maintain: cleanup.Params = field(default_factory=cleanup.Params)
+    custom: dict[str, custom.Params] = field(default_factory=dict)  # by the names of the user's own stages
     spark: dict[str, str] = field(default_factory=dict)
 
 
@@ -53,7 +57,9 @@ class Settings:
 GONE = {"limits.timeout_per_s": "leave it out: limits.timeout_s is the time without progress, however long a video is"}
 # Renamed settings.
 RENAMED = {f"export.{key}": f"export.frames.{key}" for key in ("policy", "fps", "target_res", "encoding", "quality")}
-SECTIONS: dict[str, Any] = {f.name: f.default_factory for f in fields(Settings) if f.name != "spark"}
+STAGES_OF_PACKAGES = "reelmill.stages"  # entry points: dicts with the keys of a section [custom.NAME]
+NO_PARAMS = ("custom", "spark")  # sections whose keys the user names
+SECTIONS: dict[str, Any] = {f.name: f.default_factory for f in fields(Settings) if f.name not in NO_PARAMS}
 
 
 def load(conf_files: list[str], overrides: list[str]) -> Settings:
@@ -72,9 +78,42 @@ def load(conf_files: list[str], overrides: list[str]) -> Settings:
         section, values = parse(override)
         _merge(sections, section, values, "--set")
     spark = {key: _spark_text(value) for key, value in sections.pop("spark", {}).items()}
-    return Settings(
-        **{section: build(section, SECTIONS[section], values) for section, values in sections.items()}, spark=spark
-    )
+    own = _custom(sections.pop("custom", {}))
+    built = {section: build(section, SECTIONS[section], values) for section, values in sections.items()}
+    settings = Settings(**built, custom=own, spark=spark)
+    for function in functions(settings).values():
+        for name in conf_files:
+            user_code.look_in(Path(name).absolute().parent, function)
+    return settings
+
+
+def _custom(sections: dict[str, dict[str, Any]]) -> dict[str, custom.Params]:
+    """The user's own stages: those of installed packages, whose keys the sections may change, and the others."""
+    there: dict[str, dict[str, Any]] = {}
+    for entry in entry_points(group=STAGES_OF_PACKAGES):
+        try:
+            there[entry.name] = {**entry.load()}
+        except Exception as e:  # a package's own code runs, and may fail in any way
+            raise SettingsError(f"custom.{entry.name} of {entry.value}: {type(e).__name__}: {_line(e)}") from e
+    stages = merged(there, sections)
+    built = {name: build(f"custom.{name}", custom.Params, values) for name, values in stages.items()}
+    return {name: params for name, params in built.items() if params.use}
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def functions(settings: Settings) -> dict[str, str]:
+    """The user's own functions (module:function), by the settings that name them."""
+    named = {
+        f"custom.{stage}.{name}": getattr(params, name)
+        for stage, params in settings.custom.items()
+        for name in custom.arguments(params)
+    }
+    models = ("embed.model", "aesthetic.model", "aesthetic.head", "caption.engine", "enhance.engine")
+    named |= {name: attrgetter(name)(settings) for name in models}
+    return {setting: name for setting, name in named.items() if user_models.is_function(name)}
 
 
 def names() -> list[str]:
@@ -84,22 +123,35 @@ def names() -> list[str]:
 
 def _names(section: str, params: Any) -> list[str]:
     flat = []
-    for name, value in ((f"{section}.{f.name}", getattr(params(), f.name)) for f in fields(params)):
-        flat += _names(name, type(value)) if is_dataclass(value) else [name]
+    for name, default in ((f"{section}.{f.name}", f.default) for f in fields(params)):
+        flat += _names(name, type(default)) if is_dataclass(default) else [name]
     return flat
 
 
 def _merge(sections: dict[str, dict[str, Any]], section: str, values: Any, where: str) -> None:
-    if section != "spark" and section not in SECTIONS:
-        raise SettingsError(f"{where}: no section [{section}]{_nearest(section, [*SECTIONS, 'spark'])}")
+    if section not in (*SECTIONS, *NO_PARAMS):
+        raise SettingsError(f"{where}: no section [{section}]{_nearest(section, [*SECTIONS, *NO_PARAMS])}")
     if not isinstance(values, dict):
         raise SettingsError(f"{where}: {section} is a section: write [{section}] and its keys below")
-    for name in _flat(section, values):
-        if section != "spark" and name not in names():
-            raise SettingsError(f"{where}: no setting {name}{_advice(name)}")
-    there = sections.setdefault(section, {})
+    if section == "custom":
+        for stage, keys in values.items():
+            _check_custom(stage, keys, where)
+    elif section != "spark":
+        for name in _flat(section, values):
+            if name not in names():
+                raise SettingsError(f"{where}: no setting {name}{_advice(name)}")
+    sections[section] = merged(sections.get(section, {}), values)
+
+
+def _check_custom(stage: str, values: Any, where: str) -> None:
+    """Refuse a section of the user's own that is none, or a key that such sections do not have."""
+    if not isinstance(values, dict):
+        raise SettingsError(f"{where}: custom.{stage} is a section: write [custom.{stage}] and its keys below")
+    known = _names("", custom.Params)
     for key, value in values.items():
-        there[key] = there.get(key, {}) | value if isinstance(value, dict) else value
+        for name in _flat("", {key: value}) if key == "resources" else [f".{key}"]:
+            if name not in known:
+                raise SettingsError(f"{where}: no setting custom.{stage}{name}{_nearest(name, known)}")
 
 
 def _flat(section: str, values: dict[str, Any]) -> list[str]:
@@ -122,4 +174,4 @@ def _advice(name: str) -> str:
 
 def _nearest(name: str, known: list[str]) -> str:
     close = get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    return f"; did you mean {close[0].lstrip('.')}?" if close else ""

@@ -189,9 +189,11 @@ def _stages(run: Run) -> dict[str, Any]:
     last = run.tables.read("runs").groupBy("stage").agg(F.max_by(F.struct(*columns), "started_at").alias("row"))
     stages = {}
     for stage, row in sorted(last.collect()):
+        conf = json.loads(row["conf"])
         if stage in RECIPES and stage != "export":
-            conf = {name: json.loads(row["conf"])[name] for name in RECIPES[stage].sections}
-            stages[stage] = row.asDict() | {"conf": conf}
+            stages[stage] = row.asDict() | {"conf": {name: conf[name] for name in RECIPES[stage].sections}}
+        elif stage in conf.get("custom", {}):
+            stages[stage] = row.asDict() | {"conf": {"custom": {stage: conf["custom"][stage]}}}
     return stages
 
 

@@ -8,12 +8,12 @@ from pyspark.sql import functions as F
 
 from jobs.flow import stage
 from jobs.flow.stage import Stage
-from jobs.lake.owners import BELONGS
+from jobs.lake.owners import owners
 from jobs.lake.run import Run
 from schemas import TABLES
 from udfs.core.words import counted
 
-ONCE = ("videos", *BELONGS, "verdicts", "duplicates")  # tables whose rows have a key and the settings of their own
+ONCE = ("videos", "verdicts", "duplicates")  # tables whose rows have a key and settings of their own, beside `owners`
 
 
 def findings(run: Run, steps: Iterable[Stage]) -> Iterator[str]:
@@ -21,7 +21,7 @@ def findings(run: Run, steps: Iterable[Stage]) -> Iterator[str]:
     for step in steps:
         if count := stage.pending(run, step).count():
             yield f"{counted(count, 'input')} of {step.name} pending"
-    for name in filter(run.tables.exists, ONCE):
+    for name in filter(run.tables.exists, (*ONCE, *owners())):
         keys = [*TABLES[name].key, "fingerprint"]
         if count := run.tables.read(name).groupBy(*keys).count().where(F.col("count") > 1).count():
             yield f"{counted(count, 'row')} of {name} there more than once"

@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from jobs.config.settings import Settings
-from udfs import export
+from udfs import custom, export
+from udfs.core import user_code
 from udfs.core.task_resources import EFFORT
 from udfs.models import checkpoints
 from udfs.signals import preview
@@ -49,6 +50,15 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
+CUSTOM_VERSION = 1  # rises when udfs/custom.py gives functions other inputs
+# What rows of the user's own stages depend on beside their code, by input: sections, and a stage.
+CUSTOM_INPUTS: dict[str, tuple[tuple[str, ...], str]] = {
+    "frames": (("proxy",), "clip"),
+    "clip": ((), "clip"),
+    "row": ((), "analyze"),
+}
+
+
 def _hashed_settings(params: Any) -> dict[str, Any]:
     """The settings of a section, without those that change only what the work costs.
 
@@ -82,6 +92,8 @@ def _export_as_before(values: dict[str, Any]) -> dict[str, Any]:
 
 def fingerprint(stage: str, settings: Settings) -> str:
     """A hash of the stage's version and settings, and of the stages whose output it reads."""
+    if stage in settings.custom:
+        return _custom_fingerprint(stage, settings)
     recipe = RECIPES[stage]
     digest = hashlib.blake2b(f"{stage} {recipe.version}".encode(), digest_size=8)
     for section in recipe.sections:
@@ -90,6 +102,28 @@ def fingerprint(stage: str, settings: Settings) -> str:
         digest.update(checkpoints.identity(attrgetter(name)(settings)).encode())
     for other in recipe.upstream:
         digest.update(fingerprint(other, settings).encode())
+    if stage == "filter":
+        for name, params in settings.custom.items():
+            digest.update(f"{name} {params.gate} {fingerprint(name, settings)} ".encode())
+    return digest.hexdigest()
+
+
+def is_stage(name: str, settings: Settings) -> bool:
+    """Whether a stage has a fingerprint by these settings."""
+    return name in RECIPES or name in settings.custom
+
+
+def _custom_fingerprint(stage: str, settings: Settings) -> str:
+    """A hash of the settings and the code of a stage of the user's own, and of the stages whose output it reads."""
+    params = settings.custom[stage]
+    sections, upstream = CUSTOM_INPUTS[params.input]
+    digest = hashlib.blake2b(f"custom {stage} {CUSTOM_VERSION}".encode(), digest_size=8)
+    digest.update(TypeAdapter(dict).dump_json(_hashed_settings(params)))
+    for section in sections:
+        digest.update(TypeAdapter(dict).dump_json({section: _hashed_settings(getattr(settings, section))}))
+    for name in custom.arguments(params):
+        digest.update(user_code.identity(getattr(params, name)).encode())
+    digest.update(fingerprint(upstream, settings).encode())
     return digest.hexdigest()
 
 

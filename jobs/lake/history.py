@@ -15,7 +15,7 @@ from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
 from jobs.config.settings import Settings
-from jobs.lake.fingerprints import RECIPES
+from jobs.lake.fingerprints import is_stage
 from jobs.lake.run import Run
 from jobs.lake.tables import struct_type
 from jobs.spark import task_seconds
@@ -181,7 +181,7 @@ def note(run: Run, stage: str, work: Work, **more: object) -> None:
         "cost_usd": cost.usd(run.settings.cost, cpu_s, work.gpu_s, gpus) if work.num_in else 0.0,
         "versions": versions(),
         "conf": TypeAdapter(dict).dump_json(asdict(run.settings)).decode(),
-        "fingerprint": run.fingerprint(stage) if stage in RECIPES else "",
+        "fingerprint": run.fingerprint(stage) if is_stage(stage, run.settings) else "",
         "run_id": run.run_id,
         **more,
     }
@@ -200,7 +200,8 @@ def flush(run: Run) -> None:
 
 def resources_of(stage: str, settings: Settings) -> Resources:
     """What a task of a stage takes; `align` runs the model of `embed`."""
-    needs: Resources = getattr(getattr(settings, {"align": "embed"}.get(stage, stage), None), "resources", Resources())
+    params = settings.custom.get(stage) or getattr(settings, {"align": "embed"}.get(stage, stage), None)
+    needs: Resources = getattr(params, "resources", Resources())
     return needs
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from schemas import custom_tables
+
 
 class Owner(NamedTuple):
     """The stage that fills a table, and the table of clips that its rows belong to."""
@@ -23,3 +25,8 @@ BELONGS = {
     "enhanced": Owner("enhance", "captions"),
     "alignments": Owner("align", "captions"),
 }
+
+
+def owners() -> dict[str, Owner]:
+    """Those of BELONGS, and those of the user's own stages, whose tables bear their names."""
+    return BELONGS | {table.name: Owner(table.name, "clips") for table in custom_tables()}

@@ -20,9 +20,9 @@ from jobs.config.errors import OutputBusyError
 from jobs.config.settings import Settings
 from jobs.lake import last_run
 from jobs.lake.catalog import Schema
-from jobs.lake.fingerprints import fingerprint
+from jobs.lake.fingerprints import fingerprint, is_stage
 from jobs.lake.last_run import LastRun
-from jobs.lake.owners import BELONGS
+from jobs.lake.owners import owners
 from jobs.lake.tables import LANDING, Tables
 from schemas import TABLES
 from udfs.core import program
@@ -125,6 +125,8 @@ class Run:
         """The fingerprint of a stage with these settings."""
         if self.recorded is not None:
             return self.recorded.get(stage, "never run")
+        if not is_stage(stage, self.settings):  # of the user's own, and not in these settings
+            return self.last.fingerprints.get(stage, "never run")
         return fingerprint(stage, self.settings)
 
     def command(self, job: str) -> str:
@@ -165,9 +167,9 @@ class Run:
             return rows
         if name == "videos":
             return newest_videos(rows) if self.may_be_superseded else rows
-        if name not in BELONGS:
+        if (owner := owners().get(name)) is None:
             return rows
-        return rows.where(F.col("fingerprint") == self.fingerprint(BELONGS[name].stage))
+        return rows.where(F.col("fingerprint") == self.fingerprint(owner.stage))
 
     @property
     def may_be_superseded(self) -> bool:
@@ -179,7 +181,7 @@ class Run:
 
         The fingerprint of a row holds those of all stages between it and its span.
         """
-        if name not in BELONGS or (self.part is not None and (self.is_part_current or name == "spans")):
+        if name not in owners() or (self.part is not None and (self.is_part_current or name == "spans")):
             return self.made(name)
         if name != "spans":
             return self.made(name).join(self.current("spans").select("clip_id"), on="clip_id", how="left_semi")

@@ -9,7 +9,8 @@ from jobs.lake import last_run
 from jobs.lake.fingerprints import chain_fingerprint
 from jobs.lake.run import Run
 from jobs.lake.tables import struct_type
-from schemas import TABLES
+from schemas import TABLES, custom_tables
+from schemas.custom import scores_of
 from schemas.verdicts import FROM_CLIPS, FROM_SIGNALS, FROM_SPANS
 
 SOURCES = ("videos", "spans", "clips", "signals", "aesthetics", "embeddings", "duplicates", "captions")
@@ -37,6 +38,9 @@ def gathered(run: Run) -> DataFrame:
         ),
         "captions": captions(run.made("captions")),
     }
+    for table in custom_tables():
+        named = (F.col(name).alias(score) for name, score in scores_of(table).items())
+        found[table.name] = run.made(table.name).select("clip_id", *named)
     for name, columns in found.items():
         if run.holds(name):
             rows = rows.join(columns, on="clip_id", how="left")
@@ -54,7 +58,7 @@ def captions(rows: DataFrame) -> DataFrame:
 
 def made_by(run: Run) -> str:
     """A hash of the settings that made what `gathered` gives."""
-    return chain_fingerprint(STAGES, run.settings)
+    return chain_fingerprint((*STAGES, *run.settings.custom), run.settings)
 
 
 def noted(run: Run) -> dict[str, object]:
@@ -68,4 +72,5 @@ def are_stored(run: Run) -> bool:
     if noted is None or noted.made_by != made_by(run):
         return False
     now = last_run.versions(run.tables)
-    return all(now.get(name) == noted.versions.get(name) for name in SOURCES)
+    sources = (*SOURCES, *(table.name for table in custom_tables()))
+    return all(now.get(name) == noted.versions.get(name) for name in sources)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 
 from jobs.config.arguments import OutputOptions
-from jobs.config.settings import Settings
+from jobs.config.settings import Settings, functions
 from jobs.lake import catalog
 from jobs.lake.catalog import Schema
 from jobs.lake.run import Run
-from jobs.spark import s3a
+from jobs.spark import s3a, user_code_files
 from jobs.spark.session import connect
 
 
@@ -23,6 +23,8 @@ def start(options: OutputOptions, settings: Settings, schema: Schema | None) -> 
     settings = s3a.configured(settings, options.places)
     spark = connect(settings.spark, verbose=options.verbose)
     s3a.check(spark, options.output, settings.sources)
+    for function in functions(settings).values():
+        user_code_files.send(spark, function)
     if schema:
         catalog.prepare(spark, schema, make=not options.READS_ONLY)
     live = sys.stderr.isatty() and not options.verbose

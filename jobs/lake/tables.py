@@ -104,7 +104,7 @@ class Tables:
 
     def path(self, name: str) -> str:
         """Where a table lies, unless the catalog chose the place."""
-        return f"{self.root}/{TABLES[name].name}"
+        return f"{self.root}/{name}"
 
     def place(self, name: str) -> str:
         """Where a table that has been made lies, whoever chose the place."""
@@ -124,6 +124,13 @@ class Tables:
         if name not in self._made and (self._registered(name) if self.schema else self._lies(name)):
             self._made.add(name)
         return name in self._made
+
+    def listed(self) -> list[str]:
+        """The names of what lies beside the tables or is registered in their schema, tables or not."""
+        if self.schema and VOLUME.match(self.root):
+            rows = self.spark.sql(f"SHOW TABLES IN {self.schema.sql}").where("NOT isTemporary").collect()
+            return sorted(row["tableName"] for row in rows)
+        return sorted(name for name in self._names_in(self.root) if not name.startswith((".", "_")))
 
     def read(self, name: str) -> DataFrame:
         """All rows of a table, with the columns of this release; none if it was never written.
@@ -274,7 +281,10 @@ class Tables:
 
     def _log(self, name: str) -> list[str]:
         """The names of the files of a table's log; none if it does not lie under the folder."""
-        folder = f"{self.path(name)}/_delta_log"
+        return self._names_in(f"{self.path(name)}/_delta_log")
+
+    def _names_in(self, folder: str) -> list[str]:
+        """The names of files and folders in a folder; none if it is not there."""
         if "://" not in folder:
             with suppress(FileNotFoundError):
                 return os.listdir(folder)

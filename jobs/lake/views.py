@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from jobs.lake.owners import BELONGS
-from schemas import TABLES
+from jobs.lake.owners import Owner, owners
+from schemas import TABLES, custom_tables
+from schemas.custom import scores_of
+from schemas.table import Table
 
-COMMENTS = {name: {f.name: f.metadata[b"comment"].decode() for f in table.schema} for name, table in TABLES.items()}
+
+def comments(table: Table) -> dict[str, str]:
+    """The columns of a table with their comments."""
+    return {field.name: field.metadata[b"comment"].decode() for field in table.schema}
+
+
+COMMENTS = {name: comments(table) for name, table in TABLES.items()}
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,8 @@ LEFT SEMI JOIN (SELECT max_by(video_id, run_id) AS video_id FROM {videos} GROUP 
 )
 
 
+# Where the scores and the tables of the user's own stages come in.
+MORE_SCORES, MORE_DONE = "/* more scores */", "/* more done */"
 # The columns that `verdicts` leaves out, since they are long. An engine skips a join whose columns a query does not
 # name, where grouping shows that it gives one row per key.
 SIGNALS = """
@@ -107,7 +117,7 @@ SELECT verdicts.clip_id, verdicts.video_id, verdicts.video_uri, verdicts.start_s
        verdicts.motion_score_per_patch_min_256, verdicts.motion_source, verdicts.blackness, verdicts.freeze,
        verdicts.blur, verdicts.letterbox, signals.phash, signals.proxy_uri, signals.previews,
        verdicts.aesthetic_score_{{reduction}} AS aesthetic_score, verdicts.embedding_model,
-       embeddings.vector AS embedding, verdicts.cluster_id, texts.captions, videos.attributes
+       embeddings.vector AS embedding, verdicts.cluster_id, texts.captions, videos.attributes{MORE_SCORES}
 FROM {{verdicts}} AS verdicts {SIGNALS}
 LEFT JOIN (SELECT clip_id, any_value(sha256) AS sha256 FROM {{current_clips}} GROUP BY clip_id) AS clips
   ON clips.clip_id = verdicts.clip_id
@@ -228,7 +238,7 @@ LEFT ANTI JOIN (
   UNION ALL SELECT 'embed', clip_id, run_id FROM {embeddings}
   UNION ALL SELECT 'caption', clip_id, run_id FROM {captions}
   UNION ALL SELECT 'enhance', clip_id, run_id FROM {enhanced}
-  UNION ALL SELECT 'align', clip_id, run_id FROM {alignments}) AS done
+  UNION ALL SELECT 'align', clip_id, run_id FROM {alignments}/* more done */) AS done
   ON done.stage = failures.stage AND done.key = failures.key AND done.run_id > failures.run_id
 LEFT JOIN (SELECT clip_id, min(video_id) AS video_id, min(start_s) AS start_s FROM {spans} GROUP BY clip_id) AS spans
   ON spans.clip_id = failures.key
@@ -429,12 +439,27 @@ VIEWS = (
 
 def every(fingerprint: Callable[[str], str]) -> list[View]:
     """Every view of an output, each after its sources; `fingerprint` gives that of a stage's rows that count."""
-    return [CURRENT_VIDEOS, *(_current(name, fingerprint(owner.stage)) for name, owner in BELONGS.items()), *VIEWS]
+    current = (_current(name, owner, fingerprint(owner.stage)) for name, owner in owners().items())
+    return [CURRENT_VIDEOS, *current, *map(_with_custom, VIEWS)]
 
 
-def _current(name: str, fingerprint: str) -> View:
+def _with_custom(view: View) -> View:
+    """A view with the scores of the user's own stages, and with what they failed to do."""
+    tables = custom_tables()
+    if MORE_SCORES in view.sql:
+        named = {score: comments(table)[name] for table in tables for name, score in scores_of(table).items()}
+        more = "".join(f", verdicts.{name}" for name in named)
+        return replace(view, columns={**view.columns, **named}, sql=view.sql.replace(MORE_SCORES, more))
+    if MORE_DONE in view.sql:
+        names = tuple(table.name for table in tables)
+        more = "".join(f"\n  UNION ALL SELECT '{name}', clip_id, run_id FROM {{{name}}}" for name in names)
+        return replace(view, sources=(*view.sources, *names), sql=view.sql.replace(MORE_DONE, more))
+    return view
+
+
+def _current(name: str, owner: Owner, fingerprint: str) -> View:
     """The rows that `Run.current` gives, as a view."""
-    if BELONGS[name].upstream is None:
+    if owner.upstream is None:
         sources = (name, "videos")
         of_uri = "SELECT video_id, row_number() OVER (PARTITION BY uri ORDER BY run_id DESC) AS place FROM {videos}"
         superseded = f"SELECT video_id FROM ({of_uri}) WHERE place > 1"
@@ -446,6 +471,6 @@ def _current(name: str, fingerprint: str) -> View:
         f"current_{name}",
         sources,
         f"The rows of {name} that the settings of the last run made, of the videos as they are now.",
-        COMMENTS[name],
+        comments(TABLES[name]),
         f"SELECT {name}.* FROM {{{name}}} AS {name} {join} WHERE {name}.fingerprint = '{fingerprint}'",
     )

@@ -17,9 +17,10 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from jobs.config.errors import TableError, UsageError
 from jobs.lake.catalog import quoted
 from jobs.queries.dialect import UntranslatedError
-from schemas import TABLES
-from schemas.table import sql_type
+from schemas import TABLES, custom
+from schemas.table import Table, sql_type
 from udfs.core.errors import MediaError, StoreError
+from udfs.storage import media_store
 from udfs.storage.settings import Params as Sources
 from udfs.storage.uris import is_remote, local_path
 
@@ -59,6 +60,38 @@ def open_tables(names: Iterable[str], output: str, sources: Sources) -> dict[str
         return {name: open_one(name) for name in ordered}
     with ThreadPoolExecutor(OPENED_AT_ONCE) as pool:
         return dict(zip(ordered, pool.map(open_one, ordered), strict=True))
+
+
+def custom_tables(output: str, sources: Sources) -> list[Table]:
+    """The tables of the user's own stages in an output.
+
+    Raises:
+        TableError: a table cannot be read.
+        UsageError: there are no credentials for the store.
+    """
+    folders = media_store.subfolders(f"{output if is_remote(output) else local_path(output)}/tables", sources)
+    names = sorted(folder.rpartition("/")[2] for folder in folders)
+    options = storage_options(output, sources)
+    opened = (_custom_table(name, output, options) for name in names if name not in TABLES and name[0] not in "._")
+    return [table for table in opened if table is not None]
+
+
+def _custom_table(name: str, output: str, options: dict[str, str]) -> Table | None:
+    """The declaration of a table by what it says itself; None if no stage filled it."""
+    path = f"{output if is_remote(output) else local_path(output)}/tables/{name}"
+    try:
+        table = DeltaTable(path, storage_options=options)
+    except TableNotFoundError:
+        return None
+    except (DeltaError, OSError) as e:
+        raise TableError(f"table {name}: {' '.join(str(e).split())}") from e
+    columns = [
+        pa.field(field.name, field.type, nullable=field.nullable, metadata=field.metadata or {"comment": ""})
+        for field in pa.schema(table.schema().to_arrow())
+    ]
+    if not {*custom.OURS} <= {column.name for column in columns}:
+        return None
+    return custom.stored(name, pa.schema(columns), table.metadata().description or "")
 
 
 def storage_options(output: str, sources: Sources) -> dict[str, str]:

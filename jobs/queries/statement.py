@@ -6,7 +6,6 @@ import logging
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal
 
 import sqlglot
@@ -16,6 +15,7 @@ from sqlglot.errors import SqlglotError
 from jobs.config.arguments import nearest
 from jobs.config.errors import UsageError
 from jobs.lake import views
+from schemas import TABLES
 
 Kind = Literal["query", "describe", "show", "explain"]
 SPARK = "spark"  # the dialect of all queries
@@ -81,11 +81,10 @@ def columns(names: Collection[str]) -> list[str]:
     return [column for name in names if name in every for column in every[name]]
 
 
-@cache
 def columns_of() -> dict[str, dict[str, str]]:
     """The columns of every table and view, each with its comment."""
     found = {view.name: dict(view.columns) for view in views.every(str)}
-    return {name: dict(comments) for name, comments in views.COMMENTS.items()} | found
+    return {name: views.comments(table) for name, table in TABLES.items()} | found
 
 
 def heads(query: exp.Query | None, columns: list[str]) -> list[str]:

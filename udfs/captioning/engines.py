@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 
-from udfs.captioning.requests import Engine, GenerationSettings
+from udfs.captioning.requests import Answer, Engine, GenerationSettings, Request
+from udfs.core.errors import MediaError
 from udfs.core.gpu_device import Task
-from udfs.models import checkpoints, hub, registry
+from udfs.models import checkpoints, hub, registry, user_models
 from udfs.models.registry import MissingModelError
 
 NO_FP8 = {
@@ -22,6 +24,8 @@ def load(settings: GenerationSettings, models: registry.Params, device: str) -> 
     Raises:
         MissingModelError: the model is missing, or cannot run here as the settings demand.
     """
+    if user_models.is_function(settings.engine):
+        return OwnEngine(user_models.load(settings.engine, device))
     if settings.engine == "openai":
         from udfs.captioning import engine_openai
 
@@ -36,6 +40,32 @@ def load(settings: GenerationSettings, models: registry.Params, device: str) -> 
     return engine_transformers.load(folder, settings, device, remote_code)
 
 
+class OwnEngine:
+    """A function of the user's own, from a list of requests to a text or an Answer each; None refuses a request."""
+
+    def __init__(self, generate: Callable[[list[Request]], Sequence[Answer | str | None]]) -> None:
+        self._generate = generate
+
+    def generate(self, requests: Sequence[Request]) -> list[Answer | MediaError]:
+        """One answer per request, in order.
+
+        Raises:
+            MediaError: BAD_OUTPUT if there are more or fewer.
+        """
+        answers = [*self._generate([*requests])]
+        if len(answers) != len(requests):
+            raise MediaError("BAD_OUTPUT", f"{len(answers)} answers to {len(requests)} requests")
+        return [_as_answer(answer) for answer in answers]
+
+
+def _as_answer(answer: object) -> Answer | MediaError:
+    if isinstance(answer, Answer | MediaError):
+        return answer
+    if isinstance(answer, str):
+        return Answer(answer, None, None, "stop")
+    return MediaError("BAD_OUTPUT", "no text" if answer is None else f"{type(answer).__name__}, and no text")
+
+
 def check(section: str, settings: GenerationSettings, models: registry.Params) -> None:
     """Find before Spark starts what would stop a worker; `section` is the settings' section.
 
@@ -44,7 +74,11 @@ def check(section: str, settings: GenerationSettings, models: registry.Params) -
             model may not run or cannot run as the settings demand.
     """
     if settings.fp8 and settings.engine != "vllm":
-        raise MissingModelError(f"{section}.fp8 needs {section}.engine = vllm: {NO_FP8[settings.engine]}")
+        reason = NO_FP8.get(settings.engine, "a function of your own loads weights as it likes")
+        raise MissingModelError(f"{section}.fp8 needs {section}.engine = vllm: {reason}")
+    if user_models.is_function(settings.engine):
+        user_models.check(settings.engine)
+        return
     if settings.engine == "openai":
         if not settings.endpoint.base_url:
             raise MissingModelError(
@@ -71,6 +105,8 @@ def identity(settings: GenerationSettings) -> str:
     """The value of the column `model`: repository@revision, folder@hash, or the endpoint's name of the model."""
     if settings.engine == "openai":
         return settings.model
+    if user_models.is_function(settings.engine):
+        return user_models.identity(settings.engine)
     model_id = checkpoints.identity(settings.model)
     if not registry.is_local(settings.model):
         return model_id

@@ -11,7 +11,7 @@ from udfs.captioning import prompts
 from udfs.captioning.prompts import Variant
 from udfs.captioning.requests import Endpoint, EngineName, GenerationSettings, Sampling
 from udfs.core.task_resources import EFFORT, Resources
-from udfs.models import registry
+from udfs.models import registry, user_models
 
 
 def _check_prompt(text: str) -> str:
@@ -30,9 +30,9 @@ class GenerationParams:
     MODELS: ClassVar[dict[str, str]] = {}  # values of model_variant -> names of models
     PROMPTS: ClassVar[dict[Variant, str]] = {}
 
-    engine: Annotated[EngineName, Field(description="transformers, vllm if installed, or openai: an endpoint")] = (
-        "transformers"
-    )
+    engine: Annotated[
+        EngineName, Field(description="transformers, vllm if installed, openai: an endpoint, or module:function")
+    ] = "transformers"
     model_variant: Annotated[
         str,
         Field(
@@ -62,12 +62,19 @@ class GenerationParams:
         return self.prompt_text or self.PROMPTS[self.prompt_variant]
 
     @property
+    def _model(self) -> str:
+        """The model that the engine is to load; a function of the user's own is engine and model."""
+        if user_models.is_function(self.engine):
+            return self.engine
+        name = self.model_variant
+        return name if self.engine == "openai" else self.MODELS.get(name, name)
+
+    @property
     def generation(self) -> GenerationSettings:
         """What the engine needs to know."""
-        name = self.model_variant
         return GenerationSettings(
             engine=self.engine,
-            model=name if self.engine == "openai" else self.MODELS.get(name, name),
+            model=self._model,
             max_output_tokens=self.max_output_tokens,
             fp8=self.fp8,
             sampling=self.sampling,

@@ -10,9 +10,10 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as validated
 
 from udfs.core.errors import MediaError
+from udfs.core.user_code import FunctionName
 from udfs.frames.extract import Pictures
 
-EngineName = Literal["transformers", "vllm", "openai"]
+EngineName = Literal["transformers", "vllm", "openai"] | FunctionName
 Dtype = Literal["float32", "float16"]
 
 

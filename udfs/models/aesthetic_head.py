@@ -17,11 +17,13 @@ from transformers import AutoImageProcessor, CLIPVisionModelWithProjection
 from transformers.utils import logging
 
 from udfs.frames.extract import Pictures
+from udfs.models import user_models
 from udfs.models.registry import MissingModelError
 
 LAYER = re.compile(r"layers\.(\d+)\.weight")
 Layer = tuple[torch.Tensor, torch.Tensor]  # weight and bias
 Scores = npt.NDArray[np.float32]
+Head = Callable[[torch.Tensor], Any]  # vectors -> a score each
 
 
 def load(folder: str, head_folder: str, dtype: str, device: str) -> Callable[[Sequence[Pictures]], list[Scores]]:
@@ -31,12 +33,27 @@ def load(folder: str, head_folder: str, dtype: str, device: str) -> Callable[[Se
         MissingModelError: the head has no linear layers, or takes vectors of another length.
     """
     tower = _image_tower(folder, getattr(torch, dtype))
-    layers = [(weight.to(device), bias.to(device)) for weight, bias in head_layers(head_folder)]
-    if layers[0][0].shape[1] != tower.config.projection_dim:
-        head_dim, dim = layers[0][0].shape[1], tower.config.projection_dim
-        raise MissingModelError(f"the head {head_folder} takes vectors of {head_dim}, {folder} makes vectors of {dim}")
+    head = _head(head_folder, folder, tower.config.projection_dim, device)
     processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
-    return partial(_score, tower.to(device).eval(), processor, layers)
+    return partial(_score, tower.to(device).eval(), processor, head)
+
+
+def _head(head_folder: str, folder: str, dim: int, device: str) -> Head:
+    """The function from CLIP's vectors to scores: linear layers, or one of the user's own."""
+    if user_models.is_function(head_folder):
+        own = user_models.load(head_folder, device)
+        return lambda vectors: own(vectors.cpu().numpy())
+    layers = [(weight.to(device), bias.to(device)) for weight, bias in head_layers(head_folder)]
+    if (head_dim := layers[0][0].shape[1]) != dim:
+        raise MissingModelError(f"the head {head_folder} takes vectors of {head_dim}, {folder} makes vectors of {dim}")
+    return partial(_linear, layers)
+
+
+def _linear(layers: list[Layer], vectors: torch.Tensor) -> npt.NDArray[np.float32]:
+    for weight, bias in layers:  # no activations between them
+        vectors = F.linear(vectors, weight, bias)
+    scores: npt.NDArray[np.float32] = vectors.cpu().numpy()
+    return scores
 
 
 def _image_tower(folder: str, dtype: torch.dtype) -> Any:
@@ -84,10 +101,8 @@ def _weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 @torch.inference_mode()
-def _score(tower: Any, processor: Any, layers: list[Layer], pictures: Sequence[Pictures]) -> list[Scores]:
+def _score(tower: Any, processor: Any, head: Head, pictures: Sequence[Pictures]) -> list[Scores]:
     images = [torch.from_numpy(picture).to(tower.device).permute(2, 0, 1) for picture in pictures]
     pixels = processor(images=images, return_tensors="pt", device=tower.device)["pixel_values"]
     values = F.normalize(tower(pixel_values=pixels.to(tower.dtype)).image_embeds.float(), dim=-1)
-    for weight, bias in layers:  # no activations between them
-        values = F.linear(values, weight, bias)
-    return list(values.cpu().numpy())
+    return list(np.asarray(head(values), np.float32).reshape(len(pictures), -1))

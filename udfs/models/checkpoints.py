@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from udfs.core import program
+from udfs.models import user_models
 from udfs.models.registry import (
     Checkpoint,
     MissingModelError,
@@ -53,6 +54,9 @@ def check(name: str, params: Params) -> None:
         MissingModelError: the model is missing, comes with code that `models.remote_code` does not
             allow, or needs packages that are not installed.
     """
+    if user_models.is_function(name):
+        user_models.check(name)
+        return
     if not all(map(find_spec, ("torch", "transformers"))):
         raise MissingModelError(f"{name} needs torch and transformers: pip install 'reelmill[models]'")
     if is_local(name):
@@ -75,7 +79,9 @@ def fetch_command(name: str, model: Checkpoint, params: Params) -> str:
 
 
 def identity(name: str) -> str:
-    """What a fingerprint holds of a model: repository and revision, or a hash of a local folder's files."""
+    """What a fingerprint holds of a model: repository and revision, or a hash of a local folder's files or of code."""
+    if user_models.is_function(name):
+        return user_models.identity(name)
     if is_local(name):
         return _folder_digest(absolute_name(name))
     try:

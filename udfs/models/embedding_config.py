@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from udfs.frames import extract
 from udfs.frames.extract import Fit, Pictures
+from udfs.models import user_models
 from udfs.models.registry import MissingModelError
 
 Vectors = npt.NDArray[np.float32]  # clips or texts x dim, each of length 1
@@ -63,7 +64,7 @@ class Model:
 
     fit: Fit
     num_frames: int
-    dim: int
+    dim: int | None  # None: of a model of the user's own it is that of its vectors
     encode: Callable[[Sequence[Pictures]], Vectors]
     encode_text: Callable[[Sequence[str]], Vectors] | None = None
 
@@ -75,6 +76,8 @@ def wants(folder: str, num_frames: int | None) -> Wants:
         MissingModelError: the folder has no embedding model, or the model takes another number of
             frames.
     """
+    if user_models.is_function(folder):
+        return Wants("custom", *user_models.frames(folder, num_frames), text=True)
     config = configuration(folder)
     kind = config["model_type"]
     default = _num_frames(kind, config)

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from udfs.core.host_files import lock
-from udfs.models import checkpoints
+from udfs.models import checkpoints, user_models
 from udfs.models.registry import Checkpoint, MissingModelError, Params, absolute_name, checkpoint, is_local
 
 log = logging.getLogger("reelmill")
@@ -37,9 +37,13 @@ class File:
 def folder(name: str, params: Params) -> str:
     """The local folder of a model: a local name's own folder, or the fetched revision of a model of the hub.
 
+    The name of a function stands for itself.
+
     Raises:
         MissingModelError: the model is not on this machine, and `fetch_missing` is off.
     """
+    if user_models.is_function(name):
+        return name
     if is_local(name):
         return absolute_name(name)
     model = checkpoint(name)

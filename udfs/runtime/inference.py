@@ -39,7 +39,7 @@ class _Progress:
     answers: dict[int, Any] = field(default_factory=dict)
     num_items: int | None = None  # known once the task's thread has seen the row's end, so that a row is done once
     error: MediaError | None = None
-    bug: Exception | None = None  # raised by `prepare`, other than a MediaError
+    bug: Exception | None = None  # raised by `prepare` or the answer to an item, other than a MediaError
     cpu_s: float = 0.0
     gpu_s: float = 0.0
 
@@ -70,7 +70,7 @@ def infer(
     `prepare(row, call)` runs on `resources.cpus` threads and yields the row's items. It decodes
     through `call`, which runs a module-level function in the thread's sandbox. `load(device)`
     returns the model: a function from at most `batch_size` items of any rows to one answer per
-    item, where a MediaError fails the item's row. `finish(row, answers)` returns the results of one
+    item, where an exception fails the item's row. `finish(row, answers)` returns the results of one
     row. `prepare` and `finish` may raise MediaError for their row; any other exception is a BUG of
     the row, as in `batching.each`.
     """
@@ -102,6 +102,8 @@ def _answer(model: Model, group: list[Item]) -> list[_Progress]:
         progress.answers[number] = answer
         if isinstance(answer, MediaError):
             progress.error = progress.error or answer
+        elif isinstance(answer, Exception):
+            progress.bug = progress.bug or answer
     return [progress for progress, _, _ in group]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from udfs.core.gpu_device import Task, device
 from udfs.core.task_resources import Resources
+from udfs.models import user_models
 from udfs.runtime.gpu_slots import Slot
 
 log = logging.getLogger("reelmill")
@@ -78,7 +79,7 @@ def _model(load: Load, device: str, threads: int) -> Model:
 
 def _identity(load: Load) -> tuple[Any, ...]:
     if isinstance(load, partial):
-        return load.func, load.args, tuple(sorted(load.keywords.items()))
+        return load.func, load.args, tuple(sorted(load.keywords.items())), *user_models.places(load.args)
     return (load,)
 
 

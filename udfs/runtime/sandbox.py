@@ -62,7 +62,7 @@ class _Child:
         self.memory_mb, self.owner, self.calls = memory_mb, os.getpid(), 0
         page = heartbeat.new_page()
         self.beats = heartbeat.counter(page)
-        path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+        self.path = _import_path()
         numbers = [str(number) for number in (child_pipe.fileno(), page, memory_mb, self.owner)]
         try:
             self.process = subprocess.Popen(
@@ -70,7 +70,7 @@ class _Child:
                 stdin=subprocess.DEVNULL,
                 stdout=2,  # stdout may be a protocol's
                 pass_fds=[child_pipe.fileno(), page],
-                env=ONE_THREAD | os.environ | {"PYTHONPATH": path},
+                env=ONE_THREAD | os.environ | {"PYTHONPATH": self.path},
             )
         finally:
             child_pipe.close()
@@ -82,9 +82,9 @@ class _Child:
             raise ChildProcessError(f"exit {self.end()}") from e
 
     def can_serve(self, memory_mb: int) -> bool:
-        """Whether the child is alive, belongs to this process and not to its fork, and has this memory limit."""
-        alive = self.process.poll() is None
-        return alive and self.calls < RECYCLE_AFTER and (self.memory_mb, self.owner) == (memory_mb, os.getpid())
+        """Whether the child is alive, is this process's own and not its fork's, and has this limit and import path."""
+        alive = self.process.poll() is None and self.calls < RECYCLE_AFTER
+        return alive and (self.memory_mb, self.owner, self.path) == (memory_mb, os.getpid(), _import_path())
 
     def answer(self, timeout_s: float, total_s: float = math.inf) -> tuple[Any, Exception | None]:
         """What the child sends next: a result, or the exception of its call.
@@ -114,6 +114,10 @@ class _Child:
             return self.process.wait(0.5)  # a closed pipe ends the child, unless it hangs
         self.process.kill()
         return self.process.wait()
+
+
+def _import_path() -> str:
+    return os.pathsep.join(entry or os.getcwd() for entry in sys.path)
 
 
 def call(function: Callable[..., Any], *args: Any, timeout_s: float, memory_mb: int, total_s: float = math.inf) -> Any:

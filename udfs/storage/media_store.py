@@ -204,7 +204,7 @@ class File(NamedTuple):
 
 def folders(root: str, params: Sources) -> list[str]:
     """The folders of a media root that hold files: <root>/<kind>/<first two characters of the key>."""
-    return sorted(folder for kind in _subfolders(root, params) for folder in _subfolders(kind, params))
+    return sorted(folder for kind in subfolders(root, params) for folder in subfolders(kind, params))
 
 
 def files(folder: str, params: Sources) -> Iterator[File]:
@@ -239,7 +239,7 @@ def path_in_root(uri: str) -> str:
     return "/".join(uri.split("/")[-3:])
 
 
-def _subfolders(folder: str, params: Sources) -> list[str]:
+def subfolders(folder: str, params: Sources) -> list[str]:
     if is_remote(folder):
         return writable_store(folder).folders(folder, params)
     with suppress(FileNotFoundError), os.scandir(local_path(folder)) as entries:
