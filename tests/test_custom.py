@@ -52,6 +52,32 @@ def seconds(rows):
         raise ValueError("only the first clip is known")
     return [row["end_s"] - row["start_s"] for row in rows]
 '''
+MODELS = """
+import numpy as np
+
+NUM_FRAMES = 3
+
+
+class Tower:
+    def encode(self, clips):
+        assert {clip.shape[0] for clip in clips} == {NUM_FRAMES}
+        return np.array([clip.mean(axis=(0, 1)).mean(axis=0) for clip in clips])
+
+    def encode_text(self, texts):
+        return [[len(text), 1.0, 1.0] for text in texts]
+
+
+def load(device):
+    return Tower()
+
+
+def beauty(device):
+    return lambda frames: [frame.mean() / 25.5 for frame in frames]
+
+
+def engine(device):
+    return lambda requests: [f"{len(request.video.pictures)} frames of a road, on a {device}" for request in requests]
+"""
 CONF = """
 [custom.sharpness]
 function = "own_scores:score"
@@ -87,6 +113,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, curated: Path) -> Path:
     """A folder with the user's code and conf files, and an output without rows of it."""
     folder = tmp_path_factory.mktemp("own")
     (folder / "own_scores.py").write_text(CODE, encoding="utf-8")
+    (folder / "own_models.py").write_text(MODELS, encoding="utf-8")
     (folder / "own.toml").write_text(CONF, encoding="utf-8")
     (folder / "broken.toml").write_text(BROKEN, encoding="utf-8")
     shutil.copytree(curated, folder / "output")
@@ -180,6 +207,35 @@ def test_a_failing_function_is_a_failure_of_its_clip(
     failures = spark.read.format("delta").load(f"{filled}/tables/failures").where("stage = 'seconds'").collect()
     assert [row["code"] for row in failures] == ["BUG"]
     assert "own_scores.py" in failures[0]["message"]
+
+
+def test_models_can_be_functions_of_the_users_own(
+    spark: SparkSession, filled: Path, do: Do, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert do("filter", "--set=custom.sharpness.gate=sharpness < 1000") == 0
+    assert do("embed", "--set=embed.model=own_models:load") == 0
+    of_model = [row for row in rows(spark, filled, "embeddings") if row["model"] == "own_models:load"]
+    assert [row["dim"] for row in of_model] == [3, 3, 3]
+    assert all(abs(np.linalg.norm(row["vector"]) - 1) < 1e-6 for row in of_model)
+    assert do("search", "--set=embed.model=own_models:load", "--text=a road") == 0
+    assert of_model[0]["clip_id"] in capsys.readouterr().out
+    assert do("aesthetic", "--set=aesthetic.model=own_models:beauty") == 0
+    scored = rows(spark, filled, "aesthetics")
+    assert {row["model"] for row in scored} == {"own_models:beauty"}
+    assert all(0 < row["score_min"] <= row["score_mean"] < 10 for row in scored)
+    assert do("caption", "--set=caption.engine=own_models:engine") == 0
+    captions = rows(spark, filled, "captions")
+    assert {row["caption"].partition(" ")[2] for row in captions} == {"frames of a road, on a cpu"}
+    assert all(row["model"].startswith("own_models:engine@") for row in captions)
+
+
+def test_a_function_that_is_no_model_is_one_line(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for job, setting in (("embed", "embed.model"), ("aesthetic", "aesthetic.model"), ("caption", "caption.engine")):
+        options = [f"--output={tmp_path}", f"--conf={home / 'own.toml'}", f"--set={setting}=own_models:loud"]
+        assert cli.main([job, *options]) == 2
+        assert "own_models.py has no loud" in capsys.readouterr().err
 
 
 def test_what_settings_name_no_more_is_still_known(

@@ -11,6 +11,7 @@ import json
 import re
 import sys
 from dataclasses import fields, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
@@ -27,6 +28,7 @@ from jobs.lake.views import View
 from jobs.spark.session import connect
 from schemas import TABLES
 from schemas.table import Table, sql_type
+from udfs import custom
 
 DOCS = Path("docs")
 README = Path("README.md")
@@ -71,6 +73,7 @@ def settings_page() -> str:
         "of a stage takes.",
         FIRST_SETTINGS,
         *(_section(name, params) for name, params in _sections(SECTIONS)),
+        _section("custom.NAME", partial(custom.Params, function="module:function", columns={"column": "float"})),
         "## [spark]",
         'Spark\'s own keys, passed on as they are: `"spark.driver.memory" = "2g"`. On the command line the section '
         "comes first: `--set spark.spark.driver.memory=4g`.",
@@ -144,8 +147,8 @@ def _is_section(defaults: Any, name: str) -> bool:
 def _section(name: str, params: Any) -> str:
     defaults = params()
     rows = [
-        _setting(key, info, getattr(defaults, key))
-        for key, info in params.__pydantic_fields__.items()
+        _setting(key, info, None if info.is_required() else getattr(defaults, key))
+        for key, info in type(defaults).__pydantic_fields__.items()
         if not _is_section(defaults, key)
     ]
     return f"## [{name}]\n\n" + _grid(["key", "default", "accepts", "meaning and unit"], [list(row) for row in rows])
