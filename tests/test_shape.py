@@ -20,7 +20,7 @@ PACKAGES = {
     "schemas": ("",),
 }
 SOURCES = [path for folder in FOLDERS for path in sorted(Path(folder).rglob("*.py"))]
-NO_TABLE = ("export", "maintain", "models", "search", "sql")  # jobs that write none
+NO_TABLE = ("custom", "export", "maintain", "models", "search", "sql")  # jobs that write none, or tables that users name
 # Modules that read tables for a job.
 PARTS = {
     "aesthetic": ("flow/gates",),

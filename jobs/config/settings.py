@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 from operator import attrgetter
@@ -123,7 +123,9 @@ def names() -> list[str]:
 
 def _names(section: str, params: Any) -> list[str]:
     flat = []
-    for name, default in ((f"{section}.{f.name}", f.default) for f in fields(params)):
+    for f in fields(params):
+        default = f.default_factory() if f.default_factory is not MISSING else f.default
+        name = f"{section}.{f.name}"
         flat += _names(name, type(default)) if is_dataclass(default) else [name]
     return flat
 
