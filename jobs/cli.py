@@ -19,7 +19,7 @@ from jobs.config.arguments import OutputOptions
 from jobs.config.errors import CommandError, UsageError
 from jobs.lake import catalog, places
 from udfs.core.errors import RunError
-from udfs.core.words import counted
+from udfs.core.words import counted, did_you_mean
 
 if TYPE_CHECKING:
     from jobs.config.settings import Settings
@@ -101,7 +101,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         parser.print_help(sys.stderr)
         parser.exit(2)
     if argv[0] not in JOBS and not argv[0].startswith("-"):
-        parser.error(f"no job {argv[0]}{arguments.nearest(argv[0], [*JOBS])}")
+        parser.error(f"no job {argv[0]}{did_you_mean(argv[0], JOBS)}")
     return parser.parse_args(argv)
 
 

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from jobs.config.errors import SettingsError
+from udfs.core.words import did_you_mean
 
 QUOTES = re.compile("[\"']")
+CHOICES = re.compile("'([^']*)'")  # in pydantic's message on a value that is none of them
 
 
 def read(name: str) -> dict[str, Any]:
@@ -55,7 +58,18 @@ def build(section: str, params: Any, values: dict[str, Any]) -> Any:
     try:
         return TypeAdapter(params).validate_python(values)
     except ValidationError as e:
-        first = e.errors()[0]
-        name = ".".join([section, *(str(part) for part in first["loc"])])
-        got = f", got {first['input']!r}" if first["loc"] else ""
-        raise SettingsError(f"{name}: {first['msg'].removeprefix('Value error, ')}{got}") from e
+        raise SettingsError(faults(section, e)[0]) from e
+
+
+def faults(section: str, error: ValidationError) -> list[str]:
+    """A line per value of a section that is out of bounds."""
+    return [_fault(section, details) for details in error.errors()]
+
+
+def _fault(section: str, details: ErrorDetails) -> str:
+    name = ".".join([section, *(str(part) for part in details["loc"])])
+    message, value = details["msg"].removeprefix("Value error, "), details["input"]
+    if not details["loc"] or (details["type"] == "value_error" and str(value) in message):
+        return f"{name}: {message}"
+    choices = CHOICES.findall(message) if details["type"] == "literal_error" else []
+    return f"{name}: {message}, got {value!r}{did_you_mean(str(value), choices)}"

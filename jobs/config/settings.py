@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, is_dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from jobs.config.errors import SettingsError
@@ -11,6 +10,7 @@ from jobs.config.sections import build, parse, read
 from udfs import aesthetic, analyze, caption, clip, copies, dedup, embed, enhance, export, filter, split
 from udfs.core import cost, scheduling
 from udfs.core.limits import Limits
+from udfs.core.words import did_you_mean
 from udfs.frames import windows
 from udfs.models import registry
 from udfs.signals import motion, phash, preview, proxy, quality
@@ -91,7 +91,7 @@ def _names(section: str, params: Any) -> list[str]:
 
 def _merge(sections: dict[str, dict[str, Any]], section: str, values: Any, where: str) -> None:
     if section != "spark" and section not in SECTIONS:
-        raise SettingsError(f"{where}: no section [{section}]{_nearest(section, [*SECTIONS, 'spark'])}")
+        raise SettingsError(f"{where}: no section [{section}]{did_you_mean(section, [*SECTIONS, 'spark'])}")
     if not isinstance(values, dict):
         raise SettingsError(f"{where}: {section} is a section: write [{section}] and its keys below")
     for name in _flat(section, values):
@@ -117,9 +117,4 @@ def _spark_text(value: Any) -> str:
 def _advice(name: str) -> str:
     if name in RENAMED:
         return f" any more; it is {RENAMED[name]} now"
-    return f" any more; {GONE[name]}" if name in GONE else _nearest(name, names())
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    close = get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    return f" any more; {GONE[name]}" if name in GONE else did_you_mean(name, names())

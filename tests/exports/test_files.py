@@ -202,6 +202,18 @@ def test_nemo_has_every_clip_kept_or_not(spark: SparkSession, output: Path, tmp_
     assert has_no_path_of_this_machine(tmp_path / "to")
 
 
+def test_a_model_without_rows_is_refused_and_those_there_are_named(
+    output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for setting, line in (
+        ('caption_models=["qwen"]', "no rows of captions by qwen here, nor by any other model"),
+        ("embedding_algorithm=internvideo2", "no rows of embeddings by internvideo2 here, only by descriptor"),
+    ):
+        assert export(output, tmp_path / "to", "--format", "nemo", f"export.nemo.{setting}") == 2
+        assert f"export.nemo.{setting.partition('=')[0]}: {line}" in capsys.readouterr().err
+    assert not (tmp_path / "to").exists()
+
+
 @slow
 def test_a_clip_that_is_gone_is_a_failure_until_it_is_asked_for_again(output: Path, tmp_path: Path) -> None:
     moved = Path(shutil.copytree(output, tmp_path / "moved"))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
 from udfs.captioning import prompts
-from udfs.captioning.prompts import Variant
+from udfs.captioning.prompts import Variant, VariantName
 from udfs.captioning.requests import Endpoint, EngineName, GenerationSettings, Sampling
 from udfs.core.task_resources import EFFORT, Resources
+from udfs.core.words import NO_ALIASES
 from udfs.models import registry
 
 
@@ -27,7 +29,8 @@ PromptText = Annotated[str, AfterValidator(_check_prompt)]
 class GenerationParams:
     """The settings of both stages; each stage adds its own."""
 
-    MODELS: ClassVar[dict[str, str]] = {}  # values of model_variant -> names of models
+    MODELS: ClassVar[tuple[str, ...]] = ()  # known models that the stage can ask
+    INSTEAD: ClassVar[Mapping[str, str]] = NO_ALIASES  # models that it takes for others
     PROMPTS: ClassVar[dict[Variant, str]] = {}
 
     engine: Annotated[EngineName, Field(description="transformers, vllm if installed, or openai: an endpoint")] = (
@@ -40,9 +43,9 @@ class GenerationParams:
             description="qwen2.5 (or qwen), qwen3, a folder, org/name@commit, or the endpoint's name of a model",
         ),
     ] = "qwen"
-    prompt_variant: Annotated[Variant, Field(description="default, av: driving, av-surveillance: a fixed camera")] = (
-        "default"
-    )
+    prompt_variant: Annotated[
+        VariantName, Field(description="default, av: driving, av-surveillance: a fixed camera")
+    ] = "default"
     prompt_text: Annotated[PromptText, Field(description="your own prompt in place of the variant's")] = ""
     fp8: Annotated[bool, Field(description="8-bit weights; only with engine = vllm")] = False
     max_output_tokens: Annotated[int, Field(ge=1, le=32768, description="of a description")] = 512
@@ -53,8 +56,12 @@ class GenerationParams:
 
     @field_validator("model_variant")
     @classmethod
-    def _make_absolute(cls, name: str, info: ValidationInfo) -> str:
-        return name if info.data.get("engine") == "openai" else registry.absolute_name(name)
+    def _check_model(cls, name: str, info: ValidationInfo) -> str:
+        """A name of a known model stays as it is spelled: it is part of the fingerprints of rows there are."""
+        if info.data.get("engine") == "openai":
+            return name
+        known = registry.known_name(name, cls.INSTEAD)
+        return name if known in cls.MODELS else registry.model_name(name, cls.MODELS)
 
     @property
     def prompt(self) -> str:
@@ -67,7 +74,7 @@ class GenerationParams:
         name = self.model_variant
         return GenerationSettings(
             engine=self.engine,
-            model=name if self.engine == "openai" else self.MODELS.get(name, name),
+            model=name if self.engine == "openai" else registry.known_name(name, self.INSTEAD) or name,
             max_output_tokens=self.max_output_tokens,
             fp8=self.fp8,
             sampling=self.sampling,
