@@ -46,8 +46,9 @@ JOBS = {
     "maintain": "delete superseded rows, expired versions and unreferenced media",
     "takedown": "delete a video from every table and folder, for good",
     "models": "list, fetch and check the models that stages can use",
+    "settings": "list every setting, its value and where it is set; check conf files",
 }
-WITHOUT_SPARK = ("models", "sql")
+WITHOUT_SPARK = ("models", "settings", "sql")
 NO_SPARK = "Spark is not installed here: pip install 'reelmill[spark]', or use the cluster's own"
 log = logging.getLogger("reelmill")
 
@@ -65,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from jobs.config.settings import load  # with the code of all stages, which takes more than a second
 
         settings = load(values.conf, values.set)
-        if values.job == "models":
+        if hasattr(job, "without_spark"):
             return int(job.without_spark(arguments.build(job.Options, values), settings))
         values.output = places.output(values.output, settings.sources)
         return _run(job, arguments.build(job.Options, values), settings)

@@ -20,7 +20,7 @@ PACKAGES = {
     "schemas": ("",),
 }
 SOURCES = [path for folder in FOLDERS for path in sorted(Path(folder).rglob("*.py"))]
-NO_TABLE = ("export", "maintain", "models", "search", "sql")  # jobs that write none
+NO_TABLE = ("export", "maintain", "models", "search", "settings", "sql")  # jobs that write none
 # Modules that read tables for a job.
 PARTS = {
     "aesthetic": ("flow/gates",),

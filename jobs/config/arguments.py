@@ -15,6 +15,9 @@ from udfs.core.errors import CODES
 
 T = TypeVar("T")
 ARGUMENT = "argument"  # the key of a field's metadata
+CONF = (
+    "TOML file of settings, or preset:world-model, preset:retrieval or preset:fine-tuning; of several, later ones win"
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def several(about: str, metavar: str) -> Any:
 class CommonOptions:
     """What every job takes."""
 
-    conf: tuple[str, ...] = several("TOML file of settings; of several, later ones win", "FILE")
+    conf: tuple[str, ...] = several(CONF, "FILE")
     set: tuple[str, ...] = several("one setting; wins over files", "SECTION.KEY=VALUE")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
@@ -64,40 +65,67 @@ def load(conf_files: list[str], overrides: list[str]) -> Settings:
     Raises:
         SettingsError: a file that cannot be read, an unknown name, or a value out of bounds.
     """
-    sections: dict[str, dict[str, Any]] = {}
+    merged: dict[str, dict[str, Any]] = {}
+    for where, section, values in given(conf_files, overrides):
+        _merge(merged, section, values, where)
+    spark = {key: _spark_text(value) for key, value in merged.pop("spark", {}).items()}
+    return Settings(
+        **{section: build(section, SECTIONS[section], values) for section, values in merged.items()}, spark=spark
+    )
+
+
+def given(conf_files: list[str], overrides: list[str]) -> Iterator[tuple[str, str, Any]]:
+    """All that files and overrides set: where, section and values; later ones win."""
     for name in conf_files:
         for section, values in read(name).items():
-            _merge(sections, section, values, name)
+            yield name, section, values
     for override in overrides:
-        section, values = parse(override)
-        _merge(sections, section, values, "--set")
-    spark = {key: _spark_text(value) for key, value in sections.pop("spark", {}).items()}
-    return Settings(
-        **{section: build(section, SECTIONS[section], values) for section, values in sections.items()}, spark=spark
-    )
+        yield "--set", *parse(override)
+
+
+def origins(conf_files: list[str], overrides: list[str]) -> dict[str, str]:
+    """Where each setting is set, by its name; those that are not here have their defaults."""
+    return {name: where for where, section, values in given(conf_files, overrides) for name in _flat(section, values)}
+
+
+def sections() -> dict[str, Any]:
+    """Every section with its Params, sections within a section after it."""
+    flat: dict[str, Any] = {}
+    for section, params in SECTIONS.items():
+        flat |= _with_inner(section, params)
+    return flat
 
 
 def names() -> list[str]:
     """Every setting there is, as `section.key`, or `section.resources.key`."""
-    return [name for section, params in SECTIONS.items() for name in _names(section, params)]
+    every = sections()
+    keys = {section: [f.name for f in fields(params)] for section, params in every.items()}
+    flat = [f"{section}.{key}" for section, keys_there in keys.items() for key in keys_there]
+    return [name for name in flat if name not in every]
 
 
-def _names(section: str, params: Any) -> list[str]:
-    flat = []
-    for name, value in ((f"{section}.{f.name}", getattr(params(), f.name)) for f in fields(params)):
-        flat += _names(name, type(value)) if is_dataclass(value) else [name]
+def name_faults(where: str, section: str, values: Any) -> list[str]:
+    """A line for each name in a section that is not there."""
+    if section != "spark" and section not in SECTIONS:
+        return [f"{where}: no section [{section}]{did_you_mean(section, [*SECTIONS, 'spark'])}"]
+    if not isinstance(values, dict):
+        return [f"{where}: {section} is a section: write [{section}] and its keys below"]
+    known = set() if section == "spark" else {*names()}
+    wrong = [name for name in _flat(section, values) if known and name not in known]
+    return [f"{where}: no setting {name}{_advice(name)}" for name in wrong]
+
+
+def _with_inner(section: str, params: Any) -> dict[str, Any]:
+    flat, defaults = {section: params}, params()
+    for name, inner in ((f"{section}.{f.name}", getattr(defaults, f.name)) for f in fields(params)):
+        flat |= _with_inner(name, type(inner)) if is_dataclass(inner) else {}
     return flat
 
 
-def _merge(sections: dict[str, dict[str, Any]], section: str, values: Any, where: str) -> None:
-    if section != "spark" and section not in SECTIONS:
-        raise SettingsError(f"{where}: no section [{section}]{did_you_mean(section, [*SECTIONS, 'spark'])}")
-    if not isinstance(values, dict):
-        raise SettingsError(f"{where}: {section} is a section: write [{section}] and its keys below")
-    for name in _flat(section, values):
-        if section != "spark" and name not in names():
-            raise SettingsError(f"{where}: no setting {name}{_advice(name)}")
-    there = sections.setdefault(section, {})
+def _merge(merged: dict[str, dict[str, Any]], section: str, values: Any, where: str) -> None:
+    if faults := name_faults(where, section, values):
+        raise SettingsError(faults[0])
+    there = merged.setdefault(section, {})
     for key, value in values.items():
         there[key] = there.get(key, {}) | value if isinstance(value, dict) else value
 
