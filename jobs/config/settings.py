@@ -99,8 +99,7 @@ def sections() -> dict[str, Any]:
 def names() -> list[str]:
     """Every setting there is, as `section.key`, or `section.resources.key`."""
     every = sections()
-    keys = {section: [f.name for f in fields(params)] for section, params in every.items()}
-    flat = [f"{section}.{key}" for section, keys_there in keys.items() for key in keys_there]
+    flat = [f"{section}.{f.name}" for section, params in every.items() for f in fields(params)]
     return [name for name in flat if name not in every]
 
 
@@ -110,8 +109,8 @@ def name_faults(where: str, section: str, values: Any) -> list[str]:
         return [f"{where}: no section [{section}]{did_you_mean(section, [*SECTIONS, 'spark'])}"]
     if not isinstance(values, dict):
         return [f"{where}: {section} is a section: write [{section}] and its keys below"]
-    known = set() if section == "spark" else {*names()}
-    wrong = [name for name in _flat(section, values) if known and name not in known]
+    known = {*names()}
+    wrong = [name for name in _flat(section, values) if section != "spark" and name not in known]
     return [f"{where}: no setting {name}{_advice(name)}" for name in wrong]
 
 

@@ -107,6 +107,13 @@ def test_a_known_caption_model_is_hashed_as_it_was_always_spelled(variant: str) 
     assert settings.caption.generation.model == {"qwen": "qwen2.5"}.get(variant, variant)
 
 
+def test_a_folder_named_like_a_repository_is_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("Qwen/Qwen3-VL-8B-Instruct").mkdir(parents=True)
+    settings = load([], ["caption.model_variant=Qwen/Qwen3-VL-8B-Instruct"])
+    assert settings.caption.generation.model == f"{tmp_path}/Qwen/Qwen3-VL-8B-Instruct"
+
+
 @pytest.mark.parametrize("name", ["conf/gpu.toml", "conf/tiny.toml"])
 def test_the_other_files_name_only_settings_that_there_are(name: str) -> None:
     settings = load([name], [])

@@ -58,10 +58,10 @@ class GenerationParams:
     @classmethod
     def _check_model(cls, name: str, info: ValidationInfo) -> str:
         """A name of a known model stays as it is spelled: it is part of the fingerprints of rows there are."""
-        if info.data.get("engine") == "openai":
+        is_known = not registry.is_local(name) and registry.known_name(name, cls.INSTEAD) in cls.MODELS
+        if info.data.get("engine") == "openai" or is_known:
             return name
-        known = registry.known_name(name, cls.INSTEAD)
-        return name if known in cls.MODELS else registry.model_name(name, cls.MODELS)
+        return registry.model_name(name, cls.MODELS)
 
     @property
     def prompt(self) -> str:
