@@ -172,7 +172,7 @@ def test_nemo_has_every_clip_kept_or_not(spark: SparkSession, output: Path, tmp_
     moved = Path(shutil.copytree(output, tmp_path / "moved"))
     kept = sorted(clips(moved))[:2]
     keep_only(spark, moved, kept)
-    assert export(moved, tmp_path / "to", "--format", "nemo") == 0
+    assert export(moved, tmp_path / "to", "--format", "NeMo", "export.nemo.embedding_algorithm=Descriptor") == 0
     named = {row["clip_id"]: row["name"] for row in index(tmp_path / "to") if row["clip_id"]}
     there = {
         folder: {path.stem for path in (tmp_path / "to" / folder).iterdir()}
