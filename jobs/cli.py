@@ -20,7 +20,7 @@ from jobs.config.errors import CommandError, UsageError
 from jobs.lake import catalog, places
 from schemas import knowing
 from udfs.core.errors import RunError
-from udfs.core.words import counted
+from udfs.core.words import counted, did_you_mean
 
 if TYPE_CHECKING:
     from jobs.config.settings import Settings
@@ -48,8 +48,9 @@ JOBS = {
     "maintain": "delete superseded rows, expired versions and unreferenced media",
     "takedown": "delete a video from every table and folder, for good",
     "models": "list, fetch and check the models that stages can use",
+    "settings": "list every setting, its value and where it is set; check conf files",
 }
-WITHOUT_SPARK = ("models", "sql")
+WITHOUT_SPARK = ("models", "settings", "sql")
 NO_SPARK = "Spark is not installed here: pip install 'reelmill[spark]', or use the cluster's own"
 log = logging.getLogger("reelmill")
 
@@ -67,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from jobs.config.settings import load  # with the code of all stages, which takes more than a second
 
         settings = load(values.conf, values.set)
-        if values.job == "models":
+        if hasattr(job, "without_spark"):
             return int(job.without_spark(arguments.build(job.Options, values), settings))
         values.output = places.output(values.output, settings.sources)
         return _run(job, arguments.build(job.Options, values), settings)
@@ -103,7 +104,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         parser.print_help(sys.stderr)
         parser.exit(2)
     if argv[0] not in JOBS and not argv[0].startswith("-"):
-        parser.error(f"no job {argv[0]}{arguments.nearest(argv[0], [*JOBS])}")
+        parser.error(f"no job {argv[0]}{did_you_mean(argv[0], JOBS)}")
     return parser.parse_args(argv)
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import reduce
 
-from jobs.config.arguments import StageOptions, nearest, several
+from jobs.config.arguments import StageOptions, several
 from jobs.config.errors import UsageError
 from jobs.config.settings import Settings
 from jobs.flow import custom
 from jobs.flow.stage import run_alone
 from jobs.lake.history import Counts
 from jobs.lake.run import Run
+from udfs.core.words import did_you_mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ def check(options: Options, settings: Settings) -> None:
         raise UsageError("custom: no settings name a stage of your own: write a section [custom.NAME]")
     for name in options.stage:
         if name not in settings.custom:
-            raise UsageError(f"--stage {name}: no section [custom.{name}]{nearest(name, [*settings.custom])}")
+            raise UsageError(f"--stage {name}: no section [custom.{name}]{did_you_mean(name, [*settings.custom])}")
 
 
 def run(run: Run, options: Options) -> Counts:

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from jobs.config.errors import UsageError
 from jobs.config.settings import Settings
-from jobs.exports import files, frames, release
+from jobs.exports import files, frames, named_models, release
 from jobs.exports.options import Options as Options
 from jobs.lake import places
 from jobs.lake.history import Counts
@@ -28,6 +28,8 @@ def check(options: Options, settings: Settings) -> None:
         raise UsageError("--format lance needs pylance: pip install 'reelmill[export]'")
     if request.format in LOCAL and is_remote(to):
         raise UsageError(f"--format {request.format} --to {options.to}: is written to a folder, not to a store")
+    if request.format == "nemo":
+        named_models.check_names(options.output, request.export.nemo, settings.sources)
     if request.format != "frames":
         release.begun(to, request, settings.sources)
 

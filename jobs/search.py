@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -21,15 +17,12 @@ from jobs.config.errors import UsageError
 from jobs.config.settings import Settings
 from jobs.lake import answers, places
 from jobs.lake.run import Run
+from jobs.lake.stored_models import stored_models
 from jobs.spark.gpu_check import NO_GPU
-from udfs.core.errors import MediaError, StoreError
 from udfs.core.gpu_device import Task, device, visible_gpus
 from udfs.models import text_match
 from udfs.models.registry import MissingModelError
 from udfs.similarity import topk
-from udfs.storage import access, parquet_rows
-from udfs.storage.remote_file import open_path
-from udfs.storage.settings import Params as Sources
 
 Vector = npt.NDArray[np.float32]
 
@@ -74,20 +67,6 @@ def _check_text_side(table: str, settings: Settings) -> None:
     if refusals:
         reasons = "; ".join(f"the vectors here are of {model}: {reason}" for model, reason in refusals.items())
         raise UsageError(f"--text: {reasons}")
-
-
-def stored_models(table: str, sources: Sources) -> Iterator[str]:
-    """The models of the vectors in the table's Parquet files, each once, read without Spark.
-
-    Files that cannot be read end it: Spark will say what is wrong with the table.
-    """
-    models = set[str]()
-    with suppress(MediaError, StoreError, OSError, pa.ArrowException):
-        for name in parquet_rows.files(table, sources):
-            with open_path(access.own_path(name, sources)) as file:
-                file_models = set(pq.read_table(file, columns=["model"])["model"].unique().to_pylist())
-            yield from sorted(file_models - models)
-            models |= file_models
 
 
 def run(run: Run, options: Options) -> None:

@@ -19,7 +19,7 @@ from pyspark.sql import SparkSession
 
 from jobs import cli
 from jobs.config import arguments
-from jobs.config.settings import SECTIONS, Settings, load, names
+from jobs.config.settings import SECTIONS, Settings, _names, load, names, with_inner
 from jobs.lake import answers, views
 from jobs.lake.run import Run
 from schemas import TABLES
@@ -27,6 +27,7 @@ from tests.support import docs
 from tests.support.contact_sheet import CELL_WIDTH, COLUMNS, cells, draw
 from tests.support.outputs import table as rows_of
 from tests.support.pages import DOCS, PAGES, README, anchors, blocks, commands, links, prose, read, table
+from udfs import custom
 from udfs.core.errors import CODES
 
 SQL = Path("docs/sql.md")
@@ -123,8 +124,8 @@ def test_the_settings_page_names_every_setting() -> None:
         for section, text in zip(sections[::2], sections[1::2], strict=True)
         for key in re.findall(r"^\| `(\w+)` \|", text, flags=re.MULTILINE)
     }
-    own = {f"custom.NAME.{field.name}" for field in fields(custom.Params) if field.name != "resources"}
-    assert shown == {*names(), *own}
+    own = with_inner("custom.NAME", custom.Params)
+    assert shown == {*names(), *_names(own)}
 
 
 def test_bounds_and_choices_are_in_words() -> None:
@@ -146,16 +147,19 @@ def test_the_options_of_several_jobs_are_theirs() -> None:
     """The second column of the table says which jobs take the option of the first."""
     table_lines = table(Path("docs/operations.md"), "Options that several jobs have:")
     jobs_of = {re.findall(r"`(--[a-z-]+)", option)[0]: jobs for option, jobs, _ in table_lines}
-    steps = [job for job in cli.JOBS if job not in ("models", "search", "sql", "maintain", "takedown", "export")]
+    steps = [
+        job for job in cli.JOBS if job not in ("models", "settings", "search", "sql", "maintain", "takedown", "export")
+    ]
     named = {
         "all": set(cli.JOBS),
-        "all but `models`": set(cli.JOBS) - {"models"},
+        "all but `models` and `settings`": set(cli.JOBS) - {"models", "settings"},
         "`curate` and its steps, `export`": {*steps, "export"},
     }
     takers = {
         option: {job for job in cli.JOBS if option.strip("-").replace("-", "_") in names_of_options(job)}
         for option in jobs_of
     }
+    takers["--schema"].remove("settings")  # has another option of this name
     assert {option: named[jobs] for option, jobs in jobs_of.items()} == takers
     of_sql = {"query", "engine", "format"}
     shared = set.union(*({job: names_of_options(job) for job in ("sql", "clip")}.values())) - of_sql

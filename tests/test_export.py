@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from jobs import cli, export
@@ -12,7 +14,8 @@ from jobs import cli, export
 @pytest.fixture
 def output(tmp_path: Path) -> Path:
     """A folder that looks like an output; Spark would find nothing in it."""
-    (tmp_path / "output/tables").mkdir(parents=True)
+    (tmp_path / "output/tables/captions").mkdir(parents=True)
+    pq.write_table(pa.table({"model": ["org/mine@0123abc"]}), tmp_path / "output/tables/captions/0.parquet")
     return tmp_path / "output"
 
 
@@ -41,12 +44,28 @@ def told(output: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
             ("--format", "webdataset", "--set", "export.webdataset.shard_m=1"),
             "did you mean export.webdataset.shard_mb?",
         ),
+        (
+            ("--format", "nemo", "--set", 'export.nemo.caption_models=["qwen25"]'),
+            "no model qwen25: did you mean qwen2.5?",
+        ),
     ],
 )
 def test_wrong_usage(
     output: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], said: str
 ) -> None:
     assert said in told(output, capsys, monkeypatch, *words)
+
+
+def test_a_format_may_be_spelled_otherwise_and_a_wrong_one_names_the_nearest(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def format_of(word: str) -> str:
+        return str(cli.parse(["export", "--output", "o", "--to", "t", "--format", word]).format)
+
+    assert [format_of(word) for word in ("NeMo", "wds", "hf")] == ["nemo", "webdataset", "huggingface"]
+    with pytest.raises(SystemExit):
+        format_of("parket")
+    assert "no parket: did you mean parquet?" in capsys.readouterr().err
 
 
 def test_a_package_that_is_missing_is_named(

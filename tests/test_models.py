@@ -55,6 +55,11 @@ def test_a_model_that_is_there_is_not_fetched_again(tmp_path: Path, capsys: pyte
     assert answer(capsys, tmp_path, "--fetch", NAME) == (0, f"{NAME}: was already in {folder}\n", "")
 
 
+def test_a_model_is_fetched_by_the_name_of_nemo_curator(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = fetched(tmp_path, "qwen2.5", {"config.json": b"{}"})
+    assert answer(capsys, tmp_path, "--fetch", "qwen") == (0, f"qwen: was already in {folder}\n", "")
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [

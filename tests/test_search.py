@@ -15,13 +15,12 @@ from pyspark.sql import SparkSession
 
 from jobs import cli
 from jobs.config.settings import Settings
-from jobs.search import _check_text_side, stored_models
+from jobs.search import _check_text_side
 from tests.support import tiny
 from tests.support.outputs import CURATED, keep_only, table, versions
 from udfs import embed
 from udfs.core.gpu_device import visible_gpus
 from udfs.models import embedding_models
-from udfs.storage.settings import Params as Sources
 
 TEXT = "a red ball"
 
@@ -258,12 +257,3 @@ def test_a_text_on_a_gpu_that_is_not_there_is_refused_before_spark(
 def test_one_model_with_a_text_side_is_enough_to_go_on(tmp_path: Path, models: dict[str, str]) -> None:
     write_embeddings(tmp_path, "descriptor", models["clip"])
     _check_text_side(str(tmp_path / "tables" / "embeddings"), Settings())
-
-
-def test_the_stored_models_are_those_of_all_files_each_once(tmp_path: Path) -> None:
-    write_embeddings(tmp_path, "descriptor", "clip", "descriptor")
-    table = str(tmp_path / "tables" / "embeddings")
-    assert list(stored_models(table, Sources())) == ["descriptor", "clip"]
-    assert list(stored_models(str(tmp_path / "none"), Sources())) == []
-    (tmp_path / "tables" / "embeddings" / "9.parquet").write_bytes(b"no parquet")
-    assert list(stored_models(table, Sources())) == ["descriptor", "clip"]

@@ -20,7 +20,8 @@ PACKAGES = {
     "schemas": ("",),
 }
 SOURCES = [path for folder in FOLDERS for path in sorted(Path(folder).rglob("*.py"))]
-NO_TABLE = ("custom", "export", "maintain", "models", "search", "sql")  # jobs that write none, or tables that users name
+# Jobs that write no table, or tables that users name.
+NO_TABLE = ("custom", "export", "maintain", "models", "search", "settings", "sql")
 # Modules that read tables for a job.
 PARTS = {
     "aesthetic": ("flow/gates",),

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from schemas.aesthetics import TABLE
+from udfs.core import user_code
 from udfs.core.errors import MediaError
 from udfs.core.task_resources import EFFORT, Resources
 from udfs.frames import extract
@@ -97,7 +98,7 @@ def decode(uri: str, fps: float, env: Env) -> Pictures:
 
 def _names(params: Params) -> tuple[str, ...]:
     """The models that score: a function of the user's own in place of CLIP needs no head."""
-    return (params.model,) if user_models.is_function(params.model) else (params.model, params.head)
+    return (params.model,) if user_code.is_function(params.model) else (params.model, params.head)
 
 
 def load(

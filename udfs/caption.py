@@ -34,7 +34,7 @@ ENDPOINT_STEP_PX = 28  # an endpoint scales frames to its own steps
 class Params(GenerationParams):
     """[caption]"""
 
-    MODELS: ClassVar[dict[str, str]] = {"qwen": "qwen2.5"}
+    MODELS: ClassVar[tuple[str, ...]] = ("qwen2.5", "qwen3")
     PROMPTS: ClassVar[dict[Variant, str]] = prompts.CAPTIONS
     # The order in which the settings have always been hashed; any others follow.
     FINGERPRINT_ORDER: ClassVar[tuple[str, ...]] = (

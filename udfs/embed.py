@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass as plain
-from difflib import get_close_matches
 from functools import partial
 from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import AfterValidator, ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from schemas.embeddings import TABLE
@@ -19,7 +18,7 @@ from udfs.core.errors import MediaError
 from udfs.core.task_resources import EFFORT, Resources
 from udfs.frames import extract
 from udfs.frames.extract import Fit, Pictures, Times
-from udfs.models import copy_descriptor, embedding_config, embedding_models, hub, registry, text_match, user_models
+from udfs.models import copy_descriptor, embedding_config, embedding_models, hub, registry, text_match
 from udfs.models.embedding_config import DESCRIPTOR, Dtype, Vectors
 from udfs.runtime import batching
 from udfs.runtime.context import Env, Row
@@ -35,7 +34,8 @@ class Params:
     """[embed]"""
 
     model: Annotated[
-        registry.ModelName,
+        str,
+        AfterValidator(partial(registry.model_name, known=(DESCRIPTOR, *embedding_config.NAMES))),
         Field(
             description="descriptor: classical, finds near-copies; "
             "a known embedding model, a folder, org/name@commit, or module:function of your own"
@@ -55,17 +55,6 @@ class Params:
         int, Field(ge=1, le=4096, json_schema_extra=EFFORT, description="clips per batch of the model")
     ] = 16
     resources: Annotated[Resources, Field(json_schema_extra=EFFORT, description="what a task takes")] = Resources()
-
-    @field_validator("model")
-    @classmethod
-    def _check_model(cls, model: str) -> str:
-        known = (DESCRIPTOR, *embedding_config.NAMES)
-        if model in known or "/" in model or "@" in model or user_models.is_function(model):
-            return model
-        close = get_close_matches(model, known, n=1, cutoff=0.4)
-        raise ValueError(
-            "no embedding model; " + (f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}")
-        )
 
     @field_validator("texts_to_verify")
     @classmethod

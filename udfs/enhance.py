@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Annotated, ClassVar
 
@@ -30,7 +30,8 @@ COLUMNS = TABLE.stage_columns
 class Params(GenerationParams):
     """[enhance]"""
 
-    MODELS: ClassVar[dict[str, str]] = {"qwen": "qwen-lm", "qwen2.5": "qwen-lm", "qwen3": "qwen3-lm"}
+    MODELS: ClassVar[tuple[str, ...]] = ("qwen-lm", "qwen3-lm")
+    INSTEAD: ClassVar[Mapping[str, str]] = registry.REWRITERS
     PROMPTS: ClassVar[dict[Variant, str]] = prompts.ENHANCEMENTS
 
     prompt_text: Annotated[

@@ -7,14 +7,17 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from typing import Any, ClassVar, NoReturn, TypeVar
 
 from jobs.config import times
+from udfs.core import words
 from udfs.core.errors import CODES
 
 T = TypeVar("T")
 ARGUMENT = "argument"  # the key of a field's metadata
+CONF = (
+    "TOML file of settings, or preset:world-model, preset:retrieval or preset:fine-tuning; of several, later ones win"
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def several(about: str, metavar: str) -> Any:
 class CommonOptions:
     """What every job takes."""
 
-    conf: tuple[str, ...] = several("TOML file of settings; of several, later ones win", "FILE")
+    conf: tuple[str, ...] = several(CONF, "FILE")
     set: tuple[str, ...] = several("one setting; wins over files", "SECTION.KEY=VALUE")
 
 
@@ -124,14 +127,19 @@ class Parser(argparse.ArgumentParser):
         """End with the usage and one line."""
         if message.startswith("unrecognized arguments: "):
             known = [flag for action in self._actions for flag in action.option_strings]
-            message += nearest(message.split()[2].partition("=")[0], known)
+            message += words.did_you_mean(message.split()[2].partition("=")[0], known)
         super().error(message)
 
 
-def nearest(word: str, known: Sequence[str]) -> str:
-    """The right word that is nearest to a wrong one, as the end of a sentence; empty if none is near."""
-    close = get_close_matches(word, known, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+def word(known: Sequence[str], aliases: Mapping[str, str] = words.NO_ALIASES) -> Callable[[str], str]:
+    """The type of an argument that is one of the known words, in any spelling."""
+
+    def read(text: str) -> str:
+        if (meant := words.known_name(text, known, aliases)) is None:
+            raise argparse.ArgumentTypeError(f"no {text}: {words.right_names(text, known)}")
+        return meant
+
+    return read
 
 
 def add(parser: argparse.ArgumentParser, options: type[CommonOptions], argv: Sequence[str]) -> None:

@@ -4,28 +4,41 @@ from __future__ import annotations
 
 import re
 import tomllib
+from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from jobs.config.errors import SettingsError
+from udfs.core.words import did_you_mean, known_name, right_names
 
+PRESET = "preset:"
 QUOTES = re.compile("[\"']")
+CHOICES = re.compile("'([^']*)'")  # in pydantic's message on a value that is none of them
 
 
 def read(name: str) -> dict[str, Any]:
-    """The sections of a conf file.
+    """The sections of a conf file, or of a preset by its name, preset:NAME.
 
     Raises:
         SettingsError: it cannot be read.
     """
+    path = _preset(name.removeprefix(PRESET)) if name.startswith(PRESET) else Path(name)
     try:
-        return tomllib.loads(Path(name).read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as e:
         raise SettingsError(f"--conf {name}: {e.strerror}") from e
     except ValueError as e:  # not TOML, or not UTF-8
         raise SettingsError(f"--conf {name}: {e}") from e
+
+
+def presets() -> dict[str, Traversable]:
+    """The presets that are installed, by name."""
+    files = sorted((resources.files("conf") / "presets").iterdir(), key=lambda file: file.name)
+    return {file.name.removesuffix(".toml"): file for file in files if file.name.endswith(".toml")}
 
 
 def parse(override: str) -> tuple[str, dict[str, Any]]:
@@ -68,7 +81,29 @@ def build(section: str, params: Any, values: dict[str, Any]) -> Any:
     try:
         return TypeAdapter(params).validate_python(values)
     except ValidationError as e:
-        first = e.errors()[0]
-        name = ".".join([section, *(str(part) for part in first["loc"])])
-        got = f", got {first['input']!r}" if first["loc"] else ""
-        raise SettingsError(f"{name}: {first['msg'].removeprefix('Value error, ')}{got}") from e
+        raise SettingsError(_fault(section, e.errors()[0])) from e
+
+
+def _preset(name: str) -> Traversable:
+    every = presets()
+    if (known := known_name(name, every)) is None:
+        raise SettingsError(f"--conf {PRESET}{name}: no such preset: {right_names(name, every)}")
+    return every[known]
+
+
+def value_faults(section: str, params: Any, values: dict[str, Any]) -> list[str]:
+    """A line for each value of a section that is out of bounds."""
+    try:
+        TypeAdapter(params).validate_python(values)
+    except ValidationError as e:
+        return [_fault(section, details) for details in e.errors()]
+    return []
+
+
+def _fault(section: str, details: ErrorDetails) -> str:
+    name = ".".join([section, *(str(part) for part in details["loc"])])
+    message, value = details["msg"].removeprefix("Value error, "), details["input"]
+    if isinstance(value, dict) or (details["type"] == "value_error" and str(value) in message):
+        return f"{name}: {message}"
+    choices = CHOICES.findall(message) if details["type"] == "literal_error" else []
+    return f"{name}: {message}, got {value!r}{did_you_mean(str(value), choices)}"

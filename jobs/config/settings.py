@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from difflib import get_close_matches
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, is_dataclass
 from importlib.metadata import entry_points
 from operator import attrgetter
 from pathlib import Path
@@ -14,8 +14,9 @@ from jobs.config.sections import build, merged, parse, read
 from udfs import aesthetic, analyze, caption, clip, copies, custom, dedup, embed, enhance, export, filter, split
 from udfs.core import cost, scheduling, user_code
 from udfs.core.limits import Limits
+from udfs.core.words import did_you_mean
 from udfs.frames import windows
-from udfs.models import registry, user_models
+from udfs.models import registry
 from udfs.signals import motion, phash, preview, proxy, quality
 from udfs.storage import cleanup, manifest
 from udfs.storage.settings import Params as Sources
@@ -70,16 +71,14 @@ def load(conf_files: list[str], overrides: list[str]) -> Settings:
     Raises:
         SettingsError: a file that cannot be read, an unknown name, or a value out of bounds.
     """
-    sections: dict[str, dict[str, Any]] = {}
-    for name in conf_files:
-        for section, values in read(name).items():
-            _merge(sections, section, values, name)
-    for override in overrides:
-        section, values = parse(override)
-        _merge(sections, section, values, "--set")
-    spark = {key: _spark_text(value) for key, value in sections.pop("spark", {}).items()}
-    own = _custom(sections.pop("custom", {}))
-    built = {section: build(section, SECTIONS[section], values) for section, values in sections.items()}
+    given_sections: dict[str, dict[str, Any]] = {}
+    for where, section, values in given(conf_files, overrides):
+        if faults := name_faults(where, section, values):
+            raise SettingsError(faults[0])
+        given_sections[section] = merged(given_sections.get(section, {}), values)
+    spark = {key: _spark_text(value) for key, value in given_sections.pop("spark", {}).items()}
+    own = _custom(given_sections.pop("custom", {}))
+    built = {section: build(section, SECTIONS[section], values) for section, values in given_sections.items()}
     settings = Settings(**built, custom=own, spark=spark)
     for function in functions(settings).values():
         for name in conf_files:
@@ -87,21 +86,18 @@ def load(conf_files: list[str], overrides: list[str]) -> Settings:
     return settings
 
 
-def _custom(sections: dict[str, dict[str, Any]]) -> dict[str, custom.Params]:
-    """The user's own stages: those of installed packages, whose keys the sections may change, and the others."""
-    there: dict[str, dict[str, Any]] = {}
-    for entry in entry_points(group=STAGES_OF_PACKAGES):
-        try:
-            there[entry.name] = {**entry.load()}
-        except Exception as e:  # a package's own code runs, and may fail in any way
-            raise SettingsError(f"custom.{entry.name} of {entry.value}: {type(e).__name__}: {_line(e)}") from e
-    stages = merged(there, sections)
-    built = {name: build(f"custom.{name}", custom.Params, values) for name, values in stages.items()}
-    return {name: params for name, params in built.items() if params.use}
+def given(conf_files: list[str], overrides: list[str]) -> Iterator[tuple[str, str, Any]]:
+    """All that files and overrides set: where, section and values; later ones win."""
+    for name in conf_files:
+        for section, values in read(name).items():
+            yield name, section, values
+    for override in overrides:
+        yield "--set", *parse(override)
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def origins(conf_files: list[str], overrides: list[str]) -> dict[str, str]:
+    """Where each setting is set, by its name; those that are not here have their defaults."""
+    return {name: where for where, section, values in given(conf_files, overrides) for name in _flat(section, values)}
 
 
 def functions(settings: Settings) -> dict[str, str]:
@@ -113,47 +109,75 @@ def functions(settings: Settings) -> dict[str, str]:
     }
     models = ("embed.model", "aesthetic.model", "aesthetic.head", "caption.engine", "enhance.engine")
     named |= {name: attrgetter(name)(settings) for name in models}
-    return {setting: name for setting, name in named.items() if user_models.is_function(name)}
+    return {setting: name for setting, name in named.items() if user_code.is_function(name)}
 
 
-def names() -> list[str]:
-    """Every setting there is, as `section.key`, or `section.resources.key`."""
-    return [name for section, params in SECTIONS.items() for name in _names(section, params)]
-
-
-def _names(section: str, params: Any) -> list[str]:
-    flat = []
-    for f in fields(params):
-        default = f.default_factory() if f.default_factory is not MISSING else f.default
-        name = f"{section}.{f.name}"
-        flat += _names(name, type(default)) if is_dataclass(default) else [name]
+def sections() -> dict[str, Any]:
+    """Every section with its Params, sections within a section after it."""
+    flat: dict[str, Any] = {}
+    for section, params in SECTIONS.items():
+        flat |= with_inner(section, params)
     return flat
 
 
-def _merge(sections: dict[str, dict[str, Any]], section: str, values: Any, where: str) -> None:
+def names() -> list[str]:
+    """Every setting there is, as `section.key`, or `section.resources.key`, but those of the user's own stages."""
+    return _names(sections())
+
+
+def name_faults(where: str, section: str, values: Any) -> list[str]:
+    """A line for each name in a section that is not there."""
     if section not in (*SECTIONS, *NO_PARAMS):
-        raise SettingsError(f"{where}: no section [{section}]{_nearest(section, [*SECTIONS, *NO_PARAMS])}")
+        return [f"{where}: no section [{section}]{did_you_mean(section, [*SECTIONS, *NO_PARAMS])}"]
     if not isinstance(values, dict):
-        raise SettingsError(f"{where}: {section} is a section: write [{section}] and its keys below")
+        return [f"{where}: {section} is a section: write [{section}] and its keys below"]
+    if section == "spark":
+        return []
     if section == "custom":
-        for stage, keys in values.items():
-            _check_custom(stage, keys, where)
-    elif section != "spark":
-        for name in _flat(section, values):
-            if name not in names():
-                raise SettingsError(f"{where}: no setting {name}{_advice(name)}")
-    sections[section] = merged(sections.get(section, {}), values)
+        return [fault for stage, keys in values.items() for fault in _custom_faults(where, stage, keys)]
+    known = {*names()}
+    wrong = [name for name in _flat(section, values) if name not in known]
+    return [f"{where}: no setting {name}{_advice(name)}" for name in wrong]
 
 
-def _check_custom(stage: str, values: Any, where: str) -> None:
-    """Refuse a section of the user's own that is none, or a key that such sections do not have."""
+def with_inner(section: str, params: Any) -> dict[str, Any]:
+    """A section with its Params, and the sections within it after it."""
+    flat = {section: params}
+    for name, info in params.__pydantic_fields__.items():
+        default = None if info.is_required() else info.get_default(call_default_factory=True)
+        flat |= with_inner(f"{section}.{name}", type(default)) if is_dataclass(default) else {}
+    return flat
+
+
+def _names(every: dict[str, Any]) -> list[str]:
+    flat = [f"{section}.{f.name}" for section, params in every.items() for f in fields(params)]
+    return [name for name in flat if name not in every]
+
+
+def _custom_faults(where: str, stage: str, values: Any) -> list[str]:
+    """What is wrong with the names in the section of a stage of the user's own."""
+    section = f"custom.{stage}"
     if not isinstance(values, dict):
-        raise SettingsError(f"{where}: custom.{stage} is a section: write [custom.{stage}] and its keys below")
-    known = _names("", custom.Params)
-    for key, value in values.items():
-        for name in _flat("", {key: value}) if key == "resources" else [f".{key}"]:
-            if name not in known:
-                raise SettingsError(f"{where}: no setting custom.{stage}{name}{_nearest(name, known)}")
+        return [f"{where}: {section} is a section: write [{section}] and its keys below"]
+    known = _names(with_inner(section, custom.Params))
+    # Below `columns`, `comments` and `checks` the user names the keys.
+    given_names = [*_flat(section, {key: value for key, value in values.items() if key == "resources"})]
+    given_names += [f"{section}.{key}" for key in values if key != "resources"]
+    return [f"{where}: no setting {name}{did_you_mean(name, known)}" for name in given_names if name not in known]
+
+
+def _custom(sections: dict[str, dict[str, Any]]) -> dict[str, custom.Params]:
+    """The user's own stages: those of installed packages, whose keys the sections may change, and the others."""
+    there: dict[str, dict[str, Any]] = {}
+    for entry in entry_points(group=STAGES_OF_PACKAGES):
+        try:
+            there[entry.name] = {**entry.load()}
+        except Exception as e:  # a package's own code runs, and may fail in any way
+            message = " ".join(str(e).split())
+            raise SettingsError(f"custom.{entry.name} of {entry.value}: {type(e).__name__}: {message}") from e
+    stages = merged(there, sections)
+    built = {name: build(f"custom.{name}", custom.Params, values) for name, values in stages.items()}
+    return {name: params for name, params in built.items() if params.use}
 
 
 def _flat(section: str, values: dict[str, Any]) -> list[str]:
@@ -171,9 +195,4 @@ def _spark_text(value: Any) -> str:
 def _advice(name: str) -> str:
     if name in RENAMED:
         return f" any more; it is {RENAMED[name]} now"
-    return f" any more; {GONE[name]}" if name in GONE else _nearest(name, names())
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    close = get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0].lstrip('.')}?" if close else ""
+    return f" any more; {GONE[name]}" if name in GONE else did_you_mean(name, names())

@@ -17,7 +17,7 @@ from pyspark.sql import DataFrame, Row, Window
 from pyspark.sql import functions as F
 
 from jobs.config.errors import UsageError
-from jobs.exports import paths, release
+from jobs.exports import named_models, paths, release
 from jobs.exports.options import Options
 from jobs.exports.release import Request
 from jobs.flow.progress import Progress
@@ -77,6 +77,8 @@ def run(run: Run, options: Options) -> Counts:
     run = replace(run, settings=wanted.settings(run.settings))
     begun = release.begun(to, wanted, sources)
     pinned = _pinned(run, options, begun)
+    if wanted.format == "nemo":
+        named_models.check_rows(pinned, wanted.export.nemo)
     plan = _plan(pinned, to, wanted)
     try:
         parts = _summaries(run, to, [name for (name,) in plan.dealt.select(PART).distinct().collect()])

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
-from jobs.config.arguments import StageOptions, argument, flag, utc_time
+from jobs.config.arguments import StageOptions, argument, flag, utc_time, word
 from jobs.lake import places
 
 FORMATS = ("frames", "nemo", "webdataset", "parquet", "huggingface", "lance")
+ALIASES = {"wds": "webdataset", "hf": "huggingface"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +20,9 @@ class Options(StageOptions):
     SWEEPS: ClassVar[bool] = False  # a dry run changes nothing
 
     to: str = argument("folder or s3://bucket/prefix to write to", metavar="FOLDER")
-    format: str | None = argument("format of the files; [export] has the settings", default=None, choices=FORMATS)
+    format: str | None = argument(
+        "format of the files; [export] has the settings", default=None, choices=FORMATS, type=word(FORMATS, ALIASES)
+    )
     query: str | None = argument(
         "the rows to export, instead of those that export.what and export.where name", default=None, metavar="SQL"
     )

@@ -11,7 +11,6 @@ from pyspark.sql import functions as F
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from jobs.config.arguments import nearest
 from jobs.config.errors import SettingsError
 from jobs.config.settings import Settings
 from jobs.flow import gates as built_in
@@ -26,6 +25,7 @@ from schemas.verdicts import FROM_SPANS
 from udfs import custom
 from udfs.core import user_code
 from udfs.core.task_resources import Resources
+from udfs.core.words import did_you_mean
 from udfs.filter import Gate
 
 SPARK = "spark"  # the dialect of gates
@@ -98,7 +98,7 @@ def _gate(name: str, params: custom.Params) -> Gate:
     scores = []
     for column in condition.find_all(exp.Column):
         if column.table or column.name not in known:
-            refuse(f"no column {column.sql(SPARK)}{nearest(column.name, known)}")
+            refuse(f"no column {column.sql(SPARK)}{did_you_mean(column.name, known)}")
         if column.name in own:
             scores.append(own[column.name])
             column.this.set("this", own[column.name])
@@ -147,7 +147,7 @@ def _check_names(name: str, params: custom.Params, taken: set[str]) -> None:
             raise SettingsError(f"custom.{name}.columns: verdicts has a column {score_name(name, column)} already")
     for column in params.comments:
         if column not in params.columns:
-            raise SettingsError(f"custom.{name}.comments: no column {column}{nearest(column, [*params.columns])}")
+            raise SettingsError(f"custom.{name}.comments: no column {column}{did_you_mean(column, [*params.columns])}")
     for of_check, condition in params.checks.items():
         try:
             sqlglot.parse_one(condition, dialect=SPARK)

@@ -14,7 +14,6 @@ import duckdb
 import pyarrow as pa
 from sqlglot import exp
 
-from jobs.config.arguments import nearest
 from jobs.config.errors import UsageError
 from jobs.lake import views
 from jobs.lake.formats import Answer, plain_rows
@@ -27,6 +26,7 @@ from jobs.queries.statement import Statement
 from schemas import TABLES
 from schemas.table import sql_type
 from udfs.core.host_files import user_folder
+from udfs.core.words import did_you_mean
 from udfs.storage.settings import Params as Sources
 
 log = logging.getLogger("reelmill")
@@ -223,7 +223,7 @@ def _errors(asked: Statement) -> Iterator[None]:
         if unknown := UNKNOWN.search(f"{line} "):
             name = unknown["column"] or unknown["named"]
             known = statement.columns({asked.name} if asked.name else statement.tables(_query(asked)))
-            raise UsageError(f"sql: no column {name}{nearest(name.lower(), known)}") from e
+            raise UsageError(f"sql: no column {name}{did_you_mean(name.lower(), known)}") from e
         if isinstance(e, ELSEWHERE) or "Unimplemented type for cast" in line:
             raise UntranslatedError(line) from e
         raise UsageError(f"sql: {line}") from e

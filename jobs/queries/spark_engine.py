@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 
-from jobs.config.arguments import nearest
 from jobs.config.errors import UsageError
 from jobs.lake import answers
 from jobs.lake.catalog import MESSAGE
@@ -16,6 +15,7 @@ from jobs.lake.formats import Answer, plain_rows
 from jobs.lake.run import Run
 from jobs.queries import statement
 from jobs.queries.statement import Statement
+from udfs.core.words import did_you_mean
 
 FILES = "spark.sql.runSQLOnFiles"  # names such as parquet.`/path` in FROM
 
@@ -76,6 +76,7 @@ def _line(error: Exception, asked: Statement) -> str:
     if isinstance(error, PySparkException) and (error.getCondition() or "").startswith("UNRESOLVED_COLUMN"):
         name = str((error.getMessageParameters() or {}).get("objectName", "")).replace("`", "")
         names = {asked.name} if asked.name else statement.tables(asked.query) if asked.query else set()
-        return f"no column {name}{nearest(name.rpartition('.')[2].lower(), statement.columns({*filter(None, names)}))}"
+        known = statement.columns({*filter(None, names)})
+        return f"no column {name}{did_you_mean(name.rpartition('.')[2].lower(), known)}"
     message = MESSAGE.search(str(error))
     return message[0] if message else str(error).strip().splitlines()[0]

@@ -12,10 +12,10 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from jobs.config.arguments import nearest
 from jobs.config.errors import UsageError
 from jobs.lake import views
 from schemas import TABLES
+from udfs.core.words import did_you_mean
 
 Kind = Literal["query", "describe", "show", "explain"]
 SPARK = "spark"  # the dialect of all queries
@@ -180,5 +180,5 @@ def _known(name: str, *, catalog: bool) -> str:
     plain = name.replace("`", "").lower()
     every = columns_of()
     if plain not in every and not (catalog and all(map(NAMED.fullmatch, plain.split(".")))):
-        raise UsageError(f"sql: no table or view {name}{nearest(plain, [*every])}")
+        raise UsageError(f"sql: no table or view {name}{did_you_mean(plain, [*every])}")
     return plain

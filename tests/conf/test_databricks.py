@@ -82,6 +82,11 @@ def test_every_task_names_an_entry_point_of_the_wheel(built: zipfile.ZipFile) ->
         assert callable(getattr(import_module(module), function))
 
 
+def test_the_wheel_carries_the_presets_and_the_schema(built: zipfile.ZipFile) -> None:
+    shipped = [str(path) for path in (*Path("conf/presets").iterdir(), Path("conf/reelmill.schema.json"))]
+    assert set(shipped) <= set(built.namelist())
+
+
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 def test_every_task_is_a_command_line_of_reelmill(task: dict[str, Any]) -> None:
     options = cli.parse(command(task))

@@ -53,6 +53,11 @@ def test_82_keys_may_be_quoted_as_in_a_file() -> None:
         ("motion", "--set motion: write it as section.key=value"),
         ("motion.fps=-1", "motion.fps: Input should be greater than"),
         ("clip.encoder=x265", "clip.encoder: Input should be"),
+        ("aesthetic.model=clop", "aesthetic.model: no model clop: did you mean clip?"),
+        ("embed.model=internvideo", "embed.model: no model internvideo: did you mean internvideo2?"),
+        ("caption.model_variant=nemotron", "caption.model_variant: no model nemotron: known are qwen2.5, qwen3"),
+        ("enhance.model_variant=clip", "enhance.model_variant: no model clip: "),
+        ('models.remote_code=["cosmos"]', "models.remote_code.0: no model cosmos: did you mean cosmos-embed1-"),
         ("split.clip_stride_s=0", "split.clip_stride_s: "),
         ("split.clip_stride_s=20", "split: clip_stride_s 20.0 is over clip_len_s 10.0"),
         ("split.min_clip_length_s=11", "split: min_clip_length_s 11.0 is over clip_len_s 10.0"),
@@ -82,6 +87,31 @@ def test_local_toml_holds_every_setting_with_its_default() -> None:
     optional = {"split.clip_stride_s", "clip.crf", "embed.num_frames"}  # TOML has no null
     optional |= {name for name in names() if ".resources.executor_" in name}
     assert {name for section, keys in given.items() for name in _flat(section, keys)} == set(names()) - optional
+
+
+def test_a_value_that_is_no_choice_names_the_nearest() -> None:
+    with pytest.raises(SettingsError, match=r"got 'transnet'; did you mean transnetv2\?$"):
+        load([], ["split.method=transnet"])
+
+
+def test_names_of_nemo_curator_stand_for_models_of_the_registry() -> None:
+    settings = load([], ["embed.model=cosmos-embed1", "enhance.model_variant=qwen3", "caption.prompt_variant=AV"])
+    assert (settings.embed.model, settings.enhance.generation.model) == ("cosmos-embed1-224p", "qwen3-lm")
+    assert settings.caption.prompt_variant == "av"
+
+
+@pytest.mark.parametrize("variant", ["qwen", "qwen2.5", "qwen3"])
+def test_a_known_caption_model_is_hashed_as_it_was_always_spelled(variant: str) -> None:
+    settings = load([], [f"caption.model_variant={variant}"])
+    assert settings.caption.model_variant == variant
+    assert settings.caption.generation.model == {"qwen": "qwen2.5"}.get(variant, variant)
+
+
+def test_a_folder_named_like_a_repository_is_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("Qwen/Qwen3-VL-8B-Instruct").mkdir(parents=True)
+    settings = load([], ["caption.model_variant=Qwen/Qwen3-VL-8B-Instruct"])
+    assert settings.caption.generation.model == f"{tmp_path}/Qwen/Qwen3-VL-8B-Instruct"
 
 
 @pytest.mark.parametrize("name", ["conf/gpu.toml", "conf/tiny.toml"])

@@ -172,7 +172,7 @@ def test_nemo_has_every_clip_kept_or_not(spark: SparkSession, output: Path, tmp_
     moved = Path(shutil.copytree(output, tmp_path / "moved"))
     kept = sorted(clips(moved))[:2]
     keep_only(spark, moved, kept)
-    assert export(moved, tmp_path / "to", "--format", "nemo") == 0
+    assert export(moved, tmp_path / "to", "--format", "NeMo", "export.nemo.embedding_algorithm=Descriptor") == 0
     named = {row["clip_id"]: row["name"] for row in index(tmp_path / "to") if row["clip_id"]}
     there = {
         folder: {path.stem for path in (tmp_path / "to" / folder).iterdir()}
@@ -200,6 +200,18 @@ def test_nemo_has_every_clip_kept_or_not(spark: SparkSession, output: Path, tmp_
     assert {path.name for path in (tmp_path / "to/processed_videos").iterdir()} == {"long.mp4.json", "other.mkv.json"}
     assert pq.read_table(tmp_path / "to/descriptor_embd_parquet").num_rows == 2
     assert has_no_path_of_this_machine(tmp_path / "to")
+
+
+def test_a_model_without_rows_is_refused_and_those_there_are_named(
+    output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for setting, line in (
+        ('caption_models=["qwen"]', "no rows of captions by qwen here, nor by any other model"),
+        ("embedding_algorithm=internvideo2", "no rows of embeddings by internvideo2 here, only by descriptor"),
+    ):
+        assert export(output, tmp_path / "to", "--format", "nemo", f"export.nemo.{setting}") == 2
+        assert f"export.nemo.{setting.partition('=')[0]}: {line}" in capsys.readouterr().err
+    assert not (tmp_path / "to").exists()
 
 
 @slow

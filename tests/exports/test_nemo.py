@@ -282,6 +282,27 @@ def test_only_captions_of_the_named_models_are_exported(tmp_path: Path, rows: li
     assert fields["windows"] == [{"start_frame": 0, "end_frame": 119, "qwen_lm_enhanced_caption": "a red car"}]
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"caption_models": ["qwen"], "enhanced_caption_models": ["qwen2.5"]},
+        {"caption_models": ["Qwen/Qwen2.5-VL-7B-Instruct"], "enhanced_caption_models": ["qwen-lm"]},
+    ],
+)
+def test_names_of_nemo_curator_choose_captions(tmp_path: Path, rows: list[Row], names: dict[str, Any]) -> None:
+    files = write(tmp_path / "to", rows, **names)
+    assert [*meta(files, "one", tmp_path / "to")["windows"][0]] == WINDOW
+    chunk = json.loads(files["processed_clip_chunks/b.mp4_0.json"].read_text())
+    texts = [chunk[name].values() for name in ("all_windows", "all_windows_enhanced_caption")]
+    assert [list(windows) for windows in texts] == [[{"0_119": "a car"}] * 2, [{"0_119": "a red car"}] * 2]
+
+
+def test_a_name_of_an_embedding_model_may_be_the_start_of_several() -> None:
+    assert nemo.is_vector_of("cosmos-embed1-336p", "cosmos-embed1")
+    assert nemo.is_vector_of(INTERNVIDEO, "InternVideo2")
+    assert not nemo.is_vector_of(INTERNVIDEO, "cosmos-embed1")
+
+
 def test_the_index_leads_from_every_file_back_to_clip_and_video(tmp_path: Path, rows: list[Row]) -> None:
     to = tmp_path / "to"
     files = write(to, rows)

@@ -63,7 +63,7 @@ def test_a_gpu_that_is_not_there_is_refused(
 @pytest.mark.parametrize(
     ("job", "settings", "line"),
     [
-        ("aesthetic", ["aesthetic.model=clop"], "aesthetic: no model clop: did you mean clip?"),
+        ("aesthetic", ["aesthetic.model=clop"], "aesthetic.model: no model clop: did you mean clip?"),
         ("embed", ["embed.model=org/name@0123abc"], "embed.model: org/name@0123abc (org/name) is not in"),
         ("caption", ["caption.model_variant=qwn3"], "caption.model_variant: no model qwn3: did you mean qwen3?"),
         ("enhance", ["enhance.fp8=true"], "enhance.model_variant: enhance.fp8 needs enhance.engine = vllm"),

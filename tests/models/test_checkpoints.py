@@ -72,7 +72,7 @@ def test_where_workers_may_fetch_the_driver_lets_it_pass(tmp_path: Path) -> None
 
 
 def test_code_of_a_model_runs_only_where_the_settings_allow_it(tmp_path: Path) -> None:
-    params = Params(dir=str(tmp_path), remote_code=("other",))
+    params = Params(dir=str(tmp_path), remote_code=("clip",))
     put(params, "cosmos-embed1-224p")
     cosmos = str(tiny.cosmos(tmp_path / "cosmos"))
     for name in ("cosmos-embed1-224p", cosmos):
@@ -87,11 +87,11 @@ def test_code_of_a_model_runs_only_where_the_settings_allow_it(tmp_path: Path) -
 def test_the_line_that_allows_code_is_a_setting_that_does(tmp_path: Path) -> None:
     cosmos = str(tiny.cosmos(tmp_path / "cosmos"))
     with pytest.raises(MissingModelError) as e:
-        checkpoints.check(cosmos, Params(remote_code=("other",)))
+        checkpoints.check(cosmos, Params(remote_code=("clip",)))
     from jobs.config.settings import load
 
     [setting] = re.findall(r"--set '(.*)'", str(e.value))
-    assert load([], [setting]).models.remote_code == ("other", cosmos)
+    assert load([], [setting]).models.remote_code == ("clip", cosmos)
 
 
 def test_workers_in_another_folder_find_the_same_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

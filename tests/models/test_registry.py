@@ -55,6 +55,38 @@ def test_an_unknown_name_is_a_line_that_says_what_to_write(name: str, line: str)
     assert str(error.value) == line
 
 
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("qwen", "qwen2.5"),
+        ("qwen_lm", "qwen-lm"),
+        ("Qwen/Qwen2.5-VL-7B-Instruct", "qwen2.5"),
+        ("cosmos-embed1", "cosmos-embed1-224p"),
+        ("Cosmos-Embed1-336p", "cosmos-embed1-336p"),
+        ("internvideo2", "internvideo2"),
+        ("nemotron", None),
+    ],
+)
+def test_names_of_nemo_curator_and_of_the_hub_are_known(name: str, known: str | None) -> None:
+    assert registry.known_name(name) == known
+    assert known is None or registry.checkpoint(name) == KNOWN[known]
+
+
+def test_a_commit_of_an_alias_is_that_of_its_model() -> None:
+    assert registry.checkpoint("cosmos-embed1@abcdef0").repo == "nvidia/Cosmos-Embed1-224p"
+
+
+def test_code_of_a_folder_does_not_run_because_it_is_named_like_a_model_of_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    params = Params(remote_code=("nvidia/Cosmos-Embed1-224p",))
+    assert params.remote_code == ("cosmos-embed1-224p",)
+    assert registry.may_run_code("cosmos-embed1", params)
+    Path("nvidia/Cosmos-Embed1-224p").mkdir(parents=True)
+    assert not registry.may_run_code("nvidia/Cosmos-Embed1-224p", params)
+
+
 def test_a_folder_is_local_only_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "models/clip").mkdir(parents=True)
     (tmp_path / "clip").mkdir()

@@ -7,6 +7,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 
 from udfs.captioning.requests import Answer, Engine, GenerationSettings, Request
+from udfs.core import user_code
 from udfs.core.errors import MediaError
 from udfs.core.gpu_device import Task
 from udfs.models import checkpoints, hub, registry, user_models
@@ -24,7 +25,7 @@ def load(settings: GenerationSettings, models: registry.Params, device: str) -> 
     Raises:
         MissingModelError: the model is missing, or cannot run here as the settings demand.
     """
-    if user_models.is_function(settings.engine):
+    if user_code.is_function(settings.engine):
         return OwnEngine(user_models.load(settings.engine, device))
     if settings.engine == "openai":
         from udfs.captioning import engine_openai
@@ -76,7 +77,7 @@ def check(section: str, settings: GenerationSettings, models: registry.Params) -
     if settings.fp8 and settings.engine != "vllm":
         reason = NO_FP8.get(settings.engine, "a function of your own loads weights as it likes")
         raise MissingModelError(f"{section}.fp8 needs {section}.engine = vllm: {reason}")
-    if user_models.is_function(settings.engine):
+    if user_code.is_function(settings.engine):
         user_models.check(settings.engine)
         return
     if settings.engine == "openai":
@@ -105,7 +106,7 @@ def identity(settings: GenerationSettings) -> str:
     """The value of the column `model`: repository@revision, folder@hash, or the endpoint's name of the model."""
     if settings.engine == "openai":
         return settings.model
-    if user_models.is_function(settings.engine):
+    if user_code.is_function(settings.engine):
         return user_models.identity(settings.engine)
     model_id = checkpoints.identity(settings.model)
     if not registry.is_local(settings.model):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
 from udfs.captioning import prompts
-from udfs.captioning.prompts import Variant
+from udfs.captioning.prompts import Variant, VariantName
 from udfs.captioning.requests import Endpoint, EngineName, GenerationSettings, Sampling
+from udfs.core import user_code
 from udfs.core.task_resources import EFFORT, Resources
-from udfs.models import registry, user_models
+from udfs.core.words import NO_ALIASES
+from udfs.models import registry
 
 
 def _check_prompt(text: str) -> str:
@@ -27,7 +30,8 @@ PromptText = Annotated[str, AfterValidator(_check_prompt)]
 class GenerationParams:
     """The settings of both stages; each stage adds its own."""
 
-    MODELS: ClassVar[dict[str, str]] = {}  # values of model_variant -> names of models
+    MODELS: ClassVar[tuple[str, ...]] = ()  # known models that the stage can ask
+    INSTEAD: ClassVar[Mapping[str, str]] = NO_ALIASES  # models that it takes for others
     PROMPTS: ClassVar[dict[Variant, str]] = {}
 
     engine: Annotated[
@@ -40,9 +44,9 @@ class GenerationParams:
             description="qwen2.5 (or qwen), qwen3, a folder, org/name@commit, or the endpoint's name of a model",
         ),
     ] = "qwen"
-    prompt_variant: Annotated[Variant, Field(description="default, av: driving, av-surveillance: a fixed camera")] = (
-        "default"
-    )
+    prompt_variant: Annotated[
+        VariantName, Field(description="default, av: driving, av-surveillance: a fixed camera")
+    ] = "default"
     prompt_text: Annotated[PromptText, Field(description="your own prompt in place of the variant's")] = ""
     fp8: Annotated[bool, Field(description="8-bit weights; only with engine = vllm")] = False
     max_output_tokens: Annotated[int, Field(ge=1, le=32768, description="of a description")] = 512
@@ -53,8 +57,12 @@ class GenerationParams:
 
     @field_validator("model_variant")
     @classmethod
-    def _make_absolute(cls, name: str, info: ValidationInfo) -> str:
-        return name if info.data.get("engine") == "openai" else registry.absolute_name(name)
+    def _check_model(cls, name: str, info: ValidationInfo) -> str:
+        """A name of a known model stays as it is spelled: it is part of the fingerprints of rows there are."""
+        is_known = not registry.is_local(name) and registry.known_name(name, cls.INSTEAD) in cls.MODELS
+        if info.data.get("engine") == "openai" or is_known:
+            return name
+        return registry.model_name(name, cls.MODELS)
 
     @property
     def prompt(self) -> str:
@@ -64,10 +72,10 @@ class GenerationParams:
     @property
     def _model(self) -> str:
         """The model that the engine is to load; a function of the user's own is engine and model."""
-        if user_models.is_function(self.engine):
+        if user_code.is_function(self.engine):
             return self.engine
         name = self.model_variant
-        return name if self.engine == "openai" else self.MODELS.get(name, name)
+        return name if self.engine == "openai" else registry.known_name(name, self.INSTEAD) or name
 
     @property
     def generation(self) -> GenerationSettings:

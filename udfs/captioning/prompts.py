@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Literal
+from typing import Annotated, Literal, get_args
+
+from pydantic import BeforeValidator
+
+from udfs.core import words
 
 Variant = Literal["default", "av", "av-surveillance"]
+VariantName = Annotated[Variant, BeforeValidator(lambda name: words.known_name(str(name), get_args(Variant)) or name)]
 CAPTION = "{caption}"  # a prompt's place for the first description, which else follows the prompt
 CONTROL_TOKEN = re.compile(r"<\|[^<>|]*\|>")  # such as <|video_pad|>
 THOUGHTS = re.compile(r"\A\s*(?:<think>.*?(?:</think>|\Z)|(?:(?!</?think>).)*</think>)\s*", re.DOTALL)

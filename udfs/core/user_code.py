@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib
+import re
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -25,6 +26,11 @@ Function = Callable[..., Any]
 
 class UserCodeError(RunError):
     """A function cannot be found or does not take its arguments. The text is one line."""
+
+
+def is_function(name: str) -> bool:
+    """Whether a name, such as that of a model, is module:function."""
+    return re.fullmatch(PATTERN, name) is not None
 
 
 def function(name: str) -> Function:

@@ -11,7 +11,7 @@ import pickle
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Annotated, Literal
@@ -22,8 +22,9 @@ import pyarrow.parquet as pq
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from udfs.core.words import spelled
 from udfs.exports.shards import CLIP, Clip, Part, records
-from udfs.models.registry import KNOWN
+from udfs.models.registry import KNOWN, REWRITERS, known_name
 from udfs.runtime.context import Row
 from udfs.storage.remote_file import AnyPath, open_path
 
@@ -122,6 +123,26 @@ def model_label(model: str) -> str:
     return registered or re.sub(r"[^\w.-]", "_", repo.rstrip("/").rpartition("/")[2])
 
 
+def enhanced_label(model: str) -> str:
+    """`model_label` of a model that rewrote captions, as field names have it: qwen_lm."""
+    return model_label(model).replace("-", "_")
+
+
+def caption_labels(names: Iterable[str]) -> list[str]:
+    """The labels that users' names of caption models may mean, in order."""
+    return [label for name in names for label in (name, model_label(known_name(name) or name))]
+
+
+def enhanced_labels(names: Iterable[str]) -> list[str]:
+    """The labels that users' names of enhancing models may mean, in order."""
+    return [label for name in names for label in (name, enhanced_label(known_name(name, REWRITERS) or name))]
+
+
+def is_vector_of(model: str, algorithm: str) -> bool:
+    """Whether a user's name of a model, or the start of one as in NeMo Curator, means the model of a vector."""
+    return spelled(model_label(model)).startswith((spelled(algorithm), spelled(known_name(algorithm) or algorithm)))
+
+
 def _uuid(name: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, name))
 
@@ -208,6 +229,7 @@ def _meta(row: Row, clip: Clip, names: Row, windows: list[Row]) -> Row:
 def _windows(row: Row, params: Params) -> list[Row]:
     """The windows with a preview or a caption, in order, with the captions of each model."""
     windows: dict[tuple[int, int], Row] = {}
+    wanted, wanted_enhanced = caption_labels(params.caption_models), enhanced_labels(params.enhanced_caption_models)
     captions = row["captions"] or [] if params.generate_captions else []
     for entry in (row["previews"] or [] if params.generate_previews else []) + captions:
         ends = (entry["start_frame"], entry["end_frame"])
@@ -215,10 +237,10 @@ def _windows(row: Row, params: Params) -> list[Row]:
     for caption in captions:
         window = windows[caption["start_frame"], caption["end_frame"]]
         name = model_label(caption["model"])
-        if not params.caption_models or name in params.caption_models:
+        if not wanted or name in wanted:
             window[f"{name}_caption"] = caption["stage2_caption"] or caption["caption"]
-        name = model_label(caption["enhanced_model"] or "").replace("-", "_")
-        if name and (not params.enhanced_caption_models or name in params.enhanced_caption_models):
+        name = enhanced_label(caption["enhanced_model"] or "")
+        if name and (not wanted_enhanced or name in wanted_enhanced):
             window[f"{name}_enhanced_caption"] = caption["enhanced_caption"]
     return [windows[ends] for ends in sorted(windows)]
 
@@ -228,16 +250,16 @@ def _add_captions(chunk: Chunk, clip: Clip, windows: list[Row], row: Row, params
     chunk.windows[name], chunk.enhanced[name] = {}, {}
     for window in windows:
         key = f"{window['start_frame']}_{window['end_frame']}"
-        enhanced = _first_caption(window, "_enhanced_caption", params.enhanced_caption_models)
-        caption = _first_caption(window, "_caption", params.caption_models)
+        enhanced = _first_caption(window, "_enhanced_caption", enhanced_labels(params.enhanced_caption_models))
+        caption = _first_caption(window, "_caption", caption_labels(params.caption_models))
         chunk.windows[name] |= {key: caption} if caption else {}
         chunk.enhanced[name] |= {key: enhanced} if enhanced else {}
     chunk.num_with["caption"] += bool(chunk.windows[name])
 
 
-def _first_caption(window: Row, suffix: str, models: Sequence[str]) -> str | None:
-    """The caption of a window by the first of the models, or by any if none is named."""
-    names = [f"{model}{suffix}" for model in models] or sorted(window)
+def _first_caption(window: Row, suffix: str, labels: Sequence[str]) -> str | None:
+    """The caption of a window by the first of the labels, or by any if there is none."""
+    names = [f"{label}{suffix}" for label in labels] or sorted(window)
     matching = (
         n for n in names if n.endswith(suffix) and n.endswith("_enhanced_caption") == (suffix == "_enhanced_caption")
     )
@@ -258,7 +280,7 @@ def _write_previews(part: Part, clip: Clip, row: Row, params: Params) -> bool:
 def _write_vectors(part: Part, chunk: Chunk, clip: Clip, row: Row, params: Params) -> bool:
     is_written = False
     for embedding in row["embeddings"] or [] if params.generate_embeddings else []:
-        if not model_label(embedding["model"]).lower().startswith(params.embedding_algorithm.lower()):
+        if not is_vector_of(embedding["model"], params.embedding_algorithm):
             continue
         folder = folder_prefix(embedding["model"])
         with part.file(f"{folder}_embd/{clip.name}.pickle", [clip], shared=False) as path, open(path, "wb") as file:

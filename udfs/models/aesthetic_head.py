@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from transformers import AutoImageProcessor, CLIPVisionModelWithProjection
 from transformers.utils import logging
 
+from udfs.core import user_code
 from udfs.frames.extract import Pictures
 from udfs.models import user_models
 from udfs.models.registry import MissingModelError
@@ -40,7 +41,7 @@ def load(folder: str, head_folder: str, dtype: str, device: str) -> Callable[[Se
 
 def _head(head_folder: str, folder: str, dim: int, device: str) -> Head:
     """The function from CLIP's vectors to scores: linear layers, or one of the user's own."""
-    if user_models.is_function(head_folder):
+    if user_code.is_function(head_folder):
         own = user_models.load(head_folder, device)
         return lambda vectors: own(vectors.cpu().numpy())
     layers = [(weight.to(device), bias.to(device)) for weight, bias in head_layers(head_folder)]

@@ -10,7 +10,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from udfs.core import program
+from udfs.core import program, user_code
 from udfs.models import user_models
 from udfs.models.registry import (
     Checkpoint,
@@ -54,7 +54,7 @@ def check(name: str, params: Params) -> None:
         MissingModelError: the model is missing, comes with code that `models.remote_code` does not
             allow, or needs packages that are not installed.
     """
-    if user_models.is_function(name):
+    if user_code.is_function(name):
         user_models.check(name)
         return
     if not all(map(find_spec, ("torch", "transformers"))):
@@ -80,7 +80,7 @@ def fetch_command(name: str, model: Checkpoint, params: Params) -> str:
 
 def identity(name: str) -> str:
     """What a fingerprint holds of a model: repository and revision, or a hash of a local folder's files or of code."""
-    if user_models.is_function(name):
+    if user_code.is_function(name):
         return user_models.identity(name)
     if is_local(name):
         return _folder_digest(absolute_name(name))

@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from udfs.core import user_code
 from udfs.frames import extract
 from udfs.frames.extract import Fit, Pictures
 from udfs.models import user_models
@@ -76,7 +77,7 @@ def wants(folder: str, num_frames: int | None) -> Wants:
         MissingModelError: the folder has no embedding model, or the model takes another number of
             frames.
     """
-    if user_models.is_function(folder):
+    if user_code.is_function(folder):
         return Wants("custom", *user_models.frames(folder, num_frames), text=True)
     config = configuration(folder)
     kind = config["model_type"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from udfs.core import user_code
 from udfs.models import checkpoints, embedding_config, hub, registry, user_models
 from udfs.models.embedding_config import LoadSettings, Model, Wants
 
@@ -13,7 +14,7 @@ def load(folder: str, settings: LoadSettings, device: str) -> Model:
 
     The model's own code runs if it has any: `hub.allowed` decides before.
     """
-    if user_models.is_function(folder):
+    if user_code.is_function(folder):
         return _of_user(folder, settings, device)
     kind = embedding_config.configuration(folder)["model_type"]
     if kind == "cosmos-embed1":
@@ -52,7 +53,7 @@ def check(name: str, num_frames: int | None, models: registry.Params) -> Wants |
         MissingModelError: the model is missing, may not run, or takes another number of frames.
     """
     checkpoints.check(name, models)
-    if user_models.is_function(name):  # its constants are known where its module is imported
+    if user_code.is_function(name):  # its constants are known where its module is imported
         return None
     if not (registry.is_local(name) or checkpoints.is_fetched(registry.checkpoint(name), models)):
         return None

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from udfs.core import user_code
 from udfs.core.host_files import lock
-from udfs.models import checkpoints, user_models
+from udfs.models import checkpoints
 from udfs.models.registry import Checkpoint, MissingModelError, Params, absolute_name, checkpoint, is_local
 
 log = logging.getLogger("reelmill")
@@ -42,7 +43,7 @@ def folder(name: str, params: Params) -> str:
     Raises:
         MissingModelError: the model is not on this machine, and `fetch_missing` is off.
     """
-    if user_models.is_function(name):
+    if user_code.is_function(name):
         return name
     if is_local(name):
         return absolute_name(name)

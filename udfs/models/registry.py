@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass as validated
 
+from udfs.core import user_code, words
 from udfs.core.errors import RunError
 
 NAME_AT_COMMIT = re.compile(r"(?P<model>[^@]+)@(?P<revision>[0-9a-f]{7,40})")
@@ -26,26 +27,6 @@ def is_local(name: str) -> bool:
 def absolute_name(name: str) -> str:
     """The name with a local folder's path made absolute: workers run in other folders than the driver."""
     return os.path.abspath(os.path.expanduser(name)) if is_local(name) else name
-
-
-ModelName = Annotated[str, AfterValidator(absolute_name)]
-
-
-@validated(frozen=True, config=ConfigDict(extra="forbid"))
-class Params:
-    """[models]"""
-
-    dir: Annotated[str, Field(min_length=1, description="folder of fetched models; the same path on every worker")] = (
-        "models"
-    )
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"],
-        Field(description="auto: a GPU for the stages whose tasks take one, else the CPU"),
-    ] = "auto"
-    fetch_missing: Annotated[bool, Field(description="the first worker of a host that lacks a model fetches it")] = (
-        False
-    )
-    remote_code: Annotated[tuple[ModelName, ...], Field(description="models whose own Python code may run")] = ()
 
 
 @dataclass(frozen=True)
@@ -110,27 +91,79 @@ KNOWN: dict[str, Checkpoint] = {
 }
 
 
+# What NeMo Curator's users call models beside these names; it calls cosmos-embed1 what its script takes first.
+ALIASES = {"qwen": "qwen2.5", "cosmos-embed1": "cosmos-embed1-224p"}
+# Its names of the models that rewrite captions are those of the models that write them.
+REWRITERS = {"qwen2.5": "qwen-lm", "qwen3": "qwen3-lm"}
+
+
+def known_name(name: str, instead: Mapping[str, str] = words.NO_ALIASES) -> str | None:
+    """The name in KNOWN of a model that a user names by it, an alias or its repository, in any spelling.
+
+    `instead` says which models a stage takes for others. None: the model is not known.
+    """
+    by_repository = {model.repo.lower(): known for known, model in KNOWN.items()}
+    if name.lower() in by_repository:
+        return by_repository[name.lower()]
+    known = words.known_name(name, KNOWN, ALIASES)
+    return instead.get(known, known) if known else None
+
+
+def full_name(name: str) -> str:
+    """The name by which settings hold a model: a folder's absolute path, a known name, or the name as it is."""
+    return absolute_name(name) if is_local(name) else known_name(name) or name
+
+
+def model_name(name: str, known: Iterable[str] = KNOWN) -> str:
+    """`full_name`, which must be a folder, one on the hub, one of the known names, or a function of the user's own.
+
+    Raises:
+        ValueError: one word that is none of the known names; the line says which is nearest.
+    """
+    full = full_name(name)
+    if full in known or "/" in full or "@" in full or user_code.is_function(full):
+        return full
+    raise ValueError(f"no model {name}: {words.right_names(name, known)}")
+
+
+ModelName = Annotated[str, AfterValidator(model_name)]
+
+
+@validated(frozen=True, config=ConfigDict(extra="forbid"))
+class Params:
+    """[models]"""
+
+    dir: Annotated[str, Field(min_length=1, description="folder of fetched models; the same path on every worker")] = (
+        "models"
+    )
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"],
+        Field(description="auto: a GPU for the stages whose tasks take one, else the CPU"),
+    ] = "auto"
+    fetch_missing: Annotated[bool, Field(description="the first worker of a host that lacks a model fetches it")] = (
+        False
+    )
+    remote_code: Annotated[tuple[ModelName, ...], Field(description="models whose own Python code may run")] = ()
+
+
 def checkpoint(name: str) -> Checkpoint:
-    """The checkpoint that a name stands for: a known name, `known@revision` or `org/name@revision`.
+    """The checkpoint of a model: a name as `known_name` takes it, `name@revision` or `org/name@revision`.
 
     Raises:
         MissingModelError: the name is none of these; the line names the nearest known model.
     """
-    if name in KNOWN:
-        return KNOWN[name]
     match = NAME_AT_COMMIT.fullmatch(name)
     model = match["model"] if match else name
-    known = KNOWN.get(model)
+    known = KNOWN.get(known_name(model) or "")
+    if not match and known:
+        return known
     if match and (known or REPOSITORY.fullmatch(model)):
         return replace(known or Checkpoint(model, "", ""), revision=match["revision"], about="")
     if os.sep in name:
         raise MissingModelError(f"no model {name}: no such folder; a model on the hub is written org/name@commit")
-    close = get_close_matches(model, KNOWN, n=1, cutoff=0.4)
-    raise MissingModelError(
-        f"no model {name}: " + (f"did you mean {close[0]}?" if close else f"known are {', '.join(KNOWN)}")
-    )
+    raise MissingModelError(f"no model {name}: {words.right_names(model, KNOWN)}")
 
 
 def may_run_code(name: str, params: Params) -> bool:
     """Whether the settings allow the model's own Python code to run (transformers' `trust_remote_code`)."""
-    return absolute_name(name) in params.remote_code
+    return full_name(name) in params.remote_code

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -17,14 +16,8 @@ from udfs.frames import extract
 from udfs.frames.extract import Pictures
 from udfs.models.registry import MissingModelError
 
-NAME = re.compile(user_code.PATTERN)
 # Constants that the function's module may have: what `embed` is to show the model of a clip.
 CONSTANTS = {"NUM_FRAMES": 8, "SHORT_SIDE_PX": 224}
-
-
-def is_function(name: str) -> bool:
-    """Whether a name of a model is that of a function."""
-    return NAME.fullmatch(name) is not None
 
 
 def check(name: str) -> None:
@@ -49,7 +42,7 @@ def identity(name: str) -> str:
 
 def places(arguments: Iterable[object]) -> list[str | None]:
     """Where the code of functions among the arguments of a loader lies: newer code lies elsewhere."""
-    return [user_code.place(name) for name in arguments if isinstance(name, str) and is_function(name)]
+    return [user_code.place(name) for name in arguments if isinstance(name, str) and user_code.is_function(name)]
 
 
 def load(name: str, device: str) -> Any:
