@@ -20,7 +20,7 @@ SELECT * FROM (
   SELECT verdicts.*, clip_origins.preview
   FROM verdicts JOIN clip_origins ON clip_origins.clip_id = verdicts.clip_id
 ) WHERE ({where}
-)"""
+) ORDER BY video_uri, start_s, clip_id"""
 
 
 class Library:
@@ -52,7 +52,7 @@ class Library:
         return Relation(self._output, query)
 
     def clips(self, where: str = "true", limit: int | None = None) -> Clips:
-        """Clips, kept and dropped, with every score: the columns of `verdicts`, and a preview.
+        """Clips, kept and dropped, by video and time, with every score: the columns of `verdicts`, and a preview.
 
         `where` is a condition on them, such as "kept AND motion_score_global_mean > 0.002".
         """
