@@ -93,7 +93,27 @@ def open(output: Text, *, settings: Mapping[str, Any] | None = None, conf: Seque
     return Library(Output.of(output, settings or {}, conf))
 
 
-def __getattr__(name: str) -> Callable[..., Counts | None]:
+# The types of the jobs, for editors. The functions are made when they are asked for, since that imports Spark.
+curate: Callable[..., Counts]
+ingest: Callable[..., Counts]
+split: Callable[..., Counts]
+clip: Callable[..., Counts]
+analyze: Callable[..., Counts]
+copies: Callable[..., Counts]
+aesthetic: Callable[..., Counts]
+embed: Callable[..., Counts]
+dedup: Callable[..., Counts]
+filter: Callable[..., Counts]
+caption: Callable[..., Counts]
+enhance: Callable[..., Counts]
+align: Callable[..., Counts]
+export: Callable[..., Counts]
+maintain: Callable[..., None]
+takedown: Callable[..., None]
+models: Callable[..., None]
+
+
+def __getattr__(name: str) -> Any:
     """A job as a function."""
     if name not in functions.NAMES:
         raise AttributeError(f"module 'reelmill' has no attribute {name!r}", name=name)

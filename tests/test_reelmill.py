@@ -16,6 +16,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 import reelmill
+from jobs.api import functions
 from tests.support.outputs import table
 from tests.support.pages import blocks
 
@@ -48,6 +49,7 @@ def test_a_package_of_the_same_name_is_one_clear_line(name: str, file: str, tmp_
 def test_it_offers_its_names_and_all_jobs_and_no_other() -> None:
     assert {"open", "Library", "curate", "filter", "dedup", "takedown", "get_output_path_clips"} <= set(dir(reelmill))
     assert all(getattr(reelmill, name) for name in dir(reelmill))
+    assert [*reelmill.__annotations__] == [*functions.NAMES]
     with pytest.raises(AttributeError, match="no attribute 'curat'"):
         reelmill.curat  # noqa: B018
 

@@ -16,7 +16,7 @@ import reelmill
 from jobs.config.errors import UsageError
 from jobs.queries import statement
 from reelmill import ClipStats, Library
-from tests.support import small_output
+from tests.support import s3, small_output
 
 WITHOUT_SPARK = """
 import sys, reelmill
@@ -182,9 +182,29 @@ def test_vectors_and_texts_of_nemos_models_have_its_names(output: Path, tmp_path
     assert embedding is not None
     assert np.allclose(embedding, [[0.6, 0.8]])
     assert clip_there.cosmos_embed1_text_match == ("a dog", 0.75)
-    assert clip_there.intern_video_2_embedding is clip_there.intern_video_2_text_match is None
+    assert clip_there.intern_video_2_embedding is None
+    assert clip_there.intern_video_2_text_match is None
     assert (clip_there.extract_metadata()["width"], clip_there.extract_metadata()["num_bytes"]) == (64, 4)
     assert (clip_there.get_major_size(), clip_there.buffer, clip_there.get_major_size()) == (0, b"ftyp", 4)
+
+
+def test_an_output_on_s3_is_read_with_its_files(output: Path, s3_server: s3.Server, tmp_path: Path) -> None:
+    small = Path(shutil.copytree(output, tmp_path / "small"))
+    shutil.rmtree(small / "tables/signals")
+    uri = "s3://library/out/media/c1.webp"
+    signals = [{"clip_id": "c1", "previews": [{**small_output.PREVIEW, "uri": uri}]}]
+    small_output.fill(small, "signals", signals, "analyze")
+    (small / "media").mkdir()
+    (small / "media/c1.webp").write_bytes(b"RIFF")
+    for path in small.rglob("*"):
+        if path.is_file():
+            s3_server.put(f"s3://library/out/{path.relative_to(small)}", path)
+    settings = {"sources.s3_endpoint": s3_server.url, "sources.s3_region": "us-east-1"}
+    library = reelmill.open("s3://library/out", settings=settings)
+    assert 'src="data:image/webp;base64,UklGRg=="' in library.clips("clip_id = 'c1'")._repr_html_()
+    [clip] = [clip for video in library.videos() for clip in video.clips if clip.windows]
+    assert clip.windows[0].webp_bytes == b"RIFF"
+    assert library.table("verdicts").duckdb().filter("kept").aggregate("count(*)").fetchall() == [(2,)]
 
 
 def test_an_output_is_read_without_spark_and_what_it_needs(output: Path) -> None:
