@@ -77,7 +77,6 @@ __all__ = [
     "get_output_path_previews",
     "get_output_path_processed_clip_chunks",
     "get_output_path_processed_videos",
-    "open",
 ]
 
 
@@ -121,4 +120,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *functions.NAMES})
+    return sorted({*__all__, *functions.NAMES, "open"})  # `import *` leaves Python's own `open`

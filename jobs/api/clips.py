@@ -48,13 +48,6 @@ class ClipStats:
 class Window:
     """A stretch of a clip, in frames: the preview and captions that it got."""
 
-    mp4_bytes: None = None
-    """None: windows are read from the clip or its proxy, and not cut to files."""
-    qwen_llm_input: None = None
-    """None: what a captioning model reads lives as long as its batch."""
-    x1_input: None = None
-    """None: no stage makes it."""
-
     def __init__(
         self, ends: tuple[int, int], preview: str | None, captions: list[Row], read: Callable[[str], bytes]
     ) -> None:
@@ -71,6 +64,18 @@ class Window:
     def __repr__(self) -> str:
         return f"Window({self.start_frame}, {self.end_frame})"
 
+    @property
+    def mp4_bytes(self) -> None:
+        """None: windows are read from the clip or its proxy, and not cut to files."""
+
+    @property
+    def qwen_llm_input(self) -> None:
+        """None: what a captioning model reads lives as long as its batch."""
+
+    @property
+    def x1_input(self) -> None:
+        """None: no stage makes it."""
+
     @cached_property
     def webp_bytes(self) -> bytes | None:
         """The animated preview, read when it is asked for; None without one."""
@@ -84,13 +89,6 @@ class Window:
 class Clip:
     """One clip: where it is from, its file, scores, windows and errors."""
 
-    decoded_motion_data: None = None
-    """None: motion vectors are reduced to the two scores while the clip is decoded."""
-    cosmos_embed1_frames: None = None
-    """None: the frames that a model reads live as long as its batch."""
-    intern_video_2_frames: None = None
-    """None: the frames that a model reads live as long as its batch."""
-
     def __init__(self, row: Row, output: Output) -> None:
         self._row, self._output = row, output
         self.source_video: str = row["source_video"]
@@ -99,10 +97,6 @@ class Clip:
         self.motion_score_per_patch_min_256: float | None = row["motion_score"]["per_patch_min_256"]
         self.aesthetic_score: float | None = row["aesthetic_score"]
         self.errors = errors_by_stage(row["errors"])
-        self.extracted_frames: dict[str, npt.NDArray[np.uint8]] = {}
-        """Empty: each model decodes the frames that it reads; `export --format frames` writes pictures."""
-        self.egomotion: dict[str, bytes] = {}
-        """Empty: no stage makes it."""
 
     def __repr__(self) -> str:
         return f"Clip({self._row['clip_id']}, {self.source_video!r}, span={self.span})"
@@ -140,6 +134,28 @@ class Clip:
         for row in self._row["captions"] or []:
             captions.setdefault((row["start_frame"], row["end_frame"]), []).append(row)
         return [Window(ends, previews.get(ends), captions[ends], self._output.read) for ends in sorted(captions)]
+
+    @property
+    def extracted_frames(self) -> dict[str, npt.NDArray[np.uint8]]:
+        """Empty: each model decodes the frames that it reads; `export --format frames` writes pictures."""
+        return {}
+
+    @property
+    def decoded_motion_data(self) -> None:
+        """None: motion vectors are reduced to the two scores while the clip is decoded."""
+
+    @property
+    def cosmos_embed1_frames(self) -> None:
+        """None: the frames that a model reads live as long as its batch."""
+
+    @property
+    def intern_video_2_frames(self) -> None:
+        """None: the frames that a model reads live as long as its batch."""
+
+    @property
+    def egomotion(self) -> dict[str, bytes]:
+        """Empty: no stage makes it."""
+        return {}
 
     @property
     def cosmos_embed1_embedding(self) -> npt.NDArray[np.float32] | None:

@@ -36,11 +36,16 @@ def clips(rows: Iterable[Mapping[str, Any]], more: Sequence[str], read: Callable
 def _card(row: Mapping[str, Any], read: Callable[[str], bytes]) -> str:
     source = str(row.get("video_uri")).rpartition("/")[2]
     span = f"{row['start_s']:.1f}-{row['end_s']:.1f} s" if row.get("start_s") is not None else ""
-    verdict = {True: "kept", False: f"dropped: {', '.join(row.get('reasons') or [])}"}.get(row.get("kept"), "")  # type: ignore[arg-type]
     scores = [f"{name} {cell(row[name])}" for name in SCORES if row.get(name) is not None]
-    lines = [f"{source}  {span}", row["clip_id"], verdict, row.get("caption"), *scores]
+    lines = [f"{source}  {span}", row["clip_id"], _verdict(row), row.get("caption"), *scores]
     shown = "".join(f"<div>{_text(line)}</div>" for line in lines if line)
     return f'<div style="{CARD}">{_picture(row.get("preview"), read)}{shown}</div>'
+
+
+def _verdict(row: Mapping[str, Any]) -> str:
+    if row.get("kept") is None:
+        return ""
+    return "kept" if row["kept"] else f"dropped: {', '.join(row['reasons'])}"
 
 
 def _picture(uri: str | None, read: Callable[[str], bytes]) -> str:
@@ -51,7 +56,8 @@ def _picture(uri: str | None, read: Callable[[str], bytes]) -> str:
         content = read(uri)
     except (OSError, MediaError, StoreError) as e:
         return f'<div style="{PICTURE}">{_text(str(e))}</div>'
-    if len(content) > MAX_PREVIEW_BYTES:
+    is_webp = content[:4] == b"RIFF" and content[8:12] == b"WEBP"  # no other file gets into a notebook by its name
+    if not is_webp or len(content) > MAX_PREVIEW_BYTES:
         return f'<div style="{PICTURE}">{_text(uri)}</div>'
     return f'<img style="{PICTURE}" src="data:image/webp;base64,{base64.b64encode(content).decode()}">'
 

@@ -39,7 +39,10 @@ ORDER BY videos.uri, videos.video_id, nemo.start_frame
 
 
 def read(output: Output, where: str) -> Iterator[Video]:
-    """The videos of an output with their clips, ordered by address, as their rows are read."""
+    """The videos of an output with their clips, ordered by address, as their rows are read.
+
+    DuckDB sorts the rows, in files where they exceed its memory; Python holds one video at a time.
+    """
     for _, rows in groupby(output.rows(ROWS.format(where=where)), key=itemgetter("video_id")):
         yield Video([*rows], output)
 
@@ -62,13 +65,6 @@ class VideoMetadata:
 
 class Video:
     """A source video with its clips."""
-
-    frame_array: None = None
-    """None: frames are decoded, used and dropped batch by batch."""
-    num_clip_chunks = 1
-    """One: a video's clips are not dealt to several tasks here."""
-    clip_chunk_index = 0
-    """Zero: this is the only chunk."""
 
     def __init__(self, rows: list[Row], output: Output) -> None:
         first = rows[0]
@@ -94,6 +90,20 @@ class Video:
     def source_bytes(self) -> bytes:
         """The bytes of the file, read when they are asked for."""
         return self._output.read(self.input_path)
+
+    @property
+    def frame_array(self) -> None:
+        """None: frames are decoded, used and dropped batch by batch."""
+
+    @property
+    def num_clip_chunks(self) -> int:
+        """One: a video's clips are not dealt to several tasks here."""
+        return 1
+
+    @property
+    def clip_chunk_index(self) -> int:
+        """Zero: the one chunk is the first."""
+        return 0
 
     @property
     def clip_stats(self) -> ClipStats:

@@ -13,11 +13,13 @@ import pyarrow as pa
 import pytest
 
 import reelmill
+from jobs.api import pages
 from jobs.config.errors import UsageError
 from jobs.queries import statement
 from reelmill import ClipStats, Library
 from tests.support import s3, small_output
 
+WEBP = b"RIFF\0\0\0\0WEBP"
 WITHOUT_SPARK = """
 import sys, reelmill
 library = reelmill.open(sys.argv[1])
@@ -109,7 +111,7 @@ def test_clips_are_chosen_by_a_condition(library: Library) -> None:
 def test_a_notebook_shows_clips_with_their_previews(output: Path, tmp_path: Path) -> None:
     small = Path(shutil.copytree(output, tmp_path / "small"))
     preview, wrong = tmp_path / "c1.webp", "<img src=x onerror='alert(1)'>"
-    preview.write_bytes(b"RIFF")
+    preview.write_bytes(WEBP)
     shutil.rmtree(small / "tables/signals")
     shutil.rmtree(small / "tables/verdicts")
     signals = [{"clip_id": "c1", "previews": [{**small_output.PREVIEW, "uri": str(preview)}]}]
@@ -118,10 +120,18 @@ def test_a_notebook_shows_clips_with_their_previews(output: Path, tmp_path: Path
     small_output.fill(small, "verdicts", verdicts, "filter")
     page = reelmill.open(small).clips()._repr_html_()
     assert page.count('<img style="') == page.count("<img ") == 1
-    assert 'src="data:image/webp;base64,UklGRg=="' in page
+    assert 'src="data:image/webp;base64,UklGRgAAAABXRUJQ"' in page
     assert page.count("no preview") == 3
     assert page.count("&lt;img src=x onerror=&#x27;alert(1)&#x27;&gt;") == 8
     assert "dropped: motion, blur" in page
+
+
+def test_a_file_that_is_no_preview_gets_into_no_page(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"key")
+    row = {"clip_id": "c", "preview": str(tmp_path / "secret")}
+    page = pages.clips([row], [], lambda uri: Path(uri).read_bytes())
+    assert f">{tmp_path}/secret</div>" in page
+    assert "<img" not in page
 
 
 def test_a_preview_that_is_gone_is_said_in_its_place(library: Library) -> None:
@@ -195,15 +205,15 @@ def test_an_output_on_s3_is_read_with_its_files(output: Path, s3_server: s3.Serv
     signals = [{"clip_id": "c1", "previews": [{**small_output.PREVIEW, "uri": uri}]}]
     small_output.fill(small, "signals", signals, "analyze")
     (small / "media").mkdir()
-    (small / "media/c1.webp").write_bytes(b"RIFF")
+    (small / "media/c1.webp").write_bytes(WEBP)
     for path in small.rglob("*"):
         if path.is_file():
             s3_server.put(f"s3://library/out/{path.relative_to(small)}", path)
     settings = {"sources.s3_endpoint": s3_server.url, "sources.s3_region": "us-east-1"}
     library = reelmill.open("s3://library/out", settings=settings)
-    assert 'src="data:image/webp;base64,UklGRg=="' in library.clips("clip_id = 'c1'")._repr_html_()
+    assert 'src="data:image/webp;base64,UklGRgAAAABXRUJQ"' in library.clips("clip_id = 'c1'")._repr_html_()
     [clip] = [clip for video in library.videos() for clip in video.clips if clip.windows]
-    assert clip.windows[0].webp_bytes == b"RIFF"
+    assert clip.windows[0].webp_bytes == WEBP
     assert library.table("verdicts").duckdb().filter("kept").aggregate("count(*)").fetchall() == [(2,)]
 
 
