@@ -9,8 +9,6 @@ from jobs.api import videos
 from jobs.api.output import Output
 from jobs.api.relation import Clips, Relation
 from jobs.api.videos import Video
-from jobs.config.arguments import nearest
-from jobs.config.errors import UsageError
 from jobs.lake.catalog import quoted
 from jobs.queries import statement, why
 from jobs.queries.why import Story
@@ -41,10 +39,8 @@ class Library:
         """A table or view.
 
         Raises:
-            UsageError: there is none of this name.
+            UsageError: there is none of this name; it names the nearest.
         """
-        if name not in self.tables:
-            raise UsageError(f"no table or view {name}{nearest(name, self.tables)}")
         return Relation(self._output, f"SELECT * FROM {quoted(name)}")
 
     def sql(self, query: str) -> Relation:
