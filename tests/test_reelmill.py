@@ -23,27 +23,26 @@ from tests.support.pages import blocks
 JOBS, FOLDERS = blocks(Path("docs/python.md"), "py")
 
 
-@pytest.mark.parametrize("name", ["jobs", "udfs", "schemas", "conf"])
-@pytest.mark.parametrize("file", ["{}.py", "{}/__init__.py", "{}/module.py"])
-def test_a_package_of_the_same_name_is_one_clear_line(name: str, file: str, tmp_path: Path) -> None:
-    other = tmp_path / file.format(name)
+def started_beside(tmp_path: Path, file: str) -> subprocess.CompletedProcess[str]:
+    """What `import reelmill` gives where an empty file of another project comes first on the path."""
+    other = tmp_path / file
     other.parent.mkdir(exist_ok=True)
     other.write_text("", encoding="utf-8")
     path = os.pathsep.join([str(tmp_path), str(Path(reelmill.__file__).parent)])
-    code = "import importlib.util as u; assert u.find_spec('reelmill').loader; import reelmill"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-    )
-    if file.endswith("module.py"):  # a folder without __init__.py gives way to a package
-        assert done.returncode == 0, done.stderr
-        return
-    line = done.stderr.splitlines()[-1]
+    command = [sys.executable, "-c", "import reelmill"]
+    return subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("file", ["jobs.py", "conf/__init__.py"])
+def test_a_package_of_the_same_name_is_one_clear_line(file: str, tmp_path: Path) -> None:
+    line = started_beside(tmp_path, file).stderr.splitlines()[-1]
     assert line.startswith("ImportError: reelmill needs its own packages beside ")
-    assert f"but {other} is found as the package {name}: rename it" in line
+    assert f"but {tmp_path / file} is found as the package {file[:4]}: rename it" in line
+
+
+def test_a_folder_of_the_same_name_that_is_no_package_gives_way(tmp_path: Path) -> None:
+    done = started_beside(tmp_path, "conf/settings.py")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_it_offers_its_names_and_all_jobs_and_no_other() -> None:
