@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.config import arguments, faults, interrupts
 from jobs.config.arguments import OutputOptions
-from jobs.config.errors import CommandError, UsageError
+from jobs.config.errors import BugsError, CommandError, UsageError
 from jobs.lake import catalog, places
 from schemas import knowing
 from udfs.core.errors import RunError
@@ -70,8 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = load(values.conf, values.set)
         if hasattr(job, "without_spark"):
             return int(job.without_spark(arguments.build(job.Options, values), settings))
-        values.output = places.output(values.output, settings.sources)
-        return _run(job, arguments.build(job.Options, values), settings)
+        execute(job, arguments.build(job.Options, values), settings)
+        return 0
     except CommandError as e:
         print(f"reelmill: {e}", file=sys.stderr)
         return e.status
@@ -153,7 +153,14 @@ def _options(job: str) -> type[arguments.CommonOptions]:
     return options
 
 
-def _run(job: ModuleType, options: OutputOptions, settings: Settings) -> int:
+def execute(job: ModuleType, options: OutputOptions, settings: Settings) -> Counts | None:
+    """Run a job on Spark, log its counts and return them; None of a job that has none.
+
+    Raises:
+        CommandError: the job cannot be carried out as asked, the machine, the output or the
+            credentials failed, or an input met a bug.
+    """
+    options = replace(options, output=places.output(options.output, settings.sources))
     schema = None if options.schema is None else catalog.parse(options.schema)
     if find_spec("pyspark") is None:
         raise UsageError(NO_SPARK)
@@ -164,17 +171,15 @@ def _run(job: ModuleType, options: OutputOptions, settings: Settings) -> int:
         if hasattr(job, "check"):
             options = job.check(options, settings) or options
         counts, bugs = _on_spark(job, options, settings, schema)
-    except (CommandError, PySparkException, Py4JError, RunError, OSError) as e:
-        if (ending := faults.ending(e)) is None:
+    except (PySparkException, Py4JError, RunError, OSError) as e:
+        if (line := faults.cause(e)) is None:
             raise
-        print(f"reelmill: {ending.line}", file=sys.stderr)
-        return ending.status
+        raise CommandError(line) from e
     if counts is not None:
         log.info("%s", counts)
     if bugs:
-        print(f"reelmill: {bugs}", file=sys.stderr)
-        return 1
-    return 0
+        raise BugsError(bugs)
+    return counts
 
 
 def _on_spark(

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from jobs.config.arguments import CommonOptions, argument, flag
-from jobs.config.errors import UsageError
+from jobs.config.errors import CommandError, UsageError
 from jobs.config.settings import Settings
 from udfs.models import checkpoints, hub, registry
 from udfs.models.registry import KNOWN, Checkpoint, MissingModelError, Params
@@ -31,23 +30,26 @@ def without_spark(options: Options, settings: Settings) -> int:
         raise UsageError("models: give --fetch or --check, one of both")
     params = replace(settings.models, dir=options.dir or settings.models.dir)
     if options.fetch:
-        return fetch(options.fetch, params)
+        fetch(options.fetch, params)
+        return 0
     if options.check:
         return check(params)
     print(listing(params))
     return 0
 
 
-def fetch(names: Sequence[str], params: Params) -> int:
-    """Fetch the models that are missing, one after the other, once all names are known to be valid."""
+def fetch(names: Sequence[str], params: Params) -> None:
+    """Fetch the models that are missing, one after the other, once all names are known to be valid.
+
+    Raises:
+        CommandError: one cannot be fetched.
+    """
     for name, model in [(name, _checkpoint(name)) for name in names]:
         try:
             fetched = hub.fetch(model, params)
         except MissingModelError as e:
-            print(f"reelmill: {e}", file=sys.stderr)
-            return 1
+            raise CommandError(str(e)) from e
         print(f"{name}: {'fetched into' if fetched else 'was already in'} {checkpoints.fetched_folder(model, params)}")
-    return 0
 
 
 def check(params: Params) -> int:

@@ -25,6 +25,7 @@ from udfs.models.registry import MissingModelError
 from udfs.similarity import topk
 
 Vector = npt.NDArray[np.float32]
+NO_VECTORS = "no embeddings by the last run's settings here"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,18 +101,25 @@ def _text_vector(run: Run, vectors: DataFrame, text: str) -> tuple[str, Vector]:
     """The model of the clips' vectors, and its vector of the text."""
     first = vectors.first()
     if first is None:
-        raise UsageError(f"--output {run.output}: no embeddings by the last run's settings here")
-    settings = run.settings
+        raise UsageError(f"--output {run.output}: {NO_VECTORS}")
+    return first["model"], text_vector(text, first["model"], len(first["vector"]), run.settings)
+
+
+def text_vector(text: str, model: str, dim: int, settings: Settings) -> Vector:
+    """A model's vector of a text, for clips' vectors of `dim` numbers.
+
+    Raises:
+        UsageError: the model is missing, has no text side, or makes vectors of another length.
+    """
     try:
         on_device = device(Task(), 0, settings.models.device)
         load_settings = replace(settings.embed, num_frames=None)
-        vector = text_match.text_vector(text, first["model"], load_settings, settings.models, on_device)
+        vector = text_match.text_vector(text, model, load_settings, settings.models, on_device)
     except MissingModelError as e:
-        raise UsageError(f"--text: the vectors here are of {first['model']}: {e}") from e
-    if len(vector) != len(first["vector"]):
-        lengths = f"vectors of {len(vector)}, those here have {len(first['vector'])}"
-        raise UsageError(f"--text: {first['model']} makes {lengths}")
-    return first["model"], vector
+        raise UsageError(f"--text: the vectors here are of {model}: {e}") from e
+    if len(vector) != dim:
+        raise UsageError(f"--text: {model} makes vectors of {len(vector)}, those here have {dim}")
+    return vector
 
 
 def _clip_vector(run: Run, vectors: DataFrame, clip_id: str) -> tuple[str, Vector]:

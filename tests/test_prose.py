@@ -49,7 +49,7 @@ FILES = [
     for folder in ("jobs", "udfs", "conf", "tests", "docs")
     for path in sorted(Path(folder).rglob("*"))
     if path.suffix in (".py", *TEXTS)
-] + [Path(name) for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "llms.txt")]
+] + [Path(name) for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "llms.txt", "reelmill.py")]
 CHECKED = [path for path in FILES if str(path) not in GENERATED and path not in (SELF, PROMPTS)]
 
 

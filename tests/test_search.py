@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
+import reelmill
 from jobs import cli
 from jobs.config.settings import Settings
 from jobs.search import _check_text_side
@@ -77,6 +78,13 @@ def test_a_text_finds_clips_in_the_order_of_their_cosine(
     answers = search(clip_output, capsys, "--text", TEXT)
     assert {row["clip_id"]: row["similarity"] for row in answers} == pytest.approx(expected, abs=1e-5)
     assert [row["clip_id"] for row in answers] == sorted(expected, key=expected.__getitem__, reverse=True)
+
+
+@pytest.mark.spark
+def test_python_finds_the_same_clips_without_spark(clip_output: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answers = search(clip_output, capsys, "--text", TEXT)
+    found = reelmill.open(clip_output).search(TEXT)
+    assert [*found] == [row | {"similarity": pytest.approx(row["similarity"])} for row in answers]
 
 
 @pytest.mark.spark

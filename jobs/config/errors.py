@@ -47,3 +47,7 @@ class RemainsError(CommandError):
 
 class LeftOverError(CommandError):
     """A check found work that is left, or rows that are there twice."""
+
+
+class BugsError(CommandError):
+    """Inputs met bugs of this code; all other work was done."""

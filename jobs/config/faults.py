@@ -1,12 +1,10 @@
-"""The one line and the exit status of a command that ends with an error a user can act on."""
+"""The one line of an error that a user can act on, whatever Spark and Java say around it."""
 
 from __future__ import annotations
 
 import importlib
 import re
-from typing import NamedTuple
 
-from jobs.config.errors import CommandError
 from udfs.core.errors import RunError
 
 # An error that a worker raised, in the text of Spark's error.
@@ -19,21 +17,6 @@ REFUSED = re.compile(
 )
 JAVA = re.compile(r"^(?:Caused by: |: )?(?:[\w.$]+(?:Error|Exception): )*")  # class names before the message
 MAX_LINE = 400
-
-
-class Ending(NamedTuple):
-    """How a command ends."""
-
-    line: str
-    status: int
-
-
-def ending(error: BaseException) -> Ending | None:
-    """How an error ends the command; None for a bug, which needs its traceback."""
-    if isinstance(error, CommandError):
-        return Ending(str(error), error.status)
-    line = cause(error)
-    return None if line is None else Ending(line, 1)
 
 
 def cause(error: BaseException) -> str | None:

@@ -82,12 +82,30 @@ class Engine:
             query = f"({query}) LIMIT {limit}"
         db = self._opened(asked)
         with _errors(asked), interruptible(db.interrupt):
-            [parsed] = db.extract_statements(query)
-            if parsed.type != duckdb.StatementType.SELECT:
-                raise UsageError(f"sql: {statement.ONLY}")
-            reader = db.sql(parsed).to_arrow_reader(ROWS)
+            reader = _selected(db, query).to_arrow_reader(ROWS)
         names = statement.heads(asked.query, reader.schema.names)
         return Answer(names, _guarded(db, reader, asked))
+
+    def relation(self, asked: Statement) -> duckdb.DuckDBPyRelation:
+        """A query as a relation of DuckDB, computed when it is read; sums of whole numbers are `bigint`, as Spark's.
+
+        Raises errors as `answer` does.
+        """
+        return self._related(asked)[1]
+
+    def arrow(self, asked: Statement) -> pa.Table:
+        """The rows of a query as Arrow; raises errors as `answer` does."""
+        db, rows = self._related(asked)
+        with _errors(asked), interruptible(db.interrupt):
+            return rows.to_arrow_table()
+
+    def _related(self, asked: Statement) -> tuple[duckdb.DuckDBPyConnection, duckdb.DuckDBPyRelation]:
+        db, query = self._opened(asked), to_duckdb(_query(asked))
+        with _errors(asked):
+            rows = _selected(db, query)
+            heads = statement.heads(asked.query, rows.columns)
+            columns = enumerate(zip(heads, map(str, rows.types), strict=True), 1)
+            return db, rows.project(", ".join(_as_spark(number, *column) for number, column in columns))
 
     def explained(self, asked: Statement) -> str:
         """How DuckDB would answer a query."""
@@ -144,6 +162,19 @@ def spark_type(type_: duckdb.sqltypes.DuckDBPyType) -> str:
 def _query(asked: Statement) -> exp.Query:
     assert asked.query is not None
     return asked.query
+
+
+def _selected(db: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyRelation:
+    [parsed] = db.extract_statements(query)
+    if parsed.type != duckdb.StatementType.SELECT:
+        raise UsageError(f"sql: {statement.ONLY}")
+    return db.sql(parsed)
+
+
+def _as_spark(number: int, head: str, type_: str) -> str:
+    """The column with this number, by the name and the type that Spark gives it."""
+    value = f"CAST(#{number} AS BIGINT)" if type_ == "HUGEINT" else f"#{number}"
+    return f"{value} AS {_quoted(head)}"
 
 
 def _views(needed: set[str], fingerprint: Callable[[str], str]) -> list[View]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame
 
 from jobs.config.errors import UsageError
 from jobs.lake import answers
@@ -34,8 +35,8 @@ class Engine:
             UsageError: Spark refuses the query.
         """
         try:
-            with self._no_files(), _errors(asked):
-                rows = self.spark.sql(asked.text)
+            rows = self.rows(asked)
+            with _errors(asked):
                 batches = (rows.limit(limit) if limit else rows).toArrow().to_batches()
         except KeyboardInterrupt:
             self.spark.sparkContext.cancelAllJobs()
@@ -47,6 +48,15 @@ class Engine:
             names = statement.heads(asked.query, [str(row[0]) for row in found])
             found = [(name, *row[1:]) for name, row in zip(names, found, strict=True)]
         return Answer(rows.columns, found)
+
+    def rows(self, asked: Statement) -> DataFrame:
+        """A query as a DataFrame.
+
+        Raises:
+            UsageError: Spark refuses the query.
+        """
+        with self._no_files(), _errors(asked):
+            return self.spark.sql(asked.text)
 
     def explained(self, asked: Statement) -> str:
         """How Spark would answer a query."""

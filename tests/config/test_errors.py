@@ -18,6 +18,7 @@ CANNOT_GO_ON: tuple[type[CommandError], ...] = (
     errors.OutputBusyError,
     errors.RemainsError,
     errors.LeftOverError,
+    errors.BugsError,
 )
 
 

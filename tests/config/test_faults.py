@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from jobs.config import errors, faults
+from jobs.config import faults
 from udfs.core.errors import OutputError
 
 WORKER = """An exception was thrown from the Python worker. Please see the stack trace below.
@@ -42,22 +42,6 @@ def test_what_stops_a_run_is_one_line(error: Exception, said: str | None) -> Non
     found = faults.cause(error)
     assert found is None if said is None else (found or "").startswith(said)
     assert "\n" not in (found or "")
-
-
-@pytest.mark.parametrize(
-    ("error", "status"),
-    [
-        (errors.UsageError("one line"), 2),
-        (errors.TableError("one line"), 1),
-        (OutputError("one line"), 1),
-    ],
-)
-def test_an_error_ends_a_command_with_its_line_and_status(error: Exception, status: int) -> None:
-    assert faults.ending(error) == ("one line", status)
-
-
-def test_a_bug_does_not_end_a_command_with_one_line() -> None:
-    assert faults.ending(KeyError("no such column")) is None
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

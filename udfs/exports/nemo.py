@@ -23,6 +23,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from udfs.core.words import spelled
+from udfs.exports import nemo_paths
 from udfs.exports.shards import CLIP, Clip, Part, records
 from udfs.models.registry import KNOWN, REWRITERS, known_name
 from udfs.runtime.context import Row
@@ -112,7 +113,7 @@ def source_address(uri: str) -> str:
 def folder_prefix(model: str) -> str:
     """The prefix of the folders of a model's vectors, such as ce1 or iv2."""
     name = model_label(model).lower()
-    prefixes = {"cosmos-embed1": "ce1", "internvideo2": "iv2"}
+    prefixes = {"cosmos-embed1": nemo_paths.COSMOS_EMBED1, "internvideo2": nemo_paths.INTERN_VIDEO2}
     return next((short for long, short in prefixes.items() if name.startswith(long)), name)
 
 
@@ -159,7 +160,10 @@ def _write_video(part: Part, rows: Iterator[Row], params: Params, paths: Paths) 
     facts = {"video": _video_name(row, params, paths)} | {name: row["video"][name] for name in VIDEO_FIELDS}
     facts |= {"num_total_clips": total, "num_clip_chunks": index + 1}
     _write_json(
-        part, f"processed_videos/{_relative_path(row, params)}.json", facts, [Clip(None, row[CLIP]["video_id"], None)]
+        part,
+        f"{nemo_paths.PROCESSED_VIDEOS}/{_relative_path(row, params)}.json",
+        facts,
+        [Clip(None, row[CLIP]["video_id"], None)],
     )
 
 
@@ -183,7 +187,7 @@ def _write_clip(part: Part, chunk: Chunk, row: Row, params: Params, paths: Paths
     if media is None:
         return False
     clip = Clip(row["clip_id"], row[CLIP]["video_id"], span_uuid(row))
-    folder = "clips" if row["kept"] else "filtered_clips"
+    folder = nemo_paths.CLIPS if row["kept"] else nemo_paths.FILTERED_CLIPS
     if params.upload_clips:
         with part.file(f"{folder}/{clip.name}.mp4", [clip], shared=False) as path:
             _copy_file(media, path)
@@ -202,7 +206,13 @@ def _write_clip(part: Part, chunk: Chunk, row: Row, params: Params, paths: Paths
         "none": None,
     }
     names = {"source_video": _video_name(row, params, paths), "clip_location": location[paths]}
-    _write_json(part, f"metas/v0/{clip.name}.json", _meta(row, clip, names, windows), [clip], shared=False)
+    _write_json(
+        part,
+        f"{nemo_paths.METAS}/{nemo_paths.VERSION}/{clip.name}.json",
+        _meta(row, clip, names, windows),
+        [clip],
+        shared=False,
+    )
     return True
 
 
@@ -270,7 +280,7 @@ def _write_previews(part: Part, clip: Clip, row: Row, params: Params) -> bool:
     is_written = False
     for preview in row["previews"] or [] if params.generate_previews else []:
         if path := part.readable_file(row["clip_id"], preview["uri"]):
-            name = f"previews/{clip.name}/{preview['start_frame']}_{preview['end_frame']}.webp"
+            name = f"{nemo_paths.PREVIEWS}/{clip.name}/{preview['start_frame']}_{preview['end_frame']}.webp"
             with part.file(name, [clip], shared=False) as to:
                 _copy_file(path, to)
             is_written = True
@@ -283,7 +293,10 @@ def _write_vectors(part: Part, chunk: Chunk, clip: Clip, row: Row, params: Param
         if not is_vector_of(embedding["model"], params.embedding_algorithm):
             continue
         folder = folder_prefix(embedding["model"])
-        with part.file(f"{folder}_embd/{clip.name}.pickle", [clip], shared=False) as path, open(path, "wb") as file:
+        with (
+            part.file(f"{nemo_paths.vectors(folder)}/{clip.name}.pickle", [clip], shared=False) as path,
+            open(path, "wb") as file,
+        ):
             pickle.dump(np.array([embedding["vector"]], np.float32), file, PICKLE_PROTOCOL)
         chunk.vectors.setdefault(folder, []).append({"id": clip.name, "embedding": embedding["vector"]})
         is_written = True
@@ -294,7 +307,7 @@ def _write_chunk(part: Part, chunk: Chunk, row: Row, params: Params, paths: Path
     video, all_clips = source_address(row["source_video"]), [*chunk.clips, *chunk.filtered]
     for folder, vectors in chunk.vectors.items():
         ids = {vector["id"] for vector in vectors}
-        path = f"{folder}_embd_parquet/{_uuid(f'{video}_{chunk.index}')}.parquet"
+        path = f"{nemo_paths.parquet_vectors(folder)}/{_uuid(f'{video}_{chunk.index}')}.parquet"
         with part.file(path, [clip for clip in all_clips if clip.name in ids]) as to:
             pq.write_table(pa.Table.from_pylist(vectors, EMBEDDING), to)
     facts = {
@@ -311,7 +324,9 @@ def _write_chunk(part: Part, chunk: Chunk, row: Row, params: Params, paths: Path
         "all_windows": chunk.windows,
         "all_windows_enhanced_caption": chunk.enhanced,
     }
-    _write_json(part, f"processed_clip_chunks/{_relative_path(row, params)}_{chunk.index}.json", facts, all_clips)
+    _write_json(
+        part, f"{nemo_paths.PROCESSED_CLIP_CHUNKS}/{_relative_path(row, params)}_{chunk.index}.json", facts, all_clips
+    )
 
 
 def _video_name(row: Row, params: Params, paths: Paths) -> str | None:
