@@ -1,7 +1,7 @@
 """Reelmill from Python and notebooks: `reelmill.open("out")` reads an output, `reelmill.curate(...)` runs jobs.
 
-Every job of the command line but `sql` and `search`, which an opened output answers, is a function
-here: curate, ingest, filter, dedup, export, takedown and the others.
+Every job of the command line is a function here (curate, ingest, filter, dedup, export, takedown and the
+others), but `sql` and `search`, which an opened output answers, and `settings`.
 """
 
 from __future__ import annotations
@@ -101,6 +101,7 @@ analyze: Callable[..., Counts]
 copies: Callable[..., Counts]
 aesthetic: Callable[..., Counts]
 embed: Callable[..., Counts]
+custom: Callable[..., Counts]
 dedup: Callable[..., Counts]
 filter: Callable[..., Counts]
 caption: Callable[..., Counts]

@@ -23,7 +23,8 @@ from udfs.core.words import did_you_mean
 if TYPE_CHECKING:
     from jobs.lake.history import Counts
 
-NAMES = tuple(job for job in cli.JOBS if job not in ("search", "sql"))  # these two a Library answers
+NO_FUNCTION = ("search", "sql", "settings")  # the first two a Library answers; the third is for reading
+NAMES = tuple(job for job in cli.JOBS if job not in NO_FUNCTION)
 DOC = """{about}
 
     The arguments are those of `reelmill {name}`. `settings` has values by "section.key", `conf` the
