@@ -267,7 +267,7 @@ def test_what_settings_name_no_more_is_still_known(
         (["columns={V='float'}"], "custom.x.columns: V is no name of a-z, 0-9 and _"),
         (["comments={w='?'}"], "custom.x.comments: no column w"),
         (["checks={c='v >'}"], "custom.x.checks.c: "),
-        (["inputs=frames"], "no setting custom.x.inputs; did you mean input?"),
+        (["inputs=frames"], "no setting custom.x.inputs; did you mean custom.x.input?"),
         (["resources.gpus=0.7"], "Spark takes 0, at most 0.5, or a whole number"),
         (["resources.gpus=1"], "custom.x.resources.gpus = 1, but this machine has no GPU"),
     ],

@@ -113,7 +113,7 @@ def test_the_schema_has_every_setting_and_no_other() -> None:
         assert part["additionalProperties"] is False
         return [key for name, inner in part["properties"].items() for key in keys(f"{prefix}.{name}", inner)]
 
-    assert {key.removeprefix(".") for key in keys("", schema)} == {*names(), "spark"}
+    assert {key.removeprefix(".") for key in keys("", schema)} == {*names(), "custom", "spark"}
 
 
 @pytest.mark.parametrize("path", CONF_FILES, ids=str)

@@ -17,6 +17,7 @@ from udfs.captioning import engines, prompts, quality_checks
 from udfs.captioning.generation_params import GenerationParams, PromptText
 from udfs.captioning.prompts import Variant
 from udfs.captioning.requests import Answer, Dtype, Engine, GenerationSettings, Request, Video, sum_tokens
+from udfs.core import user_code
 from udfs.core.errors import MediaError
 from udfs.core.task_resources import EFFORT
 from udfs.frames import extract, window_frames, windows
@@ -138,7 +139,7 @@ def frame_step_px(generation: GenerationSettings, models: registry.Params) -> in
     Raises:
         MissingModelError: the model is missing, or has no vision part.
     """
-    if generation.engine == "openai":
+    if generation.engine == "openai" or user_code.is_function(generation.engine):
         return ENDPOINT_STEP_PX
     from transformers import AutoConfig
 

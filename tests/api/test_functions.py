@@ -57,7 +57,7 @@ def test_values_are_read_as_the_command_line_reads_them(executed: list[Any]) -> 
     [
         ("curate", {"manifest": "v", "limit": 0}, "limit: '0' is no whole number above 0"),
         ("curate", {"manifest": "v", "retry_failed": "CORUPT"}, "retry_failed: no CORUPT; did you mean CORRUPT?"),
-        ("export", {"to": "x", "format": "nemoo"}, "format: no nemoo; did you mean nemo?"),
+        ("export", {"to": "x", "format": "nemoo"}, "format: no nemoo: did you mean nemo?"),
         ("filter", {"settings": {"filter.moton": True}}, "no setting filter.moton; did you mean filter.motion?"),
         ("takedown", {}, "--output /nowhere: no tables here"),
     ],

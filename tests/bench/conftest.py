@@ -21,6 +21,14 @@ def report(request: pytest.FixtureRequest) -> Iterator[Report]:
         print(f"\n{goals.text(made.rows)}\nkept in {made.write()}")
 
 
+@pytest.fixture(autouse=True)
+def _keep_rows(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Write the report after each benchmark, so that a stop loses no row."""
+    yield
+    if "report" in request.fixturenames and request.getfixturevalue("report").rows:
+        request.getfixturevalue("report").write()
+
+
 @pytest.fixture(scope="session")
 def minutes() -> list[Path]:
     """Videos of about a minute: the demo's, or those of $REELMILL_FOOTAGE repeated to a minute."""
