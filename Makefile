@@ -82,7 +82,7 @@ bench-scale: $(VENV)/bench | java
 
 # How well the ways to split and to find copies do; models, observers, previews and packing of tasks by themselves.
 bench-ways: $(VENV)/bench | java
-	$(call BENCH,cuts copies copies_scale models observers packing preview)
+	$(call BENCH,cuts copies copies_scale models observers packing preview openh264)
 
 bench-page: $(VENV)/bench
 	$(BIN)/python -m tests.support.goals --write

@@ -106,8 +106,8 @@ def test_nvenc_knows_every_option_and_its_value(bit_rate_k: int | None) -> None:
     assert [refused("preset", preset) for preset in encoder_options.NVENC_PRESETS] == [0] * 7
     assert refused("temporal-qa", "1") < 0
     assert refused("tune", "best") < 0
-    assert refused("cq", str(encoder_options.NVENC_MAX_CQ)) == 0
-    assert refused("cq", str(encoder_options.NVENC_MAX_CQ + 1)) < 0
+    assert refused("cq", str(encoder_options.H264_MAX_QP)) == 0
+    assert refused("cq", str(encoder_options.H264_MAX_QP + 1)) < 0
 
 
 def test_nvenc_gets_a_constant_quality_and_its_gpu() -> None:
