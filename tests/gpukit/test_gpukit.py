@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -12,8 +13,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoModel, AutoModelForImageTextToText
 
-from tests.gpukit import build, checks, rates, run
+from tests.gpukit import build, checks, models, rates, run
 from tests.gpukit.sizes import DRY, FULL, Size
 from tests.support.goals import Row
 
@@ -66,6 +68,17 @@ def test_only_a_gpu_has_goals(size: Size, goal: float | None) -> None:
     rate, *busy = rates._share("embed", 0.5, "1 clip/s", [95.0, 99.0], size)
     assert (rate.goal, rate.met) == (goal, None if goal is None else False)
     assert [(row.measured, row.met) for row in busy] == ([] if goal is None else [(97.0, True)])
+
+
+def test_at_full_size_the_models_are_as_large_as_those_they_stand_for(tmp_path: Path) -> None:
+    size = dataclasses.replace(FULL, device="meta")  # which holds no numbers
+    folders = models.clip(tmp_path / "clip", size), models.captioner(tmp_path / "captioner", size)
+    with models.random_weights(size):
+        clip = AutoModel.from_pretrained(folders[0], dtype=torch.bfloat16)
+        captioner = AutoModelForImageTextToText.from_pretrained(folders[1], dtype=torch.bfloat16)
+    assert sum(weight.numel() for weight in clip.vision_model.parameters()) == 303_179_776  # ViT-L/14
+    assert sum(weight.numel() for weight in captioner.parameters()) == 8_292_166_656  # Qwen2.5-VL-7B
+    assert (clip.dtype, captioner.dtype) == (torch.bfloat16, torch.bfloat16)
 
 
 def test_a_check_that_fails_is_a_missed_goal_and_the_others_go_on(
