@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-all lint bench bench-peers bench-scale bench-dedup bench-ways bench-page test-files test-cluster test-s3 test-kill test-nights test-exports test-upkeep test-airflow tiny-models update-constraints release clean
+.PHONY: demo test test-all lint bench bench-peers bench-scale bench-dedup bench-ways bench-page test-files test-cluster test-s3 test-kill test-nights test-exports test-upkeep test-airflow gpu-kit tiny-models update-constraints release clean
 
 demo: $(VENV)/demo | prepare
 	$(BIN)/python -m jobs.demo
@@ -82,7 +82,11 @@ bench-scale: $(VENV)/bench | java
 
 # How well the ways to split and to find copies do; models, observers, previews and packing of tasks by themselves.
 bench-ways: $(VENV)/bench | java
-	$(call BENCH,cuts copies copies_scale models observers packing preview)
+	$(call BENCH,cuts copies copies_scale models observers packing preview openh264)
+
+# A folder of less than 60 MiB: copied to a machine with a GPU, without network, its run.py checks decoding, models and rates there.
+gpu-kit: $(VENV)/dev
+	$(BIN)/python -m tests.gpukit.build build/gpu-kit
 
 bench-page: $(VENV)/bench
 	$(BIN)/python -m tests.support.goals --write

@@ -1,4 +1,4 @@
-"""NVENC and NVDEC: what CPUs do in their place, and what they do (`pytest -m gpu`)."""
+"""NVENC and NVDEC: what CPUs do in their place; what they do is in test_nvdec_on_gpu.py."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import ctypes
 import dataclasses
 import logging
 import mmap
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -25,43 +24,23 @@ from jobs.cli import main
 from jobs.config.errors import SettingsError
 from jobs.config.settings import Settings, load
 from jobs.lake.fingerprints import fingerprint
-from tests.support import clips
+from tests.support import clips, gpu_codecs
 from tests.support.clip_units import only_clip, unit
 from tests.support.footage import draw, numbers, write_numbered
-from udfs import analyze, clip
+from tests.support.gpu_codecs import NVENC, analyzed, nvdec_works, nvenc_works
+from udfs import clip
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
 from udfs.core.task_resources import Resources
 from udfs.frames import sampler
 from udfs.runtime import sandbox
-from udfs.runtime.context import Env, Row
+from udfs.runtime.context import Env
 from udfs.storage import access
 from udfs.video import container, decode, encoder_options, mp4_writer, nvdec, rescale, transcode
 from udfs.video.normalize import Normalizer
 
-NVENC = encoder_options.Params(encoder="h264_nvenc")
-
-
-def nvenc_works() -> bool:
-    try:
-        mp4_writer.check_encoder(NVENC)
-    except mp4_writer.EncoderError:
-        return False
-    return True
-
-
-def nvdec_works() -> bool:
-    try:
-        nvdec.check_decoder(0)
-    except nvdec.DecoderError:
-        return False
-    return True
-
-
 without_nvenc = pytest.mark.skipif(nvenc_works(), reason="this machine has NVENC")
 without_nvdec = pytest.mark.skipif(nvdec_works(), reason="this machine has NVDEC")
-with_nvenc = pytest.mark.skipif(not nvenc_works(), reason="no NVENC on this machine")
-with_nvdec = pytest.mark.skipif(not nvdec_works(), reason="no NVDEC on this machine")
 
 
 @pytest.fixture
@@ -72,9 +51,7 @@ def env(tmp_path: Path) -> Env:
 @pytest.fixture(autouse=True)
 def fresh() -> None:
     """Nothing is remembered of an earlier test's tries, here or in the child."""
-    for tried in (mp4_writer.usable_params, nvdec.accelerator):
-        tried.cache_clear()
-    sandbox.stop()
+    gpu_codecs.forget()
 
 
 # The encoder
@@ -106,8 +83,8 @@ def test_nvenc_knows_every_option_and_its_value(bit_rate_k: int | None) -> None:
     assert [refused("preset", preset) for preset in encoder_options.NVENC_PRESETS] == [0] * 7
     assert refused("temporal-qa", "1") < 0
     assert refused("tune", "best") < 0
-    assert refused("cq", str(encoder_options.NVENC_MAX_CQ)) == 0
-    assert refused("cq", str(encoder_options.NVENC_MAX_CQ + 1)) < 0
+    assert refused("cq", str(encoder_options.H264_MAX_QP)) == 0
+    assert refused("cq", str(encoder_options.H264_MAX_QP + 1)) < 0
 
 
 def test_nvenc_gets_a_constant_quality_and_its_gpu() -> None:
@@ -257,11 +234,6 @@ def watch_opening(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
     return opened
 
 
-def analyzed(path: Path, env: Env, hwaccel: nvdec.Hwaccel, **facts: int) -> Row:
-    (signals,) = analyze.measure_clip(clips.row(path) | facts, analyze.Settings(analyze.Params(hwaccel=hwaccel)), env)
-    return signals
-
-
 @without_nvdec
 def test_a_card_that_opens_nothing_costs_no_video(tmp_path: Path) -> None:
     path = write_numbered(tmp_path / "a.mp4", 10, size=(160, 120))
@@ -400,128 +372,3 @@ def test_a_stage_on_a_gpu_has_more_memory(tmp_path: Path, env: Env) -> None:
         assert sandbox._thread.child.memory_mb == memory_mb
         assert next(rows, None) is None
         assert (sandbox._thread.child is None) == params.on_gpu  # it would hold memory of the card
-
-
-# With a card
-
-
-@pytest.mark.gpu
-@with_nvenc
-def test_nvenc_cuts_the_asked_frames(tmp_path: Path, env: Env) -> None:
-    made = only_clip(unit(write_numbered(tmp_path / "a.mp4", 90), (15, 75)), env, encoder="h264_nvenc", fallback="")
-    assert (made["encoder"], made["video_codec"], made["exact"]) == ("h264_nvenc", "h264", True)
-    assert (numbers(made["uri"]), made["num_frames"], made["duration_s"]) == (
-        list(range(15, 75)),
-        60,
-        pytest.approx(2.0),
-    )
-
-
-@pytest.mark.gpu
-@with_nvenc
-def test_nvenc_keeps_a_quality_and_not_a_rate(tmp_path: Path) -> None:
-    calm = [clips.plain((320, 240), 90)] * 60
-    busy = list(np.random.default_rng(0).integers(0, 256, (60, 240, 320, 3), dtype=np.uint8))
-    sizes = {
-        (name, crf): encoded(tmp_path / f"{name}{crf}.mp4", found, crf)
-        for name, found in (("calm", calm), ("busy", busy))
-        for crf in (18, 40)
-    }
-    assert sizes["busy", 18] > 1.5 * sizes["busy", 40]
-    assert sizes["busy", 18] > 10 * sizes["calm", 18]  # at a bit rate they would be alike
-
-
-def encoded(path: Path, pictures: list[NDArray[np.uint8]], crf: int) -> int:
-    frames = [VideoFrame.from_ndarray(picture, format="rgb24") for picture in pictures]
-    writer = mp4_writer.Writer(str(path), dataclasses.replace(NVENC, crf=crf), frames[0], Fraction(30))
-    for k, frame in enumerate(frames):
-        writer.add(k / 30, frame)
-    writer.close(len(frames) / 30)
-    return path.stat().st_size
-
-
-@pytest.mark.gpu
-@with_nvenc
-def test_ten_bits_become_eight(tmp_path: Path, env: Env) -> None:
-    path = write_numbered(tmp_path / "a.mp4", 30, codec="libx265", pix_fmt="yuv420p10le")
-    made = only_clip(unit(path, (0, 30)), env, encoder="h264_nvenc", fallback="")
-    with av.open(made["uri"]) as container:
-        assert container.streams.video[0].pix_fmt == "yuv420p"
-
-
-@pytest.mark.gpu
-@with_nvenc
-def test_what_is_too_wide_for_nvenc_is_encoded_by_libx264(tmp_path: Path, env: Env) -> None:
-    path = write_numbered(tmp_path / "a.mp4", 10, size=(4400, 160))
-    made = only_clip(unit(path, (0, 10)), env, encoder="h264_nvenc")
-    assert (made["encoder"], made["num_frames"]) == ("libx264", 10)
-
-
-@pytest.mark.gpu
-@with_nvdec
-@pytest.mark.parametrize(("size", "options"), [((320, 240), {}), ((322, 182), {"x264-params": "bframes=3:ref=4"})])
-def test_nvdec_decodes_to_the_bit(tmp_path: Path, size: tuple[int, int], options: dict[str, str]) -> None:
-    path = str(write_numbered(tmp_path / "a.mp4", 90, size=size, options=options, gop=30))
-    accel = nvdec.accelerator(0)
-    with container.open_video(path, Limits()) as here, container.open_video(path, Limits(), accel) as there:
-        both = list(zip(decode.frames(here, 0.4, 2.5), decode.frames(there, 0.4, 2.5), strict=True))
-    assert {frame.format.name for _, (_, frame) in both} == {"nv12"}
-    assert [at_s for (at_s, _), _ in both] == [at_s for _, (at_s, _) in both]
-    assert all(np.array_equal(a.to_ndarray(), b.reformat(format="yuv420p").to_ndarray()) for (_, a), (_, b) in both)
-
-
-@pytest.mark.gpu
-@with_nvdec
-def test_clips_are_the_same_with_nvdec(tmp_path: Path, env: Env) -> None:
-    row = unit(write_numbered(tmp_path / "a.mp4", 90, gop=30), (7, 40), (31, 89))
-    asked, plain = (clip.cut_unit(row, clip.Params(hwaccel=hwaccel), env) for hwaccel in ("cuda", "none"))
-    assert asked == plain
-
-
-@pytest.mark.gpu
-@with_nvdec
-def test_damage_fails_the_same_clips_with_nvdec_or_none(tmp_path: Path, env: Env) -> None:
-    path = write_numbered(tmp_path / "a.mkv", 120, gop=15)
-    row = unit(path, (0, 30), (30, 60), (105, 120))
-    with path.open("r+b") as f:
-        f.truncate(path.stat().st_size * 6 // 10)
-    row["source_version"] = access.version(str(path))
-    asked, plain = (clip.cut_unit(row, clip.Params(hwaccel=hwaccel), env) for hwaccel in ("cuda", "none"))
-    assert asked == plain
-
-
-@pytest.mark.gpu
-@with_nvdec
-def test_signals_with_nvdec_are_those_of_pictures(tmp_path: Path, env: Env) -> None:
-    path = write_numbered(tmp_path / "a.mp4", 60)
-    asked, plain = analyzed(path, env, "cuda"), analyzed(path, env, "none")
-    assert (asked["motion_source"], plain["motion_source"]) == ("frames", "vectors")
-    differ = {name for name in plain if asked[name] != plain[name]}
-    assert differ <= {"motion_source", "motion_score_global_mean", "motion_score_per_patch_min_256"}
-
-
-@pytest.mark.gpu
-@with_nvdec
-def test_a_hidden_left_edge_is_left_to_software(tmp_path: Path, env: Env) -> None:
-    path = write_numbered(tmp_path / "a.mp4", 30, options={"x264-params": "crop-rect=16,8,0,0"})
-    with (
-        pytest.raises(MediaError, match="UNSUPPORTED"),
-        container.open_video(str(path), Limits(), nvdec.accelerator(0)) as video,
-    ):
-        list(decode.frames(video))
-    row = unit(path, (0, 30))
-    asked, plain = (only_clip(row, env, hwaccel=hwaccel) for hwaccel in ("cuda", "none"))
-    assert asked == plain
-
-
-@pytest.mark.gpu
-@with_nvdec
-def test_a_codec_that_nvdec_lacks_is_decoded_in_software(tmp_path: Path, env: Env) -> None:
-    path = write_numbered(tmp_path / "a.mkv", 30, codec="ffv1", pix_fmt="yuv422p10le")
-    assert numbers(only_clip(unit(path, (3, 30)), env, hwaccel="cuda")["uri"]) == list(range(3, 30))
-
-
-@pytest.mark.gpu
-@with_nvdec
-def test_the_childs_limit_leaves_room_for_cuda() -> None:
-    assert sandbox.call(nvdec_works, timeout_s=60, memory_mb=Limits().with_cuda().memory_mb)

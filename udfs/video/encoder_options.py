@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass as plain
 from dataclasses import field, replace
 from functools import lru_cache
@@ -14,11 +15,14 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from udfs.core.errors import RunError
+from udfs.core.heartbeat import beat
 
 WHEEL_ENCODERS = "libx264, libvpx-vp9, libsvtav1"  # those of the av wheel, which work on any machine
 NVENC = "h264_nvenc"
 NVENC_PRESETS = ("p1", "p2", "p3", "p4", "p5", "p6", "p7")
-NVENC_MAX_CQ = 51
+OPENH264 = "libopenh264"
+H264_MAX_QP = 51
+_OPENH264_ADVICE = f"pip install 'reelmill[openh264]' on every host, set clip.ffmpeg, or use {WHEEL_ENCODERS}"
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -27,15 +31,15 @@ class Params:
 
     encoder: Annotated[
         Literal["libx264", "h264_nvenc", "libvpx-vp9", "libsvtav1", "libopenh264"],
-        Field(description="libopenh264 needs an ffmpeg program that was built with it"),
+        Field(description="libopenh264 needs the extra openh264, or an ffmpeg program with it"),
     ] = "libx264"
     preset: Annotated[str, Field(description="empty: veryfast (x264), p4 (nvenc), 4 (vp9), 8 (av1)")] = ""
     crf: Annotated[
         int | None,
-        Field(ge=0, le=63, description="constant quality; by default 20 (x264), 21 (nvenc), 31 (vp9), 30 (av1)"),
+        Field(ge=0, le=63, description="quality; by default 20 (x264), 21 (nvenc), 22 (openh264), 31 (vp9), 30 (av1)"),
     ] = None
     encoder_threads: Annotated[int, Field(ge=1, le=64, description="threads per clip; more tasks use cores better")] = 1
-    ffmpeg: Annotated[str, Field(description="the ffmpeg program for libopenh264; empty: the one on PATH")] = ""
+    ffmpeg: Annotated[str, Field(description="the program for libopenh264; empty: that on PATH, or of the extra")] = ""
     fallback: Annotated[
         Literal["libx264", ""], Field(description="the encoder where h264_nvenc does not work; empty: the task fails")
     ] = "libx264"
@@ -51,8 +55,10 @@ class Params:
         # Checked here because on a worker a refused value would look like a missing GPU.
         if self.encoder == NVENC and self.preset not in ("", *NVENC_PRESETS):
             raise ValueError(f"preset {self.preset}: {NVENC} has {', '.join(NVENC_PRESETS)}")
-        if self.encoder == NVENC and (self.crf or 0) > NVENC_MAX_CQ:
-            raise ValueError(f"crf {self.crf}: {NVENC} allows at most {NVENC_MAX_CQ}")
+        if self.encoder == OPENH264 and self.preset:
+            raise ValueError(f"preset {self.preset}: {OPENH264} has none")
+        if self.encoder in (NVENC, OPENH264) and (self.crf or 0) > H264_MAX_QP:
+            raise ValueError(f"crf {self.crf}: {self.encoder} allows at most {H264_MAX_QP}")
 
 
 @plain(frozen=True)
@@ -63,6 +69,7 @@ class OptionNames:
     quality: tuple[str, int] = ("crf", 0)
     always: dict[str, str] = field(default_factory=dict)
     with_quality: dict[str, str] = field(default_factory=dict)  # only without a bit rate
+    with_bit_rate: dict[str, str] = field(default_factory=dict)
 
 
 OPTION_NAMES = {
@@ -86,7 +93,13 @@ OPTION_NAMES = {
         with_quality={"b": "0"},
     ),
     "libsvtav1": OptionNames(("preset", "8"), ("crf", 30)),
-    "libopenh264": OptionNames(quality=("qmin", 22), with_quality={"rc_mode": "quality"}),
+    # Profile main has CABAC, which takes a quarter of the bytes off equal pictures.
+    "libopenh264": OptionNames(
+        quality=("qmin", 22),
+        always={"profile": "main", "g": "250"},
+        with_quality={"rc_mode": "quality"},
+        with_bit_rate={"rc_mode": "bitrate"},
+    ),
 }
 TEN_BIT_ENCODERS = {"libx264", "libsvtav1"}  # can encode 10 bits per component; libvpx of the av wheel has only 8
 
@@ -116,10 +129,10 @@ def options(params: Params, bit_rate_k: int | None, gpu: int = 0) -> dict[str, s
     if params.encoder == "libsvtav1":
         values["svtav1-params"] = f"lp={params.encoder_threads}"  # it ignores FFmpeg's thread count
     if bit_rate_k:
-        return values | {"b": f"{bit_rate_k}k"}
+        return values | names.with_bit_rate | {"b": f"{bit_rate_k}k"}
     quality = str(names.quality[1] if params.crf is None else params.crf)
     values |= {names.quality[0]: quality} | names.with_quality
-    return values | ({"qmax": quality} if params.encoder == "libopenh264" else {})
+    return values | ({"qmax": quality} if params.encoder == OPENH264 else {})
 
 
 @lru_cache(maxsize=1)
@@ -136,25 +149,40 @@ def _reproducible_x264() -> dict[str, str]:
 
 
 def ffmpeg_program(params: Params) -> str:
-    """The path of the ffmpeg program that has libopenh264.
+    """The path of an ffmpeg program that has libopenh264.
+
+    It is the one that the settings name, else the one on PATH, else the one of imageio-ffmpeg.
 
     Raises:
-        EncoderError: there is no program, or it lacks the encoder.
+        EncoderError: there is no such program.
     """
-    name = params.ffmpeg or "ffmpeg"
-    path = shutil.which(name)
-    if path is None:
-        raise EncoderError(
-            f"libopenh264 needs an ffmpeg program, and there is no {name}: set clip.ffmpeg or use {WHEEL_ENCODERS}"
-        )
-    listing = subprocess.run(
-        [path, "-hide_banner", "-encoders"], stdin=subprocess.DEVNULL, capture_output=True, text=True
-    )
-    if " libopenh264 " not in listing.stdout:
-        raise EncoderError(
-            f"{path} was built without libopenh264: set clip.ffmpeg to one that has it or use {WHEEL_ENCODERS}"
-        )
-    return path
+    if params.ffmpeg and shutil.which(params.ffmpeg) is None:
+        raise EncoderError(f"there is no {params.ffmpeg}: {_OPENH264_ADVICE}")
+    named = [params.ffmpeg] if params.ffmpeg else ["ffmpeg", _packaged_program()]
+    paths = [path for name in named if (path := shutil.which(name))]
+    for path in paths:
+        if _has_openh264(path):
+            return path
+    without = f"{' and '.join(paths)} without it" if paths else "there is none"
+    raise EncoderError(f"libopenh264 needs an ffmpeg program that was built with it ({without}): {_OPENH264_ADVICE}")
+
+
+@lru_cache(maxsize=1)
+def _packaged_program() -> str:
+    """The ffmpeg program that the wheel of imageio-ffmpeg holds; empty without that package."""
+    try:
+        import imageio_ffmpeg
+
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except (ImportError, RuntimeError):  # RuntimeError: a package without a program
+        return ""
+
+
+@lru_cache
+def _has_openh264(path: str) -> bool:
+    command = [path, "-hide_banner", "-encoders"]
+    listing = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    return " libopenh264 " in listing.stdout
 
 
 def encode_file(source: str, target: str, params: Params, bit_rate_k: int | None, ticks_hz: int) -> None:
@@ -163,21 +191,22 @@ def encode_file(source: str, target: str, params: Params, bit_rate_k: int | None
     Raises:
         EncoderError: the program fails.
     """
-    command = [
-        ffmpeg_program(params),
-        "-hide_banner",
-        "-loglevel",
-        "error",
-        "-nostdin",
-        "-y",
-        "-f",
-        "mp4",
-        "-i",
-        source,
-    ]
-    command += ["-c:v", params.encoder, "-threads", str(params.encoder_threads), "-pix_fmt", "yuv420p"]
+    program, timing = ffmpeg_program(params), ["-fps_mode", "passthrough", "-enc_time_base", f"1/{ticks_hz}"]
+    command = [program, "-hide_banner", "-loglevel", "error", "-nostdin", "-y", "-progress", "pipe:1"]
+    command += ["-f", "mp4", "-i", source, "-c:v", params.encoder, "-pix_fmt", "yuv420p"]
+    command += ["-threads", str(params.encoder_threads)]
     command += [part for name, value in options(params, bit_rate_k).items() for part in (f"-{name}:v", value)]
-    command += ["-vsync", "passthrough", "-enc_time_base", "-1", "-video_track_timescale", str(ticks_hz)]
-    result = subprocess.run([*command, "-fflags", "+bitexact", "-f", "mp4", target], capture_output=True, text=True)
-    if result.returncode:
-        raise EncoderError(f"{command[0]} failed with {params.encoder}: {result.stderr.strip()[-300:]}")
+    command += [*timing, "-video_track_timescale", str(ticks_hz), "-fflags", "+bitexact", "-f", "mp4", target]
+    with (
+        tempfile.TemporaryFile("w+", errors="replace") as errors,
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors) as process,
+    ):
+        assert process.stdout is not None
+        last = b""
+        for line in process.stdout:  # twice per second, also of a program that hangs
+            if line.startswith(b"frame=") and line != last:
+                beat()
+                last = line
+        if process.wait():
+            errors.seek(0)
+            raise EncoderError(f"{program} failed with {params.encoder}: {errors.read().strip()[-300:]}")

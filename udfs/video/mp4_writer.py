@@ -148,7 +148,7 @@ class Writer:
 
     @property
     def _is_external(self) -> bool:
-        return self.params.encoder == "libopenh264"
+        return self.params.encoder == encoder_options.OPENH264
 
     @property
     def _encoding_path(self) -> str:
