@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,7 +65,7 @@ def test_scores_stand_beside_the_thresholds_of_the_last_filter(output: Path) -> 
 
 def test_gates_of_ones_own_stages_stand_below_the_built_in_ones() -> None:
     loud = {"columns": {"note": "string", "level": "float"}, "gate": "level < 0.5"}
-    stages = {"loudness": loud, "labels": {"columns": {"label": "string"}, "gate": None}}
+    stages: dict[str, dict[str, Any]] = {"loudness": loud, "labels": {"columns": {"label": "string"}, "gate": None}}
     verdict = {"loudness_level": 0.75, "reasons": ["loudness"]}
     gate = {"reason": "loudness", "score": "loudness_level", "value": 0.75, "fails_if": "NOT (level < 0.5)"}
     assert [*_own_gates(stages, verdict)] == [gate | {"on": True, "failed": True}]
