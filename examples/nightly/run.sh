@@ -16,9 +16,9 @@ reelmill curate "$videos" -o "$output" "${conf[@]}" --deadline "${DEADLINE:-05:3
 
 for question in "$here"/morning/*.sql; do
   printf '\n%s\n' "$(sed -n '1s/^-- //p' "$question")"
-  reelmill sql -o "$output" "$(cat "$question")"
+  reelmill sql -o "$output" "$(tail -n +2 "$question")" || true # such as a stage that has met no clip yet
 done
-alarms=$(reelmill sql -o "$output" --format csv "$(cat "$here/alarms.sql")" | tail -n +2)
+alarms=$(reelmill sql -o "$output" --format csv "$(tail -n +2 "$here/alarms.sql")" | tail -n +2)
 if [[ -n $alarms ]]; then
   printf '\nALARM: %s\n' "$alarms"
   [[ $status -ne 0 ]] || status=3
