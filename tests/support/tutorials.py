@@ -12,6 +12,7 @@ import re
 import sys
 import tempfile
 from doctest import ELLIPSIS, NORMALIZE_WHITESPACE, OutputChecker
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -106,13 +107,16 @@ def answers(notebook: Notebook) -> list[Answer]:
 
 def printed(cell: Notebook) -> str:
     """What a cell that ran printed, and the text of its last value."""
-    texts = [
-        output.text if output.output_type == "stream" else output.data.get("text/plain", "")
-        for output in cell.outputs
-        if output.output_type in ("stream", "execute_result", "display_data")
-    ]
+    shown = [output for output in cell.outputs if output.output_type in ("stream", "execute_result")]
+    # A stream comes in pieces that may end within a line.
+    streams = groupby(shown, key=lambda output: str(output.get("name")))
+    texts = ["".join(map(_text, pieces)) for _, pieces in streams]
     lines = [line.rstrip() for text in texts for line in text.strip("\n").splitlines()]
     return "\n".join([*lines, ""])
+
+
+def _text(output: Notebook) -> str:
+    return str(output.text if output.output_type == "stream" else output.data.get("text/plain", ""))
 
 
 def write_notebooks() -> None:
