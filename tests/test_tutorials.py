@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -101,7 +102,7 @@ def moving(seed: int) -> Iterator[clips.Picture]:
 def test_the_nightly_example_prints_what_its_page_says(tmp_path: Path) -> None:
     (tmp_path / "videos").mkdir()
     clips.write(tmp_path / "videos/day.mp4", chain(moving(0), moving(1)))
-    clips.write(tmp_path / "videos/dark.mp4", (picture // 8 for picture in moving(2)))
+    clips.write(tmp_path / "videos/dark.mp4", (picture // 7 for picture in moving(2)))
     (tmp_path / "videos/broken.mp4").write_bytes(np.random.default_rng(0).bytes(5_000))
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     source = shutil.copytree(NIGHTLY / "team-stages", tmp_path / "team-stages")  # setuptools builds in the folder
@@ -113,6 +114,7 @@ def test_the_nightly_example_prints_what_its_page_says(tmp_path: Path) -> None:
     )
     assert ran.returncode == 0, ran.stderr + ran.stdout
     [shown] = blocks(NIGHTLY / "README.md", "text")
+    shown = re.sub(r" \d+ +0\.\d{4}\n", " ...\n", shown)  # CPU seconds, and what they cost
     assert Answer("", f"...{shown}", ran.stdout).agrees, ran.stdout
     [kept] = (tmp_path / "kept").iterdir()
     assert (kept / "release.json").exists()
