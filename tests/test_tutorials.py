@@ -89,7 +89,8 @@ def test_the_example_of_an_image_keeps_the_rules_of_hadolint(tmp_path: Path) -> 
 def test_a_page_runs_from_an_empty_folder_and_prints_what_it_says(page: Path, tmp_path: Path) -> None:
     found = tutorials.run(tutorials.notebook_of(page), tmp_path)
     assert found != []
-    assert [answer for answer in found if not answer.agrees] == []
+    wrong = [f"{answer.cell}\n-- printed:\n{answer.printed}" for answer in found if not answer.agrees]
+    assert wrong == [], "\n".join(wrong)
 
 
 def moving(seed: int) -> Iterator[clips.Picture]:
