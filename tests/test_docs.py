@@ -26,7 +26,7 @@ from schemas import TABLES
 from tests.support import docs
 from tests.support.contact_sheet import CELL_WIDTH, COLUMNS, cells, draw
 from tests.support.outputs import table as rows_of
-from tests.support.pages import DOCS, PAGES, README, anchors, blocks, commands, links, prose, read, table
+from tests.support.pages import DOCS, PAGES, README, TUTORIALS, anchors, blocks, commands, links, prose, read, table
 from udfs import custom
 from udfs.core.errors import CODES
 
@@ -34,7 +34,7 @@ SQL = Path("docs/sql.md")
 COMMANDS = [(str(page), command) for page in PAGES for command in commands(page)]
 SETTINGS_BLOCKS = [(str(page), block) for page in PAGES for block in blocks(page, "toml")]
 QUERIES = [query for page in (README, SQL) for query in blocks(page, "sql")]
-SNIPPETS = [snippet for page in PAGES for snippet in blocks(page, "python")]
+SNIPPETS = [snippet for page in PAGES if page not in TUTORIALS for snippet in blocks(page, "python")]
 TARGETS = set(re.findall(r"^([a-z0-9-]+):", Path("Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
 # Sections of settings that are not tables, so that `section.key` in a page can only mean a setting.
 UNAMBIGUOUS = set(SECTIONS) - set(TABLES)

@@ -68,6 +68,29 @@ def test_a_file_without_faults_is_one_line(conf: Path, capsys: pytest.CaptureFix
     assert answer(capsys, "--check", str(conf)) == (0, [f"{conf}: 3 settings, no fault"], [])
 
 
+def test_a_file_may_change_the_stage_of_a_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage = 'STAGE = {"function": "my_stages:loudness", "columns": {"loudness": "float"}}\n'
+    (tmp_path / "my_stages.py").write_text(f"{stage}\ndef loudness(frames):\n    return [0.5 for _ in frames]\n")
+    packed = tmp_path / "my_stages-1.0.0.dist-info"
+    packed.mkdir()
+    (packed / "METADATA").write_text("Metadata-Version: 2.1\nName: my-stages\nVersion: 1.0.0\n")
+    (packed / "entry_points.txt").write_text("[reelmill.stages]\nloudness = my_stages:STAGE\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    conf = tmp_path / "gate.toml"
+    conf.write_text('[custom.loudness]\ngate = "loudness > 0.2"\n')
+    assert answer(capsys, "--check", str(conf)) == (0, [f"{conf}: 1 setting, no fault"], [])
+    names_of_stage = ("custom.loudness.function", "custom.loudness.gate")
+    _, [function, gate], _ = answer(capsys, "--conf", str(conf), *names_of_stage)
+    assert function.startswith('custom.loudness.function = "my_stages:loudness"  # set by package my-stages, ')
+    assert f"# set by {conf}, " in gate
+    conf.write_text("[custom.loudness]\nbatch_size = 0\n")
+    status, _, [fault] = answer(capsys, "--check", str(conf))
+    assert status == 2
+    assert "custom.loudness.batch_size: " in fault
+
+
 def test_every_fault_of_a_file_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "wrong.toml"
     path.write_text(

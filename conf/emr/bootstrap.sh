@@ -1,6 +1,6 @@
 #!/bin/bash
 # Runs on every node of an EMR cluster before Spark starts: bootstrap.sh s3://BUCKET/reelmill/ s3://BUCKET/models/
-# The first folder holds the wheel; the second the models, as `reelmill models --fetch` leaves them (none where no model is asked).
+# The first folder holds the wheel, and those of your own stages; the second the models, as `reelmill models --fetch` leaves them (none where no model is asked).
 set -euo pipefail
 code=$1 models=${2:-}
 home=/opt/reelmill
@@ -8,7 +8,8 @@ home=/opt/reelmill
 sudo python3.11 -m venv "$home"
 sudo aws s3 cp --recursive --exclude '*' --include '*.whl' "$code" "$home/wheels/"
 wheel=$(find "$home/wheels" -name 'reelmill-*.whl')
-sudo "$home/bin/pip" install --quiet "${wheel}[models]"
+mapfile -t own < <(find "$home/wheels" -name '*.whl' ! -name 'reelmill-*.whl')
+sudo "$home/bin/pip" install --quiet "${wheel}[models]" "${own[@]}"
 # Delta's Python, whose jars EMR brings; not PySpark, which EMR brings as well.
 sudo "$home/bin/pip" install --quiet --no-deps 'delta-spark>=4.0.1,<4.1'
 sudo "$home/bin/pip" install --quiet 'importlib-metadata<9'

@@ -81,9 +81,9 @@ class Output:
 
         return Engine(self.path, self.quick_settings.sources, self.quick_settings.filter.aesthetic_reduction)
 
-    @cached_property
+    @property
     def custom_tables(self) -> list[Table]:
-        """The tables of stages of the user's own."""
+        """The tables of stages of the user's own, as they are now: a stage may have run since the last query."""
         from jobs.queries import delta_source
 
         return delta_source.custom_tables(self.path, self.quick_settings.sources)

@@ -97,7 +97,9 @@ def given(conf_files: list[str], overrides: list[str]) -> Iterator[tuple[str, st
 
 def origins(conf_files: list[str], overrides: list[str]) -> dict[str, str]:
     """Where each setting is set, by its name; those that are not here have their defaults."""
-    return {name: where for where, section, values in given(conf_files, overrides) for name in _flat(section, values)}
+    packages = ((f"package {package}", "custom", {stage: keys}) for stage, package, keys in stages_of_packages())
+    every = (*packages, *given(conf_files, overrides))
+    return {name: where for where, section, values in every for name in _flat(section, values)}
 
 
 def functions(settings: Settings) -> dict[str, str]:
@@ -166,16 +168,23 @@ def _custom_faults(where: str, stage: str, values: Any) -> list[str]:
     return [f"{where}: no setting {name}{did_you_mean(name, known)}" for name in given_names if name not in known]
 
 
-def _custom(sections: dict[str, dict[str, Any]]) -> dict[str, custom.Params]:
-    """The user's own stages: those of installed packages, whose keys the sections may change, and the others."""
-    there: dict[str, dict[str, Any]] = {}
+def stages_of_packages() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """The stages that installed packages bring: the name of each, its package, and the keys of its section.
+
+    Raises:
+        SettingsError: a package cannot be imported.
+    """
     for entry in entry_points(group=STAGES_OF_PACKAGES):
         try:
-            there[entry.name] = {**entry.load()}
+            yield entry.name, entry.dist.name if entry.dist else entry.module, {**entry.load()}
         except Exception as e:  # a package's own code runs, and may fail in any way
             message = " ".join(str(e).split())
             raise SettingsError(f"custom.{entry.name} of {entry.value}: {type(e).__name__}: {message}") from e
-    stages = merged(there, sections)
+
+
+def _custom(sections: dict[str, dict[str, Any]]) -> dict[str, custom.Params]:
+    """The user's own stages: those of installed packages, whose keys the sections may change, and the others."""
+    stages = merged({stage: keys for stage, _, keys in stages_of_packages()}, sections)
     built = {name: build(f"custom.{name}", custom.Params, values) for name, values in stages.items()}
     return {name: params for name, params in built.items() if params.use}
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from jobs.config.errors import UsageError
 from jobs.lake.catalog import literal
 from jobs.lake.formats import cell
+from schemas.custom import score_name
 from udfs import filter
 
 Row = dict[str, Any]
@@ -76,7 +78,7 @@ def story(rows: Rows, clip: str) -> Story:
         source={name: value for name, value in source.items() if name != "clip_id"},
         file=_first(rows(FILE.format(**known))),
         previews=(_first(rows(PREVIEWS.format(**known))) or {}).get("previews") or [],
-        gates=_gates(_params(rows), verdict) if verdict else [],
+        gates=_all_gates(_settings(rows), verdict) if verdict else [],
         duplicate_of=_duplicate(rows, known["clip"], verdict),
         stands_for=[row["clip_id"] for row in rows(STANDS_FOR.format(**known))],
         captions=[*rows(CAPTIONS.format(**known))],
@@ -93,10 +95,20 @@ def _source(rows: Rows, clip: str) -> Row:
     return found.get(clip) or next(iter(found.values()))
 
 
-def _params(rows: Rows) -> filter.Params:
-    """[filter] as its last run had it, as far as this release knows the settings."""
+def _settings(rows: Rows) -> Row:
+    """The settings of the last run of `filter`."""
     row = _first(rows(SETTINGS))
-    there = json.loads((row and row["conf"]) or "{}").get("filter", {})
+    settings: Row = json.loads((row and row["conf"]) or "{}")
+    return settings
+
+
+def _all_gates(settings: Row, verdict: Row) -> list[Row]:
+    """The gates of `filter`, then those of the user's own stages."""
+    return [*_gates(_params(settings.get("filter", {})), verdict), *_own_gates(settings.get("custom", {}), verdict)]
+
+
+def _params(there: Row) -> filter.Params:
+    """[filter] as its last run had it, as far as this release knows the settings."""
     known = {field.name for field in fields(filter.Params)}
     try:
         return TypeAdapter(filter.Params).validate_python({k: v for k, v in there.items() if k in known})
@@ -122,6 +134,24 @@ def _gates(params: filter.Params, verdict: Row) -> list[Row]:
         }
         for gate in gates
     ]
+
+
+def _own_gates(stages: Mapping[str, Row], verdict: Row) -> Iterator[Row]:
+    """The gates of [custom.NAME] sections, each with the first of its columns that the condition names."""
+    for name, section in stages.items():
+        condition = section.get("gate")
+        columns = [key for key in section.get("columns", {}) if condition and re.search(rf"\b{key}\b", condition)]
+        if not columns:
+            continue
+        score = score_name(name, columns[0])
+        yield {
+            "reason": name,
+            "score": score,
+            "value": verdict.get(score),
+            "fails_if": f"NOT ({condition})",
+            "on": True,
+            "failed": not {name, f"{score}_missing"}.isdisjoint(verdict["reasons"]),
+        }
 
 
 def _duplicate(rows: Rows, clip: str, verdict: Row | None) -> Row | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 
 import reelmill
 from jobs.api import pages
@@ -69,6 +70,15 @@ def test_names_and_types_are_those_of_spark(library: Library) -> None:
 
 def test_a_relation_of_duckdb_can_be_asked_on(library: Library) -> None:
     assert library.table("verdicts").duckdb().filter("kept").aggregate("count(*)").fetchall() == [(2,)]
+
+
+def test_a_table_that_a_stage_wrote_after_the_output_was_opened_is_there(output: Path, tmp_path: Path) -> None:
+    shutil.copytree(output, tmp_path / "output")
+    opened = reelmill.open(tmp_path / "output")
+    assert "loudness" not in opened.tables
+    row = {"clip_id": ["c1"], "loudness": [0.5], "fingerprint": ["f"], "run_id": ["2"]}
+    write_deltalake(tmp_path / "output/tables/loudness", pa.table(row))
+    assert opened.sql("SELECT loudness FROM loudness").arrow().to_pylist() == [{"loudness": 0.5}]
 
 
 def test_a_relation_shows_its_first_rows(library: Library) -> None:

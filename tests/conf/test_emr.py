@@ -142,6 +142,7 @@ def test_what_a_request_names_on_the_nodes_is_what_the_bootstrap_puts_there() ->
     assert "home=/opt/reelmill\n" in script
     assert '"$site/jobs" "$site/conf" "$home/"' in script
     assert '"$home/discover_gpus.sh"' in script
+    assert '"${wheel}[models]" "${own[@]}"' in script  # the wheels of the user's own stages
     conf = dict(lines("yarn"))
     assert conf["spark.executor.resource.gpu.discoveryScript"] == "/opt/reelmill/discover_gpus.sh"
     assert conf["spark.pyspark.python"] == "/opt/reelmill/bin/python"

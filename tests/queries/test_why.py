@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from jobs.api.output import Output
 from jobs.config.errors import UsageError
-from jobs.queries.why import Story, story
+from jobs.queries.why import Story, _own_gates, story
 from tests.support import small_output
 
 
@@ -19,7 +20,9 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An output of literal rows whose last filter had a gate of its own, and a clip that failed."""
     output = small_output.write(tmp_path_factory.mktemp("output"))
     shutil.rmtree(output / "tables/runs")
-    conf = json.dumps({"filter": {"motion": True, "motion_global_mean_threshold": 0.002, "of_another_release": 1}})
+    own = {"loudness": {"columns": {"loudness": "float"}, "gate": "loudness > 0.2"}}
+    given = {"motion": True, "motion_global_mean_threshold": 0.002, "of_another_release": 1}
+    conf = json.dumps({"filter": given, "custom": own})
     run = {"started_at": small_output.START, "conf": conf}
     stages = [{"stage": stage, "fingerprint": stage, **run} for stage in small_output.STAGES]
     small_output.fill(output, "runs", stages, "")
@@ -56,8 +59,18 @@ def test_scores_stand_beside_the_thresholds_of_the_last_filter(output: Path) -> 
         "failed": False,
     }
     assert [reason for reason, gate in gates.items() if gate["on"]] == [
-        *("motion_global_mean_low", "motion_patch_min_low", "duplicate")
+        *("motion_global_mean_low", "motion_patch_min_low", "duplicate", "loudness")
     ]
+
+
+def test_gates_of_ones_own_stages_stand_below_the_built_in_ones() -> None:
+    loud = {"columns": {"note": "string", "level": "float"}, "gate": "level < 0.5"}
+    stages: dict[str, dict[str, Any]] = {"loudness": loud, "labels": {"columns": {"label": "string"}, "gate": None}}
+    verdict = {"loudness_level": 0.75, "reasons": ["loudness"]}
+    gate = {"reason": "loudness", "score": "loudness_level", "value": 0.75, "fails_if": "NOT (level < 0.5)"}
+    assert [*_own_gates(stages, verdict)] == [gate | {"on": True, "failed": True}]
+    [missing] = _own_gates(stages, {"loudness_level": None, "reasons": ["loudness_level_missing"]})
+    assert missing["failed"]
 
 
 def test_a_duplicate_names_the_clip_that_stands_for_it(output: Path) -> None:

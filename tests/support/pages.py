@@ -8,7 +8,9 @@ from pathlib import Path
 
 README = Path("README.md")
 DOCS = sorted(Path("docs").glob("*.md"))
-PAGES = [README, Path("CHANGELOG.md"), Path("CONTRIBUTING.md"), Path("SECURITY.md"), *DOCS]
+TUTORIALS = sorted(Path("docs/tutorials").glob("*.md"))  # their code runs as a whole: tests/test_tutorials.py
+OTHERS = [Path(name) for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "examples/nightly/README.md")]
+PAGES = [README, *OTHERS, *DOCS, *TUTORIALS]
 COMMAND = re.compile(r"^(?:\.venv/bin/)?reelmill (?P<arguments>.*)$", flags=re.MULTILINE)
 
 
@@ -18,8 +20,8 @@ def read(page: Path) -> str:
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    """The fenced blocks of a page that name a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", read(page), flags=re.DOTALL | re.MULTILINE)
+    """The fenced blocks of a page that name a language, perhaps with attributes of a notebook's cell behind it."""
+    return re.findall(rf"^```{language}(?: [^\n]*)?\n(.*?)^```", read(page), flags=re.DOTALL | re.MULTILINE)
 
 
 def commands(page: Path) -> list[list[str]]:
