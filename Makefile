@@ -70,7 +70,7 @@ tiny-models: $(VENV)/dev
 BENCH = $(BIN)/pytest -s $(addprefix tests/bench/bench_,$(addsuffix .py,$(1)))
 
 # Small whole runs, and ours beside ffmpeg: at most 15 minutes.
-bench: $(VENV)/bench | java
+bench: $(VENV)/bench | prepare
 	$(call BENCH,runs ffmpeg probe stream_copy)
 
 # Beside NeMo Curator, Daft, Ray Data, rows of PNG frames and a pool of processes; then whole runs that grow. Installs the peers below
