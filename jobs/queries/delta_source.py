@@ -69,16 +69,21 @@ def custom_tables(output: str, sources: Sources) -> list[Table]:
         TableError: a table cannot be read.
         UsageError: there are no credentials for the store.
     """
-    folders = media_store.subfolders(f"{output if is_remote(output) else local_path(output)}/tables", sources)
+    folders = media_store.subfolders(_folder(output), sources)
     names = sorted(folder.rpartition("/")[2] for folder in folders)
     options = storage_options(output, sources)
     opened = (_custom_table(name, output, options) for name in names if name not in TABLES and name[0] not in "._")
     return [table for table in opened if table is not None]
 
 
+def _folder(output: str) -> str:
+    """The folder of the tables, as delta-rs takes it."""
+    return f"{output if is_remote(output) else local_path(output)}/tables"
+
+
 def _custom_table(name: str, output: str, options: dict[str, str]) -> Table | None:
     """The declaration of a table by what it says itself; None if no stage filled it."""
-    path = f"{output if is_remote(output) else local_path(output)}/tables/{name}"
+    path = f"{_folder(output)}/{name}"
     try:
         table = DeltaTable(path, storage_options=options)
     except TableNotFoundError:
@@ -141,7 +146,7 @@ def declared(name: str, there: pa.Schema) -> str:
 
 
 def _open(name: str, output: str, options: dict[str, str]) -> Source:
-    path = f"{output if is_remote(output) else local_path(output)}/tables/{name}"
+    path = f"{_folder(output)}/{name}"
     if ESCAPED.search(path):
         raise UntranslatedError("delta-rs takes %xx in a path for an escape")
     try:
