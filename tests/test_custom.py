@@ -238,6 +238,7 @@ def test_a_function_that_is_no_model_is_one_line(
         assert "own_models.py has no loud" in capsys.readouterr().err
 
 
+@pytest.mark.upkeep
 def test_what_settings_name_no_more_is_still_known(
     spark: SparkSession, filled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
