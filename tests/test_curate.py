@@ -205,6 +205,7 @@ def test_failed_inputs_are_tried_again_when_asked(spark: SparkSession, manifest:
     assert tried == {("UNSUPPORTED", 1), ("UNSUPPORTED", 2), ("TOO_SHORT", 1)}
 
 
+@pytest.mark.nights
 def test_waves_of_one_video_give_the_same_rows(spark: SparkSession, manifest: Path, done: Path, tmp_path: Path) -> None:
     assert curate(manifest, tmp_path / "output", "--set", "curate.wave_videos=1") == 0
     assert tables(tmp_path / "output") == tables(done)

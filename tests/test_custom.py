@@ -209,6 +209,7 @@ def test_a_failing_function_is_a_failure_of_its_clip(
     assert "own_scores.py" in failures[0]["message"]
 
 
+@pytest.mark.nights
 def test_models_can_be_functions_of_the_users_own(
     spark: SparkSession, filled: Path, do: Do, capsys: pytest.CaptureFixture[str]
 ) -> None:
