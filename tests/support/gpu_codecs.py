@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import pytest
+from av.codec.hwaccel import HWAccel
 
 from tests.support import clips
 from udfs import analyze
+from udfs.core.limits import Limits
+from udfs.demux.demuxer import Video
 from udfs.runtime import sandbox
 from udfs.runtime.context import Env, Row
-from udfs.video import encoder_options, mp4_writer, nvdec
+from udfs.video import container, encoder_options, mp4_writer, nvdec
 
 NVENC = encoder_options.Params(encoder="h264_nvenc")
 
@@ -40,3 +48,26 @@ def analyzed(path: Path, env: Env, hwaccel: nvdec.Hwaccel, **facts: int) -> Row:
     """The signals of a clip."""
     (signals,) = analyze.measure_clip(clips.row(path) | facts, analyze.Settings(analyze.Params(hwaccel=hwaccel)), env)
     return signals
+
+
+def watch_opening(monkeypatch: pytest.MonkeyPatch, instead: Path | None = None) -> list[tuple[str, bool]]:
+    """What is opened from now on, and whether on a GPU, as if one had worked a moment ago.
+
+    On a GPU, the file `instead` is decoded, by the rules of a GPU.
+    """
+    opened, open_video = list[tuple[str, bool]](), container.open_video
+
+    @contextmanager
+    def watched(path: str, limits: Limits, accel: HWAccel | None = None, *more: Any, **named: Any) -> Iterator[Video]:
+        opened.append((path, accel is not None))
+        if accel is None or instead is None:
+            with open_video(path, limits, accel, *more, **named) as video:
+                yield video
+            return
+        with open_video(str(instead), limits, None, *more, **named) as video:
+            video.is_on_gpu = True
+            yield video
+
+    monkeypatch.setattr(container, "open_video", watched)
+    monkeypatch.setattr(nvdec, "accelerator", lambda gpu: nvdec._hwaccel(gpu, or_software=True))
+    return opened

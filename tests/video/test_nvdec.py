@@ -13,7 +13,6 @@ import av
 import numpy as np
 import pandas as pd
 import pytest
-from av.codec.hwaccel import HWAccel
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 from numpy.typing import NDArray
@@ -24,10 +23,9 @@ from jobs.cli import main
 from jobs.config.errors import SettingsError
 from jobs.config.settings import Settings, load
 from jobs.lake.fingerprints import fingerprint
-from tests.support import clips, gpu_codecs
 from tests.support.clip_units import only_clip, unit
 from tests.support.footage import draw, numbers, write_numbered
-from tests.support.gpu_codecs import NVENC, analyzed, nvdec_works, nvenc_works
+from tests.support.gpu_codecs import NVENC, analyzed, nvdec_works, nvenc_works, watch_opening
 from udfs import clip
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
@@ -42,16 +40,7 @@ from udfs.video.normalize import Normalizer
 without_nvenc = pytest.mark.skipif(nvenc_works(), reason="this machine has NVENC")
 without_nvdec = pytest.mark.skipif(nvdec_works(), reason="this machine has NVDEC")
 
-
-@pytest.fixture
-def env(tmp_path: Path) -> Env:
-    return clips.env(tmp_path)
-
-
-@pytest.fixture(autouse=True)
-def fresh() -> None:
-    """Nothing is remembered of an earlier test's tries, here or in the child."""
-    gpu_codecs.forget()
+pytestmark = pytest.mark.usefixtures("untried")
 
 
 # The encoder
@@ -210,8 +199,6 @@ def test_what_fails_on_a_card_is_decoded_again_in_software(
     row["source_version"] = access.version(str(path))
     plain = clip.cut_unit(row, clip.Params(audio="drop"), env)
     opened = watch_opening(monkeypatch)
-    # As if it had worked a moment ago.
-    monkeypatch.setattr(nvdec, "accelerator", lambda gpu: nvdec._hwaccel(gpu, or_software=True))
     asked = clip.cut_unit(row, clip.Params(hwaccel="cuda", audio="drop"), env)
     assert asked == plain
     assert [made.get("failed_code") for made in asked] == [None, None, "PARTIAL"]
@@ -220,18 +207,6 @@ def test_what_fails_on_a_card_is_decoded_again_in_software(
         analyzed(path, env, "cuda", num_frames=120)
     # The first reads its facts.
     assert [on_card for name, on_card in opened if name == str(path)][2:] == [False, True, False]
-
-
-def watch_opening(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
-    """What is opened from now on, and whether on a card."""
-    opened, open_video = list[tuple[str, bool]](), container.open_video
-
-    def watched(path: str, limits: Limits, accel: HWAccel | None = None, *more: Any, **named: Any) -> Any:
-        opened.append((path, accel is not None))
-        return open_video(path, limits, accel, *more, **named)
-
-    monkeypatch.setattr(container, "open_video", watched)
-    return opened
 
 
 @without_nvdec
