@@ -14,6 +14,7 @@ import pytest
 from jobs import caption as caption_job
 from jobs import embed as embed_job
 from jobs import split as split_job
+from jobs.cli import main
 from jobs.config.errors import SettingsError
 from jobs.config.settings import Settings, load
 from jobs.lake.fingerprints import fingerprint
@@ -250,6 +251,19 @@ def test_what_cannot_decode_on_a_gpu_is_refused(overrides: list[str], line: str)
     with pytest.raises(SettingsError) as raised:
         load([], overrides)
     assert str(raised.value).startswith(line)
+
+
+def test_a_check_of_a_conf_file_names_what_cannot_decode_on_a_gpu(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    conf = tmp_path / "mine.toml"
+    conf.write_text('[embed]\nhwaccel = "cuda"\n[split]\nhwaccel = "cuda"\n[caption]\nhwaccel = "gpu"\n')
+    assert main(["settings", "--check", str(conf)]) == 2
+    faults = capsys.readouterr().err.splitlines()
+    assert len(faults) == 3
+    assert "embed: hwaccel cuda: the tasks have no GPU to decode on: set resources.gpus" in faults[0]
+    assert "split: hwaccel cuda: only method transnetv2 decodes on a GPU, not fixed_stride" in faults[1]
+    assert "caption.hwaccel: " in faults[2]
 
 
 def test_tasks_that_have_a_gpu_may_decode_on_it() -> None:

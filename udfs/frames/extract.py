@@ -130,7 +130,8 @@ class _FrameConverter:
     def picture(self, frame: VideoFrame) -> Pictures:
         self.size = self.size or self.fit(*rescale.upright_size(frame, self.scaler, sample_aspect(self.video.stream)))
         if self.last is None or self.last[0] is not frame:
-            self.last = frame, rescale.upright_pixels(frame, self.size, self.scaler)
+            shown = rescale.planar_frame(frame) if self.video.is_on_gpu else frame
+            self.last = frame, rescale.upright_pixels(shown, self.size, self.scaler)
         return self.last[1]
 
 

@@ -1,4 +1,4 @@
-"""Decoding on a GPU by NVDEC: whether it works, tried once per process, on which GPU, and by the CPU where it fails."""
+"""Decoding on a GPU by NVDEC: whether it works, tried once per process; on which GPU; and the CPU in its place."""
 
 from __future__ import annotations
 
