@@ -279,7 +279,7 @@ def downloaded(frame: VideoFrame, on_card: str) -> VideoFrame:
 
 def _samples(plane: VideoPlane, is_deep: bool) -> NDArray[Any]:
     """The samples of a plane without the padding of its rows."""
-    rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
+    rows: NDArray[Any] = np.frombuffer(bytes(plane), np.uint8).reshape(plane.height, plane.line_size)
     return (rows.view(np.uint16) if is_deep else rows)[:, : plane.width]
 
 
