@@ -54,6 +54,7 @@ from udfs.exports.nemo_paths import (  # noqa: E402
 )
 
 if TYPE_CHECKING:
+    from jobs.lake.cleanup import Removed
     from jobs.lake.history import Counts
 
 __all__ = [
@@ -80,7 +81,7 @@ __all__ = [
 ]
 
 
-def open(output: Text, *, settings: Mapping[str, Any] | None = None, conf: Sequence[Text] = ()) -> Library:
+def open(output: Text, *, settings: Mapping[str, Any] | None = None, conf: Text | Sequence[Text] = ()) -> Library:
     """A finished output folder, local or s3://bucket/prefix.
 
     `settings` has values by "section.key", such as those of [sources] for a store of one's own,
@@ -108,8 +109,8 @@ caption: Callable[..., Counts]
 enhance: Callable[..., Counts]
 align: Callable[..., Counts]
 export: Callable[..., Counts]
-maintain: Callable[..., None]
-takedown: Callable[..., None]
+maintain: Callable[..., Removed]
+takedown: Callable[..., Removed]
 models: Callable[..., None]
 
 

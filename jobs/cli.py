@@ -24,8 +24,11 @@ from udfs.core.words import counted, did_you_mean
 
 if TYPE_CHECKING:
     from jobs.config.settings import Settings
+    from jobs.lake.cleanup import Removed
     from jobs.lake.history import Counts
     from jobs.lake.run import Run
+
+    Done = Counts | Removed | None
 
 JOBS = {
     "curate": "the whole chain: manifest to curated clips",
@@ -63,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         values = parse(sys.argv[1:] if argv is None else argv)
         log.setLevel(logging.DEBUG if getattr(values, "verbose", False) else logging.INFO)
         job = importlib.import_module(f"jobs.{values.job}")
-        if values.job == "sql" and (status := job.quick(arguments.build(job.Options, values))) is not None:
+        if hasattr(job, "quick") and (status := job.quick(arguments.build(job.Options, values))) is not None:
             return int(status)
         from jobs.config.settings import load  # with the code of all stages, which takes more than a second
 
@@ -98,7 +101,7 @@ def script(job: str) -> None:
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The command line's values by their names; argparse ends the process where they are wrong."""
-    argv = [*argv[1:2], "--help"] if argv[:1] == ["help"] else argv
+    argv = [*argv[1:2], "--help"] if argv[:1] == ["help"] else arguments.with_statements(argv)
     parser = _parser(argv)
     if not argv:
         parser.print_help(sys.stderr)
@@ -153,8 +156,8 @@ def _options(job: str) -> type[arguments.CommonOptions]:
     return options
 
 
-def execute(job: ModuleType, options: OutputOptions, settings: Settings) -> Counts | None:
-    """Run a job on Spark, log its counts and return them; None of a job that has none.
+def execute(job: ModuleType, options: OutputOptions, settings: Settings) -> Done:
+    """Run a job on Spark, log its counts and return what it did; None of a job that only answers.
 
     Raises:
         CommandError: the job cannot be carried out as asked, the machine, the output or the
@@ -167,25 +170,27 @@ def execute(job: ModuleType, options: OutputOptions, settings: Settings) -> Coun
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
+    from jobs.lake.history import Counts
+
     try:
         if hasattr(job, "check"):
             options = job.check(options, settings) or options
-        counts, bugs = _on_spark(job, options, settings, schema)
+        done, bugs = _on_spark(job, options, settings, schema)
     except (PySparkException, Py4JError, RunError, OSError) as e:
         if (line := faults.cause(e)) is None:
             raise
         raise CommandError(line) from e
-    if counts is not None:
-        log.info("%s", counts)
+    if isinstance(done, Counts):
+        log.info("%s", done)
     if bugs:
         raise BugsError(bugs)
-    return counts
+    return done
 
 
 def _on_spark(
     job: ModuleType, options: OutputOptions, settings: Settings, schema: catalog.Schema | None
-) -> tuple[Counts | None, str | None]:
-    """Run the job; its counts, and its bugs in one line."""
+) -> tuple[Done, str | None]:
+    """Run the job; what it did, and its bugs in one line."""
     from jobs.lake import custom_tables, history
     from jobs.lake.run import locked
     from jobs.lake.start import start
@@ -194,11 +199,11 @@ def _on_spark(
     with locked(options.output, settings.sources, sweep=options.SWEEPS) if writes else nullcontext():
         run = start(options, settings, schema)
         with knowing(custom_tables.known(run)):
-            counts: Counts | None = job.run(run, options)
+            done: Done = job.run(run, options)
             if schema and writes:
                 _publish(run)
-        number = counts.failed["BUG"] if counts is not None else 0
-        return counts, f"{counted(number, 'bug')}: {history.bugs(run)}" if number else None
+        number = done.failed["BUG"] if isinstance(done, history.Counts) else 0
+        return done, f"{counted(number, 'bug')}: {history.bugs(run)}" if number else None
 
 
 def _publish(run: Run) -> None:

@@ -79,7 +79,8 @@ def run(run: Run, options: Options) -> Counts:
     if options.check:
         return _proved(run)
     started = history.now()
-    filter.accepted(run.of_part({}))  # refuses a wrong condition before any clip is cut
+    filter.accepted(run.of_part({}))  # refuses a wrong condition before any clip is cut, as the next line does
+    custom.check_conditions(run)
     run = run.with_notes_together()
     chain = chain_fingerprint(_stages(run), run.settings)
     is_alone = run.is_only_writer and run.retry is None

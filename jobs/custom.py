@@ -10,6 +10,7 @@ from jobs.config.errors import UsageError
 from jobs.config.settings import Settings
 from jobs.flow import custom
 from jobs.flow.stage import run_alone
+from jobs.lake import custom_tables
 from jobs.lake.history import Counts
 from jobs.lake.run import Run
 from udfs.core.words import did_you_mean
@@ -34,6 +35,8 @@ def check(options: Options, settings: Settings) -> None:
 
 def run(run: Run, options: Options) -> Counts:
     """Process every clip that has no row by the current settings and code of each stage."""
+    custom.check_conditions(run)
+    custom_tables.make(run)
     names = options.stage or tuple(run.settings.custom)
     return reduce(Counts.__add__, (run_alone(run, custom.stage(name)) for name in names), Counts())
 

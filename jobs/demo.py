@@ -20,6 +20,7 @@ from udfs.core import program
 from udfs.core.limits import Limits
 from udfs.core.words import counted
 from udfs.video import container, decode
+from udfs.video.encoder_options import reproducible_x264
 
 HOME = Path(".demo")
 FPS = 25
@@ -140,7 +141,9 @@ def _encode(path: Path, pictures: Iterator[Picture], size: tuple[int, int], *, c
         return
     unfinished = path.with_name(f"unfinished-{path.name}")
     with av.open(str(unfinished), "w") as container:
-        stream = container.add_stream("libx264", rate=FPS, options={"crf": str(crf), "preset": "veryfast"})
+        stream = container.add_stream(
+            "libx264", rate=FPS, options=reproducible_x264() | {"crf": str(crf), "preset": "veryfast"}
+        )
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         for picture in pictures:
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(*size, format="yuv420p")

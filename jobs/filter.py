@@ -14,7 +14,7 @@ from jobs.config.arguments import StageOptions
 from jobs.config.errors import SettingsError
 from jobs.config.settings import Settings
 from jobs.flow import custom
-from jobs.lake import history, scores
+from jobs.lake import custom_tables, history, scores
 from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
 from jobs.lake.scores import OF_VERDICT
@@ -104,8 +104,10 @@ def run(run: Run, options: Options) -> Counts:
     """Update the verdicts; where none changes, nothing is written."""
     started = history.now()
     log.info("filter: applying the thresholds")
+    custom_tables.make(run)
     with ExitStack() as stack:
         if run.part is None:
+            custom.check_conditions(run)
             stack.enter_context(session.compiled(run.spark, run.last.num_verdicts))
         if run.part is None and run.is_only_writer and scores.are_stored(run):
             total, num_kept, changed = _judge_stored(run, stack)

@@ -16,7 +16,7 @@ from jobs.config.arguments import OutputOptions, argument, flag
 from jobs.config.errors import UsageError
 from jobs.config.settings import Settings
 from jobs.lake import cleanup, history, last_run, places
-from jobs.lake.cleanup import Step
+from jobs.lake.cleanup import Removed, Step
 from jobs.lake.history import Work
 from jobs.lake.last_run import CHAIN
 from jobs.lake.owners import Owner, owners
@@ -53,7 +53,7 @@ def check(options: Options, settings: Settings) -> None:
         )
 
 
-def run(run: Run, options: Options) -> None:
+def run(run: Run, options: Options) -> Removed:
     """Delete superseded rows, unreferenced media, and files of expired versions; or only list them."""
     started, dry_run = history.now(), options.dry_run
     is_at_rest = _is_at_rest(run)
@@ -65,14 +65,15 @@ def run(run: Run, options: Options) -> None:
     for name in cleanup.existing(run):
         steps += _compacted(run, name, dry_run=dry_run)
         steps.append(Step("old versions", name, None, *cleanup.vacuum(run, name, keep_hours, dry_run=dry_run)))
-    print(cleanup.summary(step for step in steps if step.rows or step.files), flush=True)
+    removed = Removed(tuple(steps), dry_run)
+    print(cleanup.summary(steps), flush=True)
     if dry_run:
         print("nothing was changed: this is what would be deleted", flush=True)
-        return
-    rows = sum(step.rows or 0 for step in steps)
-    history.note(run, "maintain", Work(started_at=started, num_in=rows))
+        return removed
+    history.note(run, "maintain", Work(started_at=started, num_in=removed.num_rows))
     if is_at_rest:
         _note_rest(run)
+    return removed
 
 
 def _owned() -> dict[str, Owner]:

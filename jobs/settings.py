@@ -36,12 +36,15 @@ class Options(CommonOptions):
     check: str | None = argument("name every fault of this conf file", default=None, metavar="FILE")
 
 
-def without_spark(options: Options, in_force: Settings) -> int:
-    """List the settings in force, check a file, or print the schema; returns the exit status."""
+def quick(options: Options) -> int | None:
+    """Check a file, whatever the settings in force, and return the exit status; None where nothing is to be checked."""
     if options.schema + bool(options.check) + bool(options.only) > 1:
         raise UsageError("settings: give --schema, --check or names, one of these")
-    if options.check:
-        return check(options.check)
+    return check(options.check) if options.check else None
+
+
+def without_spark(options: Options, in_force: Settings) -> int:
+    """List the settings in force, or print the schema; returns the exit status."""
     print(schema_text() if options.schema else "\n".join(listing(options, in_force)))
     return 0
 

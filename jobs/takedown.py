@@ -17,7 +17,7 @@ from jobs.config.arguments import OutputOptions, argument, flag, several
 from jobs.config.errors import RemainsError, UsageError
 from jobs.config.settings import Settings
 from jobs.lake import answers, cleanup, history, places, remains
-from jobs.lake.cleanup import Step
+from jobs.lake.cleanup import Removed, Step
 from jobs.lake.history import Work
 from jobs.lake.run import Run
 from jobs.similarity.broken_links import clips_to_relink
@@ -99,7 +99,7 @@ def _is_there(folder: str, sources: Sources) -> bool:
         raise UsageError(f"--exports {redacted(folder)}: {getattr(e, 'message', e)}") from e
 
 
-def run(run: Run, options: Options) -> None:
+def run(run: Run, options: Options) -> Removed:
     """Delete the videos from every table and folder with old versions; check that nothing is left.
 
     Raises:
@@ -115,17 +115,18 @@ def run(run: Run, options: Options) -> None:
         steps += _delete_rows(run, targets, dry_run=dry_run)
         steps.append(_delete_media(run, targets, stack, dry_run=dry_run))
         steps += (_withdraw(run, folder, targets, dry_run=dry_run) for folder in options.folders)
-        print(cleanup.summary(step for step in steps if step.rows or step.files), flush=True)
+        removed = Removed(tuple(steps), dry_run, num_videos=targets.sources.count())
+        print(cleanup.summary(steps), flush=True)
         if dry_run:
             print("nothing was changed: this is what would be deleted", flush=True)
-            return
+            return removed
         for name in cleanup.existing(run):
             cleanup.vacuum(run, name, 0)  # no earlier version can be read any more
         _check_nothing_remains(run, targets, options.folders)
-        total = targets.sources.count()
     print(AFTERWARDS.format(dedup=run.command("dedup")), flush=True)
-    rows = sum(step.rows or 0 for step in steps)
-    history.note(run, "takedown", Work(started_at=started, num_in=total, num_out=rows))
+    work = Work(started_at=started, num_in=removed.num_videos, num_out=removed.num_rows)
+    history.note(run, "takedown", work)
+    return removed
 
 
 def _targets(run: Run, options: Options, stack: ExitStack) -> Targets:

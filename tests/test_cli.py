@@ -96,6 +96,15 @@ def test_an_unknown_option_names_the_nearest_one_of_its_job(capsys: pytest.Captu
     assert capsys.readouterr().err.endswith(line)
 
 
+@pytest.mark.parametrize(
+    "query", ["-- what\nSELECT 1", "--what\nSELECT\n1", "--\n--\tx = 2\nSELECT\t1", "--limit\nSELECT\t1"]
+)
+def test_a_statement_may_begin_with_a_comment(query: str) -> None:
+    for given in (["sql", "-o", "out", query], ["sql", query, "-o", "out"]):
+        assert cli.parse(given).query.lstrip() == query
+    assert cli.parse(["export", "-o", "out", "--to", "x", "--query", query]).query.lstrip() == query
+
+
 @pytest.mark.parametrize("arguments", [["curate", "videos/", "-o", "out"], ["curate", "-o", "out", "-m", "videos/"]])
 def test_a_manifest_is_given_by_its_place_or_name(arguments: list[str]) -> None:
     values = cli.parse(arguments)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 
 from jobs import cli
 from schemas import TABLES
-from tests.support.outputs import CURATED
+from tests.support.outputs import CURATED, table
 from udfs import custom
 from udfs.core import user_code
 from udfs.core.errors import MediaError
@@ -36,7 +39,11 @@ def size(path):
 
 
 def sound(path):
-    return np.zeros(os.path.getsize(path) % 7)
+    from own_beside import DIVISOR
+
+    print("heard", path)
+    os.chdir(os.path.dirname(path))
+    return np.zeros(os.path.getsize(path) % DIVISOR)
 
 
 def load(device):
@@ -47,9 +54,14 @@ def loudness(inputs, model):
     return [{"value": len(each), "device": model["device"]} for each in inputs]
 
 
+class Unknown(RuntimeError):
+    def __init__(self, what, where):
+        super().__init__(f"{what} is known {where}")
+
+
 def seconds(rows):
     if any(row["start_s"] > 0 for row in rows):
-        raise ValueError("only the first clip is known")
+        raise Unknown("only the first clip", "here")
     return [row["end_s"] - row["start_s"] for row in rows]
 '''
 MODELS = """
@@ -105,6 +117,12 @@ function = "own_scores:seconds"
 input = "row"
 columns = {seconds = "double"}
 """
+NAMES = """
+[custom.row_names]
+function = "row_names:names"
+input = "row"
+columns = {names = "array<string>"}
+"""
 SETTINGS = [f"--set={option}" for option in CURATED]
 
 
@@ -113,6 +131,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, curated: Path) -> Path:
     """A folder with the user's code and conf files, and an output without rows of it."""
     folder = tmp_path_factory.mktemp("own")
     (folder / "own_scores.py").write_text(CODE, encoding="utf-8")
+    (folder / "own_beside.py").write_text("DIVISOR = 7\n", encoding="utf-8")
     (folder / "own_models.py").write_text(MODELS, encoding="utf-8")
     (folder / "own.toml").write_text(CONF, encoding="utf-8")
     (folder / "broken.toml").write_text(BROKEN, encoding="utf-8")
@@ -121,6 +140,12 @@ def home(tmp_path_factory: pytest.TempPathFactory, curated: Path) -> Path:
 
 
 Do = Callable[..., int]
+
+
+class Shade(StrEnum):
+    """A label that some classifiers give."""
+
+    DARK = "dark"
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +209,49 @@ def test_the_gate_gives_a_reason_and_the_gold_table_has_the_scores(
     assert capsys.readouterr().out.splitlines()[-1] == "3"
 
 
+def test_a_stage_without_a_row_has_its_columns(
+    home: Path, tmp_path: Path, curated: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = Path(shutil.copytree(curated, tmp_path / "output"))
+    options = [
+        f"--output={output}",
+        f"--conf={home / 'own.toml'}",
+        *SETTINGS,
+        "--set=custom.sharpness.gate=sharpness > 0",
+    ]
+    assert cli.main(["filter", *options]) == 0
+    for engine in ("duckdb", "spark"):
+        query = "SELECT count(*), count(sharpness), count(file_size_num_bytes) FROM curated"
+        assert cli.main(["sql", f"--output={output}", f"--engine={engine}", "--format=csv", query]) == 0
+        assert capsys.readouterr().out.splitlines()[-1] == "3,0,0"
+        assert cli.main(["sql", f"--output={output}", f"--engine={engine}", "SELECT * FROM sharpness"]) == 0
+    assert cli.main(["filter", *options, "--set=filter.unscored=drop"]) == 0
+    assert {tuple(row["reasons"]) for row in table(output, "verdicts")} == {("sharpness_missing",)}
+
+
+def test_a_function_of_rows_sees_the_clip_its_span_and_its_signals(
+    spark: SparkSession, filled: Path, home: Path, do: Do
+) -> None:
+    (home / "row_names.py").write_text("def names(rows):\n    return [sorted(row) for row in rows]\n", encoding="utf-8")
+    (home / "names.toml").write_text(NAMES, encoding="utf-8")
+    assert do("custom", conf="names.toml") == 0
+    [seen] = {tuple(row["names"]) for row in rows(spark, filled, "row_names")}
+    expected = {
+        "clip_id",
+        "video_id",
+        "video_uri",
+        "start_s",
+        "method",
+        "blur",
+        "warnings",
+        "proxy_uri",
+        "uri",
+        "width",
+    }
+    assert expected <= set(seen)
+    assert not {"fingerprint", "run_id"} & set(seen)
+
+
 def test_a_rerun_writes_nothing_until_the_code_changes(
     spark: SparkSession, home: Path, filled: Path, do: Do, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -202,7 +270,7 @@ def test_a_failing_function_is_a_failure_of_its_clip(
     spark: SparkSession, filled: Path, do: Do, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert do("custom", conf="broken.toml") == 1
-    assert "ValueError: only the first clip is known" in capsys.readouterr().err
+    assert "Unknown: only the first clip is known here" in capsys.readouterr().err
     assert len(rows(spark, filled, "seconds")) == 2
     failures = spark.read.format("delta").load(f"{filled}/tables/failures").where("stage = 'seconds'").collect()
     assert [row["code"] for row in failures] == ["BUG"]
@@ -284,6 +352,40 @@ def test_what_is_wrong_is_one_line_before_spark_starts(
     assert message in line
 
 
+@pytest.mark.parametrize(
+    ("setting", "fault"),
+    [
+        ("gate='foo(v) > 1'", "[UNRESOLVED_ROUTINE] Cannot resolve routine `foo`"),
+        ("gate='v + 1'", "[DATATYPE_MISMATCH.UNEXPECTED_INPUT_TYPE]"),
+        ("gate='count(v) > 3'", "[INVALID_WHERE_CONDITION]"),
+        ("checks={c='v + 1'}", "[DATATYPE_MISMATCH.FILTER_NOT_BOOLEAN]"),
+        ("checks={c='w > 1'}", "[UNRESOLVED_COLUMN"),
+    ],
+)
+def test_a_condition_that_spark_refuses_is_one_line_before_a_clip_is_read(
+    setting: str, fault: str, home: Path, filled: Path, do: Do, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["function='own_scores:score'", "columns={v='float'}", setting]
+    for job in ("custom", "filter"):
+        assert do(job, *(f"--set=custom.x.{option}" for option in options)) == 2
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert line.startswith(f"reelmill: custom.x.{setting[:4]}")
+        assert fault in line
+    assert not (filled / "tables/x").exists()
+
+
+def test_two_stages_give_verdicts_no_column_of_one_name(
+    home: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    options = [
+        f"--set=custom.{name}.{setting}"
+        for name, column in (("a", "b_c"), ("a_b", "c"))
+        for setting in ("function='own_scores:score'", f"columns={{{column}='float'}}")
+    ]
+    assert cli.main(["custom", f"--output={tmp_path}", f"--conf={home / 'own.toml'}", *options]) == 2
+    assert "custom.a_b.columns: c: custom.a gives verdicts a column a_b_c, too" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["clips", "curated", "current_clips", "embed", "Sharp", "2nd"])
 def test_a_stage_takes_no_name_that_is_taken(
     name: str, home: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
@@ -299,13 +401,19 @@ def test_answers_become_values_of_their_columns() -> None:
     assert custom.values({"b": "x"}, two) == {"a": None, "b": "x"}
     assert custom.values((1, "x"), two) == {"a": 1.0, "b": "x"}
     assert custom.values(np.array([1.0, 2.0]), {"a": "array<float>"}) == {"a": [1.0, 2.0]}
-    assert custom.values(None, one) == {"a": None}
+    assert custom.values(None, one) == custom.values(pd.NA, one) == {"a": None}
+    assert custom.values(np.array([np.int16(-3), "x"], object), two) == {"a": -3.0, "b": "x"}
+    assert custom.values(-(2**31), {"a": "int"}) == {"a": -(2**31)}
+    assert custom.values(np.bool_(True), {"a": "boolean"}) == {"a": True}
+    assert custom.values(Shade.DARK, {"a": "string"}) == {"a": "dark"}
+    assert custom.values(["ok", "\udc80"], {"a": "array<string>"}) == {"a": ["ok", "\\udc80"]}
 
 
 @pytest.mark.parametrize(
     ("answer", "type_"),
     [
         *(("x", "float"), (float("nan"), "float"), (True, "float"), (1.5, "int"), (2**31, "int"), (2**63, "bigint")),
+        *((float("nan"), "int"), (float("-inf"), "bigint"), (1e39, "float"), (10**400, "double"), (10**400, "int")),
         *((1, "boolean"), (b"x", "string"), (1.0, "array<float>"), (["x"], "array<float>"), ({"b": 1}, "float")),
         ([float("inf")], "array<float>"),
     ],
@@ -323,6 +431,8 @@ def test_answers_to_frames_become_one() -> None:
     assert custom.reduced_to("boolean", [True, False, True], "mean") is True
     assert custom.reduced_to("array<float>", [[1.0, 2.0], [3.0, 4.0]], "max") == [3.0, 4.0]
     assert custom.reduced_to("float", [None], "mean") is None
+    assert custom.reduced_to("bigint", [2**53 + 1, 2**53 + 3], "min") == 2**53 + 1
+    assert custom.reduced_to("array<float>", [[1.0, None], [3.0, None]], "mean") == [2.0, None]
 
 
 def test_a_function_that_fails_a_batch_is_tried_on_each_input(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,3 +443,44 @@ def test_a_function_that_fails_a_batch_is_tried_on_each_input(monkeypatch: pytes
     answers = custom.load("own_scores:score", None, "cpu")([2, 0, 4])
     assert [answers[0], answers[2]] == [0.5, 0.25]
     assert isinstance(answers[1], ZeroDivisionError)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (lambda inputs: None, "BAD_OUTPUT: NoneType in place of a list of answers to 1 inputs"),
+        (lambda inputs: 0.5, "BAD_OUTPUT: float in place of a list"),
+        (lambda inputs: "a", "BAD_OUTPUT: str in place of a list"),
+        (lambda inputs: {"a": [1]}, "BAD_OUTPUT: dict in place of a list"),
+        (lambda inputs: pd.DataFrame({"a": inputs}), "BAD_OUTPUT: DataFrame in place of a list"),
+        (lambda inputs: [1, 2], "BAD_OUTPUT: 2 answers to 1 inputs"),
+        (lambda inputs: sys.exit(3), "SystemExit: 3"),
+        (lambda inputs: (_ for _ in ()).throw(RuntimeError("shape mismatch")), "shape mismatch"),
+    ],
+)
+def test_what_is_no_answer_fails_its_input_alone(
+    answer: Callable[[list[int]], Any], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(user_code, "function", lambda name: lambda inputs: answer(inputs) if 0 in inputs else inputs)
+    found = custom.load("own_scores:score", None, "cpu")([7, 0, 8])
+    assert [found[0], found[2]] == [7, 8]
+    assert isinstance(found[1], Exception)
+    assert str(found[1]).startswith(told)
+
+
+def test_answers_may_come_in_any_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in (np.array, pd.Series, iter, tuple):
+        monkeypatch.setattr(user_code, "function", lambda name, kind=kind: kind)
+        assert custom.load("own_scores:score", None, "cpu")([1, 2]) == [1, 2]
+
+
+@pytest.mark.parametrize("message", ["CUDA out of memory", "CUDA error: device-side assert triggered"])
+def test_a_gpu_that_is_full_or_has_failed_is_not_the_functions_fault(
+    message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def score(inputs: list[int]) -> list[float]:
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(user_code, "function", lambda name: score)
+    with pytest.raises(RuntimeError, match=message):
+        custom.load("own_scores:score", None, "cpu")([1, 2])

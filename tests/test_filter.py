@@ -6,7 +6,7 @@ from pyspark.sql import SparkSession
 from jobs import filter
 from jobs.config.errors import SettingsError
 from jobs.config.settings import load
-from udfs.filter import Params, duplicate_sql, gates, reasons_sql, signal_gates
+from udfs.filter import Gate, Params, duplicate_sql, gates, reasons_sql, signal_gates
 
 SCORED = (
     "SELECT 640 AS width, 360 AS height, CAST({motion} AS double) AS motion_score_global_mean, "
@@ -78,6 +78,28 @@ def test_nothing_speaks_against_a_clip_when_no_gate_is_on(spark: SparkSession) -
 @pytest.mark.parametrize(("unscored", "expected"), [("keep", []), ("drop", ["motion_score_global_mean_missing"])])
 def test_a_missing_score_is_no_bad_score(spark: SparkSession, unscored: str, expected: list[str]) -> None:
     assert reasons(spark, Params(motion=True, unscored=unscored), motion="NULL") == expected  # type: ignore[arg-type]
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize(
+    ("motion", "of", "method", "expected"),
+    [
+        ("0.5", "NULL", "NULL", ["aesthetic_score_missing", "level_missing"]),
+        ("0.0001", "NULL", "NULL", ["motion_global_mean_low"]),
+        ("NULL", "NULL", "NULL", ["motion_score_global_mean_missing"]),
+        ("0.5", "'x'", "'phash'", ["duplicate"]),
+        ("0.5", "'x'", "'semantic'", ["aesthetic_score_missing", "level_missing", "duplicate"]),
+    ],
+)
+def test_a_score_is_not_missing_where_no_model_was_asked(
+    spark: SparkSession, motion: str, of: str, method: str, expected: list[str]
+) -> None:
+    params = Params(motion=True, aesthetic=True, unscored="drop")
+    every = [*gates(params), Gate("own", "level", "NOT (level > 1)")]
+    scored = f"{SCORED.format(motion=motion, of=of)}, CAST(NULL AS double) AS level, {method} AS link_method"
+    row = spark.sql(f"SELECT {reasons_sql(every, params)} AS r FROM ({scored})").first()
+    assert row is not None
+    assert row["r"] == expected
 
 
 @pytest.mark.spark

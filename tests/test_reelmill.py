@@ -17,10 +17,10 @@ from pyspark.sql import SparkSession
 
 import reelmill
 from jobs.api import functions
-from tests.support.outputs import table
+from tests.support.outputs import files, table
 from tests.support.pages import blocks
 
-JOBS, FOLDERS = blocks(Path("docs/python.md"), "py")
+JOBS, REMOVALS, FOLDERS = blocks(Path("docs/python.md"), "py")
 
 
 def started_beside(tmp_path: Path, file: str) -> subprocess.CompletedProcess[str]:
@@ -101,6 +101,30 @@ def test_jobs_run_in_the_session_that_is_there(curated: Path, tmp_path: Path, ca
     story = library.why(library.table("dropped").arrow()["clip_id"][0].as_py())
     assert story["reasons"] == ["motion_global_mean_low"]
     assert [gate["fails_if"] for gate in story["gates"] if gate["failed"]] == ["motion_score_global_mean < 1.0"]
+
+
+@pytest.mark.spark
+@pytest.mark.upkeep
+def test_jobs_that_delete_return_what_went(curated: Path, tmp_path: Path, capsys: Any) -> None:
+    """The example of docs/python.md."""
+    output = Path(shutil.copytree(curated, tmp_path / "out"))
+    media = len(files(output))
+    [video] = [row for row in table(curated, "videos") if row["uri"].endswith("/long.mp4")]
+    names: dict[str, Any] = {"__name__": "snippet"}
+    with contextlib.chdir(tmp_path):
+        exec(REMOVALS.replace("videos/long.mp4", video["uri"]), names)
+    gone = names["gone"]
+    assert (gone.num_videos, gone.dry_run) == (1, False)
+    steps = {step.where: step for step in gone.steps}
+    assert steps["clips"].rows == 2
+    assert steps["media"].files == media - len(files(output)) > 0
+    assert f" {steps['media'].num_bytes}" in capsys.readouterr().out
+    assert gone.num_rows == sum(step.rows or 0 for step in gone.steps)
+    assert gone.num_bytes == sum(step.num_bytes or 0 for step in gone.steps)
+    again = reelmill.takedown(output, video["uri"], dry_run=True)
+    assert (again.num_videos, again.num_rows, again.num_files, again.dry_run) == (1, 0, 0, True)
+    merged = reelmill.maintain(output, keep_days=0, force=True)
+    assert merged.num_files == sum(step.files or 0 for step in merged.steps if step.what == "old versions")
 
 
 @pytest.mark.parametrize("name", ["ce1_embd", "ce1_embd_parquet", "iv2_embd", "iv2_embd_parquet", "previews"])

@@ -68,15 +68,58 @@ def test_a_file_without_faults_is_one_line(conf: Path, capsys: pytest.CaptureFix
     assert answer(capsys, "--check", str(conf)) == (0, [f"{conf}: 3 settings, no fault"], [])
 
 
+def install(folder: Path, package: str, code: str, stage: str = "loudness") -> None:
+    """Leave a package in a folder as pip would, with one module and one stage."""
+    module = package.replace("-", "_")
+    (folder / f"{module}.py").write_text(code, encoding="utf-8")
+    packed = folder / f"{module}-1.0.0.dist-info"
+    packed.mkdir()
+    (packed / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0.0\n")
+    (packed / "entry_points.txt").write_text(f"[reelmill.stages]\n{stage} = {module}:STAGE\n")
+
+
+@pytest.mark.parametrize(
+    ("code", "fault"),
+    [
+        ("import no_such_package\n", "ModuleNotFoundError: No module named 'no_such_package'"),
+        ("STAGE = 3\n", "TypeError: 'int' object is not a mapping"),
+        ("import sys\nsys.exit(4)\n", "SystemExit: 4"),
+    ],
+)
+def test_a_package_that_is_broken_is_one_line_and_can_be_left_out(
+    code: str, fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(tmp_path, "broken-stages", code, "noise")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "broken_stages", raising=False)
+    leave_out = "custom.noise.use = false leaves it out"
+    line = f"reelmill: custom.noise of broken_stages:STAGE: {fault}; {leave_out}"
+    assert answer(capsys, "split.method") == (2, [], [line])
+    assert answer(capsys, "--set", "custom.noise.use=false", "split.method")[0] == 0
+    conf = tmp_path / "without.toml"
+    conf.write_text("[custom.noise]\nuse = false\n")
+    assert answer(capsys, "--check", str(conf)) == (0, [f"{conf}: 1 setting, no fault"], [])
+    assert answer(capsys, "--conf", str(conf), "split.method")[0] == 0
+
+
+def test_two_packages_with_a_stage_of_one_name_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for package in ("one-package", "other-package"):
+        install(tmp_path, package, 'STAGE = {"function": "json:loads", "columns": {"v": "float"}}\n', "noise")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    status, _, [line] = answer(capsys, "split.method")
+    assert status == 2
+    assert "custom.noise: the packages " in line
+    assert "one-package" in line
+    assert "other-package" in line
+
+
 def test_a_file_may_change_the_stage_of_a_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stage = 'STAGE = {"function": "my_stages:loudness", "columns": {"loudness": "float"}}\n'
-    (tmp_path / "my_stages.py").write_text(f"{stage}\ndef loudness(frames):\n    return [0.5 for _ in frames]\n")
-    packed = tmp_path / "my_stages-1.0.0.dist-info"
-    packed.mkdir()
-    (packed / "METADATA").write_text("Metadata-Version: 2.1\nName: my-stages\nVersion: 1.0.0\n")
-    (packed / "entry_points.txt").write_text("[reelmill.stages]\nloudness = my_stages:STAGE\n")
+    install(tmp_path, "my-stages", f"{stage}\ndef loudness(frames):\n    return [0.5 for _ in frames]\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     conf = tmp_path / "gate.toml"
     conf.write_text('[custom.loudness]\ngate = "loudness > 0.2"\n')
@@ -137,6 +180,13 @@ def test_the_schema_has_every_setting_and_no_other() -> None:
         return [key for name, inner in part["properties"].items() for key in keys(f"{prefix}.{name}", inner)]
 
     assert {key.removeprefix(".") for key in keys("", schema)} == {*names(), "custom", "spark"}
+
+
+def test_the_schema_takes_a_section_that_only_changes_the_stage_of_a_package() -> None:
+    schema = json.loads(docs.SCHEMA.read_text(encoding="utf-8"))
+    section = schema["$defs"][schema["properties"]["custom"]["additionalProperties"]["$ref"].rpartition("/")[2]]
+    assert {"function", "columns", "gate"} <= set(section["properties"])
+    assert "required" not in section
 
 
 @pytest.mark.parametrize("path", CONF_FILES, ids=str)

@@ -106,10 +106,11 @@ def load(
 ) -> Callable[[Sequence[Pictures]], list[Scores]]:
     """The function from a batch of frames of any sizes to their scores."""
     if head_folder is None:
-        return partial(user_models.scores, user_models.load(folder, device))
+        return user_models.one_by_one(partial(user_models.scores, user_models.load(folder, device)))
     from udfs.models import aesthetic_head  # imports torch
 
-    return aesthetic_head.load(folder, head_folder, dtype, device)
+    model = aesthetic_head.load(folder, head_folder, dtype, device)
+    return user_models.one_by_one(model) if user_code.is_function(head_folder) else model
 
 
 def finish(row: Row, answers: Sequence[Any], params: Params) -> list[Row]:

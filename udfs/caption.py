@@ -22,7 +22,7 @@ from udfs.core.errors import MediaError
 from udfs.core.task_resources import EFFORT
 from udfs.frames import extract, window_frames, windows
 from udfs.frames.windows import Window
-from udfs.models import hub, registry
+from udfs.models import hub, registry, user_models
 from udfs.models.registry import MissingModelError
 from udfs.runtime.context import Env, Row
 from udfs.runtime.inference import Call, infer
@@ -182,7 +182,8 @@ def prepare(row: Row, call: Call, params: Settings, step_px: int, env: Env) -> I
 
 def load(params: Params, generation: GenerationSettings, models: registry.Params, device: str) -> Model:
     """The function that describes a batch of windows, with its model loaded."""
-    return partial(describe, engines.load(generation, models, device), params)
+    model = partial(describe, engines.load(generation, models, device), params)
+    return user_models.one_by_one(model) if user_code.is_function(generation.engine) else model
 
 
 def describe(engine: Engine, params: Params, requests: list[Request]) -> list[WindowAnswers | MediaError]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import field
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -26,6 +28,7 @@ from udfs.core.task_resources import EFFORT, Resources
 from udfs.core.user_code import FunctionName
 from udfs.frames import extract
 from udfs.frames.extract import Pictures
+from udfs.models import user_models
 from udfs.runtime import batching
 from udfs.runtime.context import Env, Row
 from udfs.runtime.inference import Call, infer
@@ -33,8 +36,9 @@ from udfs.storage import access
 from udfs.storage.remote_file import RemotePath, open_path
 
 MAX_SHOWN = 80  # characters of an answer in a message
-BITS = {"int": 32, "bigint": 64}
-REDUCE: dict[str, Callable[..., Any]] = {"mean": np.mean, "min": np.min, "max": np.max}
+WHOLE = {"int": 2**31 - 1, "bigint": 2**63 - 1}  # the largest whole numbers; the least is one farther from 0
+LARGEST = WHOLE | {"float": float(np.finfo(np.float32).max), "double": sys.float_info.max}
+REDUCE: dict[str, Callable[..., Any]] = {"mean": fmean, "min": min, "max": max}
 COPY_BYTES = 1 << 20  # of a remote file at a time
 Input = Literal["frames", "clip", "row"]
 INPUTS = {"frames": "frames", "clip": "path", "row": "rows"}  # what a function is called with
@@ -189,25 +193,14 @@ def local_file(uri: str, env: Env) -> Iterator[str]:
 
 
 def load(function: str, model: str | None, device: str) -> Callable[[Sequence[Any]], Sequence[Any]]:
-    """The user's function with its model on a device: from inputs to an answer each, or the exception of one.
-
-    An exception of a whole batch is not known to be that of any input, so its inputs are tried one by one.
-    """
+    """The user's function with its model on a device: from inputs to an answer each, or the exception of one."""
     score = user_code.function(function)
     more = (user_code.function(model)(device),) if model else ()
 
-    def answers(inputs: Sequence[Any]) -> Sequence[Any]:
-        try:
-            found = [*score([*inputs], *more)]
-        except (MemoryError, RuntimeError):  # such as a GPU that is full: `infer` knows what to do
-            raise
-        except Exception as e:  # noqa: BLE001 - the border to the user's own code
-            return [e] if len(inputs) == 1 else [answer for one in inputs for answer in answers([one])]
-        if len(found) != len(inputs):
-            return [MediaError("BAD_OUTPUT", f"{len(found)} answers to {len(inputs)} inputs")] * len(inputs)
-        return found
+    def answers(inputs: list[Any]) -> list[Any]:
+        return user_models.listed(score(inputs, *more), len(inputs))
 
-    return answers
+    return user_models.one_by_one(answers)
 
 
 def finish(row: Row, answers: Sequence[Any], params: Params) -> list[Row]:
@@ -248,23 +241,36 @@ def typed(value: Any, type_: str, name: str) -> Any:
         MediaError: BAD_OUTPUT if it is of another type, or no finite number.
     """
     value = value.tolist() if hasattr(value, "tolist") else value
-    if value is None:
+    if value is None or value is pd.NA:
         return None
     if type_.startswith("array<"):
         if not isinstance(value, list | tuple):
             raise MediaError("BAD_OUTPUT", f"{name} is {_shown(value)}, and no {type_}")
         return [typed(each, type_[len("array<") : -1], name) for each in value]
-    if type_ in ("float", "double") and isinstance(value, int | float) and not isinstance(value, bool):
-        if not math.isfinite(value):
-            raise MediaError("BAD_OUTPUT", f"{name} is {value}")
-        return float(value)
-    if type_ in BITS and isinstance(value, int | float) and not isinstance(value, bool) and value == int(value):
-        if not -(1 << BITS[type_] - 1) <= value < 1 << BITS[type_] - 1:
-            raise MediaError("BAD_OUTPUT", f"{name} is {value}, too large for {type_}")
-        return int(value)
-    if (type_, type(value)) in (("boolean", bool), ("string", str)):
+    if type_ in LARGEST and isinstance(value, int | float) and not isinstance(value, bool):
+        return _number(value, type_, name)
+    if type_ == "string" and isinstance(value, str):
+        return str.__str__(value).encode("utf-8", "backslashreplace").decode()  # Arrow has no half of a character
+    if type_ == "boolean" and isinstance(value, bool):
         return value
     raise MediaError("BAD_OUTPUT", f"{name} is {_shown(value)}, and no {type_}")
+
+
+def _number(value: float, type_: str, name: str) -> float:
+    """A number as its column has it.
+
+    Raises:
+        MediaError: BAD_OUTPUT if it is not finite, too large, or no whole number where the column has these.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        raise MediaError("BAD_OUTPUT", f"{name} is {value}")
+    if not -LARGEST[type_] - (type_ in WHOLE) <= value <= LARGEST[type_]:
+        raise MediaError("BAD_OUTPUT", f"{name} is over {LARGEST[type_]:g}, too large for {type_}")
+    if type_ not in WHOLE:
+        return float(value)
+    if value != int(value):
+        raise MediaError("BAD_OUTPUT", f"{name} is {value}, and no {type_}")
+    return int(value)
 
 
 def reduced_to(type_: str, found: Sequence[Any], how: str) -> Any:
@@ -272,9 +278,11 @@ def reduced_to(type_: str, found: Sequence[Any], how: str) -> Any:
     there = [value for value in found if value is not None]
     if len(there) < 2:
         return there[0] if there else None
-    if type_ not in ("boolean", "string", "array<string>") and len({np.shape(value) for value in there}) == 1:
-        value = REDUCE[how](np.asarray(there, np.float64), axis=0).tolist()
-        return round(value) if type_ in BITS else value
+    if type_ == "array<float>" and len({len(value) for value in there}) == 1:
+        return [reduced_to("float", place, how) for place in zip(*there, strict=True)]
+    if type_ in LARGEST:
+        value = REDUCE[how](there)
+        return round(value) if type_ in WHOLE else value
     counts = Counter(map(repr, there))
     return max(there, key=lambda value: counts[repr(value)])
 

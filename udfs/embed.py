@@ -14,11 +14,12 @@ from pydantic import AfterValidator, ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from schemas.embeddings import TABLE
+from udfs.core import user_code
 from udfs.core.errors import MediaError
 from udfs.core.task_resources import EFFORT, Resources
 from udfs.frames import extract
 from udfs.frames.extract import Fit, Pictures, Times
-from udfs.models import copy_descriptor, embedding_config, embedding_models, hub, registry, text_match
+from udfs.models import copy_descriptor, embedding_config, embedding_models, hub, registry, text_match, user_models
 from udfs.models.embedding_config import DESCRIPTOR, Dtype, Vectors
 from udfs.runtime import batching, sandbox
 from udfs.runtime.context import Env, Row
@@ -159,7 +160,7 @@ def load(folder: str, params: Params, device: str) -> Callable[[Sequence[tuple[i
         pairs = zip(items, vectors, strict=True)
         return [Answer(vector, model.dim, num_frames, text_vectors) for (num_frames, _), vector in pairs]
 
-    return answers
+    return user_models.one_by_one(answers) if user_code.is_function(folder) else answers
 
 
 def finish(row: Row, answers: Sequence[Answer], params: Params) -> list[Row]:

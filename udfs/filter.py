@@ -33,11 +33,11 @@ class Params:
     motion: Annotated[bool, Field(description="drop clips that hardly move")] = False
     motion_global_mean_threshold: Annotated[
         float,
-        Field(ge=0, description="least mean length of the optical flow, over width + height"),
+        Field(ge=0, allow_inf_nan=False, description="least mean length of the optical flow, over width + height"),
     ] = 0.00098
     motion_per_patch_min_256_threshold: Annotated[
         float,
-        Field(ge=0, description="the same, of every patch of 256 x 256 pixels"),
+        Field(ge=0, allow_inf_nan=False, description="the same, of every patch of 256 x 256 pixels"),
     ] = 0.000001
     aesthetic: Annotated[bool, Field(description="drop clips of low aesthetic score")] = False
     aesthetic_reduction: Annotated[
@@ -50,7 +50,9 @@ class Params:
     frozen: Annotated[bool, Field(description="drop clips that are mostly still")] = False
     freeze_threshold: Annotated[float, Field(ge=0, le=1, description="largest share of frozen frames")] = 0.9
     blurred: Annotated[bool, Field(description="drop clips without detail")] = False
-    blur_threshold: Annotated[float, Field(ge=0, description="least variance of the Laplacian")] = 20.0
+    blur_threshold: Annotated[
+        float, Field(ge=0, allow_inf_nan=False, description="least variance of the Laplacian")
+    ] = 20.0
     letterboxed: Annotated[bool, Field(description="drop clips with wide black bars")] = False
     picture_share_threshold: Annotated[
         float,
@@ -109,15 +111,30 @@ def aesthetic_gate(params: Params) -> Gate | None:
 
 
 def reasons_sql(gates: list[Gate], params: Params) -> str:
-    """A SQL expression: the reason codes (array) of a row with `duplicate_of` and the scores."""
+    """A SQL expression: the reason codes (array) of a row with `duplicate_of`, `link_method` and the scores."""
     cases = [f"CASE WHEN {g.fails} THEN '{g.reason}' END" for g in gates]
     if params.unscored == "drop":
-        cases += [f"CASE WHEN {g.score} IS NULL THEN '{g.score}_missing' END" for g in gates]
+        cases += [f"CASE WHEN {_missing_sql(g, params)} THEN '{g.score}_missing' END" for g in gates]
     if params.duplicates:
         cases.append("CASE WHEN duplicate_of IS NOT NULL THEN 'duplicate' END")  # only rows of duplicate_sql have one
     if not cases:
         return "cast(array() AS array<string>)"
     return f"filter(array({', '.join(cases)}), reason -> reason IS NOT NULL)"
+
+
+def _missing_sql(gate: Gate, params: Params) -> str:
+    """A SQL expression: whether a row lacks a score that it should have.
+
+    Models, and functions of the user's own, are not asked about a clip that fails a gate on signals or is a copy by its
+    hashes.
+    """
+    missing, earlier = f"{gate.score} IS NULL", signal_gates(params)
+    if gate in earlier:
+        return missing
+    asked = [f"NOT coalesce({g.fails}, true)" for g in earlier]
+    if params.duplicates:
+        asked.append("NOT (duplicate_of IS NOT NULL AND link_method <=> 'phash')")
+    return " AND ".join([missing, *asked])
 
 
 def duplicate_sql(params: Params) -> str:

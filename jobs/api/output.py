@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from jobs import cli
-from jobs.api.overrides import Text, overrides
+from jobs.api.overrides import Text, overrides, texts
 from jobs.config import quick_settings
 from jobs.config.arguments import OutputOptions
 from jobs.config.errors import UsageError
@@ -42,15 +41,15 @@ class Output:
     set: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, output: Text, settings: Mapping[str, Any], conf: Sequence[Text]) -> Output:
+    def of(cls, output: Text, settings: Mapping[str, Any], conf: Text | Sequence[Text]) -> Output:
         """The output of this name.
 
         Raises:
             UsageError: it holds no tables.
         """
-        files, values = tuple(os.fspath(name) for name in conf), overrides(settings)
+        files, values = texts(conf), overrides(settings)
         sources = quick_settings.load(files, values).sources
-        path = places.output(os.fspath(output), sources)
+        path = places.output(*texts(output), sources)
         places.check_tables(path, None, sources)
         return cls(path, files, values)
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from jobs.config.errors import SettingsError
 
 Text = str | os.PathLike[str]  # the name of a file or folder
+
+
+def texts(names: Text | Iterable[Text]) -> tuple[str, ...]:
+    """The names of files or folders, or of one, as the command line has them: a shell writes ~ out."""
+    several = [names] if isinstance(names, str | os.PathLike) else names
+    return tuple(os.path.expanduser(os.fspath(name)) for name in several)
 
 
 def overrides(settings: Mapping[str, Any]) -> tuple[str, ...]:
@@ -30,6 +36,7 @@ def _flat(section: str, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _toml(name: str, value: Any) -> str:
+    value = value.tolist() if hasattr(value, "tolist") else value  # of numpy
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from udfs.core.errors import CODES
 
 T = TypeVar("T")
 ARGUMENT = "argument"  # the key of a field's metadata
+COMMENT = re.compile(r"--[^\s=]*\s")
 CONF = (
     "TOML file of settings, or preset:world-model, preset:retrieval or preset:fine-tuning; of several, later ones win"
 )
@@ -129,6 +131,14 @@ class Parser(argparse.ArgumentParser):
             known = [flag for action in self._actions for flag in action.option_strings]
             message += words.did_you_mean(message.split()[2].partition("=")[0], known)
         super().error(message)
+
+
+def with_statements(argv: Sequence[str]) -> list[str]:
+    """A command line whose SQL is never taken for an option: a blank comes before a comment that begins a statement.
+
+    A word with other white space has no option in it, unless a "=" comes first; argparse knows that of blanks alone.
+    """
+    return [f" {word}" if COMMENT.match(word) and " " not in word else word for word in argv]
 
 
 def word(known: Sequence[str], aliases: Mapping[str, str] = words.NO_ALIASES) -> Callable[[str], str]:

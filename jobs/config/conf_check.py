@@ -8,7 +8,7 @@ from typing import Any
 
 from jobs.config.errors import SettingsError
 from jobs.config.sections import merged, read, value_faults
-from jobs.config.settings import SECTIONS, name_faults, origins, stages_of_packages, with_inner
+from jobs.config.settings import SECTIONS, name_faults, origins, stages_of_packages, turned_off, with_inner
 from udfs import custom
 
 
@@ -16,7 +16,7 @@ def file_faults(name: str) -> list[str]:
     """A line for each name in the file that is not there, and each value out of bounds."""
     try:
         given = read(name)
-        packages = {stage: keys for stage, _, keys in stages_of_packages()}
+        packages = {stage: keys for stage, _, keys in stages_of_packages(turned_off(given.get("custom")))}
     except SettingsError as e:
         return [str(e).removeprefix("--conf ")]
     lines = []
@@ -36,10 +36,11 @@ def num_settings(name: str) -> int:
 def _with_params(section: str, values: Any, packages: dict[str, Any]) -> Iterator[tuple[str, Any, dict[str, Any]]]:
     """The sections whose values can be checked: one of ours, or each of the user's own stages.
 
-    A stage of a package has the package's values where the file says nothing else.
+    A stage of a package has the package's values where the file says nothing else. One that is turned off has none.
     """
     if section == "custom" and isinstance(values, dict):
-        stages = {stage: keys for stage, keys in values.items() if isinstance(keys, dict)}
+        off = turned_off(values)
+        stages = {stage: keys for stage, keys in values.items() if isinstance(keys, dict) and stage not in off}
         for stage, keys in stages.items():
             yield f"custom.{stage}", custom.Params, merged(packages.get(stage, {}), keys)
     elif section in SECTIONS and isinstance(values, dict):

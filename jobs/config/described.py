@@ -47,8 +47,13 @@ def described_section(section: str, params: Any) -> Iterator[Described]:
 
 
 def conf_schema() -> dict[str, Any]:
-    """The JSON schema of conf files, which editors complete and check them by."""
+    """The JSON schema of conf files, which editors complete and check them by.
+
+    It requires no key of [custom.NAME]: an installed package may give them.
+    """
     schema = TypeAdapter(Settings).json_schema()
+    own = schema["properties"]["custom"]["additionalProperties"]["$ref"]
+    del schema["$defs"][own.rpartition("/")[2]]["required"]
     properties = schema["properties"] | {"spark": {"type": "object", "additionalProperties": SPARK_VALUE}}
     title = {"$schema": DIALECT, "title": "Settings of Reelmill"}
     return schema | title | {"properties": properties, "additionalProperties": False}

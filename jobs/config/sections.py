@@ -28,7 +28,7 @@ def read(name: str) -> dict[str, Any]:
     """
     path = _preset(name.removeprefix(PRESET)) if name.startswith(PRESET) else Path(name)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors on Windows begin a file with a mark
     except OSError as e:
         raise SettingsError(f"--conf {name}: {e.strerror}") from e
     except ValueError as e:  # not TOML, or not UTF-8

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from importlib.metadata import entry_points
 from operator import attrgetter
@@ -75,8 +75,9 @@ def load(conf_files: list[str], overrides: list[str]) -> Settings:
     for where, section, values in given(conf_files, overrides):
         if faults := name_faults(where, section, values):
             raise SettingsError(faults[0])
-        given_sections[section] = merged(given_sections.get(section, {}), values)
-    spark = {key: _spark_text(value) for key, value in given_sections.pop("spark", {}).items()}
+        found = dict(_spark_keys("", values)) if section == "spark" else values
+        given_sections[section] = merged(given_sections.get(section, {}), found)
+    spark = given_sections.pop("spark", {})
     own = _custom(given_sections.pop("custom", {}))
     built = {section: build(section, SECTIONS[section], values) for section, values in given_sections.items()}
     settings = Settings(**built, custom=own, spark=spark)
@@ -97,9 +98,10 @@ def given(conf_files: list[str], overrides: list[str]) -> Iterator[tuple[str, st
 
 def origins(conf_files: list[str], overrides: list[str]) -> dict[str, str]:
     """Where each setting is set, by its name; those that are not here have their defaults."""
-    packages = ((f"package {package}", "custom", {stage: keys}) for stage, package, keys in stages_of_packages())
-    every = (*packages, *given(conf_files, overrides))
-    return {name: where for where, section, values in every for name in _flat(section, values)}
+    settings = [*given(conf_files, overrides)]
+    off = {name for _, section, values in settings if section == "custom" for name in turned_off(values)}
+    packages = ((f"package {package}", "custom", {stage: keys}) for stage, package, keys in stages_of_packages(off))
+    return {name: where for where, section, values in (*packages, *settings) for name in _flat(section, values)}
 
 
 def functions(settings: Settings) -> dict[str, str]:
@@ -168,24 +170,44 @@ def _custom_faults(where: str, stage: str, values: Any) -> list[str]:
     return [f"{where}: no setting {name}{did_you_mean(name, known)}" for name in given_names if name not in known]
 
 
-def stages_of_packages() -> Iterator[tuple[str, str, dict[str, Any]]]:
+def stages_of_packages(off: Collection[str] = ()) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """The stages that installed packages bring: the name of each, its package, and the keys of its section.
 
+    Those that are turned off are not imported.
+
     Raises:
-        SettingsError: a package cannot be imported.
+        SettingsError: a package cannot be imported, or two bring a stage of one name.
     """
+    packages: dict[str, str] = {}
     for entry in entry_points(group=STAGES_OF_PACKAGES):
+        if entry.name in off:
+            continue
+        package = entry.dist.name if entry.dist else entry.module
+        leave_out = f"custom.{entry.name}.use = false leaves it out"
+        if entry.name in packages:
+            both = f"{packages[entry.name]} and {package}"
+            raise SettingsError(
+                f"custom.{entry.name}: the packages {both} both bring a stage of this name; {leave_out}"
+            )
+        packages[entry.name] = package
         try:
-            yield entry.name, entry.dist.name if entry.dist else entry.module, {**entry.load()}
-        except Exception as e:  # a package's own code runs, and may fail in any way
-            message = " ".join(str(e).split())
-            raise SettingsError(f"custom.{entry.name} of {entry.value}: {type(e).__name__}: {message}") from e
+            yield entry.name, package, {**entry.load()}
+        except (Exception, SystemExit) as e:  # a package's own code runs, and may fail in any way
+            message = f"{type(e).__name__}: {' '.join(str(e).split())}"
+            raise SettingsError(f"custom.{entry.name} of {entry.value}: {message}; {leave_out}") from e
+
+
+def turned_off(stages: Any) -> set[str]:
+    """The names of the user's own stages in a section [custom] that say use = false."""
+    named = stages.items() if isinstance(stages, dict) else ()
+    return {name for name, keys in named if isinstance(keys, dict) and keys.get("use") is False}
 
 
 def _custom(sections: dict[str, dict[str, Any]]) -> dict[str, custom.Params]:
     """The user's own stages: those of installed packages, whose keys the sections may change, and the others."""
-    stages = merged({stage: keys for stage, _, keys in stages_of_packages()}, sections)
-    built = {name: build(f"custom.{name}", custom.Params, values) for name, values in stages.items()}
+    off = turned_off(sections)
+    stages = merged({stage: keys for stage, _, keys in stages_of_packages(off)}, sections)
+    built = {name: build(f"custom.{name}", custom.Params, values) for name, values in stages.items() if name not in off}
     return {name: params for name, params in built.items() if params.use}
 
 
@@ -197,8 +219,13 @@ def _flat(section: str, values: dict[str, Any]) -> list[str]:
     return flat
 
 
-def _spark_text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _spark_keys(prefix: str, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Spark's own keys with their values as text; TOML takes dots for sections where a key is not in quotes."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _spark_keys(f"{prefix}{key}.", value)
+        else:
+            yield f"{prefix}{key}", str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _advice(name: str) -> str:

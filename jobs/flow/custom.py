@@ -6,6 +6,7 @@ from functools import partial
 from typing import NoReturn
 
 import sqlglot
+from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from sqlglot import exp
@@ -62,14 +63,12 @@ def _resources(name: str, settings: Settings) -> Resources:
 
 def _inputs(name: str, run: Run) -> DataFrame:
     """The clips that models are asked about; for a function of rows with their spans, addresses and signals."""
-    clips = built_in.inputs(run)
     if run.settings.custom[name].input != "row":
-        return clips
+        return built_in.inputs(run)
     videos = run.rows("videos").select("video_id", F.col("uri").alias("video_uri"))
     spans = run.made("spans").select("clip_id", *FROM_SPANS)
-    signals = run.made("signals").drop("video_id", "fingerprint", "run_id", "proxy_uri")
-    rows = clips.join(spans, on="clip_id", how="left").join(signals, on="clip_id", how="left")
-    return rows.join(videos, on="video_id", how="left")
+    clips = built_in.inputs_with_signals(run)
+    return clips.join(spans, on="clip_id", how="left").join(videos, on="video_id", how="left")
 
 
 def gates(settings: Settings) -> list[Gate]:
@@ -107,6 +106,27 @@ def _gate(name: str, params: custom.Params) -> Gate:
     return Gate(name, scores[0], f"NOT ({condition.sql(SPARK)})")
 
 
+def check_conditions(run: Run) -> None:
+    """Show Spark the conditions of these stages before it processes a clip.
+
+    Raises:
+        SettingsError: one has an unknown function, say, or is no condition.
+    """
+    verdicts = run.tables.none("verdicts")
+    for name, params in run.settings.custom.items():
+        if params.gate is not None:
+            _check_condition(f"custom.{name}.gate", verdicts, _gate(name, params).fails)
+        for of_check, condition in params.checks.items():
+            _check_condition(f"custom.{name}.checks.{of_check}", run.tables.none(name), condition)
+
+
+def _check_condition(setting: str, rows: DataFrame, condition: str) -> None:
+    try:
+        rows.where(F.expr(condition))
+    except (ParseException, AnalysisException) as e:
+        raise SettingsError(f"{setting}: {str(e).splitlines()[0]}") from e
+
+
 def check(settings: Settings) -> None:
     """Find before Spark starts what is wrong with stages of the user's own.
 
@@ -115,8 +135,13 @@ def check(settings: Settings) -> None:
     """
     ours = {table.name for table in TABLES.values() if not table.is_custom}
     taken = {*ours, *(f"current_{name}" for name in ours), *RECIPES, *(view.name for view in views.VIEWS)}
+    scores: dict[str, str] = {}  # the stage of each column of `verdicts`
     for name, params in settings.custom.items():
         _check_names(name, params, taken)
+        for column in params.columns:
+            if (other := scores.setdefault(score_name(name, column), name)) != name:
+                both = f"custom.{other} gives verdicts a column {score_name(name, column)}, too"
+                raise SettingsError(f"custom.{name}.columns: {column}: {both}")
         for setting, arguments in custom.arguments(params).items():
             try:
                 user_code.check(getattr(params, setting), arguments)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.config.settings import Settings
@@ -16,6 +16,11 @@ READ = ("clip_id", "video_id", "uri", "num_bytes", "width", "height", "framerate
 
 def inputs(run: Run) -> DataFrame:
     """What models are asked about: the current clips that pass the gates so far."""
+    return inputs_with_signals(run).select(*READ, "proxy_uri")
+
+
+def inputs_with_signals(run: Run) -> DataFrame:
+    """The same clips with all of their signals."""
     copies = run.made("copies") if run.holds("copies") else None
     clips, signals = run.current("clips"), run.made("signals")
     return passing(clips, signals, copies, run.settings, are_valid=run.part is not None)
@@ -24,7 +29,7 @@ def inputs(run: Run) -> DataFrame:
 def passing(
     clips: DataFrame, signals: DataFrame, copies: DataFrame | None, settings: Settings, *, are_valid: bool = False
 ) -> DataFrame:
-    """The clips that pass the gates on signals and copies, with the columns that model stages read.
+    """The clips that pass the gates on signals and copies, with their signals and the proxy that stages read.
 
     `copies` are valid if it is known that the clips that they are copies of pass the gates.
     """
@@ -34,7 +39,7 @@ def passing(
         if not are_valid:
             found = _copies_of(found, clips_left)
         clips_left = clips_left.join(found.select("clip_id"), on="clip_id", how="left_anti")
-    return _read(clips_left, settings)
+    return clips_left.withColumn("proxy_uri", _proxy(settings))
 
 
 def gated(clips: DataFrame, signals: DataFrame, settings: Settings) -> DataFrame:
@@ -46,7 +51,7 @@ def gated(clips: DataFrame, signals: DataFrame, settings: Settings) -> DataFrame
 
 def measured(clips: DataFrame, signals: DataFrame, settings: Settings) -> DataFrame:
     """The clips that have signals, whatever their values, with the columns that model stages read."""
-    return _read(_measured(clips, signals), settings)
+    return _measured(clips, signals).select(*READ, _proxy(settings).alias("proxy_uri"))
 
 
 def _copies_of(copies: DataFrame, passing: DataFrame) -> DataFrame:
@@ -58,6 +63,6 @@ def _measured(clips: DataFrame, signals: DataFrame) -> DataFrame:
     return clips.select(*READ).join(signals.drop("fingerprint", "run_id"), on="clip_id", how="inner")
 
 
-def _read(clips: DataFrame, settings: Settings) -> DataFrame:
-    proxy = F.col("proxy_uri") if settings.proxy.use else F.lit(None).cast("string")
-    return clips.select(*READ, proxy.alias("proxy_uri"))
+def _proxy(settings: Settings) -> Column:
+    """The proxy that stages read; NULL where they read the clips themselves."""
+    return F.col("proxy_uri") if settings.proxy.use else F.lit(None).cast("string")

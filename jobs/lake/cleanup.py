@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial, reduce
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from udfs.storage.uris import is_remote
 # The columns that name media files, as an array per row.
 MEDIA = {"clips": "array(uri)", "signals": "concat(array(proxy_uri), coalesce(previews.uri, array()))"}
 ID_CHARS = 36  # of a clip's id, with which the names of its files begin
+MERGED = ("files to merge", "files merged")  # steps that delete no content
 
 
 class Step(NamedTuple):
@@ -33,9 +35,33 @@ class Step(NamedTuple):
     num_bytes: int | None = None
 
 
+@dataclass(frozen=True)
+class Removed:
+    """What `maintain` or `takedown` deleted or, in a dry run, would delete: all that it looked at, and sums of it."""
+
+    steps: tuple[Step, ...]  # those that found nothing included
+    dry_run: bool
+    num_videos: int = 0  # and addresses, that a takedown was about
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of tables."""
+        return sum(step.rows or 0 for step in self.steps)
+
+    @property
+    def num_files(self) -> int:
+        """Files of media, tables and exports, without those that were merged into others."""
+        return sum(step.files or 0 for step in self.steps if step.what not in MERGED)
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of these files."""
+        return sum(step.num_bytes or 0 for step in self.steps if step.what not in MERGED)
+
+
 def summary(steps: Iterable[Step]) -> str:
-    """The steps as a table."""
-    shown = [["" if value is None else value for value in step] for step in steps]
+    """The steps that found something as a table."""
+    shown = [["" if value is None else value for value in step] for step in steps if step.rows or step.files]
     return pd.DataFrame(shown, columns=["what", "where", "rows", "files", "bytes"]).to_string(index=False)
 
 

@@ -18,6 +18,13 @@ def declared(settings: Settings) -> list[Table]:
     return [table(name, params) for name, params in settings.custom.items()]
 
 
+def make(run: Run) -> None:
+    """Make the tables of the stages that the settings name: by these, readers without the settings know the scores."""
+    for name in run.settings.custom:
+        if not run.tables.exists(name):
+            run.tables.make(name)
+
+
 def known(run: Run) -> list[Table]:
     """The tables that the settings declare, and those of stages that once ran here."""
     ours = declared(run.settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from operator import attrgetter
 from typing import Any
@@ -51,12 +51,11 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-CUSTOM_VERSION = 1  # rises when udfs/custom.py gives functions other inputs
-# What rows of the user's own stages depend on beside their code, by input: sections, and a stage.
-CUSTOM_INPUTS: dict[str, tuple[tuple[str, ...], str]] = {
-    "frames": (("proxy",), "clip"),
-    "clip": ((), "clip"),
-    "row": ((), "analyze"),
+# Those of the user's own stages by what their functions get; a version rises when udfs/custom.py gives other inputs.
+CUSTOM_RECIPES: dict[str, Recipe] = {
+    "frames": Recipe(1, ("proxy",), ("clip",)),
+    "clip": Recipe(1, (), ("clip",)),
+    "row": Recipe(1, (), ("analyze",)),
 }
 
 
@@ -98,20 +97,10 @@ def _export_as_before(params: export.Params, values: dict[str, Any]) -> dict[str
 
 
 def fingerprint(stage: str, settings: Settings) -> str:
-    """A hash of the stage's version and settings, and of the stages whose output it reads."""
-    if stage in settings.custom:
-        return _custom_fingerprint(stage, settings)
-    recipe = RECIPES[stage]
-    digest = hashlib.blake2b(f"{stage} {recipe.version}".encode(), digest_size=8)
-    for section in recipe.sections:
-        digest.update(TypeAdapter(dict).dump_json({section: _hashed_settings(getattr(settings, section))}))
-    for name in recipe.models:
-        digest.update(checkpoints.identity(attrgetter(name)(settings)).encode())
-    for other in recipe.upstream:
-        digest.update(fingerprint(other, settings).encode())
-    if stage == "filter":
-        for name, params in settings.custom.items():
-            digest.update(f"{name} {params.gate} {fingerprint(name, settings)} ".encode())
+    """A hash of the stage's version, settings and code of the user's own, and of the stages whose output it reads."""
+    digest = hashlib.blake2b(digest_size=8)
+    for part in _parts(stage, settings):
+        digest.update(part)
     return digest.hexdigest()
 
 
@@ -120,18 +109,24 @@ def is_stage(name: str, settings: Settings) -> bool:
     return name in RECIPES or name in settings.custom
 
 
-def _custom_fingerprint(stage: str, settings: Settings) -> str:
-    """A hash of the settings and the code of a stage of the user's own, and of the stages whose output it reads."""
-    params = settings.custom[stage]
-    sections, upstream = CUSTOM_INPUTS[params.input]
-    digest = hashlib.blake2b(f"custom {stage} {CUSTOM_VERSION}".encode(), digest_size=8)
-    digest.update(TypeAdapter(dict).dump_json(_hashed_settings(params)))
-    for section in sections:
-        digest.update(TypeAdapter(dict).dump_json({section: _hashed_settings(getattr(settings, section))}))
-    for name in custom.arguments(params):
-        digest.update(user_code.identity(getattr(params, name)).encode())
-    digest.update(fingerprint(upstream, settings).encode())
-    return digest.hexdigest()
+def _parts(stage: str, settings: Settings) -> Iterator[bytes]:
+    """What a stage's fingerprint is a hash of, in order."""
+    own = settings.custom.get(stage)
+    recipe = CUSTOM_RECIPES[own.input] if own else RECIPES[stage]
+    yield f"{'custom ' if own else ''}{stage} {recipe.version}".encode()
+    if own:
+        yield TypeAdapter(dict).dump_json(_hashed_settings(own))
+    for section in recipe.sections:
+        yield TypeAdapter(dict).dump_json({section: _hashed_settings(getattr(settings, section))})
+    for name in recipe.models:
+        yield checkpoints.identity(attrgetter(name)(settings)).encode()
+    for name in custom.arguments(own) if own else ():
+        yield user_code.identity(getattr(own, name)).encode()
+    for other in recipe.upstream:
+        yield fingerprint(other, settings).encode()
+    if stage == "filter":
+        for name, params in settings.custom.items():
+            yield f"{name} {params.gate} {fingerprint(name, settings)} ".encode()
 
 
 def chain_fingerprint(stages: Iterable[str], settings: Settings) -> str:

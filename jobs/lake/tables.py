@@ -126,10 +126,13 @@ class Tables:
         return name in self._made
 
     def listed(self) -> list[str]:
-        """The names of what lies beside the tables or is registered in their schema, tables or not."""
+        """The names of what lies beside the tables or is registered in their schema, but for its views."""
         if self.schema and VOLUME.match(self.root):
-            rows = self.spark.sql(f"SHOW TABLES IN {self.schema.sql}").where("NOT isTemporary").collect()
-            return sorted(row["tableName"] for row in rows)
+            every, views = (
+                self.spark.sql(f"SHOW {what} IN {self.schema.sql}").where("NOT isTemporary").collect()
+                for what in ("TABLES", "VIEWS")
+            )
+            return sorted({row["tableName"] for row in every} - {row["viewName"] for row in views})
         return sorted(name for name in self._names_in(self.root) if not name.startswith((".", "_")))
 
     def read(self, name: str) -> DataFrame:

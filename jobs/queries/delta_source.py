@@ -153,8 +153,9 @@ def _open(name: str, output: str, options: dict[str, str]) -> Source:
         table = DeltaTable(path, storage_options=options)
         _check_features(name, table)
         columns = pa.schema(table.schema().to_arrow())
+        has_rows = bool(table.file_uris())
         files = [] if is_remote(output) or table.metadata().partition_columns else _local_files(table)
-        dataset = None if files else table.to_pyarrow_dataset()
+        dataset = table.to_pyarrow_dataset() if has_rows and not files else None
     except TableNotFoundError:
         return Source(declared(name, TABLES[name].schema), TABLES[name].schema, [])
     except (DeltaError, OSError) as e:  # such as a store that does not answer

@@ -23,16 +23,16 @@ _sent: dict[tuple[str, str], str] = {}  # what workers of a Spark application ha
 
 def send(spark: SparkSession, function: str) -> None:
     """Let workers import a function whose package is not installed, as this process finds it now."""
-    source = user_code.to_send(function)
-    if source is None:
+    sources = user_code.to_send(function)
+    if not sources:
         return
-    packed = _packed(source)
+    packed = _packed(sources)
     content = hashlib.blake2b(packed, digest_size=8).hexdigest()
-    package = str(spark.sparkContext.applicationId), source.stem
+    package = str(spark.sparkContext.applicationId), sources[0].stem
     if _sent.get(package) == content:
         return
     # A name of its own each time: Spark sends a file once, and a worker imports from what came last.
-    file = Path(_folder().name, f"{source.stem}-{content}-{uuid.uuid4().hex[:8]}.zip")
+    file = Path(_folder().name, f"{sources[0].stem}-{content}-{uuid.uuid4().hex[:8]}.zip")
     file.write_bytes(packed)
     spark.sparkContext.addPyFile(str(file))
     _sent[package] = content
@@ -45,15 +45,11 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="reelmill-code-")
 
 
-def _packed(source: Path) -> bytes:
-    """A module or a package as a zip that can be imported from."""
-    files = [source] if source.is_file() else sorted(path for path in source.rglob("*") if _is_code(path))
+def _packed(sources: list[Path]) -> bytes:
+    """Modules and packages as a zip that can be imported from."""
     packed = BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in files:
-            archive.writestr(zipfile.ZipInfo(str(path.relative_to(source.parent)), EPOCH), path.read_bytes())
+        for source in sources:
+            for file in user_code.code_files(source):
+                archive.writestr(zipfile.ZipInfo(str(file.relative_to(source.parent)), EPOCH), file.read_bytes())
     return packed.getvalue()
-
-
-def _is_code(path: Path) -> bool:
-    return path.is_file() and "__pycache__" not in path.parts

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import reelmill
 from jobs import cli, curate, maintain, takedown
 from jobs.api import functions
 from jobs.config.arguments import argument_fields
@@ -32,10 +33,31 @@ def test_a_function_takes_what_the_command_takes(name: str) -> None:
     assert (job.__name__, str(job.__doc__).splitlines()[0]) == (name, cli.JOBS[name])
 
 
+@pytest.mark.parametrize("name", functions.NAMES)
+def test_a_function_says_what_it_returns(name: str) -> None:
+    job = functions.function(name)
+    returned = inspect.signature(job).return_annotation
+    assert reelmill.__annotations__[name] == f"Callable[..., {returned}]"
+    assert functions.RETURNED[returned] in str(job.__doc__)
+
+
 def test_the_manifest_comes_first_and_then_the_output(executed: list[Any]) -> None:
     functions.function("curate")(Path("/videos"), "/out", settings={"filter.motion": True}, limit=5)
     expected = curate.Options(manifest="/videos", output="/out", set=("filter.motion=true",), limit=5)
     assert executed == [expected]
+
+
+def test_a_tilde_is_the_home_and_one_conf_file_needs_no_list(
+    executed: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "my.toml").write_text("[filter]\nmotion = true\n")
+    functions.function("curate")("~/videos", Path("~/out"), conf="~/my.toml")
+    functions.function("takedown")("~/out", "~/videos/a.mp4", reason="~ asked", exports=["~/wds"])
+    [curated, gone] = executed
+    home = str(tmp_path)
+    assert (curated.manifest, curated.output, curated.conf) == (f"{home}/videos", f"{home}/out", (f"{home}/my.toml",))
+    assert (gone.what, gone.reason, gone.exports) == ((f"{home}/videos/a.mp4",), "~ asked", (f"{home}/wds",))
 
 
 def test_values_are_read_as_the_command_line_reads_them(executed: list[Any]) -> None:
@@ -56,6 +78,12 @@ def test_values_are_read_as_the_command_line_reads_them(executed: list[Any]) -> 
     ("name", "given", "line"),
     [
         ("curate", {"manifest": "v", "limit": 0}, "limit: '0' is no whole number above 0"),
+        (
+            "curate",
+            {"manifest": ["a.mp4"]},
+            "manifest: list in place of one value; a manifest may be a file with a list",
+        ),
+        ("filter", {"conf": "/none.toml"}, "--conf /none.toml: No such file or directory"),
         ("curate", {"manifest": "v", "retry_failed": "CORUPT"}, "retry_failed: no CORUPT; did you mean CORRUPT?"),
         ("export", {"to": "x", "format": "nemoo"}, "format: no nemoo: did you mean nemo?"),
         ("filter", {"settings": {"filter.moton": True}}, "no setting filter.moton; did you mean filter.motion?"),

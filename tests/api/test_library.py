@@ -19,6 +19,7 @@ from jobs.config.errors import UsageError
 from jobs.queries import statement
 from reelmill import ClipStats, Library
 from tests.support import s3, small_output
+from tests.support.nemo_documents import DATA_MODEL
 
 WEBP = b"RIFF\0\0\0\0WEBP"
 WITHOUT_SPARK = """
@@ -170,34 +171,16 @@ def test_videos_come_with_their_clips(library: Library) -> None:
     assert moved.extracted_frames == moved.egomotion == {}
 
 
-# The data model of NeMo Curator, as its documentation lists it.
-DATA_MODEL = {
-    "video": "input_video source_bytes metadata frame_array clips filtered_clips num_total_clips num_clip_chunks "
-    "clip_chunk_index clip_stats errors populate_metadata fraction weight get_major_size has_metadata is_10_bit_color "
-    "input_path",
-    "metadata": "size height width framerate num_frames duration video_codec pixel_format audio_codec bit_rate_k",
-    "clip": "uuid source_video span buffer extracted_frames decoded_motion_data motion_score_global_mean "
-    "motion_score_per_patch_min_256 aesthetic_score cosmos_embed1_frames cosmos_embed1_embedding intern_video_2_frames "
-    "intern_video_2_embedding windows egomotion cosmos_embed1_text_match intern_video_2_text_match errors "
-    "extract_metadata duration get_major_size",
-    "window": "start_frame end_frame mp4_bytes qwen_llm_input x1_input caption enhanced_caption webp_bytes "
-    "get_major_size",
-    "stats": "num_filtered_by_motion num_filtered_by_aesthetic num_passed num_transcoded num_with_embeddings "
-    "num_with_caption num_with_webp total_clip_duration max_clip_duration combine",
-}
-
-
 def test_the_data_model_has_all_of_nemos_names(library: Library) -> None:
     video = next(video for video in library.videos() if any(clip.windows for clip in video.clips))
     clip = next(clip for clip in video.clips if clip.windows)
-    of = {
-        "video": video,
-        "metadata": video.metadata,
-        "clip": clip,
-        "window": clip.windows[0],
-        "stats": video.clip_stats,
+    objects = (video, video.metadata, clip, clip.windows[0], video.clip_stats)
+    missing = {
+        f"{of}.{name}"
+        for (of, names), each in zip(DATA_MODEL.items(), objects, strict=True)
+        for name in names
+        if name not in dir(each)
     }
-    missing = {f"{name}.{key}" for name, keys in DATA_MODEL.items() for key in keys.split() if key not in dir(of[name])}
     assert missing == set()
 
 

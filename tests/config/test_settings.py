@@ -34,6 +34,23 @@ def test_spark_keys_pass_through_as_text() -> None:
     }
 
 
+def test_spark_keys_need_no_quotes_in_a_file(tmp_path: Path) -> None:
+    files = [tmp_path / "a.toml", tmp_path / "b.toml"]
+    files[0].write_text('[spark]\n"spark.driver.memory" = "2g"\nspark.ui.enabled = true\n')
+    files[1].write_text('[spark]\nspark.driver.memory = "3g"\n[spark.spark.sql]\nshuffle.partitions = 8\n')
+    expected = {"spark.driver.memory": "3g", "spark.ui.enabled": "true", "spark.sql.shuffle.partitions": "8"}
+    assert load([*map(str, files)], []).spark == expected
+    assert load([*map(str, files)], ["spark.spark.driver.memory=4g"]).spark == expected | {"spark.driver.memory": "4g"}
+
+
+def test_a_file_of_an_editor_on_windows_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_bytes(
+        b'\xef\xbb\xbf[motion]\r\nfps = 3\r\n[filter]\r\nwhere = """\r\nc.width > 3"""\r\n'
+    )
+    settings = load([str(tmp_path / "a.toml")], [])
+    assert (settings.motion.fps, settings.filter.where) == (3, "c.width > 3")
+
+
 def test_82_keys_may_be_quoted_as_in_a_file() -> None:
     settings = load([], ['motion."fps"=4', 'spark."spark.ui.enabled"=true', "'clip'.crf=30"])
     assert (settings.motion.fps, settings.clip.crf, settings.spark) == (4, 30, {"spark.ui.enabled": "true"})
@@ -52,6 +69,8 @@ def test_82_keys_may_be_quoted_as_in_a_file() -> None:
         ("moton.fps=1", "--set: no section [moton]; did you mean motion?"),
         ("motion", "--set motion: write it as section.key=value"),
         ("motion.fps=-1", "motion.fps: Input should be greater than"),
+        ("filter.blur_threshold=inf", "filter.blur_threshold: Input should be a finite number"),
+        ("filter.motion_global_mean_threshold=nan", "filter.motion_global_mean_threshold: Input should be a finite"),
         ("clip.encoder=x265", "clip.encoder: Input should be"),
         ("aesthetic.model=clop", "aesthetic.model: no model clop: did you mean clip?"),
         ("embed.model=internvideo", "embed.model: no model internvideo: did you mean internvideo2?"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,8 +30,29 @@ def strict(frames, *, scale):
 
 
 class Scorer:
+    def __init__(self, frames):
+        local = frames
+
+
+class Unready:
+    def __call__(self, frames):
+        return frames
+
+
+class Inherits(dict):
     pass
 
+
+async def later(frames):
+    return frames
+
+
+@with_more_arguments
+def wrapped(frames, model, cache):
+    return frames
+
+
+unready = Unready()
 
 try:
     from json import loads as load
@@ -53,7 +75,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         del sys.modules[name]
 
 
-@pytest.mark.parametrize("name", ["one", "more", "Scorer", "load"])
+@pytest.mark.parametrize("name", ["one", "more", "Scorer", "Inherits", "unready", "wrapped", "load"])
 def test_a_function_is_found_without_an_import(name: str, folder: Path) -> None:
     user_code.check(f"looked_at:{name}", ("frames",))
     assert "looked_at" not in sys.modules
@@ -66,6 +88,11 @@ def test_a_function_is_found_without_an_import(name: str, folder: Path) -> None:
         ("looked_at:one", (), "it must take (), and takes (frames, scale=2)"),
         ("looked_at:one", ("a", "b", "c"), "it must take (a, b, c)"),
         ("looked_at:strict", ("frames",), "and takes (frames, *, scale)"),
+        ("looked_at:local", ("frames",), "has no local"),
+        ("looked_at:Unready", ("frames",), "is a class: it must take (self, frames), and takes (self)"),
+        ("looked_at:later", ("frames",), "it is async, and nothing would await it"),
+        ("looked_at.py:one", ("frames",), "a module is named without .py: looked_at"),
+        ("__main__:one", ("frames",), "workers cannot import what a notebook or script defines: write it to a file"),
         ("not_there:one", ("frames",), "no module not_there is installed"),
         ("a_package.gone:one", ("frames",), "no module a_package.gone is installed"),
     ],
@@ -104,9 +131,58 @@ def test_the_code_of_a_package_that_is_not_installed_is_all_of_its_modules(folde
 
 
 def test_workers_are_sent_what_was_not_installed(folder: Path) -> None:
-    assert user_code.to_send("looked_at:one") == folder / "looked_at.py"
-    assert user_code.to_send("a_package.inner:f") == folder / "a_package"
-    assert user_code.to_send("numpy:mean") is None
+    assert user_code.to_send("looked_at:one") == [folder / "looked_at.py"]
+    assert user_code.to_send("a_package.inner:f") == [folder / "a_package"]
+    assert user_code.to_send("numpy:mean") == user_code.to_send("json:loads") == []
+
+
+def test_modules_beside_it_that_it_imports_are_sent_and_count(folder: Path) -> None:
+    (folder / "looked_at.py").write_text(
+        "import json\nfrom beside import two\nimport numpy, udfs.core\n", encoding="utf-8"
+    )
+    (folder / "beside.py").write_text(
+        "def two():\n    import a_package.inner as inner\n    return inner\n", encoding="utf-8"
+    )
+    (folder / "not_imported.py").write_text("", encoding="utf-8")
+    sources = [folder / name for name in ("looked_at.py", "beside.py", "a_package")]
+    assert user_code.to_send("looked_at:one") == sources
+    before = user_code.identity("looked_at:one")
+    (folder / "a_package/inner.py").write_text("def f(x):\n    return x + 1\n", encoding="utf-8")
+    assert user_code.identity("looked_at:one") != before
+
+
+def test_a_package_without_an_init_is_one(folder: Path) -> None:
+    (folder / "a_package" / "__init__.py").unlink()
+    user_code.check("a_package.inner:f", ("frames",))
+    assert user_code.to_send("a_package.inner:f") == [folder / "a_package"]
+    before = user_code.identity("a_package.inner:f")
+    (folder / "a_package" / "helper.py").write_text("LIMIT = 1\n", encoding="utf-8")
+    assert user_code.identity("a_package.inner:f") != before
+
+
+def test_an_environment_within_a_package_is_none_of_its_code(folder: Path) -> None:
+    before = user_code.identity("a_package.inner:f"), user_code.code_files(folder / "a_package")
+    for name in (".git/hook.py", "env/pyvenv.cfg", "env/lib/big.py", "__pycache__/inner.py", "node_modules/a.py"):
+        (folder / "a_package" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "a_package" / name).write_text("X = 1\n", encoding="utf-8")
+    assert (user_code.identity("a_package.inner:f"), user_code.code_files(folder / "a_package")) == before
+
+
+def test_names_that_only_an_import_knows_are_taken_on_trust(folder: Path) -> None:
+    for line in ("from a_package.inner import *\n", "def __getattr__(name):\n    return print\n"):
+        (folder / "looked_at.py").write_text(line, encoding="utf-8")
+        user_code.check("looked_at:whatever", ("frames",))
+
+
+def test_a_worker_imports_the_newest_of_all_that_it_was_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    for number in (1, 2):
+        archive = tmp_path / f"sent-{number}.zip"
+        with zipfile.ZipFile(archive, "w") as packed:
+            packed.writestr("sent_code.py", "from sent_beside import NUMBER\n\n\ndef f():\n    return NUMBER\n")
+            packed.writestr("sent_beside.py", f"NUMBER = {number}\n")
+        sys.path.insert(1, str(archive))
+        assert user_code.function("sent_code:f")() == number
 
 
 @pytest.mark.parametrize("name", ["a:b", "a.b.c:d_e"])

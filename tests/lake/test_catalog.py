@@ -19,7 +19,7 @@ from pyspark.sql import DataFrame, SparkSession
 from jobs import cli
 from jobs.config.errors import CatalogError, TableError, UsageError
 from jobs.config.settings import load
-from jobs.lake import answers, catalog, views
+from jobs.lake import answers, catalog, custom_tables, views
 from jobs.lake.catalog import Schema, parse
 from jobs.lake.owners import BELONGS
 from jobs.lake.run import Run
@@ -118,6 +118,18 @@ def test_in_a_volume_the_catalog_chooses_the_place(spark: SparkSession, schema: 
 
 
 @pytest.mark.spark
+def test_in_a_volume_the_tables_of_own_stages_are_found_beside_views(
+    spark: SparkSession, schema: Schema, tmp_path: Path
+) -> None:
+    columns = "clip_id string NOT NULL, level float, fingerprint string, run_id string"
+    spark.sql(f"CREATE TABLE films_here.loudness ({columns}) USING delta COMMENT 'how loud'")
+    spark.sql("CREATE VIEW films_here.current_loudness AS SELECT * FROM films_here.loudness")
+    run = Run(spark, "/Volumes/main/films/reels", load([], []), schema=schema)
+    [found] = custom_tables.known(run)
+    assert (found.name, found.about, found.schema.names[1]) == ("loudness", "how loud", "level")
+
+
+@pytest.mark.spark
 @pytest.mark.upkeep
 def test_views_of_a_schema_ask_its_tables_and_nothing_of_the_session(
     spark: SparkSession, schema: Schema, curated: Path, tmp_path: Path
@@ -140,6 +152,7 @@ class Probed:
     """What the probe found, what it said, and where it worked."""
 
     found: dict[str, Any]
+    printed: str
     told: str
     conf: Path
     output: Path
@@ -159,13 +172,14 @@ def probed(curated: Path, tmp_path_factory: pytest.TempPathFactory) -> Probed:
 """,
         encoding="utf-8",
     )
+    (folder / "sizes.py").write_text("import os\n\n\ndef size(path):\n    return os.path.getsize(path)\n")
     manifest = str(Path(table(curated, "videos")[0]["uri"]).parent)
     command = [sys.executable, "-m", "tests.support.catalog_probe", str(conf), manifest, str(folder / "output")]
     run = subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=1500, cwd=folder, env=_environment()
     )
     assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-3000:]
-    return Probed(json.loads(run.stdout.splitlines()[-1]), run.stderr, conf, folder / "output")
+    return Probed(json.loads(run.stdout.splitlines()[-1]), run.stdout, run.stderr, conf, folder / "output")
 
 
 def _environment() -> dict[str, str]:
@@ -202,6 +216,21 @@ def test_the_metastore_shows_every_view_with_its_comments(probed: Probed) -> Non
         described = probed.found["view_comments"][view.name]
         assert {column: described[column] for column in view.columns} == view.columns
         assert described["Comment"] == view.about
+
+
+@pytest.mark.cluster
+def test_a_stage_of_ones_own_has_a_table_a_view_and_a_column(probed: Probed) -> None:
+    own = probed.found["own"]
+    assert own["status"] == [0, 0, 0, 0]
+    assert own["table"]["Comment"] == "One row per clip, by the user's own stage file_size."
+    assert (own["table"]["num_bytes"], own["table"]["Location"]) == (
+        "by the user's own stage file_size",
+        f"file:{probed.output}/tables/file_size",
+    )
+    clips = {row["clip_id"]: row["num_bytes"] for row in table(probed.output, "clips")}
+    assert own["current"] == own["curated"] == clips
+    assert "file_size_num_bytes" in probed.printed
+    assert own["after_takedown"] == 0
 
 
 @pytest.mark.cluster

@@ -106,5 +106,56 @@ def test_the_settings_of_frames_count_as_they_did_in_the_section_export() -> Non
     assert fingerprint("export", settings) == "a657e5dfbefcb424"
 
 
+OWN_CODE = """
+LIMIT = 0.5
+
+
+def score(inputs, model=None):
+    return [LIMIT for each in inputs]
+
+
+def load(device, *, fast: bool = True):
+    class Model:
+        name = f"{device}: {fast}"
+
+    return Model()
+"""
+OWN_CONF = """
+[custom.of_frames]
+function = "own_fingerprints:score"
+load = "own_fingerprints:load"
+columns = {value = "float"}
+gate = "value >= 0.2"
+
+[custom.of_file]
+function = "own_fingerprints:score"
+decode = "own_fingerprints:score"
+input = "clip"
+columns = {value = "float", note = "string"}
+
+[custom.of_row]
+function = "own_fingerprints:score"
+input = "row"
+columns = {value = "double"}
+batch_size = 5
+"""
+OWN = {
+    "of_frames": "bf18caf323c24156",
+    "of_file": "34eff0d7c0ed1b60",
+    "of_row": "193a86382a7b3743",
+    "filter": "098dd58aeb13f07b",
+}
+
+
+def test_a_stage_of_ones_own_keeps_its_fingerprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_fingerprints.py").write_text(OWN_CODE, encoding="utf-8")
+    (tmp_path / "own.toml").write_text(OWN_CONF, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    settings = load([str(tmp_path / "own.toml")], [])
+    assert {stage: fingerprint(stage, settings) for stage in OWN} == OWN
+    (tmp_path / "own_fingerprints.py").write_text(OWN_CODE.replace("0.5", "0.4"), encoding="utf-8")
+    assert all(fingerprint(stage, settings) != value for stage, value in OWN.items())
+
+
 def test_how_an_export_names_files_makes_no_other_fingerprint() -> None:
     assert fingerprint("export", load([], ["export.paths=none"])) == DEFAULT["export"]

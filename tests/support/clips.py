@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from udfs.core.limits import Limits
 from udfs.runtime.context import Env, Row
 from udfs.video import container, decode
+from udfs.video.encoder_options import reproducible_x264
 
 Picture = NDArray[np.uint8]  # height x width x 3, RGB
 
@@ -42,9 +43,10 @@ def write(
     pix_fmt: str = "yuv420p",
     options: dict[str, str] | None = None,
 ) -> Path:
-    """Encode pictures of one size as the frames of a clip."""
+    """Encode pictures of one size as the frames of a clip: the same bytes in every run."""
     with av.open(str(path), "w") as out:
-        stream = cast(VideoStream, out.add_stream(codec, rate=fps, options=options or {}))
+        always = reproducible_x264() if codec == "libx264" else {}
+        stream = cast(VideoStream, out.add_stream(codec, rate=fps, options=always | (options or {})))
         for number, picture in enumerate(pictures):
             if number == 0:
                 stream.height, stream.width, stream.pix_fmt = *picture.shape[:2], pix_fmt

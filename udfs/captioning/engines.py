@@ -53,10 +53,7 @@ class OwnEngine:
         Raises:
             MediaError: BAD_OUTPUT if there are more or fewer.
         """
-        answers = [*self._generate([*requests])]
-        if len(answers) != len(requests):
-            raise MediaError("BAD_OUTPUT", f"{len(answers)} answers to {len(requests)} requests")
-        return [_as_answer(answer) for answer in answers]
+        return [_as_answer(answer) for answer in user_models.listed(self._generate([*requests]), len(requests))]
 
 
 def _as_answer(answer: object) -> Answer | MediaError:

@@ -20,6 +20,19 @@ class Task:
     gpus: tuple[str, ...] = ()
 
 
+FATAL_CUDA_ERRORS = ("CUDA error", "device-side assert", "CUBLAS_STATUS", "CUDNN_STATUS", "illegal memory access")
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a GPU was too full for a batch."""
+    return type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error)
+
+
+def has_failed(error: RuntimeError) -> bool:
+    """Whether this process can no longer use its GPU after an error."""
+    return any(sign in str(error) for sign in FATAL_CUDA_ERRORS)
+
+
 class NoDeviceError(RunError):
     """A stage needs a GPU and torch sees none: no card, a broken driver, or a build of torch without CUDA."""
 

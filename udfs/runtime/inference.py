@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from udfs.core import bugs
+from udfs.core import bugs, gpu_device
 from udfs.core.errors import MediaError
 from udfs.core.task_resources import Resources
 from udfs.runtime import batching, sandbox
@@ -29,7 +29,6 @@ Finish = Callable[[Row, list[Any]], list[Row]]
 
 QUEUED_BATCHES = 2  # of decoded items: one more than the model takes at once
 LOST_WORKER = 77  # exit status of a process whose GPU has failed
-FATAL_CUDA_ERRORS = ("CUDA error", "device-side assert", "CUBLAS_STATUS", "CUDNN_STATUS", "illegal memory access")
 
 
 @dataclass
@@ -125,7 +124,7 @@ def _answers(model: Model, items: list[Any]) -> Sequence[Any]:
     except MemoryError as e:
         message = str(e)
     except RuntimeError as e:
-        if not _is_out_of_memory(e):
+        if not gpu_device.is_out_of_memory(e):
             _exit_if_gpu_failed(e)
             raise
         message = str(e)
@@ -137,13 +136,9 @@ def _answers(model: Model, items: list[Any]) -> Sequence[Any]:
     return [*_answers(model, items[:half]), *_answers(model, items[half:])]
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    return type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error)
-
-
 def _exit_if_gpu_failed(error: RuntimeError) -> None:
     """End this process if its GPU has failed: every later call would fail, too, and Spark would reuse the process."""
-    if any(sign in str(error) for sign in FATAL_CUDA_ERRORS):
+    if gpu_device.has_failed(error):
         print(f"the GPU has failed for this worker, which exits: {error}", file=sys.stderr, flush=True)
         os._exit(LOST_WORKER)
 

@@ -125,7 +125,7 @@ def options(params: Params, bit_rate_k: int | None, gpu: int = 0) -> dict[str, s
     if preset := params.preset or names.preset[1]:
         values[names.preset[0]] = preset
     if params.encoder == "libx264":
-        values |= _reproducible_x264()
+        values |= reproducible_x264()
     if params.encoder == "libsvtav1":
         values["svtav1-params"] = f"lp={params.encoder_threads}"  # it ignores FFmpeg's thread count
     if bit_rate_k:
@@ -136,11 +136,13 @@ def options(params: Params, bit_rate_k: int | None, gpu: int = 0) -> dict[str, s
 
 
 @lru_cache(maxsize=1)
-def _reproducible_x264() -> dict[str, str]:
+def reproducible_x264() -> dict[str, str]:
     """The options that make x264 give equal bytes in every run."""
     # With AVX-512, x264 (of av 18.1, on an AMD EPYC) gave other bytes in up to 4 of 10 runs over
-    # drawn pictures, and in none of 30 over real footage; without it, in none of 400. That costs
-    # 10 % of its speed. Every processor with AVX-512 has the instructions named here.
+    # drawn pictures, and in none of 30 over real footage; without it, in none of 400. Its mbtree reads
+    # memory that nothing was written to: glibc's MALLOC_PERTURB_ shows it at once, and with mbtree = 0
+    # or rc-lookahead = 0, as the proxies have it, the bytes are equal. The options cost 10 % of its
+    # speed. Every processor with AVX-512 has the instructions named here.
     try:
         has_avx512 = "avx512" in Path("/proc/cpuinfo").read_text(encoding="ascii")
     except OSError:
