@@ -19,6 +19,7 @@ from jobs.config.arguments import OutputOptions
 from jobs.config.errors import BugsError, CommandError, UsageError
 from jobs.lake import catalog, places
 from schemas import knowing
+from udfs.core import terminal
 from udfs.core.errors import RunError
 from udfs.core.words import counted, did_you_mean
 
@@ -45,12 +46,13 @@ JOBS = {
     "export": "rows at fixed versions of the tables -> a data set in one of six formats",
     "search": "a text or a clip -> the most similar clips",
     "sql": "a query over the tables and views -> its answer",
+    "why": "a clip, a video or an address -> its whole story",
     "maintain": "delete superseded rows, expired versions and unreferenced media",
     "takedown": "delete a video from every table and folder, for good",
     "models": "list, fetch and check the models that stages can use",
     "settings": "list every setting, its value and where it is set; check conf files",
 }
-WITHOUT_SPARK = ("models", "settings", "sql")
+WITHOUT_SPARK = ("models", "settings", "sql", "why")
 NO_SPARK = "Spark is not installed here: pip install 'reelmill[spark]', or use the cluster's own"
 log = logging.getLogger("reelmill")
 
@@ -63,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         values = parse(sys.argv[1:] if argv is None else argv)
         log.setLevel(logging.DEBUG if getattr(values, "verbose", False) else logging.INFO)
         job = importlib.import_module(f"jobs.{values.job}")
-        if values.job == "sql" and (status := job.quick(arguments.build(job.Options, values))) is not None:
+        if hasattr(job, "quick") and (status := job.quick(arguments.build(job.Options, values))) is not None:
             return int(status)
         from jobs.config.settings import load  # with the code of all stages, which takes more than a second
 
@@ -83,6 +85,7 @@ def command() -> None:
     Databricks takes every exit for a failure, so that success must return.
     """
     interrupts.end_on_signals()
+    terminal.escape_unknown()
     status = main()
     if "deltalake" in sys.modules:  # its threads abort the end of some processes
         interrupts.end(status)

@@ -67,13 +67,13 @@ class Library:
 
         return Clips(self._output, search.query(self._output, text, clip, top))
 
-    def why(self, clip_id: str) -> Story:
-        """The whole story of a clip by its id, or by the beginning of it.
+    def why(self, what: str) -> Story:
+        """The whole story of a clip, a video or an address, by an id, the beginning of one, or an address.
 
         Raises:
-            UsageError: there is no such clip, or there are several.
+            UsageError: nothing is known of it, or it may mean several.
         """
-        return why.story(self._output.rows, clip_id)
+        return why.story(self._output.rows, what)
 
     def videos(self, where: str = "true") -> Iterator[Video]:
         """The videos with their clips, one after the other, ordered by address.

@@ -4,59 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from operator import attrgetter
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from jobs.config.settings import Settings
+from jobs.lake.recipes import CUSTOM_INPUTS, CUSTOM_VERSION, RECIPES
 from udfs import custom, export
 from udfs.core import user_code
 from udfs.core.task_resources import EFFORT
 from udfs.models import checkpoints
 from udfs.signals import preview
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What a stage's rows depend on beside their key; `version` rises when its code gives other results."""
-
-    version: int
-    sections: tuple[str, ...] = ()
-    upstream: tuple[str, ...] = ()
-    models: tuple[str, ...] = ()  # settings that name a model, as section.key: another revision gives other rows
-
-
-RECIPES: dict[str, Recipe] = {
-    "ingest": Recipe(2),
-    "split": Recipe(2, ("split",)),
-    # A clip's key is its span, so that a span found by other settings is not cut again.
-    "clip": Recipe(2, ("clip",)),
-    "analyze": Recipe(1, ("analyze", "motion", "quality", "phash", "proxy", "preview", "windows"), ("clip",)),
-    "copies": Recipe(1, ("copies",), ("analyze",)),
-    # Not all of analyze: a new motion setting must not cost an embedding.
-    "aesthetic": Recipe(1, ("aesthetic", "proxy"), ("clip",), models=("aesthetic.model", "aesthetic.head")),
-    "embed": Recipe(1, ("embed", "proxy"), ("clip",), models=("embed.model",)),
-    "dedup": Recipe(2, ("dedup",), ("embed",)),
-    "filter": Recipe(1, ("filter",), ("analyze", "aesthetic", "dedup")),
-    # Not filter: which clips are captioned does not change their captions.
-    "caption": Recipe(1, ("caption", "windows", "proxy"), ("clip",), models=("caption.generation.model",)),
-    "enhance": Recipe(1, ("enhance",), ("caption",), models=("enhance.generation.model",)),
-    "align": Recipe(1, (), ("caption", "embed")),
-    "export": Recipe(1, ("export",)),
-    "maintain": Recipe(1),
-    "takedown": Recipe(1),
-}
-
-
-CUSTOM_VERSION = 1  # rises when udfs/custom.py gives functions other inputs
-# What rows of the user's own stages depend on beside their code, by input: sections, and a stage.
-CUSTOM_INPUTS: dict[str, tuple[tuple[str, ...], str]] = {
-    "frames": (("proxy",), "clip"),
-    "clip": ((), "clip"),
-    "row": ((), "analyze"),
-}
 
 
 def _hashed_settings(params: Any) -> dict[str, Any]:
@@ -106,6 +66,16 @@ def fingerprint(stage: str, settings: Settings) -> str:
         for name, params in settings.custom.items():
             digest.update(f"{name} {params.gate} {fingerprint(name, settings)} ".encode())
     return digest.hexdigest()
+
+
+def every(settings: Settings) -> dict[str, str]:
+    """The fingerprint of each stage."""
+    return {stage: fingerprint(stage, settings) for stage in (*RECIPES, *settings.custom)}
+
+
+def settings_text(settings: Settings) -> str:
+    """The settings as `runs` keeps them, in JSON."""
+    return TypeAdapter(dict).dump_json(asdict(settings)).decode()
 
 
 def is_stage(name: str, settings: Settings) -> bool:
