@@ -14,6 +14,7 @@ from jobs.config.arguments import StageOptions
 from jobs.config.errors import SettingsError
 from jobs.config.settings import Settings
 from jobs.flow import custom
+from jobs.flow.steps import step
 from jobs.lake import history, scores
 from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
@@ -105,6 +106,7 @@ def run(run: Run, options: Options) -> Counts:
     started = history.now()
     log.info("filter: applying the thresholds")
     with ExitStack() as stack:
+        stack.enter_context(step(run, "filter"))
         if run.part is None:
             stack.enter_context(session.compiled(run.spark, run.last.num_verdicts))
         if run.part is None and run.is_only_writer and scores.are_stored(run):

@@ -23,7 +23,7 @@ from udfs.core.words import did_you_mean
 if TYPE_CHECKING:
     from jobs.lake.history import Counts
 
-NO_FUNCTION = ("search", "settings", "sql", "why")  # a Library answers all but `settings`
+NO_FUNCTION = ("compare", "failures", "scores", "search", "settings", "sql", "status", "why")  # these only read
 NAMES = tuple(job for job in cli.JOBS if job not in NO_FUNCTION)
 DOC = """{about}
 
@@ -68,7 +68,7 @@ def _signature(options: type[Any]) -> Signature:
 
 def _own(options: type[Any]) -> list[Field[Any]]:
     """The fields of Options that are arguments of its function as they are."""
-    return [field for field in argument_fields(options) if field.name not in ("conf", "set")]
+    return [field for field in argument_fields(options) if field.name not in ("conf", "set", "log_format")]
 
 
 def _place(field: Field[Any]) -> int:

@@ -53,7 +53,7 @@ def run(run: Run, options: Options) -> Counts:
         run.tables.landing(f"{run.run_id}-export") as land,
     ):
         rows = partial(frames.rows, params=run.settings.export.frames, env=run.env("export"), to=to, aside=aside)
-        counted = partial(batching.count_inputs, rows=rows, done=progress.done)
+        counted = partial(batching.count_inputs, rows=rows, done=progress.done, failed=progress.failed)
         inputs = stage.spread(run, Resources(), items, todo.schema, "duration_s")
         results = history.watched(inputs.mapInPandas(counted, stage.envelope(RESULTS)))
         done = land(results.rows)

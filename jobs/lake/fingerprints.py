@@ -69,13 +69,20 @@ def fingerprint(stage: str, settings: Settings) -> str:
 
 
 def every(settings: Settings) -> dict[str, str]:
-    """The fingerprint of each stage."""
-    return {stage: fingerprint(stage, settings) for stage in (*RECIPES, *settings.custom)}
+    """The fingerprint of each stage, but for those that [curate] leaves off, whose models may be missing."""
+    stages = [stage for stage in RECIPES if getattr(settings.curate, stage, True)]
+    return {stage: fingerprint(stage, settings) for stage in (*stages, *settings.custom)}
 
 
 def settings_text(settings: Settings) -> str:
     """The settings as `runs` keeps them, in JSON."""
     return TypeAdapter(dict).dump_json(asdict(settings)).decode()
+
+
+def settings_values(settings: Settings) -> dict[str, Any]:
+    """The settings as plain values of JSON."""
+    values: dict[str, Any] = TypeAdapter(dict).dump_python(asdict(settings), mode="json")
+    return values
 
 
 def is_stage(name: str, settings: Settings) -> bool:

@@ -212,6 +212,8 @@ def _open(name: str, output: str, options: dict[str, str], pinned: Mapping[str, 
         _check_features(name, table)
         columns = pa.schema(table.schema().to_arrow())
         files = [] if is_remote(output) or table.metadata().partition_columns else _local_files(table)
+        if pinned and not is_remote(output) and not all(os.path.exists(unquote(uri)) for uri in table.file_uris()):
+            raise TableError(f"table {name}: files of that version are gone: `maintain` keeps them for a while")
         dataset = None if files else table.to_pyarrow_dataset()
     except TableNotFoundError:
         return Source(declared(name, TABLES[name].schema), TABLES[name].schema, [])

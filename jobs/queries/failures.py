@@ -14,7 +14,7 @@ from jobs.queries.made_by import Recorded, Stamp
 from jobs.queries.reader import Reader, Row, Rows
 from udfs.core import terminal
 from udfs.core.errors import PASSING
-from udfs.core.remedies import remedy
+from udfs.core.failure_codes import ADVICE
 from udfs.core.words import counted
 
 OF_KEYS = """
@@ -26,7 +26,8 @@ STAGES = "SELECT DISTINCT stage FROM failures ORDER BY stage"
 STANDING = """
 SELECT last.* FROM (
   SELECT stage, key, last.* FROM (
-    SELECT stage, key, max_by(struct(code, message, attempts, failed_at, run_id, fingerprint), failed_at) AS last
+    SELECT stage, key, max_by(struct(code, message, attempts, failed_at, run_id, fingerprint),
+                              coalesce(failed_at, TIMESTAMP '1970-01-01 00:00:00')) AS last
     FROM failures WHERE {where} GROUP BY stage, key)) AS last
 LEFT ANTI JOIN ({done}) AS done
   ON done.stage = last.stage AND done.key = last.key AND done.run_id > last.run_id
@@ -73,9 +74,8 @@ def of_input_lines(found: Iterable[Row], width: int) -> Iterator[str]:
         if row["repaired"]:
             yield from screen.labeled("repaired", f"{text}; a later run could use it", width)
             continue
-        known = remedy(row["code"])
         yield from screen.labeled("failure", text, width)
-        yield from screen.labeled("", f"{known.cause}. {known.advice}", width)
+        yield from screen.labeled("", ". ".join(_advice(row["code"])), width)
 
 
 def summary(reader: Reader, code: str | None, stage: str | None, num_examples: int) -> Row:
@@ -117,13 +117,13 @@ def _of_code(
     for row in groups:
         stages[row["stage"]] += row["count"]
     outdated = (row for row in groups if row["stage"] in last and row["made_by"] != last[row["stage"]].fingerprint)
-    count, known = stages.total(), remedy(code)
+    count, (cause, advice) = stages.total(), _advice(code)
     return {
         "code": code,
         "count": count,
         "stages": dict(stages),
-        "cause": known.cause,
-        "advice": known.advice,
+        "cause": cause,
+        "advice": advice,
         # By the next run, without being asked to.
         "num_tried_again": count if code in PASSING else sum(row["count"] for row in outdated),
         "examples": [
@@ -132,6 +132,14 @@ def _of_code(
             for row in rows[:num_examples]
         ],
     }
+
+
+def _advice(code: str) -> tuple[str, str]:
+    """The cause of failures with a code and what to do, without Markdown."""
+    if code not in ADVICE:
+        return "a code that this release does not know", "Ask the release that wrote it."
+    cause, advice = (text.replace("`", "") for text in ADVICE[code])
+    return cause, advice
 
 
 def _places(rows: Rows, examples: Iterable[Row]) -> dict[str, Row]:

@@ -47,7 +47,7 @@ def first(rows: Iterable[Row]) -> Row | None:
     return next(iter(rows), None)
 
 
-def quick(options: Options, answer: Callable[[Reader, Options], object]) -> int | None:
+def quick(options: Options, answer: Callable[[Reader, Options], object], *, must_exist: bool = True) -> int | None:
     """Answer without Spark and return the exit status; None where Spark is to answer.
 
     Raises:
@@ -59,7 +59,7 @@ def quick(options: Options, answer: Callable[[Reader, Options], object]) -> int 
         say_spark(reason)
         return None
     try:
-        with opened(options) as reader:
+        with opened(options, must_exist=must_exist) as reader:
             answer(reader, options)
     except UntranslatedError as e:
         if find_spec("pyspark") is None:
@@ -70,7 +70,7 @@ def quick(options: Options, answer: Callable[[Reader, Options], object]) -> int 
 
 
 @contextmanager
-def opened(options: OutputOptions) -> Iterator[Reader]:
+def opened(options: OutputOptions, *, must_exist: bool = True) -> Iterator[Reader]:
     """The output that the options name, by DuckDB, whose tables are opened once.
 
     Raises:
@@ -84,7 +84,8 @@ def opened(options: OutputOptions) -> Iterator[Reader]:
 
     settings = quick_settings.load(options.conf, options.set)
     output = places.output(options.output, settings.sources)
-    places.check_tables(output, None, settings.sources)
+    if must_exist:
+        places.check_tables(output, None, settings.sources)
     with knowing(delta_source.custom_tables(output, settings.sources)):
         reduction = settings.filter.aesthetic_reduction
         rows = Snapshot(Engine(output, settings.sources, reduction)).rows

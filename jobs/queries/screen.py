@@ -86,16 +86,6 @@ def _value(value: object) -> str:
     return "unset" if value is None else cell(value)
 
 
-def duration(seconds: float | None) -> str:
-    """A length of time in the unit in which it is easiest to read; empty if it is unknown."""
-    if seconds is None:
-        return ""
-    for limit, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
-        if seconds < limit:
-            return f"{seconds / unit:.{1 if unit > 1 and seconds < 10 * unit else 0}f} {name}"
-    return f"{seconds / 86_400:.1f} d"
-
-
 def grid(heads: list[str], rows: list[list[str]], width: int) -> Iterator[str]:
     """A table whose first column is aligned left; of a row that is too wide, a line per cell."""
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
