@@ -14,11 +14,12 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from jobs.config import arguments, faults, interrupts
+from jobs.config import arguments, faults, interrupts, log_format
 from jobs.config.arguments import OutputOptions
 from jobs.config.errors import BugsError, CommandError, UsageError
 from jobs.lake import catalog, places
 from schemas import knowing
+from udfs.core import terminal
 from udfs.core.errors import RunError
 from udfs.core.words import counted, did_you_mean
 
@@ -48,23 +49,31 @@ JOBS = {
     "export": "rows at fixed versions of the tables -> a data set in one of six formats",
     "search": "a text or a clip -> the most similar clips",
     "sql": "a query over the tables and views -> its answer",
+    "why": "a clip, a video or an address -> its whole story",
+    "failures": "what could not be used, by code, with cause and remedy",
+    "scores": "the distribution of each score, and what each gate would drop",
+    "status": "what is there, what a run at work is doing, and what is pending",
+    "compare": "two runs or two outputs -> what differs, and why",
     "maintain": "delete superseded rows, expired versions and unreferenced media",
     "takedown": "delete a video from every table and folder, for good",
     "models": "list, fetch and check the models that stages can use",
     "settings": "list every setting, its value and where it is set; check conf files",
 }
-WITHOUT_SPARK = ("models", "settings", "sql")
+WITHOUT_SPARK = ("compare", "failures", "models", "scores", "settings", "sql", "status", "why")
 NO_SPARK = "Spark is not installed here: pip install 'reelmill[spark]', or use the cluster's own"
 log = logging.getLogger("reelmill")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one job; wrong settings and inputs that are not there are reported before Spark starts."""
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    logging.basicConfig(format=log_format.LINE, datefmt=log_format.CLOCK, stream=sys.stderr)
     log.setLevel(logging.INFO)
+    as_events = False
     try:
         values = parse(sys.argv[1:] if argv is None else argv)
         log.setLevel(logging.DEBUG if getattr(values, "verbose", False) else logging.INFO)
+        as_events = getattr(values, "log_format", "text") == "json"
+        log_format.apply("json" if as_events else "text")
         job = importlib.import_module(f"jobs.{values.job}")
         if hasattr(job, "quick") and (status := job.quick(arguments.build(job.Options, values))) is not None:
             return int(status)
@@ -76,8 +85,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         execute(job, arguments.build(job.Options, values), settings)
         return 0
     except CommandError as e:
-        print(f"reelmill: {e}", file=sys.stderr)
+        _say(e, as_event=as_events)
         return e.status
+
+
+def _say(error: CommandError, *, as_event: bool) -> None:
+    """Say in one line why a command ends."""
+    if as_event:
+        log.error("%s", error, extra={"event": {"status": error.status}})
+    else:
+        print(f"reelmill: {error}", file=sys.stderr)
 
 
 def command() -> None:
@@ -86,6 +103,7 @@ def command() -> None:
     Databricks takes every exit for a failure, so that success must return.
     """
     interrupts.end_on_signals()
+    terminal.escape_unknown()
     status = main()
     if "deltalake" in sys.modules:  # its threads abort the end of some processes
         interrupts.end(status)
@@ -191,14 +209,18 @@ def _on_spark(
     job: ModuleType, options: OutputOptions, settings: Settings, schema: catalog.Schema | None
 ) -> tuple[Done, str | None]:
     """Run the job; what it did, and its bugs in one line."""
+    from jobs.flow import views
+    from jobs.flow.steps import named
     from jobs.lake import custom_tables, history
     from jobs.lake.run import locked
     from jobs.lake.start import start
 
-    writes = not options.READS_ONLY
+    writes = options.locks
     with locked(options.output, settings.sources, sweep=options.SWEEPS) if writes else nullcontext():
         run = start(options, settings, schema)
-        with knowing(custom_tables.known(run)):
+        name = job.__name__.rpartition(".")[2]
+        shown = views.of_run(run, name, writes=options.is_run, events=options.log_format == "json")
+        with knowing(custom_tables.known(run)), run.board.shown_by(shown), named(run, name):
             done: Done = job.run(run, options)
             if schema and writes:
                 _publish(run)

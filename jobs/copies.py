@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from jobs.config.arguments import StageOptions
 from jobs.config.errors import SettingsError
 from jobs.config.settings import Settings
+from jobs.flow.steps import step
 from jobs.lake import history
 from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
@@ -47,6 +48,7 @@ def run(run: Run, options: Options, new: DataFrame | None = None) -> Counts:
     pending = copy_groups.pending(run) if new is None else new
     hashes = phash_lsh.numbers(F.col("phash")).alias("hashes")
     with ExitStack() as stack:
+        stack.enter_context(step(run, "copies"))
         land = partial(run.store, stack)
         ranked = phash_lsh.rank_order(pending.select("clip_id", *rank, hashes), rank)
         is_like_another = F.col("place") != F.col("first")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -19,18 +20,21 @@ from pyspark.sql import functions as F
 from jobs import aesthetic, align, analyze, caption, clip, copies, dedup, embed, enhance, filter, ingest, split
 from jobs.config import arguments
 from jobs.config.arguments import argument, flag
-from jobs.config.errors import LeftOverError
+from jobs.config.errors import LeftOverError, UsageError
 from jobs.config.settings import Settings
 from jobs.flow import check as proof
-from jobs.flow import custom, stage, waves
+from jobs.flow import custom, plan, stage, waves
+from jobs.flow.steps import named
 from jobs.flow.waves import Wave, Waves
 from jobs.lake import history, last_run, scores, summary
 from jobs.lake.fingerprints import chain_fingerprint
 from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
+from jobs.queries import next_steps, reader
 from jobs.queries.ask import asker
 from jobs.similarity import copy_groups
 from jobs.spark import session
+from udfs.core import terminal
 from udfs.core.errors import PASSING
 from udfs.core.words import counted
 
@@ -52,11 +56,29 @@ class Options(ingest.Options, dedup.Options):
     )
 
     check: bool = flag("change nothing; look at every row, and say what is left to do or there twice")
+    plan: bool = flag("change nothing; say what this run would do, and what that takes by what the last runs took")
+
+    @property
+    def locks(self) -> bool:
+        """Whether no other run may be at work on the output meanwhile."""
+        return not self.plan
+
+    @property
+    def is_run(self) -> bool:
+        """Whether the job does work, of which the output keeps the progress."""
+        return not (self.check or self.plan)
 
     @property
     def ends_at(self) -> datetime | None:
         """The time from which on no wave of work begins."""
         return self.deadline
+
+
+def quick(options: Options) -> int | None:
+    """With --plan, say without Spark what a run would do and return the exit status, if the manifest is no table."""
+    if options.plan and options.check:
+        raise UsageError("curate: give --plan or --check, one of both")
+    return plan.quick(options, options.manifest, options.limit, options.since) if options.plan else None
 
 
 def check(options: Options, settings: Settings) -> Options:
@@ -78,6 +100,9 @@ def run(run: Run, options: Options) -> Counts:
     """
     if options.check:
         return _proved(run)
+    if options.plan:
+        plan.show(reader.by_spark(run), run.settings, last_run.versions(run.tables), ingest.num_new(run, options))
+        return Counts()
     started = history.now()
     filter.accepted(run.of_part({}))  # refuses a wrong condition before any clip is cut, as the next line does
     custom.check_conditions(run)
@@ -98,7 +123,10 @@ def run(run: Run, options: Options) -> Counts:
         facts = json.loads(run.last.summary)
     history.flush(run)  # the views go by what it says
     facts = facts or summary.facts(asker(run))
+    run.board.hide()
     print(summary.text(run, counts.num_files, facts), flush=True)
+    if sys.stdout.isatty():
+        terminal.write(next_steps.lines(run.command, facts, terminal.columns()))
     counts += later
     if run.late:
         log.info("deadline: %s; the next run goes on", _left(run, num_files_left))
@@ -159,9 +187,9 @@ def _process(
             waves_left = waves.of_new(run, stack)
         else:
             stack.enter_context(session.compiled(run.spark, run.last.num_verdicts))
-            waves_left = waves.of_unfinished(
-                run, stack, _unfinished(run, settled), (*(s.table for s in steps), "copies")
-            )
+            with named(run, "look up what is pending"):
+                tables = (*(s.table for s in steps), "copies")
+                waves_left = waves.of_unfinished(run, stack, _unfinished(run, settled), tables)
         counts = _waves(run, options, waves_left, stack, only_new=only_new)
         if not run.late:  # else these settings may have made nothing yet
             history.note_settings(run, *(step.name for step in steps), *_copies(run))
@@ -234,6 +262,7 @@ def _waves(run: Run, options: Options, left: Waves, stack: ExitStack, *, only_ne
         cut = Counts()
         for wave in left.each:
             stack.push(wave.stack)
+            run.board.waves = wave.number + 1, left.total
             if len(later) > 1:
                 # Cut one wave ahead of the models, no farther, so that a deadline leaves no queue.
                 later[-2].result()

@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from jobs.config.arguments import StageOptions, flag
 from jobs.config.errors import SettingsError
 from jobs.config.settings import Settings
+from jobs.flow.steps import step
 from jobs.lake import history
 from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
@@ -53,6 +54,7 @@ def run(run: Run, options: Options) -> Counts:
     """
     started, refit = history.now(), options.refit
     with ExitStack() as stack:
+        stack.enter_context(step(run, "dedup"))
         land = partial(run.store, stack)
         if run.last.num_verdicts > MANY:
             stack.enter_context(session.compiled(run.spark))

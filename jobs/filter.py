@@ -14,6 +14,7 @@ from jobs.config.arguments import StageOptions
 from jobs.config.errors import SettingsError
 from jobs.config.settings import Settings
 from jobs.flow import custom
+from jobs.flow.steps import step
 from jobs.lake import custom_tables, history, scores
 from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
@@ -106,6 +107,7 @@ def run(run: Run, options: Options) -> Counts:
     log.info("filter: applying the thresholds")
     custom_tables.make(run)
     with ExitStack() as stack:
+        stack.enter_context(step(run, "filter"))
         if run.part is None:
             custom.check_conditions(run)
             stack.enter_context(session.compiled(run.spark, run.last.num_verdicts))

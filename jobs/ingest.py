@@ -159,6 +159,13 @@ def ingest_files(run: Run, options: Options) -> Ingested:
     return Ingested(replace(counts, num_files=num_files), num_left)
 
 
+def num_new(run: Run, options: Options) -> int:
+    """How many files the job would probe."""
+    files = _with_fingerprints(run, options)
+    number = pending(run, stage(run, files)).count()
+    return number if options.limit is None else min(number, options.limit)
+
+
 def _counts(files: DataFrame) -> tuple[int, Counter[str]]:
     """The number of files found, and of files or rows left out by reason."""
     is_file = F.col("uri").isNotNull()

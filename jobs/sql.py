@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
@@ -12,8 +10,9 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from jobs.config.arguments import OutputOptions, argument
 from jobs.config.errors import UsageError
-from jobs.queries.ask import is_installed
+from jobs.queries.ask import is_installed, needs_spark, say_spark
 from schemas import knowing
+from udfs.core import terminal
 
 if TYPE_CHECKING:  # each of these takes a part of the second in which a query is answered
     from jobs.config.settings import Settings
@@ -21,7 +20,6 @@ if TYPE_CHECKING:  # each of these takes a part of the second in which a query i
     from jobs.lake.run import Run
     from jobs.queries.statement import Statement
 
-SESSIONS = ("PYSPARK_GATEWAY_PORT", "DATABRICKS_RUNTIME_VERSION")  # set by spark-submit, and by Databricks
 CUT = ("table", "markdown")  # formats that show the first rows only
 
 
@@ -67,7 +65,7 @@ def quick(options: Options) -> int | None:
         if options.engine == "duckdb":
             raise UsageError(f"--engine duckdb: {reason}")
         if options.engine == "auto":
-            _say(reason)
+            say_spark(reason)
         return None
     from jobs.config import quick_settings
     from jobs.lake import places
@@ -122,10 +120,10 @@ def show(engine: Engine, asked: Statement, format: str) -> None:
     from jobs.lake import formats
 
     if asked.kind == "explain":
-        _write([engine.explained(asked)])
+        terminal.write([engine.explained(asked)])
         return
     answer = engine.answer(asked, formats.MAX_ROWS + 1 if format in CUT else None)
-    _write(formats.lines(answer, format))
+    terminal.write(formats.lines(answer, format))
 
 
 class _Either:
@@ -171,17 +169,9 @@ def _prompt(options: Options, engine: Engine | _Either) -> None:
 
 def _needs_spark(options: Options) -> str | None:
     """Why only Spark can answer, by the command line alone; None if DuckDB may."""
-    if options.engine == "spark":
-        return "--engine spark"
-    if options.schema is not None:
-        return "Spark reads the tables of a catalog (--schema)"
-    if options.output.startswith("dbfs:"):
-        return "Spark reads dbfs:/"
-    if options.engine == "auto" and any(name in os.environ for name in SESSIONS):
-        return "its session is there"
-    if not is_installed():
-        return "DuckDB and deltalake are not installed here: pip install 'reelmill[sql]'"
-    return None
+    return (
+        "--engine spark" if options.engine == "spark" else needs_spark(options, joins_session=options.engine == "auto")
+    )
 
 
 def _say_fallback(options: Options, error: Exception) -> None:
@@ -190,11 +180,7 @@ def _say_fallback(options: Options, error: Exception) -> None:
         raise UsageError(f"--engine duckdb cannot answer this: {error}") from error
     if find_spec("pyspark") is None:
         raise UsageError(f"sql: {error} (Spark might answer: pip install 'reelmill[spark]')") from error
-    _say(str(error), ", not DuckDB")
-
-
-def _say(reason: str, instead: str = "") -> None:
-    print(f"reelmill: Spark answers{instead}: {reason}", file=sys.stderr, flush=True)
+    say_spark(str(error), ", not DuckDB")
 
 
 def _text(options: Options) -> str:
@@ -206,16 +192,6 @@ def _text(options: Options) -> str:
 def _standard_input() -> str:
     """All that is read from it; Spark may have to answer what DuckDB could not."""
     return sys.stdin.read()
-
-
-def _write(lines: Iterable[str]) -> None:
-    """Print lines; whoever reads them may stop, as `head` does."""
-    try:
-        for line in lines:
-            print(line)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

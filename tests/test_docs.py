@@ -29,6 +29,7 @@ from tests.support.outputs import table as rows_of
 from tests.support.pages import DOCS, PAGES, README, TUTORIALS, anchors, blocks, commands, links, prose, read, table
 from udfs import custom
 from udfs.core.errors import CODES
+from udfs.core.failure_codes import ADVICE
 
 SQL = Path("docs/sql.md")
 COMMANDS = [(str(page), command) for page in PAGES for command in commands(page)]
@@ -147,9 +148,9 @@ def test_the_options_of_several_jobs_are_theirs() -> None:
     """The second column of the table says which jobs take the option of the first."""
     table_lines = table(Path("docs/operations.md"), "Options that several jobs have:")
     jobs_of = {re.findall(r"`(--[a-z-]+)", option)[0]: jobs for option, jobs, _ in table_lines}
-    steps = [
-        job for job in cli.JOBS if job not in ("models", "settings", "search", "sql", "maintain", "takedown", "export")
-    ]
+    reading = ("search", "sql", "why", "failures", "scores", "status", "compare")
+    others = ("models", "settings", *reading, "maintain", "takedown", "export")
+    steps = [job for job in cli.JOBS if job not in others]
     named = {
         "all": set(cli.JOBS),
         "all but `models` and `settings`": set(cli.JOBS) - {"models", "settings"},
@@ -173,7 +174,9 @@ def names_of_options(job: str) -> set[str]:
 
 
 def test_the_failure_codes_are_the_codes() -> None:
-    assert [code for code, _, _ in table(Path("docs/operations.md"), "## Failure codes")[: len(CODES)]] == list(CODES)
+    rows = table(Path("docs/operations.md"), "## Failure codes")[: len(CODES)]
+    assert {code: (meaning, advice) for code, meaning, advice in rows} == ADVICE
+    assert [code for code, *_ in rows] == list(CODES)
 
 
 def test_the_messages_of_troubleshooting_are_those_of_the_code() -> None:
@@ -191,7 +194,7 @@ def test_the_messages_of_troubleshooting_are_those_of_the_code() -> None:
 def test_there_are_twenty_questions() -> None:
     assert re.findall(r"^### (\d+)\. .*\?$", read(SQL), flags=re.MULTILINE) == [str(n) for n in range(1, 21)]
     answers_there = [match["answer"] for page in (README, SQL) for match in docs.ANSWERED.finditer(read(page))]
-    assert len(answers_there) == 22
+    assert len(answers_there) == 21
     assert all(len(answer.splitlines()) >= 2 for answer in answers_there)
 
 

@@ -14,6 +14,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs import cli, sql
+from jobs.queries import ask
 from tests.support import s3, small_output
 
 TRY = """
@@ -175,7 +176,7 @@ def test_an_output_on_s3(output: Path, s3_server: s3.Server, capsys: pytest.Capt
     assert said(capsys, "-o", "s3://queries/out", *settings, "select count(*) as n from aesthetics")[1] == "n\n0\n"
 
 
-@pytest.mark.parametrize("variable", sql.SESSIONS)
+@pytest.mark.parametrize("variable", ask.SESSIONS)
 def test_spark_answers_where_its_session_is_there(
     variable: str, output: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

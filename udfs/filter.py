@@ -139,8 +139,12 @@ def _missing_sql(gate: Gate, params: Params) -> str:
 
 def duplicate_sql(params: Params) -> str:
     """A SQL expression: whether a row of the table `duplicates` is a duplicate."""
-    least = _number(min_cosine(params.duplicate_eps))
-    return f"duplicate_of IS NOT NULL AND (method = 'phash' OR similarity >= {least})"
+    return f"duplicate_of IS NOT NULL AND (method = 'phash' OR similarity >= {least_similarity(params)})"
+
+
+def least_similarity(params: Params) -> str:
+    """The least cosine of duplicates, as a number of SQL."""
+    return _number(min_cosine(params.duplicate_eps))
 
 
 def _number(value: float) -> str:

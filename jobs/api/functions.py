@@ -23,7 +23,7 @@ from udfs.core.words import did_you_mean
 if TYPE_CHECKING:
     from jobs.cli import Done
 
-NO_FUNCTION = ("search", "sql", "settings")  # the first two a Library answers; the third is for reading
+NO_FUNCTION = ("compare", "failures", "scores", "search", "settings", "sql", "status", "why")  # these only read
 NAMES = tuple(job for job in cli.JOBS if job not in NO_FUNCTION)
 DOC = """{about}
 
@@ -74,7 +74,7 @@ def _signature(options: type[Any], result: str) -> Signature:
 
 def _own(options: type[Any]) -> list[Field[Any]]:
     """The fields of Options that are arguments of its function as they are."""
-    return [field for field in argument_fields(options) if field.name not in ("conf", "set")]
+    return [field for field in argument_fields(options) if field.name not in ("conf", "set", "log_format")]
 
 
 def _place(field: Field[Any]) -> int:

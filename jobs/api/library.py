@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
+from typing import Any, TypeVar
 
 from jobs.api import videos
 from jobs.api.output import Output
 from jobs.api.relation import Clips, Relation
 from jobs.api.videos import Video
 from jobs.lake.catalog import quoted
-from jobs.queries import why
+from jobs.queries import failures, histogram, scores, status, why
+from jobs.queries.reader import Reader
 from jobs.queries.why import Story
+from schemas import knowing
+from udfs.core.terminal import MAX_COLUMNS
 
 CLIPS = """
 SELECT * FROM (
@@ -19,6 +23,20 @@ SELECT * FROM (
   FROM verdicts JOIN clip_origins ON clip_origins.clip_id = verdicts.clip_id
 ) WHERE ({where}
 ) ORDER BY video_uri, start_s, clip_id"""
+
+
+T = TypeVar("T")
+
+
+class Report(dict[str, Any]):
+    """What a question gives, by subject; its text is for people."""
+
+    def __init__(self, found: Mapping[str, Any], lines: Callable[[int], Iterable[str]]) -> None:
+        super().__init__(found)
+        self._lines = lines
+
+    def __repr__(self) -> str:
+        return "\n".join(self._lines(MAX_COLUMNS))
 
 
 class Library:
@@ -67,13 +85,52 @@ class Library:
 
         return Clips(self._output, search.query(self._output, text, clip, top))
 
-    def why(self, clip_id: str) -> Story:
-        """The whole story of a clip by its id, or by the beginning of it.
+    def why(self, what: str) -> Story:
+        """The whole story of a clip, a video or an address, by an id, the beginning of one, or an address.
 
         Raises:
-            UsageError: there is no such clip, or there are several.
+            UsageError: nothing is known of it, or it may mean several.
         """
-        return why.story(self._output.rows, clip_id)
+        return self._answer(lambda output: why.story(output.rows, what))
+
+    def failures(self, code: str | None = None, *, stage: str | None = None, examples: int = 3) -> Report:
+        """What could not be used, by code, with the newest examples of each, cause and remedy."""
+        found = self._answer(lambda output: failures.summary(output, code, stage, examples))
+        return Report(found, lambda width: failures.summary_lines(self._reader, found, width))
+
+    def scores(self, *names: str, settings: Mapping[str, Any] | None = None) -> Report:
+        """The distributions of scores, by the beginnings of their names, and what each gate would drop.
+
+        `settings` of [filter], such as {"motion_global_mean_threshold": 0.002}, count in place of
+        those of the last run.
+
+        Raises:
+            UsageError: there is no such score.
+        """
+        found = self._answer(lambda output: scores.summary(output, settings or {}, names))
+        return Report(found, lambda width: scores.lines(found, width, histogram.BLOCKS))
+
+    def status(self) -> Report:
+        """What is there, what a run at work is doing, and what is pending by the settings of the last run."""
+
+        def summary(output: Reader) -> dict[str, Any]:
+            from jobs.queries import delta_source  # of the extra `sql`, as what answers
+
+            return status.summary(output, None, delta_source.versions(output.output, output.sources))
+
+        found = self._answer(summary)
+        return Report(found, lambda width: status.lines(self._reader, found, width))
+
+    @property
+    def _reader(self) -> Reader:
+        settings = self._output.quick_settings
+        path, reduction = self._output.path, settings.filter.aesthetic_reduction
+        return Reader(path, path, settings.sources, reduction, self._output.rows)
+
+    def _answer(self, question: Callable[[Reader], T]) -> T:
+        """The answer to a question, for which every table is known."""
+        with knowing(self._output.custom_tables):
+            return question(self._reader)
 
     def videos(self, where: str = "true") -> Iterator[Video]:
         """The videos with their clips, one after the other, ordered by address.

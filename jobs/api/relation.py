@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from functools import cached_property
 from importlib.util import find_spec
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from jobs.api import pages
+from jobs.api import fiftyone, pages
 from jobs.api.output import Output
 from jobs.config.errors import UsageError
 from jobs.lake import formats
@@ -93,6 +94,14 @@ class Relation:
 
 class Clips(Relation):
     """Clips, which a notebook shows by their previews, captions and scores."""
+
+    def fiftyone(self, folder: str | os.PathLike[str]) -> int:
+        """Write them as a data set that FiftyOne opens, whose media stay where they are; returns their number.
+
+        Raises:
+            UsageError: they lie in a store, or the folder cannot be written.
+        """
+        return fiftyone.write(self, os.fspath(folder))
 
     def _repr_html_(self) -> str:
         answer, more = self._first(CLIPS_SHOWN)

@@ -77,6 +77,21 @@ class OutputOptions(CommonOptions):
         "schema of a catalog in which tables and views are registered", default=None, metavar="[CATALOG.]SCHEMA"
     )
     verbose: bool = flag("show what Spark logs, and how each stage is scheduled")
+    log_format: str = argument(
+        "the log as text, or for programs as JSON lines with the progress of stages",
+        default="text",
+        choices=("text", "json"),
+    )
+
+    @property
+    def locks(self) -> bool:
+        """Whether no other run may be at work on the output meanwhile."""
+        return not self.READS_ONLY
+
+    @property
+    def is_run(self) -> bool:
+        """Whether the job does work, of which the output keeps the progress; else it only looks at the output."""
+        return not self.READS_ONLY
 
     @property
     def retry(self) -> tuple[str, ...] | None:

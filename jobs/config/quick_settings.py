@@ -29,12 +29,29 @@ def load(conf_files: tuple[str, ...], overrides: tuple[str, ...]) -> QuickSettin
         SettingsError: as `settings.load`.
     """
     merged: dict[str, dict[str, Any]] = {}
-    given = [pair for name in conf_files for pair in sections.read(name).items()]
-    for section, values in (*given, *map(sections.parse, overrides)):
+    for section, values in _given(conf_files, overrides):
         if not isinstance(values, dict) or not _known(section, values):
             return _checked(conf_files, overrides)
         merged[section] = merged.get(section, {}) | values
     return QuickSettings(**{name: sections.build(name, SECTIONS[name], values) for name, values in merged.items()})
+
+
+def given(section: str, conf_files: tuple[str, ...], overrides: tuple[str, ...]) -> dict[str, Any]:
+    """What files and overrides set in a section, as it is written there; later ones win."""
+    values: dict[str, Any] = {}
+    for name, found in _given(conf_files, overrides):
+        values |= found if name == section else {}
+    return values
+
+
+def sections_given(conf_files: tuple[str, ...], overrides: tuple[str, ...]) -> set[str]:
+    """The sections in which files or overrides set something."""
+    return {name for name, _ in _given(conf_files, overrides)}
+
+
+def _given(conf_files: tuple[str, ...], overrides: tuple[str, ...]) -> list[tuple[str, dict[str, Any]]]:
+    of_files = [pair for name in conf_files for pair in sections.read(name).items()]
+    return [*of_files, *map(sections.parse, overrides)]
 
 
 def _known(section: str, values: dict[str, Any]) -> bool:

@@ -56,7 +56,7 @@ def run(run: Run, options: Options) -> Counts:
         params = run.settings.export.frames
         needs = nvdec.gpu_resources(params.resources, params.hwaccel == "cuda")
         rows = partial(stage.with_task, partial(frames.rows, to=to, aside=aside), params, run.env("export"))
-        counted = partial(batching.count_inputs, rows=rows, done=progress.done)
+        counted = partial(batching.count_inputs, rows=rows, done=progress.done, failed=progress.failed)
         inputs = stage.spread(run, needs, items, todo.schema, "duration_s")
         with resources.scheduled("export", run.spark.sparkContext, needs) as profile:
             results = history.watched(inputs.mapInPandas(counted, stage.envelope(RESULTS), profile=profile))

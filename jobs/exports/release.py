@@ -16,7 +16,7 @@ from jobs.config.errors import UsageError
 from jobs.config.settings import RENAMED, Settings
 from jobs.exports.options import FORMATS, Options
 from jobs.lake import history
-from jobs.lake.fingerprints import RECIPES
+from jobs.lake.recipes import RECIPES
 from jobs.lake.run import Run
 from udfs import export, filter
 from udfs.core.errors import MediaError, StoreError

@@ -17,7 +17,7 @@ from jobs.config.settings import Settings
 from jobs.flow import gates as built_in
 from jobs.flow.stage import Stage
 from jobs.lake import views
-from jobs.lake.fingerprints import RECIPES
+from jobs.lake.recipes import RECIPES
 from jobs.lake.run import Run
 from jobs.spark import gpu_check
 from schemas import TABLES

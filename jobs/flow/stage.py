@@ -16,6 +16,7 @@ from pyspark.sql.types import DoubleType, StringType, StructType
 
 from jobs.config.settings import Settings
 from jobs.flow.progress import Progress
+from jobs.flow.steps import named
 from jobs.lake import history
 from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
@@ -125,7 +126,10 @@ def run_pending(run: Run, stage: Stage, inputs: DataFrame) -> Counts:
         for wave, items in enumerate(_waves(run, stage, work(run, stage, inputs), stack)):
             if run.late:
                 break
-            with run.tables.landing(f"{run.run_id}-{stage.name}-{wave}") as land:
+            with (
+                named(run, f"{stage.name}, wave {wave + 1}"),
+                run.tables.landing(f"{run.run_id}-{stage.name}-{wave}") as land,
+            ):
                 counts += process(run, stage, items, land).counts
     return counts
 
@@ -161,7 +165,7 @@ def process(run: Run, stage: Stage, items: Items, land: Callable[..., DataFrame]
     started = history.now()
     rows = partial(with_task, stage.rows, stage.params(run.settings), run.env(stage.name))
     with Progress(run, stage.name, items.rows) as progress:
-        counted = partial(batching.count_inputs, rows=rows, done=progress.done)
+        counted = partial(batching.count_inputs, rows=rows, done=progress.done, failed=progress.failed)
         inputs = spread(run, stage.resources(run.settings), items.rows, items.schema, stage.duration, stage.cost)
         results = history.watched(_with_check_failures(stage, _mapped(run, stage, inputs, counted)))
         done = land(results.rows)

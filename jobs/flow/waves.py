@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 
 from jobs.flow import stage
 from jobs.flow.stage import WAVE, Items, Stage
+from jobs.flow.steps import named
 from jobs.lake.history import Counts
 from jobs.lake.run import Run
 from jobs.lake.tables import landed
@@ -27,6 +28,7 @@ class Wave:
     """Some videos and their rows by table, to which stages add theirs, until `stack` is closed."""
 
     number: int
+    total: int  # of all waves
     part: dict[str, DataFrame]
     is_current: bool  # whether all rows of the part are
     stack: ExitStack = field(default_factory=ExitStack)
@@ -34,9 +36,10 @@ class Wave:
     def run(self, run: Run, step: Stage) -> Counts:
         """Process what is pending of a stage; the next stages see the rows that it adds."""
         part = self.of(run)
-        todo = stage.work(part, step, stage.pending(part, step))
-        land = self.stack.enter_context(run.tables.landing(f"{run.run_id}-{step.name}-{self.number}"))
-        done = stage.process(run, step, Items(todo.collect(), todo.schema), land)
+        with named(run, f"{step.name}, wave {self.number + 1} of {self.total}"):
+            todo = stage.work(part, step, stage.pending(part, step))
+            land = self.stack.enter_context(run.tables.landing(f"{run.run_id}-{step.name}-{self.number}"))
+            done = stage.process(run, step, Items(todo.collect(), todo.schema), land)
         if done.rows is not None:
             self.add(step.table, done.rows)
         return done.counts
@@ -63,7 +66,7 @@ def of_new(run: Run, stack: ExitStack) -> Waves:
     videos = run.tables.read("videos").where(F.col("run_id") == run.run_id)
     stored, total = _dealt(run, stack, "new-videos", videos)
     parts = _parts(run, stack, {"videos": stored}, total)
-    return Waves(total, (Wave(number, part, is_current=True) for number, part in enumerate(parts)))
+    return Waves(total, (Wave(number, total, part, is_current=True) for number, part in enumerate(parts)))
 
 
 def of_unfinished(run: Run, stack: ExitStack, unfinished: DataFrame, tables: Iterable[str]) -> Waves:
@@ -85,7 +88,7 @@ def of_unfinished(run: Run, stack: ExitStack, unfinished: DataFrame, tables: Ite
         rows[name] = run.store(stack, f"unfinished-{name}", found)
     whole = {"failures": run.tables.read("failures")} if run.tables.exists("failures") else {}
     parts = _parts(run, stack, rows, total)
-    return Waves(total, (Wave(number, part | whole, is_current=False) for number, part in enumerate(parts)))
+    return Waves(total, (Wave(number, total, part | whole, is_current=False) for number, part in enumerate(parts)))
 
 
 def _parts(run: Run, stack: ExitStack, rows: dict[str, DataFrame], total: int) -> Iterator[dict[str, DataFrame]]:

@@ -4,59 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from operator import attrgetter
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from jobs.config.settings import Settings
+from jobs.lake.recipes import CUSTOM_RECIPES, RECIPES
 from udfs import caption, custom, embed, export, split
 from udfs.core import user_code
 from udfs.core.task_resources import EFFORT
 from udfs.exports import frames
 from udfs.models import checkpoints
 from udfs.signals import preview
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What a stage's rows depend on beside their key; `version` rises when its code gives other results."""
-
-    version: int
-    sections: tuple[str, ...] = ()
-    upstream: tuple[str, ...] = ()
-    models: tuple[str, ...] = ()  # settings that name a model, as section.key: another revision gives other rows
-
-
-RECIPES: dict[str, Recipe] = {
-    "ingest": Recipe(2),
-    "split": Recipe(2, ("split",)),
-    # A clip's key is its span, so that a span found by other settings is not cut again.
-    "clip": Recipe(2, ("clip",)),
-    "analyze": Recipe(1, ("analyze", "motion", "quality", "phash", "proxy", "preview", "windows"), ("clip",)),
-    "copies": Recipe(1, ("copies",), ("analyze",)),
-    # Not all of analyze: a new motion setting must not cost an embedding.
-    "aesthetic": Recipe(1, ("aesthetic", "proxy"), ("clip",), models=("aesthetic.model", "aesthetic.head")),
-    "embed": Recipe(1, ("embed", "proxy"), ("clip",), models=("embed.model",)),
-    "dedup": Recipe(2, ("dedup",), ("embed",)),
-    "filter": Recipe(1, ("filter",), ("analyze", "aesthetic", "dedup")),
-    # Not filter: which clips are captioned does not change their captions.
-    "caption": Recipe(1, ("caption", "windows", "proxy"), ("clip",), models=("caption.generation.model",)),
-    "enhance": Recipe(1, ("enhance",), ("caption",), models=("enhance.generation.model",)),
-    "align": Recipe(1, (), ("caption", "embed")),
-    "export": Recipe(1, ("export",)),
-    "maintain": Recipe(1),
-    "takedown": Recipe(1),
-}
-
-
-# Those of the user's own stages by what their functions get; a version rises when udfs/custom.py gives other inputs.
-CUSTOM_RECIPES: dict[str, Recipe] = {
-    "frames": Recipe(1, ("proxy",), ("clip",)),
-    "clip": Recipe(1, (), ("clip",)),
-    "row": Recipe(1, (), ("analyze",)),
-}
 
 
 # Sections that got hwaccel later: "none" gives the rows that they gave without it, in one fingerprint.
@@ -102,6 +63,23 @@ def fingerprint(stage: str, settings: Settings) -> str:
     for part in _parts(stage, settings):
         digest.update(part)
     return digest.hexdigest()
+
+
+def every(settings: Settings) -> dict[str, str]:
+    """The fingerprint of each stage, but for those that [curate] leaves off, whose models may be missing."""
+    stages = [stage for stage in RECIPES if getattr(settings.curate, stage, True)]
+    return {stage: fingerprint(stage, settings) for stage in (*stages, *settings.custom)}
+
+
+def settings_text(settings: Settings) -> str:
+    """The settings as `runs` keeps them, in JSON."""
+    return TypeAdapter(dict).dump_json(asdict(settings)).decode()
+
+
+def settings_values(settings: Settings) -> dict[str, Any]:
+    """The settings as plain values of JSON."""
+    values: dict[str, Any] = TypeAdapter(dict).dump_python(asdict(settings), mode="json")
+    return values
 
 
 def is_stage(name: str, settings: Settings) -> bool:

@@ -19,6 +19,7 @@ FORMATS = ("table", "csv", "json", "markdown")
 MAX_ROWS = 1000  # of a table; CSV and JSON have all rows
 MAX_WIDTH = 80  # characters of a cell; a cell without blanks, such as a path, is shown whole
 MORE = f"(more than {MAX_ROWS} rows: add a LIMIT, or ask for --format csv or json)"
+EPOCH = datetime(1970, 1, 1)
 CONTROLS = re.compile(r"[\x7f-\x9f]")  # which JSON leaves as they are, and a terminal obeys
 
 
@@ -89,9 +90,14 @@ def plain_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[Any, ...]]:
 
 def cell(value: object) -> str:
     """A value in one line, prose cut to MAX_WIDTH."""
+    shown = plain(value)
+    return f"{shown[: MAX_WIDTH - 3]}..." if len(shown) > MAX_WIDTH and " " in shown else shown
+
+
+def plain(value: object) -> str:
+    """A value in one line, with control characters escaped."""
     shown = f"{value:.6g}" if isinstance(value, float) else value if isinstance(value, str) else _nested(value)
-    escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
-    return f"{escaped[: MAX_WIDTH - 3]}..." if len(escaped) > MAX_WIDTH and " " in escaped else escaped
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
 
 
 def json_text(value: object) -> str:
@@ -143,8 +149,9 @@ def _odd_number(value: float) -> str:
 
 
 def _plain_column(column: pa.Array) -> list[Any]:
-    if pa.types.is_timestamp(column.type):  # Python's times have no nanoseconds
-        column = column.cast(pa.timestamp("us", tz=column.type.tz), safe=False)
+    if pa.types.is_timestamp(column.type):  # Python's times have no nanoseconds, and to_pylist imports pandas for times
+        micros = column.cast(pa.timestamp("us", tz=column.type.tz), safe=False).cast(pa.int64()).to_pylist()
+        return [None if value is None else _time_text(EPOCH + timedelta(microseconds=value)) for value in micros]
     return [_plain(value, column.type) for value in column.to_pylist()]
 
 

@@ -10,12 +10,11 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
-from pydantic import TypeAdapter
 from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
 from jobs.config.settings import Settings
-from jobs.lake.fingerprints import is_stage
+from jobs.lake.fingerprints import is_stage, settings_text
 from jobs.lake.run import Run
 from jobs.lake.tables import struct_type
 from jobs.spark import task_seconds
@@ -180,7 +179,7 @@ def note(run: Run, stage: str, work: Work, **more: object) -> None:
         "ended_at": now(),
         "cost_usd": cost.usd(run.settings.cost, cpu_s, work.gpu_s, gpus) if work.num_in else 0.0,
         "versions": versions(),
-        "conf": TypeAdapter(dict).dump_json(asdict(run.settings)).decode(),
+        "conf": settings_text(run.settings),
         "fingerprint": run.fingerprint(stage) if is_stage(stage, run.settings) else "",
         "run_id": run.run_id,
         **more,

@@ -19,6 +19,7 @@ from pyspark.sql import functions as F
 from jobs.config.errors import OutputBusyError
 from jobs.config.settings import Settings
 from jobs.lake import last_run
+from jobs.lake.board import Board
 from jobs.lake.catalog import Schema
 from jobs.lake.fingerprints import fingerprint, is_stage
 from jobs.lake.last_run import LastRun
@@ -76,6 +77,7 @@ class Run:
     noted: list[tuple[Any, ...]] = field(default_factory=list)  # those that wait
     part: Mapping[str, DataFrame] | None = None  # rows of some videos by table, made by these settings, to read
     is_part_current: bool = True  # whether all rows of the part are current
+    board: Board = field(default_factory=Board)  # what it is doing
     run_id: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}")
 
     @cached_property

@@ -26,6 +26,6 @@ def start(options: OutputOptions, settings: Settings, schema: Schema | None) -> 
     for function in functions(settings).values():
         user_code_files.send(spark, function)
     if schema:
-        catalog.prepare(spark, schema, make=not options.READS_ONLY)
+        catalog.prepare(spark, schema, make=options.locks)
     live = sys.stderr.isatty() and not options.verbose
     return Run(spark, options.output, settings, options.retry, live, deadline=options.ends_at, schema=schema)

@@ -19,6 +19,15 @@ REASONS = """
 SELECT reason, count(*) AS count FROM (SELECT explode(reasons) AS reason FROM verdicts)
 GROUP BY reason ORDER BY count DESC, reason
 """
+DROPPED = "SELECT min(clip_id) FROM verdicts WHERE NOT kept"
+# Steps of the view `funnel` that one pass over the verdicts counts.
+STEPS = {
+    "clips": "true",
+    "clips with signals": "measured",
+    "clips with an embedding": "embedding_model IS NOT NULL",
+    "clips kept": "kept",
+    "clips with captions": "kept AND num_captions > 0",
+}
 LATER = f"SELECT stage, count(*) AS count FROM failed WHERE NOT {OF_FILES} GROUP BY stage ORDER BY stage"
 
 
@@ -34,7 +43,16 @@ def facts(ask: Callable[[str], list[tuple[Any, ...]]]) -> dict[str, Any]:
         "clips": {"made": made, "kept": kept, "dropped": dropped, "kept_min": kept_min},
         "reasons": [[*row] for row in ask(REASONS)],
         "later": [[*row] for row in ask(LATER)],
+        "funnel": [["videos", taken, (minutes or 0) / 60], *_funnel(ask)],
+        "dropped_clip": ask(DROPPED)[0][0],
     }
+
+
+def _funnel(ask: Callable[[str], list[tuple[Any, ...]]]) -> list[list[Any]]:
+    """How many clips came through each step, and their hours."""
+    sums = (f"count_if({is_in}), sum(CASE WHEN {is_in} THEN duration_s END) / 3600" for is_in in STEPS.values())
+    [row] = ask(f"SELECT {', '.join(sums)} FROM verdicts")
+    return [[step, row[2 * place], row[2 * place + 1]] for place, step in enumerate(STEPS)]
 
 
 def text(run: Run, num_files: int, facts: dict[str, Any]) -> str:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from jobs.config.arguments import OutputOptions
 from jobs.config.errors import CommandError
 
 if TYPE_CHECKING:  # `sql` starts no Spark to ask whether it can do without
     from jobs.lake.run import Run
 
 Ask = Callable[[str], list[tuple[Any, ...]]]  # Spark's SQL over tables and views -> rows
+SESSIONS = ("PYSPARK_GATEWAY_PORT", "DATABRICKS_RUNTIME_VERSION")  # set by spark-submit, and by Databricks
 
 
 def asker(run: Run) -> Ask:
@@ -30,6 +34,27 @@ def asker(run: Run) -> Ask:
             return _by_spark(run)(query)
 
     return ask
+
+
+def needs_spark(options: OutputOptions, *, joins_session: bool = True) -> str | None:
+    """Why only Spark can answer, by the command line alone; None if DuckDB may.
+
+    A session that is there, as below spark-submit, answers unless `joins_session` is false.
+    """
+    if options.schema is not None:
+        return "Spark reads the tables of a catalog (--schema)"
+    if options.output.startswith("dbfs:"):
+        return "Spark reads dbfs:/"
+    if joins_session and any(name in os.environ for name in SESSIONS):
+        return "its session is there"
+    if not is_installed():
+        return "DuckDB and deltalake are not installed here: pip install 'reelmill[sql]'"
+    return None
+
+
+def say_spark(reason: str, instead: str = "") -> None:
+    """Say on standard error why Spark answers."""
+    print(f"reelmill: Spark answers{instead}: {reason}", file=sys.stderr, flush=True)
 
 
 def is_installed() -> bool:

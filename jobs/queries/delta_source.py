@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 OPENED_AT_ONCE = 8  # tables of a store, each of which takes a few requests
 PATTERN = re.compile(r"[*?\[\]{}]")  # what DuckDB does not take literally in a path
+COMMIT = re.compile(r"\d{20}\.json")  # a file of a table's log
 ESCAPED = re.compile(r"%[0-9A-Fa-f]{2}")
 UNREAD = ("deletionVectors", "columnMapping")  # features of Delta that only Spark reads
 
@@ -46,15 +49,19 @@ class Source(NamedTuple):
     dataset: Dataset | None = None  # instead of the files
 
 
-def open_tables(names: Iterable[str], output: str, sources: Sources) -> dict[str, Source]:
+def open_tables(
+    names: Iterable[str], output: str, sources: Sources, pinned: Mapping[str, int] | None = None
+) -> dict[str, Source]:
     """Tables of an output by name; one that was never written is empty.
+
+    With `pinned`, they are as they were in these versions, and those that it does not name are empty.
 
     Raises:
         TableError: a table cannot be read, or a column is of another type.
         UntranslatedError: only Spark can read it.
         UsageError: there are no credentials for the store.
     """
-    open_one = partial(_open, output=output, options=storage_options(output, sources))
+    open_one = partial(_open, output=output, options=storage_options(output, sources), pinned=pinned)
     ordered = [*names]
     if not is_remote(output) or len(ordered) < 2:
         return {name: open_one(name) for name in ordered}
@@ -74,6 +81,55 @@ def custom_tables(output: str, sources: Sources) -> list[Table]:
     options = storage_options(output, sources)
     opened = (_custom_table(name, output, options) for name in names if name not in TABLES and name[0] not in "._")
     return [table for table in opened if table is not None]
+
+
+def versions(output: str, sources: Sources, names: Iterable[str] | None = None) -> dict[str, int]:
+    """The newest version of these tables that are there, or of all that rows of the chain depend on.
+
+    The latter are those that `last_run.versions` gives by Spark.
+
+    Raises:
+        TableError: a table cannot be read.
+        UsageError: there are no credentials for the store.
+    """
+    options = storage_options(output, sources)
+    with ThreadPoolExecutor(OPENED_AT_ONCE) as pool:
+        names = [*(names or (name for name in TABLES if name != "runs"))]
+        found = zip(names, pool.map(partial(_version, output=output, options=options), names), strict=True)
+        return {name: version for name, version in found if version is not None}
+
+
+def versions_before(moment: datetime, output: str, sources: Sources) -> dict[str, int]:
+    """The version that every table had at a moment; a table that was made later is left out.
+
+    Raises:
+        TableError: a table cannot be read.
+    """
+    options, found = storage_options(output, sources), dict[str, int]()
+    for name in versions(output, sources):
+        try:
+            commits = DeltaTable(f"{_folder(output)}/{name}", storage_options=options).history()
+        except (DeltaError, OSError) as e:
+            raise TableError(f"table {name}: {' '.join(str(e).split())}") from e
+        before = [commit["version"] for commit in commits if commit["timestamp"] < moment.timestamp() * 1000]
+        found |= {name: max(before)} if before else {}
+    return found
+
+
+def _version(name: str, output: str, options: dict[str, str]) -> int | None:
+    path = f"{_folder(output)}/{name}"
+    if not is_remote(output):
+        with suppress(FileNotFoundError):
+            return max(
+                (int(file[:20]) for file in os.listdir(f"{path}/_delta_log") if COMMIT.fullmatch(file)), default=None
+            )
+        return None
+    try:
+        return DeltaTable(path, storage_options=options).version()
+    except TableNotFoundError:
+        return None
+    except (DeltaError, OSError) as e:
+        raise TableError(f"table {name}: {' '.join(str(e).split())}") from e
 
 
 def _folder(output: str) -> str:
@@ -145,17 +201,21 @@ def declared(name: str, there: pa.Schema) -> str:
     return f"SELECT {columns} FROM {quoted(stored(name))}"
 
 
-def _open(name: str, output: str, options: dict[str, str]) -> Source:
+def _open(name: str, output: str, options: dict[str, str], pinned: Mapping[str, int] | None) -> Source:
     path = f"{_folder(output)}/{name}"
     if ESCAPED.search(path):
         raise UntranslatedError("delta-rs takes %xx in a path for an escape")
+    if pinned is not None and name not in pinned:
+        return Source(declared(name, TABLES[name].schema), TABLES[name].schema, [])
     try:
-        table = DeltaTable(path, storage_options=options)
+        table = DeltaTable(path, version=pinned[name] if pinned else None, storage_options=options)
         _check_features(name, table)
         columns = pa.schema(table.schema().to_arrow())
-        has_rows = bool(table.file_uris())
+        uris = table.file_uris()
         files = [] if is_remote(output) or table.metadata().partition_columns else _local_files(table)
-        dataset = table.to_pyarrow_dataset() if has_rows and not files else None
+        if pinned and not is_remote(output) and not all(os.path.exists(unquote(uri)) for uri in uris):
+            raise TableError(f"table {name}: files of that version are gone: `maintain` keeps them for a while")
+        dataset = table.to_pyarrow_dataset() if uris and not files else None
     except TableNotFoundError:
         return Source(declared(name, TABLES[name].schema), TABLES[name].schema, [])
     except (DeltaError, OSError) as e:  # such as a store that does not answer

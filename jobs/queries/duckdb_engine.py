@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -65,6 +65,7 @@ class Engine:
     output: str
     sources: Sources
     reduction: str  # filter.aesthetic_reduction, for the views
+    pinned: Mapping[str, int] | None = None  # versions of the tables to read instead of the newest
 
     def answer(self, asked: Statement, limit: int | None = None) -> Answer:
         """The rows of a query, which are computed as they are read, or of DESCRIBE or SHOW.
@@ -125,26 +126,58 @@ class Engine:
 
     def _opened(self, asked: Statement) -> duckdb.DuckDBPyConnection:
         """A connection that has the tables and views that a query needs, and nothing else."""
-        named = {asked.name} if asked.name else statement.tables(_query(asked))
-        db = duckdb.connect(config=CONFIG | {"temp_directory": str(user_folder("sql"))})
-        db.execute("SET TimeZone = 'UTC'")
-        needed = _needed(named)
-        runs = any(name.startswith("current_") for name in needed)
-        tables = [name for name in TABLES if name in needed or (runs and name == "runs")]
+        db = _connected()
+        files = self.make(db, {asked.name} if asked.name else statement.tables(_query(asked)), frozenset())
+        db.execute(f"SET allowed_paths = [{', '.join(map(_literal, files))}]")
+        db.execute(LOCKED)
+        return db
+
+    def make(self, db: duckdb.DuckDBPyConnection, names: set[str], there: Set[str]) -> list[str]:
+        """Make these tables and views with all that they read, but for those that are `there`; returns their files."""
+        needed = _needed(names) - there
+        tables = [name for name in TABLES if name in needed]
         files = list[str]()
-        for name, source in delta_source.open_tables(tables, self.output, self.sources).items():
+        for name, source in delta_source.open_tables(tables, self.output, self.sources, self.pinned).items():
             if name == "verdicts" and "measured" not in source.columns.names:
                 log.warning(OLD_VERDICTS)
             _create_stored(db, name, source)
             _create_view(db, name, view_to_duckdb(source.query))
             files += source.files
-        recorded = _recorded(db) if runs else {}
+        recorded = _recorded(db) if any(map(_is_current, needed)) else {}
         for view in _views(needed, lambda stage: recorded.get(stage, "never run")):
-            names = {source: f"`{source}`" for source in view.sources}
-            _create_view(db, view.name, view_to_duckdb(view.query(names, self.reduction)))
-        db.execute(f"SET allowed_paths = [{', '.join(map(_literal, files))}]")
-        db.execute(LOCKED)
-        return db
+            sources = {source: f"`{source}`" for source in view.sources}
+            _create_view(db, view.name, view_to_duckdb(view.query(sources, self.reduction)))
+        return files
+
+
+class Snapshot:
+    """The tables and views of an output for several queries of this program's own, each as it was when first needed."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine, self._db = engine, _connected()
+        self._there = set[str]()
+
+    def rows(self, query: str) -> list[dict[str, Any]]:
+        """The rows of a query as dictionaries of plain values; raises errors as `Engine.answer` does."""
+        asked, selected = self._selected(query)
+        with _errors(asked), interruptible(self._db.interrupt):
+            reader = selected.to_arrow_reader(ROWS)
+            heads = statement.heads(asked.query, reader.schema.names)
+            return [dict(zip(heads, row, strict=True)) for row in plain_rows(reader)]
+
+    def arrow(self, query: str) -> pa.Table:
+        """The rows of a query as Arrow; raises errors as `Engine.answer` does."""
+        asked, selected = self._selected(query)
+        with _errors(asked), interruptible(self._db.interrupt):
+            return selected.to_arrow_table()
+
+    def _selected(self, query: str) -> tuple[Statement, duckdb.DuckDBPyRelation]:
+        asked = statement.parse(query)
+        names = statement.tables(_query(asked))
+        self._engine.make(self._db, names, self._there)
+        self._there |= _needed(names)
+        with _errors(asked):
+            return asked, _selected(self._db, to_duckdb(_query(asked)))
 
 
 def spark_type(type_: duckdb.sqltypes.DuckDBPyType) -> str:
@@ -157,6 +190,12 @@ def spark_type(type_: duckdb.sqltypes.DuckDBPyType) -> str:
     if type_.id == "struct":
         return f"struct<{','.join(f'{name}:{spark_type(child)}' for name, child in children)}>"
     return TYPES.get(str(type_), str(type_).lower())
+
+
+def _connected() -> duckdb.DuckDBPyConnection:
+    db = duckdb.connect(config=CONFIG | {"temp_directory": str(user_folder("sql"))})
+    db.execute("SET TimeZone = 'UTC'")
+    return db
 
 
 def _query(asked: Statement) -> exp.Query:
@@ -187,7 +226,12 @@ def _needed(names: set[str]) -> set[str]:
     for view in reversed(views.every(str)):
         if view.name in needed:
             needed |= set(view.sources)
-    return needed
+    return needed | ({"runs"} if any(map(_is_current, needed)) else set())
+
+
+def _is_current(name: str) -> bool:
+    """Whether this is a view of the rows that the last settings made, which `runs` says."""
+    return name.startswith("current_")
 
 
 def _recorded(db: duckdb.DuckDBPyConnection) -> dict[str, str]:

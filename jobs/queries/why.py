@@ -1,199 +1,140 @@
-"""Why a clip was kept or dropped: its source, scores beside thresholds, verdict, duplicate, captions and failures."""
+"""Why something is as it is: the story of a clip, a video or an address, by an id, its beginning, or an address."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import fields, replace
-from typing import Any
-
-from pydantic import TypeAdapter, ValidationError
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 from jobs.config.errors import UsageError
 from jobs.lake.catalog import literal
-from jobs.lake.formats import cell
-from schemas.custom import score_name
-from udfs import filter
+from jobs.queries import clip_story, failures, screen, video_story
+from jobs.queries.reader import Row, Rows, first
+from udfs.core.terminal import MAX_COLUMNS
+from udfs.storage.uris import absolute_uri, existing_uri, redacted
 
-Row = dict[str, Any]
-Rows = Callable[[str], Iterable[Row]]  # Spark's SQL over tables and views -> rows of plain values
-
-CLIP = """
-SELECT spans.clip_id, spans.video_id, videos.uri AS video_uri, spans.start_s, spans.end_s, spans.start_frame,
-       spans.end_frame, spans.method
-FROM spans LEFT JOIN videos ON videos.video_id = spans.video_id
-WHERE startswith(spans.clip_id, {clip})
-ORDER BY spans.run_id DESC
+ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # of a video or clip
+MEDIA = re.compile(rf"/(?P<kind>\w+)/[0-9a-f]{{2}}/(?P<id>{ID.pattern})[^/]*$")  # a file that a stage wrote
+ADDRESS = re.compile(r"[./:]")  # what no id has
+CLIPS = "SELECT DISTINCT clip_id AS id FROM spans WHERE {clip} ORDER BY clip_id LIMIT {limit}"
+VIDEOS = "SELECT DISTINCT video_id AS id FROM videos WHERE {video} ORDER BY video_id LIMIT {limit}"
+# Of several files that an address had one after the other, the newest.
+BY_ADDRESS = """
+SELECT uri, max_by(video_id, run_id) AS id FROM videos WHERE uri IN ({uris}) OR {ends} GROUP BY uri
+ORDER BY uri LIMIT {limit}
 """
-FILE = """
-SELECT uri, width, height, framerate, num_frames, duration_s, num_bytes, video_codec, encoder, audio_codec,
-       audio_warning, picture_warning
-FROM clips WHERE clip_id = {clip} ORDER BY run_id DESC LIMIT 1
+TAKEN = "SELECT uri, video_id, reason, taken_at FROM takedowns WHERE uri IN ({uris}) OR video_id = {video} OR {ends}"
+REFUSED = """
+SELECT stage, key, code, message, attempts, failed_at, run_id, fingerprint FROM failures
+WHERE stage = 'ingest' AND (key IN ({uris}) OR {ends}) ORDER BY failed_at
 """
-PREVIEWS = "SELECT previews FROM current_signals WHERE clip_id = {clip}"
-VERDICT = "SELECT * FROM verdicts WHERE clip_id = {clip}"
-SETTINGS = "SELECT conf FROM runs WHERE stage = 'filter' ORDER BY started_at DESC LIMIT 1"
-LINK = """
-SELECT duplicates.method, duplicates.similarity, duplicates.duplicate_of AS linked_to, verdicts.video_uri,
-       verdicts.start_s, verdicts.end_s, verdicts.uri
-FROM duplicates LEFT JOIN verdicts ON verdicts.clip_id = {other}
-WHERE duplicates.clip_id = {clip}
-"""
-STANDS_FOR = "SELECT clip_id FROM verdicts WHERE duplicate_of = {clip} ORDER BY clip_id"
-CAPTIONS = """
-SELECT captions.start_frame, captions.end_frame, captions.model, captions.caption, captions.stage2_caption,
-       enhanced.enhanced_caption, captions.checks, alignments.alignment
-FROM current_captions AS captions
-LEFT JOIN current_enhanced AS enhanced
-  ON enhanced.clip_id = captions.clip_id AND enhanced.start_frame = captions.start_frame
-LEFT JOIN current_alignments AS alignments
-  ON alignments.clip_id = captions.clip_id AND alignments.start_frame = captions.start_frame
-WHERE captions.clip_id = {clip}
-ORDER BY captions.start_frame
-"""
-FAILURES = "SELECT stage, code, message, failed_at FROM failed WHERE key IN ({clip}, {video}) ORDER BY failed_at"
+SHOWN = 3  # of the ids or addresses that an ambiguous one means
 
 
 class Story(dict[str, Any]):
-    """All that is known of one clip, by subject; its text is for people."""
+    """All that is known of a clip, a video or an address, by subject; its text is for people."""
 
     def __repr__(self) -> str:
-        return "\n".join(_lines(self))
+        return "\n".join(lines(self, MAX_COLUMNS))
 
 
-def story(rows: Rows, clip: str) -> Story:
-    """The story of a clip by its id, or by the beginning of it.
+class Meant(NamedTuple):
+    """What a user's word means: the id of a clip or of a video, or an address."""
+
+    kind: str
+    name: str
+
+
+def story(rows: Rows, what: str) -> Story:
+    """The story of what an id, the beginning of one, or an address means.
 
     Raises:
-        UsageError: there is no such clip, or several ids begin so.
+        UsageError: nothing is known of it, or it may mean several.
     """
-    source = _source(rows, clip)
-    known = {"clip": literal(source["clip_id"]), "video": literal(source["video_id"])}
-    verdict = _first(rows(VERDICT.format(**known)))
-    return Story(
-        clip_id=source["clip_id"],
-        verdict=None if verdict is None else ("kept" if verdict["kept"] else "dropped"),
-        reasons=verdict["reasons"] if verdict else [],
-        source={name: value for name, value in source.items() if name != "clip_id"},
-        file=_first(rows(FILE.format(**known))),
-        previews=(_first(rows(PREVIEWS.format(**known))) or {}).get("previews") or [],
-        gates=_all_gates(_settings(rows), verdict) if verdict else [],
-        duplicate_of=_duplicate(rows, known["clip"], verdict),
-        stands_for=[row["clip_id"] for row in rows(STANDS_FOR.format(**known))],
-        captions=[*rows(CAPTIONS.format(**known))],
-        failures=[*rows(FAILURES.format(**known))],
-    )
+    meant = _meant(rows, what)
+    if meant.kind == "clip":
+        return Story(clip_story.story(rows, meant.name))
+    if meant.kind == "video":
+        return Story(video_story.story(rows, meant.name))
+    return Story(_address(rows, meant.name))
 
 
-def _source(rows: Rows, clip: str) -> Row:
-    found = {row["clip_id"]: row for row in reversed([*rows(CLIP.format(clip=literal(clip)))])} if clip else {}
-    if not found:
-        raise UsageError(f"no clip {clip}")
-    if len(found) > 1 and clip not in found:
-        raise UsageError(f"{len(found)} clips begin with {clip}: {', '.join(sorted(found)[:3])} ...")
-    return found.get(clip) or next(iter(found.values()))
+def lines(story: Row, width: int) -> Iterator[str]:
+    """The story for people, in lines of at most `width` characters, but for addresses."""
+    kind = clip_story if "clip_id" in story else video_story if "video_id" in story else None
+    yield from kind.lines(story, width) if kind else _address_lines(story, width)
 
 
-def _settings(rows: Rows) -> Row:
-    """The settings of the last run of `filter`."""
-    row = _first(rows(SETTINGS))
-    settings: Row = json.loads((row and row["conf"]) or "{}")
-    return settings
+def _meant(rows: Rows, what: str) -> Meant:
+    if not what.strip():
+        raise UsageError("why: an empty name")
+    if media := MEDIA.search(what):
+        what = media["id"]
+    found = None if ADDRESS.search(what) else _by_id(rows, what)
+    found = found or _by_address(rows, what)
+    if found is None:
+        raise UsageError(f"no clip, video or address {redacted(what)} here")
+    return found
 
 
-def _all_gates(settings: Row, verdict: Row) -> list[Row]:
-    """The gates of `filter`, then those of the user's own stages."""
-    return [*_gates(_params(settings.get("filter", {})), verdict), *_own_gates(settings.get("custom", {}), verdict)]
+def _by_id(rows: Rows, what: str) -> Meant | None:
+    """The clip or video whose id this is, or begins with this."""
+    begins = "{name} = {it}" if ID.fullmatch(what) else "startswith({name}, {it})"
+    known = {name: begins.format(name=f"{name}_id", it=literal(what)) for name in ("clip", "video")}
+    ids = {
+        kind: [row["id"] for row in rows(query.format(**known, limit=100))]
+        for kind, query in (("clip", CLIPS), ("video", VIDEOS))
+    }
+    for kind, found in ids.items():
+        if what in found:
+            return Meant(kind, what)
+    every = [Meant(kind, name) for kind, found in ids.items() for name in found]
+    if len(every) > 1:
+        raise UsageError(_ambiguous(f"ids begin with {what}", [name for _, name in every]))
+    return every[0] if every else None
 
 
-def _params(there: Row) -> filter.Params:
-    """[filter] as its last run had it, as far as this release knows the settings."""
-    known = {field.name for field in fields(filter.Params)}
-    try:
-        return TypeAdapter(filter.Params).validate_python({k: v for k, v in there.items() if k in known})
-    except ValidationError:  # of a release with other bounds
-        return filter.Params()
+def _by_address(rows: Rows, what: str) -> Meant | None:
+    """The video of an address or file name; the address itself where no video was taken from it."""
+    uris = {what, absolute_uri(what), existing_uri(absolute_uri(what))}
+    known = {
+        "uris": ", ".join(map(literal, sorted(uris))),
+        "ends": f"endswith(uri, {literal('/' + what.lstrip('/'))})",
+        "video": literal(what),
+    }
+    found = [*rows(BY_ADDRESS.format(**known, limit=100))]
+    exact = [row for row in found if row["uri"] in uris]
+    if len(exact or found) > 1:
+        raise UsageError(_ambiguous(f"addresses end with {what}", [row["uri"] for row in exact or found]))
+    if found:
+        return Meant("video", (exact or found)[0]["id"])
+    taken = first(rows(TAKEN.format(**known)))
+    of_keys = known | {"ends": known["ends"].replace("endswith(uri", "endswith(key")}
+    refused = first(rows(REFUSED.format(**of_keys))) if taken is None else None
+    return Meant("address", (taken or {}).get("uri") or (refused or {})["key"]) if taken or refused else None
 
 
-def _gates(params: filter.Params, verdict: Row) -> list[Row]:
-    """Every gate: the clip's score, the condition to fail, whether the gate is on, and whether the clip failed it."""
-    switches: dict[str, Any] = {f.name: True for f in fields(params) if getattr(params, f.name) is False}
-    on = {gate.reason for gate in filter.gates(params)} | ({"duplicate"} if params.duplicates else set())
-    link = filter.Gate("duplicate", "similarity", f"method is phash, or similarity >= {1 - params.duplicate_eps:g}")
-    gates = [*filter.gates(replace(params, **switches)), link]
-    scores = verdict | {"aesthetic_score": verdict[f"aesthetic_score_{params.aesthetic_reduction}"]}
-    return [
-        {
-            "reason": gate.reason,
-            "score": gate.score,
-            "value": scores.get(gate.score),
-            "fails_if": f"NOT ({params.where})" if gate.reason == "where" else gate.fails.removesuffix("D"),
-            "on": gate.reason in on,
-            "failed": not {gate.reason, f"{gate.score}_missing"}.isdisjoint(verdict["reasons"]),
-        }
-        for gate in gates
-    ]
+def _ambiguous(what: str, names: list[str]) -> str:
+    shown = ", ".join(map(redacted, sorted(names)[:SHOWN])) + (" ..." if len(names) > SHOWN else "")
+    return f"{len(names)}{' or more' if len(names) >= 100 else ''} {what}: {shown}"
 
 
-def _own_gates(stages: Mapping[str, Row], verdict: Row) -> Iterator[Row]:
-    """The gates of [custom.NAME] sections, each with the first of its columns that the condition names."""
-    for name, section in stages.items():
-        condition = section.get("gate")
-        columns = [key for key in section.get("columns", {}) if condition and re.search(rf"\b{key}\b", condition)]
-        if not columns:
-            continue
-        score = score_name(name, columns[0])
-        yield {
-            "reason": name,
-            "score": score,
-            "value": verdict.get(score),
-            "fails_if": f"NOT ({condition})",
-            "on": True,
-            "failed": not {name, f"{score}_missing"}.isdisjoint(verdict["reasons"]),
-        }
+def _address(rows: Rows, uri: str) -> Row:
+    """What is known of an address from which no video was taken."""
+    known = {"uris": literal(uri), "ends": "false", "video": literal(uri)}
+    return {
+        "address": uri,
+        "takedown": first(rows(TAKEN.format(**known))),
+        "failures": failures.of_input(rows, [uri], []),
+    }
 
 
-def _duplicate(rows: Rows, clip: str, verdict: Row | None) -> Row | None:
-    """The kept clip that this one is a duplicate of, and how dedup linked it."""
-    if not verdict or verdict["duplicate_of"] is None:
-        return None
-    other = verdict["duplicate_of"]
-    return {"clip_id": other} | (_first(rows(LINK.format(clip=clip, other=literal(other)))) or {})
-
-
-def _first(rows: Iterable[Row]) -> Row | None:
-    return next(iter(rows), None)
-
-
-def _lines(story: Story) -> Iterator[str]:
-    source, file, other = story["source"], story["file"], story["duplicate_of"]
-    verdict = story["verdict"] or "no verdict: `filter` has not seen it"
-    yield f"clip {story['clip_id']}: {verdict}{_listed(story['reasons'])}"
-    frames = f"frames {source['start_frame']}-{source['end_frame']}, {source['method']}"
-    yield f"  source     {_place(source)} ({frames})"
-    if file:
-        size = f"{file['width']}x{file['height']}, {cell(file['duration_s'])} s, {file['video_codec']}"
-        yield f"  file       {cell(file['uri'])}: {size} by {file['encoder']}"
-        yield from (f"  warning    {cell(file[name])}" for name in ("audio_warning", "picture_warning") if file[name])
-    for gate in story["gates"]:
-        state = "failed" if gate["failed"] else "on" if gate["on"] else "off"
-        yield f"  gate {state:<6} {gate['score']} = {cell(gate['value'])}; drops if {gate['fails_if']}"
-    if other:
-        how = f"{other.get('method')}, similarity {cell(other.get('similarity'))}"
-        yield f"  duplicate  of {other['clip_id']}: {_place(other)} ({how})"
-    if story["stands_for"]:
-        yield f"  stands for {len(story['stands_for'])} duplicates: {cell(story['stands_for'][:3])}"
-    for window in story["captions"]:
-        text = window["enhanced_caption"] or window["stage2_caption"] or window["caption"]
-        yield f"  caption    {window['start_frame']}-{window['end_frame']}: {cell(text)}{_listed(window['checks'])}"
-    for failure in story["failures"]:
-        yield f"  failure    {failure['stage']}: {failure['code']}: {cell(failure['message'])}"
-
-
-def _place(row: Row) -> str:
-    return f"{cell(row.get('video_uri'))}, {cell(row.get('start_s'))}-{cell(row.get('end_s'))} s"
-
-
-def _listed(values: list[str] | None) -> str:
-    return f" ({', '.join(values)})" if values else ""
+def _address_lines(story: Row, width: int) -> Iterable[str]:
+    taken = story["takedown"]
+    what = "taken down" if taken else "no video could be taken from it"
+    yield f"address {screen.address(story['address'])}: {what}"
+    if taken:
+        reason = f": {taken['reason']}" if taken["reason"] else ""
+        text = f"on {screen.moment(taken['taken_at'])}{reason}; it is not ingested again"
+        yield from screen.labeled("takedown", text, width)
+    yield from failures.of_input_lines(story["failures"], width)

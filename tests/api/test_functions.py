@@ -29,7 +29,7 @@ def executed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def test_a_function_takes_what_the_command_takes(name: str) -> None:
     job = functions.function(name)
     options = {field.name for field in argument_fields(cli._options(name))}
-    assert set(inspect.signature(job).parameters) == options - {"set"} | {"settings"}
+    assert set(inspect.signature(job).parameters) == options - {"set", "log_format"} | {"settings"}
     assert (job.__name__, str(job.__doc__).splitlines()[0]) == (name, cli.JOBS[name])
 
 

@@ -35,6 +35,8 @@ BUILT = re.compile(
     r"|spark\.kubernetes\.executor\.volumes\.emptyDir\.[\w-]+\.mount\.(path|readOnly)"
     r"|spark\.executorEnv\.\w+"
     r"|spark\.emr-serverless\.(driverEnv\.\w+|executor\.disk)"  # EMR Serverless User Guide, "Spark job properties"
+    r"|spark\.metrics\.conf\.\*\.sink\.prometheusServlet\.(class|path)"  # Spark's page: monitoring, "Metrics"
+    r"|spark\.openlineage\.(namespace|transport\.(type|location))"  # of the listener that the same file names
     r"|spark\.master"
 )
 
@@ -129,5 +131,6 @@ def test_databricks_captions_without_a_profile(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_what_a_name_says_of_delta_is_the_release_that_the_project_runs() -> None:
-    jars = {name: dict(lines(name)).get("spark.jars.packages", "") for name in ("local", "standalone")}
+    names = ("local", "standalone", "lineage")
+    jars = {name: dict(lines(name)).get("spark.jars.packages", "").partition(",")[0] for name in names}
     assert len(set(jars.values())) == 1

@@ -8,7 +8,8 @@ import pytest
 
 from jobs.config.errors import SettingsError
 from jobs.config.settings import SECTIONS, Settings, _flat, load, names
-from jobs.lake.fingerprints import RECIPES, fingerprint
+from jobs.lake.fingerprints import fingerprint
+from jobs.lake.recipes import RECIPES
 
 
 def test_without_anything_the_defaults_hold() -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from jobs.config.settings import Settings, load
-from jobs.lake.fingerprints import RECIPES, fingerprint
+from jobs.lake.fingerprints import fingerprint
+from jobs.lake.recipes import RECIPES
 
 ALWAYS = {
     "ingest": "367c6c4bcec0d5fe",

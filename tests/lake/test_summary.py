@@ -75,3 +75,11 @@ def test_clips_that_were_dropped_are_counted_by_reason(run: Run) -> None:
         f"clips: 3 made, 3 dropped (blur 3), 0 kept; {command}"
         in summary.text(other, 2, summary.facts(by_spark(other))).splitlines()
     )
+
+
+def test_the_funnel_is_that_of_the_view(run: Run) -> None:
+    facts = summary.facts(by_spark(run))
+    view = {step: (count, hours) for step, count, hours in by_spark(run)("SELECT step, count, hours FROM funnel")}
+    for step, count, hours in facts["funnel"]:
+        assert (count, hours or 0) == (view[step][0], pytest.approx(view[step][1] or 0)), step
+    assert facts["dropped_clip"] is None

@@ -14,6 +14,16 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
 
 
+def duration(seconds: float | None) -> str:
+    """A length of time in the unit in which it is easiest to read; empty if it is unknown."""
+    if seconds is None:
+        return ""
+    for limit, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / unit:.{1 if unit > 1 and seconds < 10 * unit else 0}f} {name}"
+    return f"{seconds / 86_400:.1f} d"
+
+
 def spelled(name: str) -> str:
     """A name in the one spelling by which names are compared: lower case, with - in place of _."""
     return name.strip().lower().replace("_", "-")

@@ -90,15 +90,17 @@ def _encodable(value: Any) -> Any:
     return value
 
 
-def count_inputs(batches: Iterable[pd.DataFrame], rows: Rows, done: Counter) -> Iterator[pd.DataFrame]:
-    """The results of `rows` for the batches; `done` counts the inputs that it has consumed."""
+def count_inputs(batches: Iterable[pd.DataFrame], rows: Rows, done: Counter, failed: Counter) -> Iterator[pd.DataFrame]:
+    """The results of `rows` for the batches; `done` counts the inputs that it has consumed, `failed` its failures."""
 
     def counting() -> Iterator[pd.DataFrame]:
         for batch in batches:
             yield batch
             done.add(len(batch))
 
-    return rows(counting())
+    for results in rows(counting()):
+        failed.add(int(results[FAILURE[0]].notna().sum()))
+        yield results
 
 
 def failure(key: str, error: MediaError) -> Row:
