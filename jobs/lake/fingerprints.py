@@ -19,7 +19,6 @@ from udfs.exports import frames
 from udfs.models import checkpoints
 from udfs.signals import preview
 
-
 # Sections that got hwaccel later: "none" gives the rows that they gave without it, in one fingerprint.
 HWACCEL_LATER = (split.Params, embed.Params, caption.Params, frames.Params)
 
