@@ -49,7 +49,8 @@ class Output:
         """
         files, values = texts(conf), overrides(settings)
         sources = quick_settings.load(files, values).sources
-        path = places.output(*texts(output), sources)
+        [name] = texts(output)
+        path = places.output(name, sources)
         places.check_tables(path, None, sources)
         return cls(path, files, values)
 
