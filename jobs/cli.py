@@ -45,12 +45,13 @@ JOBS = {
     "export": "rows at fixed versions of the tables -> a data set in one of six formats",
     "search": "a text or a clip -> the most similar clips",
     "sql": "a query over the tables and views -> its answer",
+    "report": "an output -> a page of its funnel, scores, duplicates, clips and times",
     "maintain": "delete superseded rows, expired versions and unreferenced media",
     "takedown": "delete a video from every table and folder, for good",
     "models": "list, fetch and check the models that stages can use",
     "settings": "list every setting, its value and where it is set; check conf files",
 }
-WITHOUT_SPARK = ("models", "settings", "sql")
+WITHOUT_SPARK = ("models", "report", "settings", "sql")
 NO_SPARK = "Spark is not installed here: pip install 'reelmill[spark]', or use the cluster's own"
 log = logging.getLogger("reelmill")
 
@@ -63,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         values = parse(sys.argv[1:] if argv is None else argv)
         log.setLevel(logging.DEBUG if getattr(values, "verbose", False) else logging.INFO)
         job = importlib.import_module(f"jobs.{values.job}")
-        if values.job == "sql" and (status := job.quick(arguments.build(job.Options, values))) is not None:
+        if hasattr(job, "quick") and (status := job.quick(arguments.build(job.Options, values))) is not None:
             return int(status)
         from jobs.config.settings import load  # with the code of all stages, which takes more than a second
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from jobs.config.arguments import OutputOptions, argument
 from jobs.config.errors import UsageError
-from jobs.queries.ask import is_installed
+from jobs.queries.ask import is_installed, needs_spark
 from schemas import knowing
 
 if TYPE_CHECKING:  # each of these takes a part of the second in which a query is answered
@@ -173,15 +173,9 @@ def _needs_spark(options: Options) -> str | None:
     """Why only Spark can answer, by the command line alone; None if DuckDB may."""
     if options.engine == "spark":
         return "--engine spark"
-    if options.schema is not None:
-        return "Spark reads the tables of a catalog (--schema)"
-    if options.output.startswith("dbfs:"):
-        return "Spark reads dbfs:/"
     if options.engine == "auto" and any(name in os.environ for name in SESSIONS):
         return "its session is there"
-    if not is_installed():
-        return "DuckDB and deltalake are not installed here: pip install 'reelmill[sql]'"
-    return None
+    return needs_spark(options.output, options.schema)
 
 
 def _say_fallback(options: Options, error: Exception) -> None:

@@ -92,6 +92,8 @@ def _run(job: ModuleType, given: dict[str, Any]) -> Counts | None:
     fields = {field.name: field for field in argument_fields(job.Options)}
     arguments = {name: _value(fields[name], value) for name, value in given.items()}
     options = job.Options(conf=files, set=values, **arguments)
+    if hasattr(job, "quick") and job.quick(options) is not None:
+        return None
     loaded = load([*files], [*values])
     if not hasattr(job, "without_spark"):
         return cli.execute(job, options, loaded)

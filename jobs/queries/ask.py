@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.config.errors import CommandError
 
+from udfs import filter
+from udfs.storage.settings import Params as Sources
+
 if TYPE_CHECKING:  # `sql` starts no Spark to ask whether it can do without
     from jobs.lake.run import Run
 
@@ -16,20 +19,41 @@ Ask = Callable[[str], list[tuple[Any, ...]]]  # Spark's SQL over tables and view
 
 def asker(run: Run) -> Ask:
     """What answers queries by the settings of each stage's last run: a hundredth of Spark's time where DuckDB can."""
-    if run.schema is not None or run.output.startswith("dbfs:") or not is_installed():
+    if needs_spark(run.output, run.schema):
         return _by_spark(run)
-    from jobs.queries import duckdb_engine, statement
     from jobs.queries.dialect import UntranslatedError
 
-    engine = duckdb_engine.Engine(run.output, run.settings.sources, run.settings.filter.aesthetic_reduction)
+    quickly = by_duckdb(run.output, run.settings.sources, run.settings.filter)
 
     def ask(query: str) -> list[tuple[Any, ...]]:
         try:
-            return [tuple(row) for row in engine.answer(statement.parse(query)).rows]
+            return quickly(query)
         except (UntranslatedError, CommandError):  # a store may have failed once, and Spark tries again
             return _by_spark(run)(query)
 
     return ask
+
+
+def by_duckdb(output: str, sources: Sources, gates: filter.Params) -> Ask:
+    """What answers queries without Spark.
+
+    Its answers raise UntranslatedError where only Spark may answer, and UsageError where the query is wrong.
+    """
+    from jobs.queries import duckdb_engine, statement
+
+    engine = duckdb_engine.Engine(output, sources, gates.aesthetic_reduction)
+    return lambda query: [tuple(row) for row in engine.answer(statement.parse(query)).rows]
+
+
+def needs_spark(output: str, schema: object) -> str | None:
+    """Why only Spark can answer; None if DuckDB may."""
+    if schema is not None:
+        return "Spark reads the tables of a catalog (--schema)"
+    if output.startswith("dbfs:"):
+        return "Spark reads dbfs:/"
+    if not is_installed():
+        return "DuckDB and deltalake are not installed here: pip install 'reelmill[sql]'"
+    return None
 
 
 def is_installed() -> bool:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from jobs.config.errors import UsageError
 from jobs.lake.catalog import literal
 from jobs.lake.formats import cell
+from jobs.queries import gate_settings
 from schemas.custom import score_name
 from udfs import filter
 
@@ -33,7 +31,6 @@ FROM clips WHERE clip_id = {clip} ORDER BY run_id DESC LIMIT 1
 """
 PREVIEWS = "SELECT previews FROM current_signals WHERE clip_id = {clip}"
 VERDICT = "SELECT * FROM verdicts WHERE clip_id = {clip}"
-SETTINGS = "SELECT conf FROM runs WHERE stage = 'filter' ORDER BY started_at DESC LIMIT 1"
 LINK = """
 SELECT duplicates.method, duplicates.similarity, duplicates.duplicate_of AS linked_to, verdicts.video_uri,
        verdicts.start_s, verdicts.end_s, verdicts.uri
@@ -78,7 +75,7 @@ def story(rows: Rows, clip: str) -> Story:
         source={name: value for name, value in source.items() if name != "clip_id"},
         file=_first(rows(FILE.format(**known))),
         previews=(_first(rows(PREVIEWS.format(**known))) or {}).get("previews") or [],
-        gates=_all_gates(_settings(rows), verdict) if verdict else [],
+        gates=_all_gates(rows, verdict) if verdict else [],
         duplicate_of=_duplicate(rows, known["clip"], verdict),
         stands_for=[row["clip_id"] for row in rows(STANDS_FOR.format(**known))],
         captions=[*rows(CAPTIONS.format(**known))],
@@ -95,25 +92,10 @@ def _source(rows: Rows, clip: str) -> Row:
     return found.get(clip) or next(iter(found.values()))
 
 
-def _settings(rows: Rows) -> Row:
-    """The settings of the last run of `filter`."""
-    row = _first(rows(SETTINGS))
-    settings: Row = json.loads((row and row["conf"]) or "{}")
-    return settings
-
-
-def _all_gates(settings: Row, verdict: Row) -> list[Row]:
-    """The gates of `filter`, then those of the user's own stages."""
-    return [*_gates(_params(settings.get("filter", {})), verdict), *_own_gates(settings.get("custom", {}), verdict)]
-
-
-def _params(there: Row) -> filter.Params:
-    """[filter] as its last run had it, as far as this release knows the settings."""
-    known = {field.name for field in fields(filter.Params)}
-    try:
-        return TypeAdapter(filter.Params).validate_python({k: v for k, v in there.items() if k in known})
-    except ValidationError:  # of a release with other bounds
-        return filter.Params()
+def _all_gates(rows: Rows, verdict: Row) -> list[Row]:
+    """The gates of `filter`, as its last run had them, then those of the user's own stages."""
+    last = gate_settings.read((_first(rows(gate_settings.QUERY)) or {}).get("conf"))
+    return [*_gates(last.filter, verdict), *_own_gates(last.custom, verdict)]
 
 
 def _gates(params: filter.Params, verdict: Row) -> list[Row]:
