@@ -66,7 +66,14 @@ def check(options: Options, settings: Settings) -> None:
 
 def run(run: Run, options: Options) -> None:
     """Write the report by Spark's answers."""
-    print(write(ask.asker(run), run.output, run.settings.sources, options))
+    from pyspark.errors import AnalysisException, ParseException
+
+    try:
+        print(write(ask.asker(run), run.output, run.settings.sources, options))
+    except (AnalysisException, ParseException) as e:
+        if options.sql is None:
+            raise
+        raise UsageError(f"--sql: {str(e).splitlines()[0]}") from e
 
 
 def write(answers: Ask, output: str, sources: Sources, options: Options) -> str:
@@ -92,6 +99,22 @@ def write(answers: Ask, output: str, sources: Sources, options: Options) -> str:
     except (OSError, MediaError, StoreError) as e:
         raise UsageError(f"--to {to}: {getattr(e, 'strerror', None) or getattr(e, 'message', e)}") from e
     return to
+
+
+def exists(output: str, sources: Sources) -> bool:
+    """Whether an output has its page.
+
+    Raises:
+        UsageError: its store does not answer.
+    """
+    from jobs.reports import files
+    from udfs.core.errors import MediaError, StoreError
+    from udfs.storage import media_store
+
+    try:
+        return media_store.size(files.default(output), sources) is not None
+    except (MediaError, StoreError) as e:
+        raise UsageError(f"--output {output}: {getattr(e, 'message', e)}") from e
 
 
 def _leave_to_spark(reason: str) -> None:

@@ -29,6 +29,7 @@ from tests.support.outputs import table as rows_of
 from tests.support.pages import DOCS, PAGES, README, TUTORIALS, anchors, blocks, commands, links, prose, read, table
 from udfs import custom
 from udfs.core.errors import CODES
+from udfs.core.failure_codes import ADVICE
 
 SQL = Path("docs/sql.md")
 COMMANDS = [(str(page), command) for page in PAGES for command in commands(page)]
@@ -148,7 +149,9 @@ def test_the_options_of_several_jobs_are_theirs() -> None:
     table_lines = table(Path("docs/operations.md"), "Options that several jobs have:")
     jobs_of = {re.findall(r"`(--[a-z-]+)", option)[0]: jobs for option, jobs, _ in table_lines}
     steps = [
-        job for job in cli.JOBS if job not in ("models", "settings", "search", "sql", "maintain", "takedown", "export")
+        job
+        for job in cli.JOBS
+        if job not in ("models", "settings", "search", "sql", "maintain", "takedown", "export", "report")
     ]
     named = {
         "all": set(cli.JOBS),
@@ -173,7 +176,9 @@ def names_of_options(job: str) -> set[str]:
 
 
 def test_the_failure_codes_are_the_codes() -> None:
-    assert [code for code, _, _ in table(Path("docs/operations.md"), "## Failure codes")[: len(CODES)]] == list(CODES)
+    rows = table(Path("docs/operations.md"), "## Failure codes")[: len(CODES)]
+    assert {code: (meaning, advice) for code, meaning, advice in rows} == ADVICE
+    assert [code for code, *_ in rows] == list(CODES)
 
 
 def test_the_messages_of_troubleshooting_are_those_of_the_code() -> None:

@@ -16,13 +16,13 @@ PACKAGES = {
         *("core", "storage", "demux", "audio", "video", "frames", "models", "captioning"),
         *("runtime", "similarity", "shots", "signals", "exports", ""),
     ),
-    "jobs": ("config", "spark", "lake", "queries", "flow", "similarity", "exports", "", "api"),
+    "jobs": ("config", "spark", "lake", "queries", "flow", "similarity", "exports", "reports", "", "api"),
     "schemas": ("",),
 }
 SOURCES = [path for folder in FOLDERS for path in sorted(Path(folder).rglob("*.py"))]
 FILES = [Path("reelmill.py"), *SOURCES]
 # Jobs that write no table, or tables that users name.
-NO_TABLE = ("custom", "export", "maintain", "models", "search", "settings", "sql")
+NO_TABLE = ("custom", "export", "maintain", "models", "report", "search", "settings", "sql")
 # Modules that read tables for a job.
 PARTS = {
     "aesthetic": ("flow/gates",),

@@ -7,7 +7,6 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from jobs.config.errors import CommandError
-
 from udfs import filter
 from udfs.storage.settings import Params as Sources
 

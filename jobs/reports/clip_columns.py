@@ -17,6 +17,7 @@ from udfs.storage.uris import redacted
 
 STOPS = 200  # of a slider
 OUTLIERS = 0.005  # share of clips at either end of a histogram that its outermost bins hold
+SKEWED = 10  # times the median: where a histogram reaches farther than that, its axis is logarithmic
 MAX_CAPTION = 600  # characters
 CLIPS = """
 SELECT verdicts.clip_id, verdicts.video_uri, verdicts.start_s, verdicts.duration_s, verdicts.reasons,
@@ -129,13 +130,16 @@ def _score(score: Score, values: Floats, digits: int) -> dict[str, Any]:
     indexes = np.full(len(places), -1)
     indexes[places >= 0] = index
     found = thresholds[used]
+    of_clips = found[index]
+    ends = _range(of_clips, known)
     return {
         "name": score.name,
         "about": score.about,
         "short": score.short,
         "values": found.tolist(),
         "index": indexes.tolist(),
-        "range": _range(found[indexes[indexes >= 0]], known),
+        "range": ends,
+        "isLogarithmic": _is_logarithmic(of_clips, ends),
         "stops": stops(found, STOPS, known),
         "gate": asdict(gate) if gate else None,
     }
@@ -146,3 +150,8 @@ def _range(values: Floats, thresholds: Iterable[float]) -> list[float]:
     ends = np.quantile(values, (OUTLIERS, 1 - OUTLIERS), method="nearest").tolist() if len(values) else []
     shown = [*ends, *thresholds]
     return [min(shown), max(shown)] if shown else [0.0, 1.0]
+
+
+def _is_logarithmic(values: Floats, ends: Sequence[float]) -> bool:
+    """Whether most values are so small beside the greatest that only their logarithms tell them apart."""
+    return bool(ends[0] > 0 and len(values) and np.median(values) < ends[1] / SKEWED)

@@ -41,8 +41,10 @@ def read(ask: Ask, output: str, selection: Selection, max_clips: int = MAX_CLIPS
     """What the tables say of the selection, and of its run or else the last one.
 
     Raises:
-        UsageError: there is no such run.
+        UsageError: there is no such run, or the query of the selection gives no column clip_id.
     """
+    if selection.query:
+        ask(f"{selection.ids} LIMIT 1")  # within another query, a column that it lacks would be that query's
     run = stage_times.read(ask, selection.run_id)
     if run and selection.run_id:
         selection = selection._replace(run_id=run.run_id)
@@ -57,7 +59,7 @@ def read(ask: Ask, output: str, selection: Selection, max_clips: int = MAX_CLIPS
         scores=scores,
         unscored=settings.filter.unscored,
         clips=clip_columns.read(ask, selection, scores, max_clips),
-        num_clips=steps.clips.count,
+        num_clips=steps.clips.number,
         failures=failures.read(ask, selection),
         duplicates=duplicates.read(ask, selection),
         run=run,

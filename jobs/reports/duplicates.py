@@ -9,7 +9,7 @@ from jobs.reports.selection import Selection
 from udfs.storage.uris import redacted
 
 GROUPS, MEMBERS = 60, 11  # shown: the largest groups, and the clips of each
-COUNTS = "SELECT count(*), coalesce(sum(num_duplicates), 0) FROM duplicate_groups WHERE {where}"
+COUNTS = "SELECT count(*), CAST(coalesce(sum(num_duplicates), 0) AS bigint) FROM duplicate_groups WHERE {where}"
 LARGEST = """
 SELECT clip_id, video_uri, start_s, preview, num_duplicates, num_videos, duration_s / 3600 AS hours,
        slice(members, 1, {members}) AS members
@@ -34,7 +34,7 @@ class Group(NamedTuple):
 
     kept: Member
     members: list[Member]
-    count: int
+    number: int
     num_videos: int
     hours: float
 

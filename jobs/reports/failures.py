@@ -33,7 +33,7 @@ class Failure(NamedTuple):
 
     stage: str
     code: str
-    count: int
+    number: int
     meaning: str
     advice: str
     examples: list[Example]

@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 
 from udfs.storage import media_store
 
-UNKNOWN = "–"
+UNKNOWN = "\N{EN DASH}"
 CODE = re.compile("`([^`]*)`")
 
 
@@ -64,7 +64,7 @@ def place(video: str, start_s: float | None) -> str:
 
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "count": count,
-    "length": length,
+    "hours": length,
     "number": number,
     "change": change,
     "moment": moment,

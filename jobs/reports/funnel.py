@@ -27,7 +27,7 @@ class Amount(NamedTuple):
     """Clips or videos, and the hours of video in them."""
 
     name: str
-    count: int
+    number: int
     hours: float
 
 
@@ -35,7 +35,7 @@ class Reason(NamedTuple):
     """The clips that a gate speaks against, and those of them that no other gate speaks against."""
 
     name: str
-    count: int
+    number: int
     hours: float
     alone: int
     alone_hours: float
@@ -81,9 +81,9 @@ def _gates(sets: Sets, names: Sequence[str]) -> Iterator[Amount]:
 def _reason(sets: Sets, name: str) -> Reason:
     every = _sum(name, (amount for found, amount in sets if name in found))
     alone = _sum(name, (amount for found, amount in sets if found == {name}))
-    return Reason(name, every.count, every.hours, alone.count, alone.hours)
+    return Reason(name, every.number, every.hours, alone.number, alone.hours)
 
 
 def _sum(name: str, amounts: Iterable[Amount]) -> Amount:
     every = [*amounts]
-    return Amount(name, sum(amount.count for amount in every), sum(amount.hours for amount in every))
+    return Amount(name, sum(amount.number for amount in every), sum(amount.hours for amount in every))

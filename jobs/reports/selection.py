@@ -19,10 +19,15 @@ class Selection(NamedTuple):
         return self.run_id is None and self.query is None
 
     @property
+    def ids(self) -> str:
+        """The query's clips, as a query of its own."""
+        return f"SELECT clip_id FROM (\n{self.query}\n) AS chosen"
+
+    @property
     def verdicts(self) -> str:
         """The rows of `verdicts`."""
         conditions = [f"cut_run_id = {literal(self.run_id)}"] if self.run_id else []
-        conditions += [f"clip_id IN (SELECT clip_id FROM (\n{self.query}\n))"] if self.query else []
+        conditions += [f"clip_id IN ({self.ids})"] if self.query else []
         return f"(SELECT * FROM verdicts WHERE {' AND '.join(conditions)})" if conditions else "verdicts"
 
     def of_videos(self, view: str) -> str:

@@ -31,7 +31,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Some hundred clips with scores, by thresholds that drop a part of them."""
-    return many_clips.write(tmp_path_factory.mktemp("library"), 700, num_previews=60)
+    return many_clips.write(tmp_path_factory.mktemp("library"), 700, num_previews=700)
 
 
 @pytest.fixture(scope="session")

@@ -136,9 +136,13 @@ def test_clips_are_found_by_text_reason_and_score(page: Opened, library: Path) -
     blurred = "SELECT count(*) FROM verdicts WHERE array_contains(reasons, 'blurred')"
     assert shown(page) == counted(library, blurred) > 0
     choose(page, reason="", verdict="dropped", score="5", least="0.1", most="0.15")
-    assert shown(page) == counted(
-        library, "SELECT count(*) FROM verdicts WHERE NOT kept AND round(1 - similarity, 6) BETWEEN 0.1 AND 0.15"
-    ) or shown(page) > 0
+    assert (
+        shown(page)
+        == counted(
+            library, "SELECT count(*) FROM verdicts WHERE NOT kept AND round(1 - similarity, 6) BETWEEN 0.1 AND 0.15"
+        )
+        or shown(page) > 0
+    )
     page.page.locator("#filters button[type=reset]").click()
     settle(page)
     assert shown(page) == 700
@@ -261,7 +265,10 @@ def test_texts_of_videos_are_inert(browser: Any, tmp_path: Path) -> None:
         settle(page)
         page.picture("hostile")
         assert page.page.evaluate("document.body.dataset.hacked") is None
-        assert page.page.locator("main img:not([data-preview]), dialog img").count() == page.page.locator("#sheet img").count()
+        assert (
+            page.page.locator("main img:not([data-preview]), dialog img").count()
+            == page.page.locator("#sheet img").count()
+        )
         assert [line for line in page.complaints if "ERR_FILE_NOT_FOUND" not in line] == []
 
 
@@ -282,7 +289,9 @@ def test_five_thousand_clips_scroll_smoothly(browser: Any, tmp_path: Path) -> No
         for pixels in (8, 120):
             times = page.frame_times(pixels, 180)
             slow = sum(time > 25 for time in times) / len(times)
-            print(f"\n5,000 clips, {pixels} px per frame: median {statistics.median(times):.1f} ms, {slow:.0%} over 25 ms")
+            print(
+                f"\n5,000 clips, {pixels} px per frame: median {statistics.median(times):.1f} ms, {slow:.0%} over 25 ms"
+            )
             assert statistics.median(times) < 18
             assert slow < 0.1
         assert page.complaints == []
@@ -296,11 +305,16 @@ def test_a_hundred_thousand_clips_load(browser: Any, tmp_path: Path) -> None:
     size = (output / "report.html").stat().st_size
     with chromium.opened(browser, (output / "report.html").as_uri()) as page:
         loaded = time.monotonic()
-        print(f"\n100,000 clips: {written - began:.1f} s to write, {size / 1e6:.2f} MB, {loaded - written:.1f} s to load")
+        print(
+            f"\n100,000 clips: {written - began:.1f} s to write, {size / 1e6:.2f} MB, {loaded - written:.1f} s to load"
+        )
         assert size < 5_000_000
         assert loaded - written < 10
         assert shown(page) == 100_000
-        moved = page.page.evaluate(f"async (at) => {{ const t = performance.now(); await ({MOVE})(at); return performance.now() - t; }}", [2, 50])
+        moved = page.page.evaluate(
+            f"async (at) => {{ const t = performance.now(); await ({MOVE})(at); return performance.now() - t; }}",
+            [2, 50],
+        )
         print(f"100,000 clips: {moved:.0f} ms until a moved threshold is counted and drawn")
         assert moved < 1000
         [(clips, _)] = asking(output)(page.page.evaluate(PANEL, 2)["together"])

@@ -59,7 +59,9 @@ def test_every_threshold_decides_as_by_the_scores_themselves(
         [score] = [one for one in found.scores if one.name == column["name"]]
         assert len(column["stops"]) > 20
         for threshold in column["stops"]:
-            assert np.array_equal(failing(column, threshold), truly_failing(score, found.clips, threshold)), column["name"]
+            assert np.array_equal(failing(column, threshold), truly_failing(score, found.clips, threshold)), column[
+                "name"
+            ]
 
 
 def failing(column: dict[str, Any], threshold: float) -> Any:

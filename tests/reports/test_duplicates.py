@@ -12,7 +12,7 @@ from tests.reports.conftest import asking
 def test_a_group_has_the_kept_clip_and_its_duplicates(small: Path) -> None:
     found = duplicates.read(asking(small), Selection())
     [group] = found.groups
-    assert (found.num_groups, found.num_duplicates, group.count, group.num_videos) == (1, 1, 1, 1)
+    assert (found.num_groups, found.num_duplicates, group.number, group.num_videos) == (1, 1, 1, 1)
     assert (group.kept.clip_id, group.kept.video, group.kept.preview) == (
         *("c1", "/v/park.mp4", "/out/media/previews/c1.webp"),
     )
@@ -27,6 +27,6 @@ def test_only_groups_with_a_selected_clip_are_there(small: Path) -> None:
 
 
 def test_the_largest_groups_come_first(library: Path) -> None:
-    counts = [group.count for group in duplicates.read(asking(library), Selection()).groups]
+    counts = [group.number for group in duplicates.read(asking(library), Selection()).groups]
     assert counts == sorted(counts, reverse=True)
     assert len(counts) > 10

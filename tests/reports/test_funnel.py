@@ -14,7 +14,7 @@ from tests.reports.conftest import asking
 
 def test_each_gate_leaves_fewer_clips(small: Path) -> None:
     found = funnel.read(asking(small), Selection(), ["blur", "motion", "duplicate"])
-    assert [(step.name, step.count, step.hours * 3600) for step in found.steps] == [
+    assert [(step.name, step.number, step.hours * 3600) for step in found.steps] == [
         ("videos", 2, pytest.approx(42.5)),
         ("spans", 4, pytest.approx(22.5)),
         ("clips", 4, pytest.approx(22.5)),
@@ -31,12 +31,12 @@ def test_a_reason_counts_the_clips_that_it_drops_alone(small: Path) -> None:
     found = {reason.name: reason for reason in funnel.read(asking(small), Selection(), []).reasons}
     second = pytest.approx(6.25 / 3600)
     assert found["duplicate"] == Reason("duplicate", 1, second, 1, second)
-    assert (found["motion"].count, found["motion"].alone) == (1, 0)
+    assert (found["motion"].number, found["motion"].alone) == (1, 0)
 
 
 def test_the_numbers_are_those_of_the_views(library: Path) -> None:
     ask = asking(library)
-    steps = {step.name: step.count for step in funnel.read(ask, Selection(), []).steps}
+    steps = {step.name: step.number for step in funnel.read(ask, Selection(), []).steps}
     view = {step: count for step, count, _ in ask("SELECT * FROM funnel")}
     assert steps["clips"] == view["clips"] == 700
     assert steps["kept"] == view["clips kept"]

@@ -58,7 +58,9 @@ def test_it_holds_every_clip(html: str) -> None:
 
 def test_texts_are_escaped(contents_of: Callable[..., Contents], tmp_path: Path) -> None:
     output = many_clips.write(tmp_path / "<i>'\"&", 70, hostile=True)
-    text = page.render(contents_of(output, query="SELECT clip_id FROM verdicts -- </p><i>"), "media/", {"</script>": "x"})
+    text = page.render(
+        contents_of(output, query="SELECT clip_id FROM verdicts -- </p><i>"), "media/", {"</script>": "x"}
+    )
     assert "<i>" not in text
     assert "<img src=x" not in text
     assert "</script><script>document" not in text

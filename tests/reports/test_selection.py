@@ -25,7 +25,10 @@ def test_a_run_has_the_clips_that_it_cut_and_its_failures(small: Path) -> None:
 
 
 def test_a_query_has_its_clips_and_their_videos(small: Path) -> None:
-    chosen, ask = Selection(query="SELECT clip_id FROM verdicts WHERE kept AND video_id = 'v1' -- of the park"), asking(small)
+    chosen, ask = (
+        Selection(query="SELECT clip_id FROM verdicts WHERE kept AND video_id = 'v1' -- of the park"),
+        asking(small),
+    )
     assert ask(f"SELECT clip_id FROM {chosen.verdicts} AS v") == [("c1",)]
     assert ask(f"SELECT uri FROM {chosen.of_videos('current_videos')} AS v") == [("/v/park.mp4",)]
     assert ask(f"SELECT count(*) FROM {chosen.failed} AS f") == [(0,)]

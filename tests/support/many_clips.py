@@ -22,7 +22,27 @@ CLIPS_PER_VIDEO = 50
 RUNS = 9  # the last of which made everything
 NUM_PICTURES = 24  # different previews
 FINGERPRINT = "0123456789abcdef"
-WORDS = "a red car drives past two dogs near the old bridge while people walk along a river at night".split()
+WORDS = [
+    "a",
+    "red",
+    "car",
+    "drives",
+    "past",
+    "two",
+    "dogs",
+    "near",
+    "the",
+    "old",
+    "bridge",
+    "while",
+    "people",
+    "walk",
+    "along",
+    "a",
+    "river",
+    "at",
+    "night",
+]
 # Texts that would act if a page took them for anything but text.
 HOSTILE = (
     "<img src=x onerror=\"document.body.dataset.hacked='yes'\">",
@@ -81,7 +101,7 @@ def _clip(output: Path, number: int, chance: random.Random, *, hostile: bool) ->
         "blackness": max(0.0, round(chance.gauss(0, 0.4), 4)),
         "freeze": round(chance.random() ** 4, 4),
         "blur": round(chance.lognormvariate(5, 1.5), 5),
-        "letterbox": [0, chance.randrange(0, 120), 640, 240],
+        "letterbox": [0, 30, 640, chance.randrange(200, 330)],
         "width": 640,
         "height": 360,
         **_similarity(number, chance),
@@ -160,9 +180,7 @@ def _runs(num_clips: int) -> Any:
             yield _of_stage(stage, number, began + timedelta(minutes=place), took, conf, num_clips)
 
 
-def _of_stage(
-    stage: str, number: int, began: datetime, took: timedelta, conf: str, num_clips: int
-) -> dict[str, Any]:
+def _of_stage(stage: str, number: int, began: datetime, took: timedelta, conf: str, num_clips: int) -> dict[str, Any]:
     return {
         "stage": stage,
         "run_id": _run_id(number),

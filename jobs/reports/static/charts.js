@@ -3,19 +3,33 @@
 
 const BINS = 40;
 
-/** A color of the style sheet. */
+/** A color of the style sheet, as a canvas takes it. */
 function color(name) {
-  return getComputedStyle(document.body).getPropertyValue(`--${name}`).trim();
+  const probe = document.createElement("i");
+  probe.style.color = `var(--${name})`;
+  document.body.append(probe);
+  const found = getComputedStyle(probe).color;
+  probe.remove();
+  return found;
+}
+
+/** Where a number stands on the axis of a score, and the number at a place there: by its logarithm where most are small. */
+function axisOf(score) {
+  const least = Math.max(score.range[0], Number.MIN_VALUE);
+  return score.isLogarithmic
+    ? { place: (value) => Math.log10(Math.max(value, least)), value: (place) => 10 ** place }
+    : { place: (value) => value, value: (place) => place };
 }
 
 /** The middles of the bins of a score's histogram, and the bin of each clip; what lies outside is in the outermost. */
 function binned(score) {
-  const [low, high] = score.range;
+  const axis = axisOf(score);
+  const [low, high] = score.range.map(axis.place);
   const width = (high - low) / BINS || 1;
   const middles = Array.from({ length: BINS }, (_, bin) => low + (bin + 0.5) * width);
   const bins = Int8Array.from(score.of, (value) => (Number.isNaN(value) ? -1
-    : Math.min(BINS - 1, Math.max(0, Math.floor((value - low) / width)))));
-  return { middles, bins };
+    : Math.min(BINS - 1, Math.max(0, Math.floor((axis.place(value) - low) / width)))));
+  return { axis, ends: [low, high], middles, bins };
 }
 
 /** How many clips each bin has, and how many of them are kept. */
@@ -34,7 +48,6 @@ function binCounts(bins, keeps) {
 class Histogram {
   constructor(element, score, gate, keeps) {
     Object.assign(this, { element, gate, keeps, ...binned(score) });
-    this.range = score.range;
     new ResizeObserver(() => this.#fit()).observe(element);
   }
 
@@ -57,9 +70,9 @@ class Histogram {
 
   #options() {
     const bars = uPlot.paths.bars({ size: [0.9, 100], align: 0 });
-    const axis = { stroke: color("quiet"), grid: { stroke: color("line"), width: 1 }, ticks: { show: false }, font: "11px system-ui" };
+    const line = { stroke: color("quiet"), grid: { stroke: color("line"), width: 1 }, ticks: { show: false }, font: "11px system-ui" };
     const series = (name) => ({ fill: color(name), stroke: color(name), width: 0, paths: bars, points: { show: false } });
-    const [low, high] = this.range;
+    const [low, high] = this.ends;
     const edge = (high - low) / 50 || 0.5;
     return {
       width: Math.floor(this.element.clientWidth) || 300,
@@ -68,7 +81,8 @@ class Histogram {
       legend: { show: false },
       cursor: { show: false },
       scales: { x: { time: false, range: () => [low - edge, high + edge] }, y: { range: (_, least, most) => [0, most * 1.05 || 1] } },
-      axes: [{ ...axis, size: 26 }, { ...axis, size: 46, values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? countText(tick) : "")) }],
+      axes: [{ ...line, size: 26, values: (_, places) => places.map((place) => shortText(this.axis.value(place))) },
+        { ...line, size: 46, values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? countText(tick) : "")) }],
       series: [{}, series("dropped"), series("kept")],
       hooks: { draw: [(plot) => this.#drawThreshold(plot)] },
     };
@@ -77,7 +91,7 @@ class Histogram {
   #drawThreshold(plot) {
     if (!this.gate) return;
     const { ctx, bbox } = plot;
-    const x = Math.round(plot.valToPos(this.gate.threshold, "x", true));
+    const x = Math.round(plot.valToPos(this.axis.place(this.gate.threshold), "x", true));
     if (x < bbox.left || x > bbox.left + bbox.width) return;
     ctx.save();
     ctx.strokeStyle = color("threshold");

@@ -82,6 +82,14 @@ function numberText(number) {
   return Math.abs(number) >= 1000 ? countText(number) : String(Number(number.toPrecision(3)));
 }
 
+/** A number of two significant digits, with an exponent where it would be long. */
+function shortText(number) {
+  if (number === 0) return "0";
+  if (Math.abs(number) >= 1000) return countText(number);
+  const text = String(Number(number.toPrecision(2)));
+  return text.length > 6 ? number.toExponential(0).replace("e-", "e−") : text;
+}
+
 /** The name of a video: the last part of its address. */
 function videoName(video) {
   return video.slice(video.lastIndexOf("/") + 1) || video;
