@@ -22,27 +22,22 @@ CLIPS_PER_VIDEO = 50
 RUNS = 9  # the last of which made everything
 NUM_PICTURES = 24  # different previews
 FINGERPRINT = "0123456789abcdef"
-WORDS = [
-    "a",
+WORDS = (
     "red",
     "car",
-    "drives",
-    "past",
     "two",
     "dogs",
     "near",
-    "the",
+    "an",
     "old",
     "bridge",
     "while",
     "people",
     "walk",
     "along",
-    "a",
     "river",
-    "at",
     "night",
-]
+)
 # Texts that would act if a page took them for anything but text.
 HOSTILE = (
     "<img src=x onerror=\"document.body.dataset.hacked='yes'\">",
