@@ -46,12 +46,13 @@ JOBS = {
     "search": "a text or a clip -> the most similar clips",
     "sql": "a query over the tables and views -> its answer",
     "report": "an output -> a page of its funnel, scores, duplicates, clips and times",
+    "ui": "the same page over all clips, served on this machine, with search and labels",
     "maintain": "delete superseded rows, expired versions and unreferenced media",
     "takedown": "delete a video from every table and folder, for good",
     "models": "list, fetch and check the models that stages can use",
     "settings": "list every setting, its value and where it is set; check conf files",
 }
-WITHOUT_SPARK = ("models", "report", "settings", "sql")
+WITHOUT_SPARK = ("models", "report", "settings", "sql", "ui")
 NO_SPARK = "Spark is not installed here: pip install 'reelmill[spark]', or use the cluster's own"
 log = logging.getLogger("reelmill")
 

@@ -76,14 +76,18 @@ def custom_tables(output: str, sources: Sources) -> list[Table]:
     return [table for table in opened if table is not None]
 
 
+def table_path(name: str, output: str) -> str:
+    """Where a table is, as delta-rs takes it."""
+    return f"{_folder(output)}/{name}"
+
+
 def _folder(output: str) -> str:
-    """The folder of the tables, as delta-rs takes it."""
     return f"{output if is_remote(output) else local_path(output)}/tables"
 
 
 def _custom_table(name: str, output: str, options: dict[str, str]) -> Table | None:
     """The declaration of a table by what it says itself; None if no stage filled it."""
-    path = f"{_folder(output)}/{name}"
+    path = table_path(name, output)
     try:
         table = DeltaTable(path, storage_options=options)
     except TableNotFoundError:
@@ -146,7 +150,7 @@ def declared(name: str, there: pa.Schema) -> str:
 
 
 def _open(name: str, output: str, options: dict[str, str]) -> Source:
-    path = f"{_folder(output)}/{name}"
+    path = table_path(name, output)
     if ESCAPED.search(path):
         raise UntranslatedError("delta-rs takes %xx in a path for an escape")
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -23,11 +23,13 @@ CLIPS = """
 SELECT verdicts.clip_id, verdicts.video_uri, verdicts.start_s, verdicts.duration_s, verdicts.reasons,
        left(verdicts.caption, {max_caption}) AS caption, verdicts.uri, clip_origins.preview, {scores}
 FROM {verdicts} AS verdicts JOIN clip_origins ON clip_origins.clip_id = verdicts.clip_id
-{sample}
-ORDER BY verdicts.video_uri, verdicts.start_s, verdicts.clip_id
+WHERE {where}
+ORDER BY {order}
+LIMIT {limit}
 """
+ORDER = "verdicts.video_uri, verdicts.start_s, verdicts.clip_id"
 # Ids are hashes, so that the least of them are a random sample, and the same one each time.
-SAMPLE = "WHERE verdicts.clip_id IN (SELECT clip_id FROM {verdicts} AS v ORDER BY clip_id LIMIT {limit})"
+SAMPLE = "verdicts.clip_id IN (SELECT clip_id FROM {verdicts} AS v ORDER BY clip_id LIMIT {limit})"
 
 
 class Row(NamedTuple):
@@ -54,13 +56,23 @@ class Clips(NamedTuple):
         step = -(-len(self.rows) // number)
         return Clips(self.rows[::step], {name: values[::step] for name, values in self.scores.items()})
 
+    def ordered(self, key: Callable[[Row], int]) -> Clips:
+        """The same clips in another order."""
+        places = sorted(range(len(self.rows)), key=lambda place: key(self.rows[place]))
+        return Clips([self.rows[p] for p in places], {name: values[places] for name, values in self.scores.items()})
 
-def read(ask: Ask, selection: Selection, scores: Sequence[Score], limit: int) -> Clips:
+
+def sample(ask: Ask, selection: Selection, scores: Sequence[Score], limit: int) -> Clips:
     """At most `limit` clips by video and time; of more clips a random sample, the same one each time."""
+    where = SAMPLE.format(verdicts=selection.verdicts, limit=limit)
+    return read(ask, selection, scores, limit, where=where, order=ORDER)
+
+
+def read(ask: Ask, selection: Selection, scores: Sequence[Score], limit: int, *, where: str, order: str) -> Clips:
+    """The first clips that meet a condition; both are SQL on `verdicts`."""
     columns = ", ".join(f"{score.sql} AS {score.name}" for score in scores)
-    sample = SAMPLE.format(verdicts=selection.verdicts, limit=limit)
-    query = CLIPS.format(scores=columns, verdicts=selection.verdicts, max_caption=MAX_CAPTION, sample=sample)
-    rows = ask(query)
+    of = {"verdicts": selection.verdicts, "where": where, "order": order, "limit": limit}
+    rows = ask(CLIPS.format(scores=columns, max_caption=MAX_CAPTION, **of))
     first = len(Row._fields)
     values = {
         score.name: np.array([row[first + place] for row in rows], np.float64) for place, score in enumerate(scores)

@@ -22,6 +22,7 @@ CLIP_BYTES = 4_600_000  # of a page, for its clips; with all else but embedded p
 TIGHT = 0.9  # the share of these bytes from which on there are fewer digits, captions or clips
 STYLES = ("vendor/uPlot.min.css", "report.css")
 SCRIPTS = ("vendor/uPlot.iife.min.js", "library.js", "thresholds.js", "charts.js", "sheet.js", "report.js")
+SHOWN_GROUPS = 12  # of duplicates, before the others are asked for
 DIGITS = (3, 2)  # significant digits of scores, of small libraries and of large ones
 # What a page may load: its own style and scripts, by their hashes, and pictures and clips of its own place.
 POLICY = (
@@ -61,6 +62,7 @@ def render(contents: Contents, media: str | None, embedded: Mapping[str, str]) -
     )
     return _template().render(
         report=contents,
+        shown_groups=SHOWN_GROUPS,
         policy=policy,
         styles=styles,
         scripts=scripts,

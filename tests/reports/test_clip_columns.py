@@ -88,7 +88,7 @@ def test_a_histogram_leaves_out_outliers_and_shows_the_threshold(
 
 def test_of_too_many_clips_there_is_a_sample(contents_of: Callable[..., Contents], library: Path) -> None:
     scores = contents_of(library).scores
-    few = clip_columns.read(asking(library), Selection(), scores, 50)
+    few = clip_columns.sample(asking(library), Selection(), scores, 50)
     assert len(few.rows) == len(few.scores["blur"]) == 50
     every = sorted(row.clip_id for row in contents_of(library).clips.rows)
     assert sorted(row.clip_id for row in few.rows) == every[:50]

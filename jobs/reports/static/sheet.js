@@ -380,16 +380,20 @@ function showClip(library, gates, clip) {
 function playerOf(library, clip) {
   const frame = element("div", "frame large");
   const source = previewSource(library, clip.preview);
-  if (!clip.file) {
-    const picture = element("img");
-    picture.alt = "preview of the clip";
-    frame.append(picture);
+  const picture = element("img");
+  picture.alt = "preview of the clip";
+  const showPicture = () => {
+    frame.replaceChildren(picture);
     showPreview(picture, source, byId("moving").checked);
+  };
+  if (!clip.file) {
+    showPicture();
     return frame;
   }
   const video = element("video");
   Object.assign(video, { controls: true, muted: true, preload: "metadata", src: clip.file });
   video.setAttribute("aria-label", "the clip");
+  video.addEventListener("error", showPicture);
   if (source) video.poster = source;
   frame.append(video);
   return frame;
