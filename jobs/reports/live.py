@@ -44,6 +44,7 @@ class Library:
     conf: tuple[str, ...] = ()
     set: tuple[str, ...] = ()
     is_read_only: bool = False
+    who: str = ""  # the name of who labels clips, unless a page says another
 
     @cached_property
     def ask(self) -> ask.Ask:
@@ -57,11 +58,15 @@ class Library:
 
         return load([*self.conf], [*self.set])
 
-    def page(self, policy_source: str) -> str:
+    def page(self) -> str:
         """The page, as the tables are now."""
         found = contents.read(self.ask, self.output, Selection())
-        live = {"readOnly": self.is_read_only, "labels": [label for label, _ in self.ask(EVERY_LABEL)]}
-        return page.render(found, MEDIA, {}, live=live, connect=policy_source)
+        live = {
+            "readOnly": self.is_read_only,
+            "who": self.who,
+            "labels": [label for label, _ in self.ask(EVERY_LABEL)],
+        }
+        return page.render(found, MEDIA, {}, live)
 
     @property
     def scores(self) -> list[Score]:

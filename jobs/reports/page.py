@@ -21,7 +21,7 @@ from jobs.reports.contents import Contents
 CLIP_BYTES = 4_600_000  # of a page, for its clips; with all else but embedded previews it stays below 5 MB
 TIGHT = 0.9  # the share of these bytes from which on there are fewer digits, captions or clips
 STYLES = ("vendor/uPlot.min.css", "report.css")
-SCRIPTS = ("vendor/uPlot.iife.min.js", "library.js", "thresholds.js", "charts.js", "sheet.js", "report.js")
+SCRIPTS = ("vendor/uPlot.iife.min.js", "library.js", "thresholds.js", "charts.js", "live.js", "sheet.js", "report.js")
 SHOWN_GROUPS = 12  # of duplicates, before the others are asked for
 DIGITS = (3, 2)  # significant digits of scores, of small libraries and of large ones
 # What a page may load: its own style and scripts, by their hashes, and pictures and clips of its own place.
@@ -48,17 +48,20 @@ class Asset(NamedTuple):
         return f"'sha256-{base64.b64encode(hashlib.sha256(self.text.encode()).digest()).decode()}'"
 
 
-def render(contents: Contents, media: str | None, embedded: Mapping[str, str]) -> str:
+def render(
+    contents: Contents, media: str | None, embedded: Mapping[str, str], live: Mapping[str, Any] | None = None
+) -> str:
     """The page of a report.
 
     `media` is the address of the output's media folder as seen from the page, None if it cannot be
-    reached from there; `embedded` has previews as data URIs by their paths below that folder.
+    reached from there; `embedded` has previews as data URIs by their paths below that folder. With `live`,
+    which says what a server lets the page do, the page asks the server that sent it.
     """
     styles, scripts = [_asset(name) for name in STYLES], [_asset(name) for name in SCRIPTS]
     policy = POLICY.format(
         scripts=" ".join(asset.source for asset in scripts),
         styles=" ".join(asset.source for asset in styles),
-        connect="'none'",
+        connect="'none'" if live is None else "'self'",
     )
     return _template().render(
         report=contents,
@@ -66,7 +69,8 @@ def render(contents: Contents, media: str | None, embedded: Mapping[str, str]) -
         policy=policy,
         styles=styles,
         scripts=scripts,
-        about=_json_markup(_about(contents, media)),
+        live=live,
+        about=_json_markup(_about(contents, media) | {"live": live}),
         packed=_packed(contents),
         embedded=_json_markup(embedded),
     )

@@ -77,14 +77,19 @@ class ScorePanel {
     this.slider.value = this.score.stops.indexOf(gate.threshold);
     this.switch.checked = gate.on;
     this.find(".threshold span").textContent = `drops ${gate.sign} ${numberText(gate.threshold)}`;
-    const [alone, together] = [gates.keptAlone(gate), gates.keptTogether(gate)];
-    this.find(".effect").textContent = `alone keeps ${amountText(library, alone)}; with the other gates ${amountText(library, together)}`;
-    Object.assign(this.root.dataset, { aloneClips: alone.clips, aloneSeconds: alone.seconds,
-      togetherClips: together.clips, togetherSeconds: together.seconds });
+    this.show(library, gates.keptAlone(gate), gates.keptTogether(gate));
     this.find(".alone").textContent = gates.sqlAlone(gate);
     this.find(".together").textContent = gates.sqlTogether(gate);
     this.find(".set").textContent = gates.settings(gate).join(" ") || "as the run had it";
-    this.slider.setAttribute("aria-valuetext", `${numberText(gate.threshold)}: ${this.find(".effect").textContent}`);
+  }
+
+  /** Show how many clips the gate keeps alone and with the others. */
+  show(library, alone, together) {
+    const text = `alone keeps ${amountText(library, alone)}; with the other gates ${amountText(library, together)}`;
+    this.find(".effect").textContent = text;
+    this.slider.setAttribute("aria-valuetext", `${numberText(this.gate.threshold)}: ${text}`);
+    Object.assign(this.root.dataset, { aloneClips: alone.clips, aloneSeconds: alone.seconds,
+      togetherClips: together.clips, togetherSeconds: together.seconds });
   }
 
   #describe() {
@@ -117,13 +122,33 @@ class Scores {
   update() {
     this.panels.forEach((panel) => panel.update());
     const { library, gates } = this;
-    const [now, before, every] = [gates.kept(), gates.keptBefore(), gates.everything()];
-    byId("outcome-text").textContent = `These thresholds keep ${amountText(library, now)}, of ${amountText(library, every)}; `
-      + `the run kept ${amountText(library, before)}.`;
-    Object.assign(byId("outcome-text").dataset, { clips: now.clips, seconds: now.seconds });
+    this.#showOutcome(library, gates.kept());
     byId("outcome-set").textContent = gates.allSettings();
     byId("outcome-set-line").hidden = !gates.allSettings();
     byId("reset").disabled = !gates.all.some((gate) => gates.isMoved(gate));
+    if (library.about.live && library.size < library.about.numClips) this.#countAll();
+  }
+
+  #showOutcome(library, now) {
+    const { gates } = this;
+    byId("outcome-text").textContent = `These thresholds keep ${amountText(library, now)}, of ${amountText(this.library, gates.everything())}; `
+      + `the run kept ${amountText(this.library, gates.keptBefore())}.`;
+    Object.assign(byId("outcome-text").dataset, { clips: now.clips, seconds: now.seconds });
+  }
+
+  /** Show the numbers of all clips, which the server counts, in place of those of the page's sample. */
+  #countAll() {
+    clearTimeout(this.waiting);
+    this.waiting = setTimeout(async () => {
+      const asked = this.waiting;
+      const counts = await askServer("counts", { moves: movesOf(this.gates) });
+      if (asked !== this.waiting) return; // a threshold has moved meanwhile
+      const whole = { about: { numClips: 1 }, size: 1 };
+      for (const panel of this.panels.filter((one) => one.gate)) {
+        panel.show(whole, counts[`${panel.score.name} alone`], counts[`${panel.score.name} together`]);
+      }
+      this.#showOutcome(whole, counts.kept);
+    }, 200);
   }
 }
 

@@ -77,7 +77,7 @@ class Cards {
   }
 
   reveal(card, clip) {
-    showPreview(card.querySelector("img"), previewSource(this.sheet.library, clip.preview), byId("moving").checked);
+    showPreview(card.querySelector("img"), previewSource(this.sheet.shown.library, clip.preview), byId("moving").checked);
   }
 
   arrange(cards) {
@@ -120,7 +120,7 @@ class Rows {
     const row = element("tr");
     row.setAttribute("aria-rowindex", place + 2);
     const cells = [clip.id.slice(0, 8), videoName(clip.video), clip.start?.toFixed(1) ?? "", clip.seconds.toFixed(1), shownOf.verdict(clip),
-      ...this.sheet.library.scores.map((score) => numberText(score.of[clip.at])), clip.caption ?? ""];
+      ...this.sheet.shown.library.scores.map((score) => numberText(score.of[clip.at])), clip.caption ?? ""];
     row.append(...cells.map((text) => element("td", "", text)));
     row.place = place;
     return row;
@@ -143,7 +143,8 @@ class Rows {
 /** The sheet: which clips are shown, in which order, and which of them is active. */
 class Sheet {
   constructor(library, gates) {
-    Object.assign(this, { library, gates, order: [], made: new Map(), active: 0, lastTop: 0 });
+    Object.assign(this, { library, gates, order: [], made: new Map(), active: 0, lastTop: 0, asked: 0 });
+    this.shown = { library, gates };
     this.root = byId("sheet");
     this.layouts = { grid: new Cards(this), table: new Rows(this) };
     this.#prepareChoices();
@@ -162,7 +163,9 @@ class Sheet {
   #prepareEvents() {
     const refresh = oncePerFrame(() => this.refresh());
     let waiting;
-    byId("text").addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(refresh, 150); });
+    for (const field of [byId("text"), byId("similar")].filter(Boolean)) {
+      field.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(refresh, field.id === "text" ? 150 : 600); });
+    }
     byId("filters").addEventListener("change", refresh);
     byId("filters").addEventListener("reset", () => setTimeout(refresh));
     byId("filters").addEventListener("submit", (event) => event.preventDefault());
@@ -174,8 +177,9 @@ class Sheet {
 
   /** The scores of a clip in one line, the one that is sorted by first. */
   numbers(at) {
-    const sorted = this.library.scores[byId("sort").value];
-    const scores = sorted ? [sorted, ...this.library.scores.filter((score) => score !== sorted)] : this.library.scores;
+    const every = this.shown.library.scores;
+    const sorted = every[byId("sort").value];
+    const scores = sorted ? [sorted, ...every.filter((score) => score !== sorted)] : every;
     const known = scores.filter((score) => !Number.isNaN(score.of[at]));
     return known.map((score) => `${score.short} ${numberText(score.of[at])}`).join(" · ");
   }
@@ -190,16 +194,45 @@ class Sheet {
   }
 
   /** Find the clips that the filters leave, in their order, and show the first. */
-  refresh() {
-    const tests = this.#tests();
-    const left = [];
-    for (let at = 0; at < this.library.size; at += 1) if (tests.every((test) => test(at))) left.push(at);
-    this.order = this.#sorted(left);
+  async refresh(like = "") {
+    const asked = ++this.asked;
+    for (const id of ["least", "most"]) byId(id).disabled = byId("score").value === "";
+    const answer = await this.#answer(like);
+    if (asked !== this.asked) return; // a later question is on its way
+    this.shown = answer ?? { library: this.library, gates: this.gates };
+    this.order = answer ? answer.library.clips.id.map((_, at) => at) : this.#sorted(this.#left());
     this.layout = this.layouts[byId("view").value];
-    this.#describe();
+    this.#describe(answer);
     this.active = 0;
     this.root.scrollTop = 0;
     this.#rebuild();
+  }
+
+  /** The server's clips where the page does not hold all that the filters ask for; else nothing. */
+  async #answer(like) {
+    const { about, size } = this.library;
+    const [similar, label] = ["similar", "label"].map((id) => byId(id)?.value.trim() ?? "");
+    if (!about.live || (size === about.numClips && !similar && !label && !like)) return null;
+    const score = (id) => this.library.scores[byId(id).value]?.name;
+    const bound = (id) => (Number.isNaN(byId(id).valueAsNumber) ? null : byId(id).valueAsNumber);
+    try {
+      const answer = await askServer("clips", {
+        similar, label, like, text: byId("text").value, verdict: byId("verdict").value, reason: byId("reason").value,
+        score: score("score"), least: bound("least"), most: bound("most"), sort: score("sort") ?? byId("sort").value,
+        descending: byId("descending").checked, moves: movesOf(this.gates),
+      });
+      return answeredLibrary(this.library, this.gates, answer);
+    } catch (error) {
+      byId("shown").textContent = error.message;
+      throw error;
+    }
+  }
+
+  #left() {
+    const tests = this.#tests();
+    const left = [];
+    for (let at = 0; at < this.library.size; at += 1) if (tests.every((test) => test(at))) left.push(at);
+    return left;
   }
 
   #tests() {
@@ -213,7 +246,6 @@ class Sheet {
     if (reason) tests.push((at) => clips.reasonSets[clips.reasonSet[at]].includes(reason));
     const score = scores[byId("score").value];
     for (const [id, test] of [["least", (value, bound) => value >= bound], ["most", (value, bound) => value <= bound]]) {
-      byId(id).disabled = !score;
       const bound = byId(id).valueAsNumber;
       if (score && !Number.isNaN(bound)) tests.push((at) => test(score.of[at], bound));
     }
@@ -250,18 +282,25 @@ class Sheet {
     return [...known, ...left.filter((at) => Number.isNaN(value[at]))];
   }
 
-  #describe() {
-    const seconds = this.order.reduce((sum, at) => sum + this.library.clips.ms[at], 0) / 1000;
-    const { numClips } = this.library.about;
-    const sample = numClips > this.library.size ? ` This page holds a random sample of ${countText(numClips)} clips.` : "";
-    byId("shown").textContent = `${countText(this.order.length)} of ${countText(this.library.size)} clips, ${lengthText(seconds)}.${sample}`;
-    byId("shown").dataset.clips = this.order.length;
+  #describe(answer) {
+    const { library } = this;
+    const { numClips } = (answer ?? this.shown).library.about;
+    const seconds = answer ? answer.seconds : this.order.reduce((sum, at) => sum + library.clips.ms[at], 0) / 1000;
+    const clips = answer ? numClips : this.order.length;
+    const of = answer ? library.about.numClips : library.size;
+    const more = answer && clips > this.order.length ? ` Here are the first ${countText(this.order.length)}.`
+      : !answer && numClips > library.size ? ` This page holds a sample of ${countText(numClips)} clips.` : "";
+    byId("shown").textContent = `${countText(clips)} of ${countText(of)} clips, ${lengthText(seconds)}.${more}`;
+    byId("shown").dataset.clips = clips;
   }
 
   /** Thresholds have moved: clips may be newly kept or dropped. */
   judge() {
     if (["gained", "lost"].includes(byId("verdict").value)) this.refresh();
-    else this.#mark();
+    else {
+      if (this.shown.gates !== this.gates) this.shown.gates.follow(this.gates);
+      this.#mark();
+    }
   }
 
   /** Draw again what is on the screen. */
@@ -308,7 +347,7 @@ class Sheet {
   }
 
   #make(place) {
-    const clip = clipAt(this.library, this.order[place]);
+    const clip = clipAt(this.shown.library, this.order[place]);
     const made = this.layout.make(clip, place, this.order.length);
     made.id = `clip-${place}`;
     made.dataset.place = place;
@@ -325,7 +364,7 @@ class Sheet {
   /** Mark which clips the thresholds of now keep, and which is active. */
   #mark() {
     for (const [place, { element: made, clip }] of this.made) {
-      made.classList.toggle("dropped", !this.gates.keeps(clip.at));
+      made.classList.toggle("dropped", !this.shown.gates.keeps(clip.at));
       made.classList.toggle("active", place === this.active);
       made.setAttribute("aria-selected", place === this.active);
     }
@@ -363,15 +402,22 @@ class Sheet {
   }
 
   #open() {
-    if (this.order.length) showClip(this.library, this.gates, clipAt(this.library, this.order[this.active]));
+    if (!this.order.length) return;
+    const { library, gates } = this.shown;
+    showClip(library, gates, clipAt(library, this.order[this.active]), (clip) => this.refresh(clip.id));
   }
 }
 
 /** Show one clip with its video, scores beside thresholds, caption and how to learn more of it. */
-function showClip(library, gates, clip) {
+function showClip(library, gates, clip, showLike) {
   byId("clip-title").textContent = `Clip ${clip.id.slice(0, 8)}: ${gates.keptByRun[clip.at] ? "kept" : "dropped"}`;
   byId("clip-body").replaceChildren(playerOf(library, clip), factsOf(clip), scoresOf(library, gates, clip), queryOf(clip));
   const dialog = byId("clip");
+  if (library.about.live) {
+    const button = Object.assign(element("button", "", "Clips like this one"), { type: "button" });
+    button.addEventListener("click", () => { dialog.close(); showLike(clip); });
+    byId("clip-body").append(labelsOf(library, clip), button);
+  }
   dialog.onclose = () => byId("clip-body").replaceChildren();
   dialog.showModal();
 }

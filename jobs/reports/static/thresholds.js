@@ -58,6 +58,16 @@ class Gates {
     this.#count();
   }
 
+  /** Put every gate where those of other clips stand. */
+  follow(others) {
+    this.all.forEach((gate, place) => {
+      const { threshold, on } = others.all[place];
+      Object.assign(gate, { threshold, on });
+      this.#judge(gate);
+    });
+    this.#count();
+  }
+
   /** Put every gate where the run had it. */
   reset() {
     this.all.forEach((gate) => Object.assign(gate, gate.of));
