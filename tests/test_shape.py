@@ -22,7 +22,7 @@ PACKAGES = {
 SOURCES = [path for folder in FOLDERS for path in sorted(Path(folder).rglob("*.py"))]
 FILES = [Path("reelmill.py"), *SOURCES]
 # Jobs that write no table, or tables that users name.
-NO_TABLE = ("custom", "export", "maintain", "models", "report", "search", "settings", "sql")
+NO_TABLE = ("custom", "export", "maintain", "models", "report", "search", "settings", "sql", "ui")
 # Modules that read tables for a job.
 PARTS = {
     "aesthetic": ("flow/gates",),

@@ -23,7 +23,7 @@ class Params:
     ] = "keep"
     where: Annotated[
         str,
-        Field(min_length=1, description="SQL condition on c (clip), v (video), l.labels: NOT v.is_hdr AND c.width >= 640"),
+        Field(min_length=1, description="SQL on c (clip), v (its video), l (labels): NOT v.is_hdr AND c.width >= 640"),
     ] = "true"
     duplicates: Annotated[bool, Field(description="drop clips that are duplicates of another one")] = True
     duplicate_eps: Annotated[

@@ -23,7 +23,7 @@ from udfs.core.words import did_you_mean
 if TYPE_CHECKING:
     from jobs.lake.history import Counts
 
-NO_FUNCTION = ("search", "sql", "settings")  # the first two a Library answers; the third is for reading
+NO_FUNCTION = ("search", "sql", "settings", "ui")  # the first two a Library answers; the others are for reading
 NAMES = tuple(job for job in cli.JOBS if job not in NO_FUNCTION)
 DOC = """{about}
 

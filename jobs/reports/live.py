@@ -85,9 +85,7 @@ class Library:
         sums = (f"count_if({c}), coalesce(sum(CASE WHEN {c} THEN duration_s END), 0)" for c in conditions.values())
         [row] = self.ask(f"SELECT {', '.join(sums)} FROM verdicts")
         pairs = zip(row[::2], row[1::2], strict=True)
-        return {
-            name: {"clips": clips, "seconds": float(s)} for name, (clips, s) in zip(conditions, pairs, strict=True)
-        }
+        return {name: {"clips": clips, "seconds": float(s)} for name, (clips, s) in zip(conditions, pairs, strict=True)}
 
     def clips(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The first clips by the filters and the order of a page, as its columns, and how many there are in all."""
@@ -112,10 +110,10 @@ class Library:
             yield f"contains({WORDS}, {literal(text)})"
         if verdict := _text(request, "verdict"):
             now = _all_pass(_moved(scores, request.get("moves") or {}), None)
-            kept = {"kept": "kept", "dropped": "NOT kept", "gained": f"NOT kept AND {now}", "lost": f"kept AND NOT ({now})"}
-            if verdict not in kept:
+            changed = {"gained": f"NOT kept AND {now}", "lost": f"kept AND NOT ({now})"}
+            if (condition := ({"kept": "kept", "dropped": "NOT kept"} | changed).get(verdict)) is None:
                 raise UsageError(f"ui: no verdict {verdict}")
-            yield f"({kept[verdict]})"
+            yield f"({condition})"
         if reason := _text(request, "reason"):
             yield f"array_contains(reasons, {literal(reason)})"
         if label := _text(request, "label"):

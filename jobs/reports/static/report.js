@@ -191,7 +191,7 @@ async function main() {
   prepareMotion(() => { showGroups(library); sheet.render(); });
   prepareCopies();
   showGroups(library);
-  sheet.refresh();
+  await sheet.refresh();
   for (const button of document.querySelectorAll("[data-reason]")) {
     button.addEventListener("click", () => sheet.showReason(button.dataset.reason));
   }

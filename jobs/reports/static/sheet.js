@@ -185,10 +185,10 @@ class Sheet {
   }
 
   /** Show the clips that one gate speaks against. */
-  showReason(reason) {
+  async showReason(reason) {
     byId("filters").reset();
     byId("reason").value = reason;
-    this.refresh();
+    await this.refresh();
     byId("clips").scrollIntoView();
     this.layout.root.focus({ preventScroll: true });
   }
