@@ -7,13 +7,14 @@ from typing import NamedTuple
 
 from jobs.queries import gate_settings
 from jobs.queries.ask import Ask
-from jobs.reports import clip_columns, duplicates, failures, funnel, gates, stage_times, used_settings
+from jobs.reports import clip_columns, duplicates, failures, funnel, gates, slowest, stage_times, used_settings
 from jobs.reports.clip_columns import Clips
 from jobs.reports.duplicates import Duplicates
 from jobs.reports.failures import Failure
 from jobs.reports.funnel import Funnel
 from jobs.reports.gates import Score
 from jobs.reports.selection import Selection
+from jobs.reports.slowest import Video
 from jobs.reports.stage_times import Run
 from jobs.reports.used_settings import Used
 
@@ -34,6 +35,7 @@ class Contents(NamedTuple):
     failures: list[Failure]
     duplicates: Duplicates
     run: Run | None  # None: no stage has run yet
+    slowest: list[Video]
     used: Used
 
 
@@ -63,5 +65,6 @@ def read(ask: Ask, output: str, selection: Selection, max_clips: int = MAX_CLIPS
         failures=failures.read(ask, selection),
         duplicates=duplicates.read(ask, selection),
         run=run,
+        slowest=slowest.read(ask, run.run_id) if run else [],
         used=used_settings.read(ask, run.run_id) if run else Used([], {}),
     )

@@ -63,7 +63,9 @@ def write(output: Path, num_clips: int, *, hostile: bool = False, num_previews: 
     small_output.fill(
         output, "videos", [{"video_id": v, "uri": uri, "duration_s": 600.0} for v, uri in videos.items()], "ingest"
     )
-    small_output.fill(output, "spans", clips, "split")
+    of_run = {"run_id": _run_id(RUNS - 1), "cpu_s": 0.25}
+    small_output.fill(output, "spans", [clip | of_run for clip in clips], "split")
+    small_output.fill(output, "clips", [clip | of_run | {"cpu_s": clip["duration_s"]} for clip in clips], "clip")
     small_output.fill(output, "verdicts", clips, "filter")
     small_output.fill(output, "signals", [_signal(output, clip) for clip in clips], "analyze")
     small_output.fill(output, "duplicates", duplicates, "dedup")
@@ -139,6 +141,8 @@ def _link(clip: dict[str, Any], kept: str) -> dict[str, Any]:
 def _signal(output: Path, clip: dict[str, Any]) -> dict[str, Any]:
     return {
         "clip_id": clip["clip_id"],
+        "run_id": _run_id(RUNS - 1),
+        "cpu_s": 1.0,
         "previews": [{"start_frame": 0, "end_frame": 99, "uri": str(_preview(output, clip["clip_id"]))}],
     }
 
