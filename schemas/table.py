@@ -24,7 +24,7 @@ class Table:
 
     @property
     def stage_columns(self) -> list[str]:
-        """The columns that a stage computes: all but those that record by which settings, in which run and at what cost."""
+        """The columns that a stage computes: not those that record settings, run and cost."""
         return [name for name in self.schema.names if name not in (CPU_S.name, FINGERPRINT.name, RUN_ID.name)]
 
 

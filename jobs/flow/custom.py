@@ -67,7 +67,7 @@ def _inputs(name: str, run: Run) -> DataFrame:
         return clips
     videos = run.rows("videos").select("video_id", F.col("uri").alias("video_uri"))
     spans = run.made("spans").select("clip_id", *FROM_SPANS)
-    signals = run.made("signals").drop("video_id", "fingerprint", "run_id", "proxy_uri")
+    signals = run.made("signals").drop("video_id", "cpu_s", "fingerprint", "run_id", "proxy_uri")
     rows = clips.join(spans, on="clip_id", how="left").join(signals, on="clip_id", how="left")
     return rows.join(videos, on="video_id", how="left")
 
