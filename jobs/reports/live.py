@@ -60,7 +60,7 @@ class Library:
 
     def page(self) -> str:
         """The page, as the tables are now."""
-        found = contents.read(self.ask, self.output, Selection())
+        found = contents.read(self.ask, self.output, Selection(), contents.MAX_CLIPS)
         live = {
             "readOnly": self.is_read_only,
             "who": self.who,

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -14,6 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import uvicorn
+
+from jobs.reports import server
+from jobs.reports.live import Library
 
 ADDRESS = re.compile(r" at (http://[^/]+)/")
 
@@ -68,6 +74,21 @@ class Served:
 
 def _names(headers: dict[str, str]) -> dict[str, str]:
     return {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+@contextmanager
+def served_here(library: Library) -> Iterator[Served]:
+    """A server of a library in this process, whose constants a test may change."""
+    config = uvicorn.Config(server.app(library, server.LOOPBACK, None), port=0, log_level="warning")
+    running = uvicorn.Server(config)
+    with config.bind_socket() as socket:
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [socket]})
+        thread.start()
+        try:
+            yield Served(f"http://127.0.0.1:{socket.getsockname()[1]}")
+        finally:
+            running.should_exit = True
+            thread.join(20)
 
 
 @contextmanager
