@@ -98,6 +98,7 @@ def serve(library: Library, options: Options, token: str | None) -> None:
         server.app(library, hosts, token), host=options.host, port=options.port, log_level="warning", access_log=False
     )
     with config.bind_socket() as socket:
+        socket.listen()  # so that the address answers when it is printed
         address = f"[{options.host}]" if ":" in options.host else options.host
         how = "/" if token is None else f"/?token=... (the value of {options.token_env})"
         print(f"{library.output} at http://{address}:{socket.getsockname()[1]}{how}; Ctrl-C ends it", flush=True)

@@ -82,6 +82,7 @@ def served_here(library: Library) -> Iterator[Served]:
     config = uvicorn.Config(server.app(library, server.LOOPBACK, None), port=0, log_level="warning")
     running = uvicorn.Server(config)
     with config.bind_socket() as socket:
+        socket.listen()
         thread = threading.Thread(target=running.run, kwargs={"sockets": [socket]})
         thread.start()
         try:
