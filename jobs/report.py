@@ -40,7 +40,8 @@ class Options(OutputOptions):
 def quick(options: Options) -> int | None:
     """Write the report without Spark and return the exit status; None where Spark is to answer."""
     if reason := ask.needs_spark(options.output, options.schema):
-        return _leave_to_spark(reason)
+        _leave_to_spark(reason)
+        return None
     from jobs.config import quick_settings
     from jobs.lake import places
     from jobs.queries import delta_source
@@ -53,7 +54,8 @@ def quick(options: Options) -> int | None:
         try:
             print(write(ask.by_duckdb(output, settings.sources, settings.filter), output, settings.sources, options))
         except UntranslatedError as e:
-            return _leave_to_spark(str(e))
+            _leave_to_spark(str(e))
+            return None
     return 0
 
 

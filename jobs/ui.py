@@ -83,8 +83,8 @@ def library(options: Options) -> Library:
     settings = quick_settings.load(options.conf, options.set)
     output = places.output(options.output, settings.sources)
     places.check_tables(output, None, settings.sources)
-    of_settings = {"conf": options.conf, "set": options.set, "is_read_only": options.read_only}
-    return Library(output, settings.sources, settings.filter, who=getpass.getuser(), **of_settings)
+    by = (options.conf, options.set, options.read_only, getpass.getuser())
+    return Library(output, settings.sources, settings.filter, *by)
 
 
 def serve(library: Library, options: Options, token: str | None) -> None:

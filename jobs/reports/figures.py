@@ -20,6 +20,11 @@ def count(value: int | None) -> str:
     return UNKNOWN if value is None else f"{value:,}"
 
 
+def counted(number: int, noun: str) -> str:
+    """A whole number with its noun."""
+    return f"{count(number)} {noun if number == 1 else f'{noun}s'}"
+
+
 def length(hours: float | None) -> str:
     """Hours of video, in the unit that gives a handy number."""
     if hours is None:
@@ -64,6 +69,7 @@ def place(video: str, start_s: float | None) -> str:
 
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "count": count,
+    "counted": counted,
     "hours": length,
     "number": number,
     "change": change,

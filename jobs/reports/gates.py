@@ -38,7 +38,7 @@ ABOUT = {
 }
 NAMES = {"letterbox": "picture_share"}  # of scores whose column is no number
 # The comparisons of a condition to pass, and for each sign the one of the condition to fail.
-SIGNS = {exp.GTE: ">=", exp.GT: ">", exp.LTE: "<=", exp.LT: "<"}
+SIGNS: dict[type[exp.Expr], str] = {exp.GTE: ">=", exp.GT: ">", exp.LTE: "<=", exp.LT: "<"}
 FAILING = {">=": "<", ">": "<=", "<=": ">", "<": ">="}
 SIMILARITY = "CASE WHEN link_method = 'phash' THEN 2 ELSE similarity END"  # 2: alike at every eps
 

@@ -40,5 +40,7 @@ def rounded(values: Floats, keys: Floats, *, up: bool) -> Indexes:
 
 def stops(values: Floats, number: int, more: Iterable[float] = ()) -> list[float]:
     """At most about `number` of the sorted values, evenly by rank, and `more`: where a slider can stand."""
-    places = np.unique(np.linspace(0, len(values) - 1, number).round().astype(int)) if len(values) else []
-    return sorted({*(float(values[place]) for place in places), *more})
+    if not len(values):
+        return sorted(more)
+    places = np.unique(np.linspace(0, len(values) - 1, number).round().astype(int))
+    return sorted({*values[places].tolist(), *more})

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from jobs.reports import contents
 from jobs.reports.live import Library
 from tests.reports.conftest import asking
-from tests.reports.test_browser import MOVE, PANEL, choose, settle, shown
+from tests.reports.test_browser import MOVE, PANEL, choose, settle
 from tests.support import chromium, many_clips
 from tests.support.chromium import Opened
 from tests.support.footage import write_numbered
@@ -20,6 +21,7 @@ from udfs.filter import Params
 from udfs.storage.settings import Params as Sources
 
 pytestmark = pytest.mark.report
+PATIENCE_MS = 20_000
 
 
 @pytest.fixture(scope="module")
@@ -46,51 +48,53 @@ def page(browser: Any, output: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
         assert all(address.startswith(server.address) for address in found.requests if address[:5] != "data:")
 
 
+def waits_for(page: Opened, number: int) -> None:
+    """Wait until so many clips are found."""
+    expect(page.page.locator("#shown")).to_have_attribute("data-clips", str(number), timeout=PATIENCE_MS)
+
+
 def test_thresholds_are_counted_over_all_clips(page: Opened, output: Path) -> None:
+    expect(page.page.locator("#outcome-text")).not_to_contain_text("keep about", timeout=PATIENCE_MS)
     page.page.evaluate(MOVE, [4, 20])
-    page.page.wait_for_timeout(1500)
+    expect(page.page.locator("#outcome-text")).not_to_contain_text("keep about", timeout=PATIENCE_MS)
     found = page.page.evaluate(PANEL, 4)
     for which in ("alone", "together"):
         [(clips, hours)] = asking(output)(found[which])
-        assert (int(found[f"{which}Clips"]), float(found[f"{which}Seconds"])) == (clips, pytest.approx(hours * 3600))
-    assert "about" not in (page.page.locator(".score .effect").nth(4).text_content() or "")
+        assert int(found[f"{which}Clips"]) == clips
+        assert float(found[f"{which}Seconds"]) == pytest.approx(hours * 3600)
 
 
 def test_filters_look_through_all_clips(page: Opened, output: Path) -> None:
-    assert shown(page) == 700
+    waits_for(page, 700)
     choose(page, reason="blurred")
-    page.page.wait_for_timeout(500)
     [(clips,)] = asking(output)("SELECT count(*) FROM verdicts WHERE array_contains(reasons, 'blurred')")
-    assert shown(page) == clips
-    assert page.page.locator("#sheet .card .verdict").first.text_content() is not None
+    waits_for(page, clips)
+    assert "blurred" in (page.page.locator("#sheet .card .verdict").first.text_content() or "")
     assert page.violations() == []
 
 
 def test_a_text_that_cannot_be_searched_is_said(page: Opened) -> None:
     page.page.locator("#similar").fill("a red car")
-    page.page.wait_for_timeout(2500)
-    assert "no embeddings by the last run's settings here" in (page.page.locator("#shown").text_content() or "")
+    no_vectors = "no embeddings by the last run's settings here"
+    expect(page.page.locator("#shown")).to_contain_text(no_vectors, timeout=PATIENCE_MS)
     page.complaints.clear()  # the server's status 400, which is shown
 
 
 def test_labels_are_given_filtered_and_taken_back(page: Opened) -> None:
     page.page.locator("#sheet .card").first.click()
-    form = page.page.locator(".labels form")
+    form, items = page.page.locator(".labels form"), page.page.locator(".labels li")
     form.locator("input").first.fill("<b>good</b>")
     form.get_by_role("button", name="Give").click()
-    page.page.wait_for_timeout(700)
-    assert (page.page.locator(".labels li").text_content() or "").startswith("<b>good</b> (ann)")
+    expect(items).to_contain_text("<b>good</b> (ann)", timeout=PATIENCE_MS)
     assert page.violations() == []
     page.picture("labels")
     page.page.get_by_role("button", name="Close").click()
     choose(page, label="<b>good</b>")
-    page.page.wait_for_timeout(500)
-    assert shown(page) == 1
+    waits_for(page, 1)
     page.page.locator("#sheet .card").first.click()
-    page.page.wait_for_timeout(700)
     page.page.get_by_role("button", name="take back").click()
-    page.page.wait_for_timeout(700)
-    assert page.page.locator(".labels li").count() == 0
+    expect(items).to_have_count(0, timeout=PATIENCE_MS)
+    page.complaints.clear()  # the clip's file is not there
 
 
 def test_a_clip_plays(page: Opened, output: Path) -> None:

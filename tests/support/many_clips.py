@@ -11,6 +11,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import DeltaTable, write_deltalake
 from PIL import Image
 
 from tests.support import small_output
@@ -73,6 +76,25 @@ def write(output: Path, num_clips: int, *, hostile: bool = False, num_previews: 
     small_output.fill(output, "runs", [*_runs(num_clips)], "")
     _write_previews(output, clips[:num_previews])
     return output
+
+
+def multiplied(output: Path, times: int) -> Path:
+    """Make an output have so many times as many clips, in as many times the videos; the new ones have no previews."""
+    for name in ("verdicts", "spans", "clips"):
+        path = output / "tables" / name
+        rows = DeltaTable(path).to_pyarrow_table()
+        for number in range(1, times):
+            write_deltalake(path, _with_other_ids(rows, number), mode="append")
+    return output
+
+
+def _with_other_ids(rows: pa.Table, number: int) -> pa.Table:
+    """The rows of other clips of other videos."""
+    for name, start in (("clip_id", 9), ("video_id", 9), ("video_uri", 1)):
+        if name in rows.column_names:
+            values = pc.binary_replace_slice(rows[name].cast(pa.binary()), start, start + 4, f"{number:04x}".encode())
+            rows = rows.set_column(rows.column_names.index(name), name, values.cast(pa.string()))
+    return rows
 
 
 def _clip(output: Path, number: int, chance: random.Random, *, hostile: bool) -> dict[str, Any]:
