@@ -82,13 +82,17 @@ def run(run: Run, options: Options) -> Counts:
     filter.accepted(run.of_part({}))  # refuses a wrong condition before any clip is cut
     run = run.with_notes_together()
     chain = chain_fingerprint(_stages(run), run.settings)
-    untouched = run.is_only_writer and run.retry is None and run.last.is_untouched(run.tables)
-    at_rest = untouched and run.last.ended_by(chain)
+    is_alone = run.is_only_writer and run.retry is None
+    # `filter` run by hand changes the verdicts alone: no clip has to be looked up for that.
+    untouched = is_alone and run.last.is_untouched(run.tables, but="verdicts")
+    ended = untouched and run.last.ended_by(chain)
+    judged = ended and run.last.is_untouched(run.tables)
     settled = _settled(run) if untouched else ()
     counts, num_files_left = ingest.ingest_files(run, options)
     later, facts = Counts(), None
-    if not at_rest or counts.num_out or options.refit:
-        later = _process(run, options, settled, only_new=at_rest and _all_are_new(run, counts))
+    if not judged or counts.num_out or options.refit:
+        only_new = ended and _all_are_new(run, counts)
+        later = _process(run, options, settled, only_new=only_new, judge_all=not (only_new and judged))
     elif not counts.num_in and run.last.summary:
         facts = json.loads(run.last.summary)
     history.flush(run)  # the views go by what it says
@@ -146,7 +150,10 @@ def _note_rest(run: Run, chain: str, started: datetime, facts: dict[str, Any], *
     if run.last.left_nothing(run.tables, chain) or (not untouched and any(proof.without_video(run))):
         return
     work = Work(started_at=started, cpu_s=0.0)
-    history.note(run, last_run.CHAIN, work, fingerprint=chain, summary=json.dumps(facts), **scores.noted(run))
+    run.last.scored = scores.scored(run)
+    history.note(
+        run, last_run.CHAIN, work, fingerprint=chain, summary=json.dumps(facts), **run.last.scored.as_columns()
+    )
 
 
 def _settled(run: Run) -> tuple[stage.Stage, ...]:
@@ -154,10 +161,13 @@ def _settled(run: Run) -> tuple[stage.Stage, ...]:
     return tuple(takewhile(lambda step: run.last.settled.get(step.name) == run.fingerprint(step.name), CUTTING))
 
 
-def _process(run: Run, options: Options, settled: tuple[stage.Stage, ...], *, only_new: bool) -> Counts:
+def _process(
+    run: Run, options: Options, settled: tuple[stage.Stage, ...], *, only_new: bool, judge_all: bool
+) -> Counts:
     """Run all stages but ingest on the videos that have work left, or on the new ones only.
 
-    Of the stages that are `settled`, only the videos that this run ingested are pending.
+    Of the stages that are `settled`, only the videos that this run ingested are pending. With
+    `judge_all`, the clips of earlier runs are judged too, and those that are kept are captioned.
     """
     with ExitStack() as stack:
         steps = (*CUTTING, *_models(run))
@@ -173,11 +183,17 @@ def _process(run: Run, options: Options, settled: tuple[stage.Stage, ...], *, on
             history.note_settings(run, *(step.name for step in steps), *_copies(run))
         if only_new and run.last.num_commits > MANY:
             stack.enter_context(session.skipping(run.spark))
-        jobs = (dedup, filter, *(job for on, job in _captioning(run.settings) if on))
-        for job in jobs:
-            # Where all clips were linked again, those of earlier runs may have other verdicts.
-            looks_at_new = only_new and not (run.last.versions and "duplicates" in run.tables.replaced)
-            done = job.run(run.of_this_run() if looks_at_new else run, options)
+        of_new = run.of_this_run()
+        counts += dedup.run(of_new if only_new else run, options)
+        # Where all clips were linked again, those of earlier runs may have other verdicts.
+        linked_again = only_new and bool(run.last.versions) and "duplicates" in run.tables.replaced
+        if only_new and not linked_again:
+            counts += filter.run(of_new, options)
+        judge_all = judge_all or linked_again
+        if judge_all:
+            counts += filter.run(run, options)
+        for job in (job for on, job in _captioning(run.settings) if on):
+            done = job.run(run if judge_all else of_new, options)
             if job is caption and done.num_out:
                 filter.add_captions(run)
             counts += done

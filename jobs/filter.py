@@ -129,9 +129,11 @@ def run(run: Run, options: Options) -> Counts:
         "filter: %s judged in %.1f s, %d kept, %d new or changed",
         *(counted(total, "clip"), history.seconds_since(started), num_kept, changed),
     )
+    # Else another run may have written in between.
+    run.last.scored = scores.scored(run) if run.is_only_writer else None
     if not changed:
         return history.note_settings(run, "filter")
-    known = scores.noted(run) if run.is_only_writer else {}  # else another run may have written in between
+    known = run.last.scored.as_columns() if run.last.scored else {}
     history.note(run, "filter", Work(started_at=started, num_in=total, num_out=changed), **known)
     return Counts(total, changed)
 

@@ -292,6 +292,7 @@ def test_qwen_means_qwen2_5() -> None:
 
 
 @pytest.mark.spark
+@pytest.mark.nights
 def test_jobs_describe_what_was_kept_and_rewrite_it(
     spark: SparkSession, curated: Path, model: str, reader: str, tmp_path: Path
 ) -> None:

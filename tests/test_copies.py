@@ -236,6 +236,7 @@ def test_a_run_that_was_killed_before_its_rows_were_written_is_taken_up(spark: S
 
 
 @pytest.mark.spark
+@pytest.mark.nights
 def test_new_clips_may_be_handed_in(spark: SparkSession, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     settings = load([], ["copies.min_agree=3", "copies.max_bucket=1"])
     first, second = (Run(spark, str(tmp_path), settings) for _ in range(2))

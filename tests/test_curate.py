@@ -145,6 +145,7 @@ def test_a_new_threshold_costs_no_decode(spark: SparkSession, manifest: Path, co
     assert reasons["motion_global_mean_low"] == 5
 
 
+@pytest.mark.nights
 def test_a_new_preview_setting_leaves_cut_clips_and_embeddings_alone(
     spark: SparkSession, manifest: Path, copy: Path
 ) -> None:
@@ -173,6 +174,7 @@ def test_a_grown_folder_costs_only_what_is_new(spark: SparkSession, manifest: Pa
     assert set(before["signals"]) < set(tables(copy)["signals"])
 
 
+@pytest.mark.nights
 def test_where_all_clips_are_linked_again_all_are_judged_again(
     manifest: Path, copy: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -182,12 +184,28 @@ def test_where_all_clips_are_linked_again_all_are_judged_again(
     assert "filter: 6 clips judged" in caplog.text
 
 
+@pytest.mark.nights
+def test_after_a_filter_by_hand_only_new_clips_are_looked_up_and_all_are_judged(
+    manifest: Path, copy: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    by_hand = ["--set", "filter.motion=true", "--set", "filter.motion_global_mean_threshold=1"]
+    assert cli.main(["filter", "--output", str(copy), *SPLIT, *by_hand]) == 0
+    assert not any(row["kept"] for row in table(copy, "verdicts"))
+    write_numbered(tmp_path / "new.mp4", 45, first=2000)
+    caplog.clear()
+    assert curate(tmp_path / "new.mp4", copy) == 0
+    assert [n for line in caplog.messages for n in re.findall(r"filter: (\d+) clips? judged", line)] == ["1", "6"]
+    assert all(row["kept"] for row in table(copy, "verdicts"))
+    assert curate(tmp_path / "new.mp4", copy, "--check") == 0
+
+
 def test_failed_inputs_are_tried_again_when_asked(spark: SparkSession, manifest: Path, copy: Path) -> None:
     assert curate(manifest, copy, "--retry-failed", "UNSUPPORTED") == 0
     tried = {(row["code"], row["attempts"]) for row in table(copy, "failures")}
     assert tried == {("UNSUPPORTED", 1), ("UNSUPPORTED", 2), ("TOO_SHORT", 1)}
 
 
+@pytest.mark.nights
 def test_waves_of_one_video_give_the_same_rows(spark: SparkSession, manifest: Path, done: Path, tmp_path: Path) -> None:
     assert curate(manifest, tmp_path / "output", "--set", "curate.wave_videos=1") == 0
     assert tables(tmp_path / "output") == tables(done)
@@ -258,6 +276,7 @@ def test_videos_that_come_later_are_all_that_is_looked_at_and_end_as_if_all_had_
     assert len(appended) == 2
 
 
+@pytest.mark.nights
 def test_a_check_finds_what_is_left_and_what_is_there_twice(
     spark: SparkSession, manifest: Path, copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -209,6 +209,7 @@ def test_a_failing_function_is_a_failure_of_its_clip(
     assert "own_scores.py" in failures[0]["message"]
 
 
+@pytest.mark.nights
 def test_models_can_be_functions_of_the_users_own(
     spark: SparkSession, filled: Path, do: Do, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -238,6 +239,7 @@ def test_a_function_that_is_no_model_is_one_line(
         assert "own_models.py has no loud" in capsys.readouterr().err
 
 
+@pytest.mark.upkeep
 def test_what_settings_name_no_more_is_still_known(
     spark: SparkSession, filled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

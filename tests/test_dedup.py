@@ -86,12 +86,12 @@ def test_representatives_of_earlier_dedup_runs_count() -> None:
 def test_memory_does_not_grow_with_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbors, "TILE", 128)
     monkeypatch.setattr(neighbors, "TILES_IN_MEMORY", 2)
-    rows = np.random.default_rng(0).normal(size=(24_000, 256))
+    rows = np.random.default_rng(0).normal(size=(12_000, 256))
     vectors = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
     ready = stream(vectors, [0] * len(vectors), size=1000)
     tracemalloc.start()
     num_rows = sum(len(batch) for batch in dedup.rows(ready, Params(), ENV))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert num_rows == 24_000
+    assert num_rows == 12_000
     assert peak < 0.6 * vectors.nbytes  # of which a block's products with itself are a third, and ids a tenth

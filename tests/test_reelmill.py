@@ -81,6 +81,7 @@ def test_clips_and_their_files_are_there(curated: Path) -> None:
 
 
 @pytest.mark.spark
+@pytest.mark.nights
 def test_jobs_run_in_the_session_that_is_there(curated: Path, tmp_path: Path, capsys: Any) -> None:
     """The example of docs/python.md, where nothing is new; its filter drops all clips."""
     shutil.copytree(curated, tmp_path / "out")

@@ -62,6 +62,7 @@ def test_no_spark_and_no_code_of_stages_is_loaded(output: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "n\n2\n", "")
 
 
+@pytest.mark.upkeep
 def test_thirty_processes_end_well(output: Path) -> None:
     ends = {
         (done.returncode, done.stdout, done.stderr)

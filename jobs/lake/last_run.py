@@ -19,6 +19,10 @@ class Scored(NamedTuple):
     made_by: str
     versions: dict[str, int]
 
+    def as_columns(self) -> dict[str, object]:
+        """As a row of `runs` has it, for later runs to know."""
+        return {"tables": self.versions, "scored_by": self.made_by}
+
 
 @dataclass
 class LastRun:
@@ -41,9 +45,13 @@ class LastRun:
         """The most commits that a table had."""
         return max((self.versions or {}).values(), default=0)
 
-    def is_untouched(self, tables: Tables) -> bool:
-        """Whether no table has changed since a chain left nothing to do; true also where there are none."""
-        return versions(tables) == (self.versions or {})
+    def is_untouched(self, tables: Tables, *, but: str | None = None) -> bool:
+        """Whether no table, but perhaps the one named, has changed since a chain left nothing to do.
+
+        True also where there are none.
+        """
+        then, now = ({**found, but: 0} for found in (self.versions or {}, versions(tables)))
+        return now == then
 
     def left_nothing(self, tables: Tables, fingerprint: str) -> bool:
         """Whether the last chain, by these settings, left nothing to do, and no table has changed since.

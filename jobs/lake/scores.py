@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 
 from jobs.lake import last_run
 from jobs.lake.fingerprints import chain_fingerprint
+from jobs.lake.last_run import Scored
 from jobs.lake.run import Run
 from jobs.lake.tables import struct_type
 from schemas import TABLES, custom_tables
@@ -61,9 +62,9 @@ def made_by(run: Run) -> str:
     return chain_fingerprint((*STAGES, *run.settings.custom), run.settings)
 
 
-def noted(run: Run) -> dict[str, object]:
-    """Columns of a row of `runs` by which a later run knows that `verdicts` lacks nothing of the tables as they are."""
-    return {"tables": last_run.versions(run.tables), "scored_by": made_by(run)}
+def scored(run: Run) -> Scored:
+    """What to note where `verdicts` lacks nothing of the tables as they are."""
+    return Scored(made_by(run), last_run.versions(run.tables))
 
 
 def are_stored(run: Run) -> bool:

@@ -23,10 +23,8 @@ from tests.support.goals import Report, Row
 from tests.support.spent import Spent
 
 CLIPS = int(os.environ.get("REELMILL_BENCH_CLIPS", "1000000"))
-# How many waves a run has that is compared with one of a tenth.
-NUM_WAVES = int(os.environ.get("REELMILL_BENCH_WAVES", "100"))
 NUM_NEW = 20
-IDLE_S, MEMORY_MB, NEW, QUERY_S, THRESHOLD_S, WAVES = 60.0, 6144.0, 1.3, 5.0, 120.0, 1.15
+IDLE_S, MEMORY_MB, NEW, QUERY_S, THRESHOLD_S = 60.0, 6144.0, 1.3, 5.0, 120.0
 QUERIES = {
     "the funnel": "SELECT * FROM funnel",
     "reasons": "SELECT reasons, count(*) FROM verdicts GROUP BY reasons",
@@ -102,15 +100,6 @@ def test_a_run_with_new_videos(made: Library, report: Report, tmp_path: Path) ->
     detail = f"{large}; empty {small}"
     report.add(Row(f"{what}, CPU", large.cpu_s / small.cpu_s, "x", NEW, detail=detail))
     report.add(Row(f"{what}, wall", large.wall_s / small.wall_s, "x", NEW, detail=detail))
-
-
-def test_many_waves_take_no_more_than_a_few(made: Library, report: Report, tmp_path: Path) -> None:
-    few, many = (
-        curate(new_videos(tmp_path / f"{size}", NUM_WAVES, 2), made.output, f"curate.wave_videos={size}")
-        for size in (10, 1)
-    )
-    what = f"{CLIPS:,} clips: curate {NUM_WAVES} new videos in {NUM_WAVES} waves, CPU over that in {NUM_WAVES // 10}"
-    report.add(Row(what, many.cpu_s / few.cpu_s, "x", WAVES, detail=f"{many}; few {few}"))
 
 
 def test_a_changed_threshold(made: Library, report: Report) -> None:

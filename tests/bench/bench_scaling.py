@@ -1,4 +1,4 @@
-"""Whole runs on one core and on two, of a film and of the same in minutes, and with nothing new after a long run."""
+"""Whole runs on one core and on two, in many waves and few, of a film and of its minutes, and with nothing new."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from tests.support.spent import Spent
 
 FILM_MIN = int(os.environ.get("REELMILL_BENCH_MINUTES", "120"))  # of the film, and how many videos of a minute
 CORES_MIN = int(os.environ.get("REELMILL_BENCH_CORES_MINUTES", "24"))  # videos of a minute
+NUM_WAVES = int(os.environ.get("REELMILL_BENCH_WAVES", "100"))  # of a minute each, beside a tenth as many waves
 AGAIN_CPU_S = 2500.0  # of the first run whose share the second one is
-TWO_CORES, FILM, AGAIN = 1.8, 1.25, 0.02
+TWO_CORES, FILM, AGAIN, WAVES = 1.8, 1.25, 0.02, 1.15
 
 
 def curate(folder: Path, output: Path, *settings: str) -> Spent:
@@ -34,6 +35,13 @@ def test_two_cores_take_little_over_half_the_time_of_one(report: Report, minutes
     ratio = results[1].wall_s / results[2].wall_s
     what = f"curate {CORES_MIN} videos of a minute: time on one core over that on two"
     report.add(Row(what, ratio, "x", TWO_CORES, "at least", f"local[1] {results[1]}; local[2] {results[2]}"))
+
+
+def test_many_waves_take_little_more_than_a_few(report: Report, minutes: list[Path], tmp_path: Path) -> None:
+    folder = material.folder_of(NUM_WAVES, minutes)
+    few, many = (curate(folder, tmp_path / f"{size}", f"curate.wave_videos={size}") for size in (10, 1))
+    what = f"curate {NUM_WAVES} videos of a minute in as many waves: CPU over that in {NUM_WAVES // 10}"
+    report.add(Row(what, many.cpu_s / few.cpu_s, "x", WAVES, "at most", f"{many}; few {few}"))
 
 
 def test_a_film_takes_as_long_as_its_minutes_and_nothing_new_takes_little(

@@ -168,6 +168,7 @@ def test_lance_reads_its_data_set(output: Path, tmp_path: Path) -> None:
     assert hashes[0] == hashes[1]
 
 
+@pytest.mark.exports
 def test_nemo_has_every_clip_kept_or_not(spark: SparkSession, output: Path, tmp_path: Path) -> None:
     moved = Path(shutil.copytree(output, tmp_path / "moved"))
     kept = sorted(clips(moved))[:2]
@@ -202,6 +203,7 @@ def test_nemo_has_every_clip_kept_or_not(spark: SparkSession, output: Path, tmp_
     assert has_no_path_of_this_machine(tmp_path / "to")
 
 
+@pytest.mark.exports
 def test_a_model_without_rows_is_refused_and_those_there_are_named(
     output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

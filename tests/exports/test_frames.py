@@ -185,6 +185,7 @@ def test_every_kept_clip_has_its_folders(output: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.spark
+@pytest.mark.exports
 def test_a_second_export_writes_only_what_is_missing(
     output: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -221,6 +222,7 @@ def test_whole_videos_are_exported_by_their_own_ids(output: Path, tmp_path: Path
 
 
 @pytest.mark.spark
+@pytest.mark.exports
 def test_an_unreadable_clip_is_a_failure_and_the_others_are_exported(output: Path, tmp_path: Path) -> None:
     broken = next(row for row in table(output, "clips") if row["num_frames"] == 60)
     content = Path(broken["uri"]).read_bytes()

@@ -118,6 +118,7 @@ def test_in_a_volume_the_catalog_chooses_the_place(spark: SparkSession, schema: 
 
 
 @pytest.mark.spark
+@pytest.mark.upkeep
 def test_views_of_a_schema_ask_its_tables_and_nothing_of_the_session(
     spark: SparkSession, schema: Schema, curated: Path, tmp_path: Path
 ) -> None:

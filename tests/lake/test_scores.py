@@ -52,7 +52,7 @@ def test_a_verdict_says_what_the_tables_say_of_its_clip(curated: Path) -> None:
         assert (row["num_captions"], row["caption"], row["aesthetic_score_min"]) == (None, None, None)
 
 
-@pytest.mark.parametrize("many", [0.0, 1.0])
+@pytest.mark.parametrize("many", [0.0, pytest.param(1.0, marks=pytest.mark.nights)])
 def test_another_threshold_asks_no_other_table_and_changes_the_verdicts_that_differ(
     many: float, spark: SparkSession, output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
