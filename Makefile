@@ -6,12 +6,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-all lint bench bench-peers bench-scale bench-dedup bench-ways bench-page test-files test-cluster test-s3 test-kill test-nights test-exports test-upkeep test-tutorials test-airflow gpu-kit tiny-models update-constraints release clean
+.PHONY: demo test test-all lint bench bench-peers bench-scale bench-dedup bench-ways bench-page test-files test-cluster test-s3 test-kill test-nights test-exports test-upkeep test-tutorials test-airflow test-report vendor gpu-kit tiny-models update-constraints release clean
 
 demo: $(VENV)/demo | prepare
 	$(BIN)/python -m jobs.demo
 
-QUICK := not files and not kill and not cluster and not nights and not exports and not upkeep and not tutorials and not s3
+QUICK := not files and not kill and not cluster and not nights and not exports and not upkeep and not tutorials and not s3 and not report
 
 # Files of tests are dealt to processes, each with a Spark session of its own, which waits half of the time for its JVM.
 WORKERS ?= 3
@@ -20,7 +20,7 @@ test: $(VENV)/dev | prepare
 
 # Every suite, one after the other; all of them run whatever the first ones say.
 test-all:
-	@failed=; for suite in test test-files test-cluster test-s3 test-kill test-nights test-upkeep test-exports test-tutorials test-airflow; do \
+	@failed=; for suite in test test-files test-cluster test-s3 test-kill test-nights test-upkeep test-exports test-tutorials test-report test-airflow; do \
 	  echo "== make $$suite"; $(MAKE) $$suite || failed="$$failed $$suite"; \
 	done; if [ -n "$$failed" ]; then echo "failed:$$failed"; exit 1; fi; echo "every suite passed"
 
@@ -52,6 +52,18 @@ test-exports: $(VENV)/dev | java
 # Every page of docs/tutorials as a notebook in an empty folder, and examples/nightly: what they print must be what the pages say.
 test-tutorials: $(VENV)/dev | prepare
 	$(BIN)/pytest -m tutorials
+
+# Pages of reports in Debian's Chromium; says how fast they load and scroll. Screenshots land in build/report.
+test-report: $(VENV)/dev
+	@command -v chromium >/dev/null || { echo "make test-report needs Chromium: apt-get install chromium"; exit 1; }
+	$(BIN)/pytest -s -m report
+
+# The chart library of reports, as its makers publish it on npm, beside its license.
+UPLOT := 1.6.32
+vendor:
+	rm -rf build/vendor && mkdir -p build/vendor
+	cd build/vendor && npm pack --silent uplot@$(UPLOT) && tar xzf uplot-$(UPLOT).tgz
+	cp build/vendor/package/dist/uPlot.iife.min.js build/vendor/package/dist/uPlot.min.css build/vendor/package/LICENSE jobs/reports/static/vendor/
 
 # Airflow's packages would change the versions of others: it has an environment of its own, and the tests ask that.
 test-airflow: $(VENV)/dev $(VENV)-airflow/made

@@ -1,7 +1,7 @@
 """Reelmill from Python and notebooks: `reelmill.open("out")` reads an output, `reelmill.curate(...)` runs jobs.
 
 Every job of the command line is a function here (curate, ingest, filter, dedup, export, takedown and the
-others), but `sql` and `search`, which an opened output answers, and `settings`.
+others), but `sql` and `search`, which an opened output answers, and `settings` and `ui`.
 """
 
 from __future__ import annotations

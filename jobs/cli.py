@@ -54,12 +54,14 @@ JOBS = {
     "scores": "the distribution of each score, and what each gate would drop",
     "status": "what is there, what a run at work is doing, and what is pending",
     "compare": "two runs or two outputs -> what differs, and why",
+    "report": "an output -> a page of its funnel, scores, duplicates, clips and times",
+    "ui": "the same page over all clips, served on this machine, with search and labels",
     "maintain": "delete superseded rows, expired versions and unreferenced media",
     "takedown": "delete a video from every table and folder, for good",
     "models": "list, fetch and check the models that stages can use",
     "settings": "list every setting, its value and where it is set; check conf files",
 }
-WITHOUT_SPARK = ("compare", "failures", "models", "scores", "settings", "sql", "status", "why")
+WITHOUT_SPARK = ("compare", "failures", "models", "report", "scores", "settings", "sql", "status", "ui", "why")
 NO_SPARK = "Spark is not installed here: pip install 'reelmill[spark]', or use the cluster's own"
 log = logging.getLogger("reelmill")
 

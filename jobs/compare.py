@@ -43,7 +43,7 @@ def quick(options: Options) -> int:
     from jobs.lake.formats import json_text
     from jobs.queries import compare
 
-    if reason := needs_spark(options, joins_session=False):
+    if reason := needs_spark(options.output, options.schema):
         raise UsageError(f"compare: {reason}, and compare needs DuckDB")
     if len(options.runs) not in (0, 2) or (options.other and options.runs):
         raise UsageError("compare: give two runs, or --other, or neither for the last two runs")

@@ -17,10 +17,10 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs import aesthetic, align, analyze, caption, clip, copies, dedup, embed, enhance, filter, ingest, split
+from jobs import aesthetic, align, analyze, caption, clip, copies, dedup, embed, enhance, filter, ingest, report, split
 from jobs.config import arguments
 from jobs.config.arguments import argument, flag
-from jobs.config.errors import LeftOverError, UsageError
+from jobs.config.errors import CommandError, LeftOverError, UsageError
 from jobs.config.settings import Settings
 from jobs.flow import check as proof
 from jobs.flow import custom, plan, stage, waves
@@ -31,7 +31,7 @@ from jobs.lake.fingerprints import chain_fingerprint
 from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
 from jobs.queries import next_steps, reader
-from jobs.queries.ask import asker
+from jobs.queries.ask import asker, needs_spark
 from jobs.similarity import copy_groups
 from jobs.spark import session
 from udfs.core import terminal
@@ -133,7 +133,24 @@ def run(run: Run, options: Options) -> Counts:
     elif run.is_only_writer and not any(later.failed[code] for code in PASSING):
         _note_rest(run, chain, started, facts, untouched=untouched)
     history.flush(run)
+    if run.settings.curate.report:
+        _write_report(run, is_changed=bool(counts))
     return counts
+
+
+def _write_report(run: Run, *, is_changed: bool) -> None:
+    """Write the page of the output where something has changed or there is none, and say where it is.
+
+    Where only Spark could answer its queries, it is left to the job `report`. The run is done whatever comes of it.
+    """
+    if needs_spark(run.output, run.schema):
+        return
+    try:
+        if is_changed or not report.exists(run.output, run.settings.sources):
+            options = report.Options(output=run.output)
+            print(f"report: {report.write(asker(run), run.output, run.settings.sources, options)}", flush=True)
+    except CommandError as e:
+        log.warning("report: not written: %s", e)
 
 
 def _proved(run: Run) -> Counts:

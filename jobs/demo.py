@@ -93,6 +93,7 @@ def main() -> int:
         times.append(time.monotonic())
     took = [end - start for start, end in pairwise(times)]
     print(f"\n{_took(took[0], took[1], took[2:])}")
+    print(f"What came of it, as a page: {output}/report.html")
     print(f"The tables are in {output}/tables, clips, proxies and previews in {output}/media, the reels in {reels}.")
     return 0
 

@@ -1,8 +1,9 @@
-"""filter: videos, spans, clips, signals, aesthetics, embeddings, duplicates, captions -> verdicts"""
+"""filter: videos, spans, clips, signals, aesthetics, embeddings, duplicates, captions, labels -> verdicts"""
 
 from __future__ import annotations
 
 import logging
+import re
 from contextlib import ExitStack
 from functools import partial
 
@@ -28,6 +29,7 @@ from udfs.filter import duplicate_sql, gates, reasons_sql, where_gate
 log = logging.getLogger("reelmill")
 
 Options = StageOptions  # this job takes no others
+LABELS = re.compile(r"\blabels\b")  # in a condition
 LINK = "clip_id string, duplicate_of string"
 VERDICT = ("kept", "reasons", "duplicate_of")
 MANY = 0.1  # share of verdicts, from which on all rows are written again: none has to be found then
@@ -44,16 +46,28 @@ def check(options: Options, settings: Settings) -> None:
 def accepted(run: Run) -> DataFrame:
     """The current clips, with the column `accepted`: whether `filter.where` is true of each.
 
+    The condition is on c (the clip), v (its video) and l (with `labels`, an array of what people called the clip).
+
     Raises:
-        SettingsError: the condition is no SQL, or names a column that neither table has.
+        SettingsError: the condition is no SQL, or names a column that none of them has.
     """
     clips, videos = run.current("clips").alias("c"), run.rows("videos").alias("v")
     joined = clips.join(videos, on=F.col("c.video_id") == F.col("v.video_id"), how="left")
+    if LABELS.search(run.settings.filter.where):
+        joined = joined.join(_labels(run, clips).alias("l"), on=F.col("c.clip_id") == F.col("l.of_clip"), how="left")
     try:
         is_accepted = F.expr(f"coalesce(({run.settings.filter.where}), false)").alias("accepted")
         return joined.select("c.clip_id", is_accepted)
     except (ParseException, AnalysisException) as e:
         raise SettingsError(f"filter.where: {str(e).splitlines()[0]}") from e
+
+
+def _labels(run: Run, clips: DataFrame) -> DataFrame:
+    """Every clip (`of_clip`) with its `labels`; an empty array where no one gave it any."""
+    given = run.tables.read("labels").groupBy("clip_id").agg(F.array_sort(F.collect_set("label")).alias("labels"))
+    every = clips.select("clip_id").join(given, on="clip_id", how="left")
+    none = F.array().cast("array<string>")
+    return every.select(F.col("clip_id").alias("of_clip"), F.coalesce("labels", none).alias("labels"))
 
 
 def judged(run: Run, scored: DataFrame) -> DataFrame:

@@ -8,7 +8,6 @@ from functools import partial
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -17,15 +16,9 @@ from jobs.config.errors import UsageError
 from jobs.config.settings import Settings
 from jobs.lake import answers, places
 from jobs.lake.run import Run
-from jobs.lake.stored_models import stored_models
-from jobs.spark.gpu_check import NO_GPU
-from udfs.core.gpu_device import Task, device, visible_gpus
-from udfs.models import text_match
-from udfs.models.registry import MissingModelError
+from jobs.queries import nearest
+from jobs.queries.nearest import Vector
 from udfs.similarity import topk
-
-Vector = npt.NDArray[np.float32]
-NO_VECTORS = "no embeddings by the last run's settings here"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,28 +39,8 @@ def check(options: Options, settings: Settings) -> None:
     if (options.text is None) == (options.clip is None):
         raise UsageError("search: give --text or --clip, one of both")
     places.check_tables(options.output, options.schema, settings.sources)
-    if options.text is None:
-        return
-    if not options.text.strip():
-        raise UsageError("--text: the text is empty")
-    if settings.models.device == "cuda" and not visible_gpus():
-        raise UsageError(f"models.device = cuda, but {NO_GPU}: set it to auto or cpu")
-    _check_text_side(f"{options.output}/tables/embeddings", settings)
-
-
-def _check_text_side(table: str, settings: Settings) -> None:
-    """Refuse a text if no model of any vector in the table's files can encode it; `run` knows which vectors count."""
-    refusals = dict[str, str]()
-    for model in stored_models(table, settings.sources):
-        try:
-            text_match.check(model, None, settings.models)
-        except MissingModelError as e:
-            refusals[model] = str(e)
-        else:
-            return
-    if refusals:
-        reasons = "; ".join(f"the vectors here are of {model}: {reason}" for model, reason in refusals.items())
-        raise UsageError(f"--text: {reasons}")
+    if options.text is not None:
+        nearest.check_text(options.text, options.output, settings)
 
 
 def run(run: Run, options: Options) -> None:
@@ -101,25 +74,8 @@ def _text_vector(run: Run, vectors: DataFrame, text: str) -> tuple[str, Vector]:
     """The model of the clips' vectors, and its vector of the text."""
     first = vectors.first()
     if first is None:
-        raise UsageError(f"--output {run.output}: {NO_VECTORS}")
-    return first["model"], text_vector(text, first["model"], len(first["vector"]), run.settings)
-
-
-def text_vector(text: str, model: str, dim: int, settings: Settings) -> Vector:
-    """A model's vector of a text, for clips' vectors of `dim` numbers.
-
-    Raises:
-        UsageError: the model is missing, has no text side, or makes vectors of another length.
-    """
-    try:
-        on_device = device(Task(), 0, settings.models.device)
-        load_settings = replace(settings.embed, num_frames=None)
-        vector = text_match.text_vector(text, model, load_settings, settings.models, on_device)
-    except MissingModelError as e:
-        raise UsageError(f"--text: the vectors here are of {model}: {e}") from e
-    if len(vector) != dim:
-        raise UsageError(f"--text: {model} makes vectors of {len(vector)}, those here have {dim}")
-    return vector
+        raise UsageError(f"--output {run.output}: {nearest.NO_VECTORS}")
+    return first["model"], nearest.text_vector(text, first["model"], len(first["vector"]), run.settings)
 
 
 def _clip_vector(run: Run, vectors: DataFrame, clip_id: str) -> tuple[str, Vector]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,11 +12,11 @@ from jobs.config import conf_check, settings
 from jobs.config.arguments import CommonOptions, argument, flag
 from jobs.config.described import Described, conf_schema, described
 from jobs.config.errors import UsageError
+from jobs.config.sections import SECRET
 from jobs.config.settings import Settings
 from udfs.core.words import counted, did_you_mean
 
 ALIGNED = 44  # characters of a setting and its value before the comment
-SECRET = re.compile("secret|password|token|access.?key", re.IGNORECASE)  # in a key of Spark's
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -169,9 +169,9 @@ def _prompt(options: Options, engine: Engine | _Either) -> None:
 
 def _needs_spark(options: Options) -> str | None:
     """Why only Spark can answer, by the command line alone; None if DuckDB may."""
-    return (
-        "--engine spark" if options.engine == "spark" else needs_spark(options, joins_session=options.engine == "auto")
-    )
+    if options.engine == "spark":
+        return "--engine spark"
+    return needs_spark(options.output, options.schema, joins_session=options.engine == "auto")
 
 
 def _say_fallback(options: Options, error: Exception) -> None:

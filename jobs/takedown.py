@@ -20,6 +20,7 @@ from jobs.lake import answers, cleanup, history, places, remains
 from jobs.lake.cleanup import Removed, Step
 from jobs.lake.history import Work
 from jobs.lake.run import Run
+from jobs.reports import files
 from jobs.similarity.broken_links import clips_to_relink
 from schemas import TABLES
 from udfs.core.errors import MediaError, StoreError
@@ -114,6 +115,7 @@ def run(run: Run, options: Options) -> Removed:
             run.tables.append("takedowns", _takedown_rows(run, targets, options.reason))
         steps += _delete_rows(run, targets, dry_run=dry_run)
         steps.append(_delete_media(run, targets, stack, dry_run=dry_run))
+        steps.append(_delete_report(run, dry_run=dry_run))
         steps += (_withdraw(run, folder, targets, dry_run=dry_run) for folder in options.folders)
         removed = Removed(tuple(steps), dry_run, num_videos=targets.sources.count())
         print(cleanup.summary(steps), flush=True)
@@ -225,6 +227,15 @@ def _delete_media(run: Run, targets: Targets, stack: ExitStack, *, dry_run: bool
     """Delete the media files of the clips, those of earlier settings included."""
     files = run.store(stack, "media", cleanup.media_of(run, targets.clips))
     return Step("media of it", "media", None, *(cleanup.size(files) if dry_run else cleanup.removed(run, files)))
+
+
+def _delete_report(run: Run, *, dry_run: bool) -> Step:
+    """Delete the page of the output, which the next run makes again; it may show the clips."""
+    page, sources = files.default(run.output), run.settings.sources
+    size = media_store.size(page, sources)
+    if size is not None and not dry_run:
+        media_store.remove([page], sources)
+    return Step("page that may show it", files.NAME, None, int(size is not None), size or 0)
 
 
 def _withdraw(run: Run, folder: str, targets: Targets, *, dry_run: bool) -> Step:

@@ -17,6 +17,7 @@ from schemas import (
     embeddings,
     enhanced,
     failures,
+    labels,
     runs,
     signals,
     spans,
@@ -47,6 +48,7 @@ TABLES: dict[str, Table] = {
         failures,
         runs,
         takedowns,
+        labels,
     )
 }
 

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from schemas.table import FINGERPRINT, RUN_ID, at_least, column, table, within
+from schemas.table import CPU_S, FINGERPRINT, RUN_ID, at_least, column, table, within
 
 TABLE = table(
     "clips",
@@ -40,6 +40,7 @@ TABLE = table(
         pa.bool_(),
         "whether it begins at the span's first frame; false where a stream copy began at an earlier key frame",
     ),
+    CPU_S,
     FINGERPRINT,
     RUN_ID,
     checks={

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from schemas.table import FINGERPRINT, RUN_ID, STRINGS, at_least, column, table, within
+from schemas.table import CPU_S, FINGERPRINT, RUN_ID, STRINGS, at_least, column, table, within
 
 PREVIEW = pa.struct(
     [
@@ -33,6 +33,7 @@ TABLE = table(
     column("proxy_num_frames", pa.int64(), "frames in the proxy"),
     column("previews", pa.list_(PREVIEW), "animated WebP files by window; end_frame is inclusive"),
     column("warnings", STRINGS, "problems that did not cost the clip"),
+    CPU_S,
     FINGERPRINT,
     RUN_ID,
     checks={

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from schemas.table import FINGERPRINT, RUN_ID, column, in_order, table
+from schemas.table import CPU_S, FINGERPRINT, RUN_ID, column, in_order, table
 
 TABLE = table(
     "spans",
@@ -21,6 +21,7 @@ TABLE = table(
         "seconds for which the first frame is on screen before the span; 0 if it appears in the span",
     ),
     column("method", pa.string(), "fixed_stride, content or transnetv2"),
+    CPU_S,
     FINGERPRINT,
     RUN_ID,
     checks={

@@ -24,8 +24,8 @@ class Table:
 
     @property
     def stage_columns(self) -> list[str]:
-        """The columns that a stage computes: all but those that record by which settings and in which run."""
-        return [name for name in self.schema.names if name not in (FINGERPRINT.name, RUN_ID.name)]
+        """The columns that a stage computes: not those that record settings, run and cost."""
+        return [name for name in self.schema.names if name not in (CPU_S.name, FINGERPRINT.name, RUN_ID.name)]
 
 
 def column(name: str, type_: pa.DataType, comment: str, *, nullable: bool = True) -> pa.Field:
@@ -99,6 +99,8 @@ def other_than(reference: str, key: str) -> str:
 
 
 SQL_NAMES = {"int32": "int", "int64": "bigint", "bool": "boolean", "timestamp[us, tz=UTC]": "timestamp"}
+# What decoding cost, in the tables of the stages that decode most.
+CPU_S = column("cpu_s", pa.float64(), "CPU seconds that decoding and encoding took for this row")
 # The last columns of every table: which settings made a row, and in which run.
 FINGERPRINT = column(
     "fingerprint", pa.string(), "hash of the settings and code version that made the row", nullable=False

@@ -148,7 +148,7 @@ def test_the_options_of_several_jobs_are_theirs() -> None:
     """The second column of the table says which jobs take the option of the first."""
     table_lines = table(Path("docs/operations.md"), "Options that several jobs have:")
     jobs_of = {re.findall(r"`(--[a-z-]+)", option)[0]: jobs for option, jobs, _ in table_lines}
-    reading = ("search", "sql", "why", "failures", "scores", "status", "compare")
+    reading = ("search", "sql", "why", "failures", "scores", "status", "compare", "report", "ui")
     others = ("models", "settings", *reading, "maintain", "takedown", "export")
     steps = [job for job in cli.JOBS if job not in others]
     named = {

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from jobs import cli
 from tests.support import docs
 from tests.support.pages import README, read, table
 
 TEXT = read(README)
-PICTURE = Path("docs/images/contact-sheet.jpg")
+PICTURES = (Path("docs/images/contact-sheet.jpg"), Path("docs/images/report.webp"))
 
 
 def test_it_is_short() -> None:
@@ -24,9 +26,10 @@ def test_its_sections_are_in_order() -> None:
     ]
 
 
-def test_the_picture_is_there_and_small() -> None:
-    assert f"]({PICTURE})" in TEXT
-    assert 20_000 < PICTURE.stat().st_size < 150_000
+@pytest.mark.parametrize("picture", PICTURES, ids=str)
+def test_the_pictures_are_there_and_small(picture: Path) -> None:
+    assert f"]({picture})" in TEXT
+    assert 20_000 < picture.stat().st_size < 150_000
 
 
 def test_the_job_list_is_the_command_lines() -> None:

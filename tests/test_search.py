@@ -16,7 +16,7 @@ from pyspark.sql import SparkSession
 import reelmill
 from jobs import cli
 from jobs.config.settings import Settings
-from jobs.search import _check_text_side
+from jobs.queries.nearest import check_text_side
 from tests.support import tiny
 from tests.support.outputs import CURATED, keep_only, table, versions
 from udfs import embed
@@ -264,4 +264,4 @@ def test_a_text_on_a_gpu_that_is_not_there_is_refused_before_spark(
 
 def test_one_model_with_a_text_side_is_enough_to_go_on(tmp_path: Path, models: dict[str, str]) -> None:
     write_embeddings(tmp_path, "descriptor", models["clip"])
-    _check_text_side(str(tmp_path / "tables" / "embeddings"), Settings())
+    check_text_side(str(tmp_path / "tables" / "embeddings"), Settings())

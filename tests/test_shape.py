@@ -16,15 +16,15 @@ PACKAGES = {
         *("core", "storage", "demux", "audio", "video", "frames", "models", "captioning"),
         *("runtime", "similarity", "shots", "signals", "exports", ""),
     ),
-    "jobs": ("config", "spark", "lake", "queries", "flow", "similarity", "exports", "", "api"),
+    "jobs": ("config", "spark", "lake", "queries", "flow", "similarity", "exports", "reports", "", "api"),
     "schemas": ("",),
 }
 SOURCES = [path for folder in FOLDERS for path in sorted(Path(folder).rglob("*.py"))]
 FILES = [Path("reelmill.py"), *SOURCES]
 # Jobs that write no table, or tables that users name.
 NO_TABLE = (
-    *("compare", "custom", "export", "failures", "maintain", "models", "scores", "search", "settings", "sql"),
-    *("status", "why"),
+    *("compare", "custom", "export", "failures", "maintain", "models", "report", "scores", "search", "settings"),
+    *("sql", "status", "ui", "why"),
 )
 # Modules that read tables for a job.
 PARTS = {

@@ -23,7 +23,7 @@ class Params:
     ] = "keep"
     where: Annotated[
         str,
-        Field(min_length=1, description="SQL condition on c (clip) and v (its video): NOT v.is_hdr AND c.width >= 640"),
+        Field(min_length=1, description="SQL on c (clip), v (its video), l (labels): NOT v.is_hdr AND c.width >= 640"),
     ] = "true"
     duplicates: Annotated[bool, Field(description="drop clips that are duplicates of another one")] = True
     duplicate_eps: Annotated[
@@ -68,29 +68,45 @@ class Gate(NamedTuple):
     fails: str
 
 
+class Threshold(NamedTuple):
+    """A score that [filter] compares with a threshold: its gate's reason and settings, and which side fails."""
+
+    reason: str
+    score: str  # column of verdicts; NULL: unscored
+    switch: str  # the setting that turns the gate on
+    setting: str  # the setting with the threshold
+    sign: str  # fails: value, sign, threshold
+    share: str | None = None  # SQL of the value where it is not the score itself
+
+    @property
+    def value(self) -> str:
+        """SQL of the number that is compared."""
+        return self.share or self.score
+
+    def gate(self, params: Params) -> Gate:
+        """The gate by these settings, whether it is on or not."""
+        return Gate(self.reason, self.score, f"{self.value} {self.sign} {_number(getattr(params, self.setting))}")
+
+
+OF_SIGNALS = (
+    Threshold("motion_global_mean_low", "motion_score_global_mean", "motion", "motion_global_mean_threshold", "<"),
+    Threshold(
+        "motion_patch_min_low", "motion_score_per_patch_min_256", "motion", "motion_per_patch_min_256_threshold", "<"
+    ),
+    Threshold("black", "blackness", "black", "blackness_threshold", ">"),
+    Threshold("frozen", "freeze", "frozen", "freeze_threshold", ">"),
+    Threshold("blurred", "blur", "blurred", "blur_threshold", "<"),
+    Threshold(
+        *("letterboxed", "letterbox", "letterboxed", "picture_share_threshold", "<"),
+        share="(letterbox[2] * letterbox[3]) / (width * height)",
+    ),
+)
+AESTHETIC = Threshold("aesthetic_low", "aesthetic_score", "aesthetic", "aesthetic_threshold", "<")
+
+
 def signal_gates(params: Params) -> list[Gate]:
     """The gates that are on and need only `signals`: expensive stages start with these."""
-    p = params
-    share = "(letterbox[2] * letterbox[3]) / (width * height)"
-    signals = [
-        (
-            p.motion,
-            "motion_global_mean_low",
-            "motion_score_global_mean",
-            "{} < " + _number(p.motion_global_mean_threshold),
-        ),
-        (
-            p.motion,
-            "motion_patch_min_low",
-            "motion_score_per_patch_min_256",
-            "{} < " + _number(p.motion_per_patch_min_256_threshold),
-        ),
-        (p.black, "black", "blackness", "{} > " + _number(p.blackness_threshold)),
-        (p.frozen, "frozen", "freeze", "{} > " + _number(p.freeze_threshold)),
-        (p.blurred, "blurred", "blur", "{} < " + _number(p.blur_threshold)),
-        (p.letterboxed, "letterboxed", "letterbox", share + " < " + _number(p.picture_share_threshold)),
-    ]
-    return [Gate(reason, score, fails.format(score)) for on, reason, score, fails in signals if on]
+    return [threshold.gate(params) for threshold in OF_SIGNALS if getattr(params, threshold.switch)]
 
 
 def gates(params: Params) -> list[Gate]:
@@ -105,9 +121,7 @@ def where_gate(params: Params) -> Gate | None:
 
 def aesthetic_gate(params: Params) -> Gate | None:
     """The gate of the aesthetic score, if it is on."""
-    if not params.aesthetic:
-        return None
-    return Gate("aesthetic_low", "aesthetic_score", f"aesthetic_score < {_number(params.aesthetic_threshold)}")
+    return AESTHETIC.gate(params) if params.aesthetic else None
 
 
 def reasons_sql(gates: list[Gate], params: Params) -> str:

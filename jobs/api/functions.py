@@ -23,7 +23,7 @@ from udfs.core.words import did_you_mean
 if TYPE_CHECKING:
     from jobs.cli import Done
 
-NO_FUNCTION = ("compare", "failures", "scores", "search", "settings", "sql", "status", "why")  # these only read
+NO_FUNCTION = ("compare", "failures", "scores", "search", "settings", "sql", "status", "ui", "why")  # these only read
 NAMES = tuple(job for job in cli.JOBS if job not in NO_FUNCTION)
 DOC = """{about}
 
@@ -103,6 +103,8 @@ def _run(job: ModuleType, given: dict[str, Any]) -> Done:
     fields = {field.name: field for field in argument_fields(job.Options)}
     arguments = {name: _value(fields[name], value) for name, value in given.items()}
     options = job.Options(conf=files, set=values, **arguments)
+    if hasattr(job, "quick") and job.quick(options) is not None:
+        return None
     loaded = load([*files], [*values])
     if not hasattr(job, "without_spark"):
         return cli.execute(job, options, loaded)

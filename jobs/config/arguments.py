@@ -214,6 +214,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def natural(text: str) -> int:
+    """A whole number, or 0."""
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
+    return int(text)
+
+
 def utc_time(text: str) -> datetime:
     """An ISO time; without an offset it is UTC."""
     try:

@@ -67,7 +67,7 @@ def _inputs(name: str, run: Run) -> DataFrame:
         return built_in.inputs(run)
     videos = run.rows("videos").select("video_id", F.col("uri").alias("video_uri"))
     spans = run.made("spans").select("clip_id", *FROM_SPANS)
-    clips = built_in.inputs_with_signals(run)
+    clips = built_in.inputs_with_signals(run).drop("cpu_s")
     return clips.join(spans, on="clip_id", how="left").join(videos, on="video_id", how="left")
 
 

@@ -171,7 +171,8 @@ def process(run: Run, stage: Stage, items: Items, land: Callable[..., DataFrame]
         done = land(results.rows)
     tally = results.tally()
     _stop_on_many_check_failures(stage, done, tally, len(items.rows))
-    ok = done.where(F.col(FAILURE[0]).isNull()).select(*columns(stage.table), "fingerprint")
+    stored = [*columns(stage.table), *({COST} & {*TABLES[stage.table].schema.names}), "fingerprint"]
+    ok = done.where(F.col(FAILURE[0]).isNull()).select(*stored)
     ok = ok.withColumn("run_id", F.lit(run.run_id))
     written = _write(run, stage, ok, tally.num_ok) if tally.num_ok else Committed(0, 0)
     bytes_in = sum(item[stage.num_bytes] or 0 for item in items.rows) if stage.num_bytes else 0

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from jobs.config.arguments import OutputOptions
 from jobs.config.errors import CommandError
+from udfs import filter
+from udfs.storage.settings import Params as Sources
 
 if TYPE_CHECKING:  # `sql` starts no Spark to ask whether it can do without
     from jobs.lake.run import Run
@@ -20,30 +21,40 @@ SESSIONS = ("PYSPARK_GATEWAY_PORT", "DATABRICKS_RUNTIME_VERSION")  # set by spar
 
 def asker(run: Run) -> Ask:
     """What answers queries by the settings of each stage's last run: a hundredth of Spark's time where DuckDB can."""
-    if run.schema is not None or run.output.startswith("dbfs:") or not is_installed():
+    if needs_spark(run.output, run.schema):
         return _by_spark(run)
-    from jobs.queries import duckdb_engine, statement
     from jobs.queries.dialect import UntranslatedError
 
-    engine = duckdb_engine.Engine(run.output, run.settings.sources, run.settings.filter.aesthetic_reduction)
+    quickly = by_duckdb(run.output, run.settings.sources, run.settings.filter)
 
     def ask(query: str) -> list[tuple[Any, ...]]:
         try:
-            return [tuple(row) for row in engine.answer(statement.parse(query)).rows]
+            return quickly(query)
         except (UntranslatedError, CommandError):  # a store may have failed once, and Spark tries again
             return _by_spark(run)(query)
 
     return ask
 
 
-def needs_spark(options: OutputOptions, *, joins_session: bool = True) -> str | None:
-    """Why only Spark can answer, by the command line alone; None if DuckDB may.
+def by_duckdb(output: str, sources: Sources, gates: filter.Params) -> Ask:
+    """What answers queries without Spark.
 
-    A session that is there, as below spark-submit, answers unless `joins_session` is false.
+    Its answers raise UntranslatedError where only Spark may answer, and UsageError where the query is wrong.
     """
-    if options.schema is not None:
+    from jobs.queries import duckdb_engine, statement
+
+    engine = duckdb_engine.Engine(output, sources, gates.aesthetic_reduction)
+    return lambda query: [tuple(row) for row in engine.answer(statement.parse(query)).rows]
+
+
+def needs_spark(output: str, schema: object, *, joins_session: bool = False) -> str | None:
+    """Why only Spark can answer; None if DuckDB may.
+
+    With `joins_session`, a session that is there answers, as below spark-submit.
+    """
+    if schema is not None:
         return "Spark reads the tables of a catalog (--schema)"
-    if options.output.startswith("dbfs:"):
+    if output.startswith("dbfs:"):
         return "Spark reads dbfs:/"
     if joins_session and any(name in os.environ for name in SESSIONS):
         return "its session is there"

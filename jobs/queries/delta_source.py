@@ -83,6 +83,11 @@ def custom_tables(output: str, sources: Sources) -> list[Table]:
     return [table for table in opened if table is not None]
 
 
+def table_path(name: str, output: str) -> str:
+    """Where a table is, as delta-rs takes it."""
+    return f"{_folder(output)}/{name}"
+
+
 def versions(output: str, sources: Sources, names: Iterable[str] | None = None) -> dict[str, int]:
     """The newest version of these tables that are there, or of all that rows of the chain depend on.
 
@@ -133,13 +138,12 @@ def _version(name: str, output: str, options: dict[str, str]) -> int | None:
 
 
 def _folder(output: str) -> str:
-    """The folder of the tables, as delta-rs takes it."""
     return f"{output if is_remote(output) else local_path(output)}/tables"
 
 
 def _custom_table(name: str, output: str, options: dict[str, str]) -> Table | None:
     """The declaration of a table by what it says itself; None if no stage filled it."""
-    path = f"{_folder(output)}/{name}"
+    path = table_path(name, output)
     try:
         table = DeltaTable(path, storage_options=options)
     except TableNotFoundError:
@@ -202,7 +206,7 @@ def declared(name: str, there: pa.Schema) -> str:
 
 
 def _open(name: str, output: str, options: dict[str, str], pinned: Mapping[str, int] | None) -> Source:
-    path = f"{_folder(output)}/{name}"
+    path = table_path(name, output)
     if ESCAPED.search(path):
         raise UntranslatedError("delta-rs takes %xx in a path for an escape")
     if pinned is not None and name not in pinned:

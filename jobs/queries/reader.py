@@ -55,7 +55,7 @@ def quick(options: Options, answer: Callable[[Reader, Options], object], *, must
     """
     from jobs.queries.dialect import UntranslatedError
 
-    if reason := needs_spark(options):
+    if reason := needs_spark(options.output, options.schema, joins_session=True):
         say_spark(reason)
         return None
     try:

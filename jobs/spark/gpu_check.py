@@ -9,10 +9,8 @@ from pyspark.sql import SparkSession
 
 from jobs.config.errors import SettingsError
 from jobs.spark.session import ONE_MACHINE
-from udfs.core.gpu_device import visible_gpus
+from udfs.core.gpu_device import NO_GPU, visible_gpus
 from udfs.core.task_resources import Resources
-
-NO_GPU = "this machine has no GPU that torch can use"
 
 
 def check(

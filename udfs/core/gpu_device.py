@@ -10,6 +10,7 @@ from typing import Literal
 from udfs.core.errors import RunError
 
 Choice = Literal["auto", "cpu", "cuda"]
+NO_GPU = "this machine has no GPU that torch can use"
 
 
 @dataclass(frozen=True)

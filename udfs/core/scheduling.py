@@ -22,6 +22,7 @@ class Params:
         False
     )
     enhance: Annotated[bool, Field(description="rewrite the captions with the model of [enhance]")] = False
+    report: Annotated[bool, Field(description="end a run that changed something with the page OUT/report.html")] = True
     wave_videos: Annotated[int, Field(ge=1, description="videos that pass through the stages together")] = 1000
     wave_hours: Annotated[float, Field(gt=0, description="hours of video per wave, at most about")] = 500.0
     task_cost_s: Annotated[
