@@ -40,7 +40,9 @@ class Terminal:
         bars = self.bars or self._started()
         for state in states:
             if state.stage not in self.tasks:
-                self.tasks[state.stage] = bars.add_task(f"{state.stage:<9}", rate="", left="", failed="", of="")
+                self.tasks[state.stage] = bars.add_task(
+                    f"{state.stage:<9}", total=None, of="", rate="", left="", failed=""
+                )
             bars.update(self.tasks[state.stage], **_cells(state))
         bars.refresh()
 
@@ -83,7 +85,7 @@ _FIELDS = ("fields[of]", "fields[rate]", "fields[left]", "fields[failed]")
 def _cells(state: StageState) -> dict[str, Any]:
     """What a line shows of a stage."""
     if state.total is None:
-        return {"total": None if state.at_work else 1, "completed": 0 if state.at_work else 1}
+        return {} if state.at_work else {"total": 1, "completed": 1, "left": duration(state.seconds)}
     left = f"{duration(state.left_s)} left" if state.left_s is not None else duration(state.seconds)
     return {
         "total": state.total,

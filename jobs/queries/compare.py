@@ -124,8 +124,11 @@ def _numbers() -> list[str]:
     ours = {field.name for field in schema} - {*FROM_SIGNALS, *OTHERS}
     own = [name for name in schema.names[schema.get_field_index("caption") + 1 :] if name in ours]
     found = [*(name for name in FROM_SIGNALS if name not in NEITHER), *OTHERS, *own]
-    kinds = {name: schema.field(name).type for name in found}
-    return [name for name, kind in kinds.items() if pa.types.is_floating(kind) or pa.types.is_integer(kind)]
+    return [name for name in found if _is_number(schema.field(name).type)]
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
 
 
 def compared(before: Side, after: Side) -> Row:
@@ -139,9 +142,8 @@ def compared(before: Side, after: Side) -> Row:
     }.items():
         db.register(name, table)
     [counts] = _rows(db, COUNTS)
-    scores = [
-        name for name in _numbers() if name in before.verdicts.schema.names and name in after.verdicts.schema.names
-    ]
+    there = {*after.verdicts.schema.names}
+    scores = [field.name for field in before.verdicts.schema if field.name in there and _is_number(field.type)]
     return {
         "before": _sums(before),
         "after": _sums(after),

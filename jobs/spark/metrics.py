@@ -16,7 +16,7 @@ class Counters:
     """Counters that stay at the values which were last set; names of metrics are reelmill.<name>."""
 
     def __init__(self, spark: SparkSession) -> None:
-        self._context: Any = spark.sparkContext._jsc.sc()  # type: ignore[attr-defined]
+        self._context: Any = spark.sparkContext._jsc.sc()
         self._jvm: Any = spark.sparkContext._jvm
         self._counters: dict[str, Any] = {}
         self._values: dict[str, int] = {}

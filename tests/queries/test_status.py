@@ -59,7 +59,12 @@ def note_rest(output: Path, ended: datetime = LATER, **more: Any) -> None:
 
 def write_progress(output: Path, **more: Any) -> None:
     """Write the progress file of a run of this process."""
-    known = {"run_id": "9", "job": "curate", "started_at": LATER.isoformat(), "updated_at": progress_file.now_text()}
+    known: dict[str, Any] = {
+        "run_id": "9",
+        "job": "curate",
+        "started_at": LATER.isoformat(),
+        "updated_at": progress_file.now_text(),
+    }
     known |= {"waves": [1, 3], "stages": [STAGE], "fingerprints": FINGERPRINTS, "settings": {}, "every_s": 2.0}
     progress_file.write(str(output), Sources(), known | progress_file.process() | more)
 

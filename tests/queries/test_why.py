@@ -16,6 +16,7 @@ from deltalake import DeltaTable, write_deltalake
 from jobs.config.errors import UsageError
 from jobs.queries import delta_source, why
 from jobs.queries.duckdb_engine import Engine, Snapshot
+from jobs.queries.reader import Rows
 from jobs.queries.why import Story, story
 from schemas import knowing
 from tests.support import small_output
@@ -65,7 +66,7 @@ def copy(output: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(output, tmp_path / "output"))
 
 
-def rows_of(output: Path) -> why.Rows:
+def rows_of(output: Path) -> Rows:
     """What answers queries over an output."""
     return Snapshot(Engine(str(output), Sources(), "min")).rows
 

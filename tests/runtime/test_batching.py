@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -187,3 +187,28 @@ def test_the_cost_of_a_row_is_the_cpu_time_of_its_input() -> None:
     batch = pd.DataFrame({"n": ["1"]})
     (frame,) = batching.each([batch], sandbox_calls.double, key="n", columns=[], limits=LIMITS)
     assert 0 <= frame[COST][0] < 1
+
+
+class Count:
+    """A counter, as an accumulator of Spark's is one to a task."""
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def add(self, term: int) -> None:
+        self.value += term
+
+
+def test_inputs_are_counted_as_they_are_consumed_and_failures_as_they_come() -> None:
+    read, failed = Count(), Count()
+
+    def rows(batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        for batch in batches:
+            yield batching.frame([{"n": n, FAILURE[0]: None if n == "a" else n} for n in batch["n"]], ["n"])
+
+    batches = [pd.DataFrame({"n": ["a", "b"]}), pd.DataFrame({"n": ["c"]})]
+    counted = batching.count_inputs(iter(batches), rows, read, failed)
+    next(counted)
+    assert (read.value, failed.value) == (0, 1)  # the batch is in work
+    assert len([*counted]) == 1
+    assert (read.value, failed.value) == (3, 2)

@@ -79,7 +79,7 @@ class _Tables:
         if not self._next("clip", "clips", clip, facts | size, run, is_done=is_done):
             return
         motion = None if self._is(0.2) else float(self.dice.choice([0.0001, 0.5]))
-        scores = {"motion_score_global_mean": motion, "motion_score_per_patch_min_256": motion}
+        scores: dict[str, Any] = {"motion_score_global_mean": motion, "motion_score_per_patch_min_256": motion}
         scores |= {"letterbox": [0, 0, 64, int(self.dice.choice([20, 48]))], "blackness": float(self.dice.random())}
         if not self._next("analyze", "signals", clip, {"clip_id": clip} | scores, run, is_done=is_done):
             return
