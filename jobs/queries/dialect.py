@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import ErrorLevel, SqlglotError
@@ -52,11 +54,13 @@ def to_duckdb(query: exp.Expr) -> str:
         raise UntranslatedError(str(e).splitlines()[0]) from e
 
 
+@cache
 def view_to_duckdb(sql: str) -> str:
     """The query of a view in DuckDB's SQL."""
     return to_duckdb(sqlglot.parse_one(sql, dialect=SPARK))
 
 
+@cache
 def type_to_duckdb(type_: str) -> str:
     """A type of Spark in DuckDB's words."""
     return exp.DataType.build(type_, dialect=SPARK).sql(DUCKDB)

@@ -13,6 +13,7 @@ from tests.support import chromium
 
 SIZE = (1280, 900)
 PARTS = ("#funnel", "#scores", "#clips")  # one below the other
+GAP = 20  # pixels around each
 QUALITY = 62  # of the WebP
 
 
@@ -24,11 +25,12 @@ def draw(output: Path) -> Image.Image:
         chromium.opened(running, (output / "report.html").absolute().as_uri(), SIZE) as found,
     ):
         pictures = [_part(found, selector) for selector in PARTS]
-    whole = Image.new("RGB", (SIZE[0], sum(picture.height for picture in pictures)), "white")
-    top = 0
+    height = sum(picture.height + GAP for picture in pictures) + GAP
+    whole = Image.new("RGB", (pictures[0].width + 2 * GAP, height), "white")
+    top = GAP
     for picture in pictures:
-        whole.paste(picture, (0, top))
-        top += picture.height
+        whole.paste(picture, (GAP, top))
+        top += picture.height + GAP
     return whole
 
 
