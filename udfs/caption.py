@@ -82,7 +82,7 @@ class Params(GenerationParams):
             super().generation,
             resized=not self.model_does_preprocess,
             pixel_dtype=self.preprocess_dtype,
-            mm_cache=not self.disable_mmcache,
+            mm_cache=self.generate_stage2_caption and not self.disable_mmcache,  # else no video comes twice
         )
 
 

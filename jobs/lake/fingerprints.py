@@ -67,7 +67,9 @@ def _hashed_settings(params: Any) -> dict[str, Any]:
     effort = {name for name, info in params.__pydantic_fields__.items() if info.json_schema_extra == EFFORT}
     values = asdict(params)
     order = dict.fromkeys((*getattr(params, "FINGERPRINT_ORDER", ()), *values))
-    values = {name: values[name] for name in order if name not in effort}
+    newer = getattr(params, "NOT_HASHED_AT_DEFAULT", ())
+    same = {name for name in newer if values[name] == params.__pydantic_fields__[name].default}
+    values = {name: values[name] for name in order if name not in effort | same}
     if isinstance(params, preview.Params):
         return _preview_as_before(values)
     return _export_as_before(values) if isinstance(params, export.Params) else values
