@@ -6,12 +6,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-all lint bench bench-peers bench-scale bench-dedup bench-ways bench-page test-files test-cluster test-s3 test-kill test-nights test-exports test-upkeep test-tutorials test-airflow test-report vendor gpu-kit tiny-models update-constraints release clean
+.PHONY: demo test test-all lint bench bench-peers bench-scale bench-dedup bench-ways bench-page test-files test-cluster test-s3 test-kill test-nights test-exports test-upkeep test-tutorials test-airflow test-report test-vllm vendor gpu-kit tiny-models update-constraints release clean
 
 demo: $(VENV)/demo | prepare
 	$(BIN)/python -m jobs.demo
 
-QUICK := not files and not kill and not cluster and not nights and not exports and not upkeep and not tutorials and not s3 and not report
+QUICK := not files and not kill and not cluster and not nights and not exports and not upkeep and not tutorials and not s3 and not report and not vllm
 
 # Files of tests are dealt to processes, each with a Spark session of its own, which waits half of the time for its JVM.
 WORKERS ?= 3
@@ -20,7 +20,7 @@ test: $(VENV)/dev | prepare
 
 # Every suite, one after the other; all of them run whatever the first ones say.
 test-all:
-	@failed=; for suite in test test-files test-cluster test-s3 test-kill test-nights test-upkeep test-exports test-tutorials test-report test-airflow; do \
+	@failed=; for suite in test test-files test-cluster test-s3 test-kill test-nights test-upkeep test-exports test-tutorials test-report test-airflow test-vllm; do \
 	  echo "== make $$suite"; $(MAKE) $$suite || failed="$$failed $$suite"; \
 	done; if [ -n "$$failed" ]; then echo "failed:$$failed"; exit 1; fi; echo "every suite passed"
 
@@ -68,6 +68,12 @@ vendor:
 # Airflow's packages would change the versions of others: it has an environment of its own, and the tests ask that.
 test-airflow: $(VENV)/dev $(VENV)-airflow/made
 	$(BIN)/pytest tests/conf/test_airflow.py
+
+# vLLM itself on the CPU, with tiny models, and `vllm serve`. Its versions of torch and transformers are not ours: it has an
+# environment of its own, which runs the tests. Each vLLM takes a GiB for keys and values.
+test-vllm: $(VENV)-vllm/made
+	@$(VENV)-vllm/bin/python -m jobs.spark.java
+	VLLM_CPU_KVCACHE_SPACE=1 $(VENV)-vllm/bin/pytest -s tests/vllm
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
@@ -158,6 +164,11 @@ $(VENV)-airflow/made: $(VENV)/made pyproject.toml
 	  print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["airflow"])')
 	touch $@
 
+$(VENV)-vllm/made: $(VENV)/made pyproject.toml requirements-vllm.txt
+	$(PYTHON) -m venv $(VENV)-vllm
+	$(VENV)-vllm/bin/pip install --quiet --no-deps --requirement requirements-vllm.txt --editable .
+	touch $@
+
 .PHONY: java prepare
 java:
 	@$(BIN)/python -m jobs.spark.java
@@ -167,4 +178,4 @@ prepare: | java
 	@$(BIN)/python -m jobs.prepare
 
 clean:
-	rm -rf $(VENV) $(VENV)-airflow .demo build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-airflow $(VENV)-vllm .demo build dist *.egg-info

@@ -39,6 +39,7 @@ class Params(GenerationParams):
 
     MODELS: ClassVar[tuple[str, ...]] = ("qwen2.5", "qwen3")
     PROMPTS: ClassVar[dict[Variant, str]] = prompts.CAPTIONS
+    NOT_HASHED_AT_DEFAULT: ClassVar[tuple[str, ...]] = (*GenerationParams.NOT_HASHED_AT_DEFAULT, "hwaccel")
     # The order in which the settings have always been hashed; any others follow.
     FINGERPRINT_ORDER: ClassVar[tuple[str, ...]] = (
         *("engine", "model_variant", "prompt_variant", "prompt_text", "sampling_fps", "min_frame_tokens"),
@@ -88,7 +89,7 @@ class Params(GenerationParams):
             super().generation,
             resized=not self.model_does_preprocess,
             pixel_dtype=self.preprocess_dtype,
-            mm_cache=not self.disable_mmcache,
+            mm_cache=self.generate_stage2_caption and not self.disable_mmcache,  # else no video comes twice
         )
 
 

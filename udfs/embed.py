@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass as plain
 from functools import partial
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,8 @@ NUM_FRAMES = 16  # of the descriptor
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Params:
     """[embed]"""
+
+    NOT_HASHED_AT_DEFAULT: ClassVar[tuple[str, ...]] = ("hwaccel",)  # it came later: so older rows stay valid
 
     model: Annotated[
         str,

@@ -12,15 +12,11 @@ from pydantic import TypeAdapter
 
 from jobs.config.settings import Settings
 from jobs.lake.recipes import CUSTOM_RECIPES, RECIPES
-from udfs import caption, custom, embed, export, split
+from udfs import custom, export
 from udfs.core import user_code
 from udfs.core.task_resources import EFFORT
-from udfs.exports import frames
 from udfs.models import checkpoints
 from udfs.signals import preview
-
-# Sections that got hwaccel later: "none" gives the rows that they gave without it, in one fingerprint.
-HWACCEL_LATER = (split.Params, embed.Params, caption.Params, frames.Params)
 
 
 def _hashed_settings(params: Any) -> dict[str, Any]:
@@ -31,9 +27,9 @@ def _hashed_settings(params: Any) -> dict[str, Any]:
     effort = {name for name, info in params.__pydantic_fields__.items() if info.json_schema_extra == EFFORT}
     values = asdict(params)
     order = dict.fromkeys((*getattr(params, "FINGERPRINT_ORDER", ()), *values))
-    values = {name: values[name] for name in order if name not in effort}
-    if isinstance(params, HWACCEL_LATER) and values["hwaccel"] == "none":
-        del values["hwaccel"]
+    newer = getattr(params, "NOT_HASHED_AT_DEFAULT", ())
+    same = {name for name in newer if values[name] == params.__pydantic_fields__[name].default}
+    values = {name: values[name] for name in order if name not in effort | same}
     if isinstance(params, preview.Params):
         return _preview_as_before(values)
     return _export_as_before(params, values) if isinstance(params, export.Params) else values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import re
 import socket
@@ -81,6 +82,17 @@ def test_parameters_of_vllms_own_go_to_no_other_endpoint() -> None:
         )
     assert server.asked[0]["repetition_penalty"] == 1.2
     assert server.asked[0]["chat_template_kwargs"] == {"enable_thinking": False}
+
+
+def test_a_schema_of_answers_goes_to_the_endpoint() -> None:
+    schema = {"type": "object", "properties": {"weather": {"type": "string"}}}
+    with serving(Reply(text='{"weather": "rain"}')) as server:
+        engine(server.url, settings={"answer_schema": json.dumps(schema)}).generate([BOAT])
+    [asked] = server.asked
+    assert asked["response_format"] == {
+        "type": "json_schema",
+        "json_schema": {"name": "answer", "schema": schema, "strict": True},
+    }
 
 
 def test_too_many_requests_are_tried_again_when_the_server_says() -> None:

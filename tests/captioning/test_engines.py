@@ -9,7 +9,7 @@ import pytest
 from tests.support import tiny
 from tests.support.hidden import run_without
 from udfs.captioning import engine_openai, engine_transformers, engines
-from udfs.captioning.requests import Endpoint, GenerationSettings
+from udfs.captioning.requests import Endpoint, EngineName, GenerationSettings
 from udfs.core.gpu_device import Task
 from udfs.models import checkpoints, registry
 from udfs.models.registry import MissingModelError
@@ -22,7 +22,7 @@ def test_the_settings_name_the_engine(tmp_path: Path) -> None:
     folder = str(tiny.qwen_lm(tmp_path / "qwen-lm"))
     assert isinstance(engines.load(ENDPOINT, HERE, "cpu"), engine_openai.Engine)
     assert isinstance(engines.load(GenerationSettings("transformers", folder), HERE, "cpu"), engine_transformers.Engine)
-    with pytest.raises(MissingModelError, match=r"^vllm is not installed|^engine = vllm needs a GPU"):
+    with pytest.raises(MissingModelError, match=r"^vllm 0\.32 or newer is not installed"):
         engines.load(GenerationSettings("vllm", folder), HERE, "cpu")
 
 
@@ -33,6 +33,10 @@ def test_the_settings_name_the_engine(tmp_path: Path) -> None:
         (
             GenerationSettings("transformers", "qwen2.5", fp8=True),
             r"caption\.fp8 needs caption\.engine = vllm: transformers",
+        ),
+        (
+            GenerationSettings("transformers", "qwen2.5", answer_schema="{}"),
+            r"caption\.answer_schema: only vllm and endpoints hold a model to a schema: set caption\.engine = vllm",
         ),
         (GenerationSettings("openai", "m", fp8=True), r"caption\.fp8 needs caption\.engine = vllm: the precision"),
         (GenerationSettings("transformers", "qwn2.5"), r"no model qwn2\.5: did you mean qwen2\.5\?"),
@@ -48,6 +52,12 @@ def test_vllm_without_a_gpu_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingModelError, match=r"--set enhance\.resources\.gpus=1"):
         engines.check("enhance", GenerationSettings("vllm", folder), HERE)
     engines.check("enhance", GenerationSettings("vllm", folder, gpus=1), HERE)
+
+
+@pytest.mark.parametrize("engine", ["transformers", "vllm"])
+def test_a_folder_that_is_no_models_is_refused(engine: EngineName, tmp_path: Path) -> None:
+    with pytest.raises(MissingModelError, match=f"^{tmp_path} is no model's folder: it has no config.json$"):
+        engines.check("caption", GenerationSettings(engine, str(tmp_path), gpus=1), HERE)
 
 
 def test_an_endpoint_without_the_openai_package_is_refused() -> None:

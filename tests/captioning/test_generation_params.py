@@ -20,8 +20,8 @@ def own_settings(params: type[GenerationParams]) -> set[str]:
     return {field.name for field in fields(params)} - SHARED
 
 
-def test_the_stages_share_ten_settings_and_no_others() -> None:
-    assert len(SHARED) == 10
+def test_the_stages_share_eleven_settings_and_no_others() -> None:
+    assert len(SHARED) == 11
     assert not own_settings(caption.Params) & own_settings(enhance.Params)
     assert own_settings(enhance.Params) == {"model_batch_size"}
 
@@ -43,6 +43,8 @@ def test_the_order_of_the_fingerprint_names_settings_that_there_are() -> None:
         {"sampling": {"temperature": 3}},
         {"endpoint": {"base_url": "host:8000"}},
         {"language": "en"},
+        {"answer_schema": "{weather"},
+        {"answer_schema": '["weather"]'},
     ],
 )
 def test_values_out_of_bounds_are_refused(params: type[GenerationParams], settings: dict[str, Any]) -> None:

@@ -59,6 +59,7 @@ CHAT = (
 )
 MEAN, STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]  # CLIP's
 Settings = dict[str, Any]
+HEAD_DIM = 16  # of the Qwen models; vLLM's attention on a CPU needs 32 or more
 LOUD = 0.3  # std of the weights: at the usual 0.02 a tiny model describes every picture alike
 
 
@@ -146,20 +147,20 @@ def aesthetic_mlp(folder: Path, width: int = 32) -> Path:
     return folder
 
 
-def qwen_lm(folder: Path) -> Path:
+def qwen_lm(folder: Path, head_dim: int = HEAD_DIM) -> Path:
     """Build a Qwen2ForCausalLM that answers in whole words and never ends by itself."""
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     tokenizer = _qwen_tokenizer()
     with _seeded():
-        model = Qwen2ForCausalLM(Qwen2Config(**_qwen_text(tokenizer), **_ends(tokenizer)))
+        model = Qwen2ForCausalLM(Qwen2Config(**_qwen_text(tokenizer, head_dim), **_ends(tokenizer)))
     restrict_to_words(model, tokenizer)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
 
-def qwen2_5_vl(folder: Path) -> Path:
+def qwen2_5_vl(folder: Path, head_dim: int = HEAD_DIM) -> Path:
     """Build a Qwen2_5_VLForConditionalGeneration with its processor."""
     from transformers import (
         Qwen2_5_VLConfig,
@@ -170,9 +171,11 @@ def qwen2_5_vl(folder: Path) -> Path:
     )
 
     tokenizer = _qwen_tokenizer()
-    vision: Settings = {"depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": 64}
+    text: Settings = _qwen_text(tokenizer, head_dim) | _ends(tokenizer)
+    vision: Settings = {"depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2}
+    vision |= {"out_hidden_size": text["hidden_size"]}
     vision |= {"fullatt_block_indexes": [1], "initializer_range": LOUD}
-    text: Settings = _qwen_text(tokenizer) | {"rope_parameters": _rope([2, 3, 3])} | _ends(tokenizer)
+    text |= {"rope_parameters": _rope([2, 3, 3], head_dim)}
     with _seeded():
         config = Qwen2_5_VLConfig(text_config=text, vision_config=vision, **_vision_ids(tokenizer))
         model = Qwen2_5_VLForConditionalGeneration(config)
@@ -182,7 +185,7 @@ def qwen2_5_vl(folder: Path) -> Path:
     return _save(folder, model, Qwen2_5_VLProcessor(images, tokenizer, videos, chat_template=CHAT))
 
 
-def qwen3_vl(folder: Path) -> Path:
+def qwen3_vl(folder: Path, head_dim: int = HEAD_DIM) -> Path:
     """Build a Qwen3VLForConditionalGeneration with its processor."""
     from transformers import (
         Qwen2VLImageProcessor,
@@ -193,14 +196,13 @@ def qwen3_vl(folder: Path) -> Path:
     )
 
     tokenizer = _qwen_tokenizer()
-    vision: Settings = {"depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": 64}
+    text: Settings = _qwen_text(tokenizer, head_dim) | _ends(tokenizer)
+    vision: Settings = {"depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2}
+    vision |= {"out_hidden_size": text["hidden_size"]}
     vision |= {"num_position_embeddings": 64, "deepstack_visual_indexes": [0, 1], "initializer_range": LOUD}
-    text: Settings = _qwen_text(tokenizer) | {
-        "head_dim": 16,
-        "rope_parameters": _rope([4, 2, 2], mrope_interleaved=True),
-    }
+    text |= {"head_dim": head_dim, "rope_parameters": _rope([4, 2, 2], head_dim, mrope_interleaved=True)}
     with _seeded():
-        config = Qwen3VLConfig(text_config=text | _ends(tokenizer), vision_config=vision, **_vision_ids(tokenizer))
+        config = Qwen3VLConfig(text_config=text, vision_config=vision, **_vision_ids(tokenizer))
         model = Qwen3VLForConditionalGeneration(config)
     restrict_to_words(model, tokenizer)
     pixels: Settings = {"patch_size": 16, "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": _pixels(32)}
@@ -284,10 +286,10 @@ def _clip_sides(tokenizer: Any) -> tuple[Settings, Settings]:
     return text, shared | {"image_size": 32, "patch_size": 8}
 
 
-def _qwen_text(tokenizer: Any) -> Settings:
+def _qwen_text(tokenizer: Any, head_dim: int) -> Settings:
     return {
         "vocab_size": len(tokenizer),
-        "hidden_size": 64,
+        "hidden_size": 4 * head_dim,
         "intermediate_size": 128,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
@@ -298,8 +300,10 @@ def _qwen_text(tokenizer: Any) -> Settings:
     }
 
 
-def _rope(sections: list[int], **more: Any) -> Settings:
-    return {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": sections, **more}
+def _rope(sections: list[int], head_dim: int, **more: Any) -> Settings:
+    """Settings of rotary positions; `sections` are those of the usual head."""
+    scaled = [section * head_dim // HEAD_DIM for section in sections]
+    return {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": scaled, **more}
 
 
 def _pixels(step: int) -> Settings:

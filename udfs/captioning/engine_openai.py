@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import threading
 import time
@@ -14,6 +15,8 @@ from typing import Any
 import cv2
 import numpy as np
 import openai
+from openai import Omit, omit
+from openai.types.shared_params.response_format_json_schema import JSONSchema, ResponseFormatJSONSchema
 
 from udfs.captioning.requests import Answer, Endpoint, GenerationSettings, Request, Video
 from udfs.core.errors import MediaError
@@ -84,6 +87,7 @@ class Engine:
                 temperature=sampling.temperature,
                 top_p=sampling.top_p,
                 seed=sampling.seed,
+                response_format=self._response_format(),
                 extra_body=self._vllm_parameters(),
             )
         except openai.APIStatusError as e:
@@ -93,6 +97,12 @@ class Engine:
         choice, usage = completion.choices[0], completion.usage
         tokens_in, tokens_out = (usage.prompt_tokens, usage.completion_tokens) if usage else (None, None)
         return Answer(choice.message.content or "", tokens_in, tokens_out, choice.finish_reason)
+
+    def _response_format(self) -> ResponseFormatJSONSchema | Omit:
+        if not self.settings.answer_schema:
+            return omit
+        schema = JSONSchema(name="answer", schema=json.loads(self.settings.answer_schema), strict=True)
+        return ResponseFormatJSONSchema(type="json_schema", json_schema=schema)
 
     def _vllm_parameters(self) -> dict[str, Any]:
         if not self.settings.vllm_endpoint:

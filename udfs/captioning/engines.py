@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
 
 from udfs.captioning.requests import Answer, Engine, GenerationSettings, Request
 from udfs.core import user_code
@@ -17,6 +18,8 @@ NO_FP8 = {
     "transformers": "transformers would fetch code for 8-bit weights from the hub, at no fixed revision",
     "openai": "the precision of an endpoint's weights is its own setting",
 }
+
+NO_SCHEMA = "only vllm and endpoints hold a model to a schema: set {section}.engine = vllm or openai"
 
 
 def load(settings: GenerationSettings, models: registry.Params, device: str) -> Engine:
@@ -74,6 +77,8 @@ def check(section: str, settings: GenerationSettings, models: registry.Params) -
     if settings.fp8 and settings.engine != "vllm":
         reason = NO_FP8.get(settings.engine, "a function of your own loads weights as it likes")
         raise MissingModelError(f"{section}.fp8 needs {section}.engine = vllm: {reason}")
+    if settings.answer_schema and settings.engine not in ("vllm", "openai"):
+        raise MissingModelError(f"{section}.answer_schema: {NO_SCHEMA.format(section=section)}")
     if user_code.is_function(settings.engine):
         user_models.check(settings.engine)
         return
@@ -88,10 +93,20 @@ def check(section: str, settings: GenerationSettings, models: registry.Params) -
             )
         return
     checkpoints.check(settings.model, models)
-    if settings.engine == "vllm" and (models.device == "cpu" or settings.gpus == 0):
+    if registry.is_local(settings.model) and not (Path(settings.model).expanduser() / "config.json").is_file():
+        raise MissingModelError(f"{settings.model} is no model's folder: it has no config.json")
+    if settings.engine == "vllm" and (models.device == "cpu" or settings.gpus == 0) and not _vllm_runs_on_cpus():
         raise MissingModelError(
             f"{section}.engine = vllm needs a GPU: give its tasks one with --set {section}.resources.gpus=1"
         )
+
+
+def _vllm_runs_on_cpus() -> bool:
+    if find_spec("vllm") is None:
+        return False
+    from udfs.captioning import engine_vllm
+
+    return engine_vllm.runs_on_cpus()
 
 
 def for_task(settings: GenerationSettings, task: Task) -> GenerationSettings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
@@ -23,6 +24,16 @@ def _check_prompt(text: str) -> str:
     return text.strip()
 
 
+def _check_schema(text: str) -> str:
+    try:
+        is_schema = not text.strip() or isinstance(json.loads(text), dict)
+    except ValueError as e:
+        raise ValueError(f"is no JSON: {e}") from e
+    if not is_schema:
+        raise ValueError("is no JSON schema, which is an object")
+    return text.strip()
+
+
 PromptText = Annotated[str, AfterValidator(_check_prompt)]
 
 
@@ -33,6 +44,8 @@ class GenerationParams:
     MODELS: ClassVar[tuple[str, ...]] = ()  # known models that the stage can ask
     INSTEAD: ClassVar[Mapping[str, str]] = NO_ALIASES  # models that it takes for others
     PROMPTS: ClassVar[dict[Variant, str]] = {}
+    # Newer settings, which at their defaults are no part of the hash: so older rows stay valid.
+    NOT_HASHED_AT_DEFAULT: ClassVar[tuple[str, ...]] = ("answer_schema",)
 
     engine: Annotated[
         EngineName, Field(description="transformers, vllm if installed, openai: an endpoint, or module:function")
@@ -48,6 +61,11 @@ class GenerationParams:
         VariantName, Field(description="default, av: driving, av-surveillance: a fixed camera")
     ] = "default"
     prompt_text: Annotated[PromptText, Field(description="your own prompt in place of the variant's")] = ""
+    answer_schema: Annotated[
+        str,
+        AfterValidator(_check_schema),
+        Field(description="JSON schema that answers keep to; with engine = vllm, or an endpoint that knows schemas"),
+    ] = ""
     fp8: Annotated[bool, Field(description="8-bit weights; only with engine = vllm")] = False
     max_output_tokens: Annotated[int, Field(ge=1, le=32768, description="of a description")] = 512
     vllm_endpoint: Annotated[bool, Field(description="the endpoint is vLLM's and accepts repetition_penalty")] = False
@@ -84,6 +102,7 @@ class GenerationParams:
             engine=self.engine,
             model=self._model,
             max_output_tokens=self.max_output_tokens,
+            answer_schema=self.answer_schema,
             fp8=self.fp8,
             sampling=self.sampling,
             endpoint=self.endpoint,

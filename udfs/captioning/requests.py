@@ -57,6 +57,7 @@ class GenerationSettings:
     engine: EngineName
     model: str  # a known name, a folder or org/name@commit; or the endpoint's name of it
     max_output_tokens: int = 512
+    answer_schema: str = ""  # JSON schema that answers keep to
     fp8: bool = False
     sampling: Sampling = field(default_factory=Sampling)
     endpoint: Endpoint = field(default_factory=Endpoint)

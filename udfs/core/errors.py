@@ -14,13 +14,13 @@ Code = Literal[
     "TOO_SHORT",  # no clip fits into it with these settings
     "TOO_LARGE",  # over a limit on pixels, frames, seconds or bytes
     "TIMEOUT",  # the decoder made no progress, or took too long in all
-    "CRASH",  # the decoding process died
+    "CRASH",  # the decoding process died, or the process of a model
     "OOM",  # the decoding process reached its memory limit, or one input does not fit into the GPU's memory
     "NOT_FOUND",  # no such file, or no permission to read it
     "DENIED",  # outside the allowed roots, protocols or formats
     "UNREACHABLE",  # its store did not answer in full after all retries; the next run tries again
     "CHANGED",  # the file has changed since it was ingested
-    "BAD_OUTPUT",  # a model returned something unusable: NaN, a wrong shape, an empty text
+    "BAD_OUTPUT",  # a model refused its input, or returned something unusable: NaN, a wrong shape, an empty text
     "BUG",  # an unexpected exception; the message has its type and place
 ]
 CODES: tuple[str, ...] = get_args(Code)

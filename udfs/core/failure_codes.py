@@ -40,7 +40,7 @@ ADVICE: dict[str, Advice] = {
         "Raise the limit if the machine or the store was slow, then `--retry-failed TIMEOUT`.",
     ),
     "CRASH": Advice(
-        "the decoder's process died",
+        "the decoder's process died, or vLLM over this request",
         "Retry once; if it stays, convert the file, and please report it.",
     ),
     "OOM": Advice(

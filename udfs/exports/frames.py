@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pandas as pd
 from av.codec.hwaccel import HWAccel
@@ -34,6 +34,8 @@ LIST = "frames.json"  # beside the pictures, written last: their source, setting
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Params:
     """[export.frames]"""
+
+    NOT_HASHED_AT_DEFAULT: ClassVar[tuple[str, ...]] = ("hwaccel",)  # it came later: so older rows stay valid
 
     policy: Annotated[
         Literal["sequence", "first", "middle", "last"], Field(description="frames at even times, or one frame of each")
