@@ -33,6 +33,8 @@ def query(output: Output, text: str | None, clip: str | None, top: int) -> str:
     Raises:
         UsageError: as the job, and if no other clip is kept.
     """
+    if top < 1:
+        raise UsageError(f"search: top is {top}, and must be 1 or more")
     settings = output.settings
     search.check(Options(output=output.path, text=text, clip=clip, top=top), settings)
     model, dim, vector = _vector_there(output, clip)

@@ -11,6 +11,7 @@ from typing import Any
 
 from jobs.config.errors import SettingsError
 from jobs.config.sections import build, merged, parse, read
+from schemas.custom import is_name
 from udfs import aesthetic, analyze, caption, clip, copies, custom, dedup, embed, enhance, export, filter, split
 from udfs.core import cost, scheduling, user_code
 from udfs.core.limits import Limits
@@ -161,6 +162,8 @@ def _names(every: dict[str, Any]) -> list[str]:
 def _custom_faults(where: str, stage: str, values: Any) -> list[str]:
     """What is wrong with the names in the section of a stage of the user's own."""
     section = f"custom.{stage}"
+    if not is_name(stage):
+        return [f"{where}: {section}: the name of a table is of a-z, 0-9 and _, and begins with a letter"]
     if not isinstance(values, dict):
         return [f"{where}: {section} is a section: write [{section}] and its keys below"]
     known = _names(with_inner(section, custom.Params))

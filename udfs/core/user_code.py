@@ -22,6 +22,7 @@ from udfs.core.errors import RunError
 
 PATTERN = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
 FunctionName = Annotated[str, Field(pattern=PATTERN)]
+NAMED_SO = "write it as module:function, such as my_scores:sharpness"
 Function = Callable[..., Any]
 SENT = ".zip" + os.sep  # in the place of a module that was sent to this process
 NO_CODE = ("__pycache__", "node_modules")  # folders within a package that are none of its code
