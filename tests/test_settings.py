@@ -128,6 +128,15 @@ def test_a_stage_of_ones_own_that_is_named_wrongly_is_one_line(
         assert fault in line
 
 
+def test_a_stage_of_a_package_that_is_named_wrongly_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(tmp_path, "odd-names", 'STAGE = {"function": "json:loads", "columns": {"v": "float"}}\n', "my-noise")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    status, _, [line] = answer(capsys, "split.method")
+    assert (status, line[:72]) == (2, "reelmill: custom.my-noise of odd-names: the name of a table is of a-z, 0")
+
+
 def test_two_packages_with_a_stage_of_one_name_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
