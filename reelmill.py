@@ -90,7 +90,7 @@ def open(output: Text, *, settings: Mapping[str, Any] | None = None, conf: Text 
     Raises:
         CommandError: it holds no tables, or a setting is wrong.
     """
-    return Library(Output.of(output, settings or {}, conf))
+    return Library(Output.of(output, settings or {}, conf or ()))
 
 
 # The types of the jobs, for editors. The functions are made when they are asked for, since that imports Spark.

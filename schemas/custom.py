@@ -20,6 +20,11 @@ KEY = column("clip_id", pa.string(), "row of clips", nullable=False)
 OURS = (KEY.name, FINGERPRINT.name, RUN_ID.name)  # columns that the user does not name
 
 
+def is_name(text: str) -> bool:
+    """Whether a table or column of the user's own may have a name: of a-z, 0-9 and _, and no digit first."""
+    return text.isidentifier() and text.isascii() and text == text.lower()
+
+
 def declared(
     name: str, columns: Mapping[str, str], comments: Mapping[str, str], checks: Mapping[str, str], about: str
 ) -> Table:

@@ -374,6 +374,12 @@ def test_a_condition_that_spark_refuses_is_one_line_before_a_clip_is_read(
     assert not (filled / "tables/x").exists()
 
 
+def test_a_column_of_another_type_needs_another_name(filled: Path, do: Do, capsys: pytest.CaptureFixture[str]) -> None:
+    assert do("custom", "--set=custom.file_size.columns={num_bytes='double'}") == 1
+    line = "table file_size: column num_bytes is bigint, and custom.file_size.columns says double"
+    assert f"{line}: give the column another name" in capsys.readouterr().err
+
+
 def test_two_stages_give_verdicts_no_column_of_one_name(
     home: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

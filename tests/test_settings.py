@@ -102,6 +102,41 @@ def test_a_package_that_is_broken_is_one_line_and_can_be_left_out(
     assert answer(capsys, "--conf", str(conf), "split.method")[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("section", "fault"),
+    [
+        ('[custom."a.b"]', "custom.a.b: the name of a table is of a-z, 0-9 and _, and begins with a letter"),
+        ("[custom.my-stage]", "custom.my-stage: the name of a table is of a-z, 0-9 and _, and begins with a letter"),
+        (
+            '[custom.x]\nfunction = "my-mod:f"',
+            "custom.x.function: write it as module:function, such as my_scores:sharpness",
+        ),
+        (
+            '[custom.x]\nfunction = "my_mod.f"',
+            "custom.x.function: write it as module:function, such as my_scores:sharpness",
+        ),
+    ],
+)
+def test_a_stage_of_ones_own_that_is_named_wrongly_is_one_line(
+    section: str, fault: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    conf = tmp_path / "own.toml"
+    conf.write_text(f'{section}\ncolumns = {{v = "float"}}\n')
+    for given in (("--check",), ("--conf",)):
+        status, _, [line, *_] = answer(capsys, *given, str(conf))
+        assert status == 2
+        assert fault in line
+
+
+def test_a_stage_of_a_package_that_is_named_wrongly_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(tmp_path, "odd-names", 'STAGE = {"function": "json:loads", "columns": {"v": "float"}}\n', "my-noise")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    status, _, [line] = answer(capsys, "split.method")
+    assert (status, line[:72]) == (2, "reelmill: custom.my-noise of odd-names: the name of a table is of a-z, 0")
+
+
 def test_two_packages_with_a_stage_of_one_name_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from jobs import cli
-from jobs.api.overrides import Text, overrides, texts
+from jobs.api.overrides import Text, overrides, text, texts
 from jobs.config.arguments import ARGUMENT, Argument, argument_fields
 from jobs.config.errors import CommandError, UsageError
 from udfs.core.words import did_you_mean
@@ -98,7 +98,7 @@ def _result(name: str) -> str:
 def _run(job: ModuleType, given: dict[str, Any]) -> Done:
     from jobs.config.settings import load  # with the code of all stages, which takes more than a second
 
-    conf, settings = given.pop("conf", ()), given.pop("settings", None) or {}
+    conf, settings = given.pop("conf", None) or (), given.pop("settings", None) or {}
     files, values = texts(conf), overrides(settings)
     fields = {field.name: field for field in argument_fields(job.Options)}
     arguments = {name: _value(fields[name], value) for name, value in given.items()}
@@ -129,7 +129,7 @@ def _value(field: Field[Any], value: Any) -> Any:
     if isinstance(value, datetime):
         return value if value.tzinfo else value.replace(tzinfo=UTC)
     if isinstance(value, str | os.PathLike):
-        [value] = texts(value)
+        value = text(value)
     elif isinstance(value, Iterable):
         raise UsageError(
             f"{field.name}: {type(value).__name__} in place of one value; a manifest may be a file with a list"

@@ -10,6 +10,7 @@ from jobs.api import videos
 from jobs.api.output import Output
 from jobs.api.relation import Clips, Relation
 from jobs.api.videos import Video
+from jobs.config.errors import UsageError
 from jobs.lake.catalog import quoted
 from jobs.queries import failures, histogram, scores, status, why
 from jobs.queries.reader import Reader
@@ -70,7 +71,9 @@ class Library:
 
         `where` is a condition on them, such as "kept AND motion_score_global_mean > 0.002".
         """
-        query = CLIPS.format(where=where)
+        if limit is not None and limit < 0:
+            raise UsageError(f"clips: limit is {limit}, and must be 0 or more")
+        query = CLIPS.format(where=where or "true")
         return Clips(self._output, query if limit is None else f"{query} LIMIT {limit:d}")
 
     def search(self, text: str | None = None, *, clip: str | None = None, top: int = 10) -> Clips:
@@ -138,4 +141,4 @@ class Library:
         `where` is a condition on the columns of `current_videos`. Rows are read as the iterator goes
         on, and media files when they are asked for.
         """
-        return videos.read(self._output, where)
+        return videos.read(self._output, where or "true")

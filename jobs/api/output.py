@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from jobs import cli
-from jobs.api.overrides import Text, overrides, texts
+from jobs.api.overrides import Text, overrides, text, texts
 from jobs.config import quick_settings
 from jobs.config.arguments import OutputOptions
 from jobs.config.errors import UsageError
@@ -41,7 +41,7 @@ class Output:
     set: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, output: Text, settings: Mapping[str, Any], conf: Text | Sequence[Text]) -> Output:
+    def of(cls, output: Text, settings: Mapping[str, Any], conf: Text | Iterable[Text]) -> Output:
         """The output of this name.
 
         Raises:
@@ -49,8 +49,7 @@ class Output:
         """
         files, values = texts(conf), overrides(settings)
         sources = quick_settings.load(files, values).sources
-        [name] = texts(output)
-        path = places.output(name, sources)
+        path = places.output(text(output), sources)
         places.check_tables(path, None, sources)
         return cls(path, files, values)
 
@@ -111,6 +110,7 @@ class Output:
     def rows(self, query: str) -> Iterator[dict[str, Any]]:
         """The rows of a query as dictionaries of plain values, computed as they are read."""
         answer = self.answer(self.parse(query))
+        check_heads(answer.heads)
         with _only_spark():
             for row in answer.rows:
                 yield dict(zip(answer.heads, row, strict=True))
@@ -144,6 +144,16 @@ class Output:
         """
         with media_store.open_uri(uri, self.quick_settings.sources) as file:
             return file.read()
+
+
+def check_heads(heads: Sequence[str]) -> None:
+    """Refuse columns of one name, of which rows could hold only one.
+
+    Raises:
+        UsageError: it names them.
+    """
+    if twice := [head for place, head in enumerate(heads) if head in heads[:place]]:
+        raise UsageError(f"sql: several columns are called {twice[0]}: give them names (AS ...)")
 
 
 @contextmanager

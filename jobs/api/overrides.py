@@ -12,10 +12,14 @@ from jobs.config.errors import SettingsError
 Text = str | os.PathLike[str]  # the name of a file or folder
 
 
+def text(name: Text) -> str:
+    """The name of a file or folder as the command line has it: a shell writes ~ out."""
+    return os.path.expanduser(os.fspath(name))
+
+
 def texts(names: Text | Iterable[Text]) -> tuple[str, ...]:
-    """The names of files or folders, or of one, as the command line has them: a shell writes ~ out."""
-    several = [names] if isinstance(names, str | os.PathLike) else names
-    return tuple(os.path.expanduser(os.fspath(name)) for name in several)
+    """Such names, of several or of one."""
+    return tuple(map(text, [names] if isinstance(names, str | os.PathLike) else names))
 
 
 def overrides(settings: Mapping[str, Any]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from jobs.api import fiftyone, pages
-from jobs.api.output import Output
+from jobs.api.output import Output, check_heads
 from jobs.config.errors import UsageError
 from jobs.lake import formats
 from jobs.lake.formats import Answer
@@ -61,7 +61,9 @@ class Relation:
             raise UsageError("Polars is not installed here: pip install polars")
         import polars as pl
 
-        frame = pl.from_arrow(self.arrow())
+        rows = self.arrow()
+        check_heads(rows.schema.names)
+        frame = pl.from_arrow(rows)
         assert isinstance(frame, pl.DataFrame)
         return frame
 

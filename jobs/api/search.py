@@ -23,6 +23,8 @@ def query(output: Output, text: str | None, clip: str | None, top: int) -> str:
     Raises:
         UsageError: as the job `search`, and if no other clip is kept.
     """
+    if top < 1:
+        raise UsageError(f"search: top is {top}, and must be 1 or more")
     if (text is None) == (clip is None):
         raise UsageError("search: give --text or --clip, one of both")
     hits = nearest.hits(

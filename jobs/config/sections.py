@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from jobs.config.errors import SettingsError
+from udfs.core import user_code
 from udfs.core.words import did_you_mean, known_name, right_names
 
 PRESET = "preset:"
@@ -106,5 +107,7 @@ def _fault(section: str, details: ErrorDetails) -> str:
     message, value = details["msg"].removeprefix("Value error, "), details["input"]
     if isinstance(value, dict) or (details["type"] == "value_error" and str(value) in message):
         return f"{name}: {message}"
+    if details["type"] == "string_pattern_mismatch" and details.get("ctx", {}).get("pattern") == user_code.PATTERN:
+        message = user_code.NAMED_SO
     choices = CHOICES.findall(message) if details["type"] == "literal_error" else []
     return f"{name}: {message}, got {value!r}{did_you_mean(str(value), choices)}"

@@ -11,6 +11,7 @@ from typing import Any
 
 from jobs.config.errors import SettingsError
 from jobs.config.sections import build, merged, parse, read
+from schemas.custom import is_name
 from udfs import aesthetic, analyze, caption, clip, copies, custom, dedup, embed, enhance, export, filter, split
 from udfs.core import cost, scheduling, user_code
 from udfs.core.limits import Limits
@@ -59,6 +60,7 @@ GONE = {"limits.timeout_per_s": "leave it out: limits.timeout_s is the time with
 # Renamed settings.
 RENAMED = {f"export.{key}": f"export.frames.{key}" for key in ("policy", "fps", "target_res", "encoding", "quality")}
 STAGES_OF_PACKAGES = "reelmill.stages"  # entry points: dicts with the keys of a section [custom.NAME]
+NAMES_OF_STAGES = "the name of a table is of a-z, 0-9 and _, and begins with a letter"
 NO_PARAMS = ("custom", "spark")  # sections whose keys the user names
 SECTIONS: dict[str, Any] = {f.name: f.default_factory for f in fields(Settings) if f.name not in NO_PARAMS}
 
@@ -161,6 +163,8 @@ def _names(every: dict[str, Any]) -> list[str]:
 def _custom_faults(where: str, stage: str, values: Any) -> list[str]:
     """What is wrong with the names in the section of a stage of the user's own."""
     section = f"custom.{stage}"
+    if not is_name(stage):
+        return [f"{where}: {section}: {NAMES_OF_STAGES}"]
     if not isinstance(values, dict):
         return [f"{where}: {section} is a section: write [{section}] and its keys below"]
     known = _names(with_inner(section, custom.Params))
@@ -189,6 +193,8 @@ def stages_of_packages(off: Collection[str] = ()) -> Iterator[tuple[str, str, di
             raise SettingsError(
                 f"custom.{entry.name}: the packages {both} both bring a stage of this name; {leave_out}"
             )
+        if not is_name(entry.name):
+            raise SettingsError(f"custom.{entry.name} of {package}: {NAMES_OF_STAGES}; {leave_out}")
         packages[entry.name] = package
         try:
             yield entry.name, package, {**entry.load()}

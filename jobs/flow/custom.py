@@ -21,7 +21,7 @@ from jobs.lake.recipes import RECIPES
 from jobs.lake.run import Run
 from jobs.spark import gpu_check
 from schemas import TABLES
-from schemas.custom import OURS, SCALARS, score_name
+from schemas.custom import OURS, SCALARS, is_name, score_name
 from schemas.verdicts import FROM_SPANS
 from udfs import custom
 from udfs.core import user_code
@@ -158,13 +158,11 @@ def check(settings: Settings) -> None:
 
 
 def _check_names(name: str, params: custom.Params, taken: set[str]) -> None:
-    if not name.isidentifier() or not name.isascii() or name != name.lower():
-        raise SettingsError(f"custom.{name}: the name of a table is of a-z, 0-9 and _, and begins with a letter")
     if name in taken:
         raise SettingsError(f"custom.{name}: {name} is a table, view or stage already")
     there = {*TABLES["verdicts"].schema.names}
     for column in params.columns:
-        if not column.isidentifier() or not column.isascii() or column != column.lower():
+        if not is_name(column):
             raise SettingsError(f"custom.{name}.columns: {column} is no name of a-z, 0-9 and _")
         if column in OURS:
             raise SettingsError(f"custom.{name}.columns: {column} is there by itself")

@@ -389,9 +389,9 @@ def as_declared(name: str, rows: DataFrame) -> DataFrame:
     for column in declared:
         type_ = column.dataType.simpleString()
         if there.get(column.name, type_) != type_:
-            raise TableError(
-                f"table {name}: column {column.name} is {there[column.name]}, and this release writes {type_}"
-            )
+            writes = f"custom.{name}.columns says {type_}: give the column another name"
+            writes = writes if TABLES[name].is_custom else f"this release writes {type_}"
+            raise TableError(f"table {name}: column {column.name} is {there[column.name]}, and {writes}")
     if [*there] == declared.names:
         return rows
     return rows.select(*(_declared_column(name, column, there) for column in declared))

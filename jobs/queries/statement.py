@@ -120,7 +120,8 @@ def _query(text: str, *, catalog: bool) -> exp.Query:
     if text and not QUERY.match(text):
         raise UsageError(f"sql: {ONLY}")
     try:
-        trees = [tree for tree in sqlglot.parse(text, dialect=SPARK) if tree is not None]
+        parsed = sqlglot.parse(text, dialect=SPARK)
+        trees = [tree for tree in parsed if tree is not None and not isinstance(tree, exp.Semicolon)]
     except SqlglotError as e:
         raise UsageError(f"sql: {_syntax(e)}") from e
     if len(trees) != 1:

@@ -105,6 +105,10 @@ def test_a_relation_shows_its_first_rows(library: Library) -> None:
         (lambda library: library.search("a car"), "the vectors here are of tiny"),
         (lambda library: library.search(clip="c2"), "clip c2: has no vector here"),
         (lambda library: library.search(), "search: give --text or --clip, one of both"),
+        (lambda library: library.search(clip="c1", top=0), "search: top is 0, and must be 1 or more"),
+        (lambda library: library.clips(limit=-1), "clips: limit is -1, and must be 0 or more"),
+        (lambda library: [*library.sql("SELECT 1 AS a, 2 AS a")], "sql: several columns are called a: give them names"),
+        (lambda library: library.sql("SELECT 1 AS a, 2 AS a").polars(), "sql: several columns are called a"),
         (lambda library: reelmill.open("/nowhere"), "--output /nowhere: no tables here"),
     ],
 )  # fmt: skip
@@ -117,6 +121,7 @@ def test_what_cannot_be_answered_is_one_line(library: Library, ask: object, line
 def test_clips_are_chosen_by_a_condition(library: Library) -> None:
     assert [clip["clip_id"] for clip in library.clips("kept AND motion_score_global_mean < 1 -- low")] == ["c1"]
     assert [clip["clip_id"] for clip in library.clips(limit=3)] == ["c3", "c4", "c1"]
+    assert len([*library.clips("")]) == len([*library.clips()]) == 4
 
 
 def test_a_notebook_shows_clips_with_their_previews(output: Path, tmp_path: Path) -> None:

@@ -168,6 +168,23 @@ def test_an_environment_within_a_package_is_none_of_its_code(folder: Path) -> No
     assert (user_code.identity("a_package.inner:f"), user_code.code_files(folder / "a_package")) == before
 
 
+def test_a_package_that_ends_the_process_at_import_does_not(folder: Path) -> None:
+    (folder / "a_package" / "__init__.py").write_text("import sys\nsys.exit(4)\n", encoding="utf-8")
+    for use in (lambda: user_code.check("a_package.inner:f", ("frames",)), lambda: user_code.function("a_package:f")):
+        with pytest.raises(UserCodeError, match="SystemExit: 4"):
+            use()
+
+
+def test_a_relative_import_needs_a_package(folder: Path) -> None:
+    (folder / "looked_at.py").write_text(
+        "from . import helper\n\n\ndef f(frames):\n    return frames\n", encoding="utf-8"
+    )
+    with pytest.raises(UserCodeError, match="has a relative import, which needs a folder of modules: a package"):
+        user_code.check("looked_at:f", ("frames",))
+    (folder / "a_package" / "__init__.py").write_text("from .inner import f\n", encoding="utf-8")
+    user_code.check("a_package:f", ("frames",))
+
+
 def test_names_that_only_an_import_knows_are_taken_on_trust(folder: Path) -> None:
     for line in ("from a_package.inner import *\n", "def __getattr__(name):\n    return print\n"):
         (folder / "looked_at.py").write_text(line, encoding="utf-8")

@@ -35,6 +35,7 @@ QUERIES = [
         "select 1",
         "SELECT * FROM clips;",
         " -- a comment\n/* and\none more */ select 1 ; ",
+        "select 1; -- done\n",
         "(select 1)",
         "values (1, 2)",
     ),

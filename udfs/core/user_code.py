@@ -22,6 +22,7 @@ from udfs.core.errors import RunError
 
 PATTERN = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
 FunctionName = Annotated[str, Field(pattern=PATTERN)]
+NAMED_SO = "write it as module:function, such as my_scores:sharpness"
 Function = Callable[..., Any]
 SENT = ".zip" + os.sep  # in the place of a module that was sent to this process
 NO_CODE = ("__pycache__", "node_modules")  # folders within a package that are none of its code
@@ -53,7 +54,7 @@ def function(name: str) -> Function:
     _forget_older(_top(name))
     try:
         found: Function = getattr(importlib.import_module(module), attribute)
-    except Exception as e:
+    except (Exception, SystemExit) as e:
         raise UserCodeError(f"{name}: {type(e).__name__}: {' '.join(str(e).split())}") from e
     return found
 
@@ -108,6 +109,8 @@ def check(name: str, arguments: tuple[str, ...]) -> None:
     if tree is None:
         return
     attribute = name.partition(":")[2]
+    if "." not in name and _file(name).name != "__init__.py" and _is_relative(tree):
+        raise UserCodeError(f"{name}: {_file(name)} has a relative import, which needs a folder of modules: a package")
     bound = {each for node in tree.body for each in _bound(node)}
     if not bound & {attribute, "*", "__getattr__"}:
         raise UserCodeError(f"{name}: {_file(name)} has no {attribute}")
@@ -219,7 +222,7 @@ def _file(name: str) -> Path:
         raise UserCodeError(f"{name}: a module is named without .py: {module.removesuffix('.py')}")
     try:
         spec = find_spec(module)
-    except Exception as e:  # a package's own code may run, and fail in any way
+    except (Exception, SystemExit) as e:  # a package's own code may run, and fail in any way
         raise UserCodeError(f"{name}: {type(e).__name__}: {' '.join(str(e).split())}") from e
     if spec is None or not spec.origin:
         raise UserCodeError(f"{name}: no module {module} is installed, given by --py-files, or beside a conf file")
@@ -258,6 +261,10 @@ def _dumped(tree: ast.Module) -> str:
     """A module as text, alike in every version of Python: 3.12 added type parameters, 3.13 leaves out what is empty."""
     all_fields: dict[str, Any] = {"show_empty": True} if sys.version_info >= (3, 13) else {}
     return ast.dump(tree, **all_fields).replace(", type_params=[]", "")
+
+
+def _is_relative(tree: ast.Module) -> bool:
+    return any(isinstance(node, ast.ImportFrom) and node.level for node in ast.walk(tree))
 
 
 def _bound(node: ast.AST) -> Iterator[str]:
