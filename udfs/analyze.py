@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from functools import partial
 from typing import Annotated
 
@@ -25,8 +24,8 @@ from udfs.runtime.context import Env, Row
 from udfs.signals import motion, phash, preview, proxy, quality
 from udfs.storage import access
 from udfs.storage.remote_file import AnyPath
-from udfs.video import container, decode, nvdec
-from udfs.video.nvdec import Hwaccel
+from udfs.video import container, decode
+from udfs.video.nvdec import Hwaccel, Place
 from udfs.video.picture import sample_aspect
 
 COLUMNS = TABLE.stage_columns
@@ -86,10 +85,8 @@ def measure_clip(row: Row, params: Settings, env: Env) -> list[Row]:
     """
     path = access.own_path(row["uri"], env.sources)
     cv2.setNumThreads(1)  # a task has one core
-    if params.analyze.hwaccel == "cuda" and (accel := nvdec.accelerator(nvdec.gpu_index(env.task))):
-        with suppress(MediaError):  # the GPU may have failed, or only FFmpeg's own decoder can decode the clip
-            return _signals_row(path, row, params, env, accel)
-    return _signals_row(path, row, params, env, None)
+    place = Place(params.analyze.hwaccel, env.task)
+    return place.decode(lambda accel: _signals_row(path, row, params, env, accel))
 
 
 def _signals_row(path: AnyPath, row: Row, params: Settings, env: Env, accel: HWAccel | None) -> list[Row]:

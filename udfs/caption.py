@@ -26,6 +26,8 @@ from udfs.models import hub, registry
 from udfs.models.registry import MissingModelError
 from udfs.runtime.context import Env, Row
 from udfs.runtime.inference import Call, infer
+from udfs.video import nvdec
+from udfs.video.nvdec import Hwaccel, Place
 
 COLUMNS = TABLE.stage_columns
 ENDPOINT_STEP_PX = 28  # an endpoint scales frames to its own steps
@@ -65,8 +67,12 @@ class Params(GenerationParams):
     only_kept: Annotated[
         bool, Field(json_schema_extra=EFFORT, description="only clips that filter kept; false: all")
     ] = True
+    hwaccel: Annotated[Hwaccel, Field(description="cuda: NVDEC decodes what it can; tasks need resources.gpus")] = (
+        "none"
+    )
 
     def __post_init__(self) -> None:
+        nvdec.check_gpus(self.hwaccel, self.resources)
         if self.min_frame_tokens > self.max_frame_tokens:
             raise ValueError("min_frame_tokens is above max_frame_tokens")
 
@@ -121,6 +127,7 @@ def rows(batches: Iterable[pd.DataFrame], params: Settings, env: Env) -> Iterato
         env=env,
         resources=p.resources,
         batch_size=p.caption_batch_size,
+        on_gpu=p.hwaccel == "cuda",
     )
 
 
@@ -161,12 +168,13 @@ def prepare(row: Row, call: Call, params: Settings, step_px: int, env: Env) -> I
     if not clip_windows:
         raise MediaError("TOO_SHORT", f"{row['num_frames']} frames: a window has at least {windows.MIN_FRAMES}")
     uri, framerate = str(row.get("proxy_uri") or row["uri"]), float(row["framerate"])
+    place = Place(params.caption.hwaccel, env.task)
     for window in clip_windows:
         numbers = window_frames.frame_numbers(window, framerate, params.caption.sampling_fps)
         budget = window_frames.frame_fit(len(numbers), step_px, params.caption.bounds)
         fit = extract.target_res(-1) if params.caption.model_does_preprocess else budget
         times_s = [number / framerate for number in numbers]
-        pictures = call(window_frames.decode, uri, times_s, fit, env.sources, env.limits)
+        pictures = call(window_frames.decode, uri, times_s, fit, env.sources, env.limits, place)
         relative = tuple(number - window.start_frame for number in numbers)
         video = Video(pictures, relative, framerate, window.end_frame - window.start_frame + 1)
         yield Request(params.caption.prompt, video)

@@ -27,7 +27,7 @@ from udfs.runtime.context import FAILURE, Env, Row
 from udfs.storage import access, media_store
 from udfs.storage.remote_file import AnyPath
 from udfs.video import container, encoder_options, mp4_writer, mux, nvdec, stream_copy, transcode
-from udfs.video.nvdec import Hwaccel
+from udfs.video.nvdec import Hwaccel, Place
 
 if TYPE_CHECKING:  # the decoding process, which imports this module, starts in half the time without
     import pandas as pd
@@ -126,7 +126,7 @@ def cut_unit(row: Row, params: Params, env: Env) -> list[Row]:
 
 
 def _transcoded_rows(path: AnyPath, spans: list[Row], row: Row, params: Params, env: Env) -> list[Row]:
-    accel = nvdec.accelerator(nvdec.gpu_index(env.task)) if params.hwaccel == "cuda" else None
+    accel = Place(params.hwaccel, env.task).accelerator()
     clips = _encoded_rows(path, spans, row, params, env, accel)
     failed_ids = {clip[FAILURE[0]] for clip in clips if FAILURE[0] in clip}
     if accel is None or not failed_ids:

@@ -20,10 +20,12 @@ from udfs.frames import extract
 from udfs.frames.extract import Fit, Pictures, Times
 from udfs.models import copy_descriptor, embedding_config, embedding_models, hub, registry, text_match
 from udfs.models.embedding_config import DESCRIPTOR, Dtype, Vectors
-from udfs.runtime import batching
+from udfs.runtime import batching, sandbox
 from udfs.runtime.context import Env, Row
 from udfs.runtime.inference import Call, infer
 from udfs.storage import access
+from udfs.video import nvdec
+from udfs.video.nvdec import Hwaccel, Place
 
 COLUMNS = TABLE.stage_columns
 NUM_FRAMES = 16  # of the descriptor
@@ -54,7 +56,13 @@ class Params:
     batch_size: Annotated[
         int, Field(ge=1, le=4096, json_schema_extra=EFFORT, description="clips per batch of the model")
     ] = 16
+    hwaccel: Annotated[Hwaccel, Field(description="cuda: NVDEC decodes what it can; tasks need resources.gpus")] = (
+        "none"
+    )
     resources: Annotated[Resources, Field(json_schema_extra=EFFORT, description="what a task takes")] = Resources()
+
+    def __post_init__(self) -> None:
+        nvdec.check_gpus(self.hwaccel, self.resources)
 
     @field_validator("texts_to_verify")
     @classmethod
@@ -77,13 +85,12 @@ class Answer:
 def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env) -> Iterator[pd.DataFrame]:
     """Batches of clips -> batches of embeddings, one row per clip."""
     if params.model == DESCRIPTOR:
-        work = partial(describe, params=params, env=env)
-        return batching.each(batches, work, key="clip_id", columns=COLUMNS, limits=env.limits)
+        return _described(batches, params, env)
     folder = hub.allowed(params.model, env.models)
     wants = embedding_config.wants(folder, params.num_frames)
     return infer(
         batches,
-        prepare=partial(prepare, num_frames=wants.num_frames, fit=wants.fit, env=env),
+        prepare=partial(prepare, num_frames=wants.num_frames, fit=wants.fit, env=env, hwaccel=params.hwaccel),
         load=partial(load, folder, params),
         finish=partial(finish, params=params),
         key="clip_id",
@@ -91,7 +98,16 @@ def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env) -> Iterator[
         env=env,
         resources=params.resources,
         batch_size=params.batch_size,
+        on_gpu=params.hwaccel == "cuda",
     )
+
+
+def _described(batches: Iterable[pd.DataFrame], params: Params, env: Env) -> Iterator[pd.DataFrame]:
+    work, on_gpu = partial(describe, params=params, env=env), params.hwaccel == "cuda"
+    limits = env.limits.with_cuda() if on_gpu else env.limits
+    yield from batching.each(batches, work, key="clip_id", columns=COLUMNS, limits=limits)
+    if on_gpu:
+        sandbox.stop()  # frees the GPU memory that the models of the next stage may need
 
 
 def check(params: Params, models: registry.Params) -> None:
@@ -113,19 +129,23 @@ def describe(row: Row, params: Params, env: Env) -> list[Row]:
     Raises:
         MediaError: the file is missing, damaged or incomplete.
     """
-    times, pictures = decode(_uri(row), params.num_frames or NUM_FRAMES, extract.exact_size(*copy_descriptor.SIZE), env)
+    num_frames, fit = params.num_frames or NUM_FRAMES, extract.exact_size(*copy_descriptor.SIZE)
+    times, pictures = decode(_uri(row), num_frames, fit, env, params.hwaccel)
     return [embedding(row, DESCRIPTOR, copy_descriptor.describe(pictures), len(np.unique(times)))]
 
 
-def prepare(row: Row, call: Call, num_frames: int, fit: Fit, env: Env) -> Iterator[tuple[int, Pictures]]:
+def prepare(
+    row: Row, call: Call, num_frames: int, fit: Fit, env: Env, hwaccel: Hwaccel = "none"
+) -> Iterator[tuple[int, Pictures]]:
     """One clip's frames and the number of distinct ones, from its proxy if the row has one."""
-    times, pictures = call(decode, _uri(row), num_frames, fit, env)
+    times, pictures = call(decode, _uri(row), num_frames, fit, env, hwaccel)
     yield len(np.unique(times)), pictures
 
 
-def decode(uri: str, num_frames: int, fit: Fit, env: Env) -> tuple[Times, Pictures]:
+def decode(uri: str, num_frames: int, fit: Fit, env: Env, hwaccel: Hwaccel = "none") -> tuple[Times, Pictures]:
     """A clip's frames, spread evenly over it; `call` runs this in the sandbox."""
-    return extract.evenly_spaced_frames(access.own_path(uri, env.sources), num_frames, fit, env.limits)
+    path, place = access.own_path(uri, env.sources), Place(hwaccel, env.task)
+    return place.decode(lambda accel: extract.evenly_spaced_frames(path, num_frames, fit, env.limits, accel))
 
 
 def load(folder: str, params: Params, device: str) -> Callable[[Sequence[tuple[int, Pictures]]], list[Answer]]:

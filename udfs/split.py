@@ -18,7 +18,8 @@ from udfs.runtime import batching
 from udfs.runtime.context import Env, Row
 from udfs.shots.spans import COLUMNS, Span, span_rows, strided_spans
 from udfs.storage import access
-from udfs.video import container
+from udfs.video import container, nvdec
+from udfs.video.nvdec import Hwaccel, Place
 
 if TYPE_CHECKING:
     from udfs.shots.transnet import Answer, Window
@@ -49,6 +50,9 @@ class Params:
     batch_size: Annotated[
         int, Field(ge=1, le=1024, description="windows of 100 frames in one batch", json_schema_extra=EFFORT)
     ] = 8
+    hwaccel: Annotated[
+        Hwaccel, Field(description="cuda: NVDEC decodes what it can for transnetv2, and may hide damage")
+    ] = "none"
     resources: Annotated[Resources, Field(description="of a task of transnetv2", json_schema_extra=EFFORT)] = (
         Resources()
     )
@@ -61,6 +65,9 @@ class Params:
     entire_scene_as_clip: Annotated[bool, Field(description="a video without cuts is one scene; false: none")] = True
 
     def __post_init__(self) -> None:
+        if self.hwaccel == "cuda" and self.method != "transnetv2":
+            raise ValueError(f"hwaccel cuda: only method transnetv2 decodes on a GPU, not {self.method}")
+        nvdec.check_gpus(self.hwaccel, self.resources)
         if self.clip_stride_s is not None and self.clip_stride_s > self.clip_len_s:
             raise ValueError(
                 f"clip_stride_s {self.clip_stride_s} is over clip_len_s {self.clip_len_s}: spans would leave gaps"
@@ -144,7 +151,7 @@ def _rows_by_network(batches: Iterable[pd.DataFrame], params: Params, env: Env) 
 
     return infer(
         batches,
-        prepare=partial(transnet_windows, env=env),
+        prepare=partial(transnet_windows, env=env, hwaccel=params.hwaccel),
         load=partial(transnet.load),
         finish=partial(transnet_span_rows, params=params),
         key="video_id",
@@ -152,10 +159,11 @@ def _rows_by_network(batches: Iterable[pd.DataFrame], params: Params, env: Env) 
         env=env,
         resources=params.resources,
         batch_size=params.batch_size,
+        on_gpu=params.hwaccel == "cuda",
     )
 
 
-def transnet_windows(row: Row, call: Callable[..., Any], env: Env) -> Iterator[Window]:
+def transnet_windows(row: Row, call: Callable[..., Any], env: Env, hwaccel: Hwaccel = "none") -> Iterator[Window]:
     """The windows of one video's frames for TransNet V2; `call` runs the decode in the sandbox.
 
     Raises:
@@ -164,7 +172,8 @@ def transnet_windows(row: Row, call: Callable[..., Any], env: Env) -> Iterator[W
     from udfs.shots import transnet, transnet_frames
 
     path = access.unchanged_path(row["uri"], row["source_version"], env.sources)
-    return transnet.windows(transnet_frames.pieces(path, env.limits, call, timeline.timing_of_row(row)))
+    place, timing = Place(hwaccel, env.task), timeline.timing_of_row(row)
+    return transnet.windows(transnet_frames.pieces(path, env.limits, call, timing, place=place))
 
 
 def transnet_span_rows(row: Row, answers: list[Answer], params: Params) -> list[Row]:

@@ -22,10 +22,11 @@ from jobs.flow.progress import Progress
 from jobs.lake import answers, history
 from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
-from udfs.core.task_resources import Resources
+from jobs.spark import resources
 from udfs.exports import frames
 from udfs.runtime import batching
 from udfs.storage.media_store import UNFINISHED
+from udfs.video import nvdec
 
 RESULTS = StructType().add("num_frames", LongType()).add("num_bytes", LongType())
 # Of each kind of row: the view, its key, what changes when the file does, and the bytes of the file.
@@ -52,10 +53,13 @@ def run(run: Run, options: Options) -> Counts:
         Progress(run, "export", items) as progress,
         run.tables.landing(f"{run.run_id}-export") as land,
     ):
-        rows = partial(frames.rows, params=run.settings.export.frames, env=run.env("export"), to=to, aside=aside)
+        params = run.settings.export.frames
+        needs = nvdec.gpu_resources(params.resources, params.hwaccel == "cuda")
+        rows = partial(stage.with_task, partial(frames.rows, to=to, aside=aside), params, run.env("export"))
         counted = partial(batching.count_inputs, rows=rows, done=progress.done)
-        inputs = stage.spread(run, Resources(), items, todo.schema, "duration_s")
-        results = history.watched(inputs.mapInPandas(counted, stage.envelope(RESULTS)))
+        inputs = stage.spread(run, needs, items, todo.schema, "duration_s")
+        with resources.scheduled("export", run.spark.sparkContext, needs) as profile:
+            results = history.watched(inputs.mapInPandas(counted, stage.envelope(RESULTS), profile=profile))
         done = land(results.rows)
         tally = results.tally()
         num_in = tally.num_ok + tally.failed.total()  # folders that were complete before are not counted

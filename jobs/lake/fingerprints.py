@@ -11,9 +11,10 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from jobs.config.settings import Settings
-from udfs import custom, export
+from udfs import caption, custom, embed, export, split
 from udfs.core import user_code
 from udfs.core.task_resources import EFFORT
+from udfs.exports import frames
 from udfs.models import checkpoints
 from udfs.signals import preview
 
@@ -59,6 +60,10 @@ CUSTOM_INPUTS: dict[str, tuple[tuple[str, ...], str]] = {
 }
 
 
+# Sections that got hwaccel later: "none" gives the rows that they gave without it, in one fingerprint.
+HWACCEL_LATER = (split.Params, embed.Params, caption.Params, frames.Params)
+
+
 def _hashed_settings(params: Any) -> dict[str, Any]:
     """The settings of a section, without those that change only what the work costs.
 
@@ -68,9 +73,11 @@ def _hashed_settings(params: Any) -> dict[str, Any]:
     values = asdict(params)
     order = dict.fromkeys((*getattr(params, "FINGERPRINT_ORDER", ()), *values))
     values = {name: values[name] for name in order if name not in effort}
+    if isinstance(params, HWACCEL_LATER) and values["hwaccel"] == "none":
+        del values["hwaccel"]
     if isinstance(params, preview.Params):
         return _preview_as_before(values)
-    return _export_as_before(values) if isinstance(params, export.Params) else values
+    return _export_as_before(params, values) if isinstance(params, export.Params) else values
 
 
 def _preview_as_before(values: dict[str, Any]) -> dict[str, Any]:
@@ -81,12 +88,12 @@ def _preview_as_before(values: dict[str, Any]) -> dict[str, Any]:
     return values | {"compression_level": 6} if values["compression_level"] == 4 else values
 
 
-def _export_as_before(values: dict[str, Any]) -> dict[str, Any]:
+def _export_as_before(params: export.Params, values: dict[str, Any]) -> dict[str, Any]:
     """The settings of [export] as they were when those of [export.frames] were among them.
 
     So old fingerprints stay valid.
     """
-    before = {"what": values["what"], "where": values["where"], **values["frames"]}
+    before = {"what": values["what"], "where": values["where"], **_hashed_settings(params.frames)}
     return before | {name: value for name, value in values.items() if name not in ("paths", "frames")}
 
 

@@ -57,7 +57,8 @@ def test_a_release_of_before_frames_had_a_section_is_taken_up(tmp_path: Path) ->
     there = json.loads(path.read_text())
     exported = there["settings"]["export"]
     del exported["paths"]
-    exported |= exported.pop("frames")
+    kept = exported.pop("frames")
+    exported |= {name: kept[name] for name in ("policy", "fps", "target_res", "encoding", "quality")}
     path.write_text(json.dumps(there))
     assert asked(format=None, release=str(path)) == asked("export.frames.fps=[3]", "export.paths=absolute")
 

@@ -22,7 +22,7 @@ from udfs.video import container, decode
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("udfs", "schemas", "tests/gpukit", "tests/support")
-FILES = ("tests/__init__.py", *run.TESTS)
+FILES = ("tests/__init__.py", "tests/video/conftest.py", *run.TESTS)
 TORCHVISION = "torchvision==0.26.*"  # that of torch 2.11
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 MAX_MIB = 60

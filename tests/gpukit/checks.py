@@ -44,6 +44,7 @@ def gpu_tests(_: Path, work: Path, size: Size) -> Iterator[Row]:
 CHECKS: tuple[Callable[[Path, Path, Size], Iterator[Row]], ...] = (
     decoding.frames,
     decoding.stages,
+    decoding.reads,
     rates.cosines,
     rates.embeddings,
     rates.captions,

@@ -1,7 +1,8 @@
-"""NVDEC beside CPUs: frames, clips and signals are the same, and how fast they come."""
+"""NVDEC beside CPUs: frames, clips, signals and what models see are the same, and how fast they come."""
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import time
 from collections.abc import Callable, Iterator
@@ -16,10 +17,12 @@ from tests.gpukit.sizes import Size
 from tests.support import clips
 from tests.support.clip_units import unit
 from tests.support.footage import write_looped
+from tests.support.frame_reads import READS, Read
 from tests.support.goals import Row
 from udfs import analyze, clip
 from udfs.core.gpu_device import Task
 from udfs.core.limits import Limits
+from udfs.runtime import sandbox
 from udfs.runtime.context import COST, FAILURE, GPU_COST, Env
 from udfs.video import container, decode, nvdec
 
@@ -92,6 +95,23 @@ def stages(folder: Path, work: Path, size: Size) -> Iterator[Row]:
         return _rows(analyze.rows, made, analyze.Settings(chosen), work)
 
     yield from _compared("analyze", measure, SCORED_ELSEWHERE, size)
+
+
+def reads(folder: Path, work: Path, size: Size) -> Iterator[Row]:
+    """Read frames as the export of frames, embed, caption and TransNet V2 do, with NVDEC and without."""
+    path = write_looped(folder / "h264.mp4", work / "reads.mp4", size.repeats)
+    for name, read in READS.items():
+
+        def hashes(hwaccel: nvdec.Hwaccel, read: Read = read) -> pd.DataFrame:
+            arrays = read(path, hwaccel, work / "reads", _in_sandbox)
+            sandbox.stop()
+            return pd.DataFrame({"array": [hashlib.sha256(array.tobytes()).hexdigest() for array in arrays]})
+
+        yield from _compared(f"{name}: frames read", hashes, (), size)
+
+
+def _in_sandbox(function: Callable[..., Any], *args: Any) -> Any:
+    return sandbox.call(function, *args, **sandbox.bounds(Limits().with_cuda()))
 
 
 def _rows(stage: Callable[..., Iterator[pd.DataFrame]], batch: pd.DataFrame, params: Any, work: Path) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from transformers import AutoModel, AutoModelForImageTextToText
 
 from tests.gpukit import build, checks, models, rates, run
 from tests.gpukit.sizes import DRY, FULL, Size
+from tests.support.frame_reads import READS
 from tests.support.goals import Row
 
 
@@ -51,7 +52,8 @@ def test_a_dry_run_goes_up_to_the_first_cuda_call(kit: Path, tmp_path: Path) -> 
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     assert lines[-1].startswith("dry run: nothing was asked of a GPU")
-    for what in ("h264 720p", "clip: ", "analyze: ", "cosines, float16", "embed, ", "caption, ", "pytest -m gpu: "):
+    decoded = ("h264 720p", "clip: ", "analyze: ", *(f"{name}: frames read: on one core" for name in READS))
+    for what in (*decoded, "cosines, float16", "embed, ", "caption, ", "pytest -m gpu: "):
         assert any(line.startswith(what) for line in lines), what
 
 

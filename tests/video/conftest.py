@@ -1,4 +1,4 @@
-"""The environment of stages that the tests of video files run by."""
+"""The environment of stages that the tests of video files run by, and one in which no GPU has been tried."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import clips
+from tests.support import clips, gpu_codecs
 from udfs.runtime.context import Env
 
 
 @pytest.fixture
 def env(tmp_path: Path) -> Env:
     return clips.env(tmp_path)
+
+
+@pytest.fixture
+def untried() -> None:
+    """Nothing is remembered of an earlier test's tries of a GPU, here or in the decoding process."""
+    gpu_codecs.forget()

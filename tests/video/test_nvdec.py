@@ -13,8 +13,8 @@ import av
 import numpy as np
 import pandas as pd
 import pytest
-from av.codec.hwaccel import HWAccel
 from av.video.frame import VideoFrame
+from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange
 from numpy.typing import NDArray
 
@@ -24,10 +24,9 @@ from jobs.cli import main
 from jobs.config.errors import SettingsError
 from jobs.config.settings import Settings, load
 from jobs.lake.fingerprints import fingerprint
-from tests.support import clips, gpu_codecs
 from tests.support.clip_units import only_clip, unit
 from tests.support.footage import draw, numbers, write_numbered
-from tests.support.gpu_codecs import NVENC, analyzed, nvdec_works, nvenc_works
+from tests.support.gpu_codecs import NVENC, analyzed, nvdec_works, nvenc_works, watch_opening
 from udfs import clip
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
@@ -35,6 +34,7 @@ from udfs.core.task_resources import Resources
 from udfs.frames import sampler
 from udfs.runtime import sandbox
 from udfs.runtime.context import Env
+from udfs.shots import transnet_frames
 from udfs.storage import access
 from udfs.video import container, decode, encoder_options, mp4_writer, nvdec, rescale, transcode
 from udfs.video.normalize import Normalizer
@@ -42,16 +42,7 @@ from udfs.video.normalize import Normalizer
 without_nvenc = pytest.mark.skipif(nvenc_works(), reason="this machine has NVENC")
 without_nvdec = pytest.mark.skipif(nvdec_works(), reason="this machine has NVDEC")
 
-
-@pytest.fixture
-def env(tmp_path: Path) -> Env:
-    return clips.env(tmp_path)
-
-
-@pytest.fixture(autouse=True)
-def fresh() -> None:
-    """Nothing is remembered of an earlier test's tries, here or in the child."""
-    gpu_codecs.forget()
+pytestmark = pytest.mark.usefixtures("untried")
 
 
 # The encoder
@@ -210,8 +201,6 @@ def test_what_fails_on_a_card_is_decoded_again_in_software(
     row["source_version"] = access.version(str(path))
     plain = clip.cut_unit(row, clip.Params(audio="drop"), env)
     opened = watch_opening(monkeypatch)
-    # As if it had worked a moment ago.
-    monkeypatch.setattr(nvdec, "accelerator", lambda gpu: nvdec._hwaccel(gpu, or_software=True))
     asked = clip.cut_unit(row, clip.Params(hwaccel="cuda", audio="drop"), env)
     assert asked == plain
     assert [made.get("failed_code") for made in asked] == [None, None, "PARTIAL"]
@@ -220,18 +209,6 @@ def test_what_fails_on_a_card_is_decoded_again_in_software(
         analyzed(path, env, "cuda", num_frames=120)
     # The first reads its facts.
     assert [on_card for name, on_card in opened if name == str(path)][2:] == [False, True, False]
-
-
-def watch_opening(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
-    """What is opened from now on, and whether on a card."""
-    opened, open_video = list[tuple[str, bool]](), container.open_video
-
-    def watched(path: str, limits: Limits, accel: HWAccel | None = None, *more: Any, **named: Any) -> Any:
-        opened.append((path, accel is not None))
-        return open_video(path, limits, accel, *more, **named)
-
-    monkeypatch.setattr(container, "open_video", watched)
-    return opened
 
 
 @without_nvdec
@@ -247,16 +224,25 @@ def test_a_card_that_opens_nothing_costs_no_video(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("size", [(320, 240), (322, 182), (321, 241)])
 @pytest.mark.parametrize(
-    ("coded", "on_card", "apart"), [("yuv420p", "nv12", 0), ("yuvj420p", "nv12", 0), ("yuv420p10le", "p010le", 1)]
+    ("coded", "on_card", "apart"),
+    [
+        ("yuv420p", "nv12", 0),
+        ("yuvj420p", "nv12", 0),
+        ("yuv420p10le", "p010le", 1),
+        ("yuv422p", "nv16", 0),
+        ("yuv422p10le", "p210le", 1),
+    ],
 )
-def test_the_layout_that_a_card_gives_frames_in_changes_no_picture(coded: str, on_card: str, apart: int) -> None:
+def test_the_layout_that_a_card_gives_frames_in_changes_no_picture(
+    coded: str, on_card: str, apart: int, size: tuple[int, int]
+) -> None:
     to = ColorRange.JPEG if coded.startswith("yuvj") else ColorRange.MPEG
-    here = VideoFrame.from_ndarray(draw(5, (320, 240)), format="rgb24").reformat(format=coded, dst_color_range=to)
+    here = VideoFrame.from_ndarray(draw(5, size), format="rgb24").reformat(format=coded, dst_color_range=to)
     there = downloaded(here, on_card)
     assert apart_by(*(Normalizer(frame)(frame).to_ndarray() for frame in (here, there))) <= apart
     assert apart_by(*(sampler.luma(frame, rescale.Scaler()) for frame in (here, there))) == 0
-    assert apart_by(*(rescale.upright_pixels(frame, (160, 120), rescale.Scaler()) for frame in (here, there))) == 0
     assert (
         apart_by(
             *(
@@ -266,6 +252,12 @@ def test_the_layout_that_a_card_gives_frames_in_changes_no_picture(coded: str, o
         )
         == 0
     )
+    for target in ((160, 120), (400, 300), size):  # smaller, larger, and as it is
+        pictures = (
+            rescale.upright_pixels(frame, target, rescale.Scaler()) for frame in (here, rescale.planar_frame(there))
+        )
+        assert apart_by(*pictures) == 0
+    assert apart_by(*(transnet_frames._small_picture(frame, rescale.Scaler()) for frame in (here, there))) == 0
 
 
 def downloaded(frame: VideoFrame, on_card: str) -> VideoFrame:
@@ -273,18 +265,22 @@ def downloaded(frame: VideoFrame, on_card: str) -> VideoFrame:
 
     Luma comes first, then both chroma planes interleaved; ten bits lie in the upper end of 16.
     """
-    samples: NDArray[Any] = frame.to_ndarray()
-    half = (frame.height // 2, frame.width // 2)
-    blue, red = (plane.reshape(half) for plane in np.split(samples[frame.height :].ravel(), 2))
-    chroma = np.stack([blue, red], axis=-1).reshape(half[0], frame.width)
+    luma, blue, red = (_samples(plane, "10le" in frame.format.name) for plane in frame.planes)
+    chroma = np.stack([blue, red], axis=-1).reshape(blue.shape[0], -1)
     made = VideoFrame(frame.width, frame.height, on_card)
-    for plane, values in zip(made.planes, (samples[: frame.height], chroma), strict=True):
-        shifted = (values << (6 if on_card == "p010le" else 0)).view(np.uint8)
+    for plane, values in zip(made.planes, (luma, chroma), strict=True):
+        shifted = np.ascontiguousarray(values << (6 if on_card.endswith("10le") else 0)).view(np.uint8)
         padded = np.zeros((plane.height, plane.line_size), np.uint8)
         padded[:, : shifted.shape[1]] = shifted
         plane.update(padded.tobytes())
     made.color_range, made.colorspace = frame.color_range, frame.colorspace
     return made
+
+
+def _samples(plane: VideoPlane, is_deep: bool) -> NDArray[Any]:
+    """The samples of a plane without the padding of its rows."""
+    rows: NDArray[Any] = np.frombuffer(bytes(plane), np.uint8).reshape(plane.height, plane.line_size)
+    return (rows.view(np.uint16) if is_deep else rows)[:, : plane.width]
 
 
 def apart_by(one: NDArray[Any], other: NDArray[Any]) -> int:

@@ -12,10 +12,12 @@ import pytest
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from tests.support import clips, gpu_codecs
+from tests.support import clips
 from tests.support.clip_units import only_clip, unit
 from tests.support.footage import numbers, write_numbered
+from tests.support.frame_reads import READS, outcome
 from tests.support.gpu_codecs import NVENC, analyzed, nvdec_works, nvenc_works
+from tests.support.odd_inputs import ODD
 from udfs import clip
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
@@ -27,16 +29,7 @@ from udfs.video import container, decode, mp4_writer, nvdec
 with_nvenc = pytest.mark.skipif(not nvenc_works(), reason="no NVENC on this machine")
 with_nvdec = pytest.mark.skipif(not nvdec_works(), reason="no NVDEC on this machine")
 
-
-@pytest.fixture
-def env(tmp_path: Path) -> Env:
-    return clips.env(tmp_path)
-
-
-@pytest.fixture(autouse=True)
-def fresh() -> None:
-    """Nothing is remembered of an earlier test's tries, here or in the child."""
-    gpu_codecs.forget()
+pytestmark = pytest.mark.usefixtures("untried")
 
 
 @pytest.mark.gpu
@@ -153,6 +146,15 @@ def test_a_hidden_left_edge_is_left_to_software(tmp_path: Path, env: Env) -> Non
 def test_a_codec_that_nvdec_lacks_is_decoded_in_software(tmp_path: Path, env: Env) -> None:
     path = write_numbered(tmp_path / "a.mkv", 30, codec="ffv1", pix_fmt="yuv422p10le")
     assert numbers(only_clip(unit(path, (3, 30)), env, hwaccel="cuda")["uri"]) == list(range(3, 30))
+
+
+@pytest.mark.gpu
+@with_nvdec
+@pytest.mark.parametrize("name", ODD)
+def test_stages_read_the_same_frames_with_nvdec(tmp_path: Path, name: str) -> None:
+    path = ODD[name](tmp_path)
+    asked, plain = ([outcome(stage, path, hwaccel, tmp_path) for stage in READS] for hwaccel in ("cuda", "none"))
+    assert asked == plain
 
 
 @pytest.mark.gpu

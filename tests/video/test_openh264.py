@@ -21,11 +21,6 @@ from udfs.video.encoder_options import EncoderError, Params
 OPENH264 = Params(encoder="libopenh264")
 
 
-@pytest.fixture
-def env(tmp_path: Path) -> Env:
-    return Env(media_root=str(tmp_path / "media"), fingerprint="0123456789abcdef")
-
-
 def program(folder: Path, script: str) -> str:
     """A program called ffmpeg in this folder."""
     path = folder / "ffmpeg"

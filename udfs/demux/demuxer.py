@@ -41,6 +41,7 @@ class Video:
     shown_packets: list[tuple[int, int]] | None = None
     is_read: bool = False  # packets have been read: the first ones come again only after a rewind
     first_frame_s: float | None = None  # the time stamp of the first shown frame, once it has been decoded
+    is_on_gpu: bool = False  # a GPU may decode: the first damage is an error, as the CPU is to decide what it means
 
     @property
     def framerate(self) -> Fraction:

@@ -12,16 +12,19 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 import pandas as pd
+from av.codec.hwaccel import HWAccel
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from udfs.core.task_resources import EFFORT, Resources
 from udfs.frames import extract
 from udfs.frames.extract import Pictures
 from udfs.frames.image_files import ArrayFile, ImageFiles
-from udfs.runtime import batching
+from udfs.runtime import batching, sandbox
 from udfs.runtime.context import Env, Row
 from udfs.storage import access
 from udfs.storage.remote_file import AnyPath
+from udfs.video.nvdec import Hwaccel, Place
 
 Rate = Annotated[float, Field(gt=0, le=1000)]
 COLUMNS = ["num_frames", "num_bytes"]
@@ -45,6 +48,10 @@ class Params:
         Literal["jpeg", "png", "npz"], Field(description="a file per frame, or one file of all (npz)")
     ] = "jpeg"
     quality: Annotated[int, Field(ge=1, le=100, description="of a JPEG: higher is better and larger")] = 92
+    hwaccel: Annotated[Hwaccel, Field(description="cuda: NVDEC decodes what it can, and may hide damage")] = "none"
+    resources: Annotated[
+        Resources, Field(json_schema_extra=EFFORT, description="gpus 0: a third of a GPU with hwaccel cuda, else none")
+    ] = Resources()
 
     def __post_init__(self) -> None:
         if self.target_res == 0:
@@ -64,8 +71,11 @@ def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env, to: str, asi
     `shown_uri` is the name of the file in the list of its frames; `is_source` tells a source video
     from a clip.
     """
-    work = partial(write, params=params, env=env, to=to, aside=aside)
-    return batching.each(batches, work, key="key", columns=COLUMNS, limits=env.limits)
+    work, on_gpu = partial(write, params=params, env=env, to=to, aside=aside), params.hwaccel == "cuda"
+    limits = env.limits.with_cuda() if on_gpu else env.limits
+    yield from batching.each(batches, work, key="key", columns=COLUMNS, limits=limits)
+    if on_gpu:
+        sandbox.stop()  # frees the GPU's memory
 
 
 def write(row: Row, params: Params, env: Env, to: str, aside: str) -> list[Row]:
@@ -80,25 +90,45 @@ def write(row: Row, params: Params, env: Env, to: str, aside: str) -> list[Row]:
         return []
     path = _path(row, env)
     os.makedirs(aside, exist_ok=True)
+
+    def write_missing(accel: HWAccel | None) -> list[Row]:
+        return _write(
+            _pictures(path, missing, params, env, accel), missing, f"{to}/{row['key']}", made_of, params, aside
+        )
+
+    return Place(params.hwaccel, env.task).decode(write_missing)
+
+
+def _write(
+    pictures: Iterator[tuple[int, float, Pictures]],
+    names: list[str],
+    to: str,
+    made_of: dict[str, Any],
+    params: Params,
+    aside: str,
+) -> list[Row]:
+    """Write the pictures to folders of these names, which come to their place when all are whole."""
     with tempfile.TemporaryDirectory(dir=aside) as folder:
-        writers = [_writer(os.path.join(folder, name), params) for name in missing]
-        for which, at_s, picture in _pictures(path, missing, params, env):
+        writers = [_writer(os.path.join(folder, name), params) for name in names]
+        for which, at_s, picture in pictures:
             writers[which].add(at_s, picture)
         num_bytes = 0
-        for name, writer in zip(missing, writers, strict=True):
+        for name, writer in zip(names, writers, strict=True):
             num_bytes += writer.close()
             _list(os.path.join(folder, name), made_of | {"times_s": [round(at_s, 6) for at_s in writer.times_s]})
-            _put(os.path.join(folder, name), f"{to}/{row['key']}/{name}")
+            _put(os.path.join(folder, name), f"{to}/{name}")
     return [{"num_frames": sum(len(writer.times_s) for writer in writers), "num_bytes": num_bytes}]
 
 
-def _pictures(path: AnyPath, folders: list[str], params: Params, env: Env) -> Iterator[tuple[int, float, Pictures]]:
+def _pictures(
+    path: AnyPath, folders: list[str], params: Params, env: Env, accel: HWAccel | None
+) -> Iterator[tuple[int, float, Pictures]]:
     """Each picture with the index of its folder and its time."""
     fit = extract.target_res(params.target_res)
     if params.policy == "sequence":
         rates = [fps for fps, name in zip(params.fps, params.folders, strict=True) if name in folders]
-        return extract.stream_samples(path, rates, fit, env.limits)
-    times, pictures = extract.single_frame(path, params.policy, fit, env.limits)
+        return extract.stream_samples(path, rates, fit, env.limits, accel)
+    times, pictures = extract.single_frame(path, params.policy, fit, env.limits, accel)
     return iter([(0, float(times[0]), pictures[0])])
 
 
@@ -113,6 +143,8 @@ def _made_of(row: Row, params: Params) -> dict[str, Any]:
     how: dict[str, Any] = {"target_res": params.target_res, "encoding": params.encoding}
     if params.encoding == "jpeg":
         how["quality"] = params.quality
+    if params.hwaccel != "none":
+        how["hwaccel"] = params.hwaccel
     return {"uri": row["shown_uri"], "version": row["version"], **how}
 
 

@@ -11,6 +11,7 @@ from typing import Literal
 import av.error
 import numpy as np
 import numpy.typing as npt
+from av.codec.hwaccel import HWAccel
 from av.video.frame import VideoFrame
 
 from udfs.core.heartbeat import beat
@@ -34,24 +35,28 @@ Policy = Literal["first", "middle", "last"]
 AFTER_ANY_VIDEO_S = 1e15
 
 
-def evenly_spaced_frames(path: AnyPath, num_frames: int, fit: Fit, limits: Limits) -> tuple[Times, Pictures]:
+def evenly_spaced_frames(
+    path: AnyPath, num_frames: int, fit: Fit, limits: Limits, accel: HWAccel | None = None
+) -> tuple[Times, Pictures]:
     """The frames on screen at the middles of `num_frames` equal parts of the clip.
 
     Their times are the frames' own. A clip that has fewer frames shows some of them more than once.
-    The whole clip is decoded.
+    The whole clip is decoded, by `accel` as in `container.open_video`.
 
     Raises:
         MediaError: the file cannot be opened (see `container.open_video`); CORRUPT or PARTIAL if
             too little of it decodes.
     """
     times_s = middles(_packet_times(path, limits)[1], num_frames)
-    with container.open_video(path, limits) as video:
+    with container.open_video(path, limits, accel) as video:
         frames = _converted(video, frames_on_screen(decode.frames(video), times_s), fit)
         video.tally.check(video.num_expected_frames, limits)
     return frames
 
 
-def frames_at(path: AnyPath, at_s: Sequence[float], fit: Fit, limits: Limits) -> tuple[Times, Pictures]:
+def frames_at(
+    path: AnyPath, at_s: Sequence[float], fit: Fit, limits: Limits, accel: HWAccel | None = None
+) -> tuple[Times, Pictures]:
     """The frames on screen at the times `at_s`; after the end, the last frame.
 
     Their times are the frames' own. `at_s` holds at least one time and rises. Nothing is decoded
@@ -61,10 +66,12 @@ def frames_at(path: AnyPath, at_s: Sequence[float], fit: Fit, limits: Limits) ->
         MediaError: as `evenly_spaced_frames`.
     """
     starts_s, _ = _packet_times(path, limits, check=True)
-    return _frames_from_key_frame(path, np.asarray(at_s, np.float64), starts_s, fit, limits)
+    return _frames_from_key_frame(path, np.asarray(at_s, np.float64), starts_s, fit, limits, accel)
 
 
-def single_frame(path: AnyPath, policy: Policy, fit: Fit, limits: Limits) -> tuple[Times, Pictures]:
+def single_frame(
+    path: AnyPath, policy: Policy, fit: Fit, limits: Limits, accel: HWAccel | None = None
+) -> tuple[Times, Pictures]:
     """The first frame, the last, or the one on screen in the middle of the duration.
 
     Raises:
@@ -72,10 +79,10 @@ def single_frame(path: AnyPath, policy: Policy, fit: Fit, limits: Limits) -> tup
             long as that frame decodes.
     """
     if policy == "first":
-        return _frames_from_key_frame(path, np.zeros(1), np.zeros(1), fit, limits)
+        return _frames_from_key_frame(path, np.zeros(1), np.zeros(1), fit, limits, accel)
     starts_s, duration_s = _packet_times(path, limits, check=True)
     time_s = middles(duration_s, 1) if policy == "middle" else np.array([AFTER_ANY_VIDEO_S])
-    return _frames_from_key_frame(path, time_s, starts_s, fit, limits)
+    return _frames_from_key_frame(path, time_s, starts_s, fit, limits, accel)
 
 
 def frame_sequences(path: AnyPath, fps: Sequence[float], fit: Fit, limits: Limits) -> list[tuple[Times, Pictures]]:
@@ -95,7 +102,7 @@ def frame_sequences(path: AnyPath, fps: Sequence[float], fit: Fit, limits: Limit
 
 
 def stream_samples(
-    path: AnyPath, fps: Sequence[float], fit: Fit, limits: Limits
+    path: AnyPath, fps: Sequence[float], fit: Fit, limits: Limits, accel: HWAccel | None = None
 ) -> Iterator[tuple[int, float, Pictures]]:
     """Sample a video at several rates in one decode.
 
@@ -105,7 +112,7 @@ def stream_samples(
     Raises:
         MediaError: as `evenly_spaced_frames`.
     """
-    with container.open_video(path, limits) as video:
+    with container.open_video(path, limits, accel) as video:
         converter = _FrameConverter(video, fit)
         for rate, at_s, frame in nearest_frames(decode.frames(video), fps):
             yield rate, at_s, converter.picture(frame)
@@ -123,7 +130,8 @@ class _FrameConverter:
     def picture(self, frame: VideoFrame) -> Pictures:
         self.size = self.size or self.fit(*rescale.upright_size(frame, self.scaler, sample_aspect(self.video.stream)))
         if self.last is None or self.last[0] is not frame:
-            self.last = frame, rescale.upright_pixels(frame, self.size, self.scaler)
+            shown = rescale.planar_frame(frame) if self.video.is_on_gpu else frame
+            self.last = frame, rescale.upright_pixels(shown, self.size, self.scaler)
         return self.last[1]
 
 
@@ -134,7 +142,7 @@ def _converted(video: Video, frames: Iterator[tuple[float, VideoFrame]], fit: Fi
 
 
 def _frames_from_key_frame(
-    path: AnyPath, times_s: Times, starts_s: Times, fit: Fit, limits: Limits
+    path: AnyPath, times_s: Times, starts_s: Times, fit: Fit, limits: Limits, accel: HWAccel | None
 ) -> tuple[Times, Pictures]:
     """The frames on screen at `times_s`.
 
@@ -143,7 +151,7 @@ def _frames_from_key_frame(
     """
     starts_before_s = starts_s[starts_s <= times_s[0]]
     for start_s in dict.fromkeys((float(starts_before_s.max(initial=0.0)), 0.0)):
-        with container.open_video(path, limits) as video:
+        with container.open_video(path, limits, accel) as video:
             on_screen = frames_on_screen(decode.frames(video, start_s), times_s)
             frames = _converted(video, islice(on_screen, len(times_s)), fit)
             if len(frames[0]) or start_s == 0.0:

@@ -13,6 +13,7 @@ from udfs.frames.extract import Fit, Pictures
 from udfs.frames.windows import Window
 from udfs.storage import access
 from udfs.storage.settings import Params as Sources
+from udfs.video.nvdec import CPU, Place
 
 MIN_FRAMES = 4
 MAX_FRAMES = 768
@@ -55,6 +56,9 @@ def frame_fit(num_frames: int, token_side_px: int, bounds: Bounds) -> Fit:
     return extract.pixel_budget(least * token_side_px**2, most * token_side_px**2, token_side_px)
 
 
-def decode(uri: str, times_s: Sequence[float], fit: Fit, sources: Sources, limits: Limits) -> Pictures:
+def decode(
+    uri: str, times_s: Sequence[float], fit: Fit, sources: Sources, limits: Limits, place: Place = CPU
+) -> Pictures:
     """A clip's frames at these rising times; made to run in the decoding sandbox."""
-    return extract.frames_at(access.own_path(uri, sources), times_s, fit, limits)[1]
+    path = access.own_path(uri, sources)
+    return place.decode(lambda accel: extract.frames_at(path, times_s, fit, limits, accel))[1]

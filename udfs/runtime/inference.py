@@ -8,8 +8,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -64,6 +65,7 @@ def infer(
     env: Env,
     resources: Resources,
     batch_size: int,
+    on_gpu: bool = False,
 ) -> Iterator[pd.DataFrame]:
     """Yield results and failures in the format of `batching.each`, rows in order of completion.
 
@@ -73,9 +75,15 @@ def infer(
     item, where an exception fails the item's row. `finish(row, answers)` returns the results of one
     row. `prepare` and `finish` may raise MediaError for their row; any other exception is a BUG of
     the row, as in `batching.each`.
+
+    With `on_gpu`, decoding processes may use the GPU, and end with the task.
     """
     watch = bugs.watch(batching.qualified_name(prepare))
-    with _Feeder(batches, prepare, env, resources.cpus, QUEUED_BATCHES * batch_size) as feeder:
+    env = replace(env, limits=env.limits.with_cuda()) if on_gpu else env
+    with (
+        _decoding_ended(resources.cpus, on_gpu),
+        _Feeder(batches, prepare, env, resources.cpus, QUEUED_BATCHES * batch_size) as feeder,
+    ):
         group: list[Item] = []
         if not feeder.num_running:
             return
@@ -237,6 +245,23 @@ class _Feeder:
         result, cpu_s = sandbox.call(batching.with_cpu_seconds, function, *args, **sandbox.bounds(self.env.limits))
         progress.cpu_s += cpu_s
         return result
+
+
+@contextmanager
+def _decoding_ended(threads: int, on_gpu: bool) -> Iterator[None]:
+    """At the end, end the decoding process of every thread, if it may hold memory of a GPU."""
+    try:
+        yield
+    finally:
+        if on_gpu:
+            together = threading.Barrier(threads)  # so that each thread takes one of the calls
+            calls = [_decode_threads(threads).submit(_end_decoding, together) for _ in range(threads)]
+            wait(calls)
+
+
+def _end_decoding(together: threading.Barrier) -> None:
+    together.wait()
+    sandbox.stop()
 
 
 @lru_cache(maxsize=1)

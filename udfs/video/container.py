@@ -81,7 +81,7 @@ def open_video(
         _check_size(stream, limits)
         # Each decoding thread would take some of NVDEC's surfaces, of which there are 32.
         stream.codec_context.thread_count = 1 if accel else limits.decode_threads
-        yield Video(container, stream, timing=timing or Timing())
+        yield Video(container, stream, timing=timing or Timing(), is_on_gpu=stream.codec_context.is_hwaccel)
 
 
 @contextmanager

@@ -29,7 +29,8 @@ def frames(video: Video, start_s: float = 0.0, end_s: float = math.inf) -> Itera
     times are missing or jump back, a frame follows the one before by the frame rate.
 
     Raises:
-        MediaError: CORRUPT for too many damaged packets; OOM; UNSUPPORTED for an encrypted video.
+        MediaError: CORRUPT for too many damaged packets, on a GPU for the first one after a frame;
+            OOM; UNSUPPORTED for an encrypted video.
     """
     step_s = float(1 / video.framerate)
     at_s = -math.inf
@@ -38,20 +39,23 @@ def frames(video: Video, start_s: float = 0.0, end_s: float = math.inf) -> Itera
         if at_s >= end_s - BOUNDARY_TOLERANCE_S:
             return
         if at_s >= start_s - BOUNDARY_TOLERANCE_S:
-            _check_cropping(video, frame)
+            if video.is_on_gpu:
+                _check_gpu_frame(video, frame)
             video.tally.frames += 1
             video.tally.corrupt += frame.is_corrupt
             yield max(at_s, 0.0), frame
 
 
-def _check_cropping(video: Video, frame: VideoFrame) -> None:
-    """Refuse a GPU's frame with a hidden left or upper edge, which FFmpeg does not cut off.
+def _check_gpu_frame(video: Video, frame: VideoFrame) -> None:
+    """Refuse a damaged frame, and one with a hidden left or upper edge, which FFmpeg does not cut off.
 
     Raises:
-        MediaError: UNSUPPORTED.
+        MediaError: CORRUPT or UNSUPPORTED.
     """
+    if frame.is_corrupt:
+        raise MediaError("CORRUPT", "a damaged frame")
     context = video.stream.codec_context
-    if context.is_hwaccel and (frame.width, frame.height) != (context.width, context.height):
+    if (frame.width, frame.height) != (context.width, context.height):
         sizes = f"{frame.width}x{frame.height} with a visible part of {context.width}x{context.height}"
         raise MediaError("UNSUPPORTED", f"a frame of {sizes}")
 
@@ -105,6 +109,7 @@ def _frames_by_seek(video: Video, at_s: float, from_first: Iterator[VideoFrame])
 
 
 def _decoded_frames(video: Video, demuxed: Iterator[Packet[VideoStream]] | None = None) -> Iterator[VideoFrame]:
+    has_begun = False  # until then packets may be refused because a recording, or a seek, begins between key frames
     for packet in packets(video) if demuxed is None else demuxed:
         if packet.has_sidedata("encryption_info"):
             raise MediaError("UNSUPPORTED", "the video is encrypted")
@@ -114,12 +119,16 @@ def _decoded_frames(video: Video, demuxed: Iterator[Packet[VideoStream]] | None 
             if video.shown_packets is not None:
                 video.shown_packets.append((packet.pts, packet.duration or 0))
         try:
-            yield from packet.decode()
+            for frame in packet.decode():
+                has_begun = True
+                yield frame
         except av.error.EOFError:
             return
         except av.error.MemoryError as e:
             raise MediaError("OOM", "the decoder ran out of memory") from e
         except av.error.FFmpegError as e:
             video.tally.errors += 1
+            if video.is_on_gpu and has_begun:
+                raise MediaError("CORRUPT", f"a packet could not be decoded: {e.strerror}") from e
             if video.tally.errors > MAX_ERRORS:
                 raise MediaError("CORRUPT", f"over {MAX_ERRORS} packets could not be decoded: {e.strerror}") from e

@@ -1,14 +1,15 @@
-"""Decoding on a GPU by NVDEC: whether it works, tried once per process, and on which GPU."""
+"""Decoding on a GPU by NVDEC: whether it works, tried once per process; on which GPU; and the CPU in its place."""
 
 from __future__ import annotations
 
 import ctypes
 import logging
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache
-from typing import Literal
+from typing import Literal, TypeVar
 
 import av.error
 from av.codec.codec import Codec
@@ -19,12 +20,14 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from udfs.core import gpu_device
+from udfs.core.errors import MediaError
 from udfs.core.gpu_device import Task
 from udfs.core.task_resources import Resources
 from udfs.video.ffmpeg_log import captured_errors, last_message
 
 log = logging.getLogger("reelmill")
 
+T = TypeVar("T")
 Hwaccel = Literal["none", "cuda"]
 DEFAULT_GPU_SHARE = 1 / 3  # of a GPU per task: the task's core is busy for longer than the GPU's encoder and decoder
 PROBE_SIDE_PX, PROBE_FRAMES = 256, 3
@@ -32,6 +35,48 @@ PROBE_SIDE_PX, PROBE_FRAMES = 256, 3
 
 class DecoderError(Exception):
     """A GPU that does not decode; the text is one line."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a task decodes: on its GPU if `hwaccel` is cuda, else on the CPU."""
+
+    hwaccel: Hwaccel = "none"
+    task: Task = field(default_factory=Task)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU may decode."""
+        return self.hwaccel == "cuda"
+
+    def accelerator(self) -> HWAccel | None:
+        """The accelerator of the task's GPU; None where the CPU decodes."""
+        return accelerator(gpu_index(self.task)) if self.on_gpu else None
+
+    def decode(self, work: Callable[[HWAccel | None], T]) -> T:
+        """What `work` returns with the task's accelerator, or without one where that fails.
+
+        Raises:
+            MediaError: `work` fails on the CPU.
+        """
+        accel = self.accelerator()
+        if accel is not None:
+            with suppress(MediaError):  # the GPU may have failed, or only FFmpeg's own decoder can decode the video
+                return work(accel)
+        return work(None)
+
+
+CPU = Place()
+
+
+def check_gpus(hwaccel: Hwaccel, resources: Resources) -> None:
+    """Refuse to decode on a GPU in a stage whose tasks have none.
+
+    Raises:
+        ValueError: `hwaccel` is cuda, and the tasks take no GPU.
+    """
+    if hwaccel == "cuda" and not resources.gpus:
+        raise ValueError("hwaccel cuda: the tasks have no GPU to decode on: set resources.gpus, such as 0.25")
 
 
 def gpu_resources(resources: Resources, on_gpu: bool) -> Resources:

@@ -14,6 +14,9 @@ from udfs.core.errors import MediaError
 from udfs.video.picture import SQUARE, Orientation, is_hdr, orientation, square_pixel_size
 from udfs.video.tonemap import Mapper
 
+# The layouts in which a GPU returns frames, and those of the same samples with a plane per component.
+PLANAR = {"nv12": "yuv420p", "p010le": "yuv420p10le", "nv16": "yuv422p", "p210le": "yuv422p10le"}
+
 Pixels = npt.NDArray[np.uint8]
 Size = tuple[int, int]  # width, height, pixels
 
@@ -43,6 +46,16 @@ class Scaler:
         if self.last_orientation is None or self.last_orientation[0] != frame.rotation:
             self.last_orientation = frame.rotation, orientation(frame)
         return self.last_orientation[1]
+
+
+def planar_frame(frame: VideoFrame) -> VideoFrame:
+    """A GPU's frame with a plane per component, as FFmpeg's own decoders return it; the same object if it is so.
+
+    No sample changes. FFmpeg converts the two layouts to RGB by other code where it does not scale:
+    colors at edges would differ by up to 38 of 255.
+    """
+    layout = PLANAR.get(frame.format.name)
+    return frame if layout is None else frame.reformat(format=layout, threads=1)
 
 
 def scaled_frame(
