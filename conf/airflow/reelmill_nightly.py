@@ -22,6 +22,7 @@ EMR = {
     "bucket": "{{ var.value.reelmill_bucket }}",
     "subnet": "{{ var.value.reelmill_subnet }}",
     "nodes": 4,
+    "max_nodes": 12,
     "manifest": MANIFEST,
     "output": OUTPUT,
 }

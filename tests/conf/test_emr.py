@@ -21,6 +21,7 @@ GIVEN = {
     "bucket": "a-bucket",
     "subnet": "subnet-0123456789abcdef0",
     "nodes": 6,
+    "max_nodes": 15,
     "manifest": "s3://a-bucket/videos",
     "output": "s3://a-bucket/reelmill",
     "cluster": "j-ABCDEFGHIJKLM",
@@ -100,18 +101,38 @@ def properties(asked: dict[str, Any], classification: str) -> dict[str, str]:
     return next(c["Properties"] for c in asked["Configurations"] if c["Classification"] == classification)
 
 
-def test_a_cluster_has_the_conf_of_yarn_and_an_executor_a_node() -> None:
+def test_a_cluster_has_the_conf_of_yarn_and_grows_with_the_work() -> None:
     asked = request("cluster")
-    assert properties(asked, "spark-defaults") == dict(lines("yarn")) | {"spark.executor.instances": "6"}
+    assert properties(asked, "spark-defaults") == dict(lines("yarn")) | {"spark.dynamicAllocation.maxExecutors": "15"}
     assert [group["InstanceCount"] for group in asked["Instances"]["InstanceGroups"]] == [1, 6]
+    limits = asked["ManagedScalingPolicy"]["ComputeLimits"]
+    assert (limits["MinimumCapacityUnits"], limits["MaximumCapacityUnits"]) == (6, 15)
     assert asked["ReleaseLabel"] == "emr-spark-8.0.0"
     assert properties(asked, "delta-defaults") == {"delta.enabled": "true"}
+
+
+def test_fewer_nodes_at_most_than_at_least_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        submit.main([*options("cluster"), "--nodes", "16", "--dry-run"])
+    assert "--nodes 16 is over --max-nodes 15" in capsys.readouterr().err
+
+
+def test_a_serverless_night_fits_into_its_application() -> None:
+    conf, most = dict(lines("serverless")), request("application")["maximumCapacity"]
+    count = int(conf["spark.dynamicAllocation.maxExecutors"])
+    gigabytes = sum(int(conf[f"spark.executor.{key}"].removesuffix("g")) for key in ("memory", "memoryOverhead"))
+    # The driver has EMR's default size: 4 vCPU, 16 GB and a disk of 20 GB.
+    assert count * int(conf["spark.executor.cores"]) + 4 <= int(most["cpu"].removesuffix(" vCPU"))
+    assert count * gigabytes + 16 <= int(most["memory"].removesuffix(" GB"))
+    disk = int(conf["spark.emr-serverless.executor.disk"].removesuffix("g"))
+    assert count * disk + 20 <= int(most["disk"].removesuffix(" GB"))
 
 
 def test_eks_says_nothing_of_what_the_virtual_cluster_decides() -> None:
     asked = request("eks")
     sent = asked["configurationOverrides"]["applicationConfiguration"][0]["properties"]
     assert sent["spark.kubernetes.container.image"] == GIVEN["image"]
+    assert sent["spark.dynamicAllocation.maxExecutors"] == "15"
     assert set(dict(lines("kubernetes"))) - set(sent) == {
         "spark.kubernetes.namespace",
         "spark.kubernetes.authenticate.driver.serviceAccountName",

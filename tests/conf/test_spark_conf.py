@@ -10,6 +10,7 @@ import pytest
 from pyspark.errors import IllegalArgumentException
 from pyspark.sql import SparkSession
 
+from jobs.config.settings import load
 from jobs.spark.resources import Facts, choose
 from tests.conf.test_rapids import KEYS as RAPIDS
 from tests.support.conf_lines import lines
@@ -86,14 +87,45 @@ def test_no_key_stands_twice(name: str) -> None:
     assert sorted(keys) == sorted(set(keys))
 
 
-@pytest.mark.parametrize(
-    ("name", "master"), [("standalone", "spark://host:7077"), ("yarn", "yarn"), ("kubernetes", "k8s://https://host")]
-)
-def test_stages_get_the_profile_that_they_ask_for(name: str, master: str) -> None:
-    found = Facts.of(master, dict(lines(name)))
+def test_on_executors_that_stay_a_stage_gets_a_profile_of_tasks() -> None:
+    found = Facts.of("spark://host:7077", dict(lines("standalone")))
     assert choose(found, Resources(cpus=2, gpus=0.25)).why == "without dynamic allocation, a profile of tasks alone"
     assert choose(found, Resources()).profile is not None  # which holds no GPU
     assert round(found.executor_cores * found.task_gpus, 2) <= 1
+
+
+@pytest.mark.parametrize(("name", "master"), [("yarn", "yarn"), ("kubernetes", "k8s://https://host")])
+def test_where_executors_come_and_go_a_stage_gets_some_of_its_own(name: str, master: str) -> None:
+    conf = dict(lines(name))
+    found = Facts.of(master, conf)
+    assert choose(found, Resources()).profile is None  # the executors of the file have no GPU
+    captions = load(["conf/gpu.toml"], []).caption.resources
+    profile, why = choose(found, captions)
+    assert profile is not None
+    assert why == "dynamic allocation starts executors of the stage's own kind"
+    asked = profile.executorResources
+    assert (asked["gpu"].amount, asked["cores"].amount) == (1, 7)
+    assert asked["gpu"].discoveryScript == conf["spark.executor.resource.gpu.discoveryScript"]
+    assert asked["gpu"].vendor == conf.get("spark.executor.resource.gpu.vendor", "")
+    assert profile.taskResources["gpu"].amount == captions.gpus
+
+
+@pytest.mark.parametrize("name", ["yarn", "kubernetes"])
+def test_an_executor_of_each_kind_fits_on_a_host(name: str) -> None:
+    """A host has 16 cores and 64 GB, of which its system leaves 14 and 56."""
+    conf = dict(lines(name))
+    gigabytes = [int(conf[f"spark.executor.{key}"].removesuffix("g")) for key in ("memory", "memoryOverhead")]
+    assert 2 * int(conf["spark.executor.cores"]) <= 14
+    assert 2 * sum(gigabytes) <= 56
+
+
+def test_databricks_captions_without_a_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "17.3")
+    settings = load(["conf/databricks/nightly.toml"], [])
+    found = Facts.of("spark://driver:7077", dict(lines("databricks-captions")))
+    for stage in (settings.caption, settings.enhance):
+        assert choose(found, stage.resources).why == "Spark's own amounts a task are those of the stage"
+    assert choose(found, settings.embed.resources).profile is not None
 
 
 def test_what_a_name_says_of_delta_is_the_release_that_the_project_runs() -> None:

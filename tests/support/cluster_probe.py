@@ -16,12 +16,14 @@ from pyspark.sql import SparkSession
 from jobs.spark import resources
 from jobs.spark.session import connect
 from tests.support import fake_gpus, fake_models
+from tests.support.conf_lines import lines
 from udfs.core.task_resources import Resources
 from udfs.models.registry import Params
 from udfs.runtime.context import Env
 
 FIELDS = "key string, pid long, gpu string, started double, ended double, began double"
 NUM_TASKS = 24  # three per slot where four tasks share a GPU
+SHIPPED = ("spark.dynamicAllocation.", "spark.executor.resource.gpu.amount")  # what yarn.conf says of executors
 
 
 def work(batches: Iterable[pd.DataFrame], options: dict[str, Any]) -> Iterator[pd.DataFrame]:
@@ -48,6 +50,21 @@ def run_stage(
     return {"why": choice.why, "tasks": [row.asDict() for row in done.collect()]}
 
 
+def come_and_go(folder: Path) -> None:
+    """Run stages with and without GPUs by the lines of yarn.conf on executors that come and go; print as `main`."""
+    conf = fake_gpus.conf(folder, cores=2) | {"spark.dynamicAllocation.executorIdleTimeout": "2s"}
+    del conf["spark.task.resource.gpu.amount"]
+    asked = {key: value for key, value in lines("yarn") if key.startswith(SHIPPED)}
+    spark = connect(conf | asked | {"spark.dynamicAllocation.maxExecutors": "2"}, verbose=False)
+    options: dict[str, Any] = {"model": {"seconds": 0.3}}
+    report = {"cpu": run_stage(spark, "cpu", Resources(), num_rows=8, **options)}
+    for gpus in (1, 0.5):
+        report[f"{gpus:g}"] = run_stage(spark, "gpu", Resources(gpus=gpus), num_rows=NUM_TASKS, **options)
+    report["again"] = run_stage(spark, "cpu", Resources(), num_rows=8, **options)
+    print(json.dumps(report))
+    spark.stop()
+
+
 def main(folder: Path) -> None:
     """Run the stages one after the other, and print their tasks as JSON."""
     spark = connect(fake_gpus.conf(folder), verbose=False)
@@ -66,4 +83,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    (come_and_go if "--come-and-go" in sys.argv else main)(Path(sys.argv[1]))
