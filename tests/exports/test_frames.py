@@ -222,25 +222,6 @@ def test_whole_videos_are_exported_by_their_own_ids(output: Path, tmp_path: Path
 
 
 @pytest.mark.spark
-def test_where_frames_are_decoded_makes_other_folders_of_the_same_pictures(
-    output: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    on_gpu = ("export.frames.encoding=png", "export.frames.hwaccel=cuda", "export.frames.resources.gpus=0.25")
-    assert export_frames(output, tmp_path / "cpu", "export.frames.encoding=png") == 0
-    assert export_frames(output, tmp_path / "gpu", *on_gpu) == 0
-    assert "export: 1 CPU and 0.25 GPUs per task; no resource profile: local" in caplog.text
-    pictures = [
-        {name: data for name, (_, data) in contents(tmp_path / where).items() if name.endswith("png")}
-        for where in ("cpu", "gpu")
-    ]
-    assert pictures[0] == pictures[1]
-    assert len(pictures[0]) == 9
-    listed = [json.loads(path.read_text()) for path in (tmp_path / "gpu").rglob(frames.LIST)]
-    assert [found["hwaccel"] for found in listed] == ["cuda"] * 3
-    assert export_frames(output, tmp_path / "cpu", *on_gpu) == 0  # which writes them again
-
-
-@pytest.mark.spark
 @pytest.mark.exports
 def test_where_frames_are_decoded_makes_other_folders_of_the_same_pictures(
     output: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture

@@ -46,7 +46,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def settings(model: str, **more: Any) -> GenerationSettings:
-    return GenerationSettings("vllm", model, **({"max_output_tokens": WORDS, "sampling": GREEDY} | more))
+    given: dict[str, Any] = {"max_output_tokens": WORDS, "sampling": GREEDY} | more
+    return GenerationSettings("vllm", model, **given)
 
 
 def start(models: dict[str, str], name: str) -> Tally:
