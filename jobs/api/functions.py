@@ -92,7 +92,7 @@ def _parameter(field: Field[Any], kind: Any, types: Mapping[str, Any]) -> Parame
 
 def _result(name: str) -> str:
     """The type of what a job returns."""
-    return {"models": "None", "maintain": "Removed", "takedown": "Removed"}.get(name, "Counts")
+    return {"models": "None", "report": "None", "maintain": "Removed", "takedown": "Removed"}.get(name, "Counts")
 
 
 def _run(job: ModuleType, given: dict[str, Any]) -> Done:

@@ -64,7 +64,7 @@ ADVICE: dict[str, Advice] = {
         "Nothing: the next run ingests the new file.",
     ),
     "BAD_OUTPUT": Advice(
-        "a model's answer that cannot be used: NaN, a wrong shape, an empty text",
+        "a model's answer that cannot be used: NaN, a wrong shape, an empty text, or its refusal of the request",
         "Try another `dtype` or prompt, then `--retry-failed BAD_OUTPUT`.",
     ),
     "BUG": Advice(
