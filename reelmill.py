@@ -111,6 +111,7 @@ align: Callable[..., Counts]
 export: Callable[..., Counts]
 maintain: Callable[..., Removed]
 takedown: Callable[..., Removed]
+report: Callable[..., None]
 models: Callable[..., None]
 
 
