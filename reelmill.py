@@ -109,9 +109,9 @@ caption: Callable[..., Counts]
 enhance: Callable[..., Counts]
 align: Callable[..., Counts]
 export: Callable[..., Counts]
+report: Callable[..., None]
 maintain: Callable[..., Removed]
 takedown: Callable[..., Removed]
-report: Callable[..., None]
 models: Callable[..., None]
 
 

@@ -20,7 +20,7 @@ from jobs.api import functions
 from tests.support.outputs import files, table
 from tests.support.pages import blocks
 
-JOBS, REMOVALS, FOLDERS = blocks(Path("docs/python.md"), "py")
+_, JOBS, REMOVALS, FOLDERS = blocks(Path("docs/python.md"), "py")
 
 
 def started_beside(tmp_path: Path, file: str) -> subprocess.CompletedProcess[str]:
