@@ -147,8 +147,8 @@ def _write_report(run: Run, *, is_changed: bool) -> None:
         return
     try:
         if is_changed or not report.exists(run.output, run.settings.sources):
-            options = report.Options(output=run.output)
-            print(f"report: {report.write(asker(run), run.output, run.settings.sources, options)}", flush=True)
+            answers, options = asker(run, at_once=True), report.Options(output=run.output)
+            print(f"report: {report.write(answers, run.output, run.settings.sources, options)}", flush=True)
     except CommandError as e:
         log.warning("report: not written: %s", e)
 

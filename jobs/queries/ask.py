@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +20,19 @@ Ask = Callable[[str], list[tuple[Any, ...]]]  # Spark's SQL over tables and view
 SESSIONS = ("PYSPARK_GATEWAY_PORT", "DATABRICKS_RUNTIME_VERSION")  # set by spark-submit, and by Databricks
 
 
-def asker(run: Run) -> Ask:
-    """What answers queries by the settings of each stage's last run: a hundredth of Spark's time where DuckDB can."""
+def asker(run: Run, *, at_once: bool = False) -> Ask:
+    """What answers queries by the settings of each stage's last run: a hundredth of Spark's time where DuckDB can.
+
+    `at_once` as of `by_duckdb`.
+    """
     if needs_spark(run.output, run.schema):
         return _by_spark(run)
     from jobs.queries.dialect import UntranslatedError
 
-    quickly = by_duckdb(run.output, run.settings.sources, run.settings.filter)
+    try:
+        quickly = by_duckdb(run.output, run.settings.sources, run.settings.filter, at_once=at_once)
+    except CommandError:
+        return _by_spark(run)
 
     def ask(query: str) -> list[tuple[Any, ...]]:
         try:
@@ -36,14 +43,18 @@ def asker(run: Run) -> Ask:
     return ask
 
 
-def by_duckdb(output: str, sources: Sources, gates: filter.Params) -> Ask:
-    """What answers queries without Spark.
+def by_duckdb(output: str, sources: Sources, gates: filter.Params, *, at_once: bool = False) -> Ask:
+    """What answers queries without Spark; `at_once` over the tables as they are now, for many queries that must agree.
 
     Its answers raise UntranslatedError where only Spark may answer, and UsageError where the query is wrong.
     """
     from jobs.queries import duckdb_engine, statement
+    from jobs.queries.dialect import UntranslatedError
 
     engine = duckdb_engine.Engine(output, sources, gates.aesthetic_reduction)
+    if at_once:
+        with suppress(UntranslatedError):  # of a table that perhaps no query needs
+            engine = engine.opened()
     return lambda query: [tuple(row) for row in engine.answer(statement.parse(query)).rows]
 
 

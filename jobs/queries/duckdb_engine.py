@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
@@ -60,12 +60,20 @@ TYPES = {
 
 @dataclass(frozen=True)
 class Engine:
-    """DuckDB over an output; each answer sees the tables as they are when it is asked."""
+    """DuckDB over an output; each answer sees the tables as they are when it is asked, unless they are open."""
 
     output: str
     sources: Sources
     reduction: str  # filter.aesthetic_reduction, for the views
     pinned: Mapping[str, int] | None = None  # versions of the tables to read instead of the newest
+    open_tables: duckdb.DuckDBPyConnection | None = None  # every table and view, as `opened` found them
+
+    def opened(self) -> Engine:
+        """This engine over all tables as they are now: its answers agree with each other, and cost less.
+
+        An answer must have been read before the next query. Raises errors as `answer` does.
+        """
+        return replace(self, open_tables=self._connection({*TABLES, *(view.name for view in views.every(str))}))
 
     def answer(self, asked: Statement, limit: int | None = None) -> Answer:
         """The rows of a query, which are computed as they are read, or of DESCRIBE or SHOW.
@@ -125,9 +133,15 @@ class Engine:
         return Answer(("col_name", "data_type", "comment"), zip(names, types, map(comments.get, names), strict=True))
 
     def _opened(self, asked: Statement) -> duckdb.DuckDBPyConnection:
-        """A connection that has the tables and views that a query needs, and nothing else."""
+        """A connection that has the tables and views that a query needs."""
+        if self.open_tables is not None:
+            return self.open_tables
+        return self._connection({asked.name} if asked.name else statement.tables(_query(asked)))
+
+    def _connection(self, named: set[str]) -> duckdb.DuckDBPyConnection:
+        """A connection that has these tables and views, with what they need, and nothing else."""
         db = _connected()
-        files = self.make(db, {asked.name} if asked.name else statement.tables(_query(asked)), frozenset())
+        files = self.make(db, named, frozenset())
         db.execute(f"SET allowed_paths = [{', '.join(map(_literal, files))}]")
         db.execute(LOCKED)
         return db

@@ -258,3 +258,13 @@ def test_a_store_is_reached_by_the_settings(monkeypatch: pytest.MonkeyPatch) -> 
         "aws_region": "eu-west-1",
     }
     assert delta_source.storage_options("/out", sources) == {}
+
+
+def test_an_opened_engine_answers_by_the_tables_as_they_were(tmp_path: Path) -> None:
+    output = small_output.write(tmp_path / "output")
+    engine = Engine(str(output), Sources(), "min")
+    opened, count = engine.opened(), statement.parse("SELECT count(*) FROM verdicts")
+    small_output.fill(output, "labels", [{"clip_id": "c1", "label": "good", "who": "ann"}], "")
+    labels = statement.parse("SELECT count(*) FROM labels")
+    assert [[*opened.answer(asked).rows] for asked in (count, labels, count)] == [[(4,)], [(0,)], [(4,)]]
+    assert [*engine.answer(labels).rows] == [(1,)]
