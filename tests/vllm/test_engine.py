@@ -179,7 +179,7 @@ def test_clips_become_rows_and_one_that_cannot_be_read_a_failure(models: dict[st
 
 @pytest.fixture
 def mortal(models: dict[str, str], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """An engine of which a process is killed by requests with a certain word, and the counter of its starts."""
+    """An engine of which a process is killed by requests with a certain word."""
     arguments = engine_vllm.arguments
     monkeypatch.setenv("DEADLY", f"{request.param} lighthouse")
     deadly = {"logits_processors": ["tests.support.deadly:Deadly"]}
