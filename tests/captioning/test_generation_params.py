@@ -81,3 +81,11 @@ def test_a_folder_becomes_absolute_and_an_endpoints_name_does_not(
 def test_caption_passes_its_own_settings_to_the_engine() -> None:
     generation = caption.Params(model_does_preprocess=True, preprocess_dtype="float16", disable_mmcache=True).generation
     assert (generation.resized, generation.pixel_dtype, generation.mm_cache) == (False, "float16", False)
+
+
+@pytest.mark.parametrize(
+    ("stage2", "disabled", "cached"), [(True, False, True), (True, True, False), (False, False, False)]
+)
+def test_processed_frames_are_kept_only_for_a_second_stage(stage2: bool, disabled: bool, cached: bool) -> None:
+    params = caption.Params(generate_stage2_caption=stage2, disable_mmcache=disabled)
+    assert params.generation.mm_cache == cached

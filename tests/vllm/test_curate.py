@@ -45,11 +45,10 @@ def curate(folder: Path, engine: str, *more: str) -> tuple[int, Path]:
 
 
 def texts(output: Path) -> dict[tuple[str, str, int], Any]:
-    """The captions of both stages and the rewritten ones, by the video's frames."""
-    columns = ("start_frame", "caption", "stage2_caption", "enhanced_caption", "tokens_in", "tokens_out", "checks")
-    names = {row["clip_id"]: row["video_id"] for row in table(output, "clips")}
+    """The captions of both stages and the rewritten ones, by clip and window."""
+    columns = ("caption", "stage2_caption", "enhanced_caption", "tokens_in", "tokens_out", "checks")
     return {
-        (name, names[row["clip_id"]] + row["clip_id"], row["start_frame"]): [row.get(column) for column in columns]
+        (name, row["clip_id"], row["start_frame"]): [row.get(column) for column in columns]
         for name in ("captions", "enhanced")
         for row in table(output, name)
     }

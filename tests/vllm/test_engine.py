@@ -46,8 +46,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def settings(model: str, **more: Any) -> GenerationSettings:
-    given: dict[str, Any] = {"max_output_tokens": WORDS, "sampling": GREEDY} | more
-    return GenerationSettings("vllm", model, **given)
+    chosen: dict[str, Any] = {"max_output_tokens": WORDS, "sampling": GREEDY} | more
+    return GenerationSettings("vllm", model, **chosen)
 
 
 def start(models: dict[str, str], name: str) -> Tally:
@@ -169,7 +169,7 @@ def test_clips_become_rows_and_one_that_cannot_be_read_a_failure(models: dict[st
     chosen = caption.Settings(params, windows.Params(window_size=32, remainder_threshold=16))
     done = pd.concat(caption.rows([pd.DataFrame(clips)], chosen, ENV))
     model_cache.drop()
-    assert done[["failed_key", "code"]].dropna().to_numpy().tolist() == [["broken", "CORRUPT"]]
+    assert done[["failed_key", "failed_code"]].dropna().to_numpy().tolist() == [["broken", "CORRUPT"]]
     good = done[done["failed_key"].isna()].sort_values(["clip_id", "start_frame"])
     spans = good[["clip_id", "start_frame", "end_frame"]].to_records(index=False).tolist()
     assert spans == [(str(k), *span) for k in range(3) for span in ((0, 31), (32, 55))]
@@ -179,7 +179,7 @@ def test_clips_become_rows_and_one_that_cannot_be_read_a_failure(models: dict[st
 
 @pytest.fixture
 def mortal(models: dict[str, str], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """An engine of which a process is killed by requests with a certain word, and the counter of its starts."""
+    """An engine of which a process is killed by requests with a certain word."""
     arguments = engine_vllm.arguments
     monkeypatch.setenv("DEADLY", f"{request.param} lighthouse")
     deadly = {"logits_processors": ["tests.support.deadly:Deadly"]}

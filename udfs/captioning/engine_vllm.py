@@ -6,6 +6,7 @@ import gc
 import logging
 import multiprocessing
 import os
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ OLDEST = "0.32"  # version of vLLM whose interface this is
 MAX_MODEL_LEN = 32768  # tokens of prompt and answer, or the model's own bound where that is lower
 GPU_SHARE = 0.85  # of the memory that is the task's part of a GPU
 CPU_CACHE_BYTES = 4 << 30  # keys and values of a task on the CPU; VLLM_CPU_KVCACHE_SPACE takes precedence
+KILL_AT_EOF = 'read _; kill -9 "$@"'  # a shell's; its input ends with the process that holds the other end
 MAX_ENDS = 5  # of vLLM in a row, without an answer between them: it is not the requests that end it
 
 
@@ -78,12 +80,22 @@ def start(folder: str, settings: GenerationSettings, device: str, remote_code: b
         llm = LLM(**arguments(folder, settings, device, remote_code))
     processes = [process for process in multiprocessing.active_children() if process not in others]
     if processes:
-        watch = (processes, llm.llm_engine.engine_core.outputs_queue)
+        watch = (processes, llm.llm_engine.engine_core.outputs_queue, _guard(processes))
         threading.Thread(target=_watch, args=watch, daemon=True).start()
     return llm
 
 
-def _watch(processes: Sequence[BaseProcess], outputs: Queue[Any]) -> None:
+def _guard(processes: Sequence[BaseProcess]) -> subprocess.Popen[bytes]:
+    """A process that kills others once this process has ended.
+
+    vLLM 0.32 would outlive a worker that Spark kills, and with it the memory that it holds of a GPU.
+    """
+    pids = [str(process.pid) for process in processes]
+    command = ["sh", "-c", KILL_AT_EOF, "sh", *pids]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
+
+
+def _watch(processes: Sequence[BaseProcess], outputs: Queue[Any], guard: subprocess.Popen[bytes]) -> None:
     """Wait until a process of vLLM ends, and tell those who wait for its outputs.
 
     vLLM 0.32 does so itself after an exception, but waits for ever for a process that was killed.
@@ -92,6 +104,8 @@ def _watch(processes: Sequence[BaseProcess], outputs: Queue[Any]) -> None:
 
     wait([process.sentinel for process in processes])
     outputs.put(EngineDeadError())
+    guard.kill()
+    guard.wait()
 
 
 def arguments(folder: str, settings: GenerationSettings, device: str, remote_code: bool) -> dict[str, Any]:
