@@ -80,8 +80,10 @@ def test_every_stage_keeps_its_fingerprint(
 
 @pytest.mark.parametrize(
     "override",
-    ["caption.prompt_text=Say more", "caption.fp8=true", "caption.sampling.seed=1", "caption.stage2_prompt_text=More"]
-    + ["caption.answer_schema='{}'"],
+    [
+        *("caption.prompt_text=Say more", "caption.fp8=true", "caption.sampling.seed=1"),
+        *("caption.stage2_prompt_text=More", "caption.answer_schema='{}'"),
+    ],
 )
 def test_a_setting_that_changes_captions_changes_their_fingerprint(override: str) -> None:
     changed = fingerprints(load([], [override]))
