@@ -119,11 +119,12 @@ def run(run: Run, options: Options) -> Counts:
     """Update the verdicts; where none changes, nothing is written."""
     started = history.now()
     log.info("filter: applying the thresholds")
+    if run.part is None:
+        custom.check_conditions(run)
     custom_tables.make(run)
     with ExitStack() as stack:
         stack.enter_context(step(run, "filter"))
         if run.part is None:
-            custom.check_conditions(run)
             stack.enter_context(session.compiled(run.spark, run.last.num_verdicts))
         if run.part is None and run.is_only_writer and scores.are_stored(run):
             total, num_kept, changed = _judge_stored(run, stack)

@@ -355,7 +355,7 @@ def test_what_is_wrong_is_one_line_before_spark_starts(
 @pytest.mark.parametrize(
     ("setting", "fault"),
     [
-        ("gate='foo(v) > 1'", "[UNRESOLVED_ROUTINE] Cannot resolve routine `foo`"),
+        ("gate='foo(v) > 1'", "[UNRESOLVED_ROUTINE] Cannot resolve routine"),
         ("gate='v + 1'", "[DATATYPE_MISMATCH.UNEXPECTED_INPUT_TYPE]"),
         ("gate='count(v) > 3'", "[INVALID_WHERE_CONDITION]"),
         ("checks={c='v + 1'}", "[DATATYPE_MISMATCH.FILTER_NOT_BOOLEAN]"),

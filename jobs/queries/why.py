@@ -16,8 +16,8 @@ from udfs.storage.uris import absolute_uri, existing_uri, redacted
 ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # of a video or clip
 MEDIA = re.compile(rf"/(?P<kind>\w+)/[0-9a-f]{{2}}/(?P<id>{ID.pattern})[^/]*$")  # a file that a stage wrote
 ADDRESS = re.compile(r"[./:]")  # what no id has
-CLIPS = "SELECT DISTINCT clip_id AS id FROM spans WHERE {clip} ORDER BY clip_id LIMIT {limit}"
-VIDEOS = "SELECT DISTINCT video_id AS id FROM videos WHERE {video} ORDER BY video_id LIMIT {limit}"
+CLIPS = "SELECT DISTINCT clip_id AS id FROM spans WHERE {clip} ORDER BY id LIMIT {limit}"
+VIDEOS = "SELECT DISTINCT video_id AS id FROM videos WHERE {video} ORDER BY id LIMIT {limit}"
 # Of several files that an address had one after the other, the newest.
 BY_ADDRESS = """
 SELECT uri, max_by(video_id, run_id) AS id FROM videos WHERE uri IN ({uris}) OR {ends} GROUP BY uri

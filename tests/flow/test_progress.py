@@ -99,7 +99,7 @@ def test_a_terminal_shows_stages_side_by_side_with_failures_and_the_log_above(
     assert re.search(r"clip .* 3/4 .*/s .* left 1 failed", shown)
     assert re.search(r"embed .* 2/4 ", shown)
     assert "dedup" in shown
-    assert re.search(r"^a line of the log *$", shown, flags=re.MULTILINE)
+    assert re.search(r"^a line of the log *$", shown.replace("\r", "\n"), flags=re.MULTILINE)
     assert printed.out == "the summary\n"
     assert handler.stream is not None
     assert handler.stream is sys.stderr or "FileProxy" not in type(handler.stream).__name__

@@ -67,7 +67,8 @@ def test_of_many_refusals_ten_are_named(run: Run) -> None:
 
 
 def test_clips_that_were_dropped_are_counted_by_reason(run: Run) -> None:
-    judged = run.spark.sql("SELECT duration_s, false AS kept, array('blur') AS reasons FROM verdicts")
+    columns = "clip_id, duration_s, measured, embedding_model, num_captions"
+    judged = run.spark.sql(f"SELECT {columns}, false AS kept, array('blur') AS reasons FROM verdicts")
     judged.localCheckpoint().createOrReplaceTempView("verdicts")
     other = replace(run, output="/my out", schema=Schema("films"))
     command = f"{program.command()} sql --output '/my out' --schema films 'select * from dropped'"

@@ -59,7 +59,7 @@ class _Tables:
 
     def add_video(self, number: int, *, is_done: bool) -> None:
         """Add a video with its clips."""
-        run = REST if is_done else str(self.dice.integers(4, 8))
+        run = REST if is_done else f"4-{number:03}"  # later than that of a video which it may replace
         replaces = not is_done and self._is(0.2)
         uri = f"/v/{self.dice.integers(0, number)}.mp4" if replaces else f"/v/{number}.mp4"
         video = f"v{number}"
