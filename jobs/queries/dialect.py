@@ -89,6 +89,9 @@ def _rewritten(node: exp.Expr) -> exp.Expr:
         return exp.cast(node, "bigint")  # a double to DuckDB
     if isinstance(node, exp.StrToUnix):
         return exp.cast(node, "bigint")
+    if isinstance(node, exp.UnixMillis):  # which DuckDB rounds
+        micros = exp.Anonymous(this="EPOCH_US", expressions=[node.this.copy()])
+        return exp.paren(exp.IntDiv(this=micros, expression=exp.Literal.number(1000)))
     if isinstance(node, exp.TsOrDsAdd | exp.DateTrunc):
         return exp.cast(node, "date")  # a timestamp to DuckDB
     if isinstance(node, exp.DayOfWeek):

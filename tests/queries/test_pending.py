@@ -87,7 +87,7 @@ def test_after_a_run_that_left_nothing_only_later_rows_count(seed: int, names: s
 
 def test_seconds_of_media_are_summed(tmp_path: Path) -> None:
     settings = load([], [])
-    output = half_done.write(tmp_path, settings, 0, num_done=0, num_videos=8)
+    output = half_done.write(tmp_path, settings, 2, num_done=0, num_videos=8)
     found = {row.stage: row for row in by_duckdb(output, InForce.of(settings))}
     assert found["clip"].media_s == pytest.approx(9.5 * found["clip"].inputs)
     assert found["analyze"].media_s == pytest.approx(9.0 * found["analyze"].inputs)
