@@ -48,7 +48,7 @@ def summary(output: Reader, given: InForce | None, versions: Mapping[str, int], 
     progress = progress_file.read(output.output, output.sources)
     last = _last(output.rows)
     force, by = (given, "the settings given") if given else in_force(output.rows, last, progress)
-    force = replace(force, rest=_rest(force, last))
+    force = replace(force, rest=_rest(force, last, versions))
     at_rest = force.rest is not None and last[CHAIN].tables == versions
     found = [Pending(stage, 0, None) for stage in force.stages] if at_rest else pending(output.rows, force)
     held = (first(output.rows(VIDEOS)) or {}) | (first(output.rows(CLIPS)) or {})
@@ -161,12 +161,13 @@ def _last(rows: Rows) -> dict[str, Recorded]:
     return found
 
 
-def _rest(force: InForce, last: Mapping[str, Recorded]) -> str | None:
+def _rest(force: InForce, last: Mapping[str, Recorded], versions: Mapping[str, int]) -> str | None:
     """The run that left nothing to do by these settings; None if there is none, or something was removed since."""
     chain = last.get(CHAIN)
     if chain is None or chain.tables is None:
         return None
     removed = "takedown" in last and last["takedown"].ended_at > chain.ended_at
+    removed = removed or any(versions.get(name, -1) < version for name, version in chain.tables.items())
     stages = [stage for stage in force.stages if stage in last or stage in force.fingerprints]
     settled = all(
         stage in last

@@ -89,20 +89,3 @@ def test_decoding_and_inference_overlap(found: dict[str, Any]) -> None:
     spent = max(task["ended"] - task["began"] for task in found["overlap"]["tasks"])
     print(f"decoding {longer:g} s, inference {longer:g} s, a task {spent:.2f} s")
     assert spent <= 1.15 * longer
-
-
-def test_where_executors_come_and_go_a_stage_gets_gpus_by_its_profile(tmp_path: Path) -> None:
-    """By the lines of yarn.conf: executors without a GPU for one stage, and with one for the next."""
-    report = probed(tmp_path, "--come-and-go")
-    for name in ("cpu", "again"):
-        assert {task["gpu"] for task in report[name]["tasks"]} == {""}
-    for gpus, expected in (("1", 1), ("0.5", 2)):
-        assert report[gpus]["why"] == "dynamic allocation starts executors of the stage's own kind"
-        tasks = report[gpus]["tasks"]
-        assert len(tasks) == cluster_probe.NUM_TASKS
-        shared = {
-            gpu: at_once([(task["started"], task["ended"]) for task in tasks if task["gpu"] == gpu])
-            for gpu in {task["gpu"] for task in tasks}
-        }
-        print(f"gpus = {gpus}, executors that come and go: tasks at once on each GPU {shared}")
-        assert shared == {"0": expected, "1": expected}
