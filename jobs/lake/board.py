@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+log = logging.getLogger("reelmill")
 POLL_S = 0.3  # between two looks at the counters
 
 
@@ -71,7 +73,7 @@ class Board:
     def __init__(self) -> None:
         self.waves: tuple[int, int] | None = None  # the number of the last one that began, from 1, and of all
         self._works: list[Work] = []
-        self._views: Sequence[View] = ()
+        self._views: list[View] = []
         self._showing = threading.Lock()
 
     def begin(self, stage: str, total: int | None, done: Callable[[], int], failed: Callable[[], int]) -> Work:
@@ -105,7 +107,7 @@ class Board:
     def shown_by(self, views: Sequence[View]) -> Iterator[None]:
         """Let these show the board until the block ends."""
         ended = threading.Event()
-        self._views = views
+        self._views = [*views]
         watcher = threading.Thread(target=self._watch, args=(ended,), name="board", daemon=True)
         if views:
             watcher.start()
@@ -117,21 +119,27 @@ class Board:
             ended.set()
             if views:
                 watcher.join()
-            for view in views:
-                view.close(self, outcome)
-            self._views = ()
+            self._each(lambda view: view.close(self, outcome))
+            self._views = []
 
     def hide(self) -> None:
         """Leave the terminal to what is printed next; nothing is shown on it any more."""
         with self._showing:
-            for view in self._views:
-                view.hide()
+            self._each(lambda view: view.hide())
 
     def _watch(self, ended: threading.Event) -> None:
         while not ended.wait(POLL_S):
             with self._showing:
-                for view in self._views:
-                    view.show(self)
+                self._each(lambda view: view.show(self))
+
+    def _each(self, do: Callable[[View], None]) -> None:
+        """A view that breaks is logged and shows no more: the run goes on, and its other views too."""
+        for view in [*self._views]:
+            try:
+                do(view)
+            except Exception:  # noqa: BLE001 - a view is a pair of eyes, whatever it raises
+                log.exception("%s shows the run no more", type(view).__name__.lower())
+                self._views.remove(view)
 
 
 def _state(stage: str, works: Sequence[Work]) -> StageState:

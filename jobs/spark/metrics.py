@@ -35,5 +35,6 @@ class Counters:
         for name in names:
             self._counters[name] = self._context.longAccumulator(f"reelmill.{name}")
             by_name.put(f"reelmill.{name}", self._counters[name])
-        source = self._jvm.org.apache.spark.metrics.source.LongAccumulatorSource
-        source.register(self._context, self._jvm.org.apache.spark.api.python.PythonUtils.toScalaMap(by_name))
+        source = getattr(self._jvm.org.apache.spark.metrics.source, "LongAccumulatorSource$")
+        scala = self._jvm.org.apache.spark.api.python.PythonUtils
+        getattr(source, "MODULE$").register(self._context, scala.toScalaMap(by_name))

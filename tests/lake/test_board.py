@@ -76,3 +76,20 @@ def test_a_run_that_breaks_has_failed() -> None:
     with pytest.raises(KeyError), board.shown_by([view]):
         raise KeyError("uri")
     assert view.outcome == "failed"
+
+
+class Blind(Told):
+    """A view that breaks when it is asked to show."""
+
+    def show(self, board: Board) -> None:
+        raise RuntimeError("no page")
+
+
+def test_a_view_that_breaks_stops_neither_the_run_nor_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    board, blind, view = Board(), Blind(), Told()
+    with board.shown_by([blind, view]):
+        board.begin("clip", 3, lambda: 2, lambda: 0)
+        time.sleep(4 * POLL_S)
+    assert (view.shown[-1], view.outcome, blind.outcome) == (2, "done", "")
+    [record] = caplog.records
+    assert record.message == "blind shows the run no more"

@@ -14,6 +14,7 @@ from jobs import cli
 from jobs.lake import views
 from jobs.spark.session import connect
 from schemas import TABLES
+from tests.support import outputs
 from tests.support.outputs import CURATED
 
 SCHEMA = "films"
@@ -55,6 +56,7 @@ def main(conf: Path, manifest: str, output: str) -> None:
     options = ["--conf", str(conf), "--schema", SCHEMA]
     curate = ["curate", "--manifest", manifest, *options, *(f"--set={option}" for option in CURATED)]
     report: dict[str, Any] = {"status": [cli.main([*curate, "--output", output]) for _ in range(2)]}
+    report["rows"] = outputs.tables(Path(output))
     spark = connect({}, verbose=False)
     spark.sql("USE films")
     for name in ("curated", "current_clips", *TABLES):
