@@ -25,12 +25,13 @@ class GateSettings:
 def read(conf: str | None) -> GateSettings:
     """The settings in the column `conf` of `runs`; the defaults without one."""
     settings: dict[str, Any] = json.loads(conf or "{}")
-    return GateSettings(_params(settings.get("filter", {})), settings.get("custom", {}))
+    return GateSettings(params(settings.get("filter", {})), settings.get("custom", {}))
 
 
-def _params(there: dict[str, Any]) -> filter.Params:
+def params(there: dict[str, Any]) -> filter.Params:
+    """A section [filter]; the defaults where its values are of a release with other bounds."""
     known = {field.name for field in fields(filter.Params)}
     try:
         return TypeAdapter(filter.Params).validate_python({k: v for k, v in there.items() if k in known})
-    except ValidationError:  # of a release with other bounds
+    except ValidationError:
         return filter.Params()

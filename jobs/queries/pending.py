@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from jobs.lake.catalog import literal, quoted
 from jobs.lake.owners import owners
-from jobs.queries import stored_gates
+from jobs.queries import gate_settings
 from jobs.queries.reader import Row, Rows, first
 from udfs.core.errors import PASSING
 from udfs.filter import Gate, Params, aesthetic_gate, signal_gates
@@ -63,7 +63,7 @@ class InForce:
     @property
     def filter(self) -> Params:
         """[filter]"""
-        return stored_gates.params(self.settings)
+        return gate_settings.params(self.settings.get("filter", {}))
 
     @property
     def stages(self) -> tuple[str, ...]:

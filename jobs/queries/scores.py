@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ import pyarrow as pa
 from jobs.config.errors import UsageError
 from jobs.lake.formats import cell
 from jobs.queries import histogram, screen, stored_gates
+from jobs.queries.gate_settings import GateSettings
 from jobs.queries.histogram import Bins
 from jobs.queries.reader import Reader, Row, first
 from jobs.queries.stored_gates import Limit, StoredGate
@@ -55,9 +57,9 @@ def summary(output: Reader, given: Mapping[str, Any], names: Sequence[str]) -> R
     Raises:
         UsageError: there is no such score.
     """
-    settings = stored_gates.settings(output.rows)
-    settings = settings | {"filter": settings.get("filter", {}) | given}
-    gates, drops_unscored = _gates(settings), stored_gates.params(settings).unscored == "drop"
+    last = stored_gates.settings(output.rows)
+    settings = replace(last, filter=replace(last.filter, **given))
+    gates, drops_unscored = _gates(settings), settings.filter.unscored == "drop"
     scores = _chosen(_scores(gates), names)
     named = {score.name for score in scores}
     chosen = {gate.switch for gate in gates if not names or gate.score in named}
@@ -89,7 +91,7 @@ def lines(found: Row, width: int, blocks: str) -> Iterator[str]:
         yield from terminal.wrapped(f"no clip has a number for {', '.join(unscored)}", width, "", "  ")
 
 
-def _gates(settings: Row) -> list[StoredGate]:
+def _gates(settings: GateSettings) -> list[StoredGate]:
     """The gates; one of a stage that never ran has no column to ask."""
     known = {*TABLES["verdicts"].schema.names}
     every = stored_gates.gates(settings)

@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
 import sqlglot
-from pydantic import TypeAdapter, ValidationError
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from jobs.queries.reader import Row, Rows, first
+from jobs.queries import gate_settings
+from jobs.queries.gate_settings import GateSettings
+from jobs.queries.reader import Rows, first
+from jobs.queries.statement import SPARK
 from schemas.custom import score_name
 from udfs import filter
+from udfs.filter import Threshold
 
-SETTINGS = "SELECT conf FROM runs WHERE stage = 'filter' ORDER BY started_at DESC LIMIT 1"
-SPARK = "spark"  # the dialect of gates
-# The setting that turns a gate on, by the gate's reason.
-SWITCHES = {
-    "motion_global_mean_low": "filter.motion",
-    "motion_patch_min_low": "filter.motion",
-    "black": "filter.black",
-    "frozen": "filter.frozen",
-    "blurred": "filter.blurred",
-    "letterboxed": "filter.letterboxed",
-    "aesthetic_low": "filter.aesthetic",
-    "where": "filter.where",
-    "duplicate": "filter.duplicates",
-}
-LIMIT = re.compile(r"(?P<value>.+) (?P<sign>[<>]) (?P<threshold>\S+)D")  # how built-in gates say when a clip fails
-# On which side a clip fails the user's own condition.
-FAILING: dict[type[exp.Expr], str] = {exp.GT: "<=", exp.GTE: "<", exp.LT: ">=", exp.LTE: ">"}
+# The comparisons of a condition to pass, and for each sign the one of the condition to fail.
+SIGNS: dict[type[exp.Expr], str] = {exp.GTE: ">=", exp.GT: ">", exp.LTE: "<=", exp.LT: "<"}
+FAILING = {">=": "<", ">": "<=", "<=": ">", "<": ">="}
+
+
+class Comparison(NamedTuple):
+    """A condition to pass that compares a column with a number."""
+
+    column: str
+    sign: str
+    number: float
 
 
 class Limit(NamedTuple):
@@ -61,38 +55,40 @@ class StoredGate(NamedTuple):
         return not {self.reason, f"{self.score}_missing"}.isdisjoint(verdict["reasons"] or [])
 
 
-def settings(rows: Rows) -> Row:
-    """The settings of the last run of `filter`; empty before its first one."""
-    row = first(rows(SETTINGS))
-    found: Row = json.loads((row and row["conf"]) or "{}")
-    return found
+def settings(rows: Rows) -> GateSettings:
+    """The settings of the last run of `filter`; the defaults before its first one."""
+    row = first(rows(gate_settings.QUERY))
+    return gate_settings.read(row["conf"] if row else None)
 
 
-def params(settings: Row) -> filter.Params:
-    """[filter] of these settings, as far as this release knows them."""
-    known = {field.name for field in fields(filter.Params)}
-    given = {key: value for key, value in settings.get("filter", {}).items() if key in known}
-    try:
-        return TypeAdapter(filter.Params).validate_python(given)
-    except ValidationError:  # of a release with other bounds
-        return filter.Params()
-
-
-def gates(settings: Row) -> list[StoredGate]:
+def gates(settings: GateSettings) -> list[StoredGate]:
     """The gates of `filter`, those that are off included, then those of the user's own stages."""
-    return [*_built_in(params(settings)), *_own(settings.get("custom", {}))]
+    params = settings.filter
+    found = [_of_threshold(threshold, params) for threshold in (*filter.OF_SIGNALS, filter.AESTHETIC)]
+    if where := filter.where_gate(params):
+        shown = f"NOT ({params.where})"
+        found.append(StoredGate(where.reason, where.score, where.score, None, shown, True, "filter.where"))
+    return [*found, _duplicate(params), *_own(settings.custom)]
 
 
-def _built_in(params: filter.Params) -> Iterator[StoredGate]:
-    switches: dict[str, Any] = {f.name: True for f in fields(params) if getattr(params, f.name) is False}
-    on = {gate.reason for gate in filter.gates(params)}
-    for reason, score, fails in filter.gates(replace(params, **switches)):
-        shown = f"NOT ({params.where})" if reason == "where" else fails.removesuffix("D")
-        column = f"{score}_{params.aesthetic_reduction}" if score == "aesthetic_score" else score
-        in_columns = None if reason == "where" else fails.replace(score, column)
-        limit = _limit(in_columns) if in_columns else None
-        yield StoredGate(reason, score, column, in_columns, shown, reason in on, SWITCHES[reason], limit)
-    yield _duplicate(params)
+def comparison(condition: str) -> Comparison | None:
+    """A condition such as `sharpness >= 2`; None of any other."""
+    try:
+        tree = sqlglot.parse_one(condition, dialect=SPARK) if condition else None
+        if tree is None or type(tree) not in SIGNS or not isinstance(tree.this, exp.Column):
+            return None
+        return Comparison(tree.this.name, SIGNS[type(tree)], float(tree.expression.sql(SPARK)))
+    except (SqlglotError, ValueError):
+        return None
+
+
+def _of_threshold(of: Threshold, params: filter.Params) -> StoredGate:
+    column = f"{of.score}_{params.aesthetic_reduction}" if of == filter.AESTHETIC else of.score
+    value, fails = of.value.replace(of.score, column), of.gate(params).fails
+    limit = Limit(value, of.sign, getattr(params, of.setting))
+    is_on, switch = getattr(params, of.switch), f"filter.{of.switch}"
+    in_columns, shown = fails.replace(of.score, column), fails.removesuffix("D")
+    return StoredGate(of.reason, of.score, column, in_columns, shown, is_on, switch, limit)
 
 
 def _duplicate(params: filter.Params) -> StoredGate:
@@ -100,24 +96,21 @@ def _duplicate(params: filter.Params) -> StoredGate:
     fails = f"link_method = 'phash' OR similarity >= {filter.least_similarity(params)}"
     shown = f"method is phash, or similarity >= {least:g}"
     limit = Limit(score, ">=", least)
-    return StoredGate("duplicate", score, score, fails, shown, params.duplicates, SWITCHES["duplicate"], limit)
+    return StoredGate("duplicate", score, score, fails, shown, params.duplicates, "filter.duplicates", limit)
 
 
-def _limit(fails: str) -> Limit | None:
-    match = LIMIT.fullmatch(fails)
-    return Limit(match["value"], match["sign"], float(match["threshold"])) if match else None
-
-
-def _own(stages: Mapping[str, Row]) -> Iterator[StoredGate]:
+def _own(stages: Mapping[str, Mapping[str, Any]]) -> Iterator[StoredGate]:
     """The gates of [custom.NAME] sections, each with the first of its columns that the condition names."""
     for name, section in stages.items():
         own = {key: score_name(name, key) for key in section.get("columns", {})}
-        condition = _in_columns(section.get("gate") or "", own)
+        gate = section.get("gate") or ""
+        condition = _in_columns(gate, own)
         named = [column.name for column in condition.find_all(exp.Column)] if condition else []
         score = next((name for name in named if name in own.values()), None)
         if condition is not None and score is not None:
-            fails, shown = f"NOT ({condition.sql(SPARK)})", f"NOT ({section['gate']})"
-            yield StoredGate(name, score, score, fails, shown, True, f"custom.{name}.gate", _own_limit(condition))
+            fails, compared = f"NOT ({condition.sql(SPARK)})", comparison(gate)
+            limit = compared and Limit(own[compared.column], FAILING[compared.sign], compared.number)
+            yield StoredGate(name, score, score, fails, f"NOT ({gate})", True, f"custom.{name}.gate", limit)
 
 
 def _in_columns(gate: str, own: Mapping[str, str]) -> exp.Expr | None:
@@ -130,10 +123,3 @@ def _in_columns(gate: str, own: Mapping[str, str]) -> exp.Expr | None:
         if column.name in own:
             column.this.set("this", own[column.name])
     return condition
-
-
-def _own_limit(condition: exp.Expr) -> Limit | None:
-    sign = FAILING.get(type(condition))
-    if sign is None or not isinstance(condition.this, exp.Column) or not condition.expression.is_number:
-        return None
-    return Limit(condition.this.name, sign, float(condition.expression.to_py()))

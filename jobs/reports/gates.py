@@ -9,12 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import sqlglot
-from sqlglot import exp
-from sqlglot.errors import SqlglotError
 
 from jobs.queries.gate_settings import GateSettings
-from jobs.queries.statement import SPARK
+from jobs.queries.stored_gates import FAILING, comparison
 from schemas import TABLES, verdicts
 from schemas.custom import score_name
 from udfs import filter
@@ -37,9 +34,6 @@ ABOUT = {
     DISTANCE: ("distance to the clip that it is most like: 1 - similarity", "distance"),
 }
 NAMES = {"letterbox": "picture_share"}  # of scores whose column is no number
-# The comparisons of a condition to pass, and for each sign the one of the condition to fail.
-SIGNS: dict[type[exp.Expr], str] = {exp.GTE: ">=", exp.GT: ">", exp.LTE: "<=", exp.LT: "<"}
-FAILING = {">=": "<", ">": "<=", "<=": ">", "<": ">="}
 SIMILARITY = "CASE WHEN link_method = 'phash' THEN 2 ELSE similarity END"  # 2: alike at every eps
 
 
@@ -144,17 +138,6 @@ def _own_gates(settings: GateSettings) -> Iterator[tuple[str, Gate]]:
             missing=f"{name}_missing",
         )
         yield name, gate
-
-
-def comparison(condition: str) -> tuple[str, str, float] | None:
-    """Column, sign and number of a condition such as `sharpness >= 2`; None of any other."""
-    try:
-        tree = sqlglot.parse_one(condition, dialect=SPARK) if condition else None
-        if tree is None or type(tree) not in SIGNS or not isinstance(tree.this, exp.Column):
-            return None
-        return tree.this.name, SIGNS[type(tree)], float(tree.expression.sql(SPARK))
-    except (SqlglotError, ValueError):
-        return None
 
 
 def _distance(settings: GateSettings) -> Score:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from jobs.config.settings import load
 from jobs.queries import stored_gates
-from jobs.queries.stored_gates import SWITCHES, Limit
+from jobs.queries.gate_settings import params, read
+from jobs.queries.stored_gates import Limit
 from udfs import filter
 
 LOUD: dict[str, Any] = {"columns": {"note": "string", "level": "float"}, "gate": "level < 0.5"}
@@ -16,18 +18,22 @@ LOUD: dict[str, Any] = {"columns": {"note": "string", "level": "float"}, "gate":
 
 def by_reason(settings: dict[str, Any]) -> dict[str, stored_gates.StoredGate]:
     """The gates of settings by their reasons."""
-    return {gate.reason: gate for gate in stored_gates.gates(settings)}
+    return {gate.reason: gate for gate in stored_gates.gates(read(json.dumps(settings)))}
 
 
 def test_every_gate_has_a_setting_that_turns_it_on() -> None:
     where = "filter.where=c.width > 9"
-    for reason, switch in SWITCHES.items():
-        off = filter.gates(load([], ["filter.duplicates=false"]).filter)
-        assert off == []
-        on = load([], [where if reason == "where" else f"{switch}=true"]).filter
+    gates = by_reason({"filter": {"where": "c.width > 9"}})
+    off = filter.gates(load([], ["filter.duplicates=false"]).filter)
+    assert off == []
+    for reason, gate in gates.items():
+        on = load([], [where if reason == "where" else f"{gate.switch}=true"]).filter
         reasons = {gate.reason for gate in filter.gates(on)} | ({"duplicate"} if on.duplicates else set())
         assert reason in reasons
-    assert set(SWITCHES) == set(by_reason({"filter": {"where": "c.width > 9"}}))
+    every = {
+        f"filter.{switch}=true": "" for switch in ("motion", "black", "frozen", "blurred", "letterboxed", "aesthetic")
+    }
+    assert {gate.reason for gate in filter.gates(load([], [*every, where]).filter)} | {"duplicate"} == set(gates)
 
 
 def test_a_threshold_is_that_of_the_settings() -> None:
@@ -84,5 +90,5 @@ def test_a_clip_fails_by_its_score_or_for_lack_of_it() -> None:
 
 
 def test_settings_of_another_release_are_taken_as_far_as_they_are_known() -> None:
-    assert stored_gates.params({"filter": {"motion": True, "of_another_release": 1}}).motion
-    assert stored_gates.params({"filter": {"blur_threshold": -5}}) == filter.Params()  # out of the bounds of today
+    assert params({"motion": True, "of_another_release": 1}).motion
+    assert params({"blur_threshold": -5}) == filter.Params()  # out of the bounds of today

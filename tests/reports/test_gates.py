@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from jobs.queries.gate_settings import GateSettings, read
-from jobs.reports.gates import comparison, scores
+from jobs.queries.stored_gates import comparison
+from jobs.reports.gates import scores
 from schemas import custom, knowing
 from udfs import filter
 from udfs.filter import Params
