@@ -6,12 +6,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-all lint bench bench-peers bench-scale bench-dedup bench-ways bench-page test-files test-cluster test-s3 test-kill test-nights test-exports test-upkeep test-tutorials test-airflow test-report test-vllm vendor gpu-kit tiny-models update-constraints release clean
+.PHONY: demo test test-all lint bench bench-peers bench-scale bench-dedup bench-ways bench-page test-files test-cluster test-s3 test-kill chaos corpus soak test-nights test-exports test-upkeep test-tutorials test-airflow test-report test-vllm test-spark41 vendor gpu-kit tiny-models update-constraints release clean
 
 demo: $(VENV)/demo | prepare
 	$(BIN)/python -m jobs.demo
 
-QUICK := not files and not kill and not cluster and not nights and not exports and not upkeep and not tutorials and not s3 and not report and not vllm
+QUICK := not files and not soak and not corpus and not chaos and not kill and not cluster and not nights and not exports and not upkeep and not tutorials and not s3 and not report and not vllm
 
 # Files of tests are dealt to processes, each with a Spark session of its own, which waits half of the time for its JVM.
 WORKERS ?= 3
@@ -20,13 +20,19 @@ test: $(VENV)/dev | prepare
 
 # Every suite, one after the other; all of them run whatever the first ones say.
 test-all:
-	@failed=; for suite in test test-files test-cluster test-s3 test-kill test-nights test-upkeep test-exports test-tutorials test-report test-airflow test-vllm; do \
+	@failed=; for suite in test test-files test-cluster test-s3 test-kill chaos corpus soak test-nights test-upkeep test-exports test-tutorials test-report test-airflow test-vllm; do \
 	  echo "== make $$suite"; $(MAKE) $$suite || failed="$$failed $$suite"; \
 	done; if [ -n "$$failed" ]; then echo "failed:$$failed"; exit 1; fi; echo "every suite passed"
 
-# Every container, codec and oddity of its times, sound and picture; then mutants of good files through the whole chain.
+# Every container, codec and oddity of its times, sound and picture.
 test-files: $(VENV)/dev | java
 	$(BIN)/pytest -s -m files
+
+# Mutants of good files of every codec and container through the whole chain: 500 for each of 4 seeds.
+CORPUS_SEEDS ?= 4
+MUTANTS ?= 500
+corpus: $(VENV)/dev | java
+	REELMILL_CORPUS_SEEDS=$(CORPUS_SEEDS) REELMILL_MUTANTS=$(MUTANTS) $(BIN)/pytest -s -m corpus
 
 # Says how many tasks shared each GPU, how often models were loaded, and how decoding and inference overlapped; then the main job
 # on a standalone cluster, of which a worker is killed.
@@ -39,6 +45,16 @@ test-s3: $(VENV)/dev | java
 
 test-kill: $(VENV)/dev | java
 	$(BIN)/pytest -m kill
+
+# Processes killed, disks filled and second runs at seeded moments: 20 seeds, or as many as SEEDS says.
+SEEDS ?= 20
+chaos: $(VENV)/dev | java
+	REELMILL_CHAOS_SEEDS=$(SEEDS) $(BIN)/pytest -s -m chaos
+
+# Memory, open files, commits and times of a run of 100 waves, or as many as WAVES says.
+WAVES ?= 100
+soak: $(VENV)/dev | java
+	REELMILL_SOAK_WAVES=$(WAVES) $(BIN)/pytest -s -m soak
 
 test-nights: $(VENV)/dev | java
 	$(BIN)/pytest -m nights
@@ -74,6 +90,12 @@ test-airflow: $(VENV)/dev $(VENV)-airflow/made
 test-vllm: $(VENV)-vllm/made
 	@$(VENV)-vllm/bin/python -m jobs.spark.java
 	VLLM_CPU_KVCACHE_SPACE=1 $(VENV)-vllm/bin/pytest -s tests/vllm
+
+# Every test with Spark, on the next line of Spark and its Delta Lake (Databricks 18): all packages but these are those of .venv.
+SPARK41 := pyspark==4.1.1 delta-spark==4.1.0
+test-spark41: $(VENV)-spark41/made
+	$(VENV)-spark41/bin/python -m jobs.prepare
+	$(VENV)-spark41/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "spark and ($(QUICK))"
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
@@ -164,6 +186,13 @@ $(VENV)-airflow/made: $(VENV)/made pyproject.toml
 	  print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["airflow"])')
 	touch $@
 
+$(VENV)-spark41/made: $(VENV)/dev Makefile
+	$(PYTHON) -m venv --clear $(VENV)-spark41
+	echo "import site; site.addsitedir('$$($(BIN)/python -c 'import site; print(*site.getsitepackages())')')" \
+	  > $$($(VENV)-spark41/bin/python -c 'import site; print(*site.getsitepackages())')/rest.pth
+	$(VENV)-spark41/bin/pip install --quiet --no-deps $(SPARK41)
+	touch $@
+
 $(VENV)-vllm/made: $(VENV)/made pyproject.toml requirements-vllm.txt
 	$(PYTHON) -m venv $(VENV)-vllm
 	$(VENV)-vllm/bin/pip install --quiet --no-deps --requirement requirements-vllm.txt --editable .
@@ -178,4 +207,4 @@ prepare: | java
 	@$(BIN)/python -m jobs.prepare
 
 clean:
-	rm -rf $(VENV) $(VENV)-airflow $(VENV)-vllm .demo build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-airflow $(VENV)-vllm $(VENV)-spark41 .demo build dist *.egg-info

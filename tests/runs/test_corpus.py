@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from jobs import cli
 from tests.support import mutants
 from tests.support.outputs import table
 
-MUTANTS = 500
+MUTANTS = int(os.environ.get("REELMILL_MUTANTS", "500"))  # of each seed
+SEEDS = int(os.environ.get("REELMILL_CORPUS_SEEDS", "4"))
 MEMORY_MB = 1024
 SETTINGS = [
     "--set=split.clip_len_s=1.5",
@@ -22,7 +24,7 @@ SETTINGS = [
     "--set=limits.timeout_s=20",
 ]
 
-pytestmark = [pytest.mark.files, pytest.mark.spark]
+pytestmark = [pytest.mark.corpus, pytest.mark.spark]
 
 
 class MemoryWatch(threading.Thread):
@@ -68,8 +70,8 @@ def clips_of(output: Path, folder: Path) -> dict[tuple[str, float], str]:
     }
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_500_mutants_become_rows_and_harm_nothing(
+@pytest.mark.parametrize("seed", range(1, SEEDS + 1))
+def test_mutants_become_rows_and_harm_nothing(
     originals: list[Path], clean: Path, tmp_path: Path, seed: int
 ) -> None:
     (tmp_path / "all").mkdir()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,7 +25,7 @@ NUMBERS = (
     b"trun",
     b"tfhd",
 )
-EDGES = (0, 1, 2, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
+WIDTHS = (1, 2, 4, 4, 4, 8)  # bytes of a field
 HEADER_BYTES = 2048
 
 Mutation = Callable[[bytearray, random.Random, list[bytes]], None]
@@ -45,8 +44,14 @@ def write_originals(folder: Path) -> list[Path]:
         ("h264.flv", "libx264", "aac"),
         ("mpeg4.avi", "mpeg4", "mp3"),
         ("wmv.wmv", "wmv2", "wmav2"),
+        ("hevc.mkv", "libx265", "aac"),
+        ("av1.mp4", "libsvtav1", "aac"),
+        ("av1.webm", "libsvtav1", "opus"),
+        ("mpeg4.mp4", "mpeg4", "aac"),
+        ("mpeg2.ts", "mpeg2video", "mp2"),
     ]
     paths = [write_numbered(folder / name, 90, 30, SMALL, codec, audio=audio, gop=30) for name, codec, audio in kinds]
+    paths.append(write_numbered(folder / "prores.mov", 90, 30, SMALL, "prores_ks", "yuv422p10le", "aac"))
     paths.append(copy_packets(paths[0], folder / "fragmented.mp4", FRAGMENTED))
     paths.append(copy_packets(paths[0], folder / "hybrid.mp4", HYBRID))
     return paths
@@ -105,10 +110,14 @@ def _swap(data: bytearray, chance: random.Random, others: list[bytes]) -> None:
 
 def _number(data: bytearray, chance: random.Random, others: list[bytes]) -> None:
     """Replace a header number by one at the edge of its field."""
-    places = [(begin, end) for name, begin, end in _boxes(data) if name in NUMBERS and end - begin >= 8]
+    width = chance.choice(WIDTHS)
+    places = [(begin, end) for name, begin, end in _boxes(data) if name in NUMBERS and end - begin >= width]
     begin, end = chance.choice(places) if places else (0, min(HEADER_BYTES, len(data)))
-    at = begin + chance.randrange((end - begin) // 4) * 4
-    struct.pack_into(">I", data, min(at, len(data) - 4), chance.choice(EDGES))
+    at = begin + chance.randrange((end - begin) // width) * width
+    most = (1 << 8 * width) - 1
+    edge = chance.choice((0, 1, 2, most // 2, most // 2 + 1, most - 1, most))
+    at = min(at, len(data) - width)
+    data[at : at + width] = edge.to_bytes(width, "big")
 
 
 def _boxes(data: bytearray) -> list[tuple[bytes, int, int]]:
