@@ -15,7 +15,7 @@ from stat import S_ISREG
 from udfs.core.errors import MediaError, read_fault
 from udfs.storage.remote_file import AnyPath, RemotePath, Stat, open_path, read_range
 from udfs.storage.settings import Params
-from udfs.storage.stores import readable_store
+from udfs.storage.stores import fetch, readable_store
 from udfs.storage.uris import absolute_uri, is_remote, is_web, local_path
 
 SAMPLE_BYTES = 1 << 16  # of the head and of the tail, hashed into the content tag
@@ -38,8 +38,7 @@ def checked_path(uri: str, params: Params) -> AnyPath:
         return _checked_remote(uri, params)
     path = local_path(uri)
     with _read_faults():
-        if params.roots and not _is_inside(path, params.roots):
-            raise MediaError("DENIED", "outside sources.roots")
+        check_inside(path, params)
     if WINDOWS_PATH.search(uri) and not os.path.lexists(path):
         raise MediaError("NOT_FOUND", "no such file; a Windows path: write it as this machine names it")
     with _read_faults():
@@ -61,7 +60,7 @@ def remote_path(uri: str, params: Params) -> RemotePath:
         StoreError: the store cannot be used at all.
     """
     store = readable_store(uri)
-    return RemotePath(uri, store.stat(uri, params), partial(store.fetch, params=params))
+    return RemotePath(uri, store.stat(uri, params), partial(fetch, params=params))
 
 
 def own_path(uri: str, params: Params) -> AnyPath:
@@ -105,6 +104,16 @@ def uri_version(uri: str, params: Params) -> str:
         MediaError: what `checked_path` raises; a local file is only looked at, not checked.
     """
     return version(_checked_remote(uri, params) if is_remote(uri) else local_path(uri))
+
+
+def check_inside(path: str, params: Params) -> None:
+    """Refuse a local file outside the roots.
+
+    Raises:
+        MediaError: DENIED.
+    """
+    if params.roots and not _is_inside(path, params.roots):
+        raise MediaError("DENIED", "outside sources.roots")
 
 
 def changed_s(path: str) -> float:
