@@ -119,7 +119,9 @@ def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env) -> Iterator[
     columns = [KEY.name, *params.columns]
     if params.input == "clip" and params.decode is None:
         work = partial(answer_of_file, params=params, env=env)
-        return batching.each(batches, work, key="clip_id", columns=columns, limits=env.limits, needs=Needs(own_code=True))
+        return batching.each(
+            batches, work, key="clip_id", columns=columns, limits=env.limits, needs=Needs(own_code=True)
+        )
     return infer(
         batches,
         prepare=partial(PREPARE[params.input], params=params, env=env),

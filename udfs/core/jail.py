@@ -179,8 +179,9 @@ def _restrict_files(rules: Rules, version: int) -> None:
     ruleset = _checked(_libc.syscall(LANDLOCK_CREATE, attributes, ctypes.c_size_t(size), 0))
     allowed = [(path, READ) for path in (*rules.code, *MACHINE)] + [("/dev/null", READ_FILE | WRITE_FILE)]
     allowed += [*((path, READ_DIR) for path in rules.listed), (rules.folder, rights & ~EXECUTE)]
-    if rules.program:  # and the loader of programs, which is one of the system's libraries
-        allowed += [(rules.program, READ | EXECUTE), *((path, READ | EXECUTE) for path in SYSTEM)]
+    if rules.program:
+        loaders = [str(path) for folder in ("/lib64", "/lib") for path in Path(folder).glob("ld-*.so*")]
+        allowed += [(path, READ | EXECUTE) for path in (rules.program, *loaders)]
     for path, access in allowed:
         try:
             handle = os.open(path, os.O_PATH | os.O_CLOEXEC)

@@ -23,7 +23,9 @@ MAX_JSON = 16 << 20  # bytes; parsed, they take some twenty times as much memory
 MAX_NAME = 100  # characters of the name of an exception's class
 MAX_NOTE = 100_000  # characters of a traceback
 TAG = "$"  # the only key of an object that stands for a value that JSON lacks
-RUN_ERRORS = {name: each for name, each in vars(errors).items() if isinstance(each, type) and issubclass(each, RunError)}
+RUN_ERRORS = {
+    name: each for name, each in vars(errors).items() if isinstance(each, type) and issubclass(each, RunError)
+}
 BUILTIN_ERRORS = {
     name: each for name, each in vars(builtins).items() if isinstance(each, type) and issubclass(each, Exception)
 }

@@ -95,7 +95,13 @@ def write(row: Row, params: Params, env: Env, to: str, aside: str) -> list[Row]:
 
     def write_missing(accel: HWAccel | None) -> list[Row]:
         return _write(
-            _pictures(path, missing, params, env, accel), missing, f"{to}/{row['key']}", made_of, params, aside, env.sources
+            _pictures(path, missing, params, env, accel),
+            missing,
+            f"{to}/{row['key']}",
+            made_of,
+            params,
+            aside,
+            env.sources,
         )
 
     return Place(params.hwaccel, env.task).decode(write_missing)
@@ -172,5 +178,3 @@ def _writer(folder: str, params: Params) -> ImageFiles | ArrayFile:
 def _list(folder: str, facts: dict[str, Any]) -> None:
     with open(os.path.join(folder, LIST), "w", encoding="utf-8") as f:
         json.dump(facts, f)
-
-

@@ -133,7 +133,9 @@ def _outcome(row: Row, call: _Call, watch: bugs.Watch) -> list[Row]:
     watch.take(video_id)
     try:
         if call.isolated:
-            results, cpu_s = sandbox.call(with_cpu_seconds, call.work, row, **sandbox.bounds(call.limits), needs=call.needs)
+            results, cpu_s = sandbox.call(
+                with_cpu_seconds, call.work, row, **sandbox.bounds(call.limits), needs=call.needs
+            )
         else:
             results, cpu_s = with_cpu_seconds(call.work, row)
     except MediaError as e:

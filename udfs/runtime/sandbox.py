@@ -171,8 +171,13 @@ class _Child:
 
     def can_serve(self, kind: _Kind) -> bool:
         """Whether the child is alive, is this process's own and not its fork's, and was started for such calls."""
-        alive = self.process.poll() is None and self.calls < RECYCLE_AFTER and (self.busy_s < kind.cpu_s / 2 or not kind.cpu_s)
-        return alive and (self.kind, self.owner) == (kind, os.getpid()) and os.path.isdir(self.folder)
+        if self.process.poll() is not None or self.owner != os.getpid() or self.calls >= RECYCLE_AFTER:
+            return False
+        if kind.cpu_s and self.busy_s >= kind.cpu_s / 2:
+            return False
+        if not kind.unfinished:  # a call that writes nothing may have any folder
+            kind = kind._replace(unfinished=self.kind.unfinished)
+        return self.kind == kind and os.path.isdir(self.folder)
 
     def send(self, message: object, clock: _Clock) -> None:
         """Send a call."""

@@ -44,7 +44,10 @@ def _answer(message: bytes) -> list[bytes | memoryview]:
         return wire.encode(wire.RESULT, function(*args))
     except Exception as e:  # noqa: BLE001 - the parent raises it again
         error = bugs.run_error(e) or e
-        notes = [f"in the decoding process:\n{traceback.format_exc()}", f"{bugs.PLACE_NOTE}{' < '.join(bugs.places(e))}"]
+        notes = [
+            f"in the decoding process:\n{traceback.format_exc()}",
+            f"{bugs.PLACE_NOTE}{' < '.join(bugs.places(e))}",
+        ]
         return wire.encode(wire.ERROR, wire.error_value(error, notes))
 
 

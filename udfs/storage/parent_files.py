@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from udfs.core import wire
 from udfs.core.heartbeat import beat
+
 if TYPE_CHECKING:  # the decoding process starts in half the time without
     from udfs.storage.settings import Params
 
