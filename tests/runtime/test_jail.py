@@ -145,11 +145,11 @@ def test_it_makes_no_files_in_memory() -> None:
 @pytest.mark.parametrize("how", [escapes.answer_with_code, escapes.answer_with_pickle_bytes])
 def test_76_code_in_an_answer_does_not_run(how: Callable[[str], object], tmp_path: Path) -> None:
     made = tmp_path / "made"
-    try:
+    if how is escapes.answer_with_code:
+        with pytest.raises(MediaError, match="CRASH: the decoding process answers with what is no answer"):
+            call(how, str(made))
+    else:
         assert isinstance(call(how, str(made)), bytes)
-    except MediaError as e:
-        assert e.code == "CRASH"
-        assert e.message.startswith("the decoding process answers with what is no answer")
     assert not made.exists()
 
 
@@ -202,7 +202,9 @@ def put_link(row: object, target: str, uri: list[str], env: object) -> None:
 
 
 def test_it_has_no_privileges_and_gets_none() -> None:
-    assert call(escapes.status, "NoNewPrivs", "Seccomp", "CapEff", "CapPrm") == ["1", "2", "0" * 16, "0" * 16]
+    no_new, filtered, *held = call(escapes.status, "NoNewPrivs", "Seccomp", "CapEff", "CapPrm", "CapInh")
+    assert (no_new, filtered) == ("1", "2")
+    assert all(int(each, 16) & ~jail.OF_OTHERS == 0 for each in held)
 
 
 def test_its_files_and_cpu_seconds_are_limited() -> None:
@@ -249,8 +251,8 @@ def test_a_machine_that_lacks_it_is_named_once(
         assert [r.message for r in caplog.records] == [
             "the decoding process is not fully jailed: this machine lacks Linux on riscv64 (docs/security.md)"
         ]
+        sandbox.stop()
         with pytest.raises(StartError, match="this machine lacks Linux on riscv64"):
-            sandbox.stop()
             call(abs, -1, jail="require")
     finally:
         jail.missing.cache_clear()
@@ -283,7 +285,7 @@ def test_the_filter_refuses_and_allows_by_number(machine: str, monkeypatch: pyte
     steps, pid = jail._filter(starts_program=False), os.getpid()
     refused = {name: each[column] for name, each in (jail.REFUSED | jail.PROGRAMS).items() if each[column] is not None}
     assert {name for name, number in refused.items() if verdict(steps, audit, number) != jail.ERRNO | 1} == set()
-    mmap, _ = jail.OTHERS["mmap"], None
+    mmap = jail.OTHERS["mmap"]
     assert verdict(steps, audit, mmap[column], 0, 0, 3, 0x22) == jail.ALLOW
     assert verdict(steps, audit, mmap[column], 0, 0, 3, 0x21) == jail.ERRNO | 12
     assert verdict(steps, audit, jail.OTHERS["kill"][column], pid) == jail.ALLOW
@@ -332,4 +334,5 @@ def test_of_a_folder_that_is_not_pythons_own_only_code_is_read(tmp_path: Path) -
         f"{tmp_path}/package",
         f"{tmp_path}/module.py",
     }
-    assert str(Path(sys.modules["numpy"].__file__ or "").parents[1]) in paths or "site-packages" in str(paths)
+    numpy = Path(sys.modules["numpy"].__file__ or "")
+    assert any(numpy.is_relative_to(path) for path in paths)

@@ -25,6 +25,7 @@ EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 READ = READ_FILE | READ_DIR
 OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | 1 << 14  # the rights that a single file can have; 14: to truncate
 NUM_RIGHTS = (0, 13, 14, 15, 15, 16)  # of files, by Landlock's version; the last number from then on
+OF_OTHERS = 1 << 1 | 1 << 2  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH
 MOST_NUMBER = 451  # newer system calls appear not to exist
 OWN_FILES = 1024  # open at once
 KEPT_VARIABLES = {"PATH", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "LD_PRELOAD", "GLIBC_TUNABLES", "PYTHONHASHSEED"}
@@ -34,31 +35,84 @@ MACHINE = ("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system/
 # Numbers of x86_64 and aarch64; None: that processor has no such call.
 PROGRAMS = {"fork": (57, None), "vfork": (58, None), "execve": (59, 221), "execveat": (322, 281)}
 REFUSED = {
-    **{"socket": (41, 198), "socketpair": (53, 199), "connect": (42, 203), "bind": (49, 200), "listen": (50, 201)},
-    **{"accept": (43, 202), "accept4": (288, 242)},
+    "socket": (41, 198),
+    "socketpair": (53, 199),
+    "connect": (42, 203),
+    "bind": (49, 200),
+    "listen": (50, 201),
+    "accept": (43, 202),
+    "accept4": (288, 242),
     # Ways around: what a ring does, no filter sees.
-    **{"io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427)},
+    "io_uring_setup": (425, 425),
+    "io_uring_enter": (426, 426),
+    "io_uring_register": (427, 427),
     # Other processes.
-    **{"ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "kcmp": (312, 272)},
-    **{"pidfd_open": (434, 434), "pidfd_getfd": (438, 438), "pidfd_send_signal": (424, 424), "tkill": (200, 130)},
-    **{"process_madvise": (440, 440), "process_mrelease": (448, 448), "rt_sigqueueinfo": (129, 138)},
-    **{"rt_tgsigqueueinfo": (297, 240), "setpriority": (141, 140), "move_pages": (279, 239)},
-    **{"migrate_pages": (256, 238), "sched_setscheduler": (144, 119), "sched_setparam": (142, 118)},
-    **{"sched_setattr": (314, 274), "setsid": (112, 157), "setpgid": (109, 154), "perf_event_open": (298, 241)},
+    "ptrace": (101, 117),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "kcmp": (312, 272),
+    "pidfd_open": (434, 434),
+    "pidfd_getfd": (438, 438),
+    "pidfd_send_signal": (424, 424),
+    "tkill": (200, 130),
+    "process_madvise": (440, 440),
+    "process_mrelease": (448, 448),
+    "rt_sigqueueinfo": (129, 138),
+    "rt_tgsigqueueinfo": (297, 240),
+    "setpriority": (141, 140),
+    "move_pages": (279, 239),
+    "migrate_pages": (256, 238),
+    "sched_setscheduler": (144, 119),
+    "sched_setparam": (142, 118),
+    "sched_setattr": (314, 274),
+    "setsid": (112, 157),
+    "setpgid": (109, 154),
+    "perf_event_open": (298, 241),
     # Memory that RLIMIT_DATA does not count, and memory that other processes can reach.
-    **{"memfd_create": (319, 279), "memfd_secret": (447, 447), "shmget": (29, 194), "shmat": (30, 196)},
-    **{"semget": (64, 190), "msgget": (68, 186), "mq_open": (240, 180)},
+    "memfd_create": (319, 279),
+    "memfd_secret": (447, 447),
+    "shmget": (29, 194),
+    "shmat": (30, 196),
+    "semget": (64, 190),
+    "msgget": (68, 186),
+    "mq_open": (240, 180),
     # Files beside Landlock's rules.
-    **{"chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "chown": (92, None), "fchown": (93, 55)},
-    **{"lchown": (94, None), "fchownat": (260, 54), "setxattr": (188, 5), "lsetxattr": (189, 6)},
-    **{"fsetxattr": (190, 7), "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16)},
-    **{"utime": (132, None), "utimes": (235, None), "futimesat": (261, None), "utimensat": (280, 88)},
-    **{"open_by_handle_at": (304, 265), "name_to_handle_at": (303, 264), "fanotify_init": (300, 262)},
+    "chmod": (90, None),
+    "fchmod": (91, 52),
+    "fchmodat": (268, 53),
+    "chown": (92, None),
+    "fchown": (93, 55),
+    "lchown": (94, None),
+    "fchownat": (260, 54),
+    "setxattr": (188, 5),
+    "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7),
+    "removexattr": (197, 14),
+    "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16),
+    "utime": (132, None),
+    "utimes": (235, None),
+    "futimesat": (261, None),
+    "utimensat": (280, 88),
+    "open_by_handle_at": (304, 265),
+    "name_to_handle_at": (303, 264),
+    "fanotify_init": (300, 262),
     # The kernel itself.
-    **{"bpf": (321, 280), "userfaultfd": (323, 282), "keyctl": (250, 219), "add_key": (248, 217)},
-    **{"request_key": (249, 218), "mount": (165, 40), "umount2": (166, 39), "move_mount": (429, 429)},
-    **{"fsopen": (430, 430), "open_tree": (428, 428), "unshare": (272, 97), "setns": (308, 268)},
-    **{"pivot_root": (155, 41), "chroot": (161, 51), "personality": (135, 92)},
+    "bpf": (321, 280),
+    "userfaultfd": (323, 282),
+    "keyctl": (250, 219),
+    "add_key": (248, 217),
+    "request_key": (249, 218),
+    "mount": (165, 40),
+    "umount2": (166, 39),
+    "move_mount": (429, 429),
+    "fsopen": (430, 430),
+    "open_tree": (428, 428),
+    "unshare": (272, 97),
+    "setns": (308, 268),
+    "pivot_root": (155, 41),
+    "chroot": (161, 51),
+    "personality": (135, 92),
 }
 OTHERS = {"mmap": (9, 222), "ioctl": (16, 29), "prctl": (157, 167), "kill": (62, 129), "tgkill": (234, 131)}
 OTHERS |= {"prlimit64": (302, 261), "sched_setaffinity": (203, 122), "clone": (56, 220), "clone3": (435, 435)}
@@ -160,8 +214,7 @@ def close(rules: Rules) -> None:
         OSError: the kernel refuses what it has.
     """
     _checked(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-    # No rights of root's, which files would otherwise grant beside their modes.
-    _checked(_libc.capset(struct.pack("=II", 0x20080522, 0), bytes(24)))
+    _drop_capabilities()
     if (version := landlock_version()) >= 1:
         _restrict_files(rules, version)
     if platform.machine() in MACHINES and "seccomp" not in missing():
@@ -169,6 +222,15 @@ def close(rules: Rules) -> None:
         buffer = ctypes.create_string_buffer(steps, len(steps))
         program = struct.pack("=HxxxxxxQ", len(steps) // 8, ctypes.addressof(buffer))
         _checked(_libc.prctl(PR_SET_SECCOMP, 2, program))
+
+
+def _drop_capabilities() -> None:
+    """Give up the rights of root, but for that to files of others, which Landlock's rules bound."""
+    version, held = struct.pack("=II", 0x20080522, 0), ctypes.create_string_buffer(24)
+    _checked(_libc.capget(version, held))
+    effective, permitted = struct.unpack_from("=II", held.raw)
+    kept = struct.pack("=6I", effective & OF_OTHERS, permitted & OF_OTHERS, 0, 0, 0, 0)
+    _checked(_libc.capset(version, kept))
 
 
 def _restrict_files(rules: Rules, version: int) -> None:

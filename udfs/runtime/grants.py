@@ -21,7 +21,7 @@ from udfs.storage import access, media_store
 from udfs.storage.remote_file import RemotePath
 from udfs.storage.settings import Params as Sources
 from udfs.storage.stores import readable_store
-from udfs.storage.uris import is_remote, local_path, split_scheme
+from udfs.storage.uris import is_remote, local_path
 
 MAX_FETCH = 64 << 20  # bytes per request
 ADDRESSES = ("uri", "proxy_uri")  # columns that name files which later stages read
@@ -138,8 +138,8 @@ def of(*args: Any) -> Grant:
         elif isinstance(part, RemotePath):
             grant.reads[part.uri] = False
             grant.sources = getattr(part.fetch, "keywords", {}).get("params", grant.sources)
-        elif isinstance(part, str):
-            grant.reads[_place(part)] = False
+        elif isinstance(part, str | os.PathLike):
+            grant.reads[_place(os.fspath(part))] = False
         elif isinstance(part, dict):
             _add_row(grant, part)
     return grant

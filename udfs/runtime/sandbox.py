@@ -10,7 +10,6 @@ import math
 import os
 import pickle
 import select
-import shutil
 import signal
 import socket
 import subprocess
