@@ -184,8 +184,7 @@ def _plain(value: Any, buffers: list[memoryview]) -> Any:
         buffers.append(memoryview(value))
         return {TAG: ["bytes", len(buffers) - 1]}
     if isinstance(value, str | int | float):  # a subclass, such as numpy's float64 or an enumeration
-        base = next(each for each in (str, int, float) if isinstance(value, each))
-        return base.__new__(base, value)
+        return str.__str__(value) if isinstance(value, str) else int(value) if isinstance(value, int) else float(value)
     return _plain_array(value, buffers)
 
 
@@ -215,16 +214,17 @@ def _value(plain: Any, buffers: list[memoryview]) -> Any:
         return {_value(key, buffers): _value(each, buffers) for key, each in parts[0]}
     if name == "bytes":
         return bytes(buffers[parts[0]])
-    return _array(name, *parts, buffers)
+    dtype, shape, number = parts
+    return _array(name, str(dtype), shape, buffers[number])
 
 
-def _array(name: str, dtype: str, shape: list[int], number: int, buffers: list[memoryview]) -> Any:
+def _array(name: str, dtype: str, shape: list[int], data: memoryview) -> Any:
     import numpy as np  # here, because most messages have no array
 
-    kind = np.dtype(str(dtype))
+    kind = np.dtype(dtype)
     if name not in ("array", "tensor", "number") or kind.kind not in "biufc":
         raise WireError("a value of no known type")
-    array = np.frombuffer(buffers[number], kind).reshape(shape)
+    array = np.frombuffer(data, kind).reshape(shape)
     if name == "tensor":
         import torch
 

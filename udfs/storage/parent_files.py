@@ -56,7 +56,7 @@ def open_file(path: str) -> BinaryIO:
         return open(path, "rb")
     handle = _ask("open", path)
     file = io.FileIO(handle)
-    file.name = path  # type: ignore[misc] # FFmpeg looks at the suffix
+    file.name = path  # FFmpeg looks at the suffix
     return io.BufferedReader(file)
 
 
