@@ -87,8 +87,10 @@ def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env) -> Iterator[
     """
     from schemas.clips import TABLE  # here for the same reason: schemas import pyarrow
 
+    if program := encoder_options.program(params):  # the only one that the decoding process may start
+        params = replace(params, ffmpeg=program)
     work = partial(cut_unit, params=params, env=env.with_media())
-    needs = Needs(gpu=params.on_gpu, program=encoder_options.program(params))
+    needs = Needs(gpu=params.on_gpu, program=program)
     limits = env.limits.with_cuda() if params.on_gpu else env.limits
     rescue = unit_without_sound if params.audio == "keep" else None
     yield from batching.each(

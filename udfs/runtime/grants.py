@@ -83,14 +83,18 @@ class Grant:
         return handle
 
     def _stat(self, uri: str) -> Any:
-        self._right_to(uri)
+        self._check_remote(uri)
         return tuple(readable_store(uri).stat(uri, self.sources))
 
     def _fetch(self, uri: str, start: int, end: int, version: str) -> bytes:
-        self._right_to(uri)
+        self._check_remote(uri)
         if not 0 <= int(start) < int(end) <= int(start) + MAX_FETCH:
             raise PermissionError("a range of no bytes, or of too many")
         return bytes(readable_store(uri).fetch(uri, int(start), int(end), str(version), self.sources))
+
+    def _check_remote(self, uri: str) -> None:
+        if self._right_to(uri):
+            access.check_inside(uri, self.sources)
 
     def _right_to(self, uri: str) -> bool:
         """Whether a file that the call may read must lie inside the roots.

@@ -107,12 +107,15 @@ def uri_version(uri: str, params: Params) -> str:
 
 
 def check_inside(path: str, params: Params) -> None:
-    """Refuse a local file outside the roots.
+    """Refuse a local path or a remote URI outside the roots.
 
     Raises:
         MediaError: DENIED.
     """
-    if params.roots and not _is_inside(path, params.roots):
+    if not params.roots:
+        return
+    is_inside = _is_remote_inside if is_remote(path) else _is_inside
+    if not is_inside(path, params.roots):
         raise MediaError("DENIED", "outside sources.roots")
 
 
@@ -163,16 +166,19 @@ def _read_faults() -> Iterator[None]:
 
 
 def _checked_remote(uri: str, params: Params) -> RemotePath:
-    has_parent_step = is_web(uri) and PARENT_STEP.search(uri)  # servers resolve it, which would lead out of a root
-    inside = any(uri.startswith(absolute_uri(root).rstrip("/") + "/") for root in params.roots)
-    if params.roots and (has_parent_step or not inside):
-        raise MediaError("DENIED", "outside sources.roots")
+    check_inside(uri, params)
     path = remote_path(uri, params)
     if path.stat.size == 0:
         raise MediaError("EMPTY", "no bytes")
     if path.stat.size > params.max_bytes:
         raise MediaError("TOO_LARGE", f"{path.stat.size} bytes, over sources.max_bytes")
     return path
+
+
+def _is_remote_inside(uri: str, roots: tuple[str, ...]) -> bool:
+    if is_web(uri) and PARENT_STEP.search(uri):  # servers resolve it, which would lead out of a root
+        return False
+    return any(uri.startswith(absolute_uri(root).rstrip("/") + "/") for root in roots)
 
 
 def _is_inside(path: str, roots: tuple[str, ...]) -> bool:
