@@ -54,7 +54,8 @@ def test_the_jail_costs_at_most_three_percent_of_a_decode(tmp_path: Path) -> Non
     path = str(write_numbered(tmp_path / "a.mp4", 300, 30, size=(1280, 720)))
     found = list[tuple[float, float]]()
     with subprocess.Popen([sys.executable, "-c", PLAIN], stdin=-1, stdout=-1, text=True, bufsize=1) as plain:
-        assert plain.stdin and plain.stdout
+        assert plain.stdin
+        assert plain.stdout
         for _ in range(ROUNDS + 1):
             plain.stdin.write(f"{path}\n")
             beside = float(plain.stdout.readline())
