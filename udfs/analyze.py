@@ -21,6 +21,7 @@ from udfs.core.task_resources import EFFORT, Resources
 from udfs.frames import windows
 from udfs.runtime import batching, sandbox
 from udfs.runtime.context import Env, Row
+from udfs.runtime.sandbox import Needs
 from udfs.signals import motion, phash, preview, proxy, quality
 from udfs.storage import access
 from udfs.storage.remote_file import AnyPath
@@ -67,9 +68,9 @@ class Settings:
 
 def rows(batches: Iterable[pd.DataFrame], params: Settings, env: Env) -> Iterator[pd.DataFrame]:
     """Measure batches of clips, with one row of signals, or of failure, per clip."""
-    work, on_gpu = partial(measure_clip, params=params, env=env), params.analyze.hwaccel == "cuda"
+    work, on_gpu = partial(measure_clip, params=params, env=env.with_media()), params.analyze.hwaccel == "cuda"
     limits = env.limits.with_cuda() if on_gpu else env.limits
-    yield from batching.each(batches, work, key="clip_id", columns=COLUMNS, limits=limits)
+    yield from batching.each(batches, work, key="clip_id", columns=COLUMNS, limits=limits, needs=Needs(gpu=on_gpu))
     if on_gpu:
         sandbox.stop()  # frees the GPU memory that the models of the next stage may need
 

@@ -24,6 +24,7 @@ from udfs.demux.demuxer import Video
 from udfs.demux.timeline import BOUNDARY_TOLERANCE_S
 from udfs.runtime import batching, sandbox
 from udfs.runtime.context import FAILURE, Env, Row
+from udfs.runtime.sandbox import Needs
 from udfs.storage import access, media_store
 from udfs.storage.remote_file import AnyPath
 from udfs.video import container, encoder_options, mp4_writer, mux, nvdec, stream_copy, transcode
@@ -86,11 +87,21 @@ def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env) -> Iterator[
     """
     from schemas.clips import TABLE  # here for the same reason: schemas import pyarrow
 
-    work = partial(cut_unit, params=params, env=env)
+    if program := encoder_options.program(params):  # the only one that the decoding process may start
+        params = replace(params, ffmpeg=program)
+    work = partial(cut_unit, params=params, env=env.with_media())
+    needs = Needs(gpu=params.on_gpu, program=program)
     limits = env.limits.with_cuda() if params.on_gpu else env.limits
     rescue = unit_without_sound if params.audio == "keep" else None
     yield from batching.each(
-        batches, work, key="clip_id", columns=TABLE.stage_columns, limits=limits, parts=single_span_units, rescue=rescue
+        batches,
+        work,
+        key="clip_id",
+        columns=TABLE.stage_columns,
+        limits=limits,
+        needs=needs,
+        parts=single_span_units,
+        rescue=rescue,
     )
     if params.on_gpu:
         sandbox.stop()  # frees the GPU memory that the models of the next stage may need

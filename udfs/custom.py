@@ -32,6 +32,7 @@ from udfs.models import user_models
 from udfs.runtime import batching
 from udfs.runtime.context import Env, Row
 from udfs.runtime.inference import Call, infer
+from udfs.runtime.sandbox import Needs
 from udfs.storage import access
 from udfs.storage.remote_file import RemotePath, open_path
 
@@ -118,7 +119,9 @@ def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env) -> Iterator[
     columns = [KEY.name, *params.columns]
     if params.input == "clip" and params.decode is None:
         work = partial(answer_of_file, params=params, env=env)
-        return batching.each(batches, work, key="clip_id", columns=columns, limits=env.limits)
+        return batching.each(
+            batches, work, key="clip_id", columns=columns, limits=env.limits, needs=Needs(own_code=True)
+        )
     return infer(
         batches,
         prepare=partial(PREPARE[params.input], params=params, env=env),
@@ -129,6 +132,7 @@ def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env) -> Iterator[
         env=env,
         resources=params.resources,
         batch_size=params.batch_size,
+        own_code=params.decode is not None,
     )
 
 

@@ -24,6 +24,7 @@ from udfs.models.embedding_config import DESCRIPTOR, Dtype, Vectors
 from udfs.runtime import batching, sandbox
 from udfs.runtime.context import Env, Row
 from udfs.runtime.inference import Call, infer
+from udfs.runtime.sandbox import Needs
 from udfs.storage import access
 from udfs.video import nvdec
 from udfs.video.nvdec import Hwaccel, Place
@@ -108,7 +109,7 @@ def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env) -> Iterator[
 def _described(batches: Iterable[pd.DataFrame], params: Params, env: Env) -> Iterator[pd.DataFrame]:
     work, on_gpu = partial(describe, params=params, env=env), params.hwaccel == "cuda"
     limits = env.limits.with_cuda() if on_gpu else env.limits
-    yield from batching.each(batches, work, key="clip_id", columns=COLUMNS, limits=limits)
+    yield from batching.each(batches, work, key="clip_id", columns=COLUMNS, limits=limits, needs=Needs(gpu=on_gpu))
     if on_gpu:
         sandbox.stop()  # frees the GPU memory that the models of the next stage may need
 

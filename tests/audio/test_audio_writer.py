@@ -55,7 +55,16 @@ def sound(codec: str, container: str = "") -> Sound:
 
 def cut(path: Path, tmp_path: Path, spans: tuple[tuple[float, float], ...] = SPANS, **settings: Any) -> list[Row]:
     """The clips of some spans, given in seconds."""
-    env = Env(media_root=str(tmp_path / "media"), fingerprint="0123456789abcdef")
+    return clip.cut_unit(unit(path, spans), Params(**settings), env_of(tmp_path))
+
+
+def env_of(tmp_path: Path) -> Env:
+    """The Env of an output in a folder."""
+    return Env(media_root=str(tmp_path / "media"), fingerprint="0123456789abcdef").with_media()
+
+
+def unit(path: Path, spans: tuple[tuple[float, float], ...] = SPANS) -> Row:
+    """The unit of a video with some spans, given in seconds."""
     facts = container.probe(str(path), Limits())
     cuts = [
         {
@@ -67,8 +76,7 @@ def cut(path: Path, tmp_path: Path, spans: tuple[tuple[float, float], ...] = SPA
         }
         for n, (start_s, end_s) in enumerate(spans)
     ]
-    row = facts | {"video_id": "v", "uri": str(path), "source_version": access.version(str(path)), "spans": cuts}
-    return clip.cut_unit(row, Params(**settings), env)
+    return facts | {"video_id": "v", "uri": str(path), "source_version": access.version(str(path)), "spans": cuts}
 
 
 def problems(
@@ -223,7 +231,8 @@ def test_the_edit_list_of_a_trimmed_file_is_kept(tmp_path: Path, movflags: str) 
 )
 def test_many_channels_are_mixed_down_and_crash_nothing(tmp_path: Path, layout: str, codec: str) -> None:
     path = beeps.write(tmp_path / ("a.mkv" if codec == "flac" else "a.mov"), Sound(codec, 48_000, layout), length_s=9)
-    assert problems(path, sandbox.call(cut, path, tmp_path, timeout_s=60, memory_mb=1024)) == []
+    rows = sandbox.call(clip.cut_unit, unit(path), Params(), env_of(tmp_path), timeout_s=60, memory_mb=1024)
+    assert problems(path, rows) == []
     sandbox.stop()
 
 

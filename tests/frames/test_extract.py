@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import av
@@ -194,7 +195,8 @@ def test_several_rates_come_from_one_decode(tmp_path: Path) -> None:
     os.mkfifo(pipe)  # a pipe gives its bytes once: opening it again, or seeking, would wait for ever
     writer = threading.Thread(target=pipe.write_bytes, args=(content,), daemon=True)
     writer.start()
-    sequences = sandbox.call(frame_sequences, str(pipe), [1, 2, 5], FIT, Limits(), timeout_s=30, memory_mb=1024)
+    with ThreadPoolExecutor(1) as thread:
+        sequences = thread.submit(frame_sequences, str(pipe), [1, 2, 5], FIT, Limits()).result(timeout=30)
     assert [numbers(pictures) for _, pictures in sequences] == [
         [0, 30, 59],
         [0, 15, 30, 45, 59],

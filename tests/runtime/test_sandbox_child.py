@@ -1,56 +1,64 @@
-"""The program of the decoding process, started as the sandbox starts it and asked over its pipe."""
+"""The program of the decoding process, started as the sandbox starts it and asked over its socket."""
 
 from __future__ import annotations
 
 import os
 import pickle
 import resource
+import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from tests.support import sandbox_calls
-from udfs.core import heartbeat
+from udfs.core import heartbeat, wire
 from udfs.core.errors import MediaError, OutputError
+from udfs.storage import parent_files
 
-MEMORY_MB = 512
+MEMORY_MB, DISK_MB = 512, 100
 AT_MOST_S = 20.0
 
 
 class Child(NamedTuple):
-    """A running child, this end of its pipe, and its heartbeats."""
+    """A running child, this end of its socket, and its heartbeats."""
 
     process: subprocess.Popen[str]
-    pipe: Connection
+    socket: socket.socket
     beats: memoryview
+
+
+def never(to_write: bool) -> None:
+    """Wait for a socket that does not block, which these are not."""
+    raise AssertionError(to_write)
 
 
 @contextmanager
 def started(parent: int | None = None) -> Iterator[Child]:
     """Start the program; `parent` is the process that it is to belong to, by default this one."""
-    pipe, child_pipe = Pipe()
+    own, childs = socket.socketpair()
     page = heartbeat.new_page()
-    numbers = [str(number) for number in (child_pipe.fileno(), page, MEMORY_MB, parent or os.getpid())]
     process = subprocess.Popen(
-        [sys.executable, "-m", "udfs.runtime.sandbox_child", *numbers],
+        [sys.executable, "-m", "udfs.runtime.sandbox_child", str(childs.fileno()), str(page)],
         stderr=subprocess.PIPE,
         text=True,
-        pass_fds=[child_pipe.fileno(), page],
+        pass_fds=[childs.fileno(), page],
         cwd=Path(__file__).parents[2],
     )
-    child_pipe.close()
-    with process, pipe:
+    childs.close()
+    setup = {"parent": parent or os.getpid(), "folder": "", "limits": (MEMORY_MB, DISK_MB, 0), "rules": None}
+    parent_files.send_reply(own, setup, None, never)
+    with process, own:
         try:
-            yield Child(process, pipe, heartbeat.counter(page))
+            yield Child(process, own, heartbeat.counter(page))
         finally:
             os.close(page)
             process.kill()
@@ -66,14 +74,14 @@ def child() -> Iterator[Child]:
 
 def answer(child: Child) -> tuple[Any, Any]:
     """What the child sends next: a result and an error."""
-    assert child.pipe.poll(AT_MOST_S)
-    result, error = child.pipe.recv()
-    return result, error
+    assert select.select([child.socket], [], [], AT_MOST_S)[0]
+    message = wire.receive(child.socket, 1 << 30)
+    return (None, wire.error_of(message.value)) if message.kind == wire.ERROR else (message.value, None)
 
 
 def ask(child: Child, function: Callable[..., Any], *args: Any) -> tuple[Any, Any]:
     """The answer to a call."""
-    child.pipe.send_bytes(pickle.dumps((function, args)))
+    parent_files.send_reply(child.socket, pickle.dumps((function, args)), None, never)
     return answer(child)
 
 
@@ -86,12 +94,12 @@ def error_of(child: Child, function: Callable[..., Any], *args: Any) -> Exceptio
     return error
 
 
-def test_it_answers_calls_until_its_pipe_is_closed() -> None:
+def test_it_answers_calls_until_its_socket_is_closed() -> None:
     with started() as child:
         assert answer(child) == (None, None)  # ready
         assert [ask(child, abs, number) for number in (-1, -2)] == [(1, None), (2, None)]
         assert ask(child, os.getpid) == (child.process.pid, None)
-        child.pipe.close()
+        child.socket.close()
         assert child.process.wait(AT_MOST_S) == 0
 
 
@@ -108,7 +116,7 @@ def test_it_serves_no_other_process_than_its_parent() -> None:
         _, said = child.process.communicate(timeout=AT_MOST_S)
         assert (child.process.returncode, said) == (1, "the parent process has ended\n")
         with pytest.raises(EOFError):
-            child.pipe.recv()
+            wire.receive(child.socket, 1 << 30)
 
 
 def test_ctrl_c_is_left_to_the_driver(child: Child) -> None:
@@ -119,6 +127,7 @@ def test_ctrl_c_is_left_to_the_driver(child: Child) -> None:
 def test_its_memory_is_limited_and_it_leaves_no_core_file(child: Child) -> None:
     assert ask(child, resource.getrlimit, resource.RLIMIT_DATA) == ((MEMORY_MB << 20,) * 2, None)
     assert ask(child, resource.getrlimit, resource.RLIMIT_CORE) == ((0, 0), None)
+    assert ask(child, resource.getrlimit, resource.RLIMIT_FSIZE) == ((DISK_MB << 20,) * 2, None)
     assert isinstance(error_of(child, sandbox_calls.allocate, MEMORY_MB + 100), MemoryError)
 
 
@@ -139,7 +148,7 @@ def test_a_bug_brings_its_traceback_and_its_place(child: Child) -> None:
 
 def test_a_full_disk_is_an_error_of_the_run(child: Child) -> None:
     error = error_of(child, sandbox_calls.double, {"n": "disk"})
-    assert isinstance(error, OutputError)
+    assert type(error) is OutputError
     assert str(error) == "No space left on device: /out/media/a.mp4"
 
 
@@ -150,26 +159,26 @@ def test_a_full_disk_is_an_error_of_the_run(child: Child) -> None:
         (sandbox_calls.raise_unreadable, "Unreadable: no such codec"),
     ],
 )
-def test_an_error_that_cannot_be_sent_is_named(child: Child, function: Callable[[], None], said: str) -> None:
+def test_an_error_of_an_unknown_class_keeps_its_name(child: Child, function: Callable[[], None], said: str) -> None:
     error = error_of(child, function)
-    assert (type(error), str(error)[: len(said)]) == (RuntimeError, said)
+    assert f"{type(error).__name__}: {error}"[: len(said)] == said
     assert f"in {function.__name__}" in error.__notes__[0]
 
 
 def test_a_result_that_cannot_be_sent_is_an_error(child: Child) -> None:
-    assert "cannot pickle" in str(error_of(child, threading.Lock))
+    assert "a value of type lock cannot be sent" in str(error_of(child, threading.Lock))
 
 
 def test_a_message_that_is_no_call_is_an_error(child: Child) -> None:
-    child.pipe.send_bytes(b"junk")
+    parent_files.send_reply(child.socket, b"junk", None, never)
     result, error = answer(child)
-    assert (result, type(error)) == (None, pickle.UnpicklingError)
+    assert (result, type(error).__name__) == (None, "UnpicklingError")
 
 
 def test_no_child_outlives_a_killed_parent(tmp_path: Path) -> None:
     script = (
         "from tests.support import sandbox_calls; from udfs.runtime import sandbox; import sys; "
-        "sandbox.call(sandbox_calls.write_pid_and_sleep, sys.argv[1], timeout_s=60, memory_mb=512)"
+        "sandbox.call(sandbox_calls.write_pid_and_sleep, sys.argv[1], timeout_s=60, memory_mb=512, jail='off')"
     )
     pid_file = tmp_path / "pid"
     parent = subprocess.Popen([sys.executable, "-c", script, str(pid_file)], cwd=Path(__file__).parents[2])

@@ -89,7 +89,7 @@ def test_a_file_without_permission_is_not_found(good: Path) -> None:
         path.write_bytes(good.read_bytes())
         path.chmod(0)
         with pytest.raises(MediaError, match="NOT_FOUND"):
-            sandbox.call(checked_by_nobody, str(path), timeout_s=20, memory_mb=512)
+            sandbox.call(checked_by_nobody, str(path), timeout_s=20, memory_mb=512, jail="off")
     sandbox.stop()
 
 

@@ -39,8 +39,12 @@ def user_folder(purpose: str) -> Path:
 
 
 def open_lock_file(path: str | Path) -> int:
-    """A descriptor of a file to be locked, which is made where it is missing; closing the descriptor unlocks it."""
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    """A descriptor of a file to be locked, which is made where it is missing; closing the descriptor unlocks it.
+
+    Raises:
+        OSError: among others where it is a link, which could lead to any file.
+    """
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
 
 
 def acquire(handle: int, *, shared: bool = False, wait: bool = True) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as validated
@@ -27,7 +27,14 @@ class Limits:
     timeout_total_s: Annotated[float, Field(gt=0, description="seconds for one input in all, even with progress")] = (
         24 * 3600.0
     )
+    disk_mb: Annotated[int, Field(gt=0, description="MiB of unfinished files that the decoding process may hold")] = (
+        65_536
+    )
     decode_threads: Annotated[int, Field(ge=1, le=64, description="threads that decode one video")] = 1
+    jail: Annotated[
+        Literal["auto", "require", "off"],
+        Field(description="of the decoding process; auto: as the kernel can; require: fully or not at all"),
+    ] = "auto"
 
     def with_cuda(self) -> Limits:
         """The limits for work on a GPU.

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -21,9 +19,11 @@ from udfs.frames import extract
 from udfs.frames.extract import Pictures
 from udfs.frames.image_files import ArrayFile, ImageFiles
 from udfs.runtime import batching, sandbox
-from udfs.runtime.context import Env, Row
-from udfs.storage import access
-from udfs.storage.remote_file import AnyPath
+from udfs.runtime.context import Env, Outputs, Row
+from udfs.runtime.sandbox import Needs
+from udfs.storage import access, media_store
+from udfs.storage.remote_file import AnyPath, open_path
+from udfs.storage.settings import Params as Sources
 from udfs.video.nvdec import Hwaccel, Place
 
 Rate = Annotated[float, Field(gt=0, le=1000)]
@@ -73,9 +73,10 @@ def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env, to: str, asi
     `shown_uri` is the name of the file in the list of its frames; `is_source` tells a source video
     from a clip.
     """
+    env = replace(env, outputs=Outputs(to, aside))
     work, on_gpu = partial(write, params=params, env=env, to=to, aside=aside), params.hwaccel == "cuda"
     limits = env.limits.with_cuda() if on_gpu else env.limits
-    yield from batching.each(batches, work, key="key", columns=COLUMNS, limits=limits)
+    yield from batching.each(batches, work, key="key", columns=COLUMNS, limits=limits, needs=Needs(gpu=on_gpu))
     if on_gpu:
         sandbox.stop()  # frees the GPU's memory
 
@@ -91,11 +92,16 @@ def write(row: Row, params: Params, env: Env, to: str, aside: str) -> list[Row]:
     if not missing:
         return []
     path = _path(row, env)
-    os.makedirs(aside, exist_ok=True)
 
     def write_missing(accel: HWAccel | None) -> list[Row]:
         return _write(
-            _pictures(path, missing, params, env, accel), missing, f"{to}/{row['key']}", made_of, params, aside
+            _pictures(path, missing, params, env, accel),
+            missing,
+            f"{to}/{row['key']}",
+            made_of,
+            params,
+            aside,
+            env.sources,
         )
 
     return Place(params.hwaccel, env.task).decode(write_missing)
@@ -108,9 +114,10 @@ def _write(
     made_of: dict[str, Any],
     params: Params,
     aside: str,
+    sources: Sources,
 ) -> list[Row]:
     """Write the pictures to folders of these names, which come to their place when all are whole."""
-    with tempfile.TemporaryDirectory(dir=aside) as folder:
+    with media_store.unfinished_folder(aside) as folder:
         writers = [_writer(os.path.join(folder, name), params) for name in names]
         for which, at_s, picture in pictures:
             writers[which].add(at_s, picture)
@@ -118,7 +125,7 @@ def _write(
         for name, writer in zip(names, writers, strict=True):
             num_bytes += writer.close()
             _list(os.path.join(folder, name), made_of | {"times_s": [round(at_s, 6) for at_s in writer.times_s]})
-            _put(os.path.join(folder, name), f"{to}/{name}")
+            media_store.place(os.path.join(folder, name), f"{to}/{name}", to, sources)
     return [{"num_frames": sum(len(writer.times_s) for writer in writers), "num_bytes": num_bytes}]
 
 
@@ -152,7 +159,7 @@ def _made_of(row: Row, params: Params) -> dict[str, Any]:
 
 def _is_complete(folder: str, made_of: dict[str, Any]) -> bool:
     try:
-        with open(os.path.join(folder, LIST), encoding="utf-8") as f:
+        with open_path(os.path.join(folder, LIST)) as f:
             listed = json.load(f)
     except FileNotFoundError:
         return False
@@ -171,15 +178,3 @@ def _writer(folder: str, params: Params) -> ImageFiles | ArrayFile:
 def _list(folder: str, facts: dict[str, Any]) -> None:
     with open(os.path.join(folder, LIST), "w", encoding="utf-8") as f:
         json.dump(facts, f)
-
-
-def _put(folder: str, target: str) -> None:
-    """Move a folder to its place, over one of other settings or of another attempt of the task."""
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    with suppress(FileNotFoundError):
-        os.rename(target, f"{folder}.before")
-    try:
-        os.rename(folder, target)
-    except OSError as e:
-        if e.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # another attempt moved its folder there first
-            raise

@@ -14,6 +14,7 @@ from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
 from udfs.runtime import sandbox
 from udfs.runtime.context import COST, FAILURE, GPU_COST, Counter, Row
+from udfs.runtime.sandbox import NOTHING, Needs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +36,7 @@ class _Call:
     key: str
     limits: Limits
     isolated: bool
+    needs: Needs
     parts: Work | None
     rescue: Rescue | None
 
@@ -47,12 +49,13 @@ def each(
     columns: list[str],
     limits: Limits,
     isolated: bool = True,
+    needs: Needs = NOTHING,
     parts: Work | None = None,
     rescue: Rescue | None = None,
 ) -> Iterator[pd.DataFrame]:
     """Call `work` for every row; yield its rows with these columns and the input's fingerprint.
 
-    If `isolated`, the calls run in the sandbox.
+    If `isolated`, the calls run in the sandbox; `needs` says what its jail must let through.
 
     A MediaError becomes one row that holds nothing but the failure of that input, named by its
     column `key`. So does any other exception, as BUG, unless it concerns the run (`bugs.run_error`)
@@ -62,7 +65,7 @@ def each(
     fails, its parts are done one by one, so that only the faulty one fails. `rescue` returns a row
     to try in place of a single input that failed, or None.
     """
-    call, watch = _Call(work, key, limits, isolated, parts, rescue), bugs.watch(qualified_name(work))
+    call, watch = _Call(work, key, limits, isolated, needs, parts, rescue), bugs.watch(qualified_name(work))
     for batch in batches:
         for start in range(0, len(batch), PIECE):
             inputs = records(batch.iloc[start : start + PIECE])
@@ -130,7 +133,9 @@ def _outcome(row: Row, call: _Call, watch: bugs.Watch) -> list[Row]:
     watch.take(video_id)
     try:
         if call.isolated:
-            results, cpu_s = sandbox.call(with_cpu_seconds, call.work, row, **sandbox.bounds(call.limits))
+            results, cpu_s = sandbox.call(
+                with_cpu_seconds, call.work, row, **sandbox.bounds(call.limits), needs=call.needs
+            )
         else:
             results, cpu_s = with_cpu_seconds(call.work, row)
     except MediaError as e:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from udfs.core.gpu_device import Task
@@ -18,6 +18,14 @@ COST, GPU_COST = "cpu_s", "gpu_s"
 
 
 @dataclass(frozen=True)
+class Outputs:
+    """Where the decoding process may write: below a root, by way of a folder for what is unfinished."""
+
+    root: str
+    unfinished: str
+
+
+@dataclass(frozen=True)
 class Env:
     """What a stage's work needs beside its own settings."""
 
@@ -27,6 +35,11 @@ class Env:
     sources: Sources = field(default_factory=Sources)
     models: registry.Params = field(default_factory=registry.Params)
     task: Task = field(default_factory=Task)  # the running task; known on the executor only
+    outputs: Outputs | None = None  # of the decoding process; None: it writes no files
+
+    def with_media(self) -> Env:
+        """The Env of a stage whose decoding process writes below the media root."""
+        return replace(self, outputs=Outputs(self.media_root, self.media_root))
 
 
 class Counter(Protocol):

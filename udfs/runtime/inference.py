@@ -22,6 +22,7 @@ from udfs.core.task_resources import Resources
 from udfs.runtime import batching, sandbox
 from udfs.runtime.context import COST, GPU_COST, Env, Row
 from udfs.runtime.model_cache import Load, Model, cached_model
+from udfs.runtime.sandbox import Needs
 
 Call = Callable[..., Any]
 Prepare = Callable[[Row, Call], Iterable[Any]]
@@ -65,6 +66,7 @@ def infer(
     resources: Resources,
     batch_size: int,
     on_gpu: bool = False,
+    own_code: bool = False,
 ) -> Iterator[pd.DataFrame]:
     """Yield results and failures in the format of `batching.each`, rows in order of completion.
 
@@ -75,13 +77,15 @@ def infer(
     row. `prepare` and `finish` may raise MediaError for their row; any other exception is a BUG of
     the row, as in `batching.each`.
 
-    With `on_gpu`, decoding processes may use the GPU, and end with the task.
+    With `on_gpu`, decoding processes may use the GPU, and end with the task. With `own_code`, they
+    run functions of the user's. Neither are jailed.
     """
     watch = bugs.watch(batching.qualified_name(prepare))
     env = replace(env, limits=env.limits.with_cuda()) if on_gpu else env
+    needs = Needs(gpu=on_gpu, own_code=own_code)
     with (
         _decoding_ended(resources.cpus, on_gpu),
-        _Feeder(batches, prepare, env, resources.cpus, QUEUED_BATCHES * batch_size) as feeder,
+        _Feeder(batches, prepare, env, needs, resources.cpus, QUEUED_BATCHES * batch_size) as feeder,
     ):
         group: list[Item] = []
         if not feeder.num_running:
@@ -167,10 +171,12 @@ def _results(progress: _Progress, finish: Finish, key: str, watch: bugs.Watch) -
 class _Feeder:
     """Threads that prepare rows; yields their items as they come, and each row's progress after its last item."""
 
-    def __init__(self, batches: Iterable[pd.DataFrame], prepare: Prepare, env: Env, threads: int, ahead: int) -> None:
+    def __init__(
+        self, batches: Iterable[pd.DataFrame], prepare: Prepare, env: Env, needs: Needs, threads: int, ahead: int
+    ) -> None:
         """At most `ahead` items wait in the queue, so that memory is bounded however slow the model is."""
         self.rows = (row for batch in batches for row in batching.records(batch))
-        self.prepare, self.env, self.threads = prepare, env, threads
+        self.prepare, self.env, self.needs, self.threads = prepare, env, needs, threads
         self.queue: queue.Queue[Item | End | Exception] = queue.Queue(ahead)
         self.num_running = 0
         self.exhausted = False
@@ -237,7 +243,8 @@ class _Feeder:
         self.queue.put((progress, number))
 
     def _call(self, progress: _Progress, function: Callable[..., Any], *args: Any) -> Any:
-        result, cpu_s = sandbox.call(batching.with_cpu_seconds, function, *args, **sandbox.bounds(self.env.limits))
+        bounds = sandbox.bounds(self.env.limits)
+        result, cpu_s = sandbox.call(batching.with_cpu_seconds, function, *args, **bounds, needs=self.needs)
         progress.cpu_s += cpu_s
         return result
 

@@ -1,151 +1,331 @@
-"""Call a function in a child process, so that a hang, a crash or a leak ends that process only."""
+"""Call a function in a jailed child process: a hang, a crash or hostile media harm that process only."""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
 import errno
+import logging
 import math
 import os
 import pickle
+import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Pipe
-from typing import Any, TypedDict
+from functools import cache
+from typing import Any, Literal, NamedTuple, NoReturn, TypedDict
 
-from udfs.core import heartbeat
+from udfs.core import heartbeat, jail, wire
 from udfs.core.errors import Code, MediaError, RunError
 from udfs.core.limits import Limits
+from udfs.runtime import grants
+from udfs.runtime.grants import Grant
+from udfs.storage import media_store, parent_files
+
+log = logging.getLogger("reelmill")
 
 RECYCLE_AFTER = 500  # calls, so that a leak in a decoder stays small
 START_S = 120.0  # for the child's imports, on a busy machine
 # A machine short of memory may kill a starting child, and have memory a moment later.
 START_ATTEMPTS, START_PAUSE_S = 4, 1.0
-HEARTBEAT_CHECK_S = 1.0  # between looks at the child's heartbeats
+LEAST_CPU_S = 600  # of CPU that a child may take, whatever its calls may take
+HEARTBEAT_CHECK_S = 1.0  # between looks at the child's heartbeats and at the size of its files
 # A task has one core: the thread pools that numerical libraries start by default would not help.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1"}
+GPU_PREFIXES = ("CUDA_", "NVIDIA_")  # of variables
+Jail = Literal["auto", "require", "off"]
 
-_thread = threading.local()  # each thread has a child of its own: a pipe carries one call at a time
+_thread = threading.local()  # each thread has a child of its own: a socket carries one call at a time
 
 
 class StartError(RunError):
     """No decoding process can be started on this machine."""
 
 
+class Needs(NamedTuple):
+    """What a stage's child needs that a jail denies."""
+
+    gpu: bool = False  # whose driver needs devices, sockets and programs: no jail
+    own_code: bool = False  # of the user's, which may need files, network and programs: no jail, all variables
+    program: str = ""  # the path of one program, which runs in the same jail
+
+
+NOTHING = Needs()
+
+
 class Bounds(TypedDict):
-    """The time and memory that a call may take, as keyword arguments of `call`."""
+    """The time, memory and disk that a call may take, and its jail, as keyword arguments of `call`."""
 
     timeout_s: float
     total_s: float
     memory_mb: int
+    disk_mb: int
+    jail: Jail
 
 
 def bounds(limits: Limits) -> Bounds:
     """The bounds of a call for one input."""
-    return Bounds(timeout_s=limits.timeout_s, total_s=limits.timeout_total_s, memory_mb=limits.memory_mb)
+    return Bounds(
+        timeout_s=limits.timeout_s,
+        total_s=limits.timeout_total_s,
+        memory_mb=limits.memory_mb,
+        disk_mb=limits.disk_mb,
+        jail=limits.jail,
+    )
+
+
+class _Kind(NamedTuple):
+    """What a child is started with: calls that need the same share it."""
+
+    memory_mb: int
+    disk_mb: int
+    cpu_s: int  # in its whole life; 0: any
+    jail: Jail
+    needs: Needs
+    unfinished: str  # the root of an output; empty: none
+    path: str  # from which the child imports
+
+
+class _Clock:
+    """The time that a call has left, and the child's signs of life."""
+
+    def __init__(self, child: _Child, timeout_s: float, total_s: float) -> None:
+        self.child, self.timeout_s, self.total_s = child, timeout_s, total_s
+        self.start = self.last = time.monotonic()
+        self.count = child.beats[0]
+        self.poll = select.poll()
+
+    def wait(self, to_write: bool) -> None:
+        """Wait until the child's socket can be read or written to.
+
+        Raises:
+            TimeoutError: no answer within `timeout_s` of the last heartbeat, or within `total_s`.
+        """
+        self.poll.register(self.child.socket, select.POLLOUT if to_write else select.POLLIN)
+        while True:
+            left_s = min(HEARTBEAT_CHECK_S, self.last + self.timeout_s - time.monotonic())
+            if self.poll.poll(max(0.0, left_s) * 1000):
+                return
+            self.check()
+            self.child.check_disk()
+
+    def check(self) -> None:
+        """Raise TimeoutError if the time is over."""
+        now = time.monotonic()
+        if self.child.beats[0] != self.count:
+            self.count, self.last = self.child.beats[0], now
+        if now - self.last >= self.timeout_s:
+            raise TimeoutError(f"no progress for {self.timeout_s:.0f} s")
+        if now - self.start >= self.total_s:
+            raise TimeoutError(f"not done after {self.total_s:.0f} s")
+
+    def restart(self) -> None:
+        """Count time without a sign of life from now on."""
+        self.last = time.monotonic()
 
 
 class _Child:
-    """A fresh Python process that answers calls over a pipe.
+    """A fresh Python process that answers calls over a socket.
 
     It is started, not forked: this process has threads and may use a GPU. It is not started by
     multiprocessing, whose children import the parent's `__main__`: in a Spark worker all of
     pyspark.
     """
 
-    def __init__(self, memory_mb: int) -> None:
-        self.pipe, child_pipe = Pipe()
-        self.memory_mb, self.owner, self.calls = memory_mb, os.getpid(), 0
-        page = heartbeat.new_page()
-        self.beats = heartbeat.counter(page)
-        self.path = _import_path()
-        numbers = [str(number) for number in (child_pipe.fileno(), page, memory_mb, self.owner)]
+    def __init__(self, kind: _Kind) -> None:
+        self.kind, self.owner, self.calls, self.busy_s = kind, os.getpid(), 0, 0.0
+        with contextlib.ExitStack() as stack:
+            root = kind.unfinished
+            holder = media_store.unfinished_folder(root) if root else media_store.temporary_folder()
+            self.folder = os.path.join(stack.enter_context(holder), "own")  # a link in it leads to nothing of others
+            os.mkdir(self.folder, 0o700)
+            self.socket, child_socket = socket.socketpair()
+            page = heartbeat.new_page()
+            self.beats = heartbeat.counter(page)
+            try:
+                self.process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "udfs.runtime.sandbox_child", str(child_socket.fileno()), str(page)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=2,  # stdout may be a protocol's
+                    pass_fds=[child_socket.fileno(), page],
+                    env=self._variables(),
+                )
+            finally:
+                child_socket.close()
+                os.close(page)
+            self.socket.setblocking(False)
+            self.files = stack.pop_all()
+        clock = _Clock(self, START_S, math.inf)
         try:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "udfs.runtime.sandbox_child", *numbers],
-                stdin=subprocess.DEVNULL,
-                stdout=2,  # stdout may be a protocol's
-                pass_fds=[child_pipe.fileno(), page],
-                env=ONE_THREAD | os.environ | {"PYTHONPATH": self.path},
-            )
-        finally:
-            child_pipe.close()
-            os.close(page)
-        try:
-            self.answer(START_S)  # the child's first answer says that it is ready
-        except (EOFError, OSError, TimeoutError) as e:
+            self.send(self._setup(), clock)
+            self.answer(clock, Grant())  # the child's first answer says that it is ready
+        except (EOFError, OSError, wire.WireError) as e:
             self.process.kill()
             raise ChildProcessError(f"exit {self.end()}") from e
 
-    def can_serve(self, memory_mb: int) -> bool:
-        """Whether the child is alive, is this process's own and not its fork's, and has this limit and import path."""
-        alive = self.process.poll() is None and self.calls < RECYCLE_AFTER
-        return alive and (self.memory_mb, self.owner, self.path) == (memory_mb, os.getpid(), _import_path())
+    def can_serve(self, kind: _Kind) -> bool:
+        """Whether the child is alive, is this process's own and not its fork's, and was started for such calls."""
+        if self.process.poll() is not None or self.owner != os.getpid() or self.calls >= RECYCLE_AFTER:
+            return False
+        if kind.cpu_s and self.busy_s >= kind.cpu_s / 2:
+            return False
+        if not kind.unfinished:  # a call that writes nothing may have any folder
+            kind = kind._replace(unfinished=self.kind.unfinished)
+        return self.kind == kind and os.path.isdir(self.folder)
 
-    def answer(self, timeout_s: float, total_s: float = math.inf) -> tuple[Any, Exception | None]:
-        """What the child sends next: a result, or the exception of its call.
+    def send(self, message: object, clock: _Clock) -> None:
+        """Send a call."""
+        parent_files.send_reply(self.socket, message, None, clock.wait)
+
+    def answer(self, clock: _Clock, grant: Grant) -> wire.Message:
+        """What the child answers, once it has all files that it asks for and the grant allows.
 
         Raises:
-            TimeoutError: no answer within `timeout_s` of the last heartbeat, or within `total_s`.
+            TimeoutError: as `_Clock.wait`.
+            WireError: it sends no message.
         """
-        start = last = time.monotonic()
-        count = self.beats[0]
-        while not self.pipe.poll(max(0.0, min(HEARTBEAT_CHECK_S, last + timeout_s - time.monotonic()))):
-            now = time.monotonic()
-            if self.beats[0] != count:
-                count, last = self.beats[0], now
-            if now - last >= timeout_s:
-                raise TimeoutError(f"no progress for {timeout_s:.0f} s")
-            if now - start >= total_s:
-                raise TimeoutError(f"not done after {total_s:.0f} s")
-        answer: tuple[Any, Exception | None] = self.pipe.recv()
-        return answer
+        while True:
+            message = wire.receive(self.socket, self.kind.memory_mb << 20, clock.wait)
+            if message.kind != wire.REQUEST:
+                self.busy_s += time.monotonic() - clock.start
+                return message
+            clock.check()
+            reply, handle = grant.answer(message.value, self.folder)
+            clock.restart()
+            try:
+                parent_files.send_reply(self.socket, reply, handle, clock.wait)
+            finally:
+                if handle is not None:
+                    os.close(handle)
+
+    def check_disk(self) -> None:
+        """Refuse a child whose files are too large together.
+
+        Raises:
+            OSError: EFBIG.
+        """
+        num_bytes = 0
+        for folder, _, names in os.walk(self.folder):
+            for name in names:
+                with contextlib.suppress(OSError):
+                    num_bytes += os.lstat(os.path.join(folder, name)).st_blocks * 512
+        if num_bytes > self.kind.disk_mb << 20:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
 
     def end(self) -> int:
-        """Close the pipe and return the child's exit status; a child that hangs is killed."""
-        self.pipe.close()
+        """Close the socket and return the child's exit status; a child that hangs is killed."""
+        self.socket.close()
         if self.owner != os.getpid():
             return 0  # another process's child, seen through a fork
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return self.process.wait(0.5)  # a closed pipe ends the child, unless it hangs
-        self.process.kill()
-        return self.process.wait()
+        try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return self.process.wait(0.5)  # a closed socket ends the child, unless it hangs
+            self.process.kill()
+            return self.process.wait()
+        finally:
+            with contextlib.suppress(OSError):
+                self.files.close()
+
+    def _variables(self) -> dict[str, str]:
+        needs, environment = self.kind.needs, os.environ
+        kept = dict(environment)
+        if not needs.own_code and self.kind.jail != "off":
+            kept = jail.variables(environment.items())
+            kept |= {"HOME": self.folder, "TMPDIR": self.folder, "PYTHONDONTWRITEBYTECODE": "1"}
+        if needs.gpu:
+            kept |= {name: value for name, value in environment.items() if name.startswith(GPU_PREFIXES)}
+        return ONE_THREAD | kept | {"PYTHONPATH": self.kind.path}
+
+    def _setup(self) -> dict[str, Any]:
+        """What the child is to do with itself before its first call."""
+        kind = self.kind
+        is_jailed = kind.jail != "off" and not (kind.needs.gpu or kind.needs.own_code)
+        folders = tuple(kind.path.split(os.pathsep))
+        listed = tuple(each for each in folders if os.path.isdir(each))
+        rules = jail.Rules(jail.code_paths(folders), listed, self.folder, kind.needs.program)
+        return {
+            "parent": self.owner,
+            "folder": self.folder,
+            "limits": (kind.memory_mb, kind.disk_mb, kind.cpu_s * (os.cpu_count() or 1)),
+            "rules": rules if is_jailed else None,
+        }
 
 
 def _import_path() -> str:
     return os.pathsep.join(entry or os.getcwd() for entry in sys.path)
 
 
-def call(function: Callable[..., Any], *args: Any, timeout_s: float, memory_mb: int, total_s: float = math.inf) -> Any:
+def call(
+    function: Callable[..., Any],
+    *args: Any,
+    timeout_s: float,
+    memory_mb: int,
+    total_s: float = math.inf,
+    disk_mb: int = 65_536,
+    jail: Jail = "auto",
+    needs: Needs = NOTHING,
+) -> Any:
     """Run a module-level function in this thread's child; the child is kept from call to call.
 
-    It may take `total_s` in all, and `timeout_s` without a heartbeat (`heartbeat.beat`).
+    It may take `total_s` in all, and `timeout_s` without a heartbeat (`heartbeat.beat`). It may
+    read the files that its arguments name (see `grants.of`).
 
     Raises:
-        MediaError: TIMEOUT, CRASH or OOM if the child was killed or died.
-        StartError: no child process can be started.
+        MediaError: TIMEOUT, CRASH or OOM if the child was killed or died, TOO_LARGE if it fills the
+            disk.
+        StartError: no child process can be started, or none with the jail that is required.
         Exception: what the function raises otherwise, with a note that holds the child's traceback.
     """
-    message = pickle.dumps((function, args))
-    child = _send(message, memory_mb)
+    grant = grants.of(function, *args)
+    unfinished = grant.outputs.unfinished if grant.outputs else ""
+    cpu_s = 0 if math.isinf(total_s) else 2 * max(math.ceil(total_s), LEAST_CPU_S)
+    kind = _Kind(memory_mb, disk_mb, cpu_s, jail, needs, unfinished, _import_path())
+    child, clock = _send(pickle.dumps((function, args)), kind, timeout_s, total_s)
     try:
-        result, error = child.answer(timeout_s, total_s)
+        answer = child.answer(clock, grant)
+        if answer.kind != wire.ERROR:
+            grant.check(answer.value)
+            return answer.value
+        error = wire.error_of(answer.value)
     except TimeoutError as e:
-        child.process.kill()
-        child.end()
+        _kill(child)
         raise MediaError("TIMEOUT", str(e)) from e
-    except (EOFError, OSError) as e:
+    except wire.WireError as e:
+        _kill(child)
+        raise MediaError("CRASH", f"the decoding process answers with what is no answer: {e}") from e
+    except EOFError as e:
         raise _error_of_dead_child(child.end()) from e
-    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+    except OSError as e:
+        if e.errno != errno.EFBIG:
+            raise _error_of_dead_child(child.end()) from e
+        _kill(child)
+        error = e
+    except MediaError:
+        _kill(child)  # it answers with what it may not
+        raise
+    _raise(error, kind, child)
+
+
+def _raise(error: Exception, kind: _Kind, child: _Child) -> NoReturn:
+    """Raise a child's error; one of memory or disk becomes a MediaError."""
+    number = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, MemoryError) or number == errno.ENOMEM:
         child.end()  # its remaining memory would be missing for the next call
-        raise MediaError("OOM", f"more than {memory_mb} MB") from error
-    if error is not None:
-        raise error
-    return result
+        raise MediaError("OOM", f"more than {kind.memory_mb} MB") from error
+    if number == errno.EFBIG:
+        child.end()
+        raise MediaError("TOO_LARGE", f"more than {kind.disk_mb} MB of files, over limits.disk_mb") from error
+    raise error
+
+
+def _kill(child: _Child) -> None:
+    child.process.kill()
+    child.end()
 
 
 def stop() -> None:
@@ -159,30 +339,51 @@ def stop() -> None:
 atexit.register(stop)
 
 
-def _send(message: bytes, memory_mb: int) -> _Child:
+def _send(message: bytes, kind: _Kind, timeout_s: float, total_s: float) -> tuple[_Child, _Clock]:
     """Send a call; returns the child that took it. A child that died while idle is replaced."""
     for _ in range(2):
         child: _Child | None = getattr(_thread, "child", None)
-        if child is None or not child.can_serve(memory_mb):
+        if child is None or not child.can_serve(kind):
             stop()
-            child = _thread.child = _start(memory_mb)
+            child = _thread.child = _start(kind)
         child.calls += 1
+        clock = _Clock(child, timeout_s, total_s)
         with contextlib.suppress(ConnectionError):
-            child.pipe.send_bytes(message)
-            return child
+            child.send(message, clock)
+            return child, clock
         stop()
     raise StartError("the decoding process dies before it receives a call")
 
 
-def _start(memory_mb: int) -> _Child:
+def _start(kind: _Kind) -> _Child:
+    _check_jail(kind.jail, kind.needs)
     for attempt in range(1, START_ATTEMPTS + 1):
         try:
-            return _Child(memory_mb)
+            return _Child(kind)
         except OSError as e:  # no process can be created, or it was killed while it started
             if attempt == START_ATTEMPTS:
                 raise StartError(f"the decoding process does not start, at the last of {attempt} attempts: {e}") from e
             time.sleep(START_PAUSE_S * 2 ** (attempt - 1))
     raise AssertionError("the last attempt returns or raises")
+
+
+@cache
+def _check_jail(wanted: Jail, needs: Needs) -> None:
+    """Warn once, or refuse, where a child is not jailed in full.
+
+    Raises:
+        StartError: `limits.jail` is require.
+    """
+    lacks = jail.missing()
+    why = f"this machine lacks {lacks}" if lacks else ""
+    if needs.gpu:
+        why = "a decoding process that uses a GPU is not jailed"
+    if needs.own_code:
+        why = "a function of your own that opens files is not jailed"
+    if why and wanted == "require":
+        raise StartError(f"limits.jail is require, but {why}: set it to auto, or do without")
+    if lacks and wanted == "auto":
+        log.warning("the decoding process is not fully jailed: %s (docs/security.md)", why)
 
 
 def _error_of_dead_child(status: int) -> MediaError:

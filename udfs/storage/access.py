@@ -15,7 +15,7 @@ from stat import S_ISREG
 from udfs.core.errors import MediaError, read_fault
 from udfs.storage.remote_file import AnyPath, RemotePath, Stat, open_path, read_range
 from udfs.storage.settings import Params
-from udfs.storage.stores import readable_store
+from udfs.storage.stores import fetch, readable_store
 from udfs.storage.uris import absolute_uri, is_remote, is_web, local_path
 
 SAMPLE_BYTES = 1 << 16  # of the head and of the tail, hashed into the content tag
@@ -38,8 +38,7 @@ def checked_path(uri: str, params: Params) -> AnyPath:
         return _checked_remote(uri, params)
     path = local_path(uri)
     with _read_faults():
-        if params.roots and not _is_inside(path, params.roots):
-            raise MediaError("DENIED", "outside sources.roots")
+        check_inside(path, params)
     if WINDOWS_PATH.search(uri) and not os.path.lexists(path):
         raise MediaError("NOT_FOUND", "no such file; a Windows path: write it as this machine names it")
     with _read_faults():
@@ -61,7 +60,7 @@ def remote_path(uri: str, params: Params) -> RemotePath:
         StoreError: the store cannot be used at all.
     """
     store = readable_store(uri)
-    return RemotePath(uri, store.stat(uri, params), partial(store.fetch, params=params))
+    return RemotePath(uri, store.stat(uri, params), partial(fetch, params=params))
 
 
 def own_path(uri: str, params: Params) -> AnyPath:
@@ -105,6 +104,19 @@ def uri_version(uri: str, params: Params) -> str:
         MediaError: what `checked_path` raises; a local file is only looked at, not checked.
     """
     return version(_checked_remote(uri, params) if is_remote(uri) else local_path(uri))
+
+
+def check_inside(path: str, params: Params) -> None:
+    """Refuse a local path or a remote URI outside the roots.
+
+    Raises:
+        MediaError: DENIED.
+    """
+    if not params.roots:
+        return
+    is_inside = _is_remote_inside if is_remote(path) else _is_inside
+    if not is_inside(path, params.roots):
+        raise MediaError("DENIED", "outside sources.roots")
 
 
 def changed_s(path: str) -> float:
@@ -154,16 +166,19 @@ def _read_faults() -> Iterator[None]:
 
 
 def _checked_remote(uri: str, params: Params) -> RemotePath:
-    has_parent_step = is_web(uri) and PARENT_STEP.search(uri)  # servers resolve it, which would lead out of a root
-    inside = any(uri.startswith(absolute_uri(root).rstrip("/") + "/") for root in params.roots)
-    if params.roots and (has_parent_step or not inside):
-        raise MediaError("DENIED", "outside sources.roots")
+    check_inside(uri, params)
     path = remote_path(uri, params)
     if path.stat.size == 0:
         raise MediaError("EMPTY", "no bytes")
     if path.stat.size > params.max_bytes:
         raise MediaError("TOO_LARGE", f"{path.stat.size} bytes, over sources.max_bytes")
     return path
+
+
+def _is_remote_inside(uri: str, roots: tuple[str, ...]) -> bool:
+    if is_web(uri) and PARENT_STEP.search(uri):  # servers resolve it, which would lead out of a root
+        return False
+    return any(uri.startswith(absolute_uri(root).rstrip("/") + "/") for root in roots)
 
 
 def _is_inside(path: str, roots: tuple[str, ...]) -> bool:

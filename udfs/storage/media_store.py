@@ -20,7 +20,7 @@ from typing import BinaryIO, NamedTuple, cast
 
 from udfs.core.errors import MediaError, OutputError
 from udfs.core.host_files import user_folder
-from udfs.storage import access
+from udfs.storage import access, parent_files
 from udfs.storage.remote_file import AnyPath, open_path
 from udfs.storage.settings import Params as Sources
 from udfs.storage.stores import writable_store
@@ -48,10 +48,26 @@ def write_to(uri: str, params: Sources, root: str | None = None) -> Iterator[str
     with unfinished_folder(root) as folder:
         path = os.path.join(folder, name)
         yield path
-        if is_remote(uri):
-            writable_store(uri).put(uri, path, params)
-        else:
-            _place(path, local_path(uri), local_path(root))
+        place(path, uri, root, params)
+
+
+def place(path: str, uri: str, root: str, params: Sources) -> None:
+    """Move a finished file or folder to its place in the output or export below `root`; a file may be uploaded."""
+    if parent_files.connected():
+        parent_files.put(path, uri)
+    elif is_remote(uri):
+        writable_store(uri).put(uri, path, params)
+    elif os.path.isdir(path):
+        _place_folder(path, local_path(uri))
+    else:
+        _place(path, local_path(uri), local_path(root))
+
+
+@contextmanager
+def temporary_folder() -> Iterator[str]:
+    """A folder of this user for files that go nowhere, which is deleted when the block ends."""
+    with tempfile.TemporaryDirectory(dir=_upload_folder()) as folder:
+        yield folder
 
 
 @contextmanager
@@ -61,6 +77,10 @@ def unfinished_folder(root: str) -> Iterator[str]:
     What a killed run leaves there is deleted later: in a local root by the next run, before an
     upload after a day.
     """
+    if parent_files.connected():
+        with parent_files.own_folder() as folder:
+            yield folder
+        return
     is_uploaded = is_remote(root) or local_path(root).startswith(MOUNTS)
     with ExitStack() as stack:
         with _output_errors(root):
@@ -164,6 +184,18 @@ def _place(path: str, target: str, root: str) -> None:
             os.makedirs(os.path.join(root, UNFINISHED), exist_ok=True)
             path = shutil.copyfile(path, os.path.join(root, UNFINISHED, uuid.uuid4().hex))
         os.replace(path, target)
+
+
+def _place_folder(folder: str, target: str) -> None:
+    """Rename a folder to its path, over one of other settings or of another attempt of the task."""
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    with suppress(FileNotFoundError):
+        os.rename(target, f"{folder}.before")
+    try:
+        os.rename(folder, target)
+    except OSError as e:
+        if e.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # another attempt moved its folder there first
+            raise
 
 
 @contextmanager

@@ -8,24 +8,16 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 from udfs.core.heartbeat import beat
+from udfs.storage import parent_files
+from udfs.storage.parent_files import Stat as Stat
 
 BLOCK = 1 << 18  # bytes that are fetched and cached together
 CACHE_BLOCKS = 256  # 64 MiB per process: FFmpeg opens a file several times, and reads its index again each time
 MAX_AHEAD = 16  # blocks: at 4 MiB the round trip to a store costs little beside the transfer
 AHEAD = 8  # a fetch takes 1/8 of what was just read in sequence, so that few bytes are fetched in vain
-
-
-class Stat(NamedTuple):
-    """What a store states about a file without sending it.
-
-    That is its size in bytes, and a text that changes when the file does.
-    """
-
-    size: int
-    version: str
 
 
 Fetch = Callable[[str, int, int, str], bytes]  # uri, start, end, version -> the bytes [start, end) of that version
@@ -99,7 +91,16 @@ class RemoteFile(SeekableFile):
 
 def open_path(path: AnyPath) -> BinaryIO:
     """Open a local or remote file for reading."""
-    return io.BufferedReader(RemoteFile(path)) if isinstance(path, RemotePath) else open(path, "rb")
+    if isinstance(path, RemotePath):
+        return io.BufferedReader(RemoteFile(path))
+    return parent_files.open_file(path) if parent_files.connected() else open(path, "rb")
+
+
+def media_file(path: AnyPath) -> Any:
+    """What FFmpeg opens for a path: the path itself, or a file object where this process opens no files."""
+    if isinstance(path, RemotePath):
+        return RemoteFile(path)
+    return parent_files.open_file(path) if parent_files.connected() else path
 
 
 def size(path: AnyPath) -> int:
@@ -110,7 +111,7 @@ def size(path: AnyPath) -> int:
 def read_range(path: AnyPath, start: int, size: int) -> bytes:
     """`size` bytes from offset `start`; of a remote file only these are fetched, unless a cached block has them all."""
     if not isinstance(path, RemotePath):
-        with open(path, "rb") as file:
+        with open_path(path) as file:
             file.seek(start)
             return file.read(size)
     number, offset = divmod(start, BLOCK)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from udfs.core.errors import StoreError
+from udfs.storage import parent_files
 from udfs.storage.remote_file import Stat
 from udfs.storage.settings import Params
 from udfs.storage.uris import WEB, split_scheme
@@ -50,12 +51,22 @@ class WritableStore(ReadableStore, Protocol):
 
 
 def readable_store(uri: str) -> ReadableStore:
-    """The store that a remote URI is read from; imported here because boto3 takes long to import."""
+    """The store that a remote URI is read from; imported here because boto3 takes long to import.
+
+    The decoding process reads through its parent.
+    """
+    if parent_files.connected():
+        return parent_files
     if split_scheme(uri)[0] in WEB:
         from udfs.storage import http_source
 
         return http_source
     return writable_store(uri)
+
+
+def fetch(uri: str, start: int, end: int, version: str, params: Params) -> bytes:
+    """The bytes [start, end) of a version of a remote file, by the store that this process reads it from."""
+    return readable_store(uri).fetch(uri, start, end, version, params)
 
 
 def writable_store(uri: str) -> WritableStore:

@@ -26,7 +26,7 @@ from udfs.demux.index_file import IndexFile
 from udfs.demux.packet_times import DecodedTimes
 from udfs.demux.timeline import Timing
 from udfs.demux.tracks import video_stream
-from udfs.storage.remote_file import AnyPath, RemoteFile, RemotePath, open_path, size
+from udfs.storage.remote_file import AnyPath, RemotePath, media_file, open_path, size
 from udfs.video.decode import frames
 from udfs.video.picture import picture_facts
 from udfs.video.refusal import refusal
@@ -241,7 +241,7 @@ def _open_container(
         MediaError: the reason for which it does not open.
     """
     options = {"format_whitelist": f"{FORMATS},{BARE}", "protocol_whitelist": PROTOCOLS, **probing}
-    file: Any = RemoteFile(path) if isinstance(path, RemotePath) else path
+    file = media_file(path)
     if index is not None:
         file, options["fflags"] = index, "+noparse"
     try:
@@ -272,9 +272,8 @@ def _reopen_bare(
     if not rate or rate == BARE_FPS:
         return container
     container.close()
-    source: Any = RemoteFile(path) if isinstance(path, RemotePath) else path
     reopened: InputContainer = av.open(
-        source, container_options=options | {"framerate": str(rate)}, metadata_errors="replace", hwaccel=accel
+        media_file(path), container_options=options | {"framerate": str(rate)}, metadata_errors="replace", hwaccel=accel
     )
     return reopened
 

@@ -150,6 +150,15 @@ def reproducible_x264() -> dict[str, str]:
     return {"x264-params": "asm=avx2,fma3,bmi2,lzcnt"} if has_avx512 else {}
 
 
+def program(params: Params) -> str:
+    """The path of the program that the encoder is, with links followed; empty for one of the av wheel.
+
+    Raises:
+        EncoderError: there is no such program.
+    """
+    return str(Path(ffmpeg_program(params)).resolve()) if params.encoder == OPENH264 else ""
+
+
 def ffmpeg_program(params: Params) -> str:
     """The path of an ffmpeg program that has libopenh264.
 
