@@ -137,7 +137,7 @@ class Board:
         for view in [*self._views]:
             try:
                 do(view)
-            except Exception:  # noqa: BLE001 - a view is a pair of eyes, whatever it raises
+            except Exception:
                 log.exception("%s shows the run no more", type(view).__name__.lower())
                 self._views.remove(view)
 

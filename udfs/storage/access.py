@@ -6,11 +6,12 @@ import hashlib
 import os
 import re
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from stat import S_ISREG
+from typing import Any
 
 from udfs.core.errors import MediaError, read_fault
 from udfs.storage.remote_file import AnyPath, RemotePath, Stat, open_path, read_range
@@ -51,6 +52,11 @@ def checked_path(uri: str, params: Params) -> AnyPath:
     if info.st_size == 0:
         raise MediaError("EMPTY", "no bytes")
     return path
+
+
+def address(row: Mapping[str, Any]) -> str:
+    """The address by which a video is read: that with its password or signature, if the row has one."""
+    return str(row.get("address") or row["uri"])
 
 
 def remote_path(uri: str, params: Params) -> RemotePath:
