@@ -11,7 +11,7 @@ import pandas as pd
 
 from schemas.videos import TABLE
 from udfs.core.errors import MediaError
-from udfs.core.signed_addresses import unsigned_text
+from udfs.core.signed_addresses import unsigned, unsigned_text
 from udfs.runtime import batching
 from udfs.runtime.context import Env, Row
 from udfs.storage import access
@@ -31,7 +31,7 @@ def facts(row: Row, env: Env, denied_tags: Collection[str] = ()) -> list[Row]:
         MediaError: the file cannot be read or probed (see `access.checked_path` and
             `container.probe`); DENIED if its content tag is one of `denied_tags`, those taken down.
     """
-    uri = row["uri"]
+    uri = unsigned(row["uri"])
     path = access.checked_path(access.address(row), env.sources)
     # Before the probe, so that a later check sees a change during the probe.
     stat, tag = access.stat(path), access.content_tag(path)

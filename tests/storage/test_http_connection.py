@@ -15,7 +15,9 @@ from tests.support.downloads import HERE
 from tests.support.web_server import Fault, Page, Site, serving
 from udfs.core.errors import MediaError
 from udfs.storage import http_connection
-from udfs.storage.http_connection import get, is_public, parse_target
+from udfs.storage.http_connection import get
+from udfs.storage.http_target import parse_target
+from udfs.storage.public_networks import is_public
 from udfs.storage.retry import BusyError
 from udfs.storage.settings import Params
 

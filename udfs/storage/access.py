@@ -14,6 +14,7 @@ from stat import S_ISREG
 from typing import Any
 
 from udfs.core.errors import MediaError, read_fault
+from udfs.storage.http_target import is_inside, parse_target
 from udfs.storage.remote_file import AnyPath, RemotePath, Stat, open_path, read_range
 from udfs.storage.settings import Params
 from udfs.storage.stores import readable_store
@@ -25,7 +26,6 @@ SAMPLE_BYTES = 1 << 16  # of the head and of the tail, hashed into the content t
 # small: 0.02 % of 200 MB.
 MIDDLE_BYTES = 1 << 14
 MIDDLE_PARTS = (1, 2, 3)  # quarters of the file at which a sample begins
-PARENT_STEP = re.compile(r"/(\.|%2e){2}(/|$)", re.IGNORECASE)
 WINDOWS_PATH = re.compile(r"(^|/)([A-Za-z]:[\\/]|\\\\)")  # a drive or a network share
 
 
@@ -60,14 +60,13 @@ def address(row: Mapping[str, Any]) -> str:
 
 
 def remote_path(uri: str, params: Params) -> RemotePath:
-    """The path behind a remote URI, for one request; neither its size nor the roots are checked.
+    """The path behind a remote URI, for one request; neither its size nor the roots are checked, nor where redirects lead.
 
     Raises:
         MediaError: NOT_FOUND, DENIED or UNREACHABLE.
         StoreError: the store cannot be used at all.
     """
-    store = readable_store(uri)
-    return RemotePath(uri, store.stat(uri, params), partial(store.fetch, params=params))
+    return _remote_path(uri, replace(params, roots=()) if is_web(uri) else params)
 
 
 def own_path(uri: str, params: Params) -> AnyPath:
@@ -160,16 +159,26 @@ def _read_faults() -> Iterator[None]:
 
 
 def _checked_remote(uri: str, params: Params) -> RemotePath:
-    has_parent_step = is_web(uri) and PARENT_STEP.search(uri)  # servers resolve it, which would lead out of a root
-    inside = any(uri.startswith(absolute_uri(root).rstrip("/") + "/") for root in params.roots)
-    if params.roots and (has_parent_step or not inside):
+    if params.roots and not _is_below(uri, params.roots):
         raise MediaError("DENIED", "outside sources.roots")
-    path = remote_path(uri, params)
+    path = _remote_path(uri, params)
     if path.stat.size == 0:
         raise MediaError("EMPTY", "no bytes")
     if path.stat.size > params.max_bytes:
         raise MediaError("TOO_LARGE", f"{path.stat.size} bytes, over sources.max_bytes")
     return path
+
+
+def _remote_path(uri: str, params: Params) -> RemotePath:
+    store = readable_store(uri)
+    return RemotePath(uri, store.stat(uri, params), partial(store.fetch, params=params))
+
+
+def _is_below(uri: str, roots: tuple[str, ...]) -> bool:
+    """Whether a remote address lies below one of the roots."""
+    if is_web(uri):
+        return is_inside(parse_target(uri), map(absolute_uri, roots))
+    return any(uri.startswith(absolute_uri(root).rstrip("/") + "/") for root in roots)
 
 
 def _is_inside(path: str, roots: tuple[str, ...]) -> bool:
