@@ -60,7 +60,7 @@ def address(row: Mapping[str, Any]) -> str:
 
 
 def remote_path(uri: str, params: Params) -> RemotePath:
-    """The path behind a remote URI, for one request; neither its size nor the roots are checked, nor where redirects lead.
+    """The path behind a remote URI, for one request; neither its size nor the roots are checked, nor redirects.
 
     Raises:
         MediaError: NOT_FOUND, DENIED or UNREACHABLE.

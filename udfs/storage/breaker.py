@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +17,28 @@ from udfs.core.host_files import lock, user_folder
 FILES = 3  # so many files in a row must have failed: one that is slow is not the fault of its host
 PROBE_S = 60.0  # between requests to a host that is down
 FORGET_S = 600.0  # without a request, after which a host is taken to be up
-NO_FAILURE: dict[str, Any] = {"since": 0.0, "last": 0.0, "files": [], "probe": 0.0}
+NO_FAILURE: dict[str, Any] = {"since": 0.0, "last": 0.0, "files": [], "probe": 0.0, "down": False}
 
 
-def must_be_probe(host: str, patience_s: float) -> bool:
+def must_be_probe(host: str) -> bool:
     """Whether the next request is the one by which a host that is down is tried again; False for a host that is up.
 
     Raises:
         MediaError: UNREACHABLE, if it is down and was tried within the last minute.
     """
     path = _path(host)
-    if not _is_noted(path):
+    try:
+        noted = _read(path.read_bytes())  # without the lock, which each of many requests would wait for
+    except FileNotFoundError:
+        return False
+    if not noted["down"]:
         return False
     with _state(path) as state:
         now = time.monotonic()
-        if not _is_down(state, patience_s, now):
-            return False
-        if now < state["probe"]:
+        if state["down"] and now < state["probe"]:
             raise MediaError("UNREACHABLE", f"{host} does not answer; it is asked once a minute")
         state["probe"] = now + PROBE_S
-        return True
+        return bool(state["down"])
 
 
 def note_failure(host: str, file: str, patience_s: float) -> bool:
@@ -51,50 +53,42 @@ def note_failure(host: str, file: str, patience_s: float) -> bool:
             state["since"] = now
         state["last"] = now
         state["files"] = list(dict.fromkeys([*state["files"], name]))[:FILES]
-        is_down = _is_down(state, patience_s, now)
-        if is_down:
+        if len(state["files"]) == FILES and now - state["since"] >= patience_s:
+            state["down"] = True
             state["probe"] = max(state["probe"], now + PROBE_S)
-        return is_down
+        return bool(state["down"])
 
 
 def note_answer(host: str) -> None:
     """Note that a host answered."""
     path = _path(host)
-    if _is_noted(path):
-        with _state(path) as state:
-            state.update(NO_FAILURE)
-
-
-def _is_down(state: dict[str, Any], patience_s: float, now: float) -> bool:
-    return len(state["files"]) >= FILES and now - state["since"] >= patience_s
+    with suppress(FileNotFoundError):
+        if path.stat().st_size:
+            with _state(path) as state:
+                state.update(NO_FAILURE)
 
 
 def _path(host: str) -> Path:
     return user_folder("hosts") / hashlib.blake2b(host.encode(), digest_size=16).hexdigest()
 
 
-def _is_noted(path: Path) -> bool:
-    """Whether there is a failure of the host; looking costs each request no lock."""
+def _read(content: bytes) -> dict[str, Any]:
     try:
-        return os.stat(path).st_size > 0
-    except FileNotFoundError:
-        return False
+        state = NO_FAILURE | json.loads(content)
+    except ValueError:  # empty, or half written by a process that was killed
+        return dict(NO_FAILURE)
+    # Long ago, or by the clock from before the machine started again.
+    is_old = not 0 <= time.monotonic() - state["last"] < FORGET_S
+    return dict(NO_FAILURE) if is_old else state
 
 
 @contextmanager
 def _state(path: Path) -> Iterator[dict[str, Any]]:
     """The state of a host, which is stored again at the end, and which no other process changes meanwhile."""
     with lock(path) as handle:
-        try:
-            state = NO_FAILURE | json.loads(os.pread(handle, 4096, 0))
-        except ValueError:  # empty, or half written by a process that was killed
-            state = dict(NO_FAILURE)
-        now = time.monotonic()
-        if not now - FORGET_S < state["last"] <= now:  # long ago, or by the clock before the machine started again
-            state = dict(NO_FAILURE)
+        state = _read(os.pread(handle, 4096, 0))
         try:
             yield state
         finally:
-            content = json.dumps(state).encode() if state["files"] else b""
             os.ftruncate(handle, 0)
-            os.pwrite(handle, content, 0)
+            os.pwrite(handle, json.dumps(state).encode() if state["files"] else b"", 0)

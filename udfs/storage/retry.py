@@ -54,7 +54,7 @@ def with_retries(attempt: Callable[[], T], store: str, params: Params, asked: As
         MediaError: UNREACHABLE, and whatever else the attempt raises.
     """
     until = time.monotonic() + params.retry_s
-    is_probe = asked is not None and breaker.must_be_probe(asked.host, params.retry_s)
+    is_probe = asked is not None and breaker.must_be_probe(asked.host)
     for tries in count(1):
         wait_for_turn(store, params.requests_per_s)
         beat()
