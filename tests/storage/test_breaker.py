@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,11 +37,11 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: Path) -> 
 
 
 @pytest.fixture
-def nowhere() -> Iterator[str]:
+def nowhere() -> str:
     """The address of a port at which no server listens."""
     with socket.create_server(("127.0.0.1", 0)) as unused:
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
-    yield url
+    return url
 
 
 def said(url: str, params: Params = ONCE) -> str:

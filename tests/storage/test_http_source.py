@@ -294,7 +294,7 @@ def test_another_host_is_outside_a_root_however_it_is_written(address: str) -> N
         if address.startswith("http://other.example") and uri.endswith(f"@{host}/a/v.mp4"):
             assert access.checked_path(uri, params)
         else:
-            with pytest.raises(MediaError, match="DENIED: outside|UNSUPPORTED: not an http"):
+            with pytest.raises(MediaError, match=r"DENIED: outside|UNSUPPORTED: not an http"):
                 access.checked_path(uri, params)
 
 
