@@ -20,6 +20,19 @@ def test_sparks_rule_looks_at_keys_and_values(key: str, value: str) -> None:
     assert redacted_spark({key: value, "spark.ui.enabled": "false"}) == {key: HIDDEN, "spark.ui.enabled": "false"}
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        "spark.sql.catalog.polaris.credential",  # https://github.com/apache/polaris/pull/5468
+        "spark.hadoop.fs.azure.account.key.films.dfs.core.windows.net",
+        "spark.hadoop.fs.gs.auth.service.account.private.key",
+        "spark.my.api-key",
+    ],
+)
+def test_keys_that_sparks_rule_leaves_out_are_redacted_as_well(key: str) -> None:
+    assert redacted_spark({key: "x", "spark.app.name": "films"}) == {key: HIDDEN, "spark.app.name": "films"}
+
+
 def test_the_users_own_rule_replaces_the_default() -> None:
     settings = {"spark.my.pin": "1234", "spark.my.token": "x"}
     own = {PATTERN: "(?i)pin"}

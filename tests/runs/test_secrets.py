@@ -174,6 +174,29 @@ def test_78_planted_secrets_are_nowhere(
     assert leaks(texts(output, apart=True) | _all(output) | lines) == []
 
 
+def test_a_signature_that_expires_midway_costs_no_video(spark: SparkSession, tmp_path: Path) -> None:
+    """As in https://github.com/pachyderm/pachyderm/issues/2438: a long run outlives the signatures of its list."""
+    output, listed = str(tmp_path / "output"), tmp_path / "list.json"
+    film = write_numbered(tmp_path / "v.mp4", 60).read_bytes()
+    settings = [f"--set={option}" for option in OPTIONS[:4]]
+    with serving({"/v.mp4": Page(film)}) as site:
+
+        def curate(night: int) -> list[tuple[str, str]]:
+            listed.write_text(json.dumps([f"{site.url}/v.mp4?Expires={night}&Signature=x{night}"]))
+            assert cli.main(["ingest", "-m", str(listed), "-o", output, *settings]) == 0
+            site.pages["/v.mp4"].status = 403 if night == 1 else 200
+            assert cli.main(["split", "-o", output, *settings]) == 0
+            return [(row["stage"], row["code"]) for row in table(Path(output), "failures")]
+
+        assert curate(1) == [("split", "UNREACHABLE")]
+        assert table(Path(output), "spans") == []
+        site.pages["/v.mp4"].status = 200
+        assert curate(2) == [("split", "UNREACHABLE")]
+        assert site.asked[-1][0] == "/v.mp4?Expires=2&Signature=x2"
+    assert len(table(Path(output), "spans")) == 2
+    assert len(table(Path(output), "videos")) == 1
+
+
 def _all(folder: Path) -> dict[str, str]:
     assert folder.is_dir()
     found: dict[str, Any] = texts(folder, apart=False)

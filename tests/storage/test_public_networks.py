@@ -48,6 +48,18 @@ def test_their_neighbors_are_public(address: str) -> None:
     assert is_public(address)
 
 
+@pytest.mark.parametrize(
+    "address",  # https://github.com/felippe-regazio/ssrfcheck/pull/11, https://github.com/everruns/bashkit/issues/1569
+    [
+        *("::ffff:7f00:1", "::FFFF:169.254.169.254", "0:0:0:0:0:ffff:a9fe:a9fe", "::7f00:1", "64:ff9b::7f00:1"),
+        *("64:ff9b:1:fffe::10.0.0.1", "2001:0:4136:e378:8000:63bf:3fff:fdd2", "fe80::5efe:8.8.8.8"),
+        "::ffff:0:127.0.0.1",
+    ],
+)
+def test_forms_by_which_other_programs_were_led_inside(address: str) -> None:
+    assert not is_public(address)
+
+
 @pytest.mark.parametrize("address", ["64:ff9b:1::808:808", "100::1", "5f00::1", "4000::1", "fec0::1", "3fff::1", "::1"])
 def test_what_no_public_host_has_is_not_public(address: str) -> None:
     assert not is_public(address)
