@@ -152,7 +152,7 @@ def ingest_files(run: Run, options: Options) -> Ingested:
     try:
         num_files, num_signed, left_out = _counts(files)
         log.info("ingest: %s", omissions.summary(num_files, left_out))
-        if num_signed:
+        if num_signed or run.tables.exists(addresses.NAME):
             addresses.keep(run, files.where(F.col("left_out").isNull()))
         todo = pending(run, step)
         if options.limit is not None:

@@ -155,12 +155,13 @@ def _sources(run: Run, options: Options) -> DataFrame:
         sources = every.join(_query_ids(run, options.sql), on="video_id", how="left_semi").select(*SOURCE)
     else:
         names = [name if ID.fullmatch(name) else existing_uri(unsigned(absolute_uri(name))) for name in options.what]
-        sources = every.where(F.col("uri").isin(*names, *options.what) | F.col("video_id").isin(names))
-        known = {name for row in sources.collect() for name in (row["uri"], row["video_id"])}
-        addresses = [(name, "", None) for name in names if name not in known]
-        if unknown := [name for name, _, _ in addresses if ID.fullmatch(name)]:
-            raise UsageError(f"takedown: no video {unknown[0]}")
-        sources = sources.union(run.spark.createDataFrame(addresses, every.schema))
+        uri = addresses.unsigned_column(F.col("uri"))  # rows of 0.1.0 have signatures
+        sources = every.where(uri.isin(*names, *options.what) | F.col("video_id").isin(names))
+        known = {name for row in sources.collect() for name in (unsigned(row["uri"]), row["video_id"])}
+        unknown = [(name, "", None) for name in names if name not in known]
+        if ids := [name for name, _, _ in unknown if ID.fullmatch(name)]:
+            raise UsageError(f"takedown: no video {ids[0]}")
+        sources = sources.union(run.spark.createDataFrame(unknown, every.schema))
     return _with_same_content(every, sources)
 
 

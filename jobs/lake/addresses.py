@@ -32,11 +32,14 @@ def unsigned_column(uri: Column) -> Column:
 
 
 def keep(run: Run, files: DataFrame) -> None:
-    """Store the newest address of each of these files (uri, address); a file without one needs none."""
+    """Store the newest address of each of these files (uri, address), and forget those of files that need none now."""
     signed = files.where(F.col(ADDRESS).isNotNull()).select("uri", ADDRESS)
     if run.tables.exists(NAME):
-        same = run.tables.read(NAME).select("uri", ADDRESS)
-        signed = signed.join(same, on=["uri", ADDRESS], how="left_anti")
+        stored = run.tables.read(NAME).select("uri", ADDRESS)
+        plain = files.where(F.col(ADDRESS).isNull()).select("uri")
+        if not (needless := stored.join(plain, on="uri", how="left_semi").select("uri")).isEmpty():
+            run.tables.drop(NAME, needless.localCheckpoint())
+        signed = signed.join(stored, on=["uri", ADDRESS], how="left_anti")
     else:
         _unsign_old_rows(run)
     number = signed.count()
@@ -81,6 +84,6 @@ def _unsign_old_rows(run: Run) -> None:
 def _close(run: Run) -> None:
     """Let no other user of this machine read the table, where the output is a folder."""
     if not is_remote(run.output):
-        folder = local_path(run.tables.path(NAME))
+        folder = os.path.dirname(local_path(run.tables.path(NAME)))
         with suppress(OSError):  # a file system without rights
             os.chmod(folder, os.stat(folder).st_mode & ~0o007)

@@ -30,6 +30,7 @@ Land = Callable[[str, DataFrame], DataFrame]  # stores rows by a name, so that t
 log = logging.getLogger("reelmill")
 
 LANDING = ".landing"  # folder of stored intermediate rows; a killed run leaves some there
+APART = ".private"  # folder of the tables of secrets
 COMMIT_ATTEMPTS = 5
 CONFLICT = re.compile("DELTA_(CONCURRENT|METADATA_CHANGED|PROTOCOL_CHANGED)")  # by another writer's commit
 PROPERTIES = {"delta.enableDeletionVectors": "false"}  # so that every reader of Delta can read the tables
@@ -105,7 +106,7 @@ class Tables:
 
     def path(self, name: str) -> str:
         """Where a table lies, unless the catalog chose the place."""
-        return f"{self.root}/.{name}" if name in PRIVATE else f"{self.root}/{name}"
+        return f"{self.root}/{APART}/{name}" if name in PRIVATE else f"{self.root}/{name}"
 
     def place(self, name: str) -> str:
         """Where a table that has been made lies, whoever chose the place."""

@@ -56,10 +56,16 @@ def _uris(run: Run) -> StructType:
     return run.spark.createDataFrame([], "uri string").schema
 
 
+def test_a_file_that_is_listed_without_a_signature_needs_none_any_longer(run: Run) -> None:
+    keep(run, v=f"{PLAIN}?sig=1", w="https://h/w.mp4?sig=1")
+    keep(run, v=None)
+    assert kept(run) == {"https://h/w.mp4": "https://h/w.mp4?sig=1"}
+
+
 def test_no_log_has_an_address_and_no_other_user_reads_them(run: Run) -> None:
     keep(run, v=f"{PLAIN}?sig=1")
-    folder = Path(run.output) / "tables/.addresses"
-    logs = [path.read_text(errors="replace") for path in (folder / "_delta_log").glob("*.json")]
+    folder = Path(run.output) / "tables/.private"
+    logs = [path.read_text(errors="replace") for path in (folder / "addresses/_delta_log").glob("*.json")]
     assert len(logs) >= 2
     assert not any("sig=1" in text for text in logs)
     assert folder.stat().st_mode & 0o007 == 0
@@ -69,7 +75,7 @@ def test_no_log_has_an_address_and_no_other_user_reads_them(run: Run) -> None:
 def test_no_query_sees_them(run: Run, engine: str, capsys: pytest.CaptureFixture[str]) -> None:
     keep(run, v=f"{PLAIN}?sig=1")
     run.tables.make("videos")
-    for name in ("addresses", "`.addresses`", f"delta.`{run.output}/tables/.addresses`"):
+    for name in ("addresses", "`.private`", f"delta.`{run.output}/tables/.private/addresses`"):
         assert cli.main(["sql", "-o", run.output, "--engine", engine, f"select * from {name}"]) in (1, 2)
     assert cli.main(["sql", "-o", run.output, "--engine", engine, "show tables"]) == 0
     said = capsys.readouterr()

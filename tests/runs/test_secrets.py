@@ -81,7 +81,7 @@ def texts(folder: Path, *, apart: bool) -> dict[str, str]:
     """What every file says, and every value of Parquet files; only of the addresses kept apart, or all but them."""
     found = {}
     for path in folder.rglob("*"):
-        if path.is_file() and (".addresses" in path.parts and "_delta_log" not in path.parts) == apart:
+        if path.is_file() and (".private" in path.parts and "_delta_log" not in path.parts) == apart:
             found[str(path)] = path.read_bytes().decode("latin-1")
             if path.suffix == ".parquet":
                 found[f"{path} rows"] = json.dumps(pq.read_table(path).to_pylist(), default=str)
