@@ -19,7 +19,7 @@ from jobs.config.errors import UsageError
 from jobs.config.settings import Settings
 from jobs.flow import manifest
 from jobs.flow.stage import Stage, pending, run_pending
-from jobs.lake import history
+from jobs.lake import addresses, history
 from jobs.lake.history import Counts
 from jobs.lake.run import Run
 from udfs import ingest
@@ -104,7 +104,10 @@ def _with_fingerprints(run: Run, options: Options) -> DataFrame:
     files = manifest.read(run.spark, options.manifest, sources, run.settings.manifest, options.checked_manifest)
     if run.tables.exists("takedowns"):
         taken_down = (
-            run.tables.read("takedowns").select("uri").distinct().withColumn("why", F.lit(omissions.TAKEN_DOWN))
+            run.tables.read("takedowns")
+            .select(addresses.unsigned_column(F.col("uri")).alias("uri"))  # those of 0.1.0 have signatures
+            .distinct()
+            .withColumn("why", F.lit(omissions.TAKEN_DOWN))
         )
         files = (
             files.join(taken_down, on="uri", how="left")
@@ -147,8 +150,10 @@ def ingest_files(run: Run, options: Options) -> Ingested:
     files = _with_fingerprints(run, options).persist(StorageLevel.DISK_ONLY)
     step = stage(run, files)
     try:
-        num_files, left_out = _counts(files)
+        num_files, num_signed, left_out = _counts(files)
         log.info("ingest: %s", omissions.summary(num_files, left_out))
+        if num_signed or run.tables.exists(addresses.NAME):
+            addresses.keep(run, files.where(F.col("left_out").isNull()))
         todo = pending(run, step)
         if options.limit is not None:
             todo = todo.orderBy("uri").limit(options.limit)
@@ -166,21 +171,22 @@ def num_new(run: Run, options: Options) -> int:
     return number if options.limit is None else min(number, options.limit)
 
 
-def _counts(files: DataFrame) -> tuple[int, Counter[str]]:
-    """The number of files found, and of files or rows left out by reason."""
+def _counts(files: DataFrame) -> tuple[int, int, Counter[str]]:
+    """The number of files found, of those that are signed, and of files or rows left out by reason."""
     is_file = F.col("uri").isNotNull()
     rows = files.groupBy("left_out", is_file.alias("is_file")).agg(
-        F.count("*").alias("rows"), F.sum("number").alias("number")
+        F.count("*").alias("rows"), F.sum("number").alias("number"), F.count("address").alias("signed")
     )
-    num_files, left_out = 0, Counter[str]()
+    num_files, num_signed, left_out = 0, 0, Counter[str]()
     for row in rows.collect():
         if row["left_out"] is None:
             num_files += row["rows"]
+            num_signed += row["signed"]
         else:
             left_out[row["left_out"]] += row["rows"] if row["is_file"] else row["number"]
         if row["is_file"]:
             left_out[omissions.DUPLICATE] += row["number"] - row["rows"]
-    return num_files, +left_out
+    return num_files, num_signed, +left_out
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from jobs.config import conf_check, settings
 from jobs.config.arguments import CommonOptions, argument, flag
 from jobs.config.described import Described, conf_schema, described
 from jobs.config.errors import UsageError
-from jobs.config.sections import SECRET
 from jobs.config.settings import Settings
+from udfs.core.redaction import redacted_spark, redacted_values
 from udfs.core.words import counted, did_you_mean
 
 ALIGNED = 44  # characters of a setting and its value before the comment
@@ -76,7 +76,7 @@ def listing(options: Options, in_force: Settings) -> Iterator[str]:
             yield _line(setting, value(in_force, name), next(below, None))
     for name, key in spark.items():
         if not options.only or any(_is_below(name, word) for word in options.only):
-            shown = "***" if SECRET.search(key) else in_force.spark[key]
+            shown = redacted_spark(in_force.spark)[key]
             yield f'spark."{key}" = {_toml(shown)}'.ljust(ALIGNED) + f"  # set by {origins[name]}; Spark's own"
 
 
@@ -85,7 +85,7 @@ def value(in_force: Settings, name: str) -> Any:
     found: Any = in_force
     for part in name.split("."):
         found = found[part] if isinstance(found, dict) else getattr(found, part)
-    return found
+    return redacted_values(found)
 
 
 def _line(setting: Described, value: Any, origin: str | None) -> str:

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from jobs.config.arguments import OutputOptions, argument, flag, several
 from jobs.config.errors import RemainsError, UsageError
 from jobs.config.settings import Settings
-from jobs.lake import answers, cleanup, history, places, remains
+from jobs.lake import addresses, answers, cleanup, history, places, remains
 from jobs.lake.cleanup import Removed, Step
 from jobs.lake.history import Work
 from jobs.lake.run import Run
@@ -24,6 +24,7 @@ from jobs.reports import files
 from jobs.similarity.broken_links import clips_to_relink
 from schemas import TABLES
 from udfs.core.errors import MediaError, StoreError
+from udfs.core.signed_addresses import unsigned
 from udfs.exports import withdraw
 from udfs.storage import media_store
 from udfs.storage.settings import Params as Sources
@@ -136,7 +137,7 @@ def _targets(run: Run, options: Options, stack: ExitStack) -> Targets:
     if sources.isEmpty():
         raise UsageError("takedown: no such video")
     for row in sources.orderBy("uri", "video_id").toLocalIterator():
-        print(row["uri"], row["video_id"] or "(no video is known here; this address is refused from now on)")
+        print(redacted(row["uri"]), row["video_id"] or "(no video is known here; this address is refused from now on)")
     video_ids = sources.select("video_id")
     tables = (run.tables.read("spans"), run.tables.read("clips"), run.tables.read("verdicts"))
     clip_ids = (rows.join(video_ids, on="video_id", how="left_semi").select("clip_id") for rows in tables)
@@ -153,13 +154,14 @@ def _sources(run: Run, options: Options) -> DataFrame:
     if options.sql:
         sources = every.join(_query_ids(run, options.sql), on="video_id", how="left_semi").select(*SOURCE)
     else:
-        names = [name if ID.fullmatch(name) else existing_uri(absolute_uri(name)) for name in options.what]
-        sources = every.where(F.col("uri").isin(*names, *options.what) | F.col("video_id").isin(names))
-        known = {name for row in sources.collect() for name in (row["uri"], row["video_id"])}
-        addresses = [(name, "", None) for name in names if name not in known]
-        if unknown := [name for name, _, _ in addresses if ID.fullmatch(name)]:
-            raise UsageError(f"takedown: no video {unknown[0]}")
-        sources = sources.union(run.spark.createDataFrame(addresses, every.schema))
+        names = [name if ID.fullmatch(name) else existing_uri(unsigned(absolute_uri(name))) for name in options.what]
+        uri = addresses.unsigned_column(F.col("uri"))  # rows of 0.1.0 have signatures
+        sources = every.where(uri.isin(*names, *options.what) | F.col("video_id").isin(names))
+        known = {name for row in sources.collect() for name in (unsigned(row["uri"]), row["video_id"])}
+        unknown = [(name, "", None) for name in names if name not in known]
+        if ids := [name for name, _, _ in unknown if ID.fullmatch(name)]:
+            raise UsageError(f"takedown: no video {ids[0]}")
+        sources = sources.union(run.spark.createDataFrame(unknown, every.schema))
     return _with_same_content(every, sources)
 
 
@@ -210,6 +212,7 @@ def _delete_rows(run: Run, targets: Targets, *, dry_run: bool) -> Iterator[Step]
         if "clip_id" in table.schema.names and name not in BY_VIDEO:
             yield from _delete_keys(run, own, name, targets.clips, dry_run=dry_run)
     yield from _delete_keys(run, own, "failures", targets.identifiers.toDF("key"), dry_run=dry_run)
+    yield from _delete_keys(run, own, addresses.NAME, targets.sources.select("uri").distinct(), dry_run=dry_run)
     for name in BY_VIDEO:
         yield from _delete_keys(run, own, name, targets.sources.select("video_id").distinct(), dry_run=dry_run)
 

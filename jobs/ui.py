@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import secrets
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, ClassVar
@@ -29,7 +30,7 @@ class Options(OutputOptions):
     port: int = argument("port; 0: any that is free", default=8321, type=natural, metavar="PORT")
     host: str = argument("address to serve on; any but loopback needs --token-env", default="127.0.0.1", metavar="HOST")
     token_env: str | None = argument(
-        "environment variable with a token that browsers must give: http://HOST:PORT/?token=...",
+        "environment variable with the token that browsers must give; without, one is made up and printed",
         default=None,
         metavar="NAME",
     )
@@ -55,8 +56,8 @@ def quick(options: Options) -> int:
     return 0
 
 
-def token_of(options: Options) -> str | None:
-    """The token that browsers must give; None on loopback without one.
+def token_of(options: Options) -> str:
+    """The token that browsers must give: that of the variable, or on loopback a new one.
 
     Raises:
         UsageError: the address is not loopback and there is no token, or the variable is empty.
@@ -64,7 +65,7 @@ def token_of(options: Options) -> str | None:
     if options.token_env is None:
         if options.host not in LOOPBACK:
             raise UsageError(f"--host {options.host}: not loopback; name a variable with a token by --token-env")
-        return None
+        return secrets.token_urlsafe(24)
     if not (token := os.environ.get(options.token_env)):
         raise UsageError(f"--token-env {options.token_env}: the variable is not set")
     return token
@@ -87,20 +88,21 @@ def library(options: Options) -> Library:
     return Library(output, settings.sources, settings.filter, *by)
 
 
-def serve(library: Library, options: Options, token: str | None) -> None:
+def serve(library: Library, options: Options, token: str) -> None:
     """Serve a library until Ctrl-C."""
     import uvicorn
 
     from jobs.reports import server
 
-    hosts = (*server.LOOPBACK, options.host) if token is None else ("*",)
+    hosts = server.LOOPBACK if options.host in LOOPBACK else ("*",)  # elsewhere by whatever name a proxy has
     config = uvicorn.Config(
         server.app(library, hosts, token), host=options.host, port=options.port, log_level="warning", access_log=False
     )
     with config.bind_socket() as socket:
         socket.listen()  # so that the address answers when it is printed
         address = f"[{options.host}]" if ":" in options.host else options.host
-        how = "/" if token is None else f"/?token=... (the value of {options.token_env})"
+        shown = token if options.token_env is None else "..."
+        how = f"/?token={shown}" + (f" (the value of {options.token_env})" if options.token_env else "")
         print(f"{library.output} at http://{address}:{socket.getsockname()[1]}{how}; Ctrl-C ends it", flush=True)
         uvicorn.Server(config).run(sockets=[socket])
 

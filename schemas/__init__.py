@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from schemas import (
+    addresses,
     aesthetics,
     alignments,
     assignments,
@@ -51,6 +52,14 @@ TABLES: dict[str, Table] = {
         labels,
     )
 }
+
+# Tables of secrets, which no query, view or export sees: they lie apart, and no catalog has them.
+PRIVATE: dict[str, Table] = {addresses.TABLE.name: addresses.TABLE}
+
+
+def declaration(name: str) -> Table:
+    """The declaration of a table, private ones included."""
+    return TABLES[name] if name in TABLES else PRIVATE[name]
 
 
 def custom_tables() -> list[Table]:

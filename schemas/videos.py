@@ -26,7 +26,7 @@ TABLE = table(
     ("video_id",),
     "One row per source file that could be probed.",
     column("video_id", pa.string(), "uuid5 of the uri and a hash of the content", nullable=False),
-    column("uri", pa.string(), "path or address of the file", nullable=False),
+    column("uri", pa.string(), "path or address of the file, without password and signature", nullable=False),
     column("source_version", pa.string(), "size and time of change (or etag) when it was ingested", nullable=False),
     column(
         "content_tag",

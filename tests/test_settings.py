@@ -61,7 +61,7 @@ def test_a_line_says_what_a_setting_is_and_where_it_is_set(conf: Path, capsys: p
 
 def test_secrets_of_spark_are_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
     _, lines, _ = answer(capsys, "--set", "spark.spark.hadoop.fs.s3a.secret.key=hush", "spark")
-    assert 'spark."spark.hadoop.fs.s3a.secret.key" = "***"' in lines[0]
+    assert 'spark."spark.hadoop.fs.s3a.secret.key" = "*********(redacted)"' in lines[0]
 
 
 def test_a_file_without_faults_is_one_line(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -126,7 +126,7 @@ def cut_unit(row: Row, params: Params, env: Env) -> list[Row]:
     Raises:
         MediaError: no span can be cut.
     """
-    path = access.unchanged_path(row["uri"], row["source_version"], env.sources)
+    path = access.unchanged_path(access.address(row), row["source_version"], env.sources)
     spans = sorted(row["spans"], key=lambda span: (span["start_s"], span["end_s"]))
     copies = []
     if params.mode == "copy" or params.copy_if_exact:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from schemas.videos import TABLE
 from udfs.core.errors import MediaError
+from udfs.core.signed_addresses import unsigned, unsigned_text
 from udfs.runtime import batching
 from udfs.runtime.context import Env, Row
 from udfs.storage import access
@@ -30,8 +31,8 @@ def facts(row: Row, env: Env, denied_tags: Collection[str] = ()) -> list[Row]:
         MediaError: the file cannot be read or probed (see `access.checked_path` and
             `container.probe`); DENIED if its content tag is one of `denied_tags`, those taken down.
     """
-    uri = row["uri"]
-    path = access.checked_path(uri, env.sources)
+    uri = unsigned(row["uri"])
+    path = access.checked_path(access.address(row), env.sources)
     # Before the probe, so that a later check sees a change during the probe.
     stat, tag = access.stat(path), access.content_tag(path)
     if access.is_tagged(tag, denied_tags):
@@ -55,20 +56,20 @@ def rows(batches: Iterable[pd.DataFrame], params: Collection[str], env: Env) -> 
 
 
 def _as_text(attributes: Any) -> dict[str, str | None] | None:
-    """Attributes as text; Arrow gives a map as a dict or as pairs."""
+    """Attributes as text, addresses in them unsigned; Arrow gives a map as a dict or as pairs."""
     if attributes is None:
         return None
-    return {str(key): None if value is None else str(value) for key, value in dict(attributes).items()}
+    return {str(key): None if value is None else unsigned_text(str(value)) for key, value in dict(attributes).items()}
 
 
 def add_versions(batches: Iterable[pd.DataFrame], params: Sources) -> Iterator[pd.DataFrame]:
-    """Fill the column `source_version` of batches of uris, where the listing gave no version.
+    """Fill the column `source_version` of batches of uris with addresses, where the listing gave no version.
 
     A file that cannot be reached gets an empty version.
     """
     with ThreadPoolExecutor(PARALLEL_REQUESTS) as pool:
         for batch in batches:
-            columns = (batch[name] for name in ("uri", "source_version", "left_out"))
+            columns = (batch[name] for name in ("uri", "source_version", "left_out", "address"))
             versions = pool.map(partial(_version, params=params), *columns)
             yield batch.assign(source_version=pd.Series([*versions], batch.index, "object"))
 
@@ -92,10 +93,10 @@ def _changed_s(uri: str) -> float | None:
         return None
 
 
-def _version(uri: str, listed: str | None, left_out: str | None, params: Sources) -> str | None:
+def _version(uri: str, listed: str | None, left_out: str | None, address: str | None, params: Sources) -> str | None:
     if listed or left_out:
         return listed
     try:
-        return access.uri_version(uri, params)
+        return access.uri_version(address or uri, params)
     except (MediaError, ValueError):  # `facts` raises the same error next
         return ""

@@ -140,7 +140,7 @@ def _content_spans(row: Row, params: Params, env: Env) -> list[Span]:
     from udfs.shots import content  # half a second of imports that fixed_stride does not need
 
     detector = content.adaptive_detector(params.adaptive_threshold, params.min_content_val, params.window_width)
-    path = access.unchanged_path(row["uri"], row["source_version"], env.sources)
+    path = access.unchanged_path(access.address(row), row["source_version"], env.sources)
     with container.open_video(path, env.limits, timing=timeline.timing_of_row(row)) as video:
         cuts_s, end_s = content.cut_times(video, detector)
     return scene_spans(list(pairwise([0.0, *cuts_s, end_s])), end_s, params)
@@ -173,7 +173,7 @@ def transnet_windows(row: Row, call: Callable[..., Any], env: Env, hwaccel: Hwac
     """
     from udfs.shots import transnet, transnet_frames
 
-    path = access.unchanged_path(row["uri"], row["source_version"], env.sources)
+    path = access.unchanged_path(access.address(row), row["source_version"], env.sources)
     place, timing = Place(hwaccel, env.task), timeline.timing_of_row(row)
     return transnet.windows(transnet_frames.pieces(path, env.limits, call, timing, place=place))
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from datetime import UTC, datetime
+
+from udfs.core.redaction import without_secrets
 
 FORMATS = ("text", "json")
 LINE, CLOCK = "%(asctime)s %(message)s", "%H:%M:%S"
@@ -16,10 +19,28 @@ class Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """A record as a line of JSON."""
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        values = {"time": time, "level": record.levelname.lower(), "message": record.getMessage()}
+        values = {"time": time, "level": record.levelname.lower(), "message": without_secrets(record.getMessage())}
         if record.exc_info:
-            values["traceback"] = self.formatException(record.exc_info)
+            values["traceback"] = without_secrets(self.formatException(record.exc_info))
         return json.dumps(values | getattr(record, "event", {}), default=str)
+
+
+class Text(logging.Formatter):
+    """A line for people, without the secrets of addresses."""
+
+    def __init__(self) -> None:
+        super().__init__(LINE, CLOCK)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """A record as a line, and its traceback below."""
+        return without_secrets(super().format(record))
+
+
+def on_stderr() -> logging.Handler:
+    """A handler that writes lines for people to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Text())
+    return handler
 
 
 def apply(name: str) -> None:
@@ -28,4 +49,4 @@ def apply(name: str) -> None:
         if name == "json":
             handler.setFormatter(Json())
         elif isinstance(handler.formatter, Json):
-            handler.setFormatter(logging.Formatter(LINE, CLOCK))
+            handler.setFormatter(Text())

@@ -17,7 +17,6 @@ from udfs.core import user_code
 from udfs.core.words import did_you_mean, known_name, right_names
 
 PRESET = "preset:"
-SECRET = re.compile("secret|password|token|access.?key", re.IGNORECASE)  # in a key of Spark's
 QUOTES = re.compile("[\"']")
 CHOICES = re.compile("'([^']*)'")  # in pydantic's message on a value that is none of them
 

@@ -19,7 +19,7 @@ from jobs.exports import paths
 from jobs.exports.options import Options
 from jobs.flow import stage
 from jobs.flow.progress import Progress
-from jobs.lake import answers, history
+from jobs.lake import addresses, answers, history
 from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
 from jobs.spark import resources
@@ -57,7 +57,7 @@ def run(run: Run, options: Options) -> Counts:
         needs = nvdec.gpu_resources(params.resources, params.hwaccel == "cuda")
         rows = partial(stage.with_task, partial(frames.rows, to=to, aside=aside), params, run.env("export"))
         counted = partial(batching.count_inputs, rows=rows, done=progress.done, failed=progress.failed)
-        inputs = stage.spread(run, needs, items, todo.schema, "duration_s")
+        inputs = stage.spread(run, needs, *addresses.with_addresses(run, items, todo.schema), "duration_s")
         with resources.scheduled("export", run.spark.sparkContext, needs) as profile:
             results = history.watched(inputs.mapInPandas(counted, stage.envelope(RESULTS), profile=profile))
         done = land(results.rows)

@@ -19,6 +19,7 @@ from jobs.lake import history
 from jobs.lake.recipes import RECIPES
 from jobs.lake.run import Run
 from udfs import export, filter
+from udfs.core import redaction
 from udfs.core.errors import MediaError, StoreError
 from udfs.exports.shards import Summary
 from udfs.storage import media_store
@@ -116,7 +117,8 @@ def _is_release(content: Any) -> bool:
 
 def describe(run: Run, wanted: Request) -> dict[str, Any]:
     """The release as far as it is known before its files are written; the run reads pinned tables."""
-    settings = TypeAdapter(dict).dump_json({name: v for name, v in asdict(run.settings).items() if name != "spark"})
+    values = {name: value for name, value in asdict(run.settings).items() if name != "spark"}
+    settings = TypeAdapter(dict).dump_json(redaction.redacted_values(values))
     return {
         "format": wanted.format,
         "query": wanted.query,
@@ -189,7 +191,7 @@ def _stages(run: Run) -> dict[str, Any]:
     last = run.tables.read("runs").groupBy("stage").agg(F.max_by(F.struct(*columns), "started_at").alias("row"))
     stages = {}
     for stage, row in sorted(last.collect()):
-        conf = json.loads(row["conf"])
+        conf = redaction.redacted_values(json.loads(row["conf"]))
         if stage in RECIPES and stage != "export":
             stages[stage] = row.asDict() | {"conf": {name: conf[name] for name in RECIPES[stage].sections}}
         elif stage in conf.get("custom", {}):

@@ -22,6 +22,8 @@ from pyspark.sql.types import ArrayType, MapType, StructField, StructType
 
 from jobs.config.errors import UsageError
 from udfs.core.errors import MediaError, StoreError
+from udfs.core.redaction import without_secrets
+from udfs.core.signed_addresses import is_signed, unsigned
 from udfs.storage import access, omissions, parquet_rows, table_text
 from udfs.storage.manifest import Manifest, ManifestError, Params, column, examine, folder, shown, text, uri
 from udfs.storage.remote_file import open_path
@@ -30,10 +32,10 @@ from udfs.storage.uris import EDGES, is_remote, is_web, local_path
 
 # Version and time of change of a file by a listing, NULL without one. `number` counts the rows that
 # name the file; in a row without a uri it counts the files or rows that were left out for the
-# reason `left_out`.
+# reason `left_out`. `address` is the uri with its password and signature, NULL if it has neither.
 LISTING = "source_version string, changed_s double, left_out string, number bigint"
-SCHEMA = f"uri string, attributes map<string, string>, {LISTING}"
-NAMES = ["uri", "attributes", "source_version", "changed_s", "left_out", "number"]
+SCHEMA = f"uri string, attributes map<string, string>, {LISTING}, address string"
+NAMES = ["uri", "attributes", "source_version", "changed_s", "left_out", "number", "address"]
 FORMATS = {"jsonl": "json", "csv": "csv", "parquet": "parquet", "delta": "delta"}
 BY_PYARROW = {"PARQUET_TYPE_ILLEGAL", "DECIMAL_PRECISION_EXCEEDS_MAX_PRECISION", "COLUMN_ALREADY_EXISTS"}
 RAISED_IN_TASK = re.compile(r"^(?:[\w.]*: )?[\w.]+\.ManifestError: (?P<text>.*)$", re.MULTILINE)
@@ -68,8 +70,8 @@ def read(
     if listing is None:
         with _usage():
             return _table(spark, manifest, kind, sources, (params or Params()).uri_column)
-    rows = [(uri, None, None, None, None, 1) for uri in listing.uris]
-    left = [(None, None, None, None, why, number) for why, number in listing.left_out.items()]
+    rows = [(unsigned(uri), None, None, None, None, 1, signed(uri)) for uri in listing.uris]
+    left = [(None, None, None, None, why, number, None) for why, number in listing.left_out.items()]
     return _frame(spark, rows + left, SCHEMA)
 
 
@@ -78,7 +80,8 @@ def _prefix(spark: SparkSession, parts: Sequence[tuple[str, str, bool, int]], so
     dealt = spark.sparkContext.parallelize(parts, min(len(parts), PIECES))
     frame = spark.createDataFrame(dealt, "bucket string, prefix string, flat boolean, top int", verifySchema=False)
     videos = frame.mapInPandas(partial(listed, params=sources), f"uri string, {LISTING}")
-    return videos.select("uri", F.lit(None).cast("map<string, string>").alias("attributes"), *NAMES[2:])
+    nothing = F.lit(None).cast("map<string, string>").alias("attributes"), F.lit(None).cast("string").alias("address")
+    return videos.select("uri", nothing[0], *NAMES[2:-1], nothing[1])
 
 
 def _frame(spark: SparkSession, rows: list[Any], schema: str) -> DataFrame:
@@ -106,20 +109,34 @@ def _table(spark: SparkSession, manifest: str, what: str, sources: Sources, uri_
     assert sums is not None
     if sums["missing"]:
         raise ManifestError(f"{shown(manifest)}: {sums['missing']} rows without a uri")
-    spelling = pandas_udf(_spelling(folder(manifest)), "string")  # type: ignore[call-overload]
-    named = rows.where(~missing).select(spelling("uri").alias("uri"), "attributes").groupBy("uri")
-    files = named.agg(F.first("attributes").alias("attributes"), F.count(F.lit(1)).alias("number"))
+    spelling = pandas_udf(_spelling(folder(manifest)), "uri string, address string")  # type: ignore[call-overload]
+    named = rows.where(~missing).select(spelling("uri").alias("names"), "attributes")
+    files = (
+        named.select("names.*", "attributes")
+        .groupBy("uri")
+        .agg(
+            F.first("attributes").alias("attributes"),
+            F.count(F.lit(1)).alias("number"),
+            F.max("address").alias("address"),
+        )
+    )
     kinds = {"source_version": "string", "changed_s": "double", "left_out": "string"}
     nothing = [F.lit(None).cast(kind).alias(name) for name, kind in kinds.items()]
-    listing = files.select("uri", "attributes", *nothing, "number")
+    listing = files.select("uri", "attributes", *nothing, "number", "address")
     if not sums["blank"]:
         return listing
-    return listing.union(_frame(spark, [(None, None, None, None, omissions.BLANK, sums["blank"])], SCHEMA))
+    return listing.union(_frame(spark, [(None, None, None, None, omissions.BLANK, sums["blank"], None)], SCHEMA))
 
 
-def _spelling(folder: str) -> Callable[[pd.Series], pd.Series]:
-    def normal_uris(uris: pd.Series) -> pd.Series:
-        return uris.map(partial(uri, folder=folder))
+def signed(address: str) -> str | None:
+    """An address that has a password or signature; None if it has neither."""
+    return address if is_signed(address) else None
+
+
+def _spelling(folder: str) -> Callable[[pd.Series], pd.DataFrame]:
+    def normal_uris(uris: pd.Series) -> pd.DataFrame:
+        addresses = uris.map(partial(uri, folder=folder))
+        return pd.DataFrame({"uri": addresses.map(unsigned), "address": addresses.map(signed)})
 
     return normal_uris
 
@@ -262,4 +279,4 @@ def _first_line(error: Exception) -> str:
     if refusal := RAISED_IN_TASK.search(str(error)):
         return refusal["text"]
     lines = [line.strip() for line in str(error).splitlines() if "MALFORMED" in line or "Malformed" in line]
-    return (lines or str(error).splitlines())[0][:300]
+    return without_secrets((lines or str(error).splitlines())[0])[:300]

@@ -13,6 +13,7 @@ from jobs.lake.fingerprints import fingerprint
 from jobs.queries.reader import Rows
 from udfs import ingest
 from udfs.core.errors import PASSING
+from udfs.core.signed_addresses import unsigned
 from udfs.storage.manifest import Manifest
 
 VIDEOS = "SELECT uri AS key, fingerprint FROM current_videos"
@@ -40,7 +41,7 @@ def number(
     if since:
         files = next(ingest.add_change_times(iter([files])))
         files = files[~(files["changed_s"] < since.timestamp())]  # one without a time is taken
-    taken = {row["uri"] for row in rows(TAKEN)}
+    taken = {unsigned(row["uri"]) for row in rows(TAKEN)}
     made_by, done = fingerprint("ingest", settings), _done(rows, retry)
     versions = zip(files["uri"], files["source_version"], strict=True)
     found = sum(uri not in taken and (uri, f"{made_by}-{version}") not in done for uri, version in versions)
@@ -50,7 +51,7 @@ def number(
 def _done(rows: Rows, retry: Sequence[str] | None) -> set[tuple[str, str]]:
     """The files, each with its settings and version, that have a row or failed and are not tried again."""
     given_up = [] if retry == () else rows(FAILED.format(codes=", ".join(map(literal, (*PASSING, *(retry or ()))))))
-    return {(row["key"], row["fingerprint"]) for found in (rows(VIDEOS), given_up) for row in found}
+    return {(unsigned(row["key"]), row["fingerprint"]) for found in (rows(VIDEOS), given_up) for row in found}
 
 
 def _listed(manifest: Manifest, settings: Settings) -> pd.DataFrame:
@@ -62,7 +63,9 @@ def _listed(manifest: Manifest, settings: Settings) -> pd.DataFrame:
         pages = [*s3_listing.rows(iter([parts]), settings.sources)]
         files = pd.concat(pages) if pages else pd.DataFrame(columns=[*s3_listing.COLUMNS])
         files = files[files["uri"].notna()].reset_index(drop=True)
-        return files.assign(attributes=None)
+        return files.assign(attributes=None, address=None)
     empty = {"attributes": None, "source_version": None, "left_out": None}
-    files = pd.DataFrame({"uri": manifest.listing.uris}).assign(**empty, changed_s=float("nan"), number=1)
-    return files.astype({"uri": "object", "source_version": "object", "changed_s": "float64"})
+    uris = manifest.listing.uris
+    names = {"uri": [*map(unsigned, uris)], "address": uris}
+    files = pd.DataFrame(names).assign(**empty, changed_s=float("nan"), number=1)
+    return files.astype({"uri": "object", "address": "object", "source_version": "object", "changed_s": "float64"})

@@ -17,7 +17,7 @@ from pyspark.sql.types import DoubleType, StringType, StructType
 from jobs.config.settings import Settings
 from jobs.flow.progress import Progress
 from jobs.flow.steps import named
-from jobs.lake import history
+from jobs.lake import addresses, history
 from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
 from jobs.lake.tables import Committed, struct_type
@@ -166,7 +166,8 @@ def process(run: Run, stage: Stage, items: Items, land: Callable[..., DataFrame]
     rows = partial(with_task, stage.rows, stage.params(run.settings), run.env(stage.name))
     with Progress(run, stage.name, items.rows) as progress:
         counted = partial(batching.count_inputs, rows=rows, done=progress.done, failed=progress.failed)
-        inputs = spread(run, stage.resources(run.settings), items.rows, items.schema, stage.duration, stage.cost)
+        named_rows, schema = addresses.with_addresses(run, items.rows, items.schema)
+        inputs = spread(run, stage.resources(run.settings), named_rows, schema, stage.duration, stage.cost)
         results = history.watched(_with_check_failures(stage, _mapped(run, stage, inputs, counted)))
         done = land(results.rows)
     tally = results.tally()

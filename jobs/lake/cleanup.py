@@ -15,7 +15,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from jobs.lake.run import LEFT, Run
 from jobs.spark import session
-from schemas import TABLES
+from schemas import PRIVATE, TABLES
 from udfs.storage import cleanup, media_store
 from udfs.storage.uris import is_remote
 
@@ -66,8 +66,8 @@ def summary(steps: Iterable[Step]) -> str:
 
 
 def existing(run: Run) -> list[str]:
-    """The tables that exist."""
-    return [name for name in TABLES if run.tables.exists(name)]
+    """The tables that exist, private ones included."""
+    return [name for name in (*TABLES, *PRIVATE) if run.tables.exists(name)]
 
 
 def media(run: Run) -> DataFrame:

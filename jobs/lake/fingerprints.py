@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from jobs.config.settings import Settings
 from jobs.lake.recipes import CUSTOM_RECIPES, RECIPES
 from udfs import custom, export
-from udfs.core import user_code
+from udfs.core import redaction, user_code
 from udfs.core.task_resources import EFFORT
 from udfs.models import checkpoints
 from udfs.signals import preview
@@ -66,9 +66,14 @@ def every(settings: Settings) -> dict[str, str]:
     return {stage: fingerprint(stage, settings) for stage in (*stages, *settings.custom)}
 
 
-def settings_text(settings: Settings) -> str:
-    """The settings as `runs` keeps them, in JSON."""
-    return TypeAdapter(dict).dump_json(asdict(settings)).decode()
+def settings_text(settings: Settings, pattern: str | None = None) -> str:
+    """The settings as `runs` keeps them, in JSON and without secrets.
+
+    `pattern` says which of Spark's settings are secrets, unless these say it themselves.
+    """
+    values = settings_values(settings)
+    spark = redaction.redacted_spark(values.pop("spark"), pattern)
+    return TypeAdapter(dict).dump_json(redaction.redacted_values(values) | {"spark": spark}).decode()
 
 
 def settings_values(settings: Settings) -> dict[str, Any]:

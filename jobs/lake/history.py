@@ -19,7 +19,7 @@ from jobs.lake.run import Run
 from jobs.lake.tables import struct_type
 from jobs.spark import task_seconds
 from schemas import TABLES
-from udfs.core import cost
+from udfs.core import cost, redaction
 from udfs.core.bugs import MET_BY
 from udfs.core.errors import CODES
 from udfs.core.task_resources import Resources
@@ -179,7 +179,7 @@ def note(run: Run, stage: str, work: Work, **more: object) -> None:
         "ended_at": now(),
         "cost_usd": cost.usd(run.settings.cost, cpu_s, work.gpu_s, gpus) if work.num_in else 0.0,
         "versions": versions(),
-        "conf": settings_text(run.settings),
+        "conf": settings_text(run.settings, run.spark.conf.get(redaction.PATTERN, None)),
         "fingerprint": run.fingerprint(stage) if is_stage(stage, run.settings) else "",
         "run_id": run.run_id,
         **more,

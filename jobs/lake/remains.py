@@ -9,7 +9,7 @@ from pyspark.sql.types import StringType
 from jobs.lake import cleanup
 from jobs.lake.run import Run
 from jobs.lake.tables import struct_type
-from schemas import TABLES
+from schemas import declaration
 
 RECORDS = ("takedowns",)  # the table that keeps the ids and addresses of what was deleted
 
@@ -36,5 +36,5 @@ def _num_matches(rows: DataFrame, identifiers: DataFrame) -> int:
 
 def _rows_on_disk(run: Run, name: str) -> DataFrame:
     """The rows of every data file under a table, of all versions."""
-    files = run.spark.read.schema(struct_type(TABLES[name].schema)).option("recursiveFileLookup", True)
+    files = run.spark.read.schema(struct_type(declaration(name).schema)).option("recursiveFileLookup", True)
     return files.parquet(run.tables.place(name))

@@ -23,16 +23,18 @@ from pyspark.sql.types import StructField, StructType
 
 from jobs.config.errors import TableError
 from jobs.lake.catalog import Schema, literal, quoted
-from schemas import TABLES
+from schemas import PRIVATE, TABLES, declaration
 
 T = TypeVar("T")
 Land = Callable[[str, DataFrame], DataFrame]  # stores rows by a name, so that they are computed once
 log = logging.getLogger("reelmill")
 
 LANDING = ".landing"  # folder of stored intermediate rows; a killed run leaves some there
+APART = ".private"  # folder of the tables of secrets
 COMMIT_ATTEMPTS = 5
 CONFLICT = re.compile("DELTA_(CONCURRENT|METADATA_CHANGED|PROTOCOL_CHANGED)")  # by another writer's commit
 PROPERTIES = {"delta.enableDeletionVectors": "false"}  # so that every reader of Delta can read the tables
+OF_SECRETS = {"delta.dataSkippingNumIndexedCols": "0"}  # so that no table's log has the least and greatest of them
 CHECK = "delta.constraints."  # before the name of a constraint, in a table's properties
 VOLUME = re.compile(r"(dbfs:)?/Volumes/")  # a volume of Unity Catalog, where no table can be registered
 SCHEME = re.compile(r"^\w+:/*")
@@ -104,7 +106,7 @@ class Tables:
 
     def path(self, name: str) -> str:
         """Where a table lies, unless the catalog chose the place."""
-        return f"{self.root}/{name}"
+        return f"{self.root}/{APART}/{name}" if name in PRIVATE else f"{self.root}/{name}"
 
     def place(self, name: str) -> str:
         """Where a table that has been made lies, whoever chose the place."""
@@ -113,7 +115,7 @@ class Tables:
 
     def sql(self, name: str) -> str:
         """The name of a table in SQL."""
-        return self.schema.of(name) if self.schema else f"delta.{quoted(self.path(name))}"
+        return self.schema.of(name) if self.schema and name not in PRIVATE else f"delta.{quoted(self.path(name))}"
 
     def exists(self, name: str) -> bool:
         """Whether the table exists; one that lies under the folder is registered in the schema.
@@ -121,7 +123,9 @@ class Tables:
         Raises:
             TableError: the schema's table is that of another output.
         """
-        if name not in self._made and (self._registered(name) if self.schema else self._lies(name)):
+        if name not in self._made and (
+            self._registered(name) if self.schema and name not in PRIVATE else self._lies(name)
+        ):
             self._made.add(name)
         return name in self._made
 
@@ -151,7 +155,7 @@ class Tables:
 
     def none(self, name: str) -> DataFrame:
         """No rows, with the columns of a table."""
-        return self.spark.createDataFrame([], struct_type(TABLES[name].schema))
+        return self.spark.createDataFrame([], struct_type(declaration(name).schema))
 
     def version(self, name: str) -> int | None:
         """The newest version of the table, from the names in its log; None if it was never written."""
@@ -195,7 +199,7 @@ class Tables:
         The rows are read twice, so they must be cached or cheap. A concurrent writer of the same
         table makes the commit start over with that writer's rows in sight: no row can be added twice.
         """
-        keys = [*TABLES[name].key, "fingerprint"]
+        keys = [*declaration(name).key, "fingerprint"]
         merge = self._merge(name, rows.dropDuplicates(keys), keys, among)
         return _committed(name, merge.whenNotMatchedInsert(values=_values(rows))).total
 
@@ -204,13 +208,13 @@ class Tables:
         if self.is_only_writer and not self.exists(name):
             self.add(name, rows)
             return Committed(count, 0)
-        keys = [*TABLES[name].key]
+        keys = [*declaration(name).key]
         merge = self._merge(name, rows.dropDuplicates(keys), keys).whenMatchedUpdate(set=_values(rows))
         return _committed(name, merge.whenNotMatchedInsert(values=_values(rows)))
 
     def update(self, name: str, rows: DataFrame) -> None:
         """Change the columns that the rows have, where the table has their keys."""
-        _committed(name, self._merge(name, rows, [*TABLES[name].key]).whenMatchedUpdate(set=_values(rows)))
+        _committed(name, self._merge(name, rows, [*declaration(name).key]).whenMatchedUpdate(set=_values(rows)))
 
     def insert(self, name: str, rows: DataFrame, count: int) -> int:
         """Add rows, `count` of them, whose keys the table is known not to hold; how many were added.
@@ -232,7 +236,7 @@ class Tables:
     def replace(self, name: str, rows: DataFrame) -> None:
         """Make the table hold these rows and no others, in one commit."""
         self.replaced.add(name)
-        rows = rows.select(*TABLES[name].schema.names)
+        rows = rows.select(*declaration(name).schema.names)
         if self.is_only_writer and not self.exists(name):
             self.add(name, rows)
             return
@@ -245,8 +249,8 @@ class Tables:
 
         Returns how many were added, changed or removed; where there are none, nothing is written.
         """
-        keys = [*TABLES[name].key]
-        differs = " OR ".join(f"NOT (old.{c} <=> new.{c})" for c in TABLES[name].stage_columns if c not in keys)
+        keys = [*declaration(name).key]
+        differs = " OR ".join(f"NOT (old.{c} <=> new.{c})" for c in declaration(name).stage_columns if c not in keys)
         same = " AND ".join(f"old.{k} = new.{k}" for k in keys)
         pairs = self.read(name).alias("old").join(rows.alias("new"), on=F.expr(same), how="full_outer")
         if pairs.where(f"old.{keys[0]} IS NULL OR new.{keys[0]} IS NULL OR {differs}").isEmpty():
@@ -316,14 +320,19 @@ class Tables:
 
     def _located(self, name: str) -> str:
         """The clause that puts a table of a schema under the folder, where it outlives its name."""
-        return f" LOCATION {literal(self.path(name))}" if self.schema and not VOLUME.match(self.root) else ""
+        return (
+            f" LOCATION {literal(self.path(name))}"
+            if self.schema and name not in PRIVATE and not VOLUME.match(self.root)
+            else ""
+        )
 
     def _create(self, name: str) -> None:
-        table = TABLES[name]
+        table = declaration(name)
         columns = ", ".join(_ddl(column, nullable=column.nullable) for column in struct_type(table.schema))
         laid_out = f" CLUSTER BY ({table.cluster_by})" if table.cluster_by else ""
         laid_out += f" PARTITIONED BY ({table.partition_by})" if table.partition_by else ""
-        properties = PROPERTIES | {f"{CHECK}{check}": condition for check, condition in table.checks.items()}
+        properties = PROPERTIES | (OF_SECRETS if name in PRIVATE else {})
+        properties |= {f"{CHECK}{check}": condition for check, condition in table.checks.items()}
         listed = ", ".join(f"{literal(key)} = {literal(value)}" for key, value in properties.items())
         query = (
             f"CREATE TABLE IF NOT EXISTS {self.sql(name)} ({columns}) USING delta{laid_out}{self._located(name)} "
@@ -336,7 +345,7 @@ class Tables:
         as_declared(name, rows)
         missing = [
             _ddl(column, nullable=True)
-            for column in struct_type(TABLES[name].schema)
+            for column in struct_type(declaration(name).schema)
             if column.name not in rows.columns
         ]
         if missing:
@@ -344,10 +353,10 @@ class Tables:
         properties = {
             row["key"]: row["value"] for row in self.spark.sql(f"SHOW TBLPROPERTIES {self.sql(name)}").collect()
         }
-        for old in TABLES[name].renamed.values():
+        for old in declaration(name).renamed.values():
             if old in rows.columns:
                 self._release(name, old, properties)
-        for check, condition in TABLES[name].checks.items():
+        for check, condition in declaration(name).checks.items():
             if f"{CHECK}{check}" not in properties:
                 self._add_check(name, check, condition)
 
@@ -385,12 +394,12 @@ def as_declared(name: str, rows: DataFrame) -> DataFrame:
         TableError: a column is of another type.
     """
     there = {column.name: column.dataType.simpleString() for column in rows.schema}
-    declared = struct_type(TABLES[name].schema)
+    declared = struct_type(declaration(name).schema)
     for column in declared:
         type_ = column.dataType.simpleString()
         if there.get(column.name, type_) != type_:
             writes = f"custom.{name}.columns says {type_}: give the column another name"
-            writes = writes if TABLES[name].is_custom else f"this release writes {type_}"
+            writes = writes if declaration(name).is_custom else f"this release writes {type_}"
             raise TableError(f"table {name}: column {column.name} is {there[column.name]}, and {writes}")
     if [*there] == declared.names:
         return rows
@@ -399,7 +408,7 @@ def as_declared(name: str, rows: DataFrame) -> DataFrame:
 
 def _declared_column(table: str, column: StructField, there: Collection[str]) -> Column | str:
     """A column by its name now, from that name and from the one it had; NULL if the table has neither."""
-    old = TABLES[table].renamed.get(column.name)
+    old = declaration(table).renamed.get(column.name)
     names = [name for name in (column.name, old) if name is not None and name in there]
     if names == [column.name]:
         return column.name

@@ -10,6 +10,7 @@ from jobs.config.errors import UsageError
 from jobs.lake.catalog import literal
 from jobs.queries import clip_story, failures, screen, video_story
 from jobs.queries.reader import Row, Rows, first
+from udfs.core.signed_addresses import unsigned
 from udfs.core.terminal import MAX_COLUMNS
 from udfs.storage.uris import absolute_uri, existing_uri, redacted
 
@@ -96,7 +97,8 @@ def _by_id(rows: Rows, what: str) -> Meant | None:
 
 def _by_address(rows: Rows, what: str) -> Meant | None:
     """The video of an address or file name; the address itself where no video was taken from it."""
-    uris = {what, absolute_uri(what), existing_uri(absolute_uri(what))}
+    uris = {what, absolute_uri(what), existing_uri(absolute_uri(what)), unsigned(absolute_uri(what))}
+    what = unsigned(what)
     known = {
         "uris": ", ".join(map(literal, sorted(uris))),
         "ends": f"endswith(uri, {literal('/' + what.lstrip('/'))})",

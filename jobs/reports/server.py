@@ -1,9 +1,10 @@
-"""The server of `reelmill ui`: the page, its media files, and answers in JSON, for one machine or who has the token."""
+"""The server of `reelmill ui`: the page, its media files, and answers in JSON, for who has the token."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
@@ -39,7 +40,7 @@ from udfs.storage.uris import is_remote, local_path
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "::1")
 COOKIE = "reelmill"
-MEDIA = re.compile(r"(?P<kind>previews|clips)/[^/.]{2}/[^/]+\.(?P<suffix>webp|mp4)")  # the only files that are served
+MEDIA = re.compile(r"(?P<kind>previews|clips)/[\w-]{2}/[\w-]+\.(?P<suffix>webp|mp4)")  # the only files that are served
 TYPES = {"webp": "image/webp", "mp4": "video/mp4"}
 RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 PART_BYTES = 1 << 20
@@ -50,42 +51,56 @@ Answer = Callable[[Request], Awaitable[Response]]
 
 @dataclass(frozen=True)
 class Guard:
-    """Who may ask: everyone who reaches a server without a token, else who gave the token."""
+    """Who may ask: a page of this server, in a browser that gave the token."""
 
-    token: str | None
+    token: str
     session: str = field(default_factory=lambda: secrets.token_urlsafe(32))  # what a browser with the token gets
 
     async def __call__(self, request: Request, answer: Answer) -> Response:
-        if request.method != "GET" and not _is_own_page(request):
-            return PlainTextResponse("another page may not ask this", 403)
-        if self.token is not None and not self._knows(request.cookies.get(COOKIE, ""), self.session):
-            return self._admitted(request)
-        response = await answer(request)
+        response = await self._answered(request, answer)
         response.headers.update(HEADERS)
         return response
 
+    async def _answered(self, request: Request, answer: Answer) -> Response:
+        if not _is_own_page(request):
+            return PlainTextResponse("another page may not ask this", 403)
+        if not self._knows(request.cookies.get(_cookie(request), ""), self.session):
+            return self._admitted(request)
+        return await answer(request)
+
     def _admitted(self, request: Request) -> Response:
         """A session for who gives the token."""
-        if not self._knows(request.query_params.get("token", ""), self.token or ""):
+        if not self._knows(request.query_params.get("token", ""), self.token):
             return PlainTextResponse("open this page with ?token=...", 401)
         response = RedirectResponse("/", 303)
-        response.set_cookie(COOKIE, self.session, httponly=True, samesite="strict")
+        response.set_cookie(_cookie(request), self.session, httponly=True, samesite="strict")
         return response
 
     @staticmethod
     def _knows(given: str, secret: str) -> bool:
-        return secrets.compare_digest(*(hashlib.sha256(text.encode()).digest() for text in (given, secret)))
+        digests = (hashlib.sha256(text.encode(errors="replace")).digest() for text in (given, secret))
+        return secrets.compare_digest(*digests)
+
+
+def _cookie(request: Request) -> str:
+    """The name of the cookie: browsers send those of one port to every other of the same host."""
+    return f"{COOKIE}-{request.scope['server'][1]}"
 
 
 def _is_own_page(request: Request) -> bool:
-    """Whether a request that may change something comes from a page of this server."""
+    """Whether a request comes from a page of this server, or from somebody who opens the page."""
+    site = request.headers.get("sec-fetch-site", "none")
+    if site not in ("same-origin", "none") and (request.method, request.url.path) != ("GET", "/"):
+        return False
+    if request.method == "GET":
+        return True
     is_json = request.headers.get("content-type", "").partition(";")[0] == "application/json"
     origin = request.headers.get("origin")
     return is_json and (origin is None or urlsplit(origin).netloc == request.headers.get("host"))
 
 
-def app(library: Library, hosts: tuple[str, ...], token: str | None) -> Starlette:
-    """The application; it answers requests to these host names."""
+def app(library: Library, hosts: tuple[str, ...], token: str) -> Starlette:
+    """The application; it answers requests to these host names, of browsers that gave the token."""
 
     async def page(request: Request) -> Response:
         return HTMLResponse(await run_in_threadpool(library.page), headers={"Cache-Control": "no-store"})
@@ -146,7 +161,10 @@ def _media(library: Library, request: Request) -> Response:
         if size is None:
             return PlainTextResponse("no such file", 404)
         if not is_remote(uri):
-            return FileResponse(local_path(uri), media_type=type_)
+            path = os.path.realpath(local_path(uri))
+            if not path.startswith(os.path.realpath(local_path(f"{library.output}/media")) + os.sep):
+                return PlainTextResponse("no such file", 404)  # a link that leads elsewhere
+            return FileResponse(path, media_type=type_)
         return _remote(uri, size, type_, request, library)
     except (MediaError, StoreError) as e:
         return PlainTextResponse(getattr(e, "message", str(e)), 502)

@@ -9,12 +9,11 @@ from functools import cache
 from importlib import resources
 from typing import Any, NamedTuple
 
-from jobs.config.sections import SECRET
 from jobs.lake.catalog import literal
 from jobs.queries.ask import Ask
+from udfs.core import redaction
 
 QUERY = "SELECT conf, versions FROM runs WHERE run_id = {run} ORDER BY started_at DESC LIMIT 1"
-HIDDEN = "***"
 
 
 class Setting(NamedTuple):
@@ -35,8 +34,10 @@ class Used(NamedTuple):
 def read(ask: Ask, run_id: str) -> Used:
     """What the last stage of a run was run by."""
     [(conf, versions)] = ask(QUERY.format(run=literal(run_id))) or [(None, None)]
-    there, defaults = dict(_flat("", json.loads(conf or "{}"))), _defaults()
-    settings = [Setting(name, _shown(name, value), _differs(name, value, defaults)) for name, value in there.items()]
+    stored = json.loads(conf or "{}")
+    spark = redaction.redacted_spark(stored.pop("spark", {}))  # rows of 0.1.0 have them as they were
+    there, defaults = dict(_flat("", redaction.redacted_values(stored) | {"spark": spark})), _defaults()
+    settings = [Setting(name, _shown(value), _differs(name, value, defaults)) for name, value in there.items()]
     return Used(settings, dict(versions or {}))
 
 
@@ -53,9 +54,8 @@ def _flat(section: str, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield f"{section}{key}", value
 
 
-def _shown(name: str, value: Any) -> str:
-    hidden = name.startswith("spark.") and SECRET.search(name)
-    return json.dumps(HIDDEN if hidden else value, ensure_ascii=False)
+def _shown(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 @cache

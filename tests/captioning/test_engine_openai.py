@@ -131,6 +131,20 @@ def test_a_request_that_is_refused_fails_alone() -> None:
     assert len(server.asked) == 2
 
 
+@pytest.mark.parametrize("status", [400, 401, 500])
+def test_a_key_that_a_server_repeats_is_not_shown(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEY_OF_TESTS", "a-key-0f-my-0wn")
+    with serving(Reply(status, error="Incorrect key a-key-0f-my-0wn, see https://h/x?code=7")) as server:
+        asked = engine(server.url, api_key_env="KEY_OF_TESTS", max_retries=0)
+        try:
+            [said] = asked.generate([BOAT])
+        except openai.APIStatusError as e:
+            said = f"{e} {e.args} {e.body} {e.__cause__} {e.__suppress_context__}"
+    assert server.headers[0]["authorization"] == "Bearer a-key-0f-my-0wn"
+    assert "Incorrect key *********(redacted), see https://h/x" in str(said)
+    assert "0f-my-0wn" not in str(said)
+
+
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_a_wrong_key_or_address_is_loud_at_once(status: int) -> None:
     with serving(Reply(status)) as server, pytest.raises(openai.APIStatusError):

@@ -9,6 +9,7 @@ import pytest
 
 from udfs.core import bugs
 from udfs.core.errors import MediaError, OutputError, RunError
+from udfs.core.redaction import without_secrets
 
 
 def raised(error: Exception) -> Exception:
@@ -64,7 +65,7 @@ def test_the_place_is_the_innermost_three_frames() -> None:
     ],
 )
 def test_addresses_are_shown_without_their_secrets(text: str, shown: str) -> None:
-    assert bugs.without_secrets(text) == shown
+    assert without_secrets(text) == shown
 
 
 def test_a_bug_says_no_secret_of_an_address(caplog: pytest.LogCaptureFixture) -> None:

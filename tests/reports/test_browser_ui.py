@@ -42,7 +42,7 @@ def page(browser: Any, output: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     """The page with a tenth of the clips."""
     monkeypatch.setattr(contents, "MAX_CLIPS", 70)
     library = Library(str(output), Sources(), Params(), who="ann")
-    with served_here(library) as server, chromium.opened(browser, f"{server.address}/") as found:
+    with served_here(library) as server, chromium.opened(browser, server.page) as found:
         yield found
         assert found.complaints == []
         assert all(address.startswith(server.address) for address in found.requests if address[:5] != "data:")

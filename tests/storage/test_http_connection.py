@@ -15,7 +15,9 @@ from tests.support.downloads import HERE
 from tests.support.web_server import Fault, Page, Site, serving
 from udfs.core.errors import MediaError
 from udfs.storage import http_connection
-from udfs.storage.http_connection import get, is_public, parse_target
+from udfs.storage.http_connection import get
+from udfs.storage.http_target import parse_target
+from udfs.storage.public_networks import is_public
 from udfs.storage.retry import BusyError
 from udfs.storage.settings import Params
 
@@ -155,6 +157,13 @@ def test_a_redirect_leads_to_web_servers_only(address: str) -> None:
         "127.1",
         "[::ffff:127.0.0.1]",
         "0.0.0.0",
+        "0",
+        "[::]",
+        "[::1]",
+        "[0:0:0:0:0:ffff:7f00:1]",
+        "LOCALHOST",
+        "\uff11\uff12\uff17.0.0.1",
+        "127\u30020\u30020\u30021",
         "me@127.0.0.1",
         "example.com@127.0.0.1",
     ],

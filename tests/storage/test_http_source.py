@@ -197,10 +197,14 @@ def test_a_video_on_the_web_is_ingested_by_its_ranges(tmp_path: Path) -> None:
     film = write_numbered(tmp_path / "v.mp4", 60, 30, (160, 120)).read_bytes()
     with serving({"/a/v.mp4": Page(film)}) as site:
         uri = f"{site.url}/a/v.mp4?sig=AKIA"
-        (row,) = ingest.facts({"uri": uri, "attributes": None}, Env("unused", "0" * 16, sources=HERE))
-        (batch,) = ingest.add_versions([pd.DataFrame({"uri": [uri], "source_version": None, "left_out": None})], HERE)
+        plain, listed = uri.partition("?")[0], {"source_version": None, "left_out": None, "address": uri}
+        named = {"uri": plain, "address": uri, "attributes": {"from": uri}}
+        (row,) = ingest.facts(named, Env("unused", "0" * 16, sources=HERE))
+        (batch,) = ingest.add_versions([pd.DataFrame({"uri": [plain], **listed})], HERE)
         assert access.unchanged_path(uri, batch["source_version"][0], HERE) == access.checked_path(uri, HERE)
-    assert (row["uri"], row["num_frames"], row["size"]) == (uri, 60, len(film))
+    assert (row["uri"], row["num_frames"], row["size"], row["attributes"]) == (plain, 60, len(film), {"from": plain})
+    assert site.asked[0][0] == "/a/v.mp4?sig=AKIA"
+    assert row["video_id"] == access.video_id(plain, row["content_tag"])
     assert row["content_tag"] == access.content_tag(str(tmp_path / "v.mp4"))
     assert batch["source_version"][0] == row["source_version"] == f"{len(film)}-one"
 
@@ -218,8 +222,10 @@ def test_a_bad_video_on_the_web_is_a_row_whose_message_shows_no_address(page: Pa
     with serving({"/v.mp4": page}) as site:
         uri = f"http://me:s3cret@{site.url[7:]}/v.mp4?sign=AKIA"
         env = Env("unused", "0" * 16, sources=HERE)
-        (batch,) = ingest.rows([pd.DataFrame({"uri": [uri], "attributes": None})], frozenset(), env)
-    assert (batch["failed_code"][0], batch["failed_key"][0]) == (code, uri)
+        plain = f"{site.url}/v.mp4"
+        rows = pd.DataFrame({"uri": [plain], "address": [uri], "attributes": None})
+        (batch,) = ingest.rows([rows], frozenset(), env)
+    assert (batch["failed_code"][0], batch["failed_key"][0]) == (code, plain)
     assert not any(secret in batch["failed_message"][0] for secret in SECRETS)
 
 
@@ -240,3 +246,91 @@ def test_a_part_without_end_is_not_read_to_learn_the_size() -> None:
         started = time.monotonic()
         assert http_source.stat(f"{site.url}/v.mp4", HERE).size == 300_000
     assert time.monotonic() - started < HERE.http_total_s
+
+
+STEPS = [
+    *("/a/../b/v.mp4", "/a/%2e%2e/b/v.mp4", "/a/.%2E/b/v.mp4", "/a/..%2fb/v.mp4", "/a/%2e%2e%2fb/v.mp4"),
+    *("/a/%252e%252e/b/v.mp4", "/a/..%5cb/v.mp4", "/a/..\\b/v.mp4", "/a/..;/b/v.mp4", "/a/..;x=1/b/v.mp4"),
+    *("/a/%2e%2e;/b/v.mp4", "/a/..%3b/b/v.mp4", "/a/.\t./b/v.mp4", "/a/.%09./b/v.mp4", "/a/.%00./b/v.mp4"),
+    *("/a/%c0%ae%c0%ae/b/v.mp4", "/a/%u002e%u002e/b/v.mp4", "/a/\uff0e\uff0e/b/v.mp4", "/a/\u2025/b/v.mp4"),
+    *(
+        "/a/%ef%bc%8e%ef%bc%8e/b/v.mp4",
+        "/a/x/..%c0%af..%c0%af/b/v.mp4",
+        "/a/.. /b/v.mp4",
+        "/a2/v.mp4",
+        "/A/v.mp4",
+        "/a",
+    ),
+    "/a/%25252525252e./v.mp4",
+]
+
+
+@pytest.mark.parametrize("path", STEPS, ids=repr)
+def test_no_spelling_of_a_path_leads_out_of_a_root(path: str) -> None:
+    with serving({}) as site:
+        with pytest.raises(MediaError, match=r"DENIED: outside sources.roots"):
+            access.checked_path(f"{site.url}{path}", Params(http_private=True, roots=(f"{site.url}/a",)))
+        assert site.connections == 0
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://other.example@{host}/a/v.mp4",
+        "http://{host}\\@other.example/a/v.mp4",
+        "http://other.example\\@{host}/a/v.mp4",
+        "http://{host}#@other.example/a/v.mp4",
+        "http://{host}.other.example/a/v.mp4",
+        "https://{host}/a/v.mp4",
+        "http://{name}:1/a/v.mp4",
+    ],
+)
+def test_another_host_is_outside_a_root_however_it_is_written(address: str) -> None:
+    """Only a user before the host of the root leads to the host itself."""
+    with serving({"/a/v.mp4": Page(DATA)}) as site:
+        host = site.url[7:]
+        uri = address.format(host=host, name=host.partition(":")[0])
+        params = Params(http_private=True, roots=(f"{site.url}/a",), retry_s=0.0)
+        if address.startswith("http://other.example") and uri.endswith(f"@{host}/a/v.mp4"):
+            assert access.checked_path(uri, params)
+        else:
+            with pytest.raises(MediaError, match=r"DENIED: outside|UNSUPPORTED: not an http"):
+                access.checked_path(uri, params)
+
+
+@pytest.mark.parametrize("to", ["/b/v.mp4", "/a/%2e%2e/b/v.mp4", "/a/..;/b/v.mp4", "{other}/a/v.mp4"])
+def test_a_redirect_does_not_lead_out_of_a_root(to: str) -> None:
+    pages = {"/a/v.mp4": Page(DATA), "/b/v.mp4": Page(DATA)}
+    with serving(pages) as other, serving(pages | {"/a/in": Page(redirect="/a/v.mp4")}) as site:
+        site.pages["/a/to"] = Page(redirect=to.format(other=other.url))
+        inside = Params(http_private=True, roots=(f"{site.url}/a",))
+        assert access.checked_path(f"{site.url}/a/in", inside)
+        with pytest.raises(MediaError, match=r"DENIED: a redirect to 127.0.0.1 leads outside sources.roots"):
+            access.checked_path(f"{site.url}/a/to", inside)
+        assert (other.connections, [path for path, _ in site.asked]) == (0, ["/a/in", "/a/v.mp4", "/a/to"])
+
+
+def test_a_manifest_may_be_redirected_to_anywhere() -> None:
+    with serving({"/list.json": Page(b"[]")}) as other, serving({"/a/to": Page()}) as site:
+        site.pages["/a/to"].redirect = f"{other.url}/list.json"
+        inside = Params(http_private=True, roots=(f"{site.url}/a",))
+        assert access.own_path(f"{site.url}/a/to", inside)
+        assert access.remote_path(f"{site.url}/a/to", inside)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 410])
+def test_a_signature_that_expired_is_tried_again_by_the_next_run(status: int) -> None:
+    with serving({"/v.mp4": Page(status=status)}) as site:
+        error = refusal(f"{site.url}/v.mp4?sig=old")
+        assert str(error) == (
+            f"UNREACHABLE: the server says status {status}: its signature or password may have expired"
+        )
+        assert refusal(f"{site.url}/v.mp4").code == ("DENIED" if status in (401, 403) else "NOT_FOUND")
+
+
+def test_a_download_is_found_again_by_another_signature(disk: Path) -> None:
+    with serving({"/v.mp4": Page(DATA, ranges=False, length=None)}) as site:
+        for signature in ("one", "two"):
+            found = http_source.stat(f"{site.url}/v.mp4?sig={signature}", HERE)
+            assert http_source.fetch(f"{site.url}/v.mp4?sig={signature}", 5, 9, found.version, HERE) == DATA[5:9]
+    assert len(cached_sizes(disk)) == 1

@@ -23,6 +23,7 @@ class Reply:
     after_s: float = 0.0
     text: str | None = "A boat."
     finish_reason: str = "stop"
+    error: str = ""  # what it says with another status than 200
 
 
 @dataclass
@@ -76,7 +77,9 @@ class _Handler(BaseHTTPRequestHandler):
         time.sleep(reply.after_s)
         server.end()
         content = json.dumps(
-            _completion(reply, body) if reply.status == 200 else {"error": {"message": f"status {reply.status}"}}
+            _completion(reply, body)
+            if reply.status == 200
+            else {"error": {"message": reply.error or f"status {reply.status}"}}
         )
         try:
             self.send_response(reply.status)

@@ -12,16 +12,18 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import uvicorn
 
 from jobs.reports import server
 from jobs.reports.live import Library
 
-ADDRESS = re.compile(r" at (http://[^/]+)/")
+ADDRESS = re.compile(r" at (http://[^/]+)/\?token=([\w-]+|\.\.\.)")
+TOKEN = "a token of tests"
 
 
 @dataclass(frozen=True)
@@ -53,16 +55,32 @@ class Served:
     """A running server."""
 
     address: str
+    token: str = ""
+    session: str = ""  # the cookie of a browser that gave the token
+
+    @property
+    def page(self) -> str:
+        """The address that a browser opens first."""
+        return f"{self.address}/?token={quote(self.token)}"
+
+    def admitted(self) -> Served:
+        """This server, as it is asked by a browser that gave the token."""
+        cookie = self.get(f"/?token={quote(self.token)}").headers["set-cookie"]
+        return replace(self, session=cookie.partition(";")[0])
 
     def get(self, path: str, **headers: str) -> Answered:
         """Ask for a path."""
-        return self._sent(urllib.request.Request(f"{self.address}{path}", headers=_names(headers)))
+        return self._sent(urllib.request.Request(f"{self.address}{path}", headers=self._headers(headers)))
 
     def post(self, path: str, body: Any, **headers: str) -> Answered:
         """Send JSON to a path."""
-        given = {"content-type": "application/json", **_names(headers)}
+        given = {"content-type": "application/json", **self._headers(headers)}
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         return self._sent(urllib.request.Request(f"{self.address}{path}", content, given))
+
+    def _headers(self, headers: dict[str, str]) -> dict[str, str]:
+        session = {"cookie": self.session} if self.session else {}
+        return session | {name.replace("_", "-"): value for name, value in headers.items()}
 
     def _sent(self, request: urllib.request.Request) -> Answered:
         try:
@@ -72,21 +90,17 @@ class Served:
             return Answered(e.code, e.read(), {k.lower(): v for k, v in e.headers.items()})
 
 
-def _names(headers: dict[str, str]) -> dict[str, str]:
-    return {name.replace("_", "-"): value for name, value in headers.items()}
-
-
 @contextmanager
 def served_here(library: Library) -> Iterator[Served]:
     """A server of a library in this process, whose constants a test may change."""
-    config = uvicorn.Config(server.app(library, server.LOOPBACK, None), port=0, log_level="warning")
+    config = uvicorn.Config(server.app(library, server.LOOPBACK, TOKEN), port=0, log_level="warning")
     running = uvicorn.Server(config)
     with config.bind_socket() as socket:
         socket.listen()
         thread = threading.Thread(target=running.run, kwargs={"sockets": [socket]})
         thread.start()
         try:
-            yield Served(f"http://127.0.0.1:{socket.getsockname()[1]}")
+            yield Served(f"http://127.0.0.1:{socket.getsockname()[1]}", TOKEN).admitted()
         finally:
             running.should_exit = True
             thread.join(20)
@@ -102,7 +116,8 @@ def served(output: Path | str, *options: str, **environment: str) -> Iterator[Se
         line = process.stdout.readline()
         found = ADDRESS.search(line)
         assert found, line
-        yield Served(found[1])
+        token = environment.get("UI_TOKEN", found[2])
+        yield Served(found[1], token).admitted()
     finally:
         process.terminate()
         process.wait(20)

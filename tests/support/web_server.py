@@ -50,12 +50,14 @@ class Site:
 
 
 @contextmanager
-def serving(pages: dict[str, Page], host: str = "127.0.0.1", certificate: Path | None = None) -> Iterator[Site]:
+def serving(
+    pages: dict[str, Page], host: str = "127.0.0.1", certificate: Path | None = None, port: int = 0
+) -> Iterator[Site]:
     """Serve the pages on a loopback address for the length of the block.
 
     With `certificate`, a file of a certificate and its key, the server uses https.
     """
-    server = _Server((host, 0), _Handler)
+    server = _Server((host, port), _Handler)
     scheme = "http"
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -20,8 +20,10 @@ from openai.types.shared_params.response_format_json_schema import JSONSchema, R
 
 from udfs.captioning.requests import Answer, Endpoint, GenerationSettings, Request, Video
 from udfs.core.errors import MediaError
+from udfs.core.redaction import HIDDEN, without_secrets
 from udfs.models.registry import MissingModelError
 
+NO_KEY = "none"  # the client demands one
 REFUSED = (400, 413, 415, 422)  # status codes of a faulty request; others mean the key, the address or the server
 
 
@@ -91,12 +93,17 @@ class Engine:
                 extra_body=self._vllm_parameters(),
             )
         except openai.APIStatusError as e:
+            message = self._without_key(e.message)  # servers repeat the key that they refuse
             if e.status_code not in REFUSED:
-                raise
-            return MediaError("BAD_OUTPUT", f"the endpoint refused: {e.status_code} {e.message[:500]}")
+                raise type(e)(message, response=e.response, body=None) from None
+            return MediaError("BAD_OUTPUT", f"the endpoint refused: {e.status_code} {message[:500]}")
         choice, usage = completion.choices[0], completion.usage
         tokens_in, tokens_out = (usage.prompt_tokens, usage.completion_tokens) if usage else (None, None)
         return Answer(choice.message.content or "", tokens_in, tokens_out, choice.finish_reason)
+
+    def _without_key(self, text: str) -> str:
+        key = self.client.api_key
+        return without_secrets(text.replace(key, HIDDEN) if key != NO_KEY else text)
 
     def _response_format(self) -> ResponseFormatJSONSchema | Omit:
         if not self.settings.answer_schema:
@@ -136,7 +143,7 @@ def data_url(picture: np.ndarray[Any, Any], quality: int) -> str:
 
 def _api_key(endpoint: Endpoint) -> str:
     if not endpoint.api_key_env:
-        return "none"  # the client demands a key
+        return NO_KEY
     key = os.environ.get(endpoint.api_key_env)
     if not key:
         raise MissingModelError(f"the environment variable {endpoint.api_key_env} is not set on {os.uname().nodename}")

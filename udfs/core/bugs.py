@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import logging
-import re
 import traceback
 from collections import OrderedDict
 from functools import cache
 from pathlib import Path
 
 from udfs.core.errors import MediaError, OutputError, RunError
+from udfs.core.redaction import without_secrets
 
 log = logging.getLogger("reelmill")
 
@@ -26,7 +26,6 @@ PLACE_NOTE = "raised at "  # begins the note on an exception of the decoding pro
 # Errors of the machine or of the output: every other input would meet them too.
 MACHINE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE}
 MET_BY = ", met by "  # precedes the file in a failure's message
-ADDRESS = re.compile(r"(?P<scheme>https?://)(?:[^/\s'\"@]*@)?(?P<place>[^\s'\"?#]*)[^\s'\"]*")
 
 
 def run_error(error: Exception) -> Exception | None:
@@ -53,11 +52,6 @@ def as_failure(error: Exception, name: str) -> MediaError:
     lines = str(error).strip().splitlines() or ["no message"]
     what = f"{type(error).__name__}: {lines[0][:MAX_TEXT]} ({' < '.join(places(error))}){MET_BY}{name}"
     return MediaError("BUG", without_secrets(what))
-
-
-def without_secrets(text: str) -> str:
-    """The text with user names, passwords, queries and fragments taken out of its addresses."""
-    return ADDRESS.sub(r"\g<scheme>\g<place>", text)
 
 
 class Watch:

@@ -143,7 +143,7 @@ def _pictures(
 
 def _path(row: Row, env: Env) -> AnyPath:
     if row["is_source"]:
-        return access.unchanged_path(row["uri"], row["version"], env.sources)
+        return access.unchanged_path(access.address(row), row["version"], env.sources)
     return access.own_path(row["uri"], env.sources)
 
 

@@ -11,7 +11,7 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,7 @@ from udfs.storage.uris import is_remote, local_path
 
 MAX_FETCH = 64 << 20  # bytes per request
 ADDRESSES = ("uri", "proxy_uri")  # columns that name files which later stages read
+READ = (*ADDRESSES, "address")  # columns of inputs that name files
 Reply = tuple[Any, Exception | None]
 
 
@@ -83,18 +84,20 @@ class Grant:
         return handle
 
     def _stat(self, uri: str) -> Any:
-        self._check_remote(uri)
-        return tuple(readable_store(uri).stat(uri, self.sources))
+        return tuple(readable_store(uri).stat(uri, self._bounds(uri)))
 
     def _fetch(self, uri: str, start: int, end: int, version: str) -> bytes:
-        self._check_remote(uri)
+        bounds = self._bounds(uri)
         if not 0 <= int(start) < int(end) <= int(start) + MAX_FETCH:
             raise PermissionError("a range of no bytes, or of too many")
-        return bytes(readable_store(uri).fetch(uri, int(start), int(end), str(version), self.sources))
+        return bytes(readable_store(uri).fetch(uri, int(start), int(end), str(version), bounds))
 
-    def _check_remote(self, uri: str) -> None:
-        if self._right_to(uri):
-            access.check_inside(uri, self.sources)
+    def _bounds(self, uri: str) -> Sources:
+        """The settings by which a remote file is read: with the roots where it and its redirects must lie inside."""
+        if not self._right_to(uri):
+            return replace(self.sources, roots=())
+        access.check_inside(uri, self.sources)
+        return self.sources
 
     def _right_to(self, uri: str) -> bool:
         """Whether a file that the call may read must lie inside the roots.
@@ -153,7 +156,7 @@ def of(*args: Any) -> Grant:
 
 def _add_row(grant: Grant, row: Row) -> None:
     is_source = "spans" in row or row.get("is_source", "clip_id" not in row)
-    grant.reads |= {_place(str(row[name])): bool(is_source) for name in ADDRESSES if row.get(name)}
+    grant.reads |= {_place(str(row[name])): bool(is_source) for name in READ if row.get(name)}
     keys = [row.get("clip_id"), row.get("key"), *(span.get("clip_id") for span in row.get("spans") or [])]
     grant.names |= {str(key) for key in keys if key}
 

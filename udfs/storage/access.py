@@ -6,13 +6,15 @@ import hashlib
 import os
 import re
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from stat import S_ISREG
+from typing import Any
 
 from udfs.core.errors import MediaError, read_fault
+from udfs.storage.http_target import is_inside, parse_target
 from udfs.storage.remote_file import AnyPath, RemotePath, Stat, open_path, read_range
 from udfs.storage.settings import Params
 from udfs.storage.stores import fetch, readable_store
@@ -24,7 +26,6 @@ SAMPLE_BYTES = 1 << 16  # of the head and of the tail, hashed into the content t
 # small: 0.02 % of 200 MB.
 MIDDLE_BYTES = 1 << 14
 MIDDLE_PARTS = (1, 2, 3)  # quarters of the file at which a sample begins
-PARENT_STEP = re.compile(r"/(\.|%2e){2}(/|$)", re.IGNORECASE)
 WINDOWS_PATH = re.compile(r"(^|/)([A-Za-z]:[\\/]|\\\\)")  # a drive or a network share
 
 
@@ -52,15 +53,19 @@ def checked_path(uri: str, params: Params) -> AnyPath:
     return path
 
 
+def address(row: Mapping[str, Any]) -> str:
+    """The address by which a video is read: that with its password or signature, if the row has one."""
+    return str(row.get("address") or row["uri"])
+
+
 def remote_path(uri: str, params: Params) -> RemotePath:
-    """The path behind a remote URI, for one request; neither its size nor the roots are checked.
+    """The path behind a remote URI, for one request; neither its size nor the roots are checked, nor redirects.
 
     Raises:
         MediaError: NOT_FOUND, DENIED or UNREACHABLE.
         StoreError: the store cannot be used at all.
     """
-    store = readable_store(uri)
-    return RemotePath(uri, store.stat(uri, params), partial(fetch, params=params))
+    return _remote_path(uri, replace(params, roots=()) if is_web(uri) else params)
 
 
 def own_path(uri: str, params: Params) -> AnyPath:
@@ -114,8 +119,8 @@ def check_inside(path: str, params: Params) -> None:
     """
     if not params.roots:
         return
-    is_inside = _is_remote_inside if is_remote(path) else _is_inside
-    if not is_inside(path, params.roots):
+    lies_inside = _is_below if is_remote(path) else _is_inside
+    if not lies_inside(path, params.roots):
         raise MediaError("DENIED", "outside sources.roots")
 
 
@@ -167,7 +172,7 @@ def _read_faults() -> Iterator[None]:
 
 def _checked_remote(uri: str, params: Params) -> RemotePath:
     check_inside(uri, params)
-    path = remote_path(uri, params)
+    path = _remote_path(uri, params)
     if path.stat.size == 0:
         raise MediaError("EMPTY", "no bytes")
     if path.stat.size > params.max_bytes:
@@ -175,9 +180,15 @@ def _checked_remote(uri: str, params: Params) -> RemotePath:
     return path
 
 
-def _is_remote_inside(uri: str, roots: tuple[str, ...]) -> bool:
-    if is_web(uri) and PARENT_STEP.search(uri):  # servers resolve it, which would lead out of a root
-        return False
+def _remote_path(uri: str, params: Params) -> RemotePath:
+    store = readable_store(uri)
+    return RemotePath(uri, store.stat(uri, params), partial(fetch, params=params))
+
+
+def _is_below(uri: str, roots: tuple[str, ...]) -> bool:
+    """Whether a remote address lies below one of the roots."""
+    if is_web(uri):
+        return is_inside(parse_target(uri), map(absolute_uri, roots))
     return any(uri.startswith(absolute_uri(root).rstrip("/") + "/") for root in roots)
 
 

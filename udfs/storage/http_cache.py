@@ -56,7 +56,7 @@ def add(uri: str, tag: str, chunks: Iterable[bytes], size: int | None, params: P
             acquire(f.fileno())
             num_written = _write(f.fileno(), chunks, size, params)
             if size is not None and num_written < size:
-                raise BusyError(f"{num_written} of {size} bytes came")
+                raise BusyError(f"{num_written} of {size} bytes came", answered=True)
             f.truncate(num_written)
             os.replace(part, _path(uri, tag))
     finally:
@@ -103,7 +103,7 @@ def _make_room(folder: Path, more: int, limit: int) -> None:
                 os.unlink(path)  # a process that has it open can still read it
                 excess -= info.st_size
     if excess > 0:
-        raise BusyError("other downloads leave no room in sources.http_disk_bytes")
+        raise BusyError("other downloads leave no room in sources.http_disk_bytes", answered=True)
 
 
 def _is_abandoned(path: str) -> bool:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import ipaddress
-import re
 import socket
 import ssl
 import threading
@@ -14,38 +11,18 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import NamedTuple
-from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from udfs.core.errors import MediaError
 from udfs.core.heartbeat import beat
+from udfs.storage.http_target import Target, is_inside, join, parse_target
+from udfs.storage.public_networks import is_public
 from udfs.storage.retry import BusyError
 from udfs.storage.settings import Params
 
 REDIRECTS = (301, 302, 303, 307, 308)
 CHUNK_BYTES = 1 << 18
-UNICAST = ipaddress.IPv6Network("2000::/3")
-SIX_TO_FOUR = ipaddress.IPv6Network("2002::/16")  # contains an IPv4 address, which anyone may choose
-NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # contains the IPv4 address that a network without IPv4 is to reach
 
 _thread = threading.local()  # `connection`: that of this thread's last answer
-
-
-class Target(NamedTuple):
-    """The parts of an address that a request needs.
-
-    Error texts show the host and nothing else of it.
-    """
-
-    secure: bool
-    host: str
-    port: int
-    path: str  # and query
-    auth: str  # value of the header Authorization; empty: no such header
-
-    @property
-    def origin(self) -> tuple[bool, str, int]:
-        """Where a connection leads, and where a password may be sent."""
-        return self.secure, self.host, self.port
 
 
 # http.client and not urllib3, requests or httpx: those hide the socket below their pools, but this
@@ -111,10 +88,10 @@ class Answer(NamedTuple):
             try:
                 chunk = self.response.read1(CHUNK_BYTES)
             except (OSError, HTTPException, ValueError) as e:  # ValueError: a chunk's length is no number
-                raise _busy_error(e, self.connection) from e
+                raise _busy_error(e, self.connection, answered=True) from e
             beat()
             if self.connection.timed_out:
-                raise BusyError("the answer took too long")
+                raise BusyError("the answer took too long", answered=True)
             if not chunk:
                 break
             yield chunk
@@ -128,8 +105,8 @@ class Answer(NamedTuple):
 def get(url: str, headers: dict[str, str], params: Params, deadline: float) -> Iterator[Answer]:
     """The answer to a GET, whose body can be read until `deadline` of time.monotonic().
 
-    Every redirect is checked like the first address, a password goes to no other host, and https
-    never becomes http.
+    Every redirect is checked like the first address, and stays below the roots if there are any. A
+    password goes to no other host, and https never becomes http.
 
     Raises:
         MediaError: DENIED for a host that is not allowed or too many redirects, UNSUPPORTED for an
@@ -146,67 +123,18 @@ def get(url: str, headers: dict[str, str], params: Params, deadline: float) -> I
                 if response.status not in REDIRECTS:
                     yield Answer(connection, response)
                     return
-                url = _join(url, response.headers.get("Location", ""))
-                at = _after_redirect(first, parse_target(url))
+                url = join(url, response.headers.get("Location", ""))
+                at = _after_redirect(first, parse_target(url), params)
         finally:
             _release(connection, response)
     raise MediaError("DENIED", f"more than {params.http_redirects} redirects")
 
 
-def parse_target(url: str) -> Target:
-    """Split an address into its parts, with every character escaped that a request must not contain.
-
-    Raises:
-        MediaError: UNSUPPORTED if it is not an http(s) address with a host.
-    """
-    try:
-        parts = urlsplit(url)
-        secure = {"http": False, "https": True}[parts.scheme]
-        host = (parts.hostname or "").encode("ascii" if (parts.hostname or "").isascii() else "idna").decode()
-        path, query = _escape(parts.path or "/"), _escape(parts.query)
-        port, auth = parts.port or (443 if secure else 80), _auth(parts.username, parts.password)
-    except (ValueError, KeyError):
-        host = ""
-    if not host or not re.fullmatch(r"[\w.:%-]+", host):
-        raise MediaError("UNSUPPORTED", "not an http(s) address") from None  # the cause could show the query
-    return Target(secure, host, port, f"{path}?{query}" if query else path, auth)
-
-
-def is_public(address: str) -> bool:
-    """Whether an IP address belongs to the public internet.
-
-    It does not if it is private, loopback, link-local, multicast or reserved.
-    """
-    ip = ipaddress.ip_address(address)
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or (ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in NAT64 else None)
-        if inner is None:
-            return ip.is_global and ip in UNICAST and ip not in SIX_TO_FOUR
-        ip = inner
-    return ip.is_global and not (ip.is_multicast or ip.is_reserved)
-
-
-def _escape(text: str) -> str:
-    """Escape what a path or query must not contain; escapes that are there stay."""
-    return quote(re.sub("%(?![0-9A-Fa-f]{2})", "%25", text), safe="/%:@!$&'()*+,;=~?")
-
-
-def _auth(user: str | None, password: str | None) -> str:
-    if not user:
-        return ""
-    return "Basic " + base64.b64encode(f"{unquote(user)}:{unquote(password or '')}".encode()).decode()
-
-
-def _join(url: str, location: str) -> str:
-    try:
-        return urljoin(url, location)
-    except ValueError:
-        raise MediaError("UNSUPPORTED", "a redirect to an address that is not http(s)") from None
-
-
-def _after_redirect(first: Target, at: Target) -> Target:
+def _after_redirect(first: Target, at: Target, params: Params) -> Target:
     if first.secure and not at.secure:
         raise MediaError("DENIED", "a redirect from https to http")
+    if params.roots and not is_inside(at, params.roots):
+        raise MediaError("DENIED", f"a redirect to {at.host} leads outside sources.roots")
     return at if at.auth or at.origin != first.origin else at._replace(auth=first.auth)
 
 
@@ -270,12 +198,13 @@ def _abort_at(deadline: float, connection: Connection) -> Iterator[None]:
         timer.cancel()
 
 
-def _busy_error(error: Exception, connection: Connection) -> BusyError:
+def _busy_error(error: Exception, connection: Connection, *, answered: bool = False) -> BusyError:
     if connection.timed_out:
-        return BusyError("the answer took too long")
+        return BusyError("the answer took too long", answered=answered)
     if isinstance(error, TimeoutError):
-        return BusyError("no answer in time")
-    return BusyError((error.strerror if isinstance(error, OSError) else None) or type(error).__name__)
+        return BusyError("no answer in time", answered=answered)
+    message = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
+    return BusyError(message, answered=answered)
 
 
 def _reused_or_new(at: Target, params: Params) -> Connection:

@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from email.message import Message
+from typing import TypeVar
 
 from udfs.core.errors import MediaError
+from udfs.core.signed_addresses import is_signed, unsigned
 from udfs.storage import http_cache
-from udfs.storage.http_connection import Answer, get, parse_target
+from udfs.storage.http_connection import Answer, get
+from udfs.storage.http_target import parse_target
 from udfs.storage.remote_file import Stat
-from udfs.storage.retry import BusyError, with_retries
+from udfs.storage.retry import Asked, BusyError, with_retries
 from udfs.storage.settings import Params
 
+REFUSED = "the server says status"  # of an answer that may be another with a newer signature
 BUSY = (408, 425, 429)  # and 500 or above: errors of the server or of a proxy before it, not of the file
+T = TypeVar("T")
 RANGE = re.compile(r"bytes (?:(?P<start>\d+)-(?P<last>\d+)|\*)/(?P<size>\d+)")
 
 
@@ -31,7 +37,7 @@ def stat(uri: str, params: Params) -> Stat:
     Raises:
         MediaError: NOT_FOUND, DENIED, TOO_LARGE, UNSUPPORTED, or UNREACHABLE after all tries.
     """
-    return with_retries(lambda: _stat(uri, params), parse_target(uri).host, params)
+    return _with_retries(lambda: _stat(uri, params), uri, params)
 
 
 def fetch(uri: str, start: int, end: int, version: str, params: Params) -> bytes:
@@ -40,10 +46,20 @@ def fetch(uri: str, start: int, end: int, version: str, params: Params) -> bytes
     Raises:
         MediaError: CHANGED if the file has another version now, and whatever `stat` raises.
     """
-    cached = http_cache.read(uri, version, start, end)
+    cached = http_cache.read(unsigned(uri), version, start, end)
     if cached is not None:
         return cached
-    return with_retries(lambda: _fetch(uri, start, end, version, params), parse_target(uri).host, params)
+    return _with_retries(lambda: _fetch(uri, start, end, version, params), uri, params)
+
+
+def _with_retries(attempt: Callable[[], T], uri: str, params: Params) -> T:
+    at = parse_target(uri)
+    try:
+        return with_retries(attempt, at.host, params, Asked(f"{at.host}:{at.port}", unsigned(uri)))
+    except MediaError as e:
+        if e.message.startswith(REFUSED) and is_signed(uri):  # the next run may bring a newer signature
+            raise MediaError("UNREACHABLE", f"{e.message}: its signature or password may have expired") from None
+        raise
 
 
 def _stat(uri: str, params: Params) -> Stat:
@@ -67,9 +83,9 @@ def _fetch(uri: str, start: int, end: int, version: str, params: Params) -> byte
         if stated is not None:
             _check_version(stated.version, version)
         _check_version(_download(uri, answer, params).version, version)
-    data = http_cache.read(uri, version, start, end)
+    data = http_cache.read(unsigned(uri), version, start, end)
     if data is None:
-        raise BusyError("other downloads have taken its room on disk")
+        raise BusyError("other downloads have taken its room on disk", answered=True)
     return data
 
 
@@ -80,7 +96,7 @@ def _range(answer: Answer, start: int, end: int, version: str) -> bytes:
     # tags and dates.
     _check_version(_version(headers, int(part["size"])), version)
     if (part["start"], part["last"]) != (str(start), str(end - 1)):
-        raise BusyError("another range than was asked for")
+        raise BusyError("another range than was asked for", answered=True)
     return _read_exactly(answer, end - start)
 
 
@@ -88,14 +104,16 @@ def _stated(uri: str, headers: Message, params: Params) -> Stat | None:
     """Size and version that a server without ranges states, or of its file on disk; None where there is neither."""
     length = headers.get("Content-Length")
     if length is None:
-        return http_cache.stat(uri, _tag(headers)) if _tag(headers) else None
+        return http_cache.stat(unsigned(uri), _tag(headers)) if _tag(headers) else None
     return Stat(_checked_size(_number(length), params), _version(headers, _number(length)))
 
 
 def _download(uri: str, answer: Answer, params: Params) -> Stat:
     headers = answer.response.headers
     length = headers.get("Content-Length")
-    size = http_cache.add(uri, _tag(headers), answer.chunks(), None if length is None else _number(length), params)
+    size = http_cache.add(
+        unsigned(uri), _tag(headers), answer.chunks(), None if length is None else _number(length), params
+    )
     return Stat(_checked_size(size, params), _version(headers, size))
 
 
@@ -109,8 +127,8 @@ def _checked_headers(answer: Answer) -> Message:
     status, headers = answer.response.status, answer.response.headers
     if status in BUSY or status >= 500:
         raise BusyError(f"status {status}", _retry_after_s(headers.get("Retry-After")))
-    if status in (401, 403, 407):
-        raise MediaError("DENIED", f"the server says status {status}")
+    if status in (400, 401, 403, 407, 410):  # 400 and 410: stores say so of an expired signature
+        raise MediaError("DENIED" if status in (401, 403, 407) else "NOT_FOUND", f"{REFUSED} {status}")
     if status not in (200, 206, 416):
         raise MediaError("NOT_FOUND", f"status {status}")
     if headers.get("Content-Encoding", "identity").lower() != "identity":  # whose sizes and ranges mean nothing
@@ -130,9 +148,9 @@ def _read_exactly(answer: Answer, size: int) -> bytes:
     for chunk in answer.chunks():
         data += chunk
         if len(data) > size:
-            raise BusyError("a longer answer than was asked for")
+            raise BusyError("a longer answer than was asked for", answered=True)
     if len(data) < size:
-        raise BusyError(f"{len(data)} of {size} bytes came")
+        raise BusyError(f"{len(data)} of {size} bytes came", answered=True)
     return bytes(data)
 
 

@@ -17,6 +17,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from udfs.core.errors import MediaError, StoreError
+from udfs.core.signed_addresses import unsigned
 from udfs.storage import access, folder_listing, media_store, omissions, table_text
 from udfs.storage.remote_file import AnyPath, RemotePath, open_path, read_range
 from udfs.storage.settings import Params as Sources
@@ -60,9 +61,9 @@ class Params:
 
 
 class Listing(NamedTuple):
-    """URIs, each once and in a fixed order, and how many files or entries were left out by reason."""
+    """Addresses, each file once and in a fixed order, and how many files or entries were left out by reason."""
 
-    uris: list[str]
+    uris: list[str]  # with passwords and signatures
     left_out: Counter[str]
 
 
@@ -122,7 +123,10 @@ def column(manifest: str, uri_column: str, names: Sequence[str]) -> str:
 
 
 def uri(written: str | None, folder: str) -> str | None:
-    """The normal form of a row's URI: `absolute_uri` of `existing_uri`; None for a row without one."""
+    """The normal form of a row's URI, with password and signature: `absolute_uri` of `existing_uri`.
+
+    None for a row without one.
+    """
     if written is None or not written.strip(EDGES):
         return None
     return existing_uri(absolute_uri(written, folder))
@@ -262,7 +266,7 @@ def _matching(pattern: str) -> Listing:
 
 def _unique(uris: Iterable[str]) -> Listing:
     entries = list(uris)
-    unique = list(dict.fromkeys(entries))
+    unique = list({unsigned(entry): entry for entry in entries}.values())
     return Listing(unique, +Counter({omissions.DUPLICATE: len(entries) - len(unique)}))
 
 

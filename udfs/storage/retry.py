@@ -10,11 +10,12 @@ import time
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from udfs.core.errors import MediaError
 from udfs.core.heartbeat import beat
 from udfs.core.host_files import lock, user_folder
+from udfs.storage import breaker
 from udfs.storage.settings import Params
 
 T = TypeVar("T")
@@ -31,28 +32,52 @@ class BusyError(Exception):
     The text has no address and no key.
     """
 
-    def __init__(self, message: str, after_s: float = 0.0) -> None:
+    def __init__(self, message: str, after_s: float = 0.0, *, answered: bool = False) -> None:
         super().__init__(message)
         self.after_s = after_s  # how long the store asks to wait
+        self.answered = answered  # an answer began, so that the store is not down
 
 
-def with_retries(attempt: Callable[[], T], store: str, params: Params) -> T:
+class Asked(NamedTuple):
+    """A host, with its port, and the file that it is asked for."""
+
+    host: str
+    file: str
+
+
+def with_retries(attempt: Callable[[], T], store: str, params: Params, asked: Asked | None = None) -> T:
     """The result of `attempt`, which is repeated for `retry_s` while it raises BusyError.
+
+    A host that answers none of the processes of this machine is `asked` once a minute.
 
     Raises:
         MediaError: UNREACHABLE, and whatever else the attempt raises.
     """
     until = time.monotonic() + params.retry_s
+    is_probe = asked is not None and breaker.must_be_probe(asked.host)
     for tries in count(1):
         wait_for_turn(store, params.requests_per_s)
         beat()
         try:
-            return attempt()
+            result = attempt()
         except BusyError as e:
+            if asked is not None and e.answered:
+                breaker.note_answer(asked.host)
+                is_probe = False
+            elif asked is not None and (breaker.note_failure(*asked, params.retry_s) or is_probe):
+                raise MediaError("UNREACHABLE", f"{e}, as for other files of its host") from e
             wait_s = e.after_s + random.uniform(0, min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(tries, 16)))
             if time.monotonic() + wait_s > until:
                 raise MediaError("UNREACHABLE", f"{e}, at the last of {tries} tries") from e
             time.sleep(wait_s)
+        except MediaError:
+            if asked is not None:
+                breaker.note_answer(asked.host)
+            raise
+        else:
+            if asked is not None:
+                breaker.note_answer(asked.host)
+            return result
     raise AssertionError("count ends")
 
 

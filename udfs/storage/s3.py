@@ -39,7 +39,7 @@ from botocore.parsers import ResponseParserError
 from udfs.core.errors import MediaError, StoreError
 from udfs.core.heartbeat import beat
 from udfs.storage.remote_file import Stat
-from udfs.storage.retry import BusyError, with_retries
+from udfs.storage.retry import Asked, BusyError, with_retries
 from udfs.storage.settings import Params
 
 T = TypeVar("T")
@@ -171,7 +171,7 @@ def stat(uri: str, params: Params) -> Stat:
     """
     bucket, key = bucket_and_key(uri)
     try:
-        head = request(lambda s3: s3.head_object(Bucket=bucket, Key=key), bucket, params)
+        head = request(lambda s3: s3.head_object(Bucket=bucket, Key=key), bucket, params, uri)
     except MediaError as e:
         if e.code == "DENIED":  # the answer to a HEAD has no body with the reason, so a GET asks again
             request(lambda s3: s3.get_object(Bucket=bucket, Key=key, Range="bytes=0-0"), bucket, params)
@@ -198,10 +198,10 @@ def fetch(uri: str, start: int, end: int, version: str, params: Params) -> bytes
         body = s3.get_object(Bucket=bucket, Key=key, Range=f"bytes={start}-{end - 1}", **match)["Body"]
         data: bytes = body.read(end - start + 1)  # no more than that, even if the store sends the whole object
         if len(data) != end - start:
-            raise BusyError(f"{len(data)} bytes of {end - start}")
+            raise BusyError(f"{len(data)} bytes of {end - start}", answered=True)
         return data
 
-    return request(attempt, bucket, params)
+    return request(attempt, bucket, params, uri)
 
 
 def put(uri: str, path: str, params: Params) -> None:
@@ -364,8 +364,10 @@ def _write(attempt: Callable[[Any], T], bucket: str, params: Params) -> T:
         raise StoreError(f"s3://{bucket} cannot be written to: {e.message}") from e
 
 
-def request(attempt: Callable[[Any], T], bucket: str, params: Params) -> T:
+def request(attempt: Callable[[Any], T], bucket: str, params: Params, file: str | None = None) -> T:
     """The result of an attempt with a client, repeated while the store is busy.
+
+    For a `file` that is read, the store is asked only once a minute while it is down.
 
     Raises:
         MediaError: NOT_FOUND, DENIED, CHANGED or UNREACHABLE.
@@ -384,7 +386,8 @@ def request(attempt: Callable[[Any], T], bucket: str, params: Params) -> T:
         except BotoCoreError as e:  # no credentials, or they cannot be obtained now
             raise StoreError(f"s3://{bucket}: {' '.join(str(e).split())}") from e
 
-    return with_retries(sorted_attempt, params.s3_endpoint or "s3", params)
+    store = params.s3_endpoint or "s3"
+    return with_retries(sorted_attempt, store, params, Asked(store, file) if file else None)
 
 
 def _sorted_error(error: ClientError, bucket: str) -> Exception:

@@ -8,6 +8,7 @@ import unicodedata
 from urllib.parse import quote, unquote
 
 from udfs.core.errors import MediaError
+from udfs.core.signed_addresses import unsigned
 
 SCHEME = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)(,[^:/]*)?:(?P<slashes>//)?", re.IGNORECASE)
 # FFmpeg's own protocols: other machines, pipes, and files that name parts of other files.
@@ -116,9 +117,9 @@ def is_web(uri: str) -> bool:
 
 
 def redacted(uri: str) -> str:
-    """A URI for people to read: a web address without its user, password, query and fragment; others as they are."""
+    """A URI for people to read: a web address without user, password, query and fragment; others without a password."""
     match = WEB_ADDRESS.match(uri)
-    return uri if match is None else match["scheme"] + match["rest"]
+    return unsigned(uri) if match is None else match["scheme"] + match["rest"]
 
 
 def split_scheme(uri: str) -> tuple[str, str]:
