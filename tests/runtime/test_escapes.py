@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import re
 import socket
 import threading
 import time
@@ -210,6 +211,16 @@ def test_its_files_and_cpu_seconds_are_limited() -> None:
     assert call(escapes.limits, total_s=1000) == [jail.OWN_FILES, cpu_s, DISK_MB << 20]
     with pytest.raises(OutputError, match="Too many open files"):
         call(escapes.open_many, jail.OWN_FILES + 1)
+
+
+def test_it_holds_no_files_but_its_socket_its_heartbeats_and_the_output_for_messages() -> None:
+    sandbox.stop()
+    stderr = os.readlink("/proc/self/fd/2")
+    held = {re.sub(r":\[\d+\]", "", name) for name in call(escapes.open_files)} - {stderr, "/dev/null"}
+    assert {name for name in held if not name.startswith(("/proc/", "pipe", "/tmp/"))} == {
+        "socket",
+        "/memfd:reelmill-beats (deleted)",
+    }
 
 
 def test_threads_run_in_the_jail() -> None:
