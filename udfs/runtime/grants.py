@@ -114,7 +114,7 @@ class Grant:
         return bool(root) and uri.startswith(f"{root}/") and named and not {"", ".", ".."} & {*steps}
 
     def _put(self, name: str, uri: str, folder: str) -> None:
-        """Move what the process has finished to its place; out of its reach first, so that it can no longer change it."""
+        """Move what the process has finished to its place, first out of its reach: it can no longer change it."""
         if self.outputs is None or not self._is_own(uri) or not name.isalnum():
             raise PermissionError(errno.EPERM, "the decoding process may not write it", uri)
         kept = os.path.join(os.path.dirname(folder), f"{name}.done")
