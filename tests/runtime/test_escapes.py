@@ -6,6 +6,7 @@ import ctypes
 import os
 import platform
 import re
+import shutil
 import socket
 import threading
 import time
@@ -198,6 +199,20 @@ def test_what_it_hands_over_is_a_file_of_its_row(tmp_path: Path) -> None:
 
 def put_link(row: object, target: str, uri: list[str], env: object) -> None:
     escapes.put_link(target, uri)
+
+
+def test_a_child_whose_folder_is_gone_is_replaced_and_its_folder_goes_with_it(tmp_path: Path) -> None:
+    env, unfinished = Env(str(tmp_path), "f").with_media(), tmp_path / ".writing"
+    row, uri = {"clip_id": "abc"}, f"{tmp_path}/abc"
+    for _ in range(2):
+        call(escapes.put_file, row, [uri], env)
+        shutil.rmtree(unfinished)
+    call(escapes.put_file, row, [uri], env)
+    assert len([*unfinished.iterdir()]) == 1
+    assert call(abs, -1) == 1  # by the same child, which may have any folder
+    assert len([*unfinished.iterdir()]) == 1
+    sandbox.stop()
+    assert [*unfinished.iterdir()] == []
 
 
 def test_it_has_no_privileges_and_gets_none() -> None:
