@@ -211,6 +211,8 @@ def newest_videos(videos: DataFrame) -> DataFrame:
 def locked(output: str, sources: Sources, *, sweep: bool = True) -> Iterator[None]:
     """Lock a local output for one run at a time, and delete what a killed run left; the lock ends with the process.
 
+    At the end the folders of decoding processes that workers keep are deleted as well.
+
     Stores have no locks. There, Delta's commits protect the tables, for one driver or for several by
     `sources.s3_writers`, and media files have the same name in every run.
 
@@ -220,7 +222,11 @@ def locked(output: str, sources: Sources, *, sweep: bool = True) -> Iterator[Non
     with _lock(output) if media_store.has_locks(output) else nullcontext():
         if sweep:
             _sweep(output, sources)
-        yield
+        try:
+            yield
+        finally:
+            if sweep and media_store.has_locks(output):
+                media_store.remove_unfinished(f"{output}/media", sources)
 
 
 def _sweep(output: str, sources: Sources) -> None:

@@ -64,3 +64,13 @@ def test_the_counter_starts_again_at_its_end(page: int) -> None:
     beats[0] = 2**32 - 1
     assert beat_in_a_child(page) == 0
     assert beats[0] == 2
+
+
+@pytest.mark.parametrize("size", [0, 1 << 30])
+def test_the_size_of_the_page_is_sealed(size: int) -> None:
+    page = heartbeat.new_page()
+    try:
+        with pytest.raises(PermissionError):
+            os.ftruncate(page, size)
+    finally:
+        os.close(page)

@@ -111,7 +111,7 @@ def reads(folder: Path, work: Path, size: Size) -> Iterator[Row]:
 
 
 def _in_sandbox(function: Callable[..., Any], *args: Any) -> Any:
-    return sandbox.call(function, *args, **sandbox.bounds(Limits().with_cuda()))
+    return sandbox.call(function, *args, **sandbox.bounds(Limits().with_cuda()), needs=sandbox.Needs(gpu=True))
 
 
 def _rows(stage: Callable[..., Iterator[pd.DataFrame]], batch: pd.DataFrame, params: Any, work: Path) -> pd.DataFrame:

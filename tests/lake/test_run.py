@@ -42,6 +42,12 @@ def test_what_a_killed_run_was_writing_is_cleared(tmp_path: Path) -> None:
         assert not (tmp_path / "media" / ".writing").exists()
 
 
+def test_a_run_leaves_no_folders_of_decoding_processes(tmp_path: Path) -> None:
+    with locked(str(tmp_path), HERE):
+        (tmp_path / "media" / ".writing" / "a" / "own").mkdir(parents=True)
+    assert not (tmp_path / "media" / ".writing").exists()
+
+
 def test_a_dry_run_leaves_what_a_killed_run_was_writing(tmp_path: Path) -> None:
     (tmp_path / "tables" / ".landing").mkdir(parents=True)
     with locked(str(tmp_path), HERE, sweep=False):

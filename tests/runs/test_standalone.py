@@ -109,7 +109,7 @@ def test_from_a_checkout_with_a_worker_killed_while_it_cuts(cluster: Standalone,
     """The last of these tests, since the cluster has one worker from then on."""
     run = submitted(CHECKOUT, cluster, folder, "killed", ROOT)
     until = time.monotonic() + 900
-    while not any((folder / "killed" / "media" / UNFINISHED).glob("*/*.mp4")):
+    while not any((folder / "killed" / "media" / UNFINISHED).glob("**/*.mp4")):
         assert run.poll() is None, ended(run)
         assert time.monotonic() < until
         time.sleep(0.02)

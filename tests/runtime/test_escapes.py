@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import re
+import shutil
 import socket
 import threading
 import time
@@ -199,6 +201,20 @@ def put_link(row: object, target: str, uri: list[str], env: object) -> None:
     escapes.put_link(target, uri)
 
 
+def test_a_child_whose_folder_is_gone_is_replaced_and_its_folder_goes_with_it(tmp_path: Path) -> None:
+    env, unfinished = Env(str(tmp_path), "f").with_media(), tmp_path / ".writing"
+    row, uri = {"clip_id": "abc"}, f"{tmp_path}/abc"
+    for _ in range(2):
+        call(escapes.put_file, row, [uri], env)
+        shutil.rmtree(unfinished)
+    call(escapes.put_file, row, [uri], env)
+    assert len([*unfinished.iterdir()]) == 1
+    assert call(abs, -1) == 1  # by the same child, which may have any folder
+    assert len([*unfinished.iterdir()]) == 1
+    sandbox.stop()
+    assert [*unfinished.iterdir()] == []
+
+
 def test_it_has_no_privileges_and_gets_none() -> None:
     no_new, filtered, *held = call(escapes.status, "NoNewPrivs", "Seccomp", "CapEff", "CapPrm", "CapInh")
     assert (no_new, filtered) == ("1", "2")
@@ -210,6 +226,16 @@ def test_its_files_and_cpu_seconds_are_limited() -> None:
     assert call(escapes.limits, total_s=1000) == [jail.OWN_FILES, cpu_s, DISK_MB << 20]
     with pytest.raises(OutputError, match="Too many open files"):
         call(escapes.open_many, jail.OWN_FILES + 1)
+
+
+def test_it_holds_no_files_but_its_socket_its_heartbeats_and_the_output_for_messages() -> None:
+    sandbox.stop()
+    stderr = os.readlink("/proc/self/fd/2")
+    held = {re.sub(r":\[\d+\]", "", name) for name in call(escapes.open_files)} - {stderr, "/dev/null"}
+    assert {name for name in held if not name.startswith(("/proc/", "pipe", "/tmp/"))} == {
+        "socket",
+        "/memfd:reelmill-beats (deleted)",
+    }
 
 
 def test_threads_run_in_the_jail() -> None:

@@ -242,6 +242,12 @@ def limits() -> list[int]:
     ]
 
 
+def open_files() -> list[str]:
+    """What the files are that this process has open."""
+    handles = [int(name) for name in os.listdir("/proc/self/fd")]
+    return [os.readlink(f"/proc/self/fd/{handle}") for handle in handles if os.path.exists(f"/proc/self/fd/{handle}")]
+
+
 def in_threads(number: int) -> int:
     """Work in threads, which decoders do."""
     done: list[int] = []

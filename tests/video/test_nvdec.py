@@ -348,7 +348,8 @@ def reserve(size_mb: int, access: int, how: int) -> int:
 )
 def test_the_childs_limit_counts_what_it_may_write_alone(access: int, how: int, counts: bool) -> None:
     def reserved(memory_mb: int) -> int:
-        size: int = sandbox.call(reserve, 3000, access, how, timeout_s=30, memory_mb=memory_mb)
+        needs = sandbox.Needs(gpu=True)
+        size: int = sandbox.call(reserve, 3000, access, how, timeout_s=30, memory_mb=memory_mb, needs=needs)
         return size
 
     assert reserved(4096) == 3000
@@ -365,6 +366,6 @@ def test_a_stage_on_a_gpu_has_more_memory(tmp_path: Path, env: Env) -> None:
     for params, memory_mb in ((clip.Params(hwaccel="cuda"), 2304), (clip.Params(), 256)):
         rows = clip.rows(iter([pd.DataFrame([row])]), params, tight)
         next(rows)
-        assert sandbox._thread.child.memory_mb == memory_mb
+        assert sandbox._thread.child.kind.memory_mb == memory_mb
         assert next(rows, None) is None
         assert (sandbox._thread.child is None) == params.on_gpu  # it would hold memory of the card

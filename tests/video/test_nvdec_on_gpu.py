@@ -160,4 +160,4 @@ def test_stages_read_the_same_frames_with_nvdec(tmp_path: Path, name: str) -> No
 @pytest.mark.gpu
 @with_nvdec
 def test_the_childs_limit_leaves_room_for_cuda() -> None:
-    assert sandbox.call(nvdec_works, timeout_s=60, memory_mb=Limits().with_cuda().memory_mb)
+    assert sandbox.call(nvdec_works, **sandbox.bounds(Limits().with_cuda()), needs=sandbox.Needs(gpu=True))

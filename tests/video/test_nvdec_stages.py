@@ -203,7 +203,7 @@ def test_decoding_processes_have_more_memory_and_end_with_the_task(tmp_path: Pat
             frames.rows([table], frames.Params(hwaccel=hwaccel), tight, **to),
         ):
             next(rows)
-            assert sandbox._thread.child.memory_mb == memory_mb
+            assert sandbox._thread.child.kind.memory_mb == memory_mb
             assert next(rows, None) is None
             assert (sandbox._thread.child is None) == (hwaccel == "cuda")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 from typing import Final
@@ -20,9 +21,13 @@ def beat() -> None:
 
 
 def new_page() -> int:
-    """A file descriptor of new memory for a parent and its child to share, with a counter of 0."""
-    fd = os.memfd_create("reelmill-beats")
+    """A file descriptor of new memory for a parent and its child to share, with a counter of 0.
+
+    Its size is sealed: the child cannot take memory by it, nor take the page away from its parent.
+    """
+    fd = os.memfd_create("reelmill-beats", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(fd, PAGE_BYTES)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
     return fd
 
 

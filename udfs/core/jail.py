@@ -129,7 +129,7 @@ class Rules(NamedTuple):
     """What a jailed process may use: code to read, one folder to write to, and one program to start."""
 
     code: tuple[str, ...]
-    listed: tuple[str, ...]  # folders below which it may list names, and no more
+    listed: tuple[str, ...]  # folders below which it may list names, not read files
     folder: str
     program: str = ""  # empty: none
 

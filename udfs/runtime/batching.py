@@ -138,12 +138,11 @@ def _outcome(row: Row, call: _Call, watch: bugs.Watch) -> list[Row]:
             )
         else:
             results, cpu_s = with_cpu_seconds(call.work, row)
+        return [result | {COST: cpu_s / len(results)} for result in results]
     except MediaError as e:
         error = e
     except Exception as e:  # noqa: BLE001 - the border at which a bug that one input meets becomes its failure
         error = watch.failure(e, display_name(row, call.key), video_id)
-    else:
-        return [result | {COST: cpu_s / len(results)} for result in results]
     seconds = time.monotonic() - started  # the child that knows its CPU seconds may have died
     retries = call.parts(row) if call.parts else [row]
     if len(retries) == 1:

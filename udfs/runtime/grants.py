@@ -1,6 +1,6 @@
 """What a call of the decoding process may reach, and its parent's answers to what the process asks for.
 
-A call may reach what its arguments name, and no more: they come from the parent, not from a video.
+A call may reach only what its arguments name: they come from the parent, not from a video.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Grant:
         return bool(root) and uri.startswith(f"{root}/") and named and not {"", ".", ".."} & {*steps}
 
     def _put(self, name: str, uri: str, folder: str) -> None:
-        """Move what the process has finished to its place; out of its reach first, so that it can change it no more."""
+        """Move what the process has finished to its place, first out of its reach: it can no longer change it."""
         if self.outputs is None or not self._is_own(uri) or not name.isalnum():
             raise PermissionError(errno.EPERM, "the decoding process may not write it", uri)
         kept = os.path.join(os.path.dirname(folder), f"{name}.done")

@@ -56,6 +56,7 @@ def main(handle: int, page: int) -> None:
     with socket.socket(fileno=handle) as sock:
         setup, _ = parent_files.receive_reply(sock)
         heartbeat.raise_on(page)
+        os.close(page)
         _confine(setup)
         parent_files.connect(sock, setup["folder"])
         _serve(sock)
