@@ -188,7 +188,8 @@ def _query_ids(run: Run, query: str) -> DataFrame:
 def _takedown_rows(run: Run, targets: Targets, reason: str | None) -> DataFrame:
     """Rows of takedowns."""
     return targets.sources.select(
-        *SOURCE,
+        addresses.unsigned_column(F.col("uri")).alias("uri"),
+        *SOURCE[1:],
         F.lit(reason).cast("string").alias("reason"),
         F.current_timestamp().alias("taken_at"),
         F.lit(run.fingerprint("takedown")).alias("fingerprint"),

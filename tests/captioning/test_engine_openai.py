@@ -137,12 +137,12 @@ def test_a_key_that_a_server_repeats_is_not_shown(status: int, monkeypatch: pyte
     with serving(Reply(status, error="Incorrect key a-key-0f-my-0wn, see https://h/x?code=7")) as server:
         asked = engine(server.url, api_key_env="KEY_OF_TESTS", max_retries=0)
         try:
-            [said] = asked.generate([BOAT])
+            said = str(asked.generate([BOAT]))
         except openai.APIStatusError as e:
-            said = f"{e} {e.args} {e.body} {e.__cause__} {e.__suppress_context__}"
+            said = f"{e} {e.args} {e.body} {e.__cause__}"
     assert server.headers[0]["authorization"] == "Bearer a-key-0f-my-0wn"
-    assert "Incorrect key *********(redacted), see https://h/x" in str(said)
-    assert "0f-my-0wn" not in str(said)
+    assert "Incorrect key *********(redacted), see https://h/x" in said
+    assert "0f-my-0wn" not in said
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])

@@ -103,7 +103,7 @@ def test_78_planted_secrets_are_nowhere(
 ) -> None:
     for name in ("HF_TOKEN", "OPENAI_API_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, SECRETS[name])
-    output, lines = tmp_path / "output", {}
+    output, lines = tmp_path / "output", dict[str, str]()
     settings = [f"--set={option.replace('http://127.0.0.1', site.url)}" for option in OPTIONS]
 
     def run(*command: str) -> int:
