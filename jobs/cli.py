@@ -68,7 +68,7 @@ log = logging.getLogger("reelmill")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one job; wrong settings and inputs that are not there are reported before Spark starts."""
-    logging.basicConfig(format=log_format.LINE, datefmt=log_format.CLOCK, stream=sys.stderr)
+    logging.basicConfig(handlers=[log_format.handler()])
     log.setLevel(logging.INFO)
     as_events = False
     try:
@@ -96,7 +96,7 @@ def _say(error: CommandError, *, as_event: bool) -> None:
     if as_event:
         log.error("%s", error, extra={"event": {"status": error.status}})
     else:
-        print(f"reelmill: {error}", file=sys.stderr)
+        print(f"reelmill: {terminal.escaped(str(error))}", file=sys.stderr)
 
 
 def command() -> None:

@@ -11,6 +11,7 @@ from jobs.exports.options import Options as Options
 from jobs.lake import places
 from jobs.lake.history import Counts
 from jobs.lake.run import Run
+from jobs.queries import ask
 from udfs.exports import lance
 from udfs.storage.uris import is_remote
 
@@ -24,6 +25,10 @@ def check(options: Options, settings: Settings) -> None:
     if options.format == "frames" and (options.query or options.as_of):
         raise UsageError("--format frames: takes neither --query nor --as-of; export.what and export.where choose")
     request = release.request(options, settings)
+    at = (options.output, options.schema, settings.sources)
+    if options.query:
+        ask.check_query("--query", options.query, *at)
+    ask.check_query(options.release or "export.where", request.query, *at)
     if request.format == "lance" and not find_spec(lance.PACKAGE):
         raise UsageError("--format lance needs pylance: pip install 'reelmill[export]'")
     if request.format in LOCAL and is_remote(to):

@@ -9,17 +9,18 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import ClassVar, NamedTuple
 
-from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.config.arguments import OutputOptions, argument, flag, several
 from jobs.config.errors import RemainsError, UsageError
 from jobs.config.settings import Settings
-from jobs.lake import answers, cleanup, history, places, remains
+from jobs.lake import cleanup, history, places, remains
 from jobs.lake.cleanup import Removed, Step
+from jobs.lake.formats import plain
 from jobs.lake.history import Work
 from jobs.lake.run import Run
+from jobs.queries import ask, spark_engine, statement
 from jobs.reports import files
 from jobs.similarity.broken_links import clips_to_relink
 from schemas import TABLES
@@ -89,6 +90,8 @@ def check(options: Options, settings: Settings) -> None:
     places.check_tables(options.output, options.schema, settings.sources)
     if bool(options.what) == bool(options.sql):
         raise UsageError("takedown: name videos by id or uri, or give --sql, one of both")
+    if options.sql:
+        ask.check_query("--sql", options.sql, options.output, options.schema, settings.sources)
     if missing := [folder for folder in options.folders if not _is_there(folder, settings.sources)]:
         raise UsageError(f"--exports {missing[0]}: no such folder")
 
@@ -136,7 +139,7 @@ def _targets(run: Run, options: Options, stack: ExitStack) -> Targets:
     if sources.isEmpty():
         raise UsageError("takedown: no such video")
     for row in sources.orderBy("uri", "video_id").toLocalIterator():
-        print(row["uri"], row["video_id"] or "(no video is known here; this address is refused from now on)")
+        print(plain(row["uri"]), row["video_id"] or "(no video is known here; this address is refused from now on)")
     video_ids = sources.select("video_id")
     tables = (run.tables.read("spans"), run.tables.read("clips"), run.tables.read("verdicts"))
     clip_ids = (rows.join(video_ids, on="video_id", how="left_semi").select("clip_id") for rows in tables)
@@ -176,11 +179,11 @@ def _with_same_content(every: DataFrame, sources: DataFrame) -> DataFrame:
 
 def _query_ids(run: Run, query: str) -> DataFrame:
     """The column video_id of the answer to a query."""
-    answers.register_views(run)
-    try:
-        return run.spark.sql(query).select(F.col("video_id").cast("string"))
-    except (ParseException, AnalysisException) as e:
-        raise UsageError(f"--sql: {str(e).splitlines()[0]}") from e
+    asked = statement.query_of("--sql", query, catalog=run.schema is not None)
+    rows = spark_engine.Engine(run).rows(asked)
+    if "video_id" not in rows.columns:
+        raise UsageError(f"--sql: the answer has no column video_id, only {', '.join(rows.columns)}")
+    return rows.select(F.col("video_id").cast("string"))
 
 
 def _takedown_rows(run: Run, targets: Targets, reason: str | None) -> DataFrame:

@@ -120,7 +120,8 @@ def test_a_takedown_that_leaves_something_says_so(
         (["/a.mp4", "--sql", "select 1"], "name videos by id or uri"),
         (["--exports", "/nowhere", "/a.mp4"], "no such folder"),
         ([str(uuid.uuid4())], "takedown: no video"),
-        (["--sql", "select nothing from nowhere"], "TABLE_OR_VIEW_NOT_FOUND"),
+        (["--sql", "select nothing from videos"], "--sql: no column nothing"),
+        (["--sql", "select uri from videos"], "--sql: the answer has no column video_id, only uri"),
     ],
 )
 def test_a_takedown_of_nothing_is_refused(

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from datetime import UTC, datetime
+
+from udfs.core import terminal
 
 FORMATS = ("text", "json")
 LINE, CLOCK = "%(asctime)s %(message)s", "%H:%M:%S"
+
+
+class Text(logging.Formatter):
+    """Time and message, without characters that a terminal obeys: names of files may have any."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """A record as a line, with a traceback as several."""
+        return terminal.escaped(super().format(record))
 
 
 class Json(logging.Formatter):
@@ -22,10 +33,17 @@ class Json(logging.Formatter):
         return json.dumps(values | getattr(record, "event", {}), default=str)
 
 
+def handler() -> logging.Handler:
+    """What writes the log to standard error, as text."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Text(LINE, CLOCK))
+    return handler
+
+
 def apply(name: str) -> None:
     """Let the handlers of the log write in a format."""
     for handler in logging.getLogger().handlers:
         if name == "json":
             handler.setFormatter(Json())
         elif isinstance(handler.formatter, Json):
-            handler.setFormatter(logging.Formatter(LINE, CLOCK))
+            handler.setFormatter(Text(LINE, CLOCK))

@@ -25,6 +25,7 @@ from jobs.lake import answers, history
 from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
 from jobs.lake.tables import struct_type
+from jobs.queries import spark_engine, statement
 from udfs import export
 from udfs.exports import huggingface, lance, nemo, parquet, shards, webdataset
 from udfs.exports.shards import CLIP, PART, Summary, Write
@@ -136,7 +137,9 @@ def _plan(run: Run, to: str, wanted: Request) -> Plan:
 
 def _rows(run: Run, wanted: Request) -> DataFrame:
     """The query's rows, with the facts of their clips and the columns by which they are dealt and sorted."""
-    asked = run.spark.sql(wanted.query)
+    query = statement.query_of("the query", wanted.query, catalog=run.schema is not None).text
+    with spark_engine.no_files(run.spark):
+        asked = run.spark.sql(query)
     if wanted.format == "nemo" and "clip_id" in asked.columns:
         asked = run.spark.table("nemo").join(asked.select("clip_id"), on="clip_id", how="left_semi")
     if wanted.format != "nemo":

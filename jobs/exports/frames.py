@@ -22,6 +22,7 @@ from jobs.flow.progress import Progress
 from jobs.lake import answers, history
 from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
+from jobs.queries import spark_engine, statement
 from jobs.spark import resources
 from udfs.exports import frames
 from udfs.runtime import batching
@@ -86,8 +87,10 @@ def _pending(run: Run) -> DataFrame:
     params = run.settings.export
     answers.register_views(run)
     view, key, version, num_bytes = KINDS[params.what]
+    statement.query_of("export.where", f"SELECT * FROM {view} WHERE {params.where}", catalog=run.schema is not None)
     try:
-        asked = run.spark.table(view).where(params.where)
+        with spark_engine.no_files(run.spark):
+            asked = run.spark.table(view).where(params.where)
     except (ParseException, AnalysisException) as e:
         raise UsageError(f"export.where: {str(e).splitlines()[0]}") from e
     keyed = asked.dropDuplicates([key]).select(

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from jobs.config.errors import CommandError
+from schemas import knowing
 from udfs import filter
 from udfs.storage.settings import Params as Sources
 
@@ -72,6 +73,25 @@ def needs_spark(output: str, schema: object, *, joins_session: bool = False) -> 
     if not is_installed():
         return "DuckDB and deltalake are not installed here: pip install 'reelmill[sql]'"
     return None
+
+
+def check_query(option: str, text: str, output: str, schema: object, sources: Sources) -> None:
+    """Refuse, before Spark starts, what an option or a file gives and is no query over tables and views.
+
+    Names that only Spark knows are checked once it is there.
+
+    Raises:
+        UsageError: it is none; the text begins with `option`.
+    """
+    from jobs.queries import statement
+
+    if needs_spark(output, schema):
+        statement.query_of(option, text, catalog=True)
+        return
+    from jobs.queries import delta_source
+
+    with knowing(delta_source.custom_tables(output, sources)):
+        statement.query_of(option, text)
 
 
 def say_spark(reason: str, instead: str = "") -> None:
