@@ -1,4 +1,4 @@
-"""The command line: run one job. Status 0: done; 1: failed or had bugs; 2: wrong usage or settings."""
+"""The command line: run one job. Status 0: done; 1: failed or bugs; 2: wrong usage or settings; 3: no such video."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from jobs.config.errors import UsageError
 from jobs.config.settings import Settings
-from jobs.exports import files, frames, named_models, release
+from jobs.exports import files, folders, frames, named_models, release
 from jobs.exports.options import Options as Options
 from jobs.lake import places
 from jobs.lake.history import Counts
@@ -22,6 +22,7 @@ def check(options: Options, settings: Settings) -> None:
     """Refuse an output without tables, a folder that cannot be written to, and requests that a format cannot meet."""
     places.check_tables(options.output, options.schema, settings.sources)
     to = places.place("--to", options.to, settings.sources)
+    folders.refuse_inside(to, options.output)
     if options.format == "frames" and (options.query or options.as_of):
         raise UsageError("--format frames: takes neither --query nor --as-of; export.what and export.where choose")
     request = release.request(options, settings)

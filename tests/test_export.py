@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs import cli, export
+from jobs.config.errors import UsageError
+from jobs.exports import folders
 from udfs.export import Params
 
 
@@ -57,6 +60,32 @@ def test_wrong_usage(
     output: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], said: str
 ) -> None:
     assert said in told(output, capsys, monkeypatch, *words)
+
+
+@pytest.mark.parametrize("below", ["", "/", "/tables/clips", "/exports/a", "/../link/media/x"])
+def test_nothing_is_exported_into_the_output(
+    output: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, below: str
+) -> None:
+    (output.parent / "link").symlink_to(output)
+    line = told(output, capsys, monkeypatch, "--format", "parquet", "--to", f"{output}{below}")
+    assert "lies in the output" in line
+    assert {path.name for path in output.rglob("*")} == {"tables", "captions", "0.parquet"}
+
+
+@pytest.mark.parametrize(
+    ("to", "output", "is_inside"),
+    [
+        ("s3://bucket/out", "s3a://bucket/out", True),
+        ("s3a://bucket/out/sets/a", "s3://bucket/out", True),
+        ("s3://bucket/output", "s3://bucket/out", False),
+        ("s3://bucket/sets", "s3://bucket/out", False),
+        ("/dbfs/out/a", "dbfs:/out", True),
+        ("/dbfs/sets", "dbfs:/out", False),
+    ],
+)
+def test_an_output_in_a_store_is_told_from_what_lies_beside_it(to: str, output: str, *, is_inside: bool) -> None:
+    with pytest.raises(UsageError, match="lies in the output") if is_inside else nullcontext():
+        folders.refuse_inside(to, output)
 
 
 @pytest.mark.parametrize(

@@ -55,3 +55,44 @@ def test_a_query_only_asks(
 ) -> None:
     words = ["--dry-run"] if dry_run else []
     assert refusal(output, capsys, monkeypatch, *words, "--sql", query).startswith(f"--sql: {line}")
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--", "--dry-run"], "takedown: --dry-run looks like an option; write a file of that name as ./--dry-run"),
+        (["/videos/a.mp4", "--", "-x"], "takedown: -x looks like an option; write a file of that name as ./-x"),
+        (["s3://bucket/day/"], "takedown: s3://bucket/day/ is a folder, no video: "),
+        (["{folder}"], "takedown: {folder} is a folder, no video: "),
+        (["--exports", "{folder}", "{folder}"], "takedown: {folder} is a folder, no video: "),
+    ],
+)
+def test_a_name_that_can_mean_no_video_is_refused(
+    words: list[str],
+    line: str,
+    output: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = [word.format(folder=tmp_path) for word in words]
+    assert refusal(output, capsys, monkeypatch, *given, status=3).startswith(line.format(folder=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ([], "name videos by id or uri, or give --sql, one of both"),
+        (["/a.mp4", "--sql", "select 1"], "name videos by id or uri, or give --sql, one of both"),
+        (["--lift", "/a.mp4", "--reason", "x"], "--lift: takes ids or addresses, and --dry-run"),
+        (["--lift", "--sql", "select video_id from videos"], "--lift: takes ids or addresses, and --dry-run"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    words: list[str],
+    line: str,
+    output: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert line in refusal(output, capsys, monkeypatch, *words)

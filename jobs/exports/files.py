@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 from collections.abc import Callable
@@ -17,7 +15,7 @@ from pyspark.sql import DataFrame, Row, Window
 from pyspark.sql import functions as F
 
 from jobs.config.errors import UsageError
-from jobs.exports import named_models, paths, release
+from jobs.exports import folders, named_models, paths, release
 from jobs.exports.options import Options
 from jobs.exports.release import Request
 from jobs.flow.progress import Progress
@@ -93,7 +91,7 @@ def run(run: Run, options: Options) -> Counts:
         counts = history.note_settings(run, "export")
         if missing or "parts" not in described:
             release.write(to, described, sources)
-            _note_folder(run, to)
+            folders.note(run, to)
             counts = _write(run, plan, sorted(missing))
             _finish(run, plan, described, sorted(parts))
         _compare(run, to, options.release)
@@ -242,18 +240,6 @@ def _finish(run: Run, plan: Plan, described: dict[str, Any], names: list[str]) -
     if plan.request.format == "huggingface" and written:
         huggingface.write_card(plan.to, whole, plan.params.huggingface, run.settings.sources)
     release.write(plan.to, whole, run.settings.sources)
-
-
-def _note_folder(run: Run, to: str) -> None:
-    """Note below the output where it was exported to, so that a takedown can find it."""
-    name = hashlib.blake2b(to.encode(), digest_size=8).hexdigest()
-    with (
-        media_store.write_to(
-            f"{run.output}/exports/{name}.json", run.settings.sources, root=f"{run.output}/media"
-        ) as path,
-        open(path, "w", encoding="utf-8") as file,
-    ):
-        json.dump({"to": to, "run_id": run.run_id}, file)
 
 
 def _compare(run: Run, to: str, made_of: str | None) -> None:

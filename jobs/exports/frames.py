@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import LongType, StructType
 
 from jobs.config.errors import UsageError
-from jobs.exports import paths
+from jobs.exports import folders, paths
 from jobs.exports.options import Options
 from jobs.flow import stage
 from jobs.flow.progress import Progress
@@ -49,6 +49,7 @@ def run(run: Run, options: Options) -> Counts:
         return Counts()
     if not items:
         return history.note_settings(run, "export")
+    folders.note(run, to)
     with (
         _aside(run, to) as aside,
         Progress(run, "export", items) as progress,

@@ -28,4 +28,5 @@ def start(options: OutputOptions, settings: Settings, schema: Schema | None) -> 
     if schema:
         catalog.prepare(spark, schema, make=options.locks)
     live = sys.stderr.isatty() and not options.verbose
-    return Run(spark, options.output, settings, options.retry, live, deadline=options.ends_at, schema=schema)
+    run = Run(spark, options.output, settings, options.retry, live, deadline=options.ends_at, schema=schema)
+    return run.after_last() if options.locks else run
