@@ -89,6 +89,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CommandError as e:
         _say(e, as_event=as_events)
         return e.status
+    except OSError as e:
+        if faults.cause(e) is None:
+            raise
+        _say(CommandError(f"{e.filename or 'what is printed'}: {e.strerror}"), as_event=as_events)
+        return CommandError.status
 
 
 def _say(error: CommandError, *, as_event: bool) -> None:
@@ -192,12 +197,16 @@ def execute(job: ModuleType, options: OutputOptions, settings: Settings) -> Done
 
     from jobs.lake.history import Counts
 
+    is_checked = False
     try:
         if hasattr(job, "check"):
             options = job.check(options, settings) or options
+        is_checked = True
         done, bugs = _on_spark(job, options, settings, schema)
     except (PySparkException, Py4JError, RunError, OSError) as e:
-        if (line := faults.cause(e)) is None:
+        works = is_checked and options.locks
+        line = faults.of_run(e, options.output, verbose=options.verbose) if works else faults.cause(e)
+        if line is None:
             raise
         raise CommandError(line) from e
     if isinstance(done, Counts):

@@ -262,14 +262,18 @@ def _sweep(output: str, sources: Sources) -> None:
 @contextmanager
 def _lock(output: str) -> Iterator[None]:
     folder = local_path(output)
-    os.makedirs(folder, exist_ok=True)
-    handle = open_lock_file(os.path.join(folder, ".lock"))
+    with media_store.output_errors(output):
+        os.makedirs(folder, exist_ok=True)
+        handle = open_lock_file(os.path.join(folder, ".lock"))
     try:
-        if not acquire(handle, wait=False):
+        with media_store.output_errors(output):
+            is_free = acquire(handle, wait=False)
+        if not is_free:
             process = os.pread(handle, 32, 0).decode(errors="replace").strip()
             raise OutputBusyError(f"{output} is in use by another run (process {process or 'unknown'})")
-        os.truncate(handle, 0)
-        os.pwrite(handle, str(os.getpid()).encode(), 0)
+        with media_store.output_errors(output):
+            os.truncate(handle, 0)
+            os.pwrite(handle, str(os.getpid()).encode(), 0)
         yield
     finally:
         os.close(handle)

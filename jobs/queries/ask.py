@@ -106,6 +106,14 @@ def is_installed() -> bool:
 
 def _by_spark(run: Run) -> Ask:
     from jobs.lake import answers
+    from jobs.queries import spark_engine, statement
 
     answers.register_views(run)
-    return lambda query: [tuple(row) for row in run.spark.sql(query).collect()]
+
+    def ask(query: str) -> list[tuple[Any, ...]]:
+        asked = statement.query_of("the query", query, catalog=run.schema is not None)
+        with spark_engine.no_files(run.spark):
+            rows = run.spark.sql(asked.text)
+        return [tuple(row) for row in rows.collect()]
+
+    return ask
