@@ -203,12 +203,12 @@ def _sources(run: Run, options: Options) -> DataFrame:
         known = {name for row in sources.collect() for name in (row["uri"], row["video_id"])}
         addresses = [(name, "", None) for name in names if name not in known]
         for name, _, _ in addresses:
-            _check_unknown(run, name, every, options)
+            _check_unknown(name, every, options)
         sources = sources.union(run.spark.createDataFrame(addresses, every.schema))
     return refusals.with_same_content(every, sources)
 
 
-def _check_unknown(run: Run, name: str, every: DataFrame, options: Options) -> None:
+def _check_unknown(name: str, every: DataFrame, options: Options) -> None:
     """Refuse a name that no video has, unless it is an address to be refused from now on."""
     if ID.fullmatch(name):
         raise UnknownVideoError(f"takedown: no video {name}")

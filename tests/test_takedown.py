@@ -16,6 +16,8 @@ from jobs.config.settings import load
 from jobs.exports import folders
 from jobs.lake import cleanup
 from jobs.lake.run import Run
+from jobs.lake.tables import Tables, struct_type
+from schemas import TABLES
 from tests.support import two_settings
 from tests.support.outputs import files, table, versions
 from tests.support.two_settings import CLIPS, VIDEOS, held
@@ -141,8 +143,9 @@ def test_exports_that_are_not_named_are_looked_into(
 def test_a_refusal_is_lifted(spark: SparkSession, output: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["takedown", "--output", str(output)]
     assert cli.main([*command, "--unknown-ok", "/videos/0.mp4", "/nowhere/new.mp4"]) == 0
-    denied = {"key": "/copy.mp4", "stage": "ingest", "code": "DENIED", "message": TAKEN_DOWN}
-    two_settings.add(output, "failures", [denied])
+    denied = ("/copy.mp4", "ingest", "DENIED", TAKEN_DOWN, 1, None, "f", "r")
+    tables = Tables(spark, f"{output}/tables")
+    tables.add("failures", spark.createDataFrame([denied], struct_type(TABLES["failures"].schema)))
     before = versions(output)
     assert cli.main([*command, "--lift", "/videos/0.mp4", "--dry-run"]) == 0
     assert versions(output) == before
