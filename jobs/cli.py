@@ -1,4 +1,4 @@
-"""The command line: run one job. Status 0: done; 1: failed or had bugs; 2: wrong usage or settings."""
+"""The command line: run one job. Status 0: done; 1: failed or bugs; 2: wrong usage or settings; 3: no such video."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ log = logging.getLogger("reelmill")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one job; wrong settings and inputs that are not there are reported before Spark starts."""
-    logging.basicConfig(handlers=[log_format.on_stderr()])
+    logging.basicConfig(handlers=[log_format.handler()])
     log.setLevel(logging.INFO)
     as_events = False
     try:
@@ -90,6 +90,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CommandError as e:
         _say(e, as_event=as_events)
         return e.status
+    except OSError as e:
+        if faults.cause(e) is None:
+            raise
+        _say(CommandError(f"{e.filename or 'what is printed'}: {e.strerror}"), as_event=as_events)
+        return CommandError.status
 
 
 def _say(error: CommandError, *, as_event: bool) -> None:
@@ -97,7 +102,7 @@ def _say(error: CommandError, *, as_event: bool) -> None:
     if as_event:
         log.error("%s", error, extra={"event": {"status": error.status}})
     else:
-        print(f"reelmill: {without_secrets(str(error))}", file=sys.stderr)
+        print(f"reelmill: {terminal.escaped(without_secrets(str(error)))}", file=sys.stderr)
 
 
 def command() -> None:
@@ -193,12 +198,16 @@ def execute(job: ModuleType, options: OutputOptions, settings: Settings) -> Done
 
     from jobs.lake.history import Counts
 
+    is_checked = False
     try:
         if hasattr(job, "check"):
             options = job.check(options, settings) or options
+        is_checked = True
         done, bugs = _on_spark(job, options, settings, schema)
     except (PySparkException, Py4JError, RunError, OSError) as e:
-        if (line := faults.cause(e)) is None:
+        works = is_checked and options.locks
+        line = faults.of_run(e, options.output, verbose=options.verbose) if works else faults.cause(e)
+        if line is None:
             raise
         raise CommandError(line) from e
     if isinstance(done, Counts):

@@ -6,11 +6,12 @@ from importlib.util import find_spec
 
 from jobs.config.errors import UsageError
 from jobs.config.settings import Settings
-from jobs.exports import files, frames, named_models, release
+from jobs.exports import files, folders, frames, named_models, release
 from jobs.exports.options import Options as Options
 from jobs.lake import places
 from jobs.lake.history import Counts
 from jobs.lake.run import Run
+from jobs.queries import ask
 from udfs.exports import lance
 from udfs.storage.uris import is_remote
 
@@ -21,9 +22,14 @@ def check(options: Options, settings: Settings) -> None:
     """Refuse an output without tables, a folder that cannot be written to, and requests that a format cannot meet."""
     places.check_tables(options.output, options.schema, settings.sources)
     to = places.place("--to", options.to, settings.sources)
+    folders.refuse_inside(to, options.output)
     if options.format == "frames" and (options.query or options.as_of):
         raise UsageError("--format frames: takes neither --query nor --as-of; export.what and export.where choose")
     request = release.request(options, settings)
+    at = (options.output, options.schema, settings.sources)
+    if options.query:
+        ask.check_query("--query", options.query, *at)
+    ask.check_query(options.release or "export.where", request.query, *at)
     if request.format == "lance" and not find_spec(lance.PACKAGE):
         raise UsageError("--format lance needs pylance: pip install 'reelmill[export]'")
     if request.format in LOCAL and is_remote(to):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
@@ -14,7 +13,7 @@ from pyspark.sql import functions as F
 from jobs.config.arguments import OutputOptions, argument, flag, positive
 from jobs.config.errors import UsageError
 from jobs.config.settings import Settings
-from jobs.lake import answers, places
+from jobs.lake import answers, formats, places
 from jobs.lake.run import Run
 from jobs.queries import nearest
 from jobs.queries.nearest import Vector
@@ -55,7 +54,7 @@ def run(run: Run, options: Options) -> None:
     answer = _described(run, _nearest(run, others, query, options.top))
     if options.json:
         for row in answer.collect():
-            print(json.dumps(row.asDict(), ensure_ascii=False))
+            print(formats.json_text(row.asDict(recursive=True)))
     else:
         print(answers.text(answer))
 

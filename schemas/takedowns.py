@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from schemas.table import FINGERPRINT, RUN_ID, column, table
+from schemas.table import FINGERPRINT, RUN_ID, STRINGS, column, table
 
 TABLE = table(
     "takedowns",
@@ -16,6 +16,7 @@ TABLE = table(
         nullable=False,
     ),
     column("content_tag", pa.string(), "as in videos: the same bytes are refused at any address; NULL if unknown"),
+    column("clip_ids", STRINGS, "clip_id of its clips, by which exports are searched again; NULL in older rows"),
     column("reason", pa.string(), "reason that the user gave; NULL without one"),
     column("taken_at", pa.timestamp("us", tz="UTC"), "when it was taken down", nullable=False),
     FINGERPRINT,

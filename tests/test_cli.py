@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,6 +50,45 @@ def test_a_wrong_command_is_one_line_and_starts_no_spark(
     told = capsys.readouterr().err
     assert said in told
     assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("pipe.jsonl", "a pipe or a device, not a regular file"),
+        ("pipe.json", "a pipe or a device, not a regular file"),
+        ("zero.csv", "a pipe or a device, not a regular file"),
+        ("loop.csv", "no such file or folder"),
+        ("loop/videos", "no such file or folder"),
+        ("deep.json", "entry 0 of the list is no uri"),
+        ("numbers.json", "entry 1 of the list is no uri"),
+        ("large.json", "read at once: write it as JSON lines (.jsonl), CSV or Parquet"),
+        ("loops/**/*.mp4", "no video there"),
+        ("loops", "no video there"),
+    ],
+)
+def test_a_manifest_that_never_ends_is_one_line(
+    name: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JAVA_HOME", "/nowhere")
+    for pipe in ("pipe.jsonl", "pipe.json"):
+        os.mkfifo(tmp_path / pipe)
+    for link in ("loop", "loop.csv"):
+        (tmp_path / link).symlink_to(tmp_path / link)
+    (tmp_path / "zero.csv").symlink_to("/dev/zero")
+    (tmp_path / "deep.json").write_text("[" * 1_000_000)
+    (tmp_path / "numbers.json").write_text('["/a.mp4", ' + "5," * 1_000_000)
+    (tmp_path / "large.json").write_text("[")
+    os.truncate(tmp_path / "large.json", 1 << 30)  # holes take no disk
+    (tmp_path / "loops").mkdir()
+    for number in range(10):
+        (tmp_path / f"loops/{number}").symlink_to(tmp_path / "loops")
+    assert cli.main(["curate", "--manifest", str(tmp_path / name), "--output", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert told.count("\n") == 1
+    assert len(told) < 1500
+    assert not (tmp_path / "out").exists()
 
 
 def ended(arguments: list[str]) -> int:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
+from concurrent.futures import ProcessPoolExecutor
 from fractions import Fraction
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
@@ -114,6 +117,25 @@ def test_two_runs_give_the_same_bytes(tmp_path: Path, env: Env) -> None:
     first, second = only_clip(row, env), only_clip(row, again)
     assert first["sha256"] == second["sha256"]
     assert first["uri"] != second["uri"]
+
+
+def cut_once(row: Row, env: Env) -> pd.DataFrame:
+    """The rows of a task that cuts clips, once for each attempt."""
+    (made,) = clip.rows(iter([pd.DataFrame([row])]), Params(), env)
+    return made
+
+
+@pytest.mark.files
+def test_36_two_attempts_at_the_same_time_leave_one_file_per_clip(tmp_path: Path, env: Env) -> None:
+    row = unit(write_numbered(tmp_path / "a.mp4", 180), *((k, k + 30) for k in range(0, 180, 30)), fingerprint="f")
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        first, other = [attempt.result() for attempt in [pool.submit(cut_once, row, env) for _ in range(2)]]
+    assert first["failed_key"].isna().all()
+    assert other[["clip_id", "uri", "sha256"]].equals(first[["clip_id", "uri", "sha256"]])
+    there = sorted(str(path) for path in (tmp_path / "media").rglob("*") if path.is_file())
+    assert there == sorted(first["uri"])
+    hashes = [hashlib.sha256(Path(uri).read_bytes()).hexdigest() for uri in first["uri"]]
+    assert hashes == first["sha256"].tolist()
 
 
 def test_nothing_but_the_clips_is_left(tmp_path: Path, env: Env) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import pty
 import signal
 import subprocess
 import sys
@@ -76,6 +78,21 @@ def test_a_wrong_query_has_status_2_in_its_own_process(output: Path) -> None:
     done = started("-o", str(output), "select uris from clips")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "reelmill: sql: no column uris; did you mean uri?\n"
+
+
+@pytest.mark.parametrize("format", ["table", "csv", "json", "markdown"])
+def test_a_terminal_obeys_no_column_head_and_no_value(format: str, output: Path) -> None:
+    query = "select caption as `\x1b[1mhead`, '\x1b[2J' as value from captions"
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "jobs", "sql", "-o", str(output), "--format", format, query]
+    done = subprocess.run(command, stdout=follower, stderr=subprocess.PIPE, check=False)
+    shown = os.read(leader, 1 << 16)
+    os.close(leader)
+    os.close(follower)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"[1mhead" in shown
+    assert b"[2J" in shown
+    assert b"\x1b" not in shown
 
 
 def test_a_query_comes_by_standard_input_too(output: Path) -> None:

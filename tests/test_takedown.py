@@ -13,11 +13,15 @@ from pyspark.sql import SparkSession
 
 from jobs import cli, dedup, filter
 from jobs.config.settings import load
+from jobs.exports import folders
 from jobs.lake import cleanup
 from jobs.lake.run import Run
+from jobs.lake.tables import Tables, struct_type
+from schemas import TABLES
 from tests.support import two_settings
 from tests.support.outputs import files, table, versions
 from tests.support.two_settings import CLIPS, VIDEOS, held
+from udfs.ingest import TAKEN_DOWN
 
 pytestmark = [pytest.mark.spark, pytest.mark.upkeep]
 
@@ -113,14 +117,72 @@ def test_a_takedown_that_leaves_something_says_so(
     assert "rows in files of clips" in capsys.readouterr().err
 
 
+def test_exports_that_are_not_named_are_looked_into(
+    spark: SparkSession, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Run(spark, str(output), load([], []))
+    exports = [output.parent / name for name in ("a", "b", "c", "d")]
+    for folder in exports:
+        folders.note(run, str(folder))
+    for folder, clip in zip(exports, (CLIPS[0], CLIPS[1], CLIPS[4]), strict=False):  # the last one is gone
+        (folder / clip).mkdir(parents=True)
+    command = ["takedown", "--output", str(output), "/videos/0.mp4"]
+    left = [f"1 file in the export {folder} (--exports {folder} takes it out)" for folder in exports[:2]]
+    assert cli.main([*command, "--dry-run"]) == 0
+    assert [line.removeprefix("left where it is: ") for line in capsys.readouterr().out.splitlines()[-3:-1]] == left
+    assert cli.main(command) == 1
+    assert capsys.readouterr().err.endswith(f"takedown: not everything was deleted: {', '.join(left)}\n")
+    # The clips are found again though no table but takedowns knows them.
+    assert cli.main([*command, "--exports", str(exports[0])]) == 1
+    assert [[*folder.iterdir()] for folder in exports[:2]] == [[], [exports[1] / CLIPS[1]]]
+    both = [f"--exports={folder}" for folder in exports[:2]]
+    assert cli.main([*command, *both]) == 0
+    assert [[path.name for path in folder.iterdir()] for folder in exports[:3]] == [[], [], [CLIPS[4]]]
+
+
+def test_a_refusal_is_lifted(spark: SparkSession, output: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["takedown", "--output", str(output)]
+    assert cli.main([*command, "--unknown-ok", "/videos/0.mp4", "/nowhere/new.mp4"]) == 0
+    denied = ("/copy.mp4", "ingest", "DENIED", TAKEN_DOWN, 1, None, "f", "r")
+    tables = Tables(spark, f"{output}/tables")
+    tables.add("failures", spark.createDataFrame([denied], struct_type(TABLES["failures"].schema)))
+    before = versions(output)
+    assert cli.main([*command, "--lift", "/videos/0.mp4", "--dry-run"]) == 0
+    assert versions(output) == before
+    assert cli.main([*command, "--lift", "/videos/1.mp4"]) == 3
+    assert "takedown --lift: /videos/1.mp4 was not taken down here" in capsys.readouterr().err
+    assert cli.main([*command, "--lift", "/videos/0.mp4"]) == 0
+    assert [row["uri"] for row in table(output, "takedowns")] == ["/nowhere/new.mp4"]
+    assert held(output, "failures", "key") == {"else"}
+    assert cli.main([*command, "--lift", "/nowhere/new.mp4"]) == 0
+    assert table(output, "takedowns") == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "name videos by id or uri"),
-        (["/a.mp4", "--sql", "select 1"], "name videos by id or uri"),
-        (["--exports", "/nowhere", "/a.mp4"], "no such folder"),
         ([str(uuid.uuid4())], "takedown: no video"),
-        (["--sql", "select nothing from nowhere"], "TABLE_OR_VIEW_NOT_FOUND"),
+        (["--unknown-ok", str(uuid.uuid4())], "takedown: no video"),
+        (["/videos/0.mp4", "/nowhere.mp4"], "no video here has the address /nowhere.mp4; --unknown-ok refuses it"),
+        (["--unknown-ok", "/videos"], "takedown: /videos is a folder, no video"),
+        (["--sql", "select video_id from videos where false"], "takedown: no such video"),
+    ],
+)
+def test_what_names_no_video_is_refused(
+    spark: SparkSession, made: Path, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = versions(made), files(made)
+    assert cli.main(["takedown", "--output", str(made), *arguments]) == 3
+    assert said in capsys.readouterr().err
+    assert (versions(made), files(made)) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--exports", "/nowhere", "/a.mp4"], "no such folder"),
+        (["--sql", "select nothing from videos"], "--sql: no column nothing"),
+        (["--sql", "select uri from videos"], "--sql: the answer has no column video_id, only uri"),
     ],
 )
 def test_a_takedown_of_nothing_is_refused(

@@ -21,6 +21,7 @@ from udfs.video import container
 
 PARALLEL_REQUESTS = 16  # a store takes 30 ms to return the version of one object
 MODIFIED = "modified"  # the attribute of a manifest's row that says when the file was changed
+TAKEN_DOWN = "a file with the same bytes was taken down, at this address or another"
 COLUMNS = TABLE.stage_columns
 
 
@@ -36,7 +37,7 @@ def facts(row: Row, env: Env, denied_tags: Collection[str] = ()) -> list[Row]:
     # Before the probe, so that a later check sees a change during the probe.
     stat, tag = access.stat(path), access.content_tag(path)
     if access.is_tagged(tag, denied_tags):
-        raise MediaError("DENIED", "a file with the same bytes was taken down, at this address or another")
+        raise MediaError("DENIED", TAKEN_DOWN)
     row_facts = container.probe(path, env.limits) | {
         "video_id": access.video_id(uri, tag),
         "uri": uri,

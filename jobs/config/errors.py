@@ -1,7 +1,8 @@
 """Errors that end a command with one line and an exit status.
 
-The status is 2 for wrong usage or settings, and 1 for a run that cannot go on. `RunError` of
-udfs/core/errors.py, which workers raise too, has status 1: see jobs/config/faults.py.
+The status is 2 for wrong usage or settings, 3 for a name that means no video, and 1 for a run that
+cannot go on. `RunError` of udfs/core/errors.py, which workers raise too, has status 1: see
+jobs/config/faults.py.
 """
 
 from __future__ import annotations
@@ -23,6 +24,12 @@ class SettingsError(CommandError):
     """A setting cannot be used; the text names it."""
 
     status = 2
+
+
+class UnknownVideoError(CommandError):
+    """No video of the output is meant by a name."""
+
+    status = 3
 
 
 class CatalogError(CommandError):

@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 
 from udfs.core.errors import RunError
+from udfs.storage.uris import is_remote
 
 # An error that a worker raised, in the text of Spark's error.
 RAISED = re.compile(r"^(?:[\w.]*: )?(?P<module>udfs(?:\.\w+)+)\.(?P<name>\w+): (?P<text>.*)$", re.MULTILINE)
 # Java's messages on file systems and stores.
 REFUSED = re.compile(
-    r"No space left on device|Disk quota exceeded|Read-only file system|Too many open files|Permission denied|"
+    r"No space left on device|Disk quota exceeded|File too large|Read-only file system|Input/output error|"
+    r"Stale file handle|Transport endpoint is not connected|Too many open files|Permission denied|"
     r"AccessDenied|ExpiredToken|InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|NoAuthWithAWSException|"
     r"Unable to load credentials|Status Code: 403"
 )
 JAVA = re.compile(r"^(?:Caused by: |: )?(?:[\w.$]+(?:Error|Exception): )*")  # class names before the message
 MAX_LINE = 400
+
+
+GOES_ON = "; once that is mended, the same command goes on"
+
+
+def of_run(error: BaseException, output: str, *, verbose: bool) -> str | None:
+    """The line for an error that ends a run; None of a bug, whose traceback is shown.
+
+    An error of Java's that nothing here explains is one line, too, unless the run is `verbose`.
+    """
+    if line := cause(error):
+        return line + GOES_ON
+    if not is_remote(output) and not output.startswith("dbfs:") and not os.path.isdir(output):
+        return f"--output {output} is not there any longer{GOES_ON}"
+    if type(error).__name__ == "Py4JJavaError" and not verbose:
+        return f"Spark failed: {_first_line(error)} (--verbose shows where){GOES_ON}"
+    return None
 
 
 def cause(error: BaseException) -> str | None:
@@ -30,3 +50,9 @@ def cause(error: BaseException) -> str | None:
             return raised["text"]
     line = next((line for line in text.splitlines() if REFUSED.search(line)), None)
     return f"{JAVA.sub('', line.strip())[:MAX_LINE]} (the output, or Spark's temporary directory)" if line else None
+
+
+def _first_line(error: BaseException) -> str:
+    """What Java says, without the names of its classes."""
+    lines = [JAVA.sub("", line.strip()) for line in str(error).splitlines() if not line.startswith("An error occurred")]
+    return next((line[:MAX_LINE] for line in lines if line), type(error).__name__)

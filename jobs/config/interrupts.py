@@ -1,4 +1,4 @@
-"""End the process on Ctrl-C and SIGTERM with one line and the usual exit status, 130 or 143."""
+"""End the process on Ctrl-C, SIGTERM and SIGHUP with one line and the usual exit status: 130, 143 or 129."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ SHOW_CURSOR = "\x1b[?25h"  # the progress line hides it
 
 
 def end_on_signals() -> None:
-    """Make SIGINT and SIGTERM end this process at once; the next run does what was not committed.
+    """Make these signals end this process at once; the next run does what was not committed.
+
+    SIGHUP comes when a terminal is closed; under `nohup` it stays ignored.
 
     Nothing is cleaned up: the process may be waiting for Spark, whose JVM ends with it, as do the
     JVM's Python workers and their children. Each run begins by removing what a killed one has left.
     """
     if threading.current_thread() is threading.main_thread():
         told = os.dup(2)  # what it is now: while Spark starts, standard error is a file
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, partial(_end, told))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, partial(_end, told))
 
 
 def end(status: int) -> None:
@@ -36,5 +39,6 @@ def end(status: int) -> None:
 def _end(told: int, number: int, _: FrameType | None) -> None:
     prefix = SHOW_CURSOR if sys.stderr.isatty() else ""
     line = f"{prefix}reelmill: stopped; the same command goes on from here\n"
-    os.write(told, line.encode())
+    with suppress(OSError):  # the terminal may be gone
+        os.write(told, line.encode())
     os._exit(128 + number)

@@ -7,10 +7,19 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+from udfs.core import terminal
 from udfs.core.redaction import without_secrets
 
 FORMATS = ("text", "json")
 LINE, CLOCK = "%(asctime)s %(message)s", "%H:%M:%S"
+
+
+class Text(logging.Formatter):
+    """Time and message, without secrets of addresses and without characters that a terminal obeys."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """A record as a line, with a traceback as several."""
+        return terminal.escaped(without_secrets(super().format(record)))
 
 
 class Json(logging.Formatter):
@@ -25,21 +34,10 @@ class Json(logging.Formatter):
         return json.dumps(values | getattr(record, "event", {}), default=str)
 
 
-class Text(logging.Formatter):
-    """A line for people, without the secrets of addresses."""
-
-    def __init__(self) -> None:
-        super().__init__(LINE, CLOCK)
-
-    def format(self, record: logging.LogRecord) -> str:
-        """A record as a line, and its traceback below."""
-        return without_secrets(super().format(record))
-
-
-def on_stderr() -> logging.Handler:
-    """A handler that writes lines for people to standard error."""
+def handler() -> logging.Handler:
+    """What writes the log to standard error, as text."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Text())
+    handler.setFormatter(Text(LINE, CLOCK))
     return handler
 
 
@@ -49,4 +47,4 @@ def apply(name: str) -> None:
         if name == "json":
             handler.setFormatter(Json())
         elif isinstance(handler.formatter, Json):
-            handler.setFormatter(Text())
+            handler.setFormatter(Text(LINE, CLOCK))

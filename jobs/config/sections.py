@@ -50,7 +50,8 @@ def parse(override: str) -> tuple[str, dict[str, Any]]:
     """
     name, equals, text = override.partition("=")
     section, dot, key = QUOTES.sub("", name).strip().partition(".")  # TOML allows quoted keys
-    if not (equals and dot and key):
+    is_quoted = name.count('"') % 2 == 0 and name.count("'") % 2 == 0  # else the = stands in quotes
+    if not (equals and dot and key and is_quoted):
         raise SettingsError(f"--set {override}: write it as section.key=value")
     try:
         value = tomllib.loads(f"value = {text}")["value"]

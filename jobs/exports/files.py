@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 from collections.abc import Callable
@@ -17,7 +15,7 @@ from pyspark.sql import DataFrame, Row, Window
 from pyspark.sql import functions as F
 
 from jobs.config.errors import UsageError
-from jobs.exports import named_models, paths, release
+from jobs.exports import folders, named_models, paths, release
 from jobs.exports.options import Options
 from jobs.exports.release import Request
 from jobs.flow.progress import Progress
@@ -25,6 +23,7 @@ from jobs.lake import answers, history
 from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
 from jobs.lake.tables import struct_type
+from jobs.queries import spark_engine, statement
 from udfs import export
 from udfs.exports import huggingface, lance, nemo, parquet, shards, webdataset
 from udfs.exports.shards import CLIP, PART, Summary, Write
@@ -92,7 +91,7 @@ def run(run: Run, options: Options) -> Counts:
         counts = history.note_settings(run, "export")
         if missing or "parts" not in described:
             release.write(to, described, sources)
-            _note_folder(run, to)
+            folders.note(run, to)
             counts = _write(run, plan, sorted(missing))
             _finish(run, plan, described, sorted(parts))
         _compare(run, to, options.release)
@@ -136,7 +135,9 @@ def _plan(run: Run, to: str, wanted: Request) -> Plan:
 
 def _rows(run: Run, wanted: Request) -> DataFrame:
     """The query's rows, with the facts of their clips and the columns by which they are dealt and sorted."""
-    asked = run.spark.sql(wanted.query)
+    query = statement.query_of("the query", wanted.query, catalog=run.schema is not None).text
+    with spark_engine.no_files(run.spark):
+        asked = run.spark.sql(query)
     if wanted.format == "nemo" and "clip_id" in asked.columns:
         asked = run.spark.table("nemo").join(asked.select("clip_id"), on="clip_id", how="left_semi")
     if wanted.format != "nemo":
@@ -239,18 +240,6 @@ def _finish(run: Run, plan: Plan, described: dict[str, Any], names: list[str]) -
     if plan.request.format == "huggingface" and written:
         huggingface.write_card(plan.to, whole, plan.params.huggingface, run.settings.sources)
     release.write(plan.to, whole, run.settings.sources)
-
-
-def _note_folder(run: Run, to: str) -> None:
-    """Note below the output where it was exported to, so that a takedown can find it."""
-    name = hashlib.blake2b(to.encode(), digest_size=8).hexdigest()
-    with (
-        media_store.write_to(
-            f"{run.output}/exports/{name}.json", run.settings.sources, root=f"{run.output}/media"
-        ) as path,
-        open(path, "w", encoding="utf-8") as file,
-    ):
-        json.dump({"to": to, "run_id": run.run_id}, file)
 
 
 def _compare(run: Run, to: str, made_of: str | None) -> None:

@@ -15,13 +15,14 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import LongType, StructType
 
 from jobs.config.errors import UsageError
-from jobs.exports import paths
+from jobs.exports import folders, paths
 from jobs.exports.options import Options
 from jobs.flow import stage
 from jobs.flow.progress import Progress
 from jobs.lake import addresses, answers, history
 from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
+from jobs.queries import spark_engine, statement
 from jobs.spark import resources
 from udfs.exports import frames
 from udfs.runtime import batching
@@ -48,6 +49,7 @@ def run(run: Run, options: Options) -> Counts:
         return Counts()
     if not items:
         return history.note_settings(run, "export")
+    folders.note(run, to)
     with (
         _aside(run, to) as aside,
         Progress(run, "export", items) as progress,
@@ -86,8 +88,10 @@ def _pending(run: Run) -> DataFrame:
     params = run.settings.export
     answers.register_views(run)
     view, key, version, num_bytes = KINDS[params.what]
+    statement.query_of("export.where", f"SELECT * FROM {view} WHERE {params.where}", catalog=run.schema is not None)
     try:
-        asked = run.spark.table(view).where(params.where)
+        with spark_engine.no_files(run.spark):
+            asked = run.spark.table(view).where(params.where)
     except (ParseException, AnalysisException) as e:
         raise UsageError(f"export.where: {str(e).splitlines()[0]}") from e
     keyed = asked.dropDuplicates([key]).select(

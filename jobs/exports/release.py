@@ -110,9 +110,12 @@ def _is_release(content: Any) -> bool:
     """Whether this is a release as far as its types go; its settings are validated when they are used."""
     if not isinstance(content, dict) or not {"format", "query", "tables", "settings"} <= content.keys():
         return False
-    mappings = isinstance(content["tables"], dict) and isinstance(content["settings"], dict)
-    sections = mappings and all(isinstance(section, dict) for section in content["settings"].values())
-    return sections and content["format"] in FORMATS and isinstance(content["query"], str)
+    tables, settings = content["tables"], content["settings"]
+    if not isinstance(tables, dict) or not isinstance(settings, dict):
+        return False
+    versions = all(type(version) is int for version in tables.values())
+    sections = all(isinstance(section, dict) for section in settings.values())
+    return versions and sections and content["format"] in FORMATS and isinstance(content["query"], str)
 
 
 def describe(run: Run, wanted: Request) -> dict[str, Any]:

@@ -18,7 +18,17 @@ from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.functions import pandas_udf
-from pyspark.sql.types import ArrayType, MapType, StructField, StructType
+from pyspark.sql.types import (
+    ArrayType,
+    BinaryType,
+    CharType,
+    MapType,
+    NullType,
+    StringType,
+    StructField,
+    StructType,
+    VarcharType,
+)
 
 from jobs.config.errors import UsageError
 from udfs.core.errors import MediaError, StoreError
@@ -40,6 +50,7 @@ FORMATS = {"jsonl": "json", "csv": "csv", "parquet": "parquet", "delta": "delta"
 BY_PYARROW = {"PARQUET_TYPE_ILLEGAL", "DECIMAL_PRECISION_EXCEEDS_MAX_PRECISION", "COLUMN_ALREADY_EXISTS"}
 RAISED_IN_TASK = re.compile(r"^(?:[\w.]*: )?[\w.]+\.ManifestError: (?P<text>.*)$", re.MULTILINE)
 HEAD_BYTES = 1 << 16  # of a text, for its first line
+MAX_COLUMNS = 1000  # each of which takes time to plan
 PIECES = 64  # tasks at most that list a prefix
 SLICE = 10_000  # uris of a listing, or lines of a file, that go to Spark together
 
@@ -149,7 +160,12 @@ def _rows(spark: SparkSession, manifest: str, what: str, sources: Sources, uri_c
         if what != "parquet" or e.getCondition() not in BY_PYARROW:
             raise
         return _by_pyarrow(spark, manifest, sources, uri_column)
+    if len(rows.columns) > MAX_COLUMNS:
+        raise ManifestError(f"{shown(manifest)}: {len(rows.columns)} columns, more than {MAX_COLUMNS}")
     name = column(manifest, uri_column, rows.columns)
+    kind = rows.schema[name].dataType
+    if not isinstance(kind, StringType | VarcharType | CharType | BinaryType | NullType):
+        raise ManifestError(f"{shown(manifest)}: the column {name} holds {kind.simpleString()}, not text")
     others = StructType([field for field in rows.schema if field.name != name])
     return rows.select(_quoted(name).cast("string").alias("uri"), _attributes(others).alias("attributes"))
 

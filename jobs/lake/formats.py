@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from udfs.core import terminal
+
 FORMATS = ("table", "csv", "json", "markdown")
 MAX_ROWS = 1000  # of a table; CSV and JSON have all rows
 MAX_WIDTH = 80  # characters of a cell; a cell without blanks, such as a path, is shown whole
@@ -97,7 +99,7 @@ def cell(value: object) -> str:
 def plain(value: object) -> str:
     """A value in one line, with control characters escaped."""
     shown = f"{value:.6g}" if isinstance(value, float) else value if isinstance(value, str) else _nested(value)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+    return terminal.escaped(shown, keep="")
 
 
 def json_text(value: object) -> str:

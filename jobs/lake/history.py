@@ -174,9 +174,9 @@ def note(run: Run, stage: str, work: Work, **more: object) -> None:
     started = work.started_at or now()
     cpu_s = task_seconds.tasks_s(run.spark, started) if work.cpu_s is None else work.cpu_s
     gpus = resources_of(stage, run.settings).gpus
-    row = asdict(replace(work, started_at=started, cpu_s=cpu_s)) | {
+    row = asdict(replace(work, started_at=started + run.behind, cpu_s=cpu_s)) | {
         "stage": stage,
-        "ended_at": now(),
+        "ended_at": max(now(), started) + run.behind,  # the clock may be set back meanwhile
         "cost_usd": cost.usd(run.settings.cost, cpu_s, work.gpu_s, gpus) if work.num_in else 0.0,
         "versions": versions(),
         "conf": settings_text(run.settings, run.spark.conf.get(redaction.PATTERN, None)),
@@ -231,7 +231,7 @@ def _failures(run: Run, stage: str, failed: DataFrame) -> DataFrame:
         "code",
         "message",
         (F.coalesce("tried", F.lit(0)) + 1).cast("int").alias("attempts"),
-        F.current_timestamp().alias("failed_at"),
+        F.lit(run.now()).alias("failed_at"),
         "fingerprint",
         F.lit(run.run_id).alias("run_id"),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from pyspark.sql import functions as F
@@ -34,6 +35,7 @@ class LastRun:
     summary: str | None = None  # the counts of its last lines, as JSON
     scored: Scored | None = None  # None if `verdicts` may lack something
     num_verdicts: int = 0  # that were ever written
+    until: datetime | None = None  # the latest time that any row has
 
     @property
     def scored_by(self) -> str | None:
@@ -71,9 +73,11 @@ def read(tables: Tables) -> LastRun:
         return LastRun()
     row = F.struct("fingerprint", "tables", "summary", "scored_by", "ended_at")
     last = F.max_by(row, "started_at").alias("row")
-    found = tables.read("runs").groupBy("stage").agg(last, F.sum("num_out").alias("num_out")).collect()
-    rows: dict[str, Any] = {stage: row for stage, row, _ in found}
-    written = {stage: num_out for stage, _, num_out in found}
+    until = F.max(F.unix_micros(F.greatest("started_at", "ended_at"))).alias("until")
+    found = tables.read("runs").groupBy("stage").agg(last, F.sum("num_out").alias("num_out"), until).collect()
+    rows: dict[str, Any] = {row["stage"]: row["row"] for row in found}
+    written = {row["stage"]: row["num_out"] for row in found}
+    latest = max((row["until"] for row in found if row["until"]), default=None)
     chain = rows.get(CHAIN)
     scored = max((row for row in rows.values() if row["scored_by"]), key=lambda row: row["ended_at"], default=None)
     settled = {stage: last for stage, last in rows.items() if chain and last["ended_at"] <= chain["ended_at"]}
@@ -84,6 +88,7 @@ def read(tables: Tables) -> LastRun:
         chain and chain["summary"],
         scored and Scored(scored["scored_by"], scored["tables"]),
         written.get("filter") or 0,
+        latest and datetime.fromtimestamp(latest / 1e6, UTC),
     )
 
 

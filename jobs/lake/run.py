@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -29,6 +29,7 @@ from schemas import TABLES
 from udfs.core import program
 from udfs.core.errors import MediaError, StoreError
 from udfs.core.host_files import acquire, open_lock_file
+from udfs.core.words import duration
 from udfs.models import checkpoints
 from udfs.runtime.context import Env
 from udfs.storage import media_store
@@ -37,6 +38,7 @@ from udfs.storage.settings import Params as Sources
 from udfs.storage.uris import S3, local_path, split_scheme
 
 log = logging.getLogger("reelmill")
+CLOCKS_DIFFER = timedelta(minutes=1)  # by less on machines that are all right
 LEFT = (f"media/{UNFINISHED}", f"tables/{LANDING}")  # folders where a killed run leaves incomplete files
 
 
@@ -78,7 +80,8 @@ class Run:
     part: Mapping[str, DataFrame] | None = None  # rows of some videos by table, made by these settings, to read
     is_part_current: bool = True  # whether all rows of the part are current
     board: Board = field(default_factory=Board)  # what it is doing
-    run_id: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}")
+    behind: timedelta = timedelta(0)  # how far the clock is behind the last run
+    run_id: str = field(default_factory=lambda: new_id(datetime.now(UTC)))
 
     @cached_property
     def tables(self) -> Tables:
@@ -107,6 +110,27 @@ class Run:
     def store(self, stack: ExitStack, name: str, rows: DataFrame, by: str | None = None) -> DataFrame:
         """Store rows, perhaps by a column, so that they are computed once, for as long as the stack is open."""
         return stack.enter_context(self.tables.landing(f"{self.run_id}-{name}"))(rows, by)
+
+    def after_last(self) -> Run:
+        """This run, whose times and id come after those of the last run though the clock was set back.
+
+        By these it is known which run was the last.
+        """
+        until, now = self.last.until, datetime.now(UTC)
+        if until is None or until < now:
+            return self
+        behind = until - now + timedelta(seconds=1)
+        if behind > CLOCKS_DIFFER:
+            log.warning(
+                "the clock of this machine is %s behind the last run of this output; the times of this run are "
+                "noted as if they came after it",
+                duration(behind.total_seconds()),
+            )
+        return self._changed(replace(self, behind=behind, run_id=new_id(now + behind)))
+
+    def now(self) -> datetime:
+        """The time, in UTC; after all times of earlier runs."""
+        return datetime.now(UTC) + self.behind
 
     def with_notes_together(self) -> Run:
         """This run, whose rows of `runs` wait for `history.flush`."""
@@ -207,6 +231,11 @@ def newest_videos(videos: DataFrame) -> DataFrame:
     return videos.join(newest.select("video_id"), on="video_id", how="left_semi")
 
 
+def new_id(began: datetime) -> str:
+    """The id of a run that begins at a time: ids sort by these."""
+    return f"{began:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+
+
 @contextmanager
 def locked(output: str, sources: Sources, *, sweep: bool = True) -> Iterator[None]:
     """Lock a local output for one run at a time, and delete what a killed run left; the lock ends with the process.
@@ -239,14 +268,18 @@ def _sweep(output: str, sources: Sources) -> None:
 @contextmanager
 def _lock(output: str) -> Iterator[None]:
     folder = local_path(output)
-    os.makedirs(folder, exist_ok=True)
-    handle = open_lock_file(os.path.join(folder, ".lock"))
+    with media_store.output_errors(output):
+        os.makedirs(folder, exist_ok=True)
+        handle = open_lock_file(os.path.join(folder, ".lock"))
     try:
-        if not acquire(handle, wait=False):
+        with media_store.output_errors(output):
+            is_free = acquire(handle, wait=False)
+        if not is_free:
             process = os.pread(handle, 32, 0).decode(errors="replace").strip()
             raise OutputBusyError(f"{output} is in use by another run (process {process or 'unknown'})")
-        os.truncate(handle, 0)
-        os.pwrite(handle, str(os.getpid()).encode(), 0)
+        with media_store.output_errors(output):
+            os.truncate(handle, 0)
+            os.pwrite(handle, str(os.getpid()).encode(), 0)
         yield
     finally:
         os.close(handle)

@@ -9,7 +9,7 @@ from jobs.config.settings import Settings, functions
 from jobs.lake import catalog
 from jobs.lake.catalog import Schema
 from jobs.lake.run import Run
-from jobs.spark import s3a, user_code_files
+from jobs.spark import job_names, s3a, user_code_files
 from jobs.spark.session import connect
 
 
@@ -28,4 +28,8 @@ def start(options: OutputOptions, settings: Settings, schema: Schema | None) -> 
     if schema:
         catalog.prepare(spark, schema, make=options.locks)
     live = sys.stderr.isatty() and not options.verbose
-    return Run(spark, options.output, settings, options.retry, live, deadline=options.ends_at, schema=schema)
+    run = Run(spark, options.output, settings, options.retry, live, deadline=options.ends_at, schema=schema)
+    if not options.locks:
+        return run
+    with job_names.described(spark, run.run_id, "last run"):
+        return run.after_last()

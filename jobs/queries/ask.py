@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from jobs.config.errors import CommandError
+from schemas import knowing
 from udfs import filter
 from udfs.storage.settings import Params as Sources
 
@@ -74,6 +75,25 @@ def needs_spark(output: str, schema: object, *, joins_session: bool = False) -> 
     return None
 
 
+def check_query(option: str, text: str, output: str, schema: object, sources: Sources) -> None:
+    """Refuse, before Spark starts, what an option or a file gives and is no query over tables and views.
+
+    Names that only Spark knows are checked once it is there.
+
+    Raises:
+        UsageError: it is none; the text begins with `option`.
+    """
+    from jobs.queries import statement
+
+    if needs_spark(output, schema):
+        statement.query_of(option, text, catalog=True)
+        return
+    from jobs.queries import delta_source
+
+    with knowing(delta_source.custom_tables(output, sources)):
+        statement.query_of(option, text)
+
+
 def say_spark(reason: str, instead: str = "") -> None:
     """Say on standard error why Spark answers."""
     print(f"reelmill: Spark answers{instead}: {reason}", file=sys.stderr, flush=True)
@@ -86,6 +106,14 @@ def is_installed() -> bool:
 
 def _by_spark(run: Run) -> Ask:
     from jobs.lake import answers
+    from jobs.queries import spark_engine, statement
 
     answers.register_views(run)
-    return lambda query: [tuple(row) for row in run.spark.sql(query).collect()]
+
+    def ask(query: str) -> list[tuple[Any, ...]]:
+        asked = statement.query_of("the query", query, catalog=run.schema is not None)
+        with spark_engine.no_files(run.spark):
+            rows = run.spark.sql(asked.text)
+        return [tuple(row) for row in rows.collect()]
+
+    return ask

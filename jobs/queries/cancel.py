@@ -8,12 +8,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
 def interruptible(interrupt: Callable[[], None]) -> Iterator[None]:
-    """Call `interrupt` as soon as SIGINT or SIGTERM arrives, while the main thread may be in a call that hears neither.
+    """Call `interrupt` as soon as one of SIGNALS arrives, while the main thread may be in a call that hears neither.
 
     The handlers of these signals run when the call has returned.
     """

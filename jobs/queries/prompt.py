@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from jobs.config.errors import CommandError
+from udfs.core import terminal
 
 try:
     import readline
@@ -38,7 +39,7 @@ def run(ask: Callable[[str], None], columns: Mapping[str, Sequence[str] | Mappin
                 if query:
                     ask(query)
             except CommandError as e:
-                print(f"reelmill: {e}", file=sys.stderr)
+                print(f"reelmill: {terminal.escaped(str(e))}", file=sys.stderr)
             except KeyboardInterrupt:
                 print("stopped", file=sys.stderr)
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 
 from jobs.config.errors import UsageError
 from jobs.lake import answers
@@ -55,23 +55,25 @@ class Engine:
         Raises:
             UsageError: Spark refuses the query.
         """
-        with self._no_files(), _errors(asked):
+        with no_files(self.spark), _errors(asked):
             return self.spark.sql(asked.text)
 
     def explained(self, asked: Statement) -> str:
         """How Spark would answer a query."""
-        with self._no_files(), _errors(asked):
+        with no_files(self.spark), _errors(asked):
             [[plan]] = self.spark.sql(asked.text).collect()
         return str(plan).rstrip()
 
-    @contextmanager
-    def _no_files(self) -> Iterator[None]:
-        before = self.spark.conf.get(FILES)
-        self.spark.conf.set(FILES, "false")
-        try:
-            yield
-        finally:
-            self.spark.conf.set(FILES, str(before))
+
+@contextmanager
+def no_files(spark: SparkSession) -> Iterator[None]:
+    """Let no query that is planned meanwhile name a file in place of a table."""
+    before = spark.conf.get(FILES)
+    spark.conf.set(FILES, "false")
+    try:
+        yield
+    finally:
+        spark.conf.set(FILES, str(before))
 
 
 @contextmanager

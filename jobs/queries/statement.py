@@ -33,8 +33,9 @@ REFUSED = (exp.DML, exp.Command, exp.Create, exp.Describe, exp.Into, exp.QueryTr
 QUERY = re.compile(r"(SELECT|WITH|VALUES|FROM)\b|\(", re.IGNORECASE)  # how a query begins
 TOKEN = re.compile(r"<Token .*?text: (?P<text>.*?), line: .*?>")  # in sqlglot's messages
 MISSING = re.compile(r"Required keyword: '\w+' missing for <class '[\w.]*?(?P<name>\w+)'>")
-# Functions of Spark that call any method of Java.
+# Functions of Spark that call any method of Java, and of Databricks that ask a server or a secret store.
 JAVA = {"reflect", "java_method", "try_reflect"}
+REMOTE = {"http_request", "secret", "try_secret"}
 # Functions that stand for a table, and read none.
 TABLE_FUNCTIONS = {
     *("range", "sequence", "explode", "explode_outer", "posexplode", "posexplode_outer", "inline", "inline_outer"),
@@ -68,6 +69,21 @@ def parse(text: str, *, catalog: bool = False) -> Statement:
             raise UsageError(f"sql: {text[match.end() :]!r} is not understood after SHOW")
         return Statement("show", text, name=match["name"] and _known(match["name"], catalog=catalog))
     return Statement("query", text, _query(text, catalog=catalog))
+
+
+def query_of(option: str, text: str, *, catalog: bool = False) -> Statement:
+    """The query that an option or a file gives, checked as those of `reelmill sql`.
+
+    Raises:
+        UsageError: it is not one query, or names what is no table or view; the text begins with `option`.
+    """
+    try:
+        asked = parse(text, catalog=catalog)
+    except UsageError as e:
+        raise UsageError(f"{option}: {str(e).removeprefix('sql: ')}") from e
+    if asked.kind != "query":
+        raise UsageError(f"{option}: a query is needed: SELECT, WITH or VALUES")
+    return asked
 
 
 def tables(query: exp.Query) -> set[str]:
@@ -148,9 +164,12 @@ def _syntax(error: SqlglotError) -> str:
 
 
 def _check_functions(query: exp.Query) -> None:
-    for function in query.find_all(exp.Anonymous):
-        if function.name.lower() in JAVA:
-            raise UsageError(f"sql: {function.name} calls Java, which no query may")
+    for function in query.find_all(exp.Func):
+        name = function.name if isinstance(function, exp.Anonymous) else function.sql_name().lower()
+        if name.lower() in JAVA:
+            raise UsageError(f"sql: {name} calls Java, which no query may")
+        if name.lower() in REMOTE:
+            raise UsageError(f"sql: {name} reads what is no table, which no query may")
 
 
 def _check_tables(query: exp.Query, *, catalog: bool) -> None:

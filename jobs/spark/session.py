@@ -6,6 +6,7 @@ import atexit
 import logging
 import os
 import re
+import resource
 import shutil
 import signal
 import sys
@@ -70,6 +71,7 @@ LOCAL = {
 }
 
 
+OPEN_FILES, LEAST_OPEN_FILES = 4096, 512  # of a process; a new JVM alone holds some 200
 # What LOCAL turns off and a job wants where few files of many count, or for many rows with much in them.
 FILES = {"spark.databricks.delta.stats.skipping": "true"}
 MANY_ROWS = 100_000
@@ -96,7 +98,7 @@ def connect(extra: dict[str, str], *, verbose: bool) -> SparkSession:
     builder = SparkSession.builder.appName("reelmill")
     for key, value in _settings(extra, submitted=submitted).items():
         builder = builder.config(key, value)
-    if not submitted and (trouble := java.problem()):
+    if not submitted and (trouble := java.problem() or _too_few_files()):
         raise SessionError(trouble)
     if not submitted:
         log.info("starting Spark (20 to 60 seconds on a small machine)")
@@ -148,6 +150,17 @@ def _set(spark: SparkSession, values: dict[str, str]) -> Iterator[None]:
     finally:
         for key, old in before.items():
             spark.conf.unset(key) if old is None else spark.conf.set(key, old)
+
+
+def _too_few_files() -> str | None:
+    """Let this process and Spark's have more files open, as far as they may; why that is not enough, in one line."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < LEAST_OPEN_FILES:
+        return f"only {allowed} files may be open here, and Spark needs {LEAST_OPEN_FILES}: raise `ulimit -n`"
+    return None
 
 
 def _start(builder: SparkSession.Builder, log_path: str | None) -> SparkSession:

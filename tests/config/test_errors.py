@@ -11,6 +11,7 @@ from jobs.config import errors
 from jobs.config.errors import CommandError
 
 WRONG_COMMAND: tuple[type[CommandError], ...] = (errors.UsageError, errors.SettingsError)
+NO_VIDEO: tuple[type[CommandError], ...] = (errors.UnknownVideoError,)
 CANNOT_GO_ON: tuple[type[CommandError], ...] = (
     errors.CatalogError,
     errors.SessionError,
@@ -23,18 +24,20 @@ CANNOT_GO_ON: tuple[type[CommandError], ...] = (
 
 
 @pytest.mark.parametrize(
-    ("status", "kinds"), [(2, WRONG_COMMAND), (1, CANNOT_GO_ON)], ids=["wrong command", "cannot go on"]
+    ("status", "kinds"),
+    [(2, WRONG_COMMAND), (1, CANNOT_GO_ON), (3, NO_VIDEO)],
+    ids=["wrong command", "cannot go on", "no video"],
 )
 def test_the_exit_status_says_whether_the_command_was_wrong(status: int, kinds: tuple[type[CommandError], ...]) -> None:
     assert {kind.status for kind in kinds} == {status}
 
 
-def test_every_error_is_of_one_of_both_kinds() -> None:
+def test_every_error_is_of_one_of_these_kinds() -> None:
     defined = {kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, CommandError)}
-    assert defined - {CommandError} == {*WRONG_COMMAND, *CANNOT_GO_ON}
+    assert defined - {CommandError} == {*WRONG_COMMAND, *CANNOT_GO_ON, *NO_VIDEO}
 
 
-@pytest.mark.parametrize("kind", [*WRONG_COMMAND, *CANNOT_GO_ON])
+@pytest.mark.parametrize("kind", [*WRONG_COMMAND, *CANNOT_GO_ON, *NO_VIDEO])
 def test_its_text_is_the_line(kind: type[CommandError]) -> None:
     assert str(kind("table spans: no column start_s")) == "table spans: no column start_s"
 

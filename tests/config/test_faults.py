@@ -7,10 +7,12 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from jobs.config import faults
+from jobs.config.faults import GOES_ON
 from udfs.core.errors import OutputError
 
 WORKER = """An exception was thrown from the Python worker. Please see the stack trace below.
@@ -21,6 +23,12 @@ udfs.core.errors.OutputError: /out/media cannot be written to: No space left on 
 in the decoding process:
 Traceback (most recent call last):
 """
+
+
+class Py4JJavaError(Exception):
+    """An error of Java's, by the name that py4j gives it."""
+
+
 JAVA = (
     "Job aborted.\n\tat org.x.Y\n"
     "Caused by: org.apache.hadoop.fs.FSError: java.io.IOException: No space left on device\n\tat z"
@@ -44,7 +52,37 @@ def test_what_stops_a_run_is_one_line(error: Exception, said: str | None) -> Non
     assert "\n" not in (found or "")
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (RuntimeError(JAVA), f"No space left on device (the output, or Spark's temporary directory){GOES_ON}"),
+        (OSError(errno.EIO, "Input/output error"), "[Errno 5] Input/output error (the output, or Spark's"),
+        (OSError(errno.ESTALE, "Stale file handle"), "[Errno 116] Stale file handle (the output, or Spark's"),
+        (
+            Py4JJavaError("java.lang.IllegalStateException: odd\n\tat a.b"),
+            f"Spark failed: odd (--verbose shows where){GOES_ON}",
+        ),
+        (RuntimeError("a bug"), ""),
+    ],
+)
+def test_what_ends_a_run_says_that_the_same_command_goes_on(error: Exception, line: str, tmp_path: Path) -> None:
+    found = faults.of_run(error, str(tmp_path), verbose=False) or ""
+    assert found.startswith(line)
+    assert found.endswith(GOES_ON) == bool(line)
+    assert "\n" not in found
+
+
+def test_a_trace_of_java_is_shown_where_it_is_asked_for(tmp_path: Path) -> None:
+    assert faults.of_run(Py4JJavaError("odd"), str(tmp_path), verbose=True) is None
+
+
+def test_an_output_that_went_away_is_named(tmp_path: Path) -> None:
+    found = faults.of_run(RuntimeError("DELTA_PATH_DOES_NOT_EXIST"), str(tmp_path / "out"), verbose=False)
+    assert found == f"--output {tmp_path}/out is not there any longer{GOES_ON}"
+    assert faults.of_run(RuntimeError("KeyError"), "s3://bucket/out", verbose=False) is None
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_is_one_line_and_the_status_of_a_shell(number: int, status: int) -> None:
     code = (
         "import time; from jobs.config import interrupts; interrupts.end_on_signals(); "
@@ -57,3 +95,28 @@ def test_a_signal_is_one_line_and_the_status_of_a_shell(number: int, status: int
     _, said = run.communicate(timeout=30)
     assert run.returncode == status
     assert said == "reelmill: stopped; the same command goes on from here\n"
+
+
+def test_under_nohup_a_closed_terminal_ends_nothing() -> None:
+    code = (
+        "import os, signal; from jobs.config import interrupts; interrupts.end_on_signals(); "
+        "os.kill(os.getpid(), signal.SIGHUP); print('on')"
+    )
+    run = subprocess.run(["nohup", sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout) == (0, "on\n")
+
+
+def test_a_terminal_that_is_gone_is_no_trouble() -> None:
+    leader, follower = os.openpty()
+    code = (
+        "import os, signal, time; from jobs.config import interrupts; interrupts.end_on_signals(); "
+        "os.write(1, b'on'); time.sleep(60)"
+    )
+    run = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=follower)
+    assert run.stdout is not None
+    assert run.stdout.read(2) == b"on"
+    os.close(follower)
+    os.close(leader)
+    os.kill(run.pid, signal.SIGHUP)
+    assert run.wait(timeout=30) == 129
+    run.stdout.close()

@@ -20,7 +20,7 @@ log = logging.getLogger("reelmill")
 def handler() -> Iterator[logging.Handler]:
     """A handler of the whole log."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter(log_format.LINE, log_format.CLOCK))
+    handler.setFormatter(log_format.Text(log_format.LINE, log_format.CLOCK))
     logging.getLogger().addHandler(handler)
     yield handler
     logging.getLogger().removeHandler(handler)
@@ -44,6 +44,20 @@ def test_text_comes_back(handler: logging.Handler) -> None:
     log_format.apply("json")
     log_format.apply("text")
     assert line(handler)[8:] == " clip é\n done"
+
+
+def test_a_terminal_obeys_no_name_in_the_log(handler: logging.Handler) -> None:
+    record = log.makeRecord("reelmill", logging.INFO, "", 1, "of %s", ("\x1b[2J\x9b1m\rclip.mp4\x00",), None)
+    assert handler.format(record)[8:] == r" of \x1b[2J\x9b1m\rclip.mp4\x00"
+
+
+def test_what_ends_a_command_is_without_control_characters() -> None:
+    arguments = ["curate", "--manifest", "\x1b2J\x07nowhere.mp4", "--output", "out"]
+    done = subprocess.run([sys.executable, "-m", "jobs", *arguments], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "reelmill: --manifest \\x1b2J\\x07nowhere.mp4: no such file or folder\n",
+    )
 
 
 def test_what_ends_a_command_is_an_object_with_its_status(tmp_path: Path) -> None:

@@ -52,6 +52,20 @@ def test_a_file_of_an_editor_on_windows_is_read(tmp_path: Path) -> None:
     assert (settings.motion.fps, settings.filter.where) == (3, "c.width > 3")
 
 
+@pytest.mark.parametrize(
+    "override", ['motion."fps=4"', 'custom.x.checks."width=3"=4', "motion.'fps=4", '"motion.fps=4"']
+)
+def test_quotes_around_more_than_keys_are_refused(override: str) -> None:
+    with pytest.raises(SettingsError, match=r"write it as section\.key=value"):
+        load([], [override])
+
+
+@pytest.mark.parametrize("override", ["motion.“fps”=4", "`motion`.fps=4", '"motion" .fps=4'])
+def test_other_quotes_and_blanks_are_no_part_of_a_name(override: str) -> None:
+    with pytest.raises(SettingsError, match=r"no se(tting|ction)"):
+        load([], [override])
+
+
 def test_82_keys_may_be_quoted_as_in_a_file() -> None:
     settings = load([], ['motion."fps"=4', 'spark."spark.ui.enabled"=true', "'clip'.crf=30"])
     assert (settings.motion.fps, settings.clip.crf, settings.spark) == (4, 30, {"spark.ui.enabled": "true"})
@@ -60,7 +74,7 @@ def test_82_keys_may_be_quoted_as_in_a_file() -> None:
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ('mot."ion=1', "--set: no section [mot]"),
+        ('mot."ion=1', '--set mot."ion=1: write it as section.key=value'),
         ("motion.fsp=1", "--set: no setting motion.fsp; did you mean motion.fps?"),
         (
             "limits.timeout_per_s=3",

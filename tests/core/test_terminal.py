@@ -66,6 +66,17 @@ def test_a_reader_that_stops_is_no_error() -> None:
     assert (done.stdout, done.stderr) == (b"x" * 80 + b"\n", b"")
 
 
+def test_a_terminal_gets_no_control_characters_and_a_pipe_what_there_is() -> None:
+    code = "from udfs.core import terminal; terminal.write(['\\x1b]0;a\\x07\\x9b2J\\tb\\nc\\r'])"
+    piped = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
+    assert piped.decode() == "\x1b]0;a\x07\x9b2J\tb\nc\r\n"
+    leader, follower = pty.openpty()
+    subprocess.run([sys.executable, "-c", code], stdout=follower, check=True)
+    assert os.read(leader, 100).decode().splitlines() == [r"\x1b]0;a\x07\x9b2J" + "\tb", r"c\r"]
+    os.close(leader)
+    os.close(follower)
+
+
 def test_a_real_terminal_gives_its_width() -> None:
     leader, follower = pty.openpty()
     code = "import fcntl, struct, sys, termios; fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 40, 0, 0)); "

@@ -112,6 +112,8 @@ def test_a_folder_without_a_release_is_free(tmp_path: Path) -> None:
         ('{"format": "zip", "query": "", "tables": {}, "settings": {}}', "is no release"),
         ('{"format": "nemo", "query": "", "tables": {}, "settings": []}', "is no release"),
         ('{"format": "nemo", "query": "", "tables": {}, "settings": {"export": []}}', "is no release"),
+        ('{"format": "nemo", "query": "", "tables": {"clips": "0 join x"}, "settings": {}}', "is no release"),
+        ('{"format": "nemo", "query": "", "tables": {"clips": true}, "settings": {}}', "is no release"),
         ('{"format": "nemo", "query": 1, "tables": {}, "settings": {}}', "is no release"),
         ('{"format": "nemo", "query": "", "tables": {}, "settings": {}}', "its settings are not those of this version"),
     ],

@@ -148,6 +148,21 @@ def test_a_byte_order_mark_is_no_part_of_the_column_name(spark: SparkSession, tm
         ("m.jsonl", '{"uri": "/a.mp4"}\n{"uri": null}\n', "1 rows without a uri"),
         ("m.csv", "uri,x\n/a.mp4,1\n ,2\n", "1 rows without a uri"),
         ("m.csv", "", "no column uri"),
+        ("m.jsonl", '{"uri": 5}\n', "the column uri holds bigint, not text"),
+        ("m.jsonl", '{"uri": {"path": "/a.mp4"}}\n', "the column uri holds struct<path:string>, not text"),
+        ("m.jsonl", '{"uri": ["/a.mp4"]}\n', "the column uri holds array<string>, not text"),
+        pytest.param(
+            "m.jsonl",
+            '{"uri": "/' + "a" * (17 << 20) + '"}\n',
+            "a line of more than 16 MiB near byte 16777216",
+            id="a long line",
+        ),
+        pytest.param(
+            "m.csv",
+            "uri," + ",".join(f"c{i}" for i in range(5000)) + "\n/a.mp4" + ",1" * 5000 + "\n",
+            "5001 columns, more than 1000",
+            id="many columns",
+        ),
         (
             "m.csv",
             "Video Path,URL,x\n/a.mp4,,1\n",

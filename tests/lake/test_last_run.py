@@ -8,10 +8,15 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
+from jobs import cli
+from jobs.config.settings import load
 from jobs.lake import last_run
+from jobs.lake.fingerprints import fingerprint
 from jobs.lake.last_run import CHAIN, LastRun
 from jobs.lake.tables import Tables, struct_type
 from schemas import TABLES
+from tests.support import two_settings
+from tests.support.outputs import table
 
 pytestmark = pytest.mark.spark
 
@@ -99,3 +104,20 @@ def test_the_version_of_a_table_is_that_of_its_last_commit(tables: Tables) -> No
     write(tables)
     assert before is not None
     assert tables.version("failures") == before + 1 == tables.versions()["failures"]
+
+
+def test_a_clock_set_back_makes_no_older_run_the_last(
+    spark: SparkSession, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    output = two_settings.write(tmp_path / "output")
+    later = datetime(2099, 1, 1, tzinfo=UTC)
+    row = {"stage": "filter", "fingerprint": "of a fast clock", "run_id": "20990101T000000-ffffff"}
+    two_settings.add(output, "runs", [row | {"started_at": later, "ended_at": later}])
+    before = last_run.read(Tables(spark, f"{output}/tables"))
+    assert (before.fingerprints["filter"], before.until) == ("of a fast clock", later)
+    assert cli.main(["filter", "--output", str(output)]) == 0
+    assert "behind the last run of this output" in caplog.text
+    after = last_run.read(Tables(spark, f"{output}/tables"))
+    assert after.fingerprints["filter"] == fingerprint("filter", load([], []))
+    assert max(row["run_id"] for row in table(output, "runs") if row["run_id"][0] == "2") > row["run_id"]
+    assert all(row["ended_at"] >= row["started_at"] for row in table(output, "runs") if row["ended_at"])

@@ -30,6 +30,18 @@ FILES = [
 ]
 # Tables of DuckDB's own; a catalog may have tables of these names.
 OTHERS = ["select * from information_schema.tables", "select * from sqlite_master", "select * from duckdb_secrets"]
+# Calls of Java where Spark may see code and another parser a comment, a text or a name.
+HIDDEN = [
+    *("select 1 --\r, reflect('a', 'b')", "select 1 -- \\\n, reflect('a', 'b')", "select r'\\', reflect('a', 'b') --'"),
+    *("select 'a''b', reflect('a', 'b') --'", "select /*+ reflect('a', 'b') */ 1", "select `a``b`, reflect('a', 'b')"),
+    *("select identifier('reflect')('a', 'b')", "select `reflect`('a', 'b')", "values (reflect('a', 'b'))"),
+    *("select transform(array(1), x -> reflect('a', 'b'))", "select system.builtin.reflect('a', 'b')"),
+    *("from clips |> select reflect('a', 'b')", "select 1 limit (select reflect('a', 'b'))"),
+    *("select reflect/**/('a', 'b')", "describe select reflect('a', 'b')"),
+    *("select * from clips lateral view reflect('a') x as y", "select * from (map uri using 'cat' as x from clips)"),
+    *("from clips reduce uri using 'cat' as x", "from clips insert overwrite directory '/tmp/x' select *"),
+    *("select * from identifier('text.`/etc/passwd`')", "select * from table(read_files('/etc'))"),
+]
 QUERIES = [
     *(
         "select 1",
@@ -78,6 +90,16 @@ def test_tables_of_the_engine_are_none_of_the_output(text: str) -> None:
 def test_no_function_calls_java(function: str) -> None:
     line = refusal(f"select {function}('java.lang.System', 'getenv')")
     assert line == f"sql: {function} calls Java, which no query may"
+
+
+@pytest.mark.parametrize("function", ["http_request", "secret", "try_secret"])
+def test_no_function_reads_what_is_no_table(function: str) -> None:
+    assert refusal(f"select {function}('a', 'b')") == f"sql: {function} reads what is no table, which no query may"
+
+
+@pytest.mark.parametrize("text", HIDDEN)
+def test_comments_and_quotes_hide_nothing(text: str) -> None:
+    assert refusal(text).startswith("sql: ")
 
 
 @pytest.mark.parametrize("text", QUERIES)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import threading
 from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
 
 from jobs import cli
-from tests.support import mutants
+from tests.support import memory_watch, mutants
 from tests.support.outputs import table
 
 MUTANTS = int(os.environ.get("REELMILL_MUTANTS", "500"))  # of each seed
@@ -25,25 +24,6 @@ SETTINGS = [
 ]
 
 pytestmark = [pytest.mark.corpus, pytest.mark.spark]
-
-
-class MemoryWatch(threading.Thread):
-    """The most memory that any decoding process has held, in MB, looked at now and then."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.most_mb, self.ended = 0.0, threading.Event()
-
-    def run(self) -> None:
-        while not self.ended.wait(0.2):
-            for folder in Path("/proc").glob("[0-9]*"):
-                try:
-                    if b"udfs.runtime.sandbox_child" in (folder / "cmdline").read_bytes():
-                        status = (folder / "status").read_text()
-                        peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-                        self.most_mb = max(self.most_mb, int(peak.split()[1]) / 1024)
-                except (OSError, StopIteration):
-                    continue
 
 
 @pytest.fixture(scope="module")
@@ -71,16 +51,13 @@ def clips_of(output: Path, folder: Path) -> dict[tuple[str, float], str]:
 
 
 @pytest.mark.parametrize("seed", range(1, SEEDS + 1))
-def test_mutants_become_rows_and_harm_nothing(
-    originals: list[Path], clean: Path, tmp_path: Path, seed: int
-) -> None:
+def test_mutants_become_rows_and_harm_nothing(originals: list[Path], clean: Path, tmp_path: Path, seed: int) -> None:
     (tmp_path / "all").mkdir()
     (tmp_path / "all" / "good").symlink_to(originals[0].parent)
     made = mutants.write_mutants(originals, tmp_path / "all" / "mutants", MUTANTS, seed)
-    watch = MemoryWatch()
-    watch.start()
-    status = cli.main(["curate", "--manifest", str(tmp_path / "all"), "--output", str(tmp_path / "output"), *SETTINGS])
-    watch.ended.set()
+    words = ["--manifest", str(tmp_path / "all"), "--output", str(tmp_path / "output")]
+    with memory_watch.watched() as watch:
+        status = cli.main(["curate", *words, *SETTINGS])
     failures = table(tmp_path / "output", "failures")
     assert [row for row in failures if row["code"] == "BUG"] == []
     assert status == 0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.footage import write_numbered
+from tests.support.footage import numbers, write_numbered
 from tests.support.outputs import table
 
 pytestmark = pytest.mark.kill
@@ -96,6 +96,8 @@ def test_a_signal_ends_a_run_in_one_line_with_all_its_processes(
     assert "Traceback" not in told
     assert "py4j" not in told
     wait_until(lambda: not processes(run.pid))
+    clips = [path for path in (tmp_path / "out/media/clips").rglob("*.mp4") if path.is_file()]
+    assert {len(numbers(path)) for path in clips} <= {60}  # no half file has the name of a clip
     assert [path.name for path in tmp_path.iterdir() if path.name != "out"] == []
 
 

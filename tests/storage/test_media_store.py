@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
+import signal
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +18,19 @@ from tests.support.s3 import Proxy, Server
 from udfs.storage import media_store, s3
 from udfs.storage.settings import Params
 
+# Writes one file after the other, each in many pieces.
+WRITER = """
+import sys, uuid
+from udfs.storage import media_store
+from udfs.storage.settings import Params
+print("on", flush=True)
+while True:
+    uri = media_store.media_uri(sys.argv[1], "clips", uuid.uuid4().hex, "f" * 8, ".mp4")
+    with media_store.write_to(uri, Params()) as path:
+        with open(path, "wb", buffering=0) as file:
+            for _ in range(1024):
+                file.write(b"x" * 1024)
+"""
 OLD_S = media_store.LOCAL_LEFTOVER_S + 60
 
 
@@ -115,3 +132,23 @@ def test_whether_anything_is_there(s3_server: Server, proxy: Proxy, tmp_path: Pa
     assert not media_store.holds(str(tmp_path / "none"), Params())
     assert media_store.holds("s3://swept/other/tables", proxy.params())
     assert not media_store.holds("s3://swept/other/table", proxy.params())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_42_a_process_that_is_ended_while_it_writes_leaves_whole_files_alone(tmp_path: Path, number: int) -> None:
+    moments = random.Random(42)
+    for _ in range(3):
+        command = [sys.executable, "-c", WRITER, str(tmp_path / "media")]
+        writer = subprocess.Popen(command, stdout=subprocess.PIPE)
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"on\n"
+        time.sleep(moments.uniform(0.0, 0.2))
+        writer.send_signal(number)
+        assert writer.wait(timeout=20) == -number
+        writer.stdout.close()
+    unfinished = tmp_path / "media" / media_store.UNFINISHED
+    whole = [path for path in (tmp_path / "media").rglob("*.mp4") if unfinished not in path.parents]
+    assert whole
+    assert {(path.stat().st_size, path.read_bytes().strip(b"x")) for path in whole} == {(1 << 20, b"")}
+    media_store.remove_leftovers(str(tmp_path), "tables/none", Params())
+    assert [path for path in unfinished.rglob("*") if path.is_file()] == []

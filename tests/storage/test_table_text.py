@@ -59,6 +59,14 @@ def test_a_long_text_is_checked_to_its_end() -> None:
     table_text.check(io.BytesIO("\u00e9".encode() * 1_500_000))
 
 
+@pytest.mark.parametrize("before", [b"", b"uri\n" * 1000])
+def test_a_line_too_long_for_memory_is_refused(before: bytes) -> None:
+    longest = b"a" * table_text.MAX_LINE_BYTES
+    table_text.check(io.BytesIO(before + longest + b"\n" + longest))
+    with pytest.raises(ValueError, match="a line of more than 16 MiB near byte 16777216"):
+        table_text.check(io.BytesIO(before + longest + b"a\n"))
+
+
 @pytest.mark.parametrize(
     ("line", "is_deep"),
     [

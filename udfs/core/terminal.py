@@ -31,6 +31,11 @@ def can_show(text: str, stream: TextIO | None = None) -> bool:
     return True
 
 
+def escaped(text: str, keep: str = "\n\t") -> str:
+    """A text without characters that a terminal obeys: all that are not printable, but for `keep`, are escaped."""
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
+
+
 def wrapped(text: str, width: int, first: str = "", then: str = "") -> list[str]:
     """A text in lines, which begin with `first` and `then`; a longer word, such as an address, stays whole."""
     lines = textwrap.wrap(
@@ -47,10 +52,11 @@ def escape_unknown() -> None:
 
 
 def write(lines: Iterable[str]) -> None:
-    """Print lines; whoever reads them may stop, as `head` does."""
+    """Print lines, for a terminal without control characters; whoever reads them may stop, as `head` does."""
+    shown = escaped if sys.stdout.isatty() else str
     try:
         for line in lines:
-            print(line)
+            print(shown(line))
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

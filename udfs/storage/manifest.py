@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import json
 import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, TypeVar
@@ -18,8 +19,8 @@ from pydantic.dataclasses import dataclass
 
 from udfs.core.errors import MediaError, StoreError
 from udfs.core.signed_addresses import unsigned
-from udfs.storage import access, folder_listing, media_store, omissions, table_text
-from udfs.storage.remote_file import AnyPath, RemotePath, open_path, read_range
+from udfs.storage import access, folder_listing, glob_paths, media_store, omissions, table_text
+from udfs.storage.remote_file import AnyPath, open_path, read_range
 from udfs.storage.settings import Params as Sources
 from udfs.storage.uris import (
     EDGES,
@@ -37,6 +38,8 @@ T = TypeVar("T")
 Kind = Literal["folder", "glob", "video", "prefix", "list", "jsonl", "csv", "parquet", "delta"]
 HEAD_BYTES = 1024
 MAX_TEXT_BYTES = 1 << 28
+AS_LINES = "write it as JSON lines (.jsonl), CSV or Parquet"
+BLANKS = re.compile(r"[ \t\n\r]*")  # of JSON
 
 SPARK_READS: dict[str, Kind] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet"}
 SPARK_READS |= {".csv": "csv", ".tsv": "csv", ".tab": "csv"}
@@ -256,7 +259,7 @@ def _matching(pattern: str) -> Listing:
 
     A file that is reached through several linked folders counts once, by its shortest path.
     """
-    names = [name for name in glob.iglob(pattern, recursive=True) if not os.path.isdir(name)]
+    names = [name for name in glob_paths.expand(pattern) if not os.path.isdir(name)]
     real, unique = cache(os.path.realpath), dict[str, str]()
     for name in sorted(names, key=lambda name: (name.count("/"), name)):
         place, base = os.path.split(name)
@@ -286,9 +289,9 @@ def _head(path: AnyPath) -> bytes:
 
 def _text(manifest: str, path: AnyPath) -> str:
     num_bytes = access.stat(path).size
-    if isinstance(path, RemotePath) and num_bytes > MAX_TEXT_BYTES:
+    if num_bytes > MAX_TEXT_BYTES:
         raise ManifestError(
-            f"{shown(manifest)}: {num_bytes} bytes, more than the {MAX_TEXT_BYTES} that are read at once"
+            f"{shown(manifest)}: {num_bytes} bytes, more than the {MAX_TEXT_BYTES} that are read at once: {AS_LINES}"
         )
     try:
         return table_text.decode(_answer(manifest, lambda: read_range(path, 0, num_bytes) if num_bytes else b""))
@@ -297,16 +300,45 @@ def _text(manifest: str, path: AnyPath) -> str:
 
 
 def _listed(manifest: str, path: AnyPath) -> list[str]:
+    uris, above = list[str](), folder(manifest)
     try:
-        entries = json.loads(_text(manifest, path))
-    except RecursionError as e:
-        raise ManifestError(f"{shown(manifest)}: nested too deeply for a list of addresses") from e
+        for entry in _entries(_text(manifest, path)):
+            normal = None if LONE_SURROGATE.search(entry) else uri(entry, above)
+            if normal is None:
+                raise ValueError(f"entry {len(uris)} of the list is no uri: {json.dumps(entry)[:80]}")
+            uris.append(normal)
     except ValueError as e:
         raise ManifestError(f"{shown(manifest)}: {e}") from e
-    uris = []
-    for i, entry in enumerate(entries):
-        normal = uri(entry, folder(manifest)) if isinstance(entry, str) and not LONE_SURROGATE.search(entry) else None
-        if normal is None:
-            raise ManifestError(f"{shown(manifest)}: entry {i} of the list is no uri: {json.dumps(entry)[:80]}")
-        uris.append(normal)
     return uris
+
+
+def _entries(text: str) -> Iterator[str]:
+    """The entries of a JSON list of texts, one after the other: no memory is taken for anything else.
+
+    Raises:
+        ValueError: it is no such list.
+    """
+    decoder, at = json.JSONDecoder(), text.index("[") + 1
+    for number in itertools.count():
+        at = _next(text, at)
+        if number == 0 and text.startswith("]", at):
+            break
+        if not text.startswith('"', at):
+            shown = json.dumps(text[at : at + 60])
+            raise ValueError(f"entry {number} of the list is no uri: {shown}")
+        entry, at = decoder.raw_decode(text, at)
+        yield str(entry)
+        at = _next(text, at)
+        if text.startswith("]", at):
+            break
+        if not text.startswith(",", at):
+            raise ValueError(f"no comma or ] after entry {number} of the list")
+        at += 1
+    if (at := _next(text, at + 1)) < len(text):
+        raise ValueError(f"more after the list: {json.dumps(text[at : at + 60])}")
+
+
+def _next(text: str, at: int) -> int:
+    """The place of the next character of a JSON text that is no blank."""
+    match = BLANKS.match(text, at)
+    return match.end() if match else at

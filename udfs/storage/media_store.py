@@ -83,7 +83,7 @@ def unfinished_folder(root: str) -> Iterator[str]:
         return
     is_uploaded = is_remote(root) or local_path(root).startswith(MOUNTS)
     with ExitStack() as stack:
-        with _output_errors(root):
+        with output_errors(root):
             folder = _upload_folder() if is_uploaded else os.path.join(local_path(root), UNFINISHED)
             os.makedirs(folder, exist_ok=True)
             own = stack.enter_context(tempfile.TemporaryDirectory(dir=folder))
@@ -178,7 +178,7 @@ def _place(path: str, target: str, root: str) -> None:
 
     To a mount it is copied first, because it cannot be renamed from elsewhere.
     """
-    with _output_errors(root):
+    with output_errors(root):
         os.makedirs(os.path.dirname(target), exist_ok=True)
         if target.startswith(MOUNTS):
             os.makedirs(os.path.join(root, UNFINISHED), exist_ok=True)
@@ -199,10 +199,13 @@ def _place_folder(folder: str, target: str) -> None:
 
 
 @contextmanager
-def _output_errors(root: str) -> Iterator[None]:
+def output_errors(root: str) -> Iterator[None]:
     """Turn an error of writing below a root into OutputError.
 
     This stops the run, because every input would meet the error.
+
+    Raises:
+        OutputError: the block cannot write there.
     """
     try:
         yield

@@ -12,6 +12,7 @@ from udfs.storage.uris import EDGES
 
 BLOCK = 1 << 20
 DELIMITERS = (",", "\t", ";", "|")
+MAX_LINE_BYTES = 1 << 24
 MAX_DEPTH = 100  # of a line of JSON
 TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[][{}]')
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
@@ -47,13 +48,19 @@ def decode(data: bytes) -> str:
 
 
 def check(file: BinaryIO) -> None:
-    """Refuse bytes that are not UTF-8, which Spark would read as question marks; reads one block at a time.
+    """Refuse bytes that are not UTF-8, which Spark would read as question marks, and a line too long for its memory.
+
+    Reads one block at a time.
 
     Raises:
-        ValueError: there is such a byte.
+        ValueError: there is such a byte, or a line of more than MAX_LINE_BYTES.
     """
-    decoder, start = codecs.getincrementaldecoder("utf-8")(), 0
+    decoder, start, line = codecs.getincrementaldecoder("utf-8")(), 0, 0
     while block := file.read(BLOCK):
+        end = block.find(b"\n")
+        if line + (len(block) if end < 0 else end) > MAX_LINE_BYTES:
+            raise ValueError(f"a line of more than {MAX_LINE_BYTES >> 20} MiB near byte {start}")
+        line = line + len(block) if end < 0 else len(block) - block.rfind(b"\n") - 1
         try:
             decoder.decode(block)
         except UnicodeDecodeError as e:
@@ -75,8 +82,8 @@ def check_depth(lines: Iterable[bytes]) -> None:
 def _depth(line: bytes) -> int:
     """The depth of objects and arrays in a line of JSON."""
     depth = deepest = 0
-    for token in TOKENS.findall(line):
-        depth += 1 if token in b"{[" else -1 if token in b"}]" else 0
+    for token in TOKENS.finditer(line):
+        depth += 1 if token[0] in b"{[" else -1 if token[0] in b"}]" else 0
         deepest = max(deepest, depth)
     return deepest
 
