@@ -164,7 +164,7 @@ def run(run: Run, options: Options) -> Removed:
 def _lift(run: Run, options: Options) -> Removed:
     """Let the videos be ingested again that the options name."""
     started = history.now()
-    names = {name: {name, existing_uri(absolute_uri(name))} for name in options.what}
+    names = {name: {name, existing_uri(unsigned(absolute_uri(name)))} for name in options.what}
     step = refusals.lift(run, names, dry_run=options.dry_run)
     print("nothing was changed" if options.dry_run else "the next run ingests these again where it finds them")
     if not options.dry_run:
