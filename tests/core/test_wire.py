@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from udfs.core import wire
 from udfs.core.errors import MediaError, OutputError, RunError, StoreError
+from udfs.video.encoder_options import EncoderError
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary()
 KEYS = st.text() | st.integers() | st.just(wire.TAG)
@@ -109,6 +110,11 @@ def test_exceptions_keep_class_name_and_text(error: Exception) -> None:
     assert (type(came).__name__, str(came), came.__notes__) == (type(error).__name__, str(error), ["a note"])
     for known in (MediaError, RunError, OSError, ValueError, MemoryError):
         assert isinstance(came, known) == isinstance(error, known)
+
+
+def test_an_error_of_the_run_is_of_the_class_that_is_caught() -> None:
+    came = wire.error_of(there(wire.error_value(EncoderError("no encoder"), [])))
+    assert (type(came), str(came)) == (EncoderError, "no encoder")
 
 
 @pytest.mark.parametrize(

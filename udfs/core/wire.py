@@ -11,7 +11,7 @@ import json
 import socket
 import struct
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from udfs.core import errors
@@ -128,7 +128,8 @@ def error_of(value: Any) -> Exception:
             raise WireError("an error without a name")
         if not all(isinstance(arg, str | int | float | None) for arg in args):
             raise WireError("an error with strange arguments")
-        made: type[Exception] = base if name == known else type(name, (base,), {})
+        own = next((each for each in _subclasses(RunError) if each.__name__ == name and issubclass(each, base)), None)
+        made: type[Exception] = base if name == known else own or type(name, (base,), {})
         try:
             error = made(*args)
         except Exception:  # noqa: BLE001 - a built-in class that takes other arguments
@@ -142,6 +143,13 @@ def error_of(value: Any) -> Exception:
 
 def _known_errors() -> dict[str, type[Exception]]:
     return BUILTIN_ERRORS | RUN_ERRORS | {"MediaError": MediaError}
+
+
+def _subclasses(kind: type[Exception]) -> Iterator[type[Exception]]:
+    """The classes below one that this process has imported."""
+    for each in kind.__subclasses__():
+        yield each
+        yield from _subclasses(each)
 
 
 def _text(error: Exception) -> str:
