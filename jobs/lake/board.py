@@ -133,12 +133,12 @@ class Board:
                 self._each(lambda view: view.show(self))
 
     def _each(self, do: Callable[[View], None]) -> None:
-        """A view that breaks is logged and shows no more: the run goes on, and its other views too."""
+        """A view that breaks is logged and is asked no longer: the run goes on, and its other views too."""
         for view in [*self._views]:
             try:
                 do(view)
             except Exception:
-                log.exception("%s shows the run no more", type(view).__name__.lower())
+                log.exception("%s no longer shows the run", type(view).__name__.lower())
                 self._views.remove(view)
 
 

@@ -92,4 +92,4 @@ def test_a_view_that_breaks_stops_neither_the_run_nor_the_others(caplog: pytest.
         time.sleep(4 * POLL_S)
     assert (view.shown[-1], view.outcome, blind.outcome) == (2, "done", "")
     [record] = caplog.records
-    assert record.message == "blind shows the run no more"
+    assert record.message == "blind no longer shows the run"
