@@ -20,8 +20,6 @@ REFUSED = re.compile(
 )
 JAVA = re.compile(r"^(?:Caused by: |: )?(?:[\w.$]+(?:Error|Exception): )*")  # class names before the message
 MAX_LINE = 400
-
-
 GOES_ON = "; once that is mended, the same command goes on"
 
 

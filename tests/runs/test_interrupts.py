@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import chaos
 from tests.support.footage import numbers, write_numbered
 from tests.support.outputs import table
 
@@ -40,16 +41,7 @@ def started(manifest: Path, folder: Path) -> subprocess.Popen[str]:
 
 def processes(session: int) -> list[str]:
     """The commands of a session's processes."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            name, _, rest = path.read_text().rpartition(")")
-        except OSError:  # ended meanwhile
-            continue
-        state, _, _, own = rest.split()[:4]
-        if int(own) == session and state != "Z":
-            found.append(name)
-    return found
+    return [command for _, command in chaos.processes(session)]
 
 
 def wait_until(condition: Callable[[], object]) -> None:
