@@ -162,7 +162,7 @@ def test_a_list_names_its_uris_once_in_its_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("[", "entry 0 of the list is no uri"),
+        ("[", "the list ends within, after 0 entries"),
         ('["/a.mp4"', "no comma or ] after entry 0 of the list"),
         ('["/a.mp4" "/b.mp4"]', "no comma or ] after entry 0 of the list"),
         ('["/a.mp4",]', "entry 1 of the list is no uri"),

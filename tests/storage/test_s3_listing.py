@@ -203,7 +203,7 @@ def test_a_list_on_the_web_names_what_lies_beside_it() -> None:
     ("path", "said"),
     [
         ("/gone.json", "status 404"),
-        ("/bad.json", "Expecting value"),
+        ("/bad.json", "the list ends within, after 0 entries"),
         ("/none.json", "no video there"),
         ("/table.parquet", "Parquet is not read over http"),
         ("/page.html", "neither a video nor a manifest"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from udfs.core.limits import Limits
 from udfs.core.task_resources import Resources
 from udfs.exports import frames
 from udfs.frames import extract, windows
-from udfs.runtime.context import Env, Row
+from udfs.runtime.context import Env, Outputs, Row
 from udfs.runtime.inference import Call
 from udfs.storage import access
 from udfs.video import container
@@ -43,7 +44,8 @@ def row(path: Path) -> Row:
 def exported(path: Path, hwaccel: Hwaccel, work: Path, call: Call) -> Arrays:
     """What the export of frames writes, and the times that it lists."""
     params, to = frames.Params(fps=(5.0,), encoding="npz", hwaccel=hwaccel), work / hwaccel
-    call(frames.write, row(path), params, ENV, str(to), str(work / "aside"))
+    outputs = Outputs(str(to), str(work / "aside"))
+    call(frames.write, row(path), params, replace(ENV, outputs=outputs), outputs.root, outputs.unfinished)
     with np.load(to / path.stem / "5fps" / "frames.npz") as written:
         return [written["times_s"], written["frames"]]
 

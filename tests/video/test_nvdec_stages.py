@@ -212,7 +212,7 @@ def child_memory_mb(together: threading.Barrier) -> int | None:
     """The limit of this thread's decoding process; None if it has none."""
     together.wait()
     child = getattr(sandbox._thread, "child", None)
-    return child.memory_mb if child else None
+    return child.kind.memory_mb if child else None
 
 
 @pytest.mark.parametrize(("hwaccel", "left"), [("cuda", {None}), ("none", {256})])

@@ -323,6 +323,8 @@ def _entries(text: str) -> Iterator[str]:
         at = _next(text, at)
         if number == 0 and text.startswith("]", at):
             break
+        if at == len(text):
+            raise ValueError(f"the list ends within, after {number} entries")
         if not text.startswith('"', at):
             shown = json.dumps(text[at : at + 60])
             raise ValueError(f"entry {number} of the list is no uri: {shown}")
