@@ -15,9 +15,11 @@ from jobs.spark.session import connect
 from tests.support import s3
 from tests.support.footage import write_numbered
 from tests.support.outputs import CURATED
+from udfs.core import jail
 
 settings.register_profile("reelmill", deadline=None)  # a busy machine fails no property test
 settings.load_profile("reelmill")
+jail.give_up_real_time()  # tests encode AV1 themselves
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -115,7 +115,8 @@ class Tables:
 
     def sql(self, name: str) -> str:
         """The name of a table in SQL."""
-        return self.schema.of(name) if self.schema and name not in PRIVATE else f"delta.{quoted(self.path(name))}"
+        schema = self._schema_of(name)
+        return schema.of(name) if schema else f"delta.{quoted(self.path(name))}"
 
     def exists(self, name: str) -> bool:
         """Whether the table exists; one that lies under the folder is registered in the schema.
@@ -123,9 +124,7 @@ class Tables:
         Raises:
             TableError: the schema's table is that of another output.
         """
-        if name not in self._made and (
-            self._registered(name) if self.schema and name not in PRIVATE else self._lies(name)
-        ):
+        if name not in self._made and (self._registered(name) if self._schema_of(name) else self._lies(name)):
             self._made.add(name)
         return name in self._made
 
@@ -320,11 +319,12 @@ class Tables:
 
     def _located(self, name: str) -> str:
         """The clause that puts a table of a schema under the folder, where it outlives its name."""
-        return (
-            f" LOCATION {literal(self.path(name))}"
-            if self.schema and name not in PRIVATE and not VOLUME.match(self.root)
-            else ""
-        )
+        chosen_here = self._schema_of(name) and not VOLUME.match(self.root)
+        return f" LOCATION {literal(self.path(name))}" if chosen_here else ""
+
+    def _schema_of(self, name: str) -> Schema | None:
+        """The schema of the catalog that a table belongs to; None of one that is known by its folder alone."""
+        return None if name in PRIVATE else self.schema
 
     def _create(self, name: str) -> None:
         table = declaration(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -20,6 +21,11 @@ class GateSettings:
 
     filter: filter.Params = field(default_factory=filter.Params)
     custom: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def last(ask: Callable[[str], Iterable[tuple[Any, ...]]]) -> GateSettings:
+    """The settings of the last run of `filter`; the defaults before its first one."""
+    return read(next((conf for (conf,) in ask(QUERY)), None))
 
 
 def read(conf: str | None) -> GateSettings:

@@ -50,7 +50,7 @@ def read(ask: Ask, output: str, selection: Selection, max_clips: int = MAX_CLIPS
     run = stage_times.read(ask, selection.run_id)
     if run and selection.run_id:
         selection = selection._replace(run_id=run.run_id)
-    settings = gate_settings.read(next((conf for (conf,) in ask(gate_settings.QUERY)), None))
+    settings = gate_settings.last(ask)
     scores = gates.scores(settings)
     steps = funnel.read(ask, selection, [score.gate.reason for score in scores if score.gate])
     return Contents(

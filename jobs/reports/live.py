@@ -71,7 +71,7 @@ class Library:
     @property
     def scores(self) -> list[Score]:
         """The scores and gates as the last run of `filter` had them."""
-        return gates.scores(gate_settings.read(next((conf for (conf,) in self.ask(gate_settings.QUERY)), None)))
+        return gates.scores(gate_settings.last(self.ask))
 
     def counts(self, moves: Mapping[str, Any]) -> dict[str, Any]:
         """Clips and seconds that pass each gate alone, and with the others, at the thresholds of a page.

@@ -18,6 +18,7 @@ from deltalake import DeltaTable
 from tests.support import chaos, outputs
 from tests.support.chaos import CHILD, JVM, WORKER, Run
 from tests.support.footage import write_numbered
+from tests.support.reaper import resident_mb
 
 pytestmark = pytest.mark.soak
 WAVES = int(os.environ.get("REELMILL_SOAK_WAVES", "100"))
@@ -98,14 +99,6 @@ def slope(values: list[float]) -> float:
     if len(half) < 3:
         return 0.0
     return float(np.polyfit(np.linspace(0, WAVES / 2, len(half)), half, 1)[0])
-
-
-def resident_mb(pid: int) -> float:
-    """The resident memory of a process; 0 of one that ended."""
-    with suppress(OSError, StopIteration):
-        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
-        return int(next(line for line in status if line.startswith("VmRSS")).split()[1]) / 1024
-    return 0.0
 
 
 def num_open(pid: int) -> int:

@@ -131,6 +131,10 @@ def test_its_memory_is_limited_and_it_leaves_no_core_file(child: Child) -> None:
     assert isinstance(error_of(child, sandbox_calls.allocate, MEMORY_MB + 100), MemoryError)
 
 
+def test_it_never_takes_real_time_priority(child: Child) -> None:
+    assert isinstance(error_of(child, sandbox_calls.take_real_time), PermissionError)
+
+
 def test_a_bad_input_is_an_error_with_its_code(child: Child) -> None:
     error = error_of(child, sandbox_calls.raise_media_error)
     assert isinstance(error, MediaError)

@@ -64,7 +64,7 @@ class Memory(threading.Thread):
     def run(self) -> None:
         """Keep the greatest sums: of the command and its JVMs, and of all processes."""
         while not self.ended.wait(SAMPLE_S):
-            resident = {pid: _resident_mb(pid) for pid in descendants(os.getpid())}
+            resident = {pid: resident_mb(pid) for pid in descendants(os.getpid())}
             drivers = (mb for pid, mb in resident.items() if pid == self.pid or _name(pid) == "java")
             self.peak_mb = max(self.peak_mb, sum(drivers))
             self.all_peak_mb = max(self.all_peak_mb, sum(resident.values()))
@@ -149,7 +149,8 @@ def _name(pid: int) -> str:
         return ""
 
 
-def _resident_mb(pid: int) -> float:
+def resident_mb(pid: int) -> float:
+    """The resident memory of a process; 0 of one that ended."""
     try:
         return int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1]) * PAGE_MB
     except OSError:

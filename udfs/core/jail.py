@@ -26,6 +26,7 @@ READ = READ_FILE | READ_DIR
 OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | 1 << 14  # the rights that a single file can have; 14: to truncate
 NUM_RIGHTS = (0, 13, 14, 15, 15, 16)  # of files, by Landlock's version; the last number from then on
 OF_OTHERS = 1 << 1 | 1 << 2  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH
+PRIORITY = 1 << 23  # CAP_SYS_NICE
 MOST_NUMBER = 451  # newer system calls appear not to exist
 OWN_FILES = 1024  # open at once
 KEPT_VARIABLES = {"PATH", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "LD_PRELOAD", "GLIBC_TUNABLES", "PYTHONHASHSEED"}
@@ -205,6 +206,16 @@ def limit(memory_mb: int, disk_mb: int, cpu_s: int) -> None:
         resource.setrlimit(name, (most, most if most != resource.RLIM_INFINITY else hard))
 
 
+def give_up_real_time() -> None:
+    """Give up root's right to real-time priority.
+
+    SVT-AV1 takes it for its own threads and for the one that opens it, and for all that this one
+    starts: nothing else then runs on the machine.
+    """
+    if sys.platform == "linux":
+        _keep_capabilities(~PRIORITY & 0xFFFFFFFF, 0xFFFFFFFF)
+
+
 def close(rules: Rules) -> None:
     """Jail this process, which must have one thread only: it never gets out again.
 
@@ -214,7 +225,7 @@ def close(rules: Rules) -> None:
         OSError: the kernel refuses what it has.
     """
     _checked(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-    _drop_capabilities()
+    _keep_capabilities(OF_OTHERS)  # which Landlock's rules bound
     if (version := landlock_version()) >= 1:
         _restrict_files(rules, version)
     if platform.machine() in MACHINES and "seccomp" not in missing():
@@ -224,13 +235,13 @@ def close(rules: Rules) -> None:
         _checked(_libc.prctl(PR_SET_SECCOMP, 2, program))
 
 
-def _drop_capabilities() -> None:
-    """Give up the rights of root, but for that to files of others, which Landlock's rules bound."""
+def _keep_capabilities(kept: int, kept_above: int = 0) -> None:
+    """Give up the rights of root but for these: bits 0 to 31, and 32 and above."""
     version, held = struct.pack("=II", 0x20080522, 0), ctypes.create_string_buffer(24)
     _checked(_libc.capget(version, held))
-    effective, permitted = struct.unpack_from("=II", held.raw)
-    kept = struct.pack("=6I", effective & OF_OTHERS, permitted & OF_OTHERS, 0, 0, 0, 0)
-    _checked(_libc.capset(version, kept))
+    masks = (kept, kept, 0, kept_above, kept_above, 0)  # effective, permitted, inheritable
+    now = (each & mask for each, mask in zip(struct.unpack("=6I", held.raw), masks, strict=True))
+    _checked(_libc.capset(version, struct.pack("=6I", *now)))
 
 
 def _restrict_files(rules: Rules, version: int) -> None:

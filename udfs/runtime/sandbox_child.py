@@ -23,6 +23,7 @@ def _confine(setup: dict[str, Any]) -> None:
     if os.getppid() != setup["parent"]:
         sys.exit("the parent process has ended")
     jail.limit(*setup["limits"])
+    jail.give_up_real_time()
     if setup["rules"] is not None:
         jail.close(setup["rules"])
 
