@@ -45,6 +45,7 @@ def done(spark: SparkSession, manifest: Path, tmp_path_factory: pytest.TempPathF
     return output
 
 
+@pytest.mark.nights
 def test_the_steps_on_all_clips_say_how_many_there_are_and_what_came_of_them(
     spark: SparkSession, manifest: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -165,6 +166,7 @@ def test_settings_that_come_back_find_their_rows_again(spark: SparkSession, mani
     assert len(table(copy, "clips")) == 5
 
 
+@pytest.mark.nights
 def test_a_grown_folder_costs_only_what_is_new(spark: SparkSession, manifest: Path, copy: Path, tmp_path: Path) -> None:
     grown = Path(shutil.copytree(manifest, tmp_path / "videos"))
     write_numbered(grown / "new.mp4", 45, first=2000)
@@ -199,6 +201,7 @@ def test_after_a_filter_by_hand_only_new_clips_are_looked_up_and_all_are_judged(
     assert curate(tmp_path / "new.mp4", copy, "--check") == 0
 
 
+@pytest.mark.nights
 def test_failed_inputs_are_tried_again_when_asked(spark: SparkSession, manifest: Path, copy: Path) -> None:
     assert curate(manifest, copy, "--retry-failed", "UNSUPPORTED") == 0
     tried = {(row["code"], row["attempts"]) for row in table(copy, "failures")}
@@ -237,6 +240,7 @@ def test_clip_stats_count_as_nemo_curator_does(spark: SparkSession, done: Path) 
     }
 
 
+@pytest.mark.nights
 def test_a_condition_on_clips_and_their_videos_is_a_gate(manifest: Path, copy: Path) -> None:
     assert (
         curate(manifest, copy, "--set", "filter.where=v.container LIKE 'mov%' AND NOT v.is_hdr AND c.width = 320") == 0

@@ -85,6 +85,7 @@ def test_a_run_leaves_nothing_pending_and_says_that_it_is_done(
 
 
 @pytest.mark.spark
+@pytest.mark.nights
 def test_what_is_pending_is_what_a_check_finds(
     curated: Path, spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

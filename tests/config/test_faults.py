@@ -15,6 +15,11 @@ from jobs.config import faults
 from jobs.config.faults import GOES_ON
 from udfs.core.errors import OutputError
 
+# The start of a program that ends on signals; one that runs in the background may have begun with SIGHUP ignored.
+IN_A_TERMINAL = (
+    "import os, signal, time; signal.signal(signal.SIGHUP, signal.SIG_DFL); "
+    "from jobs.config import interrupts; interrupts.end_on_signals(); "
+)
 WORKER = """An exception was thrown from the Python worker. Please see the stack trace below.
 Traceback (most recent call last):
   File "/app/udfs/store.py", line 152, in _output
@@ -84,10 +89,7 @@ def test_an_output_that_went_away_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_is_one_line_and_the_status_of_a_shell(number: int, status: int) -> None:
-    code = (
-        "import time; from jobs.config import interrupts; interrupts.end_on_signals(); "
-        "print('on', flush=True); time.sleep(60)"
-    )
+    code = f"{IN_A_TERMINAL} print('on', flush=True); time.sleep(60)"
     run = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert run.stdout is not None
     assert run.stdout.readline() == "on\n"
@@ -108,10 +110,7 @@ def test_under_nohup_a_closed_terminal_ends_nothing() -> None:
 
 def test_a_terminal_that_is_gone_is_no_trouble() -> None:
     leader, follower = os.openpty()
-    code = (
-        "import os, signal, time; from jobs.config import interrupts; interrupts.end_on_signals(); "
-        "os.write(1, b'on'); time.sleep(60)"
-    )
+    code = f"{IN_A_TERMINAL} os.write(1, b'on'); time.sleep(60)"
     run = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=follower)
     assert run.stdout is not None
     assert run.stdout.read(2) == b"on"

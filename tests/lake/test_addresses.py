@@ -103,6 +103,7 @@ def test_rows_of_the_release_before_lose_their_signatures_and_keep_their_ids(run
     assert [row["key"] for row in table(Path(run.output), "failures")] == ["https://h/x.mp4"]
 
 
+@pytest.mark.upkeep
 def test_a_takedown_takes_the_address_as_well(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     add(run, "videos", video_id="v", uri=PLAIN)
     keep(run, v=f"{PLAIN}?sig=1", w="https://me:pw@h/w.mp4")

@@ -73,6 +73,7 @@ def test_another_threshold_asks_no_other_table_and_changes_the_verdicts_that_dif
     assert outdated(spark, output) == 0
 
 
+@pytest.mark.nights
 def test_once_a_table_has_changed_all_are_asked(spark: SparkSession, output: Path) -> None:
     run = Run(spark, str(output), load([], CURATED))
     assert scores.are_stored(run)

@@ -43,6 +43,7 @@ def names(output: Path) -> set[str]:
     return {Path(row["uri"]).name for row in table(output, "videos")}
 
 
+@pytest.mark.nights
 def test_a_limit_goes_on_where_the_last_run_ended(spark: SparkSession, videos: Path, tmp_path: Path) -> None:
     assert ingest(videos, tmp_path / "output", "--limit", "2") == 0
     assert names(tmp_path / "output") == {"0.mp4", "1.mp4"}
