@@ -284,19 +284,37 @@ def test_previews_can_be_part_of_the_page(browser: Any, library: Path, tmp_path:
 
 
 def test_five_thousand_clips_scroll_smoothly(browser: Any, tmp_path: Path) -> None:
+    """As smoothly as the bare previews: at 60 frames a second where the machine can show that many."""
     output = many_clips.write(tmp_path / "out", 5000, num_previews=5000)
     assert cli.main(["report", "-o", str(output)]) == 0
-    with chromium.opened(browser, (output / "report.html").as_uri()) as page:
+    previews = sorted((output / "media" / "previews").rglob("*.webp"))
+    pictures = "".join(f"<img loading=lazy width=210 height=118 src={each.as_uri()}>\n" for each in previews)
+    plain = tmp_path / "plain.html"
+    plain.write_text(f"<html data-ready><div id=sheet style='height: 100vh; overflow: auto'>{pictures}</div></html>")
+    assert len(previews) == 5000
+    bare = scrolled(browser, plain)
+    for pixels, times in scrolled(browser, output / "report.html").items():
+        possible = statistics.median(bare[pixels])
+        middle, slow, bare_slow = statistics.median(times), share(times, possible), share(bare[pixels], possible)
+        print(f"\n5,000 clips, {pixels} px per frame: median {middle:.1f} ms, {slow:.0%} slow frames")
+        print(f"bare previews: median {possible:.1f} ms, {bare_slow:.0%}")
+        assert middle < 1.1 * possible
+        assert slow < bare_slow + 0.1
+
+
+def scrolled(browser: Any, path: Path) -> dict[int, list[float]]:
+    """Milliseconds between frames while a page's sheet scrolls, by pixels per frame."""
+    with chromium.opened(browser, path.as_uri()) as page:
         page.page.locator("#sheet").scroll_into_view_if_needed()
-        settle(page)
-        for pixels in (8, 120):
-            times = page.frame_times(pixels, 180)
-            slow = sum(time > 25 for time in times) / len(times)
-            middle = statistics.median(times)
-            print(f"\n5,000 clips, {pixels} px per frame: median {middle:.1f} ms, {slow:.0%} over 25 ms")
-            assert middle < 18
-            assert slow < 0.1
+        page.page.wait_for_load_state("networkidle")
+        times = {pixels: page.frame_times(pixels, 180) for pixels in (8, 120)}
         assert page.complaints == []
+    return times
+
+
+def share(times: list[float], possible: float) -> float:
+    """The share of frames that take half as long again as the median of what is possible."""
+    return sum(time > 1.5 * possible for time in times) / len(times)
 
 
 def test_a_hundred_thousand_clips_load(browser: Any, tmp_path: Path) -> None:
