@@ -33,7 +33,7 @@ def of_run(error: BaseException, output: str, *, verbose: bool) -> str | None:
     if not is_remote(output) and not output.startswith("dbfs:") and not os.path.isdir(output):
         return f"--output {output} is not there any longer{GOES_ON}"
     if type(error).__name__ == "Py4JJavaError" and not verbose:
-        return f"Spark failed: {_first_line(error)} (--verbose shows where){GOES_ON}"
+        return f"Spark failed: {first_line(error)} (--verbose shows where){GOES_ON}"
     return None
 
 
@@ -50,7 +50,7 @@ def cause(error: BaseException) -> str | None:
     return f"{JAVA.sub('', line.strip())[:MAX_LINE]} (the output, or Spark's temporary directory)" if line else None
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """What Java says, without the names of its classes."""
     lines = [JAVA.sub("", line.strip()) for line in str(error).splitlines() if not line.startswith("An error occurred")]
     return next((line[:MAX_LINE] for line in lines if line), type(error).__name__)

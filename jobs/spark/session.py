@@ -23,6 +23,7 @@ from pyspark.errors import PySparkException
 from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 
+from jobs.config import faults
 from jobs.config.errors import SessionError
 from jobs.spark import class_archive, java
 from udfs.core.host_files import user_folder
@@ -168,7 +169,7 @@ def _start(builder: SparkSession.Builder, log_path: str | None) -> SparkSession:
         spark = builder.getOrCreate()
     except (Py4JError, PySparkException, RuntimeError) as e:
         where = f"; Spark's log is {log_path}" if log_path else ""
-        raise SessionError(f"Spark did not start: {str(e).splitlines()[0]}{where}") from e
+        raise SessionError(f"Spark did not start: {faults.first_line(e)}{where}") from e
     if not spark.sparkContext._jvm.org.apache.spark.util.Utils.classIsLoadable(DELTA):  # type: ignore[union-attr]
         raise SessionError(f"Delta Lake is not on Spark's class path: add --packages {delta_package()}")
     return spark

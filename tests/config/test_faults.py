@@ -119,3 +119,11 @@ def test_a_terminal_that_is_gone_is_no_trouble() -> None:
     os.kill(run.pid, signal.SIGHUP)
     assert run.wait(timeout=30) == 129
     run.stdout.close()
+
+
+def test_what_java_says_is_its_message_without_classes() -> None:
+    error = Py4JJavaError(
+        "An error occurred while calling None.org.apache.spark.api.java.JavaSparkContext.\n"
+        ": java.io.FileNotFoundException: File file:/tmp/spark-events does not exist\n\tat org.x.Y"
+    )
+    assert faults.first_line(error) == "File file:/tmp/spark-events does not exist"

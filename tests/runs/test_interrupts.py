@@ -14,7 +14,7 @@ import pytest
 
 from tests.support import chaos
 from tests.support.footage import numbers, write_numbered
-from tests.support.outputs import table
+from tests.support.outputs import has_clips, table
 
 pytestmark = pytest.mark.kill
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,7 +64,7 @@ def in_start_up(run: subprocess.Popen[str], folder: Path) -> object:
 
 def in_a_stage(run: subprocess.Popen[str], folder: Path) -> object:
     """The first clip is being written, or was."""
-    return any((folder / "out/media").rglob("*.mp4"))
+    return has_clips(folder / "out")
 
 
 def in_a_commit(run: subprocess.Popen[str], folder: Path) -> object:

@@ -8,6 +8,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from jobs import cli
 from jobs.config.arguments import OutputOptions
 from tests.support import small_output
 from tests.support.footage import write_numbered
-from tests.support.outputs import table
+from tests.support.outputs import has_clips, table
 
 ROOT = Path(__file__).resolve().parents[2]
 MORE = {
@@ -146,8 +147,8 @@ def test_an_output_that_goes_away_is_one_line_and_the_same_command_starts_over(t
     words = ["curate", "--manifest", str(videos), "--output", str(out), "--set", "split.clip_len_s=2"]
     command = [sys.executable, "-m", "jobs", *words]
     begun = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True)
-    while begun.poll() is None and not any((out / "media").rglob("*.mp4")):
-        pass
+    while begun.poll() is None and not has_clips(out):
+        time.sleep(0.02)
     out.rename(tmp_path / "away")
     _, said = begun.communicate(timeout=300)
     assert begun.returncode == 1, said

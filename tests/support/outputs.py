@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,11 @@ def table(output: Path, name: str) -> list[dict[str, Any]]:
     if not (path / "_delta_log").is_dir():
         return []
     return list(DeltaTable(path).to_pyarrow_table().to_pylist())
+
+
+def has_clips(output: Path) -> bool:
+    """Whether a clip has been written or is being written; other runs may delete folders meanwhile."""
+    return any(name.endswith(".mp4") for _, _, names in os.walk(output / "media") for name in names)
 
 
 def tables(output: Path) -> dict[str, list[str]]:
