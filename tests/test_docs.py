@@ -20,8 +20,7 @@ from pyspark.sql import SparkSession
 from jobs import cli
 from jobs.config import arguments
 from jobs.config.settings import SECTIONS, Settings, _names, load, names, with_inner
-from jobs.lake import answers, views
-from jobs.lake.run import Run
+from jobs.lake import views
 from schemas import TABLES
 from tests.support import docs
 from tests.support.contact_sheet import CELL_WIDTH, COLUMNS, cells, draw
@@ -34,7 +33,6 @@ from udfs.core.failure_codes import ADVICE
 SQL = Path("docs/sql.md")
 COMMANDS = [(str(page), command) for page in PAGES for command in commands(page)]
 SETTINGS_BLOCKS = [(str(page), block) for page in PAGES for block in blocks(page, "toml")]
-QUERIES = [query for page in (README, SQL) for query in blocks(page, "sql")]
 SNIPPETS = [snippet for page in PAGES if page not in TUTORIALS for snippet in blocks(page, "python")]
 TARGETS = set(re.findall(r"^([a-z0-9-]+):", Path("Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
 # Sections of settings that are not tables, so that `section.key` in a page can only mean a setting.
@@ -221,13 +219,6 @@ def test_commits_are_checked_by_the_projects_own_programs() -> None:
     programs = {hook["entry"].split()[0] for hook in repo["hooks"]}
     assert repo["repo"] == "local"
     assert programs == {".venv/bin/ruff", ".venv/bin/mypy"}
-
-
-@pytest.mark.spark
-@pytest.mark.parametrize("query", QUERIES)
-def test_every_query_runs(query: str, spark: SparkSession, curated: Path) -> None:
-    answers.register_views(Run(spark, str(curated), Settings()))
-    assert answers.text(spark.sql(query.rstrip().rstrip(";")))
 
 
 @pytest.mark.spark
