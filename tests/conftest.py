@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
@@ -48,13 +50,20 @@ def spark() -> Iterator[SparkSession]:
 def curated(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An output with three kept clips of 60 frames: two of long.mp4, one of other.mkv.
 
-    A test that changes it works on a copy.
+    A test that changes it works on a copy. Processes that share the tests share it.
     """
-    folder, output = tmp_path_factory.mktemp("videos"), tmp_path_factory.mktemp("curated") / "output"
-    write_numbered(folder / "long.mp4", 120, cuts=(60,))
-    write_numbered(folder / "other.mkv", 60, codec="mpeg4", first=500)
-    overrides = [f"--set={option}" for option in CURATED]
-    assert cli.main(["curate", "--manifest", str(folder), "--output", str(output), *overrides]) == 0
+    own = tmp_path_factory.getbasetemp()
+    shared = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "curated"
+    folder, output, made = shared / "videos", shared / "output", shared / "made"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            write_numbered(folder / "long.mp4", 120, cuts=(60,))
+            write_numbered(folder / "other.mkv", 60, codec="mpeg4", first=500)
+            overrides = [f"--set={option}" for option in CURATED]
+            assert cli.main(["curate", "--manifest", str(folder), "--output", str(output), *overrides]) == 0
+            made.touch()
     return output
 
 
