@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import dolby_vision
 from tests.support.footage import write_numbered
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
@@ -51,6 +52,13 @@ def test_what_is_over_a_limit_is_too_large(tmp_path: Path, limits: Limits) -> No
     assert container.probe(str(path), Limits())["num_frames"] == 30
     with pytest.raises(MediaError, match="TOO_LARGE"):
         container.probe(str(path), limits)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
+def test_colors_that_only_dolby_vision_knows_are_unsupported(tmp_path: Path, suffix: str) -> None:
+    assert container.probe(str(dolby_vision.write(tmp_path / f"8.{suffix}", profile=8)), Limits())["num_frames"] == 30
+    with pytest.raises(MediaError, match=r"UNSUPPORTED: Dolby Vision .* \(profile 5 or 10.0\)"):
+        container.probe(str(dolby_vision.write(tmp_path / f"5.{suffix}", profile=5)), Limits())
 
 
 def test_a_title_that_is_no_utf8_does_not_matter(tmp_path: Path) -> None:

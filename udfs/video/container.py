@@ -28,7 +28,7 @@ from udfs.demux.timeline import Timing
 from udfs.demux.tracks import video_stream
 from udfs.storage.remote_file import AnyPath, RemotePath, media_file, open_path, size
 from udfs.video.decode import frames
-from udfs.video.picture import picture_facts
+from udfs.video.picture import has_only_dolby_colors, picture_facts
 from udfs.video.refusal import refusal
 
 # Only these demuxers may run: ffconcat and HLS playlists open other files, even if named .mp4.
@@ -106,13 +106,16 @@ def probe(path: AnyPath, limits: Limits) -> dict[str, Any]:
 
     Raises:
         MediaError: what `open_video` raises; CORRUPT if no frame can be decoded or the time scale
-            is wrong; TOO_SHORT for a single frame; TOO_LARGE over a limit on frames or seconds.
+            is wrong; UNSUPPORTED if only Dolby Vision knows the colors; TOO_SHORT for a single
+            frame; TOO_LARGE over a limit on frames or seconds.
     """
     with open_video(path, limits) as video:
         decoded = frames(video)
         first = next(decoded, None)
         if first is None:
             raise MediaError("CORRUPT", "no frame could be decoded")
+        if has_only_dolby_colors(first[1]):
+            raise MediaError("UNSUPPORTED", "Dolby Vision without a base of HDR10, HLG or SDR (profile 5 or 10.0)")
         stream, tracks = video.stream, video.container.streams.audio
         audio = soundtrack.choose_track(tracks) or next(iter(tracks), None)
         facts = {
