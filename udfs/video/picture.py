@@ -10,7 +10,6 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from av.filter.graph import Graph
-from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -82,13 +81,13 @@ def has_only_dolby_colors(frame: VideoFrame) -> bool:
     Such frames turn green and purple in all other programs. Those of other profiles have a base of
     HDR10, HLG or SDR. FFmpeg guesses profiles in the same way (libavcodec, ff_dovi_guess_profile_hevc).
     """
-    for data in frame.side_data:
-        if data.type == Type.DOVI_METADATA:
-            metadata = bytes(data)  # AVDOVIMetadata: where the AVDOVIRpuDataHeader begins, and others of its kind
-            header = metadata[int.from_bytes(metadata[:8], sys.byteorder) :]
-            vdr_rpu_profile, bl_video_full_range_flag = header[4], header[10]
-            return vdr_rpu_profile == 0 and bl_video_full_range_flag == 1
-    return False
+    data = side_data(frame, "DOVI_METADATA")
+    if data is None:
+        return False
+    metadata = bytes(data)  # AVDOVIMetadata: where the AVDOVIRpuDataHeader begins, and others of its kind
+    header = metadata[int.from_bytes(metadata[:8], sys.byteorder) :]
+    vdr_rpu_profile, bl_video_full_range_flag = header[4], header[10]
+    return vdr_rpu_profile == 0 and bl_video_full_range_flag == 1
 
 
 def sample_aspect(stream: VideoStream) -> Fraction:
