@@ -30,7 +30,7 @@ def found(folder: Path) -> dict[str, Any]:
 def probed(folder: Path, *options: str) -> dict[str, Any]:
     """What a process of its own tells: the session that the other tests share is another one."""
     command = [sys.executable, "-m", "tests.support.cluster_probe", str(folder), *options]
-    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
     assert run.returncode == 0, run.stderr[-3000:]
     report: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
     return report
