@@ -64,7 +64,7 @@ def in_start_up(run: subprocess.Popen[str], folder: Path) -> object:
 
 def in_a_stage(run: subprocess.Popen[str], folder: Path) -> object:
     """The first clip is being written, or was."""
-    return has_clips(folder / "out")
+    return has_clips(folder / "out/media")
 
 
 def in_a_commit(run: subprocess.Popen[str], folder: Path) -> object:

@@ -147,7 +147,7 @@ def test_an_output_that_goes_away_is_one_line_and_the_same_command_starts_over(t
     words = ["curate", "--manifest", str(videos), "--output", str(out), "--set", "split.clip_len_s=2"]
     command = [sys.executable, "-m", "jobs", *words]
     begun = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True)
-    while begun.poll() is None and not has_clips(out):
+    while begun.poll() is None and not has_clips(out / "media"):
         time.sleep(0.02)
     out.rename(tmp_path / "away")
     _, said = begun.communicate(timeout=300)

@@ -16,7 +16,7 @@ from pyspark.sql import SparkSession
 from jobs import cli
 from jobs.spark.session import LOCAL
 from tests.support.footage import write_numbered
-from tests.support.outputs import files, tables
+from tests.support.outputs import files, has_clips, tables
 from tests.support.spark_submit import BARE, ROOT, build_wheel, copy_source, environment, install_wheel
 from tests.support.standalone import Standalone, kill, path_with_smi, standalone
 from udfs.storage.media_store import UNFINISHED
@@ -109,7 +109,7 @@ def test_from_a_checkout_with_a_worker_killed_while_it_cuts(cluster: Standalone,
     """The last of these tests, since the cluster has one worker from then on."""
     run = submitted(CHECKOUT, cluster, folder, "killed", ROOT)
     until = time.monotonic() + 900
-    while not any((folder / "killed" / "media" / UNFINISHED).glob("**/*.mp4")):
+    while not has_clips(folder / "killed" / "media" / UNFINISHED):
         assert run.poll() is None, ended(run)
         assert time.monotonic() < until
         time.sleep(0.02)

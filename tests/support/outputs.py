@@ -38,9 +38,9 @@ def table(output: Path, name: str) -> list[dict[str, Any]]:
     return list(DeltaTable(path).to_pyarrow_table().to_pylist())
 
 
-def has_clips(output: Path) -> bool:
-    """Whether a clip has been written or is being written; other runs may delete folders meanwhile."""
-    return any(name.endswith(".mp4") for _, _, names in os.walk(output / "media") for name in names)
+def has_clips(folder: Path) -> bool:
+    """Whether a clip lies below a folder; a run may delete folders meanwhile."""
+    return any(name.endswith(".mp4") for _, _, names in os.walk(folder) for name in names)
 
 
 def tables(output: Path) -> dict[str, list[str]]:
