@@ -15,7 +15,7 @@ import pytest
 
 from tests.support import chaos, outputs
 from tests.support.chaos import Run
-from tests.support.footage import write_numbered
+from tests.support.footage import write_four_and_a_broken_one
 
 pytestmark = pytest.mark.chaos
 SEEDS = int(os.environ.get("REELMILL_CHAOS_SEEDS", "20"))
@@ -46,9 +46,7 @@ class Alone(NamedTuple):
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Alone:
     folder = tmp_path_factory.mktemp("alone")
     (folder / "videos").mkdir()
-    for i in range(4):
-        write_numbered(folder / "videos" / f"{i}.mp4", 180, size=(640, 480), first=200 * i)
-    (folder / "videos" / "broken.mp4").write_bytes((folder / "videos" / "0.mp4").read_bytes()[:20_000])
+    write_four_and_a_broken_one(folder / "videos")
     options = ["--set", "split.clip_len_s=2", "--set", "curate.wave_videos=2"]
     arguments = [str(folder / "videos"), *options]
     begun = time.monotonic()

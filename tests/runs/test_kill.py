@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.footage import write_numbered
+from tests.support.footage import write_four_and_a_broken_one
 from tests.support.outputs import files, table, tables
 
 pytestmark = pytest.mark.kill
@@ -28,11 +28,7 @@ def started(manifest: Path, output: Path) -> subprocess.Popen[bytes]:
 
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("videos")
-    for i in range(4):
-        write_numbered(folder / f"{i}.mp4", 180, size=(640, 480), first=200 * i)
-    (folder / "broken.mp4").write_bytes((folder / "0.mp4").read_bytes()[:20_000])
-    return folder
+    return write_four_and_a_broken_one(tmp_path_factory.mktemp("videos"))
 
 
 def test_five_kills_then_a_run_equal_a_run_left_alone(manifest: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 
 from jobs import cli
 from jobs.spark.session import LOCAL
-from tests.support.footage import write_numbered
+from tests.support.footage import write_four_and_a_broken_one
 from tests.support.outputs import files, has_clips, tables
 from tests.support.spark_submit import BARE, ROOT, build_wheel, copy_source, environment, install_wheel
 from tests.support.standalone import Standalone, kill, path_with_smi, standalone
@@ -41,9 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the cluster and the outputs are; it has the videos, one of them cut short."""
     there = tmp_path_factory.mktemp("standalone")
     (there / "videos").mkdir()
-    for i in range(4):
-        write_numbered(there / "videos" / f"{i}.mp4", 180, size=(640, 480), first=200 * i)
-    (there / "videos" / "broken.mp4").write_bytes((there / "videos" / "0.mp4").read_bytes()[:20_000])
+    write_four_and_a_broken_one(there / "videos")
     return there
 
 

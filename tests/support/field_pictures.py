@@ -12,33 +12,11 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from tests.support.footage import draw
+from tests.support.nal_units import Bits, nal_unit
 
 MB = 16  # pixels, the side of a macroblock
 I_PCM, I_SLICE, NO_DEBLOCKING = 25, 7, 1
 SPS, PPS, IDR, SLICE = 0x67, 0x68, 0x65, 0x21  # first bytes of NAL units
-
-
-class _Bits:
-    """A bit string in H.264's order, the most significant bit first."""
-
-    def __init__(self) -> None:
-        self.text = ""
-
-    def u(self, value: int, count: int) -> _Bits:
-        self.text += format(value, f"0{count}b")
-        return self
-
-    def ue(self, *values: int) -> _Bits:
-        """Append exponential Golomb codes of numbers >= 0."""
-        for value in values:
-            code = format(value + 1, "b")
-            self.text += "0" * (len(code) - 1) + code
-        return self
-
-    def aligned(self) -> bytes:
-        """The bits as whole bytes, padded with zeros."""
-        text = self.text + "0" * (-len(self.text) % 8)
-        return int(text, 2).to_bytes(len(text) // 8, "big") if text else b""
 
 
 def write(path: Path, num_frames: int, apart: bool = False, size: tuple[int, int] = (160, 128), fps: int = 25) -> Path:
@@ -60,24 +38,24 @@ def write(path: Path, num_frames: int, apart: bool = False, size: tuple[int, int
 def _fields(number: int, size: tuple[int, int]) -> list[bytes]:
     frame = VideoFrame.from_ndarray(draw(number, size), format="rgb24").reformat(format="yuv420p")
     planes = np.maximum(frame.to_ndarray().astype(np.uint8), 4)
-    head = _nal(SPS, _sps(size)) + _nal(PPS, _pps()) if number == 0 else b""
+    head = nal_unit(bytes([SPS]), _sps(size)) + nal_unit(bytes([PPS]), _pps()) if number == 0 else b""
     return [head + _field(number, planes, size, 0), _field(number, planes, size, 1)]
 
 
 def _sps(size: tuple[int, int]) -> bytes:
-    bits = _Bits().u(77, 8).u(0, 8).u(30, 8).ue(0, 0, 0, 4, 1).u(0, 1)
+    bits = Bits().u(77, 8).u(0, 8).u(30, 8).ue(0, 0, 0, 4, 1).u(0, 1)
     bits.ue(size[0] // MB - 1, size[1] // (2 * MB) - 1).u(0, 2).u(1, 1).u(0, 2)  # frames may be two fields
     return bits.u(1, 1).aligned()
 
 
 def _pps() -> bytes:
-    return _Bits().ue(0, 0).u(0, 2).ue(0, 0, 0).u(0, 3).ue(0, 0, 0).u(0b1001, 3 + 1).aligned()
+    return Bits().ue(0, 0).u(0, 2).ue(0, 0, 0).u(0, 3).ue(0, 0, 0).u(0b1001, 3 + 1).aligned()
 
 
 def _field(number: int, planes: NDArray[np.uint8], size: tuple[int, int], bottom: int) -> bytes:
     """A slice of uncompressed macroblocks."""
     is_idr = number == 0 and not bottom
-    bits = _Bits().ue(0, I_SLICE, 0).u(number % 16, 4).u(1, 1).u(bottom, 1)
+    bits = Bits().ue(0, I_SLICE, 0).u(number % 16, 4).u(1, 1).u(bottom, 1)
     if is_idr:
         bits.ue(0)
     bits.u((2 * number + bottom) % 256, 8).u(0, 2 if is_idr else 1).ue(0, NO_DEBLOCKING)
@@ -90,17 +68,5 @@ def _field(number: int, planes: NDArray[np.uint8], size: tuple[int, int], bottom
             data += bits.ue(I_PCM).aligned() + luma[y * MB : (y + 1) * MB, x * MB : (x + 1) * MB].tobytes()
             half = slice(y * MB // 2, (y + 1) * MB // 2), slice(x * MB // 2, (x + 1) * MB // 2)
             data += b"".join(plane[half].tobytes() for plane in chroma)
-            bits = _Bits()
-    return _nal(IDR if is_idr else SLICE, data + b"\x80")
-
-
-def _nal(kind: int, content: bytes) -> bytes:
-    """A NAL unit behind its start code, with emulation prevention bytes."""
-    safe, zeros = bytearray(), 0
-    for byte in content:
-        if zeros >= 2 and byte <= 3:
-            safe.append(3)
-            zeros = 0
-        safe.append(byte)
-        zeros = zeros + 1 if byte == 0 else 0
-    return b"\0\0\0\1" + bytes([kind]) + bytes(safe)
+            bits = Bits()
+    return nal_unit(bytes([IDR if is_idr else SLICE]), data + b"\x80")

@@ -32,6 +32,14 @@ FAST = {
 }
 
 
+def write_four_and_a_broken_one(folder: Path) -> Path:
+    """Four numbered videos of six seconds, and the first one cut short."""
+    for i in range(4):
+        write_numbered(folder / f"{i}.mp4", 180, size=(640, 480), first=200 * i)
+    (folder / "broken.mp4").write_bytes((folder / "0.mp4").read_bytes()[:20_000])
+    return folder
+
+
 def write_numbered(
     path: Path,
     num_frames: int = 60,
