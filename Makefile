@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-all lint bench bench-peers bench-scale bench-dedup bench-ways bench-page test-files test-cluster test-s3 test-kill chaos corpus soak test-nights test-exports test-upkeep test-tutorials test-airflow test-report test-vllm test-spark41 vendor gpu-kit tiny-models update-constraints release clean
+.PHONY: demo test test-all lint bench bench-peers bench-scale bench-dedup bench-ways bench-page ffmpeg test-files test-cluster test-s3 test-kill chaos corpus soak test-nights test-exports test-upkeep test-tutorials test-airflow test-report test-vllm test-spark41 vendor gpu-kit tiny-models update-constraints release clean
 
 demo: $(VENV)/demo | prepare
 	$(BIN)/python -m jobs.demo
@@ -110,13 +110,17 @@ tiny-models: $(VENV)/dev
 BENCH = $(BIN)/pytest -s $(addprefix tests/bench/bench_,$(addsuffix .py,$(1)))
 
 # Small whole runs, and ours beside ffmpeg: at most 15 minutes.
-bench: $(VENV)/bench | prepare
+bench: $(VENV)/bench | prepare ffmpeg
 	$(call BENCH,runs ffmpeg probe stream_copy)
 
 # Beside NeMo Curator, Daft, Ray Data, rows of PNG frames and a pool of processes; then whole runs that grow. Installs the peers below
 # build/peers (1 GB); an hour and more.
-bench-peers: $(VENV)/bench | java
+bench-peers: $(VENV)/bench | java ffmpeg
 	$(call BENCH,nemo motion frames pool scaling)
+
+# What others would use in our place, and NeMo Curator's stages do.
+ffmpeg:
+	@command -v ffmpeg >/dev/null || { echo "the benchmarks beside ffmpeg need the program: apt-get install ffmpeg"; exit 1; }
 
 # Runs and queries over tables of a million clips, or of as many as CLIPS says; ten million take 5 GB of disk.
 CLIPS ?= 1000000
