@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-all lint bench bench-peers bench-scale bench-dedup bench-ways bench-page test-files test-cluster test-s3 test-kill chaos corpus soak test-nights test-exports test-upkeep test-tutorials test-airflow test-report test-vllm test-spark41 vendor gpu-kit tiny-models update-constraints release clean
+.PHONY: demo test test-all lint bench bench-peers bench-scale bench-dedup bench-ways bench-page test-files test-cluster test-s3 test-kill chaos corpus soak test-nights test-exports test-upkeep test-tutorials test-airflow test-report test-vllm test-spark41 fuzz vendor gpu-kit tiny-models update-constraints release clean
 
 demo: $(VENV)/demo | prepare
 	$(BIN)/python -m jobs.demo
@@ -101,6 +101,14 @@ lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# What Reelmill parses itself, with inputs that atheris finds by the branches that they reach: MINUTES in all. One that breaks something
+# lies in build/fuzz then; put it into SEEDS of tests/fuzz/targets.py, which make test takes. Atheris has wheels for Python 3.11 to 3.13.
+MINUTES ?= 60
+fuzz: $(VENV)-fuzz/made
+	@targets=$$($(VENV)-fuzz/bin/python -m tests.fuzz 2>/dev/null) && set -- $$targets && for target; do \
+	  echo "== $$target"; $(VENV)-fuzz/bin/python -m tests.fuzz $$target -max_total_time=$$(($(MINUTES) * 60 / $$#)) || failed="$$failed $$target"; \
+	done; if [ -n "$$failed" ]; then echo "broken:$$failed"; exit 1; fi
 
 # Tiny random models of the real classes: what conf/tiny.toml runs every model stage with, on any CPU.
 tiny-models: $(VENV)/dev
@@ -198,6 +206,13 @@ $(VENV)-vllm/made: $(VENV)/made pyproject.toml requirements-vllm.txt
 	$(VENV)-vllm/bin/pip install --quiet --no-deps --requirement requirements-vllm.txt --editable .
 	touch $@
 
+$(VENV)-fuzz/made: $(VENV)/dev Makefile
+	$(PYTHON) -m venv --clear $(VENV)-fuzz
+	echo "import site; site.addsitedir('$$($(BIN)/python -c 'import site; print(*site.getsitepackages())')')" \
+	  > $$($(VENV)-fuzz/bin/python -c 'import site; print(*site.getsitepackages())')/rest.pth
+	$(VENV)-fuzz/bin/pip install --quiet --no-deps 'atheris>=3,<4'
+	touch $@
+
 .PHONY: java prepare
 java:
 	@$(BIN)/python -m jobs.spark.java
@@ -207,4 +222,4 @@ prepare: | java
 	@$(BIN)/python -m jobs.prepare
 
 clean:
-	rm -rf $(VENV) $(VENV)-airflow $(VENV)-vllm $(VENV)-spark41 .demo build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-airflow $(VENV)-vllm $(VENV)-spark41 $(VENV)-fuzz .demo build dist *.egg-info
