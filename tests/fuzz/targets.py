@@ -168,7 +168,7 @@ def s3_answer(data: bytes) -> None:
 
     def pages() -> None:
         for page, _ in zip(s3_listing.videos(s3_listing.Part("bucket", "in/"), params), range(3), strict=False):
-            check(all(isinstance(uri, str) or uri is None for uri in page["uri"]), "a video without an address")
+            check(all(isinstance(uri, str) for uri in page["uri"].dropna()), "a video without an address")
 
     for ask in (
         lambda: s3.stat("s3://bucket/in/v.mp4", params),
