@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from deltalake import DeltaTable
@@ -43,7 +44,7 @@ def test_bad_files_do_not_slow_good_ones(report: Report, tmp_path: Path) -> None
         shutil.rmtree(output, ignore_errors=True)
         return spent.run([sys.executable, "-m", "jobs", "curate", str(videos), "-o", str(output)])
 
-    rounds = spent.interleaved({each.name: lambda each=each: curate(each) for each in (clean, mixed)}, ROUNDS)
+    rounds = spent.interleaved({each.name: partial(curate, each) for each in (clean, mixed)}, ROUNDS)
     assert rows(tmp_path, "clips") == {"clean": NUM_GOOD, "mixed": NUM_GOOD + flipped_clips(tmp_path)}
     alone, beside = spent.median(rounds["clean"]), spent.median(rounds["mixed"])
     detail = f"{NUM_GOOD} files alone {alone}; with {num_bad} bad ones {beside}"
@@ -61,6 +62,6 @@ def rows(folder: Path, name: str) -> dict[str, int]:
 
 def flipped_clips(folder: Path) -> int:
     """The clips that could still be cut from the files with damaged frames."""
-    failed = DeltaTable(folder / "output-of-mixed" / "tables" / "failures").to_pyarrow_table().num_rows
+    failed: int = DeltaTable(folder / "output-of-mixed" / "tables" / "failures").to_pyarrow_table().num_rows
     assert 2 <= failed <= len(POISON)
     return len(POISON) - failed

@@ -144,10 +144,11 @@ def http_answer(data: bytes) -> None:
     uri = f"http://127.0.0.1:{_port()}/v.mp4"
     params = Sources(http_private=True, timeout_s=1, http_total_s=2, max_bytes=1 << 16, http_disk_bytes=1 << 16)
     _Server.answer, began = data, time.monotonic()
-    for ask in (
+    requests: tuple[Callable[[], object], ...] = (
         lambda: check(http_source._stat(uri, params).size >= 0, "a size below 0"),
         lambda: check(len(http_source._fetch(uri, 0, 4, "8-x", params)) == 4, "other bytes than those asked for"),
-    ):
+    )
+    for ask in requests:
         with suppress(MediaError, BusyError):
             ask()
     _forget_connection()
