@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 
 from deltalake import DeltaTable
@@ -17,7 +18,7 @@ from tests.support.goals import Report, Row
 from tests.support.spent import Spent
 
 ROUNDS = int(os.environ.get("REELMILL_BENCH_ROUNDS", "3"))
-NUM_GOOD, SHARE = 57, 0.05  # of all files
+NUM_GOOD, SHARE = int(os.environ.get("REELMILL_BENCH_VIDEOS", "57")), 0.05  # of all files
 FRAMES, SIZE = 240, (640, 360)
 LEAST_RATIO = 0.9
 # What a crawler leaves, each in its turn. A file that hangs its decoder costs one core `limits.timeout_s` besides.
@@ -36,7 +37,7 @@ def test_bad_files_do_not_slow_good_ones(report: Report, tmp_path: Path) -> None
         shutil.copyfile(good, clean / f"{number:02}.mp4")
     shutil.copytree(clean, mixed)
     num_bad = round(NUM_GOOD * SHARE / (1 - SHARE))
-    for number, make in zip(range(num_bad), POISON.values(), strict=True):
+    for number, make in zip(range(num_bad), cycle(POISON.values()), strict=False):
         make(good, mixed / f"{20 * number + 10}-bad.mp4")
 
     def curate(videos: Path) -> Spent:
@@ -45,7 +46,7 @@ def test_bad_files_do_not_slow_good_ones(report: Report, tmp_path: Path) -> None
         return spent.run([sys.executable, "-m", "jobs", "curate", str(videos), "-o", str(output)])
 
     rounds = spent.interleaved({each.name: partial(curate, each) for each in (clean, mixed)}, ROUNDS)
-    assert rows(tmp_path, "clips") == {"clean": NUM_GOOD, "mixed": NUM_GOOD + flipped_clips(tmp_path)}
+    assert rows(tmp_path, "clips") == {"clean": NUM_GOOD, "mixed": NUM_GOOD + num_bad - num_failed(tmp_path)}
     alone, beside = spent.median(rounds["clean"]), spent.median(rounds["mixed"])
     detail = f"{NUM_GOOD} files alone {alone}; with {num_bad} bad ones {beside}"
     ratio = alone.wall_s / beside.wall_s
@@ -60,8 +61,6 @@ def rows(folder: Path, name: str) -> dict[str, int]:
     }
 
 
-def flipped_clips(folder: Path) -> int:
-    """The clips that could still be cut from the files with damaged frames."""
-    failed: int = DeltaTable(folder / "output-of-mixed" / "tables" / "failures").to_pyarrow_table().num_rows
-    assert 2 <= failed <= len(POISON)
-    return len(POISON) - failed
+def num_failed(folder: Path) -> int:
+    """How many inputs failed in the run with bad files: a file whose pictures are damaged may still give clips."""
+    return DeltaTable(folder / "output-of-mixed" / "tables" / "failures").to_pyarrow_table().num_rows

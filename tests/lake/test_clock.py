@@ -15,7 +15,6 @@ from jobs.lake import clock, history, last_run
 from jobs.lake.history import Work
 from jobs.lake.last_run import CHAIN
 from jobs.lake.run import Run
-from tests.support import two_settings
 from tests.support.outputs import table
 
 DAY_S = 86_400
@@ -49,7 +48,7 @@ def test_time_goes_on_whatever_the_clock_shows(monkeypatch: pytest.MonkeyPatch) 
 def test_a_clock_set_back_between_two_stages_loses_none_of_them(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    output = two_settings.write(tmp_path / "output")
+    output = tmp_path / "output"
 
     def chain(seconds: float) -> Run:
         run = Run(spark, str(output), load([], [])).after_last()

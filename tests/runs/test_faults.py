@@ -188,26 +188,25 @@ def at_work(step: Any) -> Iterator[list[Any]]:
 
 @pytest.mark.spark
 def test_45_another_program_that_commits_to_the_tables_doubles_and_loses_no_row(
-    spark: SparkSession, videos: Path, curated: Path, tmp_path: Path
+    spark: SparkSession, videos: Path, tmp_path: Path
 ) -> None:
-    output = Path(shutil.copytree(curated, tmp_path / "output"))
-    settings = [f"--set={option}" for option in CURATED]
-    names = ("verdicts", "runs", "failures", "videos")
-    paths = [path for name in names if (path := output / "tables" / name).is_dir()]
+    own, output = Path(shutil.copytree(videos, tmp_path / "videos")), tmp_path / "output"
+    ingest = ["ingest", str(own), "-o", str(output)]
+    assert cli.main(ingest) == 0
+    before = DeltaTable(output / "tables" / "videos").version()
+    for i in range(2):
+        write_numbered(own / f"later-{i}.mp4", 60, first=1000 * (i + 1))
 
-    def compact() -> int:
-        """Rewrite the files of every table, as OPTIMIZE of a catalog's own maintenance does."""
+    def rewrite() -> int:
+        """Rewrite the files of a table, as OPTIMIZE of a catalog's own maintenance does."""
         with suppress(Exception):  # the run may win
-            for path in paths:
-                DeltaTable(path).optimize.z_order(["run_id"])
-        return len(paths)
+            DeltaTable(output / "tables" / "videos").optimize.z_order(["run_id"])
+        return 1
 
-    with at_work(compact) as done:
-        assert cli.main(["filter", "-o", str(output), *settings, "--set=filter.blurred=true"]) == 0
-        assert cli.main(["ingest", str(videos), "-o", str(output), *settings]) == 0
-    assert len(done) > 1
-    verdicts = [row["clip_id"] for row in table(output, "verdicts")]
-    assert sorted(verdicts) == sorted(row["clip_id"] for row in table(curated, "verdicts"))
+    with at_work(rewrite):
+        assert cli.main(ingest) in (0, 1)  # 1, in one line, if the other program is always faster
+    assert DeltaTable(output / "tables" / "videos").version() > before + 1
+    assert cli.main(ingest) == 0
     uris = [row["uri"] for row in table(output, "videos")]
     assert len(uris) == len({*uris}) == 4
 
