@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-all lint bench bench-peers bench-scale bench-dedup bench-ways bench-page ffmpeg test-files test-cluster test-s3 test-kill chaos corpus soak test-nights test-exports test-upkeep test-tutorials test-airflow test-report test-vllm test-spark41 vendor gpu-kit tiny-models update-constraints release clean
+.PHONY: demo test test-all lint bench bench-peers bench-scale bench-dedup bench-ways bench-page ffmpeg test-files test-cluster test-s3 test-kill chaos corpus soak test-nights test-exports test-upkeep test-tutorials test-airflow test-report test-vllm test-spark41 fuzz audit vendor gpu-kit tiny-models update-constraints release clean
 
 demo: $(VENV)/demo | prepare
 	$(BIN)/python -m jobs.demo
@@ -102,6 +102,18 @@ lint: $(VENV)/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# What Reelmill parses itself, with inputs that atheris finds by the branches that they reach: MINUTES in all. One that breaks something
+# lies in build/fuzz then; put it into SEEDS of tests/fuzz/targets.py, which make test takes. Atheris has wheels for Python 3.11 to 3.13.
+MINUTES ?= 60
+fuzz: $(VENV)-fuzz/made
+	@targets=$$($(VENV)-fuzz/bin/python -m tests.fuzz 2>/dev/null) && set -- $$targets && for target; do \
+	  echo "== $$target"; $(VENV)-fuzz/bin/python -m tests.fuzz $$target -max_total_time=$$(($(MINUTES) * 60 / $$#)) || failed="$$failed $$target"; \
+	done; if [ -n "$$failed" ]; then echo "broken:$$failed"; exit 1; fi
+
+# Known weaknesses of the versions in constraints.txt, as PyPI lists them; it fails, too, where one of them cannot be looked up.
+audit: $(VENV)-audit/made
+	$(VENV)-audit/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
+
 # Tiny random models of the real classes: what conf/tiny.toml runs every model stage with, on any CPU.
 tiny-models: $(VENV)/dev
 	$(BIN)/python -m tests.support.tiny .models
@@ -109,9 +121,9 @@ tiny-models: $(VENV)/dev
 # What is measured lands in build/bench, a JSON file per benchmark; bench-page puts it into docs/benchmarks.md.
 BENCH = $(BIN)/pytest -s $(addprefix tests/bench/bench_,$(addsuffix .py,$(1)))
 
-# Small whole runs, and ours beside ffmpeg: at most 15 minutes.
+# Small whole runs, ours beside ffmpeg, and good files among bad ones: at most 25 minutes.
 bench: $(VENV)/bench | prepare ffmpeg
-	$(call BENCH,runs ffmpeg probe stream_copy)
+	$(call BENCH,runs ffmpeg probe stream_copy poison)
 
 # Beside NeMo Curator, Daft, Ray Data, rows of PNG frames and a pool of processes; then whole runs that grow. Installs the peers below
 # build/peers (1 GB); an hour and more.
@@ -202,6 +214,18 @@ $(VENV)-vllm/made: $(VENV)/made pyproject.toml requirements-vllm.txt
 	$(VENV)-vllm/bin/pip install --quiet --no-deps --requirement requirements-vllm.txt --editable .
 	touch $@
 
+$(VENV)-fuzz/made: $(VENV)/dev Makefile
+	$(PYTHON) -m venv --clear $(VENV)-fuzz
+	echo "import site; site.addsitedir('$$($(BIN)/python -c 'import site; print(*site.getsitepackages())')')" \
+	  > $$($(VENV)-fuzz/bin/python -c 'import site; print(*site.getsitepackages())')/rest.pth
+	$(VENV)-fuzz/bin/pip install --quiet --no-deps 'atheris>=3,<4'
+	touch $@
+
+$(VENV)-audit/made:
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/pip install --quiet 'pip-audit>=2.10,<3'
+	touch $@
+
 .PHONY: java prepare
 java:
 	@$(BIN)/python -m jobs.spark.java
@@ -211,4 +235,4 @@ prepare: | java
 	@$(BIN)/python -m jobs.prepare
 
 clean:
-	rm -rf $(VENV) $(VENV)-airflow $(VENV)-vllm $(VENV)-spark41 .demo build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-airflow $(VENV)-vllm $(VENV)-spark41 $(VENV)-fuzz $(VENV)-audit .demo build dist *.egg-info

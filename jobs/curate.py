@@ -124,7 +124,7 @@ def run(run: Run, options: Options) -> Counts:
     history.flush(run)  # the views go by what it says
     facts = facts or summary.facts(asker(run))
     run.board.hide()
-    print(summary.text(run, counts.num_files, facts), flush=True)
+    terminal.write(summary.text(run, counts.num_files, facts).splitlines())
     if sys.stdout.isatty():
         terminal.write(next_steps.lines(run.command, facts, terminal.columns()))
     counts += later

@@ -13,6 +13,7 @@ from jobs.config.arguments import CommonOptions, argument, flag
 from jobs.config.described import Described, conf_schema, described
 from jobs.config.errors import UsageError
 from jobs.config.settings import Settings
+from udfs.core import terminal
 from udfs.core.redaction import redacted_spark, redacted_values
 from udfs.core.words import counted, did_you_mean
 
@@ -44,7 +45,7 @@ def quick(options: Options) -> int | None:
 
 def without_spark(options: Options, in_force: Settings) -> int:
     """List the settings in force, or print the schema; returns the exit status."""
-    print(schema_text() if options.schema else "\n".join(listing(options, in_force)))
+    terminal.write(schema_text().splitlines() if options.schema else listing(options, in_force))
     return 0
 
 

@@ -244,3 +244,12 @@ def test_the_value_of_a_setting_is_found_by_its_name() -> None:
     settings = load(["conf/gpu.toml"], [])
     given = tomllib.loads(Path("conf/gpu.toml").read_text(encoding="utf-8"))
     assert value(settings, "split.resources.gpus") == given["split"]["resources"]["gpus"]
+
+
+def test_a_reader_that_stops_early_is_no_error() -> None:
+    command = [sys.executable, "-m", "jobs", "settings"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        assert run.stdout is not None
+        run.stdout.close()  # as `head` does
+        _, told = run.communicate()
+    assert (run.returncode, told) == (0, b"")

@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
 from jobs.config.settings import Settings
+from jobs.lake import clock
 from jobs.lake.fingerprints import is_stage, settings_text
 from jobs.lake.run import Run
 from jobs.lake.tables import struct_type
@@ -102,7 +103,7 @@ class Tally:
 
 def now() -> datetime:
     """The time, in UTC."""
-    return datetime.now(UTC)
+    return clock.now()
 
 
 def seconds_since(started: datetime) -> float:
@@ -176,7 +177,7 @@ def note(run: Run, stage: str, work: Work, **more: object) -> None:
     gpus = resources_of(stage, run.settings).gpus
     row = asdict(replace(work, started_at=started + run.behind, cpu_s=cpu_s)) | {
         "stage": stage,
-        "ended_at": max(now(), started) + run.behind,  # the clock may be set back meanwhile
+        "ended_at": max(now(), started) + run.behind,
         "cost_usd": cost.usd(run.settings.cost, cpu_s, work.gpu_s, gpus) if work.num_in else 0.0,
         "versions": versions(),
         "conf": settings_text(run.settings, run.spark.conf.get(redaction.PATTERN, None)),

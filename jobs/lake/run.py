@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 
 from jobs.config.errors import OutputBusyError
 from jobs.config.settings import Settings
-from jobs.lake import last_run
+from jobs.lake import clock, last_run
 from jobs.lake.board import Board
 from jobs.lake.catalog import Schema
 from jobs.lake.fingerprints import fingerprint, is_stage
@@ -116,7 +116,8 @@ class Run:
 
         By these it is known which run was the last.
         """
-        until, now = self.last.until, datetime.now(UTC)
+        clock.restart()
+        until, now = self.last.until, clock.now()
         if until is None or until < now:
             return self
         behind = until - now + timedelta(seconds=1)
@@ -130,7 +131,7 @@ class Run:
 
     def now(self) -> datetime:
         """The time, in UTC; after all times of earlier runs."""
-        return datetime.now(UTC) + self.behind
+        return clock.now() + self.behind
 
     def with_notes_together(self) -> Run:
         """This run, whose rows of `runs` wait for `history.flush`."""

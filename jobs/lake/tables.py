@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -39,6 +40,7 @@ CHECK = "delta.constraints."  # before the name of a constraint, in a table's pr
 VOLUME = re.compile(r"(dbfs:)?/Volumes/")  # a volume of Unity Catalog, where no table can be registered
 SCHEME = re.compile(r"^\w+:/*")
 COMMIT = re.compile(r"\d{20}\.json")  # a file of a table's log
+IN_LOG = re.compile(r"\d{20}\.")  # the same, or a checkpoint
 
 
 def struct_type(schema: pa.Schema) -> StructType:
@@ -306,7 +308,10 @@ class Tables:
         return [status.getPath().getName() for status in listed]
 
     def _lies(self, name: str) -> bool:
-        return bool(DeltaTable.isDeltaTable(self.spark, self.path(name)))
+        """Whether a table lies under the folder: a run that is killed before its first commit leaves an empty log."""
+        if not DeltaTable.isDeltaTable(self.spark, self.path(name)):
+            return False
+        return self.root.startswith("dbfs:") or any(map(IN_LOG.match, self._log(name)))
 
     def _registered(self, name: str) -> bool:
         if self.spark.catalog.tableExists(self.sql(name)):
@@ -326,7 +331,14 @@ class Tables:
         """The schema of the catalog that a table belongs to; None of one that is known by its folder alone."""
         return None if name in PRIVATE else self.schema
 
+    def _remove_log_without_commits(self, name: str) -> None:
+        """Delete what a run left that was killed as it made the table: Delta would take it for the table's log."""
+        folder = f"{self.path(name)}/_delta_log"
+        if self.is_only_writer and os.path.isdir(folder) and not any(map(IN_LOG.match, os.listdir(folder))):
+            shutil.rmtree(folder)
+
     def _create(self, name: str) -> None:
+        self._remove_log_without_commits(name)
         table = declaration(name)
         columns = ", ".join(_ddl(column, nullable=column.nullable) for column in struct_type(table.schema))
         laid_out = f" CLUSTER BY ({table.cluster_by})" if table.cluster_by else ""

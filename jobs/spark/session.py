@@ -25,7 +25,7 @@ from pyspark.sql import SparkSession
 
 from jobs.config import faults
 from jobs.config.errors import SessionError
-from jobs.spark import class_archive, java
+from jobs.spark import class_archive, java, scratch
 from udfs.core.host_files import user_folder
 
 log = logging.getLogger("reelmill")
@@ -35,6 +35,8 @@ ATTEMPTS = (
 )
 LOCAL_MASTER = re.compile(r"local(\[(?P<cores>\*|\d+)\])?")  # without a number of attempts, which is then 1
 ONE_MACHINE = re.compile(r"local(\[.*\])?")  # spark.master, and not local-cluster
+LOCALE = ("LC_ALL", "LC_CTYPE", "LANG")  # the first that is set says how names of files are encoded
+UTF_8 = re.compile("utf-?8", re.IGNORECASE)
 DELTA = "io.delta.sql.DeltaSparkSessionExtension"
 PACKAGES = ("jobs", "udfs", "schemas", "conf")
 EVERYWHERE = {
@@ -199,15 +201,27 @@ def _standalone(extra: dict[str, str]) -> dict[str, str]:
     # local-cluster starts its executors by these.
     os.environ.setdefault("SPARK_HOME", os.path.dirname(pyspark.__file__))
     os.environ.setdefault("SPARK_SCALA_VERSION", "2.13")
-    # Executors elsewhere do not have this code yet when their daemon starts.
-    daemon = {"spark.python.daemon.module": "jobs.spark.pyspark_daemon"}
-    if not ONE_MACHINE.fullmatch(extra.get("spark.master", "local")):
-        daemon = {}
+    _let_java_name_files_as_python()
+    # Executors elsewhere do not have this code yet when their daemon starts, nor the folder.
+    own = {}
+    if ONE_MACHINE.fullmatch(extra.get("spark.master", "local")):
+        folder = extra.get("spark.local.dir") or scratch.folder()
+        own = {"spark.python.daemon.module": "jobs.spark.pyspark_daemon", "spark.local.dir": folder}
     settings = {"spark.master": "local[*]", "spark.driver.memory": _heap(), "spark.jars.packages": delta_package()}
     # With another catalog the warehouse holds the schemas, which outlive the session.
     if extra.get("spark.sql.catalogImplementation", "in-memory") == "in-memory":
         settings["spark.sql.warehouse.dir"] = os.path.join(tempfile.gettempdir(), f"reelmill-warehouse-{os.getuid()}")
-    return LOCAL | settings | daemon
+    return LOCAL | settings | own
+
+
+def _let_java_name_files_as_python() -> None:
+    """Set a locale of UTF-8 for the JVM where Python takes UTF-8 by itself, as in cron jobs and under LC_ALL=C.
+
+    By the locale C, Java writes a question mark for each character that is not ASCII, also in the path of an output.
+    """
+    chosen = next(filter(None, map(os.environ.get, LOCALE)), "C")
+    if sys.getfilesystemencoding() == "utf-8" and not UTF_8.search(chosen):
+        os.environ["LC_ALL" if os.environ.get("LC_ALL") else "LC_CTYPE"] = "C.UTF-8"
 
 
 def _archive(extra: dict[str, str]) -> dict[str, str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from udfs.core.signed_addresses import is_signed, unsigned, unsigned_text
 
@@ -56,6 +58,14 @@ def test_files_that_only_a_token_tells_apart_stay_apart() -> None:
     assert one != other
     assert "first-token" not in one
     assert unsigned("https://h/get.php?Token=first-token") == one
+
+
+@given(st.lists(st.sampled_from(("token=a", "sig=x", "e=5", "v=1", "Key=hf_" + "a" * 34, "token=hash-1", "", "a=b"))))
+def test_what_is_unsigned_stays_so(parameters: list[str]) -> None:
+    for path in ("/watch", "/v.mp4"):
+        plain = unsigned(f"https://ann:pw@h{path}?{'&'.join(parameters)}#token=x&t=1")
+        assert unsigned(plain) == plain
+        assert not is_signed(plain)
 
 
 def test_a_text_keeps_its_words_and_loses_its_secrets() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
@@ -74,6 +75,8 @@ def test_other_types_are_not_sent(value: object) -> None:
         {wire.TAG: ["array", "<f8", [2], 0]},
         {wire.TAG: ["array", "<f8", [1], 7]},
         {wire.TAG: ["array", "V8", [1], 0]},
+        {wire.TAG: ["array", "(1,f8", [1], 0]},
+        {wire.TAG: ["array", "f8,f8", [1], 0]},
         {wire.TAG: ["set", [[1]]]},
         {wire.TAG: []},
     ],
@@ -87,6 +90,12 @@ def test_lengths_must_add_up() -> None:
     for lengths in ([7], [9], [-8, 16], [], ["8"], None):
         with pytest.raises(wire.WireError):
             wire.decode(wire.RESULT, json.dumps([1, lengths]).encode(), memoryview(bytes(8)))
+
+
+def test_a_message_of_many_arrays_is_read_in_seconds() -> None:
+    text, begun = json.dumps([1, [0] * 100_000]).encode(), time.monotonic()
+    assert wire.decode(wire.RESULT, text, memoryview(b"")).value == 1
+    assert time.monotonic() - begun < 10
 
 
 class Odd(ValueError):
@@ -128,11 +137,18 @@ def test_an_error_of_the_run_is_of_the_class_that_is_caught() -> None:
             {"args": [["CORRUPT"], "x"]},
         ),
         *({"known": "MediaError", "args": ["ODD", "x"]}, {"args": None}, {"notes": [1]}),
+        *({"args": np.ones(2)}, {"notes": "ab"}, {"known": ["MediaError"]}),
     ],
 )
 def test_an_exception_that_is_none_is_refused(change: dict[str, object]) -> None:
     value = wire.error_value(MediaError("CORRUPT", "no frame"), []) | change
     with pytest.raises(wire.WireError):
+        wire.error_of(value)
+
+
+@pytest.mark.parametrize("value", [np.ones(4), None, 1, "name", ["name"], (1, 2)])
+def test_another_value_is_no_exception(value: object) -> None:
+    with pytest.raises(wire.WireError, match="no error"):
         wire.error_of(value)
 
 

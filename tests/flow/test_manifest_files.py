@@ -67,6 +67,7 @@ def test_one_file_under_several_spellings_is_one_row(spark: SparkSession, tmp_pa
     [
         ("m.csv", "uri;take\r\n/ä.mp4;1\r\n;\r\n;\r\n", "utf-8-sig"),
         ("m.csv", "uri;take\r\n/ä.mp4;1\r\n", "utf-16"),
+        ("m.csv", "uri,take\r/ä.mp4,1\r", "utf-8"),
         ("m.tsv", "uri\ttake\n/ä.mp4\t1\n", "utf-8"),
         ("m.csv", "uri,take\n/ä.mp4,1\n,\n", "utf-8"),
         ("m.csv", " URI ,take\n/ä.mp4,1\n", "utf-8"),

@@ -79,6 +79,17 @@ def test_two_writers_at_once_add_each_row_once(tables: Tables) -> None:
     assert tables.read("verdicts").count() == 21
 
 
+@pytest.mark.parametrize("left", ["_staged_commits/none", ".00000000000000000000.json.ab.tmp"])
+def test_a_table_whose_making_was_cut_off_is_made_again(spark: SparkSession, tmp_path: Path, left: str) -> None:
+    tables = Tables(spark, str(tmp_path), is_only_writer=True)
+    path = Path(tables.path("verdicts"), "_delta_log", left)
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert not tables.exists("verdicts")
+    tables.upsert("verdicts", verdicts(tables, ("a", True)), 1)
+    assert held(tables) == {("a", True, "first")}
+
+
 def test_an_unchanged_state_is_not_written(tables: Tables) -> None:
     tables.change("verdicts", verdicts(tables, ("a", True), ("b", True)))
     before = DeltaTable(tables.path("verdicts")).version()

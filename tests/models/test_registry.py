@@ -97,6 +97,8 @@ def test_a_folder_is_local_only_by_its_path(tmp_path: Path, monkeypatch: pytest.
         assert absolute_name(name) == f"{tmp_path}/models/clip"
     for name in ("clip", "models/gone", "org/name@abcdef0"):  # clip is the known model
         assert not is_local(name)
+    for name in ("~nosuchuser/clip", "/" + "x" * 300 + "/clip", "/a\0b/clip"):
+        assert not is_local(name)
         assert absolute_name(name) == name
 
 

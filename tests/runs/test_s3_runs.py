@@ -143,7 +143,7 @@ def test_the_run_that_they_equal_made_something(runs: dict[str, Output]) -> None
 
 @pytest.mark.parametrize("name", ["quiet", "faulty"])
 def test_beside_the_tables_and_the_media_nothing_is_left(runs: dict[str, Output], name: str) -> None:
-    assert {path.name for path in runs[name].folder.iterdir()} == {"tables", "media"}
+    assert {path.name for path in runs[name].folder.iterdir()} == {"media", "tables", "report.html", ".progress.json"}
     assert [path for path in (runs[name].folder / "tables").rglob(".landing/**/*") if path.is_file()] == []
 
 

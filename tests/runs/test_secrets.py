@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 
 from jobs import cli
 from tests.support.footage import write_numbered
-from tests.support.outputs import table
+from tests.support.outputs import table, versions
 from tests.support.serving import served
 from tests.support.web_server import Page, Site, serving
 
@@ -195,6 +195,27 @@ def test_a_signature_that_expires_midway_costs_no_video(spark: SparkSession, tmp
         assert site.asked[-1][0] == "/v.mp4?Expires=2&Signature=x2"
     assert len(table(Path(output), "spans")) == 2
     assert len(table(Path(output), "videos")) == 1
+
+
+def test_a_video_that_a_token_names_is_taken_once_and_found_by_its_stored_address(
+    spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output, listed = tmp_path / "output", tmp_path / "list.json"
+    film = write_numbered(tmp_path / "v.mp4", 30, size=(160, 120)).read_bytes()
+    settings = [f"--set={option}" for option in OPTIONS[2:4]]
+    with serving({"/watch": Page(film)}) as site:
+        listed.write_text(json.dumps([f"{site.url}/watch?v=1&token=t0ken"]))
+        ingest = ["ingest", "-m", str(listed), "-o", str(output), *settings]
+        assert cli.main(ingest) == 0
+        before = versions(output)["videos"]
+        assert cli.main(ingest) == 0
+    assert versions(output)["videos"] == before
+    [video] = table(output, "videos")
+    assert "t0ken" not in video["uri"]
+    assert cli.main(["why", video["uri"], "-o", str(output)]) == 0
+    capsys.readouterr()
+    assert cli.main(["takedown", video["uri"], "-o", str(output), "--dry-run"]) == 0
+    assert f"{video['uri']} {video['video_id']}\n" in capsys.readouterr().out
 
 
 def _all(folder: Path) -> dict[str, str]:

@@ -161,6 +161,13 @@ def test_76_half_an_answer_ends_at_the_deadline() -> None:
     assert not Path(f"/proc/{before}").exists()
 
 
+def test_76_an_answer_that_comes_byte_by_byte_ends_at_the_deadline() -> None:
+    before = call(os.getpid)
+    with pytest.raises(MediaError, match="TIMEOUT: not done after 2 s"):
+        call(escapes.answer_slowly, 0.05, total_s=2)
+    assert not Path(f"/proc/{before}").exists()
+
+
 @pytest.mark.parametrize(
     ("head", "body"),
     [

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.support.web_server import Page, serving
@@ -34,6 +35,12 @@ def read_all(handle: int) -> bytes:
     """What an open file holds; it is closed."""
     with open(handle, "rb") as file:
         return file.read()
+
+
+def test_the_spans_of_a_unit_come_from_spark_as_an_array() -> None:
+    spans = np.empty(2, dtype=object)
+    spans[:] = [{"clip_id": "a"}, {"clip_id": "b"}]
+    assert grants.of(clip.cut_unit, {"uri": "/v.mp4", "spans": spans}).names == {"a", "b"}
 
 
 def test_a_call_reads_what_its_arguments_name(tmp_path: Path) -> None:

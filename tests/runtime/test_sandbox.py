@@ -65,6 +65,27 @@ def test_84_slow_work_that_gets_on_is_left_alone_and_what_gets_on_for_ever_is_no
         call(sandbox_calls.beat_for, 60.0, timeout_s=30, total_s=2)
 
 
+STOPPED = """
+from tests.support import sandbox_calls
+from udfs.runtime import sandbox
+
+sandbox.call(sandbox_calls.write_pid_and_sleep, {path!r}, 2, timeout_s=4, memory_mb=512, jail="off")
+"""
+
+
+@pytest.mark.kill
+def test_the_time_for_which_all_of_it_is_stopped_does_not_count(tmp_path: Path) -> None:
+    """As by Ctrl-Z, `docker pause` or a machine that is moved: no input is given up for that."""
+    code = STOPPED.format(path=str(tmp_path / "pid"))
+    run = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stderr=subprocess.PIPE, text=True)
+    wait_for((tmp_path / "pid").exists)
+    for number, pause_s in ((signal.SIGSTOP, 6.0), (signal.SIGCONT, 0.0)):
+        os.killpg(run.pid, number)
+        time.sleep(pause_s)
+    _, told = run.communicate(timeout=30)
+    assert run.returncode == 0, told
+
+
 def test_74_a_child_that_is_killed_as_it_starts_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
     sandbox.stop()
     starts, popen = [], subprocess.Popen

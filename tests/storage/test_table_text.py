@@ -24,6 +24,7 @@ from udfs.storage import table_text
         ("path;x\n", ","),
         (" URI ;x\n", ";"),
         ("", ","),
+        ("uri;a\r1;2\r", ";"),
     ],
 )
 def test_the_delimiter_with_which_the_column_is_there(head: str, sign: str) -> None:
@@ -36,6 +37,11 @@ def test_the_delimiter_with_which_the_column_is_there(head: str, sign: str) -> N
 )
 def test_a_column_is_found_but_for_blanks_and_capitals(names: list[str], found: str | None) -> None:
     assert table_text.column_named("uri", names) == found
+
+
+def test_a_first_line_that_no_csv_has_is_refused_in_one_line() -> None:
+    with pytest.raises(ValueError, match="its first line is none of a CSV: field larger than field limit"):
+        table_text.delimiter("uri," + "x" * 200_000, "uri")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import string
 import subprocess
 import sys
 import time
@@ -41,9 +42,9 @@ class Run(NamedTuple):
         return self.log.read_text(encoding="utf-8")
 
 
-def start(arguments: list[str], log: Path, commits: int | None = None) -> Run:
-    """Start `curate`; with `commits` all of it is killed right after that many commits of tables."""
-    command = [sys.executable, "-m", "tests.support.chaos", str(commits or 0), "curate", *arguments]
+def start(arguments: list[str], log: Path, commits: int | None = None, table: str = "") -> Run:
+    """Start `curate`; with `commits` all of it is killed right after that many commits of tables, or of that table."""
+    command = [sys.executable, "-m", "tests.support.chaos", f"{commits or 0}{table}", "curate", *arguments]
     with log.open("ab") as errors:
         return Run(subprocess.Popen(command, start_new_session=True, stderr=errors, stdout=subprocess.DEVNULL), log)
 
@@ -76,21 +77,22 @@ def processes(session: int) -> Iterator[tuple[int, str]]:
                 yield int(folder.name), (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
 
 
-def die_after(commits: int) -> None:
-    """Let this process and all of its group die right after that many commits of tables."""
+def die_after(commits: int, table: str) -> None:
+    """Let this process and all of its group die right after that many commits of tables, or of that table."""
     left, naming = iter(range(commits - 1)), tables._naming
 
     @contextmanager
     def counting(name: str) -> Iterator[None]:
         with naming(name):
             yield
-        if next(left, None) is None:
+        if table in ("", name) and next(left, None) is None:
             os.killpg(0, signal.SIGKILL)
 
     tables._naming = counting
 
 
 if __name__ == "__main__":
-    if number := int(sys.argv[1]):
-        die_after(number)
+    digits = sys.argv[1].rstrip(string.ascii_letters + "_")
+    if number := int(digits):
+        die_after(number, sys.argv[1].removeprefix(digits))
     sys.exit(cli.main(sys.argv[2:]))

@@ -217,6 +217,14 @@ def answer_half(seconds: float) -> None:
     time.sleep(seconds)
 
 
+def answer_slowly(pause_s: float) -> None:
+    """Send an answer byte by byte, for ever."""
+    _raw(wire.HEAD.pack(wire.RESULT, wire.MAX_JSON, 0))
+    while True:
+        _raw(b" ")
+        time.sleep(pause_s)
+
+
 def answer_with(head: bytes, body: bytes) -> None:
     """Send these bytes as an answer."""
     _raw(head + body)

@@ -78,10 +78,10 @@ def print_twice(word: str) -> int:
     return os.write(1, word.encode())
 
 
-def write_pid_and_sleep(path: str) -> None:
+def write_pid_and_sleep(path: str, seconds: float = 60) -> None:
     """Write the process id to a file, and sleep."""
     Path(path).write_text(str(os.getpid()))
-    time.sleep(60)
+    time.sleep(seconds)
 
 
 def imported_modules() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
@@ -93,7 +94,7 @@ def check(section: str, settings: GenerationSettings, models: registry.Params) -
             )
         return
     checkpoints.check(settings.model, models)
-    if registry.is_local(settings.model) and not (Path(settings.model).expanduser() / "config.json").is_file():
+    if registry.is_local(settings.model) and not Path(os.path.expanduser(settings.model), "config.json").is_file():
         raise MissingModelError(f"{settings.model} is no model's folder: it has no config.json")
     if settings.engine == "vllm" and (models.device == "cpu" or settings.gpus == 0) and not _vllm_runs_on_cpus():
         raise MissingModelError(

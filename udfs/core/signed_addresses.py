@@ -36,6 +36,8 @@ KNOWN_SECRET = re.compile(
     r"\b(?:(?:AKIA|ASIA)[A-Z0-9]{16}|AIza[\w-]{35}|sk-(?=[\w-]*\d)(?=[\w-]*[A-Z])[\w-]{20,}|hf_[A-Za-z0-9]{30,}|"
     r"gh[pousr]_\w{20,}|github_pat_\w{20,}|xox[abprs]-[\w-]{10,}|eyJ[\w-]{8,}\.eyJ[\w-]+\.[\w-]*)"
 )
+HASH = "hash-"  # before the hash that stands for a token
+HASHED = re.compile(rf"[^=&#]+={HASH}[0-9a-f]{{16}}")
 # The path names a file, and not a program that finds the file by a parameter.
 FILE_PATH = re.compile(r"\.(?!(?:php|aspx?|ashx|jsp|cgi|do)$)[a-z0-9]{1,5}$", re.IGNORECASE)
 
@@ -44,7 +46,7 @@ def unsigned(address: str) -> str:
     """The address without user, password, signature and tokens; a path or any other text stays as it is.
 
     So an address that is signed again is the same address. Where the path names no file, a token may be
-    all that tells two files apart: a hash stands for it.
+    all that tells two files apart: a hash stands for it, which stays when it is unsigned again.
     """
     parts = ADDRESS.match(address)
     if parts is None:
@@ -84,6 +86,7 @@ def _kept(path: str, parameters: list[str]) -> list[str]:
 
 
 def _secret_parameters(parameters: list[str]) -> list[str]:
+    parameters = [part for part in parameters if not HASHED.fullmatch(part)]
     names = {_name(part) for part in parameters}
     by_name = {name for name in names if name in SIGNATURES or name.startswith(SIGNED_PREFIXES)}
     if by_name or {"md5", "expires"} <= names:  # nginx signs by these two
@@ -98,4 +101,4 @@ def _name(parameter: str) -> str:
 
 def _hash(parameter: str) -> str:
     value = unquote_plus(parameter.partition("=")[2])
-    return hashlib.blake2b(value.encode(errors="surrogateescape"), digest_size=8).hexdigest()
+    return HASH + hashlib.blake2b(value.encode(errors="surrogateescape"), digest_size=8).hexdigest()

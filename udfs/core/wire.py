@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import builtins
 import json
+import re
 import socket
 import struct
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from udfs.core import errors
@@ -22,6 +24,7 @@ RESULT, ERROR, REQUEST, READY = b"R", b"E", b"Q", b"S"
 MAX_JSON = 16 << 20  # bytes; parsed, they take some twenty times as much memory
 MAX_NAME = 100  # characters of the name of an exception's class
 MAX_NOTE = 100_000  # characters of a traceback
+NUMBERS = re.compile(r"[<>|=]?[biufc]\d{1,2}")  # types of arrays; numpy itself parses far more in such a text
 TAG = "$"  # the only key of an object that stands for a value that JSON lacks
 RUN_ERRORS = {
     name: each for name, each in vars(errors).items() if isinstance(each, type) and issubclass(each, RunError)
@@ -67,7 +70,7 @@ def decode(kind: bytes, text: bytes | memoryview, rest: memoryview) -> Message:
         plain, lengths = json.loads(bytes(text))
         if sum(lengths) != len(rest) or any(length < 0 for length in lengths):
             raise WireError("the lengths of its arrays are wrong")
-        ends = [sum(lengths[: number + 1]) for number in range(len(lengths))]
+        ends = accumulate(lengths)
         buffers = [rest[end - length : end] for end, length in zip(ends, lengths, strict=True)]
         return Message(kind, _value(plain, buffers))
     except (ValueError, TypeError, KeyError, IndexError, RecursionError, OverflowError, AttributeError) as e:
@@ -119,8 +122,12 @@ def error_of(value: Any) -> Exception:
     Raises:
         WireError: it is none.
     """
+    if not isinstance(value, dict):
+        raise WireError("no error")
     try:
         name, known, args, notes = (value[key] for key in ("name", "known", "args", "notes"))
+        if not (isinstance(args, list) and isinstance(notes, list)):
+            raise WireError("an error without arguments")
         base = _known_errors()[known]
         if base is MediaError and (len(args) != 2 or args[0] not in CODES or not isinstance(args[1], str)):
             raise WireError("an error of no known code")
@@ -229,10 +236,9 @@ def _value(plain: Any, buffers: list[memoryview]) -> Any:
 def _array(name: str, dtype: str, shape: list[int], data: memoryview) -> Any:
     import numpy as np  # here, because most messages have no array
 
-    kind = np.dtype(dtype)
-    if name not in ("array", "tensor", "number") or kind.kind not in "biufc":
+    if name not in ("array", "tensor", "number") or not NUMBERS.fullmatch(dtype):
         raise WireError("a value of no known type")
-    array = np.frombuffer(data, kind).reshape(shape)
+    array = np.frombuffer(data, np.dtype(dtype)).reshape(shape)
     if name == "tensor":
         import torch
 

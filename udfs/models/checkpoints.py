@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shlex
 from dataclasses import replace
 from functools import lru_cache
@@ -29,7 +30,7 @@ SAMPLE_BYTES = 1 << 16  # of a file's start and end, for the identity of a local
 
 def models_folder(params: Params) -> Path:
     """The folder of fetched models."""
-    return Path(params.dir).expanduser().absolute()
+    return Path(os.path.expanduser(params.dir)).absolute()  # pathlib's raises for an unknown user
 
 
 def with_absolute_dir(params: Params) -> Params:
@@ -116,7 +117,7 @@ def _difference(path: Path, facts: dict[str, str | int]) -> str:
 
 def _has_code(path: str) -> bool:
     names = ("config.json", "processor_config.json", "preprocessor_config.json", "tokenizer_config.json")
-    files = [file for name in names if (file := Path(path).expanduser() / name).is_file()]
+    files = [file for name in names if (file := Path(os.path.expanduser(path)) / name).is_file()]
     return any("auto_map" in file.read_text(encoding="utf-8") for file in files)
 
 

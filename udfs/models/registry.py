@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
@@ -21,7 +20,7 @@ REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 def is_local(name: str) -> bool:
     """Whether a model's name is the path of an existing folder."""
-    return os.sep in name and Path(name).expanduser().is_dir()
+    return os.sep in name and os.path.isdir(os.path.expanduser(name))
 
 
 def absolute_name(name: str) -> str:

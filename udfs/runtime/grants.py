@@ -157,7 +157,9 @@ def of(*args: Any) -> Grant:
 def _add_row(grant: Grant, row: Row) -> None:
     is_source = "spans" in row or row.get("is_source", "clip_id" not in row)
     grant.reads |= {_place(str(row[name])): bool(is_source) for name in READ if row.get(name)}
-    keys = [row.get("clip_id"), row.get("key"), *(span.get("clip_id") for span in row.get("spans") or [])]
+    spans = row.get("spans")
+    spans = () if spans is None else spans  # of Spark an array, whose truth is undefined
+    keys = [row.get("clip_id"), row.get("key"), *(span.get("clip_id") for span in spans)]
     grant.names |= {str(key) for key in keys if key}
 
 

@@ -35,6 +35,7 @@ START_S = 120.0  # for the child's imports, on a busy machine
 START_ATTEMPTS, START_PAUSE_S = 4, 1.0
 LEAST_CPU_S = 600  # of CPU that a child may take, whatever its calls may take
 HEARTBEAT_CHECK_S = 1.0  # between looks at the child's heartbeats and at the size of its files
+STOPPED_S = 3.0  # a look that comes so much later: this process was stopped, as by Ctrl-Z, and its child with it
 # A task has one core: the thread pools that numerical libraries start by default would not help.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1"}
 GPU_PREFIXES = ("CUDA_", "NVIDIA_")  # of variables
@@ -96,7 +97,7 @@ class _Clock:
 
     def __init__(self, child: _Child, timeout_s: float, total_s: float) -> None:
         self.child, self.timeout_s, self.total_s = child, timeout_s, total_s
-        self.start = self.last = time.monotonic()
+        self.start = self.last = self.looked = self.sized = time.monotonic()
         self.count = child.beats[0]
         self.poll = select.poll()
 
@@ -104,29 +105,37 @@ class _Clock:
         """Wait until the child's socket can be read or written to.
 
         Raises:
-            TimeoutError: no answer within `timeout_s` of the last heartbeat, or within `total_s`.
+            TimeoutError: no answer within `timeout_s` of the last heartbeat or byte, or within `total_s`.
+            OSError: EFBIG, as `_Child.check_disk`.
         """
         self.poll.register(self.child.socket, select.POLLOUT if to_write else select.POLLIN)
         while True:
             left_s = min(HEARTBEAT_CHECK_S, self.last + self.timeout_s - time.monotonic())
-            if self.poll.poll(max(0.0, left_s) * 1000):
+            is_ready = bool(self.poll.poll(max(0.0, left_s) * 1000))
+            self.check(is_alive=is_ready)  # also between bytes that come one by one, for ever
+            if is_ready:
                 return
-            self.check()
-            self.child.check_disk()
 
-    def check(self) -> None:
-        """Raise TimeoutError if the time is over."""
+    def check(self, *, is_alive: bool = False) -> None:
+        """Raise what `wait` raises; `is_alive` after a sign of life other than a heartbeat."""
         now = time.monotonic()
-        if self.child.beats[0] != self.count:
+        stopped_s = now - self.looked - HEARTBEAT_CHECK_S
+        if stopped_s > STOPPED_S:
+            self.start, self.last = self.start + stopped_s, self.last + stopped_s
+        self.looked = now
+        if is_alive or self.child.beats[0] != self.count:
             self.count, self.last = self.child.beats[0], now
         if now - self.last >= self.timeout_s:
             raise TimeoutError(f"no progress for {self.timeout_s:.0f} s")
         if now - self.start >= self.total_s:
             raise TimeoutError(f"not done after {self.total_s:.0f} s")
+        if now - self.sized >= HEARTBEAT_CHECK_S:
+            self.sized = now
+            self.child.check_disk()
 
     def restart(self) -> None:
         """Count time without a sign of life from now on."""
-        self.last = time.monotonic()
+        self.last = self.looked = time.monotonic()
 
 
 class _Child:

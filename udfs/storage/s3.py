@@ -176,7 +176,9 @@ def stat(uri: str, params: Params) -> Stat:
         if e.code == "DENIED":  # the answer to a HEAD has no body with the reason, so a GET asks again
             request(lambda s3: s3.get_object(Bucket=bucket, Key=key, Range="bytes=0-0"), bucket, params)
         raise
-    return Stat(head["ContentLength"], version(head["ContentLength"], head.get("ETag", "")))
+    if (size := head.get("ContentLength")) is None:
+        raise MediaError("UNREACHABLE", "the store states no size")
+    return Stat(size, version(size, head.get("ETag", "")))
 
 
 def version(size: int, etag: str) -> str:

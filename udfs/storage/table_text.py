@@ -15,6 +15,7 @@ DELIMITERS = (",", "\t", ";", "|")
 MAX_LINE_BYTES = 1 << 24
 MAX_DEPTH = 100  # of a line of JSON
 TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[][{}]')
+LINE_END = re.compile("[\r\n]")  # a CR alone is that of old Macs, and of Excel for them
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 AS_UTF8 = "save it as UTF-8 (in Excel: CSV UTF-8)"
 
@@ -96,14 +97,17 @@ def delimiter(head: str, column: str) -> str:
     """The delimiter with which the first line of a CSV has the column; a comma if there is none.
 
     Raises:
-        ValueError: the first line is Excel's `sep=`.
+        ValueError: the first line is Excel's `sep=`, or no line of a CSV.
     """
-    line = head.lstrip(EDGES).partition("\n")[0]
+    line = LINE_END.split(head.lstrip(EDGES), 1)[0]
     if line.lower().startswith("sep="):
         raise ValueError("begins with the line sep= of Excel: remove it")
-    for sign in DELIMITERS:
-        if column_named(column, next(csv.reader([line], delimiter=sign), [])) is not None:
-            return sign
+    try:
+        for sign in DELIMITERS:
+            if column_named(column, next(csv.reader([line], delimiter=sign), [])) is not None:
+                return sign
+    except csv.Error as e:
+        raise ValueError(f"its first line is none of a CSV: {e}") from e
     return ","
 
 
