@@ -142,7 +142,7 @@ def test_the_run_that_they_equal_made_something(runs: dict[str, Output]) -> None
 
 
 @pytest.mark.parametrize("name", ["quiet", "faulty"])
-def test_beside_the_tables_and_the_media_nothing_is_left(runs: dict[str, Output], name: str) -> None:
+def test_beside_tables_media_page_and_progress_nothing_is_left(runs: dict[str, Output], name: str) -> None:
     assert {path.name for path in runs[name].folder.iterdir()} == {"media", "tables", "report.html", ".progress.json"}
     assert [path for path in (runs[name].folder / "tables").rglob(".landing/**/*") if path.is_file()] == []
 
