@@ -63,4 +63,5 @@ def rows(folder: Path, name: str) -> dict[str, int]:
 
 def num_failed(folder: Path) -> int:
     """How many inputs failed in the run with bad files: a file whose pictures are damaged may still give clips."""
-    return DeltaTable(folder / "output-of-mixed" / "tables" / "failures").to_pyarrow_table().num_rows
+    num: int = DeltaTable(folder / "output-of-mixed" / "tables" / "failures").to_pyarrow_table().num_rows
+    return num
