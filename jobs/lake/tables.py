@@ -311,7 +311,8 @@ class Tables:
         """Whether a table lies under the folder: a run that is killed before its first commit leaves an empty log."""
         if not DeltaTable.isDeltaTable(self.spark, self.path(name)):
             return False
-        return self.root.startswith("dbfs:") or any(map(IN_LOG.match, self._log(name)))
+        # A store has no empty folders.
+        return not os.path.isdir(self.path(name)) or any(map(IN_LOG.match, self._log(name)))
 
     def _registered(self, name: str) -> bool:
         if self.spark.catalog.tableExists(self.sql(name)):
