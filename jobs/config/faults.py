@@ -30,11 +30,16 @@ def of_run(error: BaseException, output: str, *, verbose: bool) -> str | None:
     """
     if line := cause(error):
         return line + GOES_ON
-    if not is_remote(output) and not output.startswith("dbfs:") and not os.path.isdir(output):
+    if not is_remote(output) and not output.startswith("dbfs:") and _is_gone(output, str(error)):
         return f"--output {output} is not there any longer{GOES_ON}"
     if type(error).__name__ == "Py4JJavaError" and not verbose:
         return f"Spark failed: {first_line(error)} (--verbose shows where){GOES_ON}"
     return None
+
+
+def _is_gone(output: str, text: str) -> bool:
+    """Whether the folder of the output went away: media that are written make it again, but not its tables."""
+    return not os.path.isdir(output) or ("PATH_NOT_FOUND" in text and f"{output}/tables/" in text)
 
 
 def cause(error: BaseException) -> str | None:

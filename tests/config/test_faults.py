@@ -84,6 +84,11 @@ def test_a_trace_of_java_is_shown_where_it_is_asked_for(tmp_path: Path) -> None:
 def test_an_output_that_went_away_is_named(tmp_path: Path) -> None:
     found = faults.of_run(RuntimeError("DELTA_PATH_DOES_NOT_EXIST"), str(tmp_path / "out"), verbose=False)
     assert found == f"--output {tmp_path}/out is not there any longer{GOES_ON}"
+    gone = RuntimeError(f"[PATH_NOT_FOUND] Path does not exist: {tmp_path}/out/tables/videos. SQLSTATE: 42K03")
+    (tmp_path / "out").mkdir()  # again, by a worker that writes media
+    assert faults.of_run(gone, str(tmp_path / "out"), verbose=False) == found
+    other = RuntimeError("[PATH_NOT_FOUND] Path does not exist: /videos/list.csv. SQLSTATE: 42K03")
+    assert faults.of_run(other, str(tmp_path / "out"), verbose=False) is None
     assert faults.of_run(RuntimeError("KeyError"), "s3://bucket/out", verbose=False) is None
 
 

@@ -114,7 +114,9 @@ def test_a_cluster_with_gpus_gives_the_same_rows(local: Path, folder: Path) -> N
     options = [f"--set=spark.{key}={value}" for key, value in fake_gpus.conf(folder).items()]
     command = [sys.executable, "-m", "jobs.curate", *arguments(folder, "cluster")[1:], *options]
     environment = os.environ | {"PYTHONPATH": CHECKOUT}
-    run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=1800)
+    run = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=1800
+    )
     assert run.returncode == 0, run.stderr[-3000:]
     assert "embed: 1 CPU and 0.5 GPUs per task; a resource profile: without dynamic allocation" in run.stderr
     for name in ("clips", "signals", *MODEL_TABLES, "verdicts"):
