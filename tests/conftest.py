@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from tests.support import s3
 from tests.support.footage import write_numbered
 from tests.support.outputs import CURATED
 from udfs.core import jail
+from udfs.core.host_files import lock
 
 settings.register_profile("reelmill", deadline=None)  # a busy machine fails no property test
 settings.load_profile("reelmill")
@@ -56,8 +56,7 @@ def curated(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Pa
     shared = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "curated"
     folder, output, made = shared / "videos", shared / "output", shared / "made"
     folder.mkdir(parents=True, exist_ok=True)
-    with (shared / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with lock(shared / "lock"):
         if not made.exists():
             write_numbered(folder / "long.mp4", 120, cuts=(60,))
             write_numbered(folder / "other.mkv", 60, codec="mpeg4", first=500)

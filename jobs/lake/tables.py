@@ -309,10 +309,12 @@ class Tables:
 
     def _lies(self, name: str) -> bool:
         """Whether a table lies under the folder: a run that is killed before its first commit leaves an empty log."""
-        if not DeltaTable.isDeltaTable(self.spark, self.path(name)):
-            return False
-        # A store has no empty folders.
-        return not os.path.isdir(self.path(name)) or any(map(IN_LOG.match, self._log(name)))
+        return bool(DeltaTable.isDeltaTable(self.spark, self.path(name))) and not self._has_empty_log(name)
+
+    def _has_empty_log(self, name: str) -> bool:
+        """Whether a table's log is a folder without commits; a store has no empty folders."""
+        is_folder = os.path.isdir(f"{self.path(name)}/_delta_log")
+        return is_folder and not any(map(IN_LOG.match, self._log(name)))
 
     def _registered(self, name: str) -> bool:
         if self.spark.catalog.tableExists(self.sql(name)):
@@ -334,9 +336,8 @@ class Tables:
 
     def _remove_log_without_commits(self, name: str) -> None:
         """Delete what a run left that was killed as it made the table: Delta would take it for the table's log."""
-        folder = f"{self.path(name)}/_delta_log"
-        if self.is_only_writer and os.path.isdir(folder) and not any(map(IN_LOG.match, os.listdir(folder))):
-            shutil.rmtree(folder)
+        if self.is_only_writer and self._has_empty_log(name):
+            shutil.rmtree(f"{self.path(name)}/_delta_log")
 
     def _create(self, name: str) -> None:
         self._remove_log_without_commits(name)
