@@ -13,10 +13,10 @@ from jobs.config.arguments import StageOptions
 from jobs.config.errors import SettingsError
 from jobs.config.settings import Settings
 from jobs.flow.steps import step
-from jobs.lake import history
+from jobs.lake import clock, history
 from jobs.lake.history import Counts, Work
+from jobs.lake.landing import Land, landed
 from jobs.lake.run import Run
-from jobs.lake.tables import Land, landed
 from jobs.similarity import copy_groups, copy_keys, phash_lsh
 from jobs.spark import session
 from schemas import TABLES
@@ -43,7 +43,7 @@ def run(run: Run, options: Options, new: DataFrame | None = None) -> Counts:
     which has a row by these settings; by default all that have no valid row, for which every clip
     is looked at.
     """
-    started = history.now()
+    started = clock.now()
     rank = ranking.columns(run.settings.copies.rank)
     pending = copy_groups.pending(run) if new is None else new
     hashes = phash_lsh.numbers(F.col("phash")).alias("hashes")
@@ -68,7 +68,7 @@ def run(run: Run, options: Options, new: DataFrame | None = None) -> Counts:
             total = run.tables.insert("copies", rows, num_clips)
     log.info(
         "copies: %s compared in %.1f s, %s found",
-        *(counted(total, "clip"), history.seconds_since(started), counted(num_copies, "copy", "copies")),
+        *(counted(total, "clip"), clock.seconds_since(started), counted(num_copies, "copy", "copies")),
     )
     history.note(run, "copies", Work(started_at=started, num_in=total, num_out=total))
     return Counts(total, total)

@@ -26,7 +26,7 @@ from jobs.flow import check as proof
 from jobs.flow import custom, plan, stage, waves
 from jobs.flow.steps import named
 from jobs.flow.waves import Wave, Waves
-from jobs.lake import history, last_run, scores, summary
+from jobs.lake import clock, history, last_run, scores, summary
 from jobs.lake.fingerprints import chain_fingerprint
 from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
@@ -103,7 +103,7 @@ def run(run: Run, options: Options) -> Counts:
     if options.plan:
         plan.show(reader.by_spark(run), run.settings, last_run.versions(run.tables), ingest.num_new(run, options))
         return Counts()
-    started = history.now()
+    started = clock.now()
     filter.accepted(run.of_part({}))  # refuses a wrong condition before any clip is cut, as the next line does
     custom.check_conditions(run)
     run = run.with_notes_together()

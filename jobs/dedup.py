@@ -15,10 +15,11 @@ from jobs.config.arguments import StageOptions, flag
 from jobs.config.errors import SettingsError
 from jobs.config.settings import Settings
 from jobs.flow.steps import step
-from jobs.lake import history
+from jobs.lake import clock, history
+from jobs.lake.declared import struct_type
 from jobs.lake.history import Counts, Work
+from jobs.lake.landing import Land, landed
 from jobs.lake.run import Run
-from jobs.lake.tables import Land, landed, struct_type
 from jobs.similarity import dedup_run, kmeans_fit, links
 from jobs.similarity.dedup_run import Model, Plan
 from jobs.spark import gpu_check, resources, session
@@ -52,7 +53,7 @@ def run(run: Run, options: Options) -> Counts:
 
     Earlier links stay unless a linked clip is gone.
     """
-    started, refit = history.now(), options.refit
+    started, refit = clock.now(), options.refit
     with ExitStack() as stack:
         stack.enter_context(step(run, "dedup"))
         land = partial(run.store, stack)
@@ -86,7 +87,7 @@ def run(run: Run, options: Options) -> Counts:
         some_unlinked = plan.num_gone > 0 or num_stored != plan.num_vector_links
         every = relinks_all or not plan.num_links
         num_rows = _link(run, model, plan, land, every=every, some_unlinked=some_unlinked)
-    log.info("dedup: %s linked in %.1f s", counted(num_rows, "clip"), history.seconds_since(started))
+    log.info("dedup: %s linked in %.1f s", counted(num_rows, "clip"), clock.seconds_since(started))
     history.note(run, "dedup", Work(started_at=started, num_in=num_rows, num_out=num_rows))
     return Counts(num_rows, num_rows)
 

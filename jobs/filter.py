@@ -16,11 +16,11 @@ from jobs.config.errors import SettingsError
 from jobs.config.settings import Settings
 from jobs.flow import custom
 from jobs.flow.steps import step
-from jobs.lake import custom_tables, history, scores
+from jobs.lake import clock, custom_tables, history, scores
 from jobs.lake.history import Counts, Work
+from jobs.lake.landing import landed
 from jobs.lake.run import Run
 from jobs.lake.scores import OF_VERDICT
-from jobs.lake.tables import landed
 from jobs.spark import session
 from schemas import TABLES
 from udfs.core.words import counted
@@ -117,7 +117,7 @@ def num_outdated(run: Run) -> int:
 
 def run(run: Run, options: Options) -> Counts:
     """Update the verdicts; where none changes, nothing is written."""
-    started = history.now()
+    started = clock.now()
     log.info("filter: applying the thresholds")
     if run.part is None:
         custom.check_conditions(run)
@@ -132,7 +132,7 @@ def run(run: Run, options: Options) -> Counts:
             total, num_kept, changed = _judge_gathered(run, stack)
     log.info(
         "filter: %s judged in %.1f s, %d kept, %d new or changed",
-        *(counted(total, "clip"), history.seconds_since(started), num_kept, changed),
+        *(counted(total, "clip"), clock.seconds_since(started), num_kept, changed),
     )
     # Else another run may have written in between.
     run.last.scored = scores.scored(run) if run.is_only_writer else None

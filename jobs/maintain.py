@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from jobs.config.arguments import OutputOptions, argument, flag
 from jobs.config.errors import UsageError
 from jobs.config.settings import Settings
-from jobs.lake import cleanup, history, last_run, places
+from jobs.lake import cleanup, clock, history, last_run, places
 from jobs.lake.cleanup import Removed, Step
 from jobs.lake.history import Work
 from jobs.lake.last_run import CHAIN
@@ -55,7 +55,7 @@ def check(options: Options, settings: Settings) -> None:
 
 def run(run: Run, options: Options) -> Removed:
     """Delete superseded rows, unreferenced media, and files of expired versions; or only list them."""
-    started, dry_run = history.now(), options.dry_run
+    started, dry_run = clock.now(), options.dry_run
     is_at_rest = _is_at_rest(run)
     keep_hours = 24 * _keep_days(options, run.settings)
     steps = [cleanup.swept(run, dry_run=dry_run)]  # first, since the other steps store rows there

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import reduce
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -16,9 +16,10 @@ from pyspark.sql import functions as F
 from jobs.config.arguments import OutputOptions, argument, flag, several
 from jobs.config.errors import RemainsError, UnknownVideoError, UsageError
 from jobs.config.settings import Settings
-from jobs.exports import folders
-from jobs.lake import addresses, cleanup, history, places, refusals, remains
+from jobs.exports import withdrawals
+from jobs.lake import addresses, cleanup, clock, deletion, history, places, refusals, remains
 from jobs.lake.cleanup import Removed, Step
+from jobs.lake.deletion import Targets
 from jobs.lake.formats import plain
 from jobs.lake.history import Work
 from jobs.lake.refusals import SOURCE
@@ -26,19 +27,15 @@ from jobs.lake.run import Run
 from jobs.queries import ask, spark_engine, statement
 from jobs.reports import files
 from jobs.similarity.broken_links import clips_to_relink
-from schemas import TABLES
 from udfs.core.errors import MediaError, StoreError
 from udfs.core.signed_addresses import unsigned
-from udfs.core.words import counted
 from udfs.exports import withdraw
 from udfs.storage import media_store
 from udfs.storage.settings import Params as Sources
 from udfs.storage.uris import absolute_uri, existing_uri, is_remote, is_web, redacted
 
 ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # of a video or clip
-REPRESENTATIVE = {"copies": "copy_of", "verdicts": "duplicate_of"}  # the next run makes rows again that name a clip
 FOLDER = "is a folder, no video: choose videos in it by --sql, and give each export an --exports of its own"
-BY_VIDEO = ("verdicts", "clips", "spans", "videos")  # last, since the clips of a video are found by them
 AFTERWARDS = """centroids are averages and stay: {dedup} --refit fits new ones without what was taken down
 the next run makes copies and verdicts that named its clips again, and links clips again that were its duplicates
 the tables' logs keep the least and greatest values of deleted files for 30 days (delta.logRetentionDuration)"""
@@ -66,30 +63,6 @@ class Options(OutputOptions):
     def folders(self) -> tuple[str, ...]:
         """The exports' folders, without a slash at their end in a store."""
         return tuple(folder.rstrip("/") if is_remote(folder) else folder for folder in self.exports)
-
-
-class Targets(NamedTuple):
-    """What to delete, as stored rows."""
-
-    sources: DataFrame  # columns SOURCE
-    clips: DataFrame  # clip_id
-    relinked: DataFrame  # clip_id of the clips that the next dedup run links again
-
-    @property
-    def ids(self) -> DataFrame:
-        """The ids of the videos and clips, as `id`."""
-        videos = self.sources.where("video_id <> ''").select("video_id")
-        return videos.union(self.clips).toDF("id")
-
-    @property
-    def id_set(self) -> set[str]:
-        """The ids on the driver."""
-        return {row["id"] for row in self.ids.toLocalIterator()}
-
-    @property
-    def identifiers(self) -> DataFrame:
-        """The ids and addresses that no row may hold afterwards, as `id`."""
-        return self.ids.union(self.sources.select("uri")).distinct()
 
 
 def check(options: Options, settings: Settings) -> None:
@@ -135,18 +108,19 @@ def run(run: Run, options: Options) -> Removed:
     """
     if options.lift:
         return _lift(run, options)
-    started, dry_run = history.now(), options.dry_run
+    started, dry_run = clock.now(), options.dry_run
     steps = [cleanup.swept(run, dry_run=dry_run)]
     with ExitStack() as stack:
         targets = _targets(run, options, stack)
         if not dry_run:
             # First, so that a killed run can be run again.
             run.tables.append("takedowns", _takedown_rows(run, targets, options.reason))
-        steps += _delete_rows(run, targets, dry_run=dry_run)
-        steps.append(_delete_media(run, targets, stack, dry_run=dry_run))
+        steps += deletion.delete_rows(run, targets, dry_run=dry_run)
+        steps.append(deletion.delete_media(run, targets, stack, dry_run=dry_run))
         steps.append(_delete_report(run, dry_run=dry_run))
-        steps += (_withdraw(run, folder, targets, dry_run=dry_run) for folder in options.folders)
-        others = [*_other_exports(run, options, targets)]
+        ids = targets.id_set
+        steps += (withdrawals.take_out(run, folder, ids, dry_run=dry_run) for folder in options.folders)
+        others = [*withdrawals.other_exports(run, options.folders, ids)]
         removed = Removed(tuple(steps), dry_run, num_videos=targets.sources.count())
         print("\n".join([cleanup.summary(steps), *(f"left where it is: {left}" for left in others)]), flush=True)
         if dry_run:
@@ -163,7 +137,7 @@ def run(run: Run, options: Options) -> Removed:
 
 def _lift(run: Run, options: Options) -> Removed:
     """Let the videos be ingested again that the options name."""
-    started = history.now()
+    started = clock.now()
     names = {name: {name, existing_uri(unsigned(absolute_uri(name)))} for name in options.what}
     step = refusals.lift(run, names, dry_run=options.dry_run)
     print("nothing was changed" if options.dry_run else "the next run ingests these again where it finds them")
@@ -246,42 +220,6 @@ def _takedown_rows(run: Run, targets: Targets, reason: str | None) -> DataFrame:
     )
 
 
-def _delete_rows(run: Run, targets: Targets, *, dry_run: bool) -> Iterator[Step]:
-    """Delete the rows.
-
-    Those by which others are found go last, so that a killed run can be run again.
-    """
-    own, others = "rows of it", "rows to be made again"
-    for name in ("assignments", "duplicates"):
-        yield from _delete_keys(run, others, name, targets.relinked, dry_run=dry_run)
-    for name, column in REPRESENTATIVE.items():
-        rows = run.tables.read(name).join(targets.clips.toDF(column), on=column, how="left_semi").select("clip_id")
-        keys = rows.join(targets.clips, on="clip_id", how="left_anti").distinct().localCheckpoint()
-        yield from _delete_keys(run, others, name, keys, dry_run=dry_run)
-    for name, table in TABLES.items():
-        if "clip_id" in table.schema.names and name not in BY_VIDEO:
-            yield from _delete_keys(run, own, name, targets.clips, dry_run=dry_run)
-    yield from _delete_keys(run, own, "failures", targets.identifiers.toDF("key"), dry_run=dry_run)
-    yield from _delete_keys(run, own, addresses.NAME, targets.sources.select("uri").distinct(), dry_run=dry_run)
-    for name in BY_VIDEO:
-        yield from _delete_keys(run, own, name, targets.sources.select("video_id").distinct(), dry_run=dry_run)
-
-
-def _delete_keys(run: Run, what: str, name: str, keys: DataFrame, *, dry_run: bool) -> Iterator[Step]:
-    if not run.tables.exists(name):
-        return
-    count = run.tables.read(name).join(keys, on=keys.columns, how="left_semi").count()
-    if count and not dry_run:
-        run.tables.drop(name, keys)
-    yield Step(what, name, count)
-
-
-def _delete_media(run: Run, targets: Targets, stack: ExitStack, *, dry_run: bool) -> Step:
-    """Delete the media files of the clips, those of earlier settings included."""
-    files = run.store(stack, "media", cleanup.media_of(run, targets.clips))
-    return Step("media of it", "media", None, *(cleanup.size(files) if dry_run else cleanup.removed(run, files)))
-
-
 def _delete_report(run: Run, *, dry_run: bool) -> Step:
     """Delete the page of the output, which the next run makes again; it may show the clips."""
     page, sources = files.default(run.output), run.settings.sources
@@ -289,35 +227,6 @@ def _delete_report(run: Run, *, dry_run: bool) -> Step:
     if size is not None and not dry_run:
         media_store.remove([page], sources)
     return Step("page that may show it", files.NAME, None, int(size is not None), size or 0)
-
-
-def _withdraw(run: Run, folder: str, targets: Targets, *, dry_run: bool) -> Step:
-    """Delete the clips and videos from an export."""
-    ids, sources = targets.id_set, run.settings.sources
-    affected = withdraw.affected_files(folder, ids, sources)
-    sizes = [withdraw.files_and_bytes(folder, files, sources) for files in affected]
-    if not dry_run:
-        withdraw.remove_ids(folder, ids, sources)
-    num_files, num_bytes = sum(count for count, _ in sizes), sum(size for _, size in sizes)
-    return Step("exported of it", folder, None, num_files, num_bytes)
-
-
-def _other_exports(run: Run, options: Options, targets: Targets) -> Iterator[str]:
-    """What is left of the videos in exports of this output that the options do not name, in words per export."""
-    named, ids = {places.normal(folder) for folder in options.folders}, targets.id_set
-    for folder, note in folders.noted(run.output, run.settings.sources).items():
-        if folder not in named and (left := _left_in(folder, ids, note, run.settings.sources)):
-            yield left
-
-
-def _left_in(folder: str, ids: set[str], note: str, sources: Sources) -> str:
-    """What an export holds of the videos, in words; empty if it holds nothing of them, or is gone."""
-    try:
-        number = sum(1 for _ in withdraw.affected_files(folder, ids, sources))
-    except (OSError, MediaError, StoreError) as e:
-        reason = getattr(e, "message", e)
-        return f"the export {redacted(folder)} could not be looked into: {reason} (if it is gone, delete {note})"
-    return f"{counted(number, 'file')} in the export {folder} (--exports {folder} takes it out)" if number else ""
 
 
 def _check_nothing_remains(run: Run, targets: Targets, exports: Sequence[str], others: Sequence[str]) -> None:

@@ -18,9 +18,9 @@ from safetensors.torch import load_file, save_file
 from jobs.config.settings import load
 from jobs.filter import judged
 from jobs.lake import scores
+from jobs.lake.declared import struct_type
 from jobs.lake.fingerprints import fingerprint
 from jobs.lake.run import Run
-from jobs.lake.tables import struct_type
 from schemas import TABLES
 from tests.support import tiny
 from tests.support.aesthetic_scores import published

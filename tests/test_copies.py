@@ -17,9 +17,9 @@ from pyspark.sql import SparkSession
 
 from jobs import cli, copies
 from jobs.config.settings import load
+from jobs.lake.declared import struct_type
 from jobs.lake.fingerprints import fingerprint
 from jobs.lake.run import Run
-from jobs.lake.tables import struct_type
 from schemas import TABLES
 from tests.support import clips, reels
 from tests.support.footage import write_numbered

@@ -16,8 +16,8 @@ from pyspark.sql import SparkSession
 from jobs import cli
 from jobs.config.settings import Settings
 from jobs.flow.stage import given_up
+from jobs.lake.declared import struct_type
 from jobs.lake.run import Run
-from jobs.lake.tables import struct_type
 from schemas import TABLES
 from schemas.videos import TABLE
 from tests.support.footage import write_numbered

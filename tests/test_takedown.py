@@ -15,8 +15,9 @@ from jobs import cli, dedup, filter
 from jobs.config.settings import load
 from jobs.exports import folders
 from jobs.lake import cleanup
+from jobs.lake.declared import struct_type
 from jobs.lake.run import Run
-from jobs.lake.tables import Tables, struct_type
+from jobs.lake.tables import Tables
 from schemas import TABLES
 from tests.support import two_settings
 from tests.support.outputs import files, table, versions

@@ -19,10 +19,10 @@ from jobs.exports import folders, named_models, paths, release
 from jobs.exports.options import Options
 from jobs.exports.release import Request
 from jobs.flow.progress import Progress
-from jobs.lake import answers, history
+from jobs.lake import answers, clock, history
+from jobs.lake.declared import struct_type
 from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
-from jobs.lake.tables import struct_type
 from jobs.queries import spark_engine, statement
 from udfs import export
 from udfs.exports import huggingface, lance, nemo, parquet, shards, webdataset
@@ -197,7 +197,7 @@ def _write(run: Run, plan: Plan, missing: list[str]) -> Counts:
     """Write the missing parts, a row of `runs`, and a failure for each clip that cannot be read."""
     if not missing:
         return Counts()
-    started, items = history.now(), [Row(part=name) for name in missing]
+    started, items = clock.now(), [Row(part=name) for name in missing]
     media_store.remove_unfinished(plan.to, run.settings.sources)  # deletes what a killed run left
     todo = plan.dealt.where(F.col(PART).isin(missing))
     rows = plan.rows.join(todo.select(UNIT, PART), on=UNIT, how="inner").repartition(len(missing), PART)

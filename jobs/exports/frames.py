@@ -19,7 +19,7 @@ from jobs.exports import folders, paths
 from jobs.exports.options import Options
 from jobs.flow import stage
 from jobs.flow.progress import Progress
-from jobs.lake import addresses, answers, history
+from jobs.lake import addresses, answers, clock, history
 from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
 from jobs.queries import spark_engine, statement
@@ -41,7 +41,7 @@ KINDS = {
 
 def run(run: Run, options: Options) -> Counts:
     """Write the missing folders of the clips or videos that the settings name."""
-    started, to = history.now(), options.folder
+    started, to = clock.now(), options.folder
     todo = _pending(run)
     items = todo.collect()
     if options.dry_run:

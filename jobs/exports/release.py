@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from jobs.config.errors import UsageError
 from jobs.config.settings import RENAMED, Settings
 from jobs.exports.options import FORMATS, Options
-from jobs.lake import history
+from jobs.lake import clock, history
 from jobs.lake.recipes import RECIPES
 from jobs.lake.run import Run
 from udfs import export, filter
@@ -133,7 +133,7 @@ def describe(run: Run, wanted: Request) -> dict[str, Any]:
         "versions": history.versions(),
         "output": run.output if wanted.export.paths == "absolute" else None,
         "run_id": run.run_id,
-        "begun_at": history.now().isoformat(),
+        "begun_at": clock.now().isoformat(),
     }
 
 
@@ -142,7 +142,7 @@ def finished(release: Mapping[str, Any], parts: Mapping[str, Summary]) -> dict[s
     complete = [{"part": name, **part._asdict()} for name, part in sorted(parts.items())]
     counts = {key: sum(part[key] for part in complete) for key in ("num_clips", "num_files", "num_bytes")}
     counts["num_failed"] = sum(part.pop("note")["num_failed"] for part in complete)
-    return dict(release) | {"ended_at": history.now().isoformat(), "counts": counts, "parts": complete}
+    return dict(release) | {"ended_at": clock.now().isoformat(), "counts": counts, "parts": complete}
 
 
 def write(to: str, release: Mapping[str, Any], sources: Sources) -> None:

@@ -17,10 +17,11 @@ from pyspark.sql.types import DoubleType, StringType, StructType
 from jobs.config.settings import Settings
 from jobs.flow.progress import Progress
 from jobs.flow.steps import named
-from jobs.lake import addresses, history
+from jobs.lake import addresses, clock, history
+from jobs.lake.commits import Committed
+from jobs.lake.declared import struct_type
 from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
-from jobs.lake.tables import Committed, struct_type
 from jobs.spark import resources
 from schemas import TABLES
 from udfs.core import bugs, scheduling
@@ -162,7 +163,7 @@ def process(run: Run, stage: Stage, items: Items, land: Callable[..., DataFrame]
     """Process rows of work: one Spark job that stores the results with `land`, then one commit per table."""
     if not items.rows:
         return Done(Counts())
-    started = history.now()
+    started = clock.now()
     rows = partial(with_task, stage.rows, stage.params(run.settings), run.env(stage.name))
     with Progress(run, stage.name, items.rows) as progress:
         counted = partial(batching.count_inputs, rows=rows, done=progress.done, failed=progress.failed)

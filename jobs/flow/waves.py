@@ -15,8 +15,8 @@ from jobs.flow import stage
 from jobs.flow.stage import WAVE, Items, Stage
 from jobs.flow.steps import named
 from jobs.lake.history import Counts
+from jobs.lake.landing import landed
 from jobs.lake.run import Run
-from jobs.lake.tables import landed
 from schemas import TABLES
 from udfs.core import scheduling
 

@@ -22,3 +22,8 @@ def now() -> datetime:
         shown = max(shown, _latest[0] + timedelta(seconds=steady_s - _latest[1]))
     _latest = shown, steady_s
     return shown
+
+
+def seconds_since(started: datetime) -> float:
+    """How long ago that was."""
+    return (now() - started).total_seconds()

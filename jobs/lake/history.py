@@ -15,9 +15,9 @@ from pyspark.sql import functions as F
 
 from jobs.config.settings import Settings
 from jobs.lake import clock
+from jobs.lake.declared import struct_type
 from jobs.lake.fingerprints import is_stage, settings_text
 from jobs.lake.run import Run
-from jobs.lake.tables import struct_type
 from jobs.spark import task_seconds
 from schemas import TABLES
 from udfs.core import cost, redaction
@@ -99,16 +99,7 @@ class Tally:
     cpu_s: float
     gpu_s: float | None  # None without a model
     bytes_out: int
-
-
-def now() -> datetime:
-    """The time, in UTC."""
-    return clock.now()
-
-
-def seconds_since(started: datetime) -> float:
-    """How long ago that was."""
-    return (now() - started).total_seconds()
+    num_bugs_together: int  # bugs that several inputs met together, and none of them alone
 
 
 def record(run: Run, stage: str, done: DataFrame, tally: Tally, work: Work) -> Counts:
@@ -120,6 +111,10 @@ def record(run: Run, stage: str, done: DataFrame, tally: Tally, work: Work) -> C
     if tally.failed["BUG"]:
         for key, _, message in done.where(F.col(FAILURE[1]) == "BUG").select(*FAILURE).limit(SHOWN_BUGS).collect():
             log.error("%s: BUG of %s: %s", stage, key, message)
+    if tally.num_bugs_together:
+        bug = done.where(F.col(FAILURE[0]).isNull()).agg(F.min(FAILURE[2])).collect()[0][0]
+        groups = counted(tally.num_bugs_together, "group")
+        log.error("%s: BUG of %s of inputs, which were then done one by one, and took longer: %s", stage, groups, bug)
     failed = tally.failed.total()
     note(run, stage, replace(work, num_failed=failed, cpu_s=tally.cpu_s, gpu_s=tally.gpu_s, bytes_out=tally.bytes_out))
     return Counts(work.num_in, work.num_out, tally.failed, tally.warnings)
@@ -149,6 +144,7 @@ def watched(done: DataFrame) -> Watched:
     rows = done.observe(
         counts,
         F.count_if(code.isNull()).alias("num_ok"),
+        F.count_if(code.isNull() & F.col(FAILURE[2]).isNotNull()).alias("num_bugs_together"),
         *(F.count_if(code == name).alias(name) for name in CODES),
         *(F.count(name).alias(name) for name in warnings),
         F.coalesce(F.sum(COST), F.lit(0.0)).alias("cpu_s"),
@@ -165,6 +161,7 @@ def watched(done: DataFrame) -> Watched:
             cpu_s=sums["cpu_s"],
             gpu_s=sums["gpu_s"],
             bytes_out=sums["bytes_out"] or 0,
+            num_bugs_together=sums["num_bugs_together"],
         )
 
     return Watched(rows, tally)
@@ -172,12 +169,12 @@ def watched(done: DataFrame) -> Watched:
 
 def note(run: Run, stage: str, work: Work, **more: object) -> None:
     """Add a row to `runs`, at once or, within `together`, with the next ones; `more` are other columns of it."""
-    started = work.started_at or now()
+    started = work.started_at or clock.now()
     cpu_s = task_seconds.tasks_s(run.spark, started) if work.cpu_s is None else work.cpu_s
     gpus = resources_of(stage, run.settings).gpus
     row = asdict(replace(work, started_at=started + run.behind, cpu_s=cpu_s)) | {
         "stage": stage,
-        "ended_at": max(now(), started) + run.behind,
+        "ended_at": max(clock.now(), started) + run.behind,
         "cost_usd": cost.usd(run.settings.cost, cpu_s, work.gpu_s, gpus) if work.num_in else 0.0,
         "versions": versions(),
         "conf": settings_text(run.settings, run.spark.conf.get(redaction.PATTERN, None)),

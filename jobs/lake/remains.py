@@ -7,8 +7,8 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StringType
 
 from jobs.lake import cleanup
+from jobs.lake.declared import struct_type
 from jobs.lake.run import Run
-from jobs.lake.tables import struct_type
 from schemas import declaration
 
 RECORDS = ("takedowns",)  # the table that keeps the ids and addresses of what was deleted

@@ -22,9 +22,10 @@ from jobs.lake import clock, last_run
 from jobs.lake.board import Board
 from jobs.lake.catalog import Schema
 from jobs.lake.fingerprints import fingerprint, is_stage
+from jobs.lake.landing import LANDING
 from jobs.lake.last_run import LastRun
 from jobs.lake.owners import owners
-from jobs.lake.tables import LANDING, Tables
+from jobs.lake.tables import Tables
 from schemas import TABLES
 from udfs.core import program
 from udfs.core.errors import MediaError, StoreError

@@ -6,10 +6,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.lake import last_run
+from jobs.lake.declared import struct_type
 from jobs.lake.fingerprints import chain_fingerprint
 from jobs.lake.last_run import Scored
 from jobs.lake.run import Run
-from jobs.lake.tables import struct_type
 from schemas import TABLES, custom_tables
 from schemas.custom import scores_of
 from schemas.verdicts import FROM_CLIPS, FROM_SIGNALS, FROM_SPANS

@@ -2,67 +2,34 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
-from functools import cached_property, partial
+from functools import cached_property
 from threading import Lock
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
-import pyarrow as pa
 from delta.tables import DeltaMergeBuilder, DeltaTable
 from py4j.protocol import Py4JJavaError
-from pyspark.errors import AnalysisException, PySparkException
-from pyspark.sql import Column, DataFrame, Observation, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.pandas.types import from_arrow_type
-from pyspark.sql.types import StructField, StructType
 
 from jobs.config.errors import TableError
+from jobs.lake import table_ddl
 from jobs.lake.catalog import Schema, literal, quoted
+from jobs.lake.commits import Committed, merged, naming
+from jobs.lake.declared import as_declared, struct_type
+from jobs.lake.landing import landing
 from schemas import PRIVATE, TABLES, declaration
 
-T = TypeVar("T")
-Land = Callable[[str, DataFrame], DataFrame]  # stores rows by a name, so that they are computed once
-log = logging.getLogger("reelmill")
-
-LANDING = ".landing"  # folder of stored intermediate rows; a killed run leaves some there
 APART = ".private"  # folder of the tables of secrets
-COMMIT_ATTEMPTS = 5
-CONFLICT = re.compile("DELTA_(CONCURRENT|METADATA_CHANGED|PROTOCOL_CHANGED)")  # by another writer's commit
-PROPERTIES = {"delta.enableDeletionVectors": "false"}  # so that every reader of Delta can read the tables
-OF_SECRETS = {"delta.dataSkippingNumIndexedCols": "0"}  # so that no table's log has the least and greatest of them
-CHECK = "delta.constraints."  # before the name of a constraint, in a table's properties
 VOLUME = re.compile(r"(dbfs:)?/Volumes/")  # a volume of Unity Catalog, where no table can be registered
 SCHEME = re.compile(r"^\w+:/*")
 COMMIT = re.compile(r"\d{20}\.json")  # a file of a table's log
 IN_LOG = re.compile(r"\d{20}\.")  # the same, or a checkpoint
-
-
-def struct_type(schema: pa.Schema) -> StructType:
-    """The columns of a declaration as Spark's types, with their comments."""
-    return StructType(
-        [
-            StructField(
-                f.name,
-                from_arrow_type(f.type),
-                f.nullable,
-                {"comment": (f.metadata or {}).get(b"comment", b"").decode()},
-            )
-            for f in schema
-        ]
-    )
-
-
-class Committed(NamedTuple):
-    """How many rows were changed in one commit."""
-
-    total: int
-    updated: int  # rows that were there before
 
 
 class Tables:
@@ -185,9 +152,10 @@ class Tables:
             if name in self._ready:
                 return
             if self.exists(name):
-                self._upgrade(name)
+                table_ddl.upgrade(self.spark, name, self.sql(name))
             else:
-                self._create(name)
+                self._remove_log_without_commits(name)
+                table_ddl.create(self.spark, name, self.sql(name), self._located(name))
             self._made.add(name)
             self._ready.add(name)
 
@@ -202,7 +170,7 @@ class Tables:
         """
         keys = [*declaration(name).key, "fingerprint"]
         merge = self._merge(name, rows.dropDuplicates(keys), keys, among)
-        return _committed(name, merge.whenNotMatchedInsert(values=_values(rows))).total
+        return merged(name, merge.whenNotMatchedInsert(values=_values(rows))).total
 
     def upsert(self, name: str, rows: DataFrame, count: int) -> Committed:
         """Add the rows, `count` of them, each in place of one of the same key; like those of `append` read twice."""
@@ -211,11 +179,11 @@ class Tables:
             return Committed(count, 0)
         keys = [*declaration(name).key]
         merge = self._merge(name, rows.dropDuplicates(keys), keys).whenMatchedUpdate(set=_values(rows))
-        return _committed(name, merge.whenNotMatchedInsert(values=_values(rows)))
+        return merged(name, merge.whenNotMatchedInsert(values=_values(rows)))
 
     def update(self, name: str, rows: DataFrame) -> None:
         """Change the columns that the rows have, where the table has their keys."""
-        _committed(name, self._merge(name, rows, [*declaration(name).key]).whenMatchedUpdate(set=_values(rows)))
+        merged(name, self._merge(name, rows, [*declaration(name).key]).whenMatchedUpdate(set=_values(rows)))
 
     def insert(self, name: str, rows: DataFrame, count: int) -> int:
         """Add rows, `count` of them, whose keys the table is known not to hold; how many were added.
@@ -231,7 +199,7 @@ class Tables:
     def add(self, name: str, rows: DataFrame) -> None:
         """Add rows whose key holds the run's own id, so that they cannot be there yet."""
         self.make(name)
-        with _naming(name):
+        with naming(name):
             rows.writeTo(self.sql(name)).append()
 
     def replace(self, name: str, rows: DataFrame) -> None:
@@ -242,7 +210,7 @@ class Tables:
             self.add(name, rows)
             return
         self.make(name)
-        with _naming(name):
+        with naming(name):
             rows.writeTo(self.sql(name)).overwrite(F.lit(True))
 
     def change(self, name: str, rows: DataFrame) -> int:
@@ -257,30 +225,15 @@ class Tables:
         if pairs.where(f"old.{keys[0]} IS NULL OR new.{keys[0]} IS NULL OR {differs}").isEmpty():
             return 0
         merge = self._merge(name, rows, keys).whenMatchedUpdate(condition=differs, set=_values(rows))
-        return _committed(name, merge.whenNotMatchedInsert(values=_values(rows)).whenNotMatchedBySourceDelete()).total
+        return merged(name, merge.whenNotMatchedInsert(values=_values(rows)).whenNotMatchedBySourceDelete()).total
 
     def drop(self, name: str, keys: DataFrame) -> None:
         """Remove the rows of these keys."""
-        _committed(name, self._merge(name, keys, [*keys.columns]).whenMatchedDelete())
+        merged(name, self._merge(name, keys, [*keys.columns]).whenMatchedDelete())
 
-    @contextmanager
-    def landing(self, name: str) -> Iterator[Callable[..., DataFrame]]:
-        """A function that computes rows once and stores them, perhaps by a column, until the block ends.
-
-        Not `persist`: what reads cached rows runs with the profile of the stage that made them,
-        and a lost executor takes its part of them along, which for a model's work means the GPU
-        again.
-        """
-        path = f"{self.root}/{LANDING}/{name}"
-
-        def land(rows: DataFrame, by: str | None = None) -> DataFrame:
-            (rows.write.partitionBy(by) if by else rows.write).parquet(path)
-            return self.spark.read.schema(rows.schema).parquet(path)
-
-        try:
-            yield land
-        finally:
-            remove(self.spark, path)
+    def landing(self, name: str) -> AbstractContextManager[Callable[..., DataFrame]]:
+        """`landing.landing` beside these tables."""
+        return landing(self.spark, self.root, name)
 
     def _merge(self, name: str, rows: DataFrame, keys: list[str], among: str | None = None) -> DeltaMergeBuilder:
         self.make(name)
@@ -339,58 +292,6 @@ class Tables:
         if self.is_only_writer and self._has_empty_log(name):
             shutil.rmtree(f"{self.path(name)}/_delta_log")
 
-    def _create(self, name: str) -> None:
-        self._remove_log_without_commits(name)
-        table = declaration(name)
-        columns = ", ".join(_ddl(column, nullable=column.nullable) for column in struct_type(table.schema))
-        laid_out = f" CLUSTER BY ({table.cluster_by})" if table.cluster_by else ""
-        laid_out += f" PARTITIONED BY ({table.partition_by})" if table.partition_by else ""
-        properties = PROPERTIES | (OF_SECRETS if name in PRIVATE else {})
-        properties |= {f"{CHECK}{check}": condition for check, condition in table.checks.items()}
-        listed = ", ".join(f"{literal(key)} = {literal(value)}" for key, value in properties.items())
-        query = (
-            f"CREATE TABLE IF NOT EXISTS {self.sql(name)} ({columns}) USING delta{laid_out}{self._located(name)} "
-            f"COMMENT {literal(table.about)} TBLPROPERTIES ({listed})"
-        )
-        _retried(lambda: self.spark.sql(query))
-
-    def _upgrade(self, name: str) -> None:
-        rows = self.spark.read.table(self.sql(name))
-        as_declared(name, rows)
-        missing = [
-            _ddl(column, nullable=True)
-            for column in struct_type(declaration(name).schema)
-            if column.name not in rows.columns
-        ]
-        if missing:
-            _retried(lambda: self.spark.sql(f"ALTER TABLE {self.sql(name)} ADD COLUMNS ({', '.join(missing)})"))
-        properties = {
-            row["key"]: row["value"] for row in self.spark.sql(f"SHOW TBLPROPERTIES {self.sql(name)}").collect()
-        }
-        for old in declaration(name).renamed.values():
-            if old in rows.columns:
-                self._release(name, old, properties)
-        for check, condition in declaration(name).checks.items():
-            if f"{CHECK}{check}" not in properties:
-                self._add_check(name, check, condition)
-
-    def _release(self, name: str, column: str, properties: Mapping[str, str]) -> None:
-        """Let new rows leave out a column that has another name now; old rows keep it, and `as_declared` reads both."""
-        _retried(lambda: self.spark.sql(f"ALTER TABLE {self.sql(name)} ALTER COLUMN {quoted(column)} DROP NOT NULL"))
-        for key, condition in properties.items():
-            if key.startswith(CHECK) and re.search(rf"\b{column}\b", condition):
-                query = f"ALTER TABLE {self.sql(name)} DROP CONSTRAINT {quoted(key.removeprefix(CHECK))}"
-                _retried(partial(self.spark.sql, query))
-
-    def _add_check(self, name: str, check: str, condition: str) -> None:
-        query = f"ALTER TABLE {self.sql(name)} ADD CONSTRAINT {quoted(check)} CHECK ({condition})"
-        try:
-            _retried(lambda: self.spark.sql(query))
-        except AnalysisException as e:
-            if "DELTA_NEW_CHECK_CONSTRAINT_VIOLATION" not in str(e):
-                raise
-            log.warning("table %s: not checked for %s, which rows of an older release break", name, condition)
-
     def _check_place(self, name: str) -> None:
         if VOLUME.match(self.root):
             return
@@ -399,84 +300,6 @@ class Tables:
             raise TableError(f"--schema {self.schema}: its table {name} is that of another output, {place}")
 
 
-def as_declared(name: str, rows: DataFrame) -> DataFrame:
-    """Rows with the declared columns of their table.
-
-    Missing columns are NULL; those that only a later release knows are left out.
-
-    Raises:
-        TableError: a column is of another type.
-    """
-    there = {column.name: column.dataType.simpleString() for column in rows.schema}
-    declared = struct_type(declaration(name).schema)
-    for column in declared:
-        type_ = column.dataType.simpleString()
-        if there.get(column.name, type_) != type_:
-            writes = f"custom.{name}.columns says {type_}: give the column another name"
-            writes = writes if declaration(name).is_custom else f"this release writes {type_}"
-            raise TableError(f"table {name}: column {column.name} is {there[column.name]}, and {writes}")
-    if [*there] == declared.names:
-        return rows
-    return rows.select(*(_declared_column(name, column, there) for column in declared))
-
-
-def _declared_column(table: str, column: StructField, there: Collection[str]) -> Column | str:
-    """A column by its name now, from that name and from the one it had; NULL if the table has neither."""
-    old = declaration(table).renamed.get(column.name)
-    names = [name for name in (column.name, old) if name is not None and name in there]
-    if names == [column.name]:
-        return column.name
-    value = F.coalesce(*names) if names else F.lit(None)
-    return value.cast(column.dataType).alias(column.name, metadata=column.metadata)
-
-
-def landed(land: Land, name: str, rows: DataFrame, /, **sums: Column) -> tuple[DataFrame, dict[str, Any]]:
-    """The rows as `land` stores them, and sums over them, taken in the pass that stores them."""
-    found = Observation()
-    return land(name, rows.observe(found, *(value.alias(of) for of, value in sums.items()))), found.get
-
-
-def remove(spark: SparkSession, path: str) -> None:
-    """Delete a folder, wherever Spark can reach it; nothing if it is not there."""
-    jvm: Any = spark.sparkContext._jvm
-    folder = jvm.org.apache.hadoop.fs.Path(path)
-    folder.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration()).delete(folder, True)
-
-
-def _ddl(column: StructField, *, nullable: bool) -> str:
-    required = "" if nullable else " NOT NULL"
-    comment = literal(column.metadata["comment"])
-    return f"{quoted(column.name)} {column.dataType.simpleString()}{required} COMMENT {comment}"
-
-
 def _values(rows: DataFrame) -> dict[str, Any]:
     """Each column from the new row; columns that only a later release knows stay as they are."""
     return {quoted(name): f"new.{quoted(name)}" for name in rows.columns}
-
-
-def _committed(name: str, merge: DeltaMergeBuilder) -> Committed:
-    """Run a merge; how many rows it changed."""
-    with _naming(name):
-        counts = _retried(merge.execute).first()
-    return Committed(counts["num_affected_rows"], counts["num_updated_rows"])
-
-
-@contextmanager
-def _naming(name: str) -> Iterator[None]:
-    """Add the name of the table to an error of a write."""
-    try:
-        yield
-    except (PySparkException, Py4JJavaError) as e:
-        e.add_note(f"in table {name}")
-        raise
-
-
-def _retried(commit: Callable[[], T]) -> T:
-    """Commit, again where another writer's commit came in between."""
-    for _ in range(COMMIT_ATTEMPTS - 1):
-        try:
-            return commit()
-        except (PySparkException, Py4JJavaError) as e:  # which of them depends on the thread
-            if not CONFLICT.search(str(e)):
-                raise
-    return commit()

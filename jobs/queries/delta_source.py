@@ -187,7 +187,7 @@ def stored(name: str) -> str:
 
 
 def declared(name: str, there: pa.Schema) -> str:
-    """The query that gives stored rows the declared columns of their table, as `tables.as_declared` does by Spark.
+    """The query that gives stored rows the declared columns of their table, as `declared.as_declared` does by Spark.
 
     Missing columns are NULL, old names are read, and columns that only a later release knows are left out.
 

@@ -17,8 +17,9 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.flow.gates import gated
+from jobs.lake.landing import Land, landed
 from jobs.lake.run import Run, without_superseded
-from jobs.lake.tables import Land, Tables, landed
+from jobs.lake.tables import Tables
 from jobs.similarity import copy_groups, phash_lsh
 from jobs.spark import session
 from schemas import TABLES

@@ -9,8 +9,8 @@ import numpy as np
 from pyspark.sql import Column, DataFrame, Observation, Window
 from pyspark.sql import functions as F
 
+from jobs.lake.landing import Land
 from jobs.lake.run import Run
-from jobs.lake.tables import Land
 from jobs.similarity import copy_groups, phash_lsh
 from udfs.filter import aesthetic_gate, reasons_sql
 from udfs.similarity.kmeans import Floats, min_cosine

@@ -11,7 +11,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from jobs.lake.tables import Land, landed
+from jobs.lake.landing import Land, landed
 from udfs import copies
 from udfs.copies import Params
 from udfs.similarity import buckets, hash_keys

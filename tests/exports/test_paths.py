@@ -12,8 +12,8 @@ from pyspark.sql import functions as F
 from jobs.config.settings import load
 from jobs.exports import paths
 from jobs.exports.paths import Mode
+from jobs.lake.declared import struct_type
 from jobs.lake.run import Run
-from jobs.lake.tables import struct_type
 from schemas import TABLES
 
 pytestmark = pytest.mark.spark

@@ -11,8 +11,8 @@ from pyspark.sql.types import StructType
 from jobs import cli
 from jobs.config.settings import load
 from jobs.lake import addresses, answers
+from jobs.lake.declared import struct_type
 from jobs.lake.run import Run
-from jobs.lake.tables import struct_type
 from schemas import TABLES
 from tests.support.outputs import table
 

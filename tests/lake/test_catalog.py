@@ -21,9 +21,10 @@ from jobs.config.errors import CatalogError, TableError, UsageError
 from jobs.config.settings import load
 from jobs.lake import answers, catalog, custom_tables, views
 from jobs.lake.catalog import Schema, parse
+from jobs.lake.declared import struct_type
 from jobs.lake.owners import BELONGS
 from jobs.lake.run import Run
-from jobs.lake.tables import Tables, struct_type
+from jobs.lake.tables import Tables
 from schemas import TABLES
 from tests.support import outputs
 from tests.support.catalog_probe import SCHEMA

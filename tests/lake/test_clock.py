@@ -52,7 +52,7 @@ def test_a_clock_set_back_between_two_stages_loses_none_of_them(
 
     def chain(seconds: float) -> Run:
         run = Run(spark, str(output), load([], [])).after_last()
-        started = history.now()
+        started = clock.now()
         history.note(run, "clip", Work())
         set_back(monkeypatch, seconds)
         history.note(run, CHAIN, Work(started_at=started, cpu_s=0.0), summary=json.dumps({"at": run.run_id}))

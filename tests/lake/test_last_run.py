@@ -11,9 +11,10 @@ from pyspark.sql import SparkSession
 from jobs import cli
 from jobs.config.settings import load
 from jobs.lake import last_run
+from jobs.lake.declared import struct_type
 from jobs.lake.fingerprints import fingerprint
 from jobs.lake.last_run import CHAIN, LastRun
-from jobs.lake.tables import Tables, struct_type
+from jobs.lake.tables import Tables
 from schemas import TABLES
 from tests.support import two_settings
 from tests.support.outputs import table

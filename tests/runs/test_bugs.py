@@ -17,10 +17,11 @@ from pyspark.sql import SparkSession
 from jobs import cli
 from jobs import curate as curate_job
 from jobs import split as split_job
+from schemas import TABLES
 from tests.support import sandbox_calls
 from tests.support.footage import numbers, write_numbered
 from tests.support.outputs import table, versions
-from udfs import split
+from udfs import clip, split
 from udfs.runtime import batching
 from udfs.runtime.context import Env, Row
 from udfs.shots.spans import COLUMNS
@@ -143,3 +144,35 @@ def raising_spans(row: Row, params: split.Params, env: Env) -> list[Row]:
     if row["uri"].endswith("bad.mp4"):
         sandbox_calls.raise_bug()
     return split.spans(row, params, env)
+
+
+def test_72_a_bug_that_only_clips_cut_together_meet_is_an_error_in_the_log(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    videos, output = tmp_path / "videos", tmp_path / "output"
+    videos.mkdir()
+    write_numbered(videos / "v.mp4", 60, size=(160, 120))
+    with monkeypatch.context() as patch:
+        split_stage, clip_stage, analyze_stage = curate_job.CUTTING
+        patch.setattr(curate_job, "CUTTING", (split_stage, replace(clip_stage, rows=alone_only), analyze_stage))
+        assert curate(videos, output) == 0
+    assert codes(output) == {}
+    assert len(table(output, "clips")) == 2
+    (line,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert line.startswith("clip: BUG of 1 group of inputs, which were then done one by one")
+    assert "KeyError: 'no such column' (support/sandbox_calls.py:" in line
+
+
+def alone_only(batches: Iterable[pd.DataFrame], params: clip.Params, env: Env) -> Iterator[pd.DataFrame]:
+    """Clips, each of which has to be cut by itself."""
+    work = partial(cut_alone, params=params, env=env.with_media())
+    columns = TABLES["clips"].stage_columns
+    parts = clip.single_span_units
+    yield from batching.each(batches, work, key="clip_id", columns=columns, limits=env.limits, parts=parts)
+
+
+def cut_alone(unit: Row, params: clip.Params, env: Env) -> list[Row]:
+    """The clip of a unit; of a unit with several, an exception."""
+    if len(unit["spans"]) > 1:
+        sandbox_calls.raise_bug()
+    return clip.cut_unit(unit, params, env)

@@ -44,6 +44,42 @@ def test_31_32_33_only_the_guilty_rows_fail() -> None:
     ]
 
 
+def cut_group(group: Row) -> list[Row]:
+    """Work that meets a bug in groups of several inputs, but in no input alone; one input is corrupt."""
+    if len(group["spans"]) > 1:
+        raise ValueError("The truth value of an array is ambiguous")
+    if group["spans"] == ["corrupt"]:
+        raise MediaError("CORRUPT", "no frame")
+    return [{"n": group["n"]}]
+
+
+def single(group: Row) -> list[Row]:
+    """A group split into groups of one."""
+    return [group | {"n": span, "spans": [span]} for span in group["spans"]]
+
+
+def cut_groups(*groups: list[str]) -> list[tuple[object, object, object]]:
+    """Input, failed input and message of each result."""
+    batch = pd.DataFrame({"n": [spans[0] for spans in groups], "spans": groups})
+    frames = batching.each([batch], cut_group, key="n", columns=["n"], limits=LIMITS, isolated=False, parts=single)
+    return [(r.n, r.failed_key, r.failed_message) for r in pd.concat(frames).itertuples()]
+
+
+def test_72_a_bug_that_only_a_group_of_inputs_meets_is_said_with_the_first_result() -> None:
+    (first, second), alone = cut_groups(["a", "b"]), cut_groups(["a"], ["b"])
+    assert first[:2] == ("a", None)
+    assert second == ("b", None, None)
+    assert str(first[2]).startswith("ValueError: The truth value of an array is ambiguous (runtime/test_batching.py:")
+    assert alone == [("a", None, None), ("b", None, None)]
+
+
+def test_72_the_bug_of_a_group_does_not_replace_the_failure_of_an_input() -> None:
+    corrupt, good = cut_groups(["corrupt", "b"])
+    assert corrupt == (None, "corrupt", "no frame")
+    assert good[:2] == ("b", None)
+    assert "ValueError" in str(good[2])
+
+
 @pytest.fixture(autouse=True)
 def _no_bug_met_before() -> None:
     bugs.watch.cache_clear()

@@ -10,8 +10,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.config.settings import load
+from jobs.lake.landing import Land
 from jobs.lake.run import Run
-from jobs.lake.tables import Land
 from jobs.similarity import copy_keys
 
 pytestmark = pytest.mark.spark

@@ -18,9 +18,9 @@ from pyspark.sql import functions as F
 from jobs import dedup, filter
 from jobs.config.settings import load
 from jobs.lake import answers
+from jobs.lake.declared import struct_type
 from jobs.lake.history import Counts
 from jobs.lake.run import Run
-from jobs.lake.tables import struct_type
 from jobs.similarity import dedup_run, links
 from schemas import TABLES
 from tests.support.outputs import table, versions

@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.lake.tables import Land
+from jobs.lake.landing import Land
 from jobs.similarity import phash_lsh
 from tests.test_copies import Found, Hashes, expected
 from udfs.copies import Params

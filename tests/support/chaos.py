@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jobs import cli
-from jobs.lake import tables
+from jobs.lake import commits, tables
 
 WORKER, CHILD, JVM = "jobs.spark.pyspark_daemon", "udfs.runtime.sandbox_child", "org.apache.spark.deploy.SparkSubmit"
 PATIENCE_S = 600.0
@@ -77,9 +77,9 @@ def processes(session: int) -> Iterator[tuple[int, str]]:
                 yield int(folder.name), (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
 
 
-def die_after(commits: int, table: str) -> None:
+def die_after(number: int, table: str) -> None:
     """Let this process and all of its group die right after that many commits of tables, or of that table."""
-    left, naming = iter(range(commits - 1)), tables._naming
+    left, naming = iter(range(number - 1)), commits.naming
 
     @contextmanager
     def counting(name: str) -> Iterator[None]:
@@ -88,7 +88,7 @@ def die_after(commits: int, table: str) -> None:
         if table in ("", name) and next(left, None) is None:
             os.killpg(0, signal.SIGKILL)
 
-    tables._naming = counting
+    commits.naming = tables.naming = counting  # the second is the name by which `tables` imports it
 
 
 if __name__ == "__main__":

@@ -63,7 +63,8 @@ def each(
 
     `parts` splits a row that stands for several inputs into rows of one input each: if such a row
     fails, its parts are done one by one, so that only the faulty one fails. `rescue` returns a row
-    to try in place of a single input that failed, or None.
+    to try in place of a single input that failed, or None. A BUG of several inputs that none of
+    them meets alone stays in the `failed_message` of the first one's result, without a key.
     """
     call, watch = _Call(work, key, limits, isolated, needs, parts, rescue), bugs.watch(qualified_name(work))
     for batch in batches:
@@ -152,7 +153,16 @@ def _outcome(row: Row, call: _Call, watch: bugs.Watch) -> list[Row]:
         retries, call = [substitute], replace(call, rescue=None)
     results = [result for part in retries for result in _outcome(part, call, watch)]
     results[0][COST] += seconds
+    if error.code == "BUG" and len(retries) > 1:
+        _keep_message(results, error)
     return results
+
+
+def _keep_message(results: list[Row], bug: MediaError) -> None:
+    key, _, message = FAILURE
+    if not any(result.get(key) and result[FAILURE[1]] == "BUG" for result in results):
+        done = next((result for result in results if not result.get(key)), {})
+        done[message] = bug.message[:MAX_MESSAGE]
 
 
 def with_cpu_seconds(work: Callable[..., T], *args: Any) -> tuple[T, float]:
