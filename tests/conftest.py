@@ -25,8 +25,22 @@ jail.give_up_real_time()  # tests encode AV1 themselves
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what needs Spark: the files of the other tests are short, so that all processes end together."""
-    items.sort(key=lambda item: item.get_closest_marker("spark") is None)
+    """Begin with one file that makes the shared output, then what needs Spark, and of that last what needs this output.
+
+    Until it is made, the processes whose tests need it wait. The files of the other tests are short,
+    so that all processes end together.
+    """
+    by_file = {item.path: item for item in items if _needs_output(item)}
+    first = next(iter(by_file), None)
+    items.sort(key=lambda item: (item.path != first, not _needs_spark(item), item.path in by_file))
+
+
+def _needs_spark(item: pytest.Item) -> bool:
+    return item.get_closest_marker("spark") is not None
+
+
+def _needs_output(item: pytest.Item) -> bool:
+    return "curated" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture(scope="session", autouse=True)
