@@ -18,9 +18,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.config.errors import TableError
-from jobs.lake import table_ddl
+from jobs.lake import commits, table_ddl
 from jobs.lake.catalog import Schema, literal, quoted
-from jobs.lake.commits import Committed, merged, naming
+from jobs.lake.commits import Committed, merged
 from jobs.lake.declared import as_declared, struct_type
 from jobs.lake.landing import landing
 from schemas import PRIVATE, TABLES, declaration
@@ -199,7 +199,7 @@ class Tables:
     def add(self, name: str, rows: DataFrame) -> None:
         """Add rows whose key holds the run's own id, so that they cannot be there yet."""
         self.make(name)
-        with naming(name):
+        with commits.naming(name):
             rows.writeTo(self.sql(name)).append()
 
     def replace(self, name: str, rows: DataFrame) -> None:
@@ -210,7 +210,7 @@ class Tables:
             self.add(name, rows)
             return
         self.make(name)
-        with naming(name):
+        with commits.naming(name):
             rows.writeTo(self.sql(name)).overwrite(F.lit(True))
 
     def change(self, name: str, rows: DataFrame) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jobs import cli
-from jobs.lake import commits, tables
+from jobs.lake import commits
 
 WORKER, CHILD, JVM = "jobs.spark.pyspark_daemon", "udfs.runtime.sandbox_child", "org.apache.spark.deploy.SparkSubmit"
 PATIENCE_S = 600.0
@@ -88,7 +88,7 @@ def die_after(number: int, table: str) -> None:
         if table in ("", name) and next(left, None) is None:
             os.killpg(0, signal.SIGKILL)
 
-    commits.naming = tables.naming = counting  # the second is the name by which `tables` imports it
+    commits.naming = counting
 
 
 if __name__ == "__main__":
