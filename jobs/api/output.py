@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,12 @@ if TYPE_CHECKING:
     from jobs.lake.formats import Answer
     from jobs.queries.duckdb_engine import Engine
     from schemas.table import Table
+
+
+FORKED = (
+    "this process was forked from one that had read tables, which deltalake does not survive; "
+    'start workers by "spawn" or "forkserver", such as DataLoader(..., multiprocessing_context="forkserver")'
+)
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,13 @@ class Output:
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
-        """Know every table while a query is looked at, and say of one that DuckDB cannot answer who can."""
+        """Know every table while a query is looked at, and say of one that DuckDB cannot answer who can.
+
+        Raises:
+            UsageError: DuckDB cannot answer it, or this process is the fork of one that has read tables.
+        """
+        if _reading_process() != os.getpid():
+            raise UsageError(FORKED)
         with knowing(self.custom_tables), _only_spark():
             yield
 
@@ -154,6 +167,12 @@ def check_heads(heads: Sequence[str]) -> None:
     """
     if twice := [head for place, head in enumerate(heads) if head in heads[:place]]:
         raise UsageError(f"sql: several columns are called {twice[0]}: give them names (AS ...)")
+
+
+@cache
+def _reading_process() -> int:
+    """The id of the process that first read a table; its forks inherit the answer."""
+    return os.getpid()
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from functools import partial
 from typing import NoReturn
 
@@ -19,6 +21,7 @@ from jobs.flow.stage import Stage
 from jobs.lake import views
 from jobs.lake.recipes import RECIPES
 from jobs.lake.run import Run
+from jobs.queries.statement import syntax_fault
 from jobs.spark import gpu_check
 from schemas import TABLES
 from schemas.custom import OURS, SCALARS, is_name, score_name
@@ -89,7 +92,7 @@ def _gate(name: str, params: custom.Params) -> Gate:
     try:
         [condition] = sqlglot.parse(params.gate or "", dialect=SPARK)
     except (SqlglotError, ValueError) as e:
-        refuse(" ".join(str(e).split("\n")[0].split()))
+        refuse(_fault(e, params.gate or "", params.columns))
     if condition is None or isinstance(condition, STATEMENTS) or condition.find(*STATEMENTS):
         refuse("write a condition on columns, such as sharpness >= 0.4")
     own = {key: score_name(name, key) for key, type_ in params.columns.items() if type_ in SCALARS}
@@ -175,4 +178,21 @@ def _check_names(name: str, params: custom.Params, taken: set[str]) -> None:
         try:
             sqlglot.parse_one(condition, dialect=SPARK)
         except SqlglotError as e:
-            raise SettingsError(f"custom.{name}.checks.{of_check}: {str(e).splitlines()[0]}") from e
+            fault = _fault(e, condition, params.columns)
+            raise SettingsError(f"custom.{name}.checks.{of_check}: {fault}") from e
+
+
+def _fault(error: SqlglotError | ValueError, condition: str, columns: Iterable[str]) -> str:
+    """What is wrong with a condition that cannot be read, and the column in it that needs backquotes, if one does."""
+    fault = syntax_fault(error) if isinstance(error, SqlglotError) else str(error).splitlines()[0]
+    unquoted = [name for name in columns if re.search(rf"(?<!`)\b{name}\b(?!`)", condition)]
+    hints = (f"; {name} is a word of SQL: write `{name}`" for name in unquoted if not _is_plain(name))
+    return fault + next(hints, "")
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a name stands for a column without backquotes."""
+    try:
+        return isinstance(sqlglot.parse_one(f"{name} > 1", dialect=SPARK).this, exp.Column)
+    except SqlglotError:
+        return False

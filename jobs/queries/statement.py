@@ -139,7 +139,7 @@ def _query(text: str, *, catalog: bool) -> exp.Query:
         parsed = sqlglot.parse(text, dialect=SPARK)
         trees = [tree for tree in parsed if tree is not None and not isinstance(tree, exp.Semicolon)]
     except SqlglotError as e:
-        raise UsageError(f"sql: {_syntax(e)}") from e
+        raise UsageError(f"sql: {syntax_fault(e)}") from e
     if len(trees) != 1:
         raise UsageError("sql: one query at a time" if trees else "sql: an empty query")
     query = trees[0].unnest() if isinstance(trees[0], exp.Subquery) else trees[0]
@@ -153,8 +153,8 @@ def _query(text: str, *, catalog: bool) -> exp.Query:
     return query
 
 
-def _syntax(error: SqlglotError) -> str:
-    """A parser's error in one line, with its place."""
+def syntax_fault(error: SqlglotError) -> str:
+    """What a parser's error says, in one line, with its place."""
     details = getattr(error, "errors", None)
     if not details:
         return str(error).splitlines()[0]

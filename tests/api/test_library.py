@@ -31,6 +31,19 @@ assert not loaded, loaded
 """
 
 
+# Asks as a worker of a data loader does, after its parent has read tables.
+WORKERS = """
+import multiprocessing, reelmill
+from concurrent.futures import ProcessPoolExecutor
+from tests.support.clip_counts import num_kept
+
+if __name__ == "__main__":
+    print(num_kept({output!r}), flush=True)
+    with ProcessPoolExecutor(1, multiprocessing.get_context({method!r})) as pool:
+        print(pool.submit(num_kept, {output!r}).result())
+"""
+
+
 @pytest.fixture(scope="module")
 def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An output of literal rows."""
@@ -251,3 +264,12 @@ def test_an_output_is_read_without_spark_and_what_it_needs(output: Path) -> None
     path = {"PATH": "/usr/bin:/bin", "JAVA_HOME": "/nowhere", "PYTHONPATH": ":".join(["", *sys.path])}
     done = subprocess.run(asked, env=path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
+def test_workers_of_a_data_loader_read_or_say_how_to_start_them(output: Path, method: str) -> None:
+    code = WORKERS.format(output=str(output), method=method)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.split("\n")[0] == "2"
+    said = done.stdout.split("\n")[1]
+    assert said == "2" if method == "forkserver" else 'start workers by "spawn" or "forkserver"' in said

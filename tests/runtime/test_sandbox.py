@@ -128,6 +128,11 @@ def test_a_child_that_died_idle_is_no_fault_of_the_next_call() -> None:
     assert call(abs, -1) == 1
 
 
+def test_code_that_ends_its_process_is_a_bug_and_no_crash() -> None:
+    with pytest.raises(RuntimeError, match="SystemExit: no license"):
+        call(sandbox_calls.leave)
+
+
 def test_a_bug_stays_loud_and_tells_where_it_was() -> None:
     with pytest.raises(KeyError, match="no such column") as raised:
         call(sandbox_calls.raise_bug)

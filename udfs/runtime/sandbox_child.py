@@ -43,8 +43,9 @@ def _answer(message: bytes) -> list[bytes | memoryview]:
         function, args = pickle.loads(message)
         heartbeat.beat()  # the imports are done
         return wire.encode(wire.RESULT, function(*args))
-    except Exception as e:  # noqa: BLE001 - the parent raises it again
-        error = bugs.run_error(e) or e
+    except (Exception, SystemExit) as e:  # noqa: BLE001 - the parent raises it again
+        # The user's own code may call sys.exit, as programs do.
+        error = bugs.run_error(e) or e if isinstance(e, Exception) else RuntimeError(f"SystemExit: {e}")
         notes = [
             f"in the decoding process:\n{traceback.format_exc()}",
             f"{bugs.PLACE_NOTE}{' < '.join(bugs.places(e))}",
