@@ -42,6 +42,7 @@ def test_a_folder_that_is_no_output_is_named(tmp_path: Path, capsys: pytest.Capt
     assert said(capsys, "failures", "-o", str(tmp_path))[2] == f"reelmill: --output {tmp_path}: no tables here\n"
 
 
+@pytest.mark.nights
 @pytest.mark.spark
 def test_spark_says_the_same(output: Path, spark: SparkSession, capsys: pytest.CaptureFixture[str]) -> None:
     failures.run(Run(spark, str(output), Settings()), failures.Options(output=str(output)))

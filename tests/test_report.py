@@ -90,6 +90,7 @@ def test_an_output_on_s3_gets_its_page_there(output: Path, s3_server: s3.Server)
     assert "<h1>Reelmill report</h1>" in (s3_server.folder / "reports/out/report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.nights
 @pytest.mark.spark
 def test_the_page_of_a_run_is_the_same_by_spark(
     spark: SparkSession, curated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -64,6 +64,7 @@ def test_a_terminal_without_blocks_gets_other_signs(output: Path) -> None:
     assert "█" in started("scores", "-o", str(output))[1]
 
 
+@pytest.mark.nights
 @pytest.mark.spark
 def test_spark_says_the_same(output: Path, spark: SparkSession, capsys: pytest.CaptureFixture[str]) -> None:
     options = scores.Options(output=str(output), format="json")

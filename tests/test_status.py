@@ -103,6 +103,7 @@ def test_what_is_pending_is_what_a_check_finds(
     assert "3 inputs of analyze pending" in checked[2]
 
 
+@pytest.mark.nights
 @pytest.mark.spark
 def test_a_plan_by_spark_says_the_same(
     curated: Path, spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -119,6 +120,7 @@ def test_a_plan_by_spark_says_the_same(
     assert progress_file.read(str(copy), Sources()) == before
 
 
+@pytest.mark.nights
 @pytest.mark.spark
 def test_spark_says_the_same(spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = half_done.write(tmp_path, load([], []), 1, num_done=2, num_videos=9)

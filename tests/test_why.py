@@ -75,6 +75,7 @@ def test_an_output_on_s3(output: Path, s3_server: s3.Server, capsys: pytest.Capt
     assert out == said(capsys, "why", "-o", str(output), "c1")[1]
 
 
+@pytest.mark.nights
 @pytest.mark.spark
 @pytest.mark.parametrize("what", ["c1", "c2", "c4", "v1", "v0", "/v/bad.mp4"])
 def test_spark_tells_the_same_story(

@@ -42,6 +42,7 @@ def kit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build.build(folder, pack, ("h264",), frames=50)
 
 
+@pytest.mark.nights
 def test_a_dry_run_goes_up_to_the_first_cuda_call(kit: Path, tmp_path: Path) -> None:
     for absent in ("jobs", "pyspark", "delta"):  # which a machine with a GPU need not have
         (tmp_path / f"{absent}.py").write_text("raise ImportError(__name__)", encoding="utf-8")

@@ -107,6 +107,7 @@ def test_the_version_of_a_table_is_that_of_its_last_commit(tables: Tables) -> No
     assert tables.version("failures") == before + 1 == tables.versions()["failures"]
 
 
+@pytest.mark.nights
 def test_a_clock_set_back_makes_no_older_run_the_last(
     spark: SparkSession, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -37,6 +37,7 @@ def test_tiny_models_are_small_and_in_the_format_of_the_hub(root: Path) -> None:
         assert sum(file.stat().st_size for file in folder.iterdir()) < 3_000_000
 
 
+@pytest.mark.nights
 def test_another_process_builds_the_same_bytes(root: Path, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "tests.support.tiny", str(tmp_path)], check=True, capture_output=True)
     for file in (file for file in root.rglob("*") if file.is_file() and "__pycache__" not in file.parts):
