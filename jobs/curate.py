@@ -107,11 +107,12 @@ def run(run: Run, options: Options) -> Counts:
     filter.accepted(run.of_part({}))  # refuses a wrong condition before any clip is cut, as the next line does
     custom.check_conditions(run)
     run = run.with_notes_together()
-    chain = chain_fingerprint(_stages(run), run.settings)
+    stages = _stages(run)
+    chain = chain_fingerprint(stages, run.settings)
     is_alone = run.is_only_writer and run.retry is None
     # `filter` run by hand changes the verdicts alone: no clip has to be looked up for that.
     untouched = is_alone and run.last.is_untouched(run.tables, but="verdicts")
-    ended = untouched and run.last.ended_by(chain)
+    ended = untouched and run.last.ended_by(chain) and run.last.has_noted(stages)
     judged = ended and run.last.is_untouched(run.tables)
     settled = _settled(run) if untouched else ()
     counts, num_files_left = ingest.ingest_files(run, options)

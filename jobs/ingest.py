@@ -102,6 +102,9 @@ def _with_fingerprints(run: Run, options: Options) -> DataFrame:
     """
     sources = run.settings.sources
     files = manifest.read(run.spark, options.manifest, sources, run.settings.manifest, options.checked_manifest)
+    for own in omissions.media_of(run.output):
+        is_own = F.when(F.col("uri").startswith(own), omissions.OUTPUT)
+        files = files.withColumn("left_out", F.coalesce("left_out", is_own))
     if run.tables.exists("takedowns"):
         taken_down = (
             run.tables.read("takedowns")

@@ -13,6 +13,7 @@ from deltalake import DeltaTable
 from PIL import Image
 from pyspark.sql import SparkSession
 
+import reelmill
 from jobs import cli
 from tests.support.footage import numbers, write_numbered
 from tests.support.outputs import files, table, tables, versions
@@ -72,6 +73,38 @@ def test_the_steps_on_all_clips_say_how_many_there_are_and_what_came_of_them(
 def copy(done: Path, tmp_path: Path) -> Path:
     """The same output, to be changed. Media rows go on naming the first one's files."""
     return Path(shutil.copytree(done, tmp_path / "output"))
+
+
+@pytest.mark.parametrize("manifest_of", ["{}", "{}/**/*.mp4"], ids=["folder", "glob"])
+def test_a_run_takes_no_clips_of_its_own_output(
+    spark: SparkSession, tmp_path: Path, manifest_of: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_numbered(tmp_path / "v.mp4", 60)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    words = [manifest_of.format(tmp_path), "-o", str(tmp_path / "link"), *SPLIT]
+    assert cli.main(["curate", *words]) == 0
+    before = versions(tmp_path / "out")
+    assert cli.main(["curate", *words]) == 0
+    assert versions(tmp_path / "out") == before
+    capsys.readouterr()
+    assert cli.main(["curate", *words, "--plan"]) == 0
+    assert capsys.readouterr().out == "0 new files to ingest\nnothing is pending by the settings given\n"
+
+
+@pytest.mark.parametrize("killed", ["stage IN ('ingest', 'split', 'curate')", "stage IN ('ingest', 'split')"])
+def test_what_a_killed_run_did_not_note_is_noted_by_the_next(manifest: Path, copy: Path, killed: str) -> None:
+    """With the row of the chain an output is as releases before left it, in which no run looked for such stages."""
+    library = reelmill.open(copy)
+    funnel = library.table("funnel").arrow()
+    DeltaTable(copy / "tables" / "runs").delete(killed)
+    assert library.table("funnel").arrow() != funnel
+    assert curate(manifest, copy) == 0
+    assert library.table("funnel").arrow() == funnel
+    assert all(row["previews"] for row in library.sql("SELECT previews FROM curated"))
+    before = versions(copy)
+    assert curate(manifest, copy) == 0
+    assert versions(copy) == before
 
 
 def test_every_stage_has_a_row_for_every_clip(done: Path) -> None:

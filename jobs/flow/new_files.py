@@ -14,6 +14,7 @@ from jobs.queries.reader import Rows
 from udfs import ingest
 from udfs.core.errors import PASSING
 from udfs.core.signed_addresses import unsigned
+from udfs.storage import omissions
 from udfs.storage.manifest import Manifest
 
 VIDEOS = "SELECT uri AS key, fingerprint FROM current_videos"
@@ -29,6 +30,7 @@ def needs_spark(manifest: Manifest) -> bool:
 
 def number(
     manifest: Manifest,
+    output: str,
     settings: Settings,
     rows: Rows,
     *,
@@ -44,7 +46,9 @@ def number(
     taken = {unsigned(row["uri"]) for row in rows(TAKEN)}
     made_by, done = fingerprint("ingest", settings), _done(rows, retry)
     versions = zip(files["uri"], files["source_version"], strict=True)
-    found = sum(uri not in taken and (uri, f"{made_by}-{version}") not in done for uri, version in versions)
+    own = omissions.media_of(output)
+    others = ((uri, version) for uri, version in versions if uri not in taken and not uri.startswith(own))
+    found = sum((uri, f"{made_by}-{version}") not in done for uri, version in others)
     return found if limit is None else min(found, limit)
 
 

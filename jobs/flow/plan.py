@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 
 from jobs.config.arguments import OutputOptions
 from jobs.config.settings import Settings, load
@@ -29,7 +30,8 @@ def quick(options: OutputOptions, named: str, limit: int | None, since: datetime
     def answer(output: Reader, options: OutputOptions) -> None:
         from jobs.queries import delta_source  # of the extra `sql`, which the run itself does not need
 
-        files = new_files.number(examined, settings, output.rows, since=since, limit=limit, retry=options.retry)
+        number = partial(new_files.number, since=since, limit=limit, retry=options.retry)
+        files = number(examined, output.output, settings, output.rows)
         show(output, settings, delta_source.versions(output.output, output.sources), files)
 
     return reader.quick(options, answer, must_exist=False)

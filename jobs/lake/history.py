@@ -203,9 +203,12 @@ def resources_of(stage: str, settings: Settings) -> Resources:
 
 
 def note_settings(run: Run, *stages: str) -> Counts:
-    """Where nothing was pending, add a row to `runs` for each stage whose last run had other settings."""
+    """Where nothing was pending, add a row to `runs` for each stage whose last run had other settings.
+
+    One without any row did its work in a run that was killed before it noted that.
+    """
     for stage in stages:
-        if run.last.fingerprints.get(stage, run.fingerprint(stage)) != run.fingerprint(stage):
+        if run.last.fingerprints.get(stage) != run.fingerprint(stage):
             note(run, stage, Work())
     return Counts()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -65,6 +66,10 @@ class LastRun:
     def ended_by(self, fingerprint: str) -> bool:
         """Whether the last chain left nothing to do by these settings, as far as no table has changed since."""
         return self.versions is None or (self.scored is not None and self.fingerprints[CHAIN] == fingerprint)
+
+    def has_noted(self, stages: Iterable[str]) -> bool:
+        """Whether each of these stages has a row, where a chain left nothing to do: views go by their settings."""
+        return self.versions is None or {*stages} <= self.fingerprints.keys()
 
 
 def read(tables: Tables) -> LastRun:

@@ -36,6 +36,23 @@ def test_a_folder_with_the_name_of_a_video_is_a_folder(folder: Path) -> None:
     assert str(folder / "dvd.vob") not in videos(str(folder))[0]
 
 
+def test_clips_of_an_output_below_the_folder_are_left_out_and_those_of_a_folder_called_media_are_not(
+    folder: Path,
+) -> None:
+    (folder / "out/tables/clips/_delta_log").mkdir(parents=True)
+    for name in ("out/media/clips", "other/media", "other/tables/none"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "1.mp4").write_bytes(b"x")
+    (folder / "out/beside.mp4").write_bytes(b"x")
+    paths, left_out = videos(str(folder))
+    assert {Path(path).relative_to(folder).as_posix() for path in paths} == {
+        *("a/b/d.webm", "a/c.MKV", "b.mp4"),
+        *("other/media/1.mp4", "other/tables/none/1.mp4", "out/beside.mp4"),
+    }
+    assert left_out == {"suffix": 2, "output": 1}
+    assert videos(str(folder / "out/media"))[0] == [str(folder / "out/media/clips/1.mp4")]  # asked for by name
+
+
 def test_two_hard_links_are_two_files(folder: Path) -> None:
     os.link(folder / "b.mp4", folder / "c.mp4")
     assert {str(folder / "b.mp4"), str(folder / "c.mp4")} <= set(videos(str(folder))[0])

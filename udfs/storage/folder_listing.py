@@ -53,6 +53,8 @@ def _enter(
     """Queue a folder below the folder of real path `real`, unless its name is a reason to leave it out."""
     if why := omissions.reason(entry.name):
         left_out[why] += 1
+    elif omissions.is_media_of_output(entry.path):
+        left_out[omissions.OUTPUT] += 1
     elif entry.is_symlink():
         linked.append((entry.path, os.path.realpath(entry.path)))
     else:

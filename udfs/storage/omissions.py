@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 
 from udfs.core.words import counted
+from udfs.storage.uris import is_remote, local_path
+
+MEDIA = "media"  # the folder of an output with its clips, proxies and previews
 
 SUFFIX = "suffix"
 HIDDEN = "hidden"
@@ -16,6 +20,7 @@ DUPLICATE = "duplicate"
 BLANK = "blank"
 TAKEN_DOWN = "taken down"
 UNCHANGED = "unchanged"
+OUTPUT = "output"
 # Their words in the summary: for one file or row, and for several.
 WORDS = {
     SUFFIX: ("not a video by its suffix", "not a video by their suffix"),
@@ -27,6 +32,7 @@ WORDS = {
     BLANK: ("blank row", "blank rows"),
     TAKEN_DOWN: ("taken down", "taken down"),
     UNCHANGED: ("not changed since", "not changed since"),
+    OUTPUT: ("made by Reelmill", "made by Reelmill"),
 }
 # Folders in which systems keep deleted files, thumbnails and macOS resource forks.
 TRASHES = {
@@ -46,6 +52,25 @@ def reason(name: str) -> str | None:
     if name.casefold() in TRASHES or name.casefold().startswith(".trash"):
         return TRASH
     return HIDDEN if name.startswith(".") else None
+
+
+def is_media_of_output(folder: str) -> bool:
+    """Whether a folder holds the clips of an output: it is called media, and Delta tables lie beside it."""
+    above, name = os.path.split(folder)
+    if name != MEDIA:
+        return False
+    try:
+        return any(os.path.isdir(f"{above}/tables/{table}/_delta_log") for table in os.listdir(f"{above}/tables"))
+    except OSError:
+        return False
+
+
+def media_of(output: str) -> tuple[str, ...]:
+    """How addresses of media files of an output begin."""
+    if is_remote(output):
+        return (f"{output}/{MEDIA}/",)
+    path = local_path(output)
+    return tuple(f"{place}/{MEDIA}/" for place in dict.fromkeys((path, os.path.realpath(path))))
 
 
 def summary(num_files: int, left_out: Mapping[str, int]) -> str:
