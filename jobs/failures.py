@@ -61,8 +61,8 @@ def show(output: Reader, options: Options) -> None:
     from jobs.queries import failures
 
     found = failures.summary(output, options.code, options.stage, options.examples)
-    as_json = options.format == "json"
-    terminal.write([json_text(found)] if as_json else failures.summary_lines(output, found, terminal.columns()))
+    lines = failures.summary_lines(output, found, terminal.columns(), options.code, options.stage)
+    terminal.write([json_text(found)] if options.format == "json" else lines)
 
 
 if __name__ == "__main__":

@@ -38,9 +38,9 @@ class Params:
         Field(description="a fixed stride; PySceneDetect's content changes; transitions by TransNet V2"),
     ] = "fixed_stride"
     limit_clips: Annotated[int, Field(ge=0, description="most spans per video; 0: no limit")] = 0
-    clip_len_s: Seconds = 10.0
+    clip_len_s: Annotated[Seconds, Field(description="length of a clip of fixed_stride")] = 10.0
     clip_stride_s: Annotated[Seconds | None, Field(description="from start to start; clip_len_s if not set")] = None
-    min_clip_length_s: Seconds = 2.0
+    min_clip_length_s: Annotated[Seconds, Field(description="shorter clips of fixed_stride are left out")] = 2.0
     adaptive_threshold: Annotated[
         float, Field(gt=1, le=255, description="least ratio of a frame's change to its neighbors'")
     ] = 3.0
@@ -58,8 +58,10 @@ class Params:
     resources: Annotated[Resources, Field(description="of a task of transnetv2", json_schema_extra=EFFORT)] = (
         Resources()
     )
-    min_length_s: Seconds = 2.0
-    max_length_s: Seconds = 10.0
+    min_length_s: Annotated[Seconds, Field(description="shorter scenes of content and transnetv2 are left out")] = 2.0
+    max_length_s: Annotated[
+        Seconds, Field(description="longer scenes of content and transnetv2 go by max_length_mode")
+    ] = 10.0
     max_length_mode: Annotated[
         Literal["stride", "truncate"], Field(description="of a longer scene, keep all or only its start")
     ] = "stride"

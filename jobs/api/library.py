@@ -99,7 +99,7 @@ class Library:
     def failures(self, code: str | None = None, *, stage: str | None = None, examples: int = 3) -> Report:
         """What could not be used, by code, with the newest examples of each, cause and remedy."""
         found = self._answer(lambda output: failures.summary(output, code, stage, examples))
-        return Report(found, lambda width: failures.summary_lines(self._reader, found, width))
+        return Report(found, lambda width: failures.summary_lines(self._reader, found, width, code, stage))
 
     def scores(self, *names: str, settings: Mapping[str, Any] | None = None) -> Report:
         """The distributions of scores, by the beginnings of their names, and what each gate would drop.

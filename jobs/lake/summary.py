@@ -30,19 +30,27 @@ STEPS = {
 }
 LATER = f"SELECT stage, count(*) AS count FROM failed WHERE NOT {OF_FILES} GROUP BY stage ORDER BY stage"
 
+LATER_FILES = f"""
+SELECT video_uri, stage, code, count(*) AS count FROM failed WHERE NOT {OF_FILES}
+GROUP BY video_uri, stage, code ORDER BY count DESC, video_uri, stage, code LIMIT {MAX_NAMES}
+"""
+
 
 def facts(ask: Callable[[str], list[tuple[Any, ...]]]) -> dict[str, Any]:
     """What the lines say beside the files found, as values of JSON; `ask` answers queries over tables and views."""
     refused = ask(f"SELECT video_uri, code, message FROM failed WHERE {OF_FILES} ORDER BY video_uri")
     [(taken, minutes)] = ask("SELECT count(*), sum(duration_s) / 60 FROM current_videos")
+    [(without_span,)] = ask("SELECT count(*) FROM failed WHERE stage = 'split'")
     [(made, kept, dropped, kept_min)] = ask(CLIPS)
     return {
         "num_refused": len(refused),
+        "num_taken": taken - without_span,
         "refused": [[*row] for row in refused[:MAX_NAMES]],
         "videos": {"count": taken, "minutes": minutes},
         "clips": {"made": made, "kept": kept, "dropped": dropped, "kept_min": kept_min},
         "reasons": [[*row] for row in ask(REASONS)],
         "later": [[*row] for row in ask(LATER)],
+        "later_files": [[*row] for row in ask(LATER_FILES)],
         "funnel": [["videos", taken, (minutes or 0) / 60], *_funnel(ask)],
         "dropped_clip": ask(DROPPED)[0][0],
     }
@@ -62,7 +70,8 @@ def text(run: Run, num_files: int, facts: dict[str, Any]) -> str:
 
 def _lines(run: Run, num_files: int, facts: dict[str, Any]) -> Iterator[str]:
     videos, clips, reasons, later = (facts[name] for name in ("videos", "clips", "reasons", "later"))
-    counts = f"{num_files} found now; {videos['count']} taken and {facts['num_refused']} refused so far"
+    taken = facts.get("num_taken", videos["count"])  # an earlier release did not note the first
+    counts = f"{num_files} found now; {taken} taken and {facts['num_refused']} refused so far"
     yield f"files: {counts}{_more(run, 'failed', facts['refused'])}"
     yield from _refused(facts["refused"], facts["num_refused"])
     because = f" ({_counts(reasons)})" if reasons else ""
@@ -70,6 +79,8 @@ def _lines(run: Run, num_files: int, facts: dict[str, Any]) -> Iterator[str]:
     yield f"clips: {counts}{_more(run, 'dropped', reasons)}"
     if later:
         yield f"clips that a stage could not use: {_counts(later)}{_more(run, 'failed', later)}"
+        for uri, stage, code, count in facts.get("later_files", []):
+            yield f"  {cell(uri)}: {stage}: {code} {count}"
     minutes = f"{videos['minutes'] or 0:.1f} minutes taken, {clips['kept_min'] or 0:.1f} minutes kept in clips"
     yield f"video: {minutes}{_more(run, 'curated', [clips] if clips['kept'] else [])}"
 

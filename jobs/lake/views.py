@@ -216,7 +216,7 @@ FAILED = View(
         *("failures", "videos", "spans", "clips", "signals", "aesthetics", "embeddings", "captions", "enhanced"),
         "alignments",
     ),
-    "One row per input that a stage could not use when it last tried.",
+    "One row per input that a stage could not use when it last tried, but for videos that others have replaced.",
     _of("failures", "stage", "key")
     | VIDEO_URI
     | {"start_s": "second at which the clip begins; NULL for a whole video"}
@@ -244,6 +244,8 @@ LEFT JOIN (SELECT clip_id, min(video_id) AS video_id, min(start_s) AS start_s FR
   ON spans.clip_id = failures.key
 LEFT JOIN {videos} AS videos_of_spans ON videos_of_spans.video_id = spans.video_id
 LEFT JOIN {videos} AS videos ON videos.video_id = failures.key
+WHERE (failures.stage <> 'split' OR videos.video_id IS NOT NULL)
+  AND (spans.clip_id IS NULL OR videos_of_spans.video_id IS NOT NULL)
 """,
 )
 

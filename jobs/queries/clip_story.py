@@ -73,7 +73,8 @@ def story(rows: Rows, clip: str) -> Row:
 def lines(story: Row, width: int) -> Iterator[str]:
     """The story for people, in lines of at most `width` characters, but for addresses."""
     source, file = story["source"], story["file"]
-    verdict = story["verdict"] or "no verdict: `filter` has not seen it"
+    failed = any(row["stage"] == "clip" and not row["repaired"] for row in story["failures"])
+    verdict = story["verdict"] or f"no verdict: {'it could not be cut' if failed else 'not judged yet'}"
     head = f"clip {story['clip_id']}: {verdict}{screen.listed(story['reasons'])}"
     yield from terminal.wrapped(head, width, "", "  ")
     frames = f"frames {source['start_frame']}-{source['end_frame']}, {source['method']}"

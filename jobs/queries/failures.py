@@ -40,6 +40,11 @@ SELECT * FROM (
   FROM (SELECT *, split_part(fingerprint, '-', 1) AS made_by FROM ({standing})))
 WHERE place <= {number} ORDER BY failed_at DESC, key
 """
+# Videos that others of their address have replaced, and their clips.
+REPLACED = """
+(stage = 'split' AND key NOT IN (SELECT video_id FROM videos))
+OR key IN (SELECT clip_id FROM spans WHERE video_id NOT IN (SELECT video_id FROM videos))
+"""
 CLIPS = """
 SELECT spans.clip_id AS key, spans.start_s, spans.end_s, videos.uri AS video_uri
 FROM spans LEFT JOIN videos ON videos.video_id = spans.video_id WHERE spans.clip_id IN ({keys})
@@ -84,6 +89,7 @@ def summary(reader: Reader, code: str | None, stage: str | None, num_examples: i
     if not stages:
         return {"count": 0, "codes": []}
     where = f"stage IN ({_literals(stages)})" + (f" AND code = {literal(code)}" if code else "")
+    where += f" AND NOT ({REPLACED})"
     standing = STANDING.format(where=where, done=_done(stages))
     by_code: dict[str, list[Row]] = {}
     for row in reader.rows(COUNTED.format(standing=standing, number=max(1, num_examples))):
@@ -95,10 +101,13 @@ def summary(reader: Reader, code: str | None, stage: str | None, num_examples: i
     return {"count": sum(row["count"] for row in found), "codes": found}
 
 
-def summary_lines(reader: Reader, found: Row, width: int) -> Iterator[str]:
-    """The failures for people."""
+def summary_lines(
+    reader: Reader, found: Row, width: int, code: str | None = None, stage: str | None = None
+) -> Iterator[str]:
+    """The failures for people; `code` and `stage` are those that they are of, None for all."""
     if not found["codes"]:
-        yield "nothing failed, or a later run could use it"
+        what = f"nothing failed{f' with {code}' if code else ''}{f' in {stage}' if stage else ''}"
+        yield f"{what}, or a later run could use it"
         return
     yield f"{counted(found['count'], 'input')} could not be used"
     for row in found["codes"]:

@@ -59,13 +59,16 @@ def lines(story: Row, width: int) -> Iterator[str]:
         yield from (line for other in ids for line in screen.labeled(label, f"video {other} of this address", width))
     for name, value in (source.get("attributes") or {}).items():
         yield from screen.labeled("manifest", f"{name} = {cell(value)}", width)
+    failed = {row["key"]: f"{row['stage']} failed: {row['code']}" for row in story["failures"]}
     for clip in clips[:MAX_CLIPS]:
-        verdict = "no verdict yet" if clip["kept"] is None else "kept" if clip["kept"] else "dropped"
+        unjudged = failed.get(clip["clip_id"], "no verdict yet")
+        verdict = unjudged if clip["kept"] is None else "kept" if clip["kept"] else "dropped"
         text = f"{clip['clip_id']} {screen.seconds(clip)}: {verdict}{screen.listed(clip['reasons'])}"
         yield from screen.labeled("clip", text, width)
     yield from _more(len(clips) - MAX_CLIPS, "clip")
-    yield from failures.of_input_lines(story["failures"][:MAX_FAILURES], width)
-    yield from _more(len(story["failures"]) - MAX_FAILURES, "failure")
+    kinds = _kinds(story["failures"])
+    yield from failures.of_input_lines(kinds[:MAX_FAILURES], width)
+    yield from _more(len(kinds) - MAX_FAILURES, "failure")
     yield from screen.made(story["made"], width)
 
 
@@ -91,10 +94,23 @@ def _sums(story: Row) -> str:
     reasons = Counter(reason for clip in clips for reason in clip["reasons"] or [])
     dropped = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
     number = sum(clip["kept"] is False for clip in clips)
+    keys = {row["key"] for row in story["failures"]}
+    failed = sum(clip["kept"] is None and clip["clip_id"] in keys for clip in clips)
     return (
         f"{counted(len(clips), 'clip')}, {len(kept)} kept ({sum(kept):.1f} s), {number} dropped"
-        f"{screen.listed([dropped] if dropped else [])}"
+        f"{screen.listed([dropped] if dropped else [])}{f', {failed} failed' if failed else ''}"
     )
+
+
+def _kinds(found: Iterable[Row]) -> list[Row]:
+    """One failure of each stage, code and message, which says how many clips it stands for."""
+    alike: dict[tuple[str, str, str], list[Row]] = {}
+    for row in found:
+        alike.setdefault((row["stage"], row["code"], row["message"]), []).append(row)
+    return [
+        rows[0] | ({"message": f"{rows[0]['message']} ({len(rows)} clips)"} if len(rows) > 1 else {})
+        for rows in alike.values()
+    ]
 
 
 def _file(source: Row) -> str:

@@ -149,6 +149,8 @@ def test_an_output_without_failures_says_so(tables: list[str], tmp_path: Path) -
     found = summary(tmp_path)
     assert found == {"count": 0, "codes": []}
     assert [*failures.summary_lines(reader(tmp_path), found, 100)] == ["nothing failed, or a later run could use it"]
+    lines = [*failures.summary_lines(reader(tmp_path), found, 100, "TIMEOUT", "embed")]
+    assert lines == ["nothing failed with TIMEOUT in embed, or a later run could use it"]
 
 
 def test_failures_of_stages_that_are_unknown_now_stand(tmp_path: Path) -> None:
@@ -164,3 +166,16 @@ def test_advice_is_plain_text() -> None:
     assert [code for code in CODES if "`" in "".join(failures._advice(code))] == []
     assert "limits.memory_mb" in failures._advice("OOM")[1]
     assert failures._advice("MELTED")[0] == "a code that this release does not know"
+
+
+def test_failures_of_a_replaced_video_do_not_stand(tmp_path: Path) -> None:
+    """Its address has another video now, whose clips are the ones that count."""
+    small_output.fill(tmp_path, "videos", [{"video_id": "new", "uri": "/v/a.mp4"}], "ingest")
+    spans = [{"clip_id": f"clip of {video}", "video_id": video} for video in ("old", "new")]
+    small_output.fill(tmp_path, "spans", spans, "split")
+    keys = {"clip of old": "clip", "clip of new": "clip", "old": "split", "/v/b.mp4": "ingest"}
+    failed = [{"stage": stage, "key": key, "code": "CORRUPT", "failed_at": None} for key, stage in keys.items()]
+    small_output.fill(tmp_path, "failures", failed, "f")
+    assert counts(summary(tmp_path)) == {"CORRUPT": {"clip": 1, "ingest": 1}}
+    standing = reader(tmp_path).rows("SELECT key FROM failed ORDER BY key")
+    assert [row["key"] for row in standing] == ["/v/b.mp4", "clip of new"]

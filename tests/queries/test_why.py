@@ -163,7 +163,7 @@ def test_a_clip_without_a_verdict_has_a_story(copy: Path) -> None:
     shutil.rmtree(copy / "tables/verdicts")
     found = story(rows_of(copy), "c2")
     assert (found["verdict"], found["gates"], found["duplicate_of"]) == (None, [], None)
-    assert repr(found).startswith("clip c2: no verdict: `filter` has not seen it\n")
+    assert repr(found).startswith("clip c2: no verdict: not judged yet\n")
 
 
 def test_a_span_that_was_never_cut_has_a_story(output: Path) -> None:

@@ -153,6 +153,16 @@ def test_a_name_that_looks_like_a_glob_is_still_a_name(tmp_path: Path) -> None:
     assert listing(str(tmp_path / "take[1].mp4")) == [str(tmp_path / "take[1].mp4")]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_text_file_lists_an_address_per_line(tmp_path: Path, encoding: str) -> None:
+    lines = "a.mp4\r\n\r\n  /v/ü b.mp4 \r\ns3://films/c.mp4\r\n./a.mp4"
+    (tmp_path / "list.txt").write_bytes(lines.encode(encoding))
+    listing = manifest.examine(str(tmp_path / "list.txt"), Params()).listing
+    assert listing is not None
+    assert listing.uris == [f"{tmp_path}/a.mp4", "/v/ü b.mp4", "s3://films/c.mp4"]
+    assert listing.left_out == {"duplicate": 1}
+
+
 def test_a_list_names_its_uris_once_in_its_order(tmp_path: Path) -> None:
     path = tmp_path / "list.json"
     path.write_text("\ufeff" + json.dumps(["/z.mp4", "rel.mp4", "/a.mp4", "/z.mp4", "s3://b/k.mp4"]), encoding="utf-8")
@@ -182,10 +192,10 @@ def test_a_broken_list_is_refused_in_one_line(tmp_path: Path, content: str, mess
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("name", ["gone", "gone/*.mp4", "empty", "notes.txt"])
+@pytest.mark.parametrize("name", ["gone", "gone/*.mp4", "empty", "notes.doc"])
 def test_a_manifest_of_nothing_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
-    (tmp_path / "notes.txt").write_bytes(b"x")
+    (tmp_path / "notes.doc").write_bytes(b"x")
     with pytest.raises(ManifestError, match=name.replace("*", r"\*")):
         listing(str(tmp_path / name))
 

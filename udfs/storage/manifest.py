@@ -43,6 +43,7 @@ BLANKS = re.compile(r"[ \t\n\r]*")  # of JSON
 
 SPARK_READS: dict[str, Kind] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet"}
 SPARK_READS |= {".csv": "csv", ".tsv": "csv", ".tab": "csv"}
+LINES = (".txt", ".lst")  # of a list with one address per line
 # Names under which data sets have the column `uri`; case, blanks and punctuation do not count.
 # fmt: off
 ALIASES = (
@@ -122,7 +123,9 @@ def column(manifest: str, uri_column: str, names: Sequence[str]) -> str:
         raise ManifestError(
             f"{shown(manifest)}: no column {uri_column}, but {meant}: name it uri, or set manifest.uri_column"
         )
-    raise ManifestError(f"{shown(manifest)}: no column {uri_column}, only {', '.join(names) or 'none'}")
+    is_text = SPARK_READS.get(Path(manifest).suffix.lower()) == "csv"
+    first = " (its first line names the columns)" if is_text else ""
+    raise ManifestError(f"{shown(manifest)}: no column {uri_column}, only {', '.join(names) or 'none'}{first}")
 
 
 def uri(written: str | None, folder: str) -> str | None:
@@ -187,7 +190,7 @@ def _identify_remote(manifest: str, sources: Sources) -> tuple[Kind, AnyPath]:
     web = is_web(manifest)
     name = manifest.partition("?")[0].partition("#")[0] if web else manifest
     suffix = Path(name.rstrip("/")).suffix.lower()
-    if not web and (name.endswith("/") or suffix not in (*SPARK_READS, *VIDEO_SUFFIXES)):
+    if not web and (name.endswith("/") or suffix not in (*SPARK_READS, *LINES, *VIDEO_SUFFIXES)):
         return _remote_folder(manifest, suffix, sources), manifest
     path = _answer(manifest, lambda: access.remote_path(manifest, sources))
     kind = _file_kind(manifest, suffix, path)
@@ -206,11 +209,14 @@ def _remote_folder(manifest: str, suffix: str, sources: Sources) -> Kind:
 def _file_kind(manifest: str, suffix: str, path: AnyPath) -> Kind:
     if suffix == ".json" and _begins_as_list(_answer(manifest, lambda: _head(path))):
         return "list"
+    if suffix in LINES:
+        return "list"
     if suffix in VIDEO_SUFFIXES:
         return "video"
     if suffix in SPARK_READS:
         return SPARK_READS[suffix]
-    raise ManifestError(f"{shown(manifest)}: neither a video nor a manifest by its name ({', '.join(SPARK_READS)})")
+    known = ", ".join((*SPARK_READS, *LINES))
+    raise ManifestError(f"{shown(manifest)}: neither a video nor a manifest by its name ({known})")
 
 
 def _parts(manifest: str, sources: Sources) -> list[tuple[str, str, bool, int]]:
@@ -301,8 +307,10 @@ def _text(manifest: str, path: AnyPath) -> str:
 
 def _listed(manifest: str, path: AnyPath) -> list[str]:
     uris, above = list[str](), folder(manifest)
+    text = _text(manifest, path)
+    is_json = text.lstrip().startswith("[")
     try:
-        for entry in _entries(_text(manifest, path)):
+        for entry in _entries(text) if is_json else filter(str.strip, text.splitlines()):
             normal = None if LONE_SURROGATE.search(entry) else uri(entry, above)
             if normal is None:
                 raise ValueError(f"entry {len(uris)} of the list is no uri: {json.dumps(entry)[:80]}")
