@@ -109,6 +109,8 @@ def run(run: Run, options: Options) -> Counts:
     run = run.with_notes_together()
     stages = _stages(run)
     chain = chain_fingerprint(stages, run.settings)
+    if changed := [name for name in stages if run.last.fingerprints.get(name) not in (None, run.fingerprint(name))]:
+        log.info("other settings or code than in the last run: %s", ", ".join(changed))
     is_alone = run.is_only_writer and run.retry is None
     # `filter` run by hand changes the verdicts alone: no clip has to be looked up for that.
     untouched = is_alone and run.last.is_untouched(run.tables, but="verdicts")

@@ -169,11 +169,14 @@ def test_again_it_writes_nothing_and_says_so(
     assert "nothing to do: 0 decoded, 0 rows written" in caplog.text
 
 
-def test_a_new_threshold_costs_no_decode(spark: SparkSession, manifest: Path, copy: Path) -> None:
+def test_a_new_threshold_costs_no_decode(
+    spark: SparkSession, manifest: Path, copy: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     before = versions(copy)
     assert curate(manifest, copy, "--set", "filter.motion=true", "--set", "filter.motion_global_mean_threshold=1") == 0
     after = versions(copy)
     assert {name for name in after if after[name] != before[name]} == {"verdicts", "duplicates", "runs"}
+    assert "other settings or code than in the last run: filter" in caplog.text
     assert not table(copy, "duplicates")  # what fails a gate is compared with nothing
     reasons = Counter(reason for row in table(copy, "verdicts") for reason in row["reasons"])
     assert reasons["motion_global_mean_low"] == 5
