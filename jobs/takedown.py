@@ -199,7 +199,10 @@ def _check_unknown(name: str, every: DataFrame, options: Options) -> None:
 def _query_ids(run: Run, query: str) -> DataFrame:
     """The column video_id of the answer to a query."""
     asked = statement.query_of("--sql", query, catalog=run.schema is not None)
-    rows = spark_engine.Engine(run).rows(asked)
+    try:
+        rows = spark_engine.Engine(run).rows(asked)
+    except UsageError as e:
+        raise UsageError(f"--sql: {str(e).removeprefix('sql: ')}") from e
     if "video_id" not in rows.columns:
         raise UsageError(f"--sql: the answer has no column video_id, only {', '.join(rows.columns)}")
     return rows.select(F.col("video_id").cast("string"))
