@@ -38,7 +38,7 @@ JOBS = {
     "split": "videos -> spans",
     "clip": "spans -> clips and their mp4 files",
     "analyze": "clips -> signals, proxies, previews",
-    "copies": "hashes of clips -> copies, which no model runs on",
+    "copies": "hashes of clips -> which clips are copies of others; models skip these",
     "aesthetic": "clips -> aesthetics",
     "embed": "clips -> embeddings",
     "custom": "clips -> tables of your own, by functions that [custom.NAME] names",
