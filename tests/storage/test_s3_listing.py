@@ -127,7 +127,7 @@ def test_a_page_that_does_not_come_is_asked_for_again(
         ("s3://odd/nothing/", "s3://odd/nothing/: no video there"),
         ("s3://odd/in/gone.mp4", "s3://odd/in/gone.mp4: no such object"),
         ("s3://odd/in/gone.jsonl", "s3://odd/in/gone.jsonl: no such object"),
-        ("s3://odd/in/notes.txt", "s3://odd/in/notes.txt: no video there"),
+        ("s3://odd/in/notes.doc", "s3://odd/in/notes.doc: no video there"),
     ],
 )
 def test_a_manifest_that_is_not_there_is_refused_in_one_line(

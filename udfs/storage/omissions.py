@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from udfs.core.words import counted
 from udfs.storage.uris import is_remote, local_path
 
-MEDIA = "media"  # the folder of an output with its clips, proxies and previews
-
 SUFFIX = "suffix"
 HIDDEN = "hidden"
 TRASH = "trash"
@@ -57,7 +55,7 @@ def reason(name: str) -> str | None:
 def is_media_of_output(folder: str) -> bool:
     """Whether a folder holds the clips of an output: it is called media, and Delta tables lie beside it."""
     above, name = os.path.split(folder)
-    if name != MEDIA:
+    if name != "media":
         return False
     try:
         return any(os.path.isdir(f"{above}/tables/{table}/_delta_log") for table in os.listdir(f"{above}/tables"))
@@ -68,9 +66,9 @@ def is_media_of_output(folder: str) -> bool:
 def media_of(output: str) -> tuple[str, ...]:
     """How addresses of media files of an output begin."""
     if is_remote(output):
-        return (f"{output}/{MEDIA}/",)
+        return (f"{output}/media/",)
     path = local_path(output)
-    return tuple(f"{place}/{MEDIA}/" for place in dict.fromkeys((path, os.path.realpath(path))))
+    return tuple(f"{place}/media/" for place in dict.fromkeys((path, os.path.realpath(path))))
 
 
 def summary(num_files: int, left_out: Mapping[str, int]) -> str:
