@@ -46,6 +46,11 @@ def test_the_index_leads_to_every_page_and_notebook() -> None:
         ("a 1\n", "a 2\n", False),
         ("12:00:01 done in 1.5 s, 2.0/s", "23:59:59 done in 7 s, 1.1/s", True),
         ("in /home/you/out", "in /tmp/pytest-1/out", True),
+        (
+            "run 20261130T020541-8d880d of 2026-11-30 02:05 UTC",
+            "run 20270101T000000-ffffff of 2027-01-01 00:00 UTC",
+            True,
+        ),
         ("clip 0123abcd-0000-0000-0000-0123456789ab", "clip 89abcdef-1111-2222-3333-0123456789ab", True),
     ],
 )

@@ -28,10 +28,12 @@ REWRITE = "run `python -m tests.support.tutorials`"
 ANSWER = re.compile(r"\A```text\n(.*?)```", flags=re.DOTALL)
 # What differs from run to run, and what stands for it when a page is compared: clocks, durations, ids, folders.
 VARYING = {
+    re.compile(r"\b\d{8}T\d{6}-[0-9a-f]{6}\b"): "RUN",
+    re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d UTC"): "TIME",
     re.compile(r"\b\d\d:\d\d:\d\d\b"): "TIME",
     re.compile(r"\bin [\d.]+ s\b(, [\d.]+/s)?"): "in SECONDS",
     re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"): "ID",
-    re.compile(r"(?<![\w.])/\S*/(?=(out|videos)\b)"): "FOLDER/",
+    re.compile(r"(?<![\w.])/\S*/(?=(out|videos|reels)\b)"): "FOLDER/",
 }
 CELL_TIMEOUT_S = 900
 HOME = "/home/you"  # where a page says that its folder is
