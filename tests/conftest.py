@@ -30,9 +30,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Until it is made, the processes whose tests need it wait. The files of the other tests are short,
     so that all processes end together.
     """
-    by_file = {item.path: item for item in items if _needs_output(item)}
-    first = next(iter(by_file), None)
-    items.sort(key=lambda item: (item.path != first, not _needs_spark(item), item.path in by_file))
+    files = [item.path for item in items if _needs_output(item)]
+    first, last = files[:1], {*files}
+    items.sort(key=lambda item: (item.path not in first, not _needs_spark(item), item.path in last))
 
 
 def _needs_spark(item: pytest.Item) -> bool:

@@ -35,6 +35,11 @@ def run_error(error: Exception) -> Exception | None:
     return error if isinstance(error, RunError | MemoryError) else None
 
 
+def of_exit(error: SystemExit) -> RuntimeError:
+    """The exception that stands for the end of a process by the user's own code, which may call sys.exit."""
+    return RuntimeError(f"SystemExit: {error}").with_traceback(error.__traceback__)
+
+
 def places(error: BaseException) -> list[str]:
     """The last frames of an exception's traceback, innermost first.
 

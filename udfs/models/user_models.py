@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from udfs.core import gpu_device, user_code
+from udfs.core import bugs, gpu_device, user_code
 from udfs.core.errors import MediaError, RunError
 from udfs.core.user_code import UserCodeError
 from udfs.frames import extract
@@ -84,9 +84,7 @@ def one_by_one(model: Callable[[list[Any]], Iterable[Any]]) -> Callable[[Sequenc
                 raise
             if len(inputs) > 1:
                 return [answer for one in inputs for answer in answers([one])]
-            if isinstance(e, Exception):
-                return [e]
-            return [RuntimeError(f"SystemExit: {e}").with_traceback(e.__traceback__)]
+            return [bugs.of_exit(e) if isinstance(e, SystemExit) else e]
 
     return answers
 

@@ -44,8 +44,7 @@ def _answer(message: bytes) -> list[bytes | memoryview]:
         heartbeat.beat()  # the imports are done
         return wire.encode(wire.RESULT, function(*args))
     except (Exception, SystemExit) as e:  # noqa: BLE001 - the parent raises it again
-        # The user's own code may call sys.exit, as programs do.
-        error = bugs.run_error(e) or e if isinstance(e, Exception) else RuntimeError(f"SystemExit: {e}")
+        error = bugs.of_exit(e) if isinstance(e, SystemExit) else bugs.run_error(e) or e
         notes = [
             f"in the decoding process:\n{traceback.format_exc()}",
             f"{bugs.PLACE_NOTE}{' < '.join(bugs.places(e))}",
