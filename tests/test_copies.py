@@ -190,6 +190,7 @@ def test_clips_kept_by_earlier_runs_stay_as_long_as_they_count(spark: SparkSessi
 
 
 @pytest.mark.spark
+@pytest.mark.nights
 def test_a_copy_is_not_embedded(curated: Path, tmp_path: Path) -> None:
     output = Path(shutil.copytree(curated, tmp_path / "output"))
     settings = [

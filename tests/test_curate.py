@@ -75,9 +75,8 @@ def copy(done: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(done, tmp_path / "output"))
 
 
-@pytest.mark.parametrize(
-    "manifest_of", ["{}", pytest.param("{}/**/*.mp4", marks=pytest.mark.nights)], ids=["folder", "glob"]
-)
+@pytest.mark.nights
+@pytest.mark.parametrize("manifest_of", ["{}", "{}/**/*.mp4"], ids=["folder", "glob"])
 def test_a_run_takes_no_clips_of_its_own_output(
     spark: SparkSession, tmp_path: Path, manifest_of: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -94,10 +93,8 @@ def test_a_run_takes_no_clips_of_its_own_output(
     assert capsys.readouterr().out == "0 new files to ingest\nnothing is pending by the settings given\n"
 
 
-@pytest.mark.parametrize(
-    "killed",
-    ["stage IN ('ingest', 'split', 'curate')", pytest.param("stage IN ('ingest', 'split')", marks=pytest.mark.nights)],
-)
+@pytest.mark.nights
+@pytest.mark.parametrize("killed", ["stage IN ('ingest', 'split', 'curate')", "stage IN ('ingest', 'split')"])
 def test_what_a_killed_run_did_not_note_is_noted_by_the_next(manifest: Path, copy: Path, killed: str) -> None:
     """With the row of the chain an output is as releases before left it, in which no run looked for such stages."""
     library = reelmill.open(copy)

@@ -209,6 +209,7 @@ def test_the_gate_gives_a_reason_and_the_gold_table_has_the_scores(
     assert capsys.readouterr().out.splitlines()[-1] == "3"
 
 
+@pytest.mark.nights
 def test_a_stage_without_a_row_has_its_columns(
     home: Path, tmp_path: Path, curated: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -118,6 +118,7 @@ def test_more_like_a_clip_leaves_that_clip_out(curated: Path, capsys: pytest.Cap
 
 
 @pytest.mark.spark
+@pytest.mark.nights
 def test_clips_that_were_not_kept_are_found_only_when_asked(
     spark: SparkSession, clip_output: Path, models: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -31,7 +31,6 @@ SETTINGS = {
     "models": ("curate.aesthetic=true", "filter.aesthetic=true", *CAPTIONS),
     "all clips": ("filter.duplicates=false", "caption.only_kept=false", *CAPTIONS),
 }
-OTHERS = [name for name in SETTINGS if name != "models"]
 
 
 def by_duckdb(output: Path, force: InForce) -> list[Pending]:
@@ -62,8 +61,9 @@ def _num_to_judge(run: Run) -> int:
 
 
 @pytest.mark.spark
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.upkeep) for seed in (1, 2))])
-@pytest.mark.parametrize("names", ["models", *(pytest.param(n, marks=pytest.mark.upkeep) for n in OTHERS)])
+@pytest.mark.upkeep
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("names", SETTINGS)
 def test_duckdb_and_spark_find_the_same(spark: SparkSession, seed: int, names: str, tmp_path: Path) -> None:
     settings = load([], [*SETTINGS[names]])
     output = half_done.write(tmp_path, settings, seed, num_done=3, num_videos=14)
@@ -73,7 +73,7 @@ def test_duckdb_and_spark_find_the_same(spark: SparkSession, seed: int, names: s
     assert sum(number > 0 for number in found.values()) >= 5
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.upkeep) for seed in range(1, 5))])
 @pytest.mark.parametrize("names", SETTINGS)
 def test_after_a_run_that_left_nothing_only_later_rows_count(seed: int, names: str, tmp_path: Path) -> None:
     settings = load([], [*SETTINGS[names]])

@@ -65,15 +65,18 @@ def crowd(num_clips: int) -> list[Hashes]:
     return crowd + crowd[: num_clips // 4] + [(None,) * 4] * 3 + [()]
 
 
+@pytest.mark.parametrize(
+    ("one_task", "seed"),
+    [(phash_lsh.ONE_TASK, 1), pytest.param(0, 5, marks=pytest.mark.nights, id="all is settled in rounds")],
+)
 def test_the_join_finds_what_comparing_all_finds_whatever_the_order_of_rows(
-    spark: SparkSession, tmp_path: Path
+    spark: SparkSession, tmp_path: Path, one_task: int, seed: int
 ) -> None:
     ranked = crowd(48)
     found = expected(ranked, 8, EXACT)
     assert 20 < len(found) < 52
     assert len({earlier for earlier, _, _ in found.values()}) > 5
-    assert joined(spark, tmp_path, ranked, 8, EXACT, seed=1, one_task=phash_lsh.ONE_TASK) == found
-    assert joined(spark, tmp_path, ranked, 8, EXACT, seed=5, one_task=0) == found  # all is settled in rounds
+    assert joined(spark, tmp_path, ranked, 8, EXACT, seed, one_task) == found
 
 
 def test_a_bucket_that_everybody_is_in_stays_small_and_says_so(spark: SparkSession) -> None:

@@ -169,6 +169,7 @@ def test_embed_gives_the_same_rows(tmp_path: Path, capfd: pytest.CaptureFixture[
 
 
 @without_nvdec
+@pytest.mark.nights
 def test_caption_and_split_give_the_same_rows(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = write_scenes(tmp_path / "a.mp4", [k / 25 for k in range(120)], cuts=[60])
     table = pd.DataFrame([row(path) | {"clip_id": "a", "proxy_uri": None}])

@@ -38,7 +38,7 @@ class Params:
         ASPECTS
     )
     lengths_s: Annotated[
-        tuple[float, ...], Field(description="lower bounds of the length, a bucket each; empty: one")
+        tuple[float, ...], Field(description="lower bounds of the length, less 1 %, a bucket each; empty: one")
     ] = LENGTHS_S
 
     def __post_init__(self) -> None:
@@ -72,7 +72,12 @@ def bucket_sql(params: Params) -> str:
         names.append(_case_sql("width / height", [aspect.replace(":", "x") for aspect in params.aspects], borders))
     if params.lengths_s:
         names.append(
-            _case_sql("duration_s", [f"{length:g}s" for length in (0, *params.lengths_s)], list(params.lengths_s))
+            # At 29.97 frames a second a clip cut at 10 s lasts 9.98 s.
+            _case_sql(
+                "duration_s",
+                [f"{length:g}s" for length in (0, *params.lengths_s)],
+                [length * 0.99 for length in params.lengths_s],
+            )
         )
     return f"concat_ws('-', {', '.join(names)})" if names else "''"
 
