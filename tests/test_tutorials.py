@@ -51,6 +51,7 @@ def test_the_index_leads_to_every_page_and_notebook() -> None:
             "run 20270101T000000-ffffff of 2027-01-01 00:00 UTC",
             True,
         ),
+        ("in /home/you/videos/a.mp4, 2 s", "in /tmp/of-a-long-name/videos/a.mp4\n   2 s", True),
         ("clip 0123abcd-0000-0000-0000-0123456789ab", "clip 89abcdef-1111-2222-3333-0123456789ab", True),
     ],
 )

@@ -34,6 +34,7 @@ VARYING = {
     re.compile(r"\bin [\d.]+ s\b(, [\d.]+/s)?"): "in SECONDS",
     re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"): "ID",
     re.compile(r"(?<![\w.])/\S*/(?=(out|videos|reels)\b)"): "FOLDER/",
+    re.compile(r"(?<=\.mp4),?\s+"): " ",  # a line ends after a long address, else a comma follows
 }
 CELL_TIMEOUT_S = 900
 HOME = "/home/you"  # where a page says that its folder is
