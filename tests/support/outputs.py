@@ -12,10 +12,12 @@ from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+import reelmill
 from schemas import TABLES
 
 # The settings of the shared output (conftest.py's `curated`); jobs that continue it need them.
 CURATED = ["split.clip_len_s=2", "split.min_clip_length_s=1", "filter.duplicates=false"]
+VIEWS = {"funnel": "step, count", "curated": "*", "dropped": "*"}  # what a user looks at, with its columns
 # Columns that differ from run to run: times, costs, attempts, and the run itself.
 RUN_COLUMNS = {
     "run_id",
@@ -44,8 +46,15 @@ def has_clips(folder: Path) -> bool:
 
 
 def tables(output: Path) -> dict[str, list[str]]:
-    """Every table but `runs` as sorted lines, without RUN_COLUMNS, with relative paths."""
-    return {name: sorted(_line(output, row) for row in table(output, name)) for name in TABLES if name != "runs"}
+    """Every table but `runs`, and VIEWS, as sorted lines, without RUN_COLUMNS and with relative paths.
+
+    Views go by the settings that `runs` holds: a run that is not noted there shows in them.
+    """
+    rows = {name: table(output, name) for name in TABLES if name != "runs"}
+    library = reelmill.open(output)
+    for view, columns in VIEWS.items():
+        rows[view] = library.sql(f"SELECT {columns} FROM {view}").arrow().to_pylist()
+    return {name: sorted(_line(output, row) for row in found) for name, found in rows.items()}
 
 
 def keep_only(spark: SparkSession, output: Path, clip_ids: Collection[str]) -> None:
