@@ -45,6 +45,13 @@ def test_a_folder_of_the_same_name_that_is_no_package_gives_way(tmp_path: Path) 
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_it_is_found_beside_a_clone_of_its_name(tmp_path: Path) -> None:
+    """As installed, also where one stands in the folder above a clone."""
+    (tmp_path / "reelmill").mkdir()
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    subprocess.run([sys.executable, "-c", "import reelmill; reelmill.open"], cwd=tmp_path, env=env, check=True)
+
+
 def test_it_offers_its_names_and_all_jobs_and_no_other() -> None:
     assert {"open", "Library", "curate", "filter", "dedup", "takedown", "get_output_path_clips"} <= set(dir(reelmill))
     assert all(getattr(reelmill, name) for name in dir(reelmill))

@@ -55,7 +55,18 @@ def test_files_that_were_refused_have_their_names_and_codes(run: Run) -> None:
     more = f"; {program.command()} sql --output {run.output} 'select * from failed'"
     assert lines[0] == f"files: 4 found now; 2 taken and 2 refused so far{more}"
     assert lines[1:3] == ["  /v/00.mp4: CORRUPT: no moov atom", "  /v/01.mp4: CORRUPT: no moov atom"]
-    assert f"clips that a stage could not use: embed 1{more}" in lines
+    assert lines[-3:-1] == [
+        f"clips that a stage could not use: embed 1{more}",
+        "  /v/x.mp4: embed: BAD_OUTPUT 1",
+    ]
+
+
+def test_a_video_that_gives_no_clip_is_refused_and_not_taken(run: Run) -> None:
+    query = "SELECT 'split' AS stage, '/v/a.mp4' AS video_uri, 'TOO_SHORT' AS code, 'no clip in 0.20 s' AS message"
+    run.spark.sql(query).createOrReplaceTempView("failed")
+    [files, named, *_] = summary.text(run, 2, summary.facts(by_spark(run))).splitlines()
+    assert files.startswith("files: 2 found now; 1 taken and 1 refused so far; ")
+    assert named == "  /v/a.mp4: TOO_SHORT: no clip in 0.20 s"
 
 
 def test_of_many_refusals_ten_are_named(run: Run) -> None:

@@ -225,6 +225,13 @@ def test_a_takedown_says_when_and_why(output: Path) -> None:
     )
 
 
+def test_failures_that_are_alike_are_one_line_of_their_videos_story(copy: Path) -> None:
+    crash = {"stage": "caption", "code": "CRASH", "message": "died", "run_id": "2", "failed_at": small_output.START}
+    shutil.rmtree(copy / "tables" / "failures")
+    small_output.fill(copy, "failures", [crash | {"key": key} for key in ("c1", "c2", "c3")], "caption")
+    assert [line for line in text(copy, "v1") if "CRASH" in line] == ["  failure     caption: CRASH: died (2 clips)"]
+
+
 def test_a_video_that_was_replaced_names_the_other_one(output: Path) -> None:
     assert "  replaces    video v0 of this address" in text(output, "v2")
     assert "  replaced by video v2 of this address" in text(output, "v0")
