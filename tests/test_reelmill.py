@@ -49,7 +49,9 @@ def test_it_is_found_beside_a_clone_of_its_name(tmp_path: Path) -> None:
     """As installed, also where one stands in the folder above a clone."""
     (tmp_path / "reelmill").mkdir()
     env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    subprocess.run([sys.executable, "-c", "import reelmill; reelmill.open"], cwd=tmp_path, env=env, check=True)
+    command = [sys.executable, "-c", "import reelmill; print(reelmill.__file__)"]
+    found = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True).stdout.strip()
+    assert Path(found).name == Path(reelmill.__file__).name
 
 
 def test_it_offers_its_names_and_all_jobs_and_no_other() -> None:

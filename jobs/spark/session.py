@@ -19,15 +19,13 @@ from pathlib import Path
 
 import pyspark
 from py4j.protocol import Py4JError
-from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkException
 from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 
 from jobs.config import faults
 from jobs.config.errors import SessionError
-from jobs.spark import class_archive, java, scratch
-from udfs.core.host_files import lock, user_folder
+from jobs.spark import class_archive, java, jvm_start, scratch
 
 log = logging.getLogger("reelmill")
 
@@ -38,10 +36,6 @@ LOCAL_MASTER = re.compile(r"local(\[(?P<cores>\*|\d+)\])?")  # without a number 
 ONE_MACHINE = re.compile(r"local(\[.*\])?")  # spark.master, and not local-cluster
 LOCALE = ("LC_ALL", "LC_CTYPE", "LANG")  # the first that is set says how names of files are encoded
 UTF_8 = re.compile("utf-?8", re.IGNORECASE)
-FETCHING = "fetching.lock"  # in a folder of the user: held while a JVM fetches its packages
-# Why a JVM gives up, as its standard error says it.
-GIVES_UP = re.compile(r"^(?:Exception in thread [^:]*: |Error: |(?=Unrecognized |Invalid ))(.*)$", re.MULTILINE)
-CAUSED_BY = re.compile(r"^Caused by: [\w.$]+: (.*)$", re.MULTILINE)
 DELTA = "io.delta.sql.DeltaSparkSessionExtension"
 PACKAGES = ("jobs", "udfs", "schemas", "conf")
 EVERYWHERE = {
@@ -111,7 +105,7 @@ def connect(extra: dict[str, str], *, verbose: bool) -> SparkSession:
         raise SessionError(trouble)
     if not submitted:
         log.info("starting Spark (20 to 60 seconds on a small machine)")
-    with _jvm_log(quiet=not verbose and not submitted) as log_path, _keep_interrupt_handler():
+    with jvm_start.logged(quiet=not verbose and not submitted) as log_path, _keep_interrupt_handler():
         spark = _start(builder, settings, log_path)
     spark.sparkContext.setLogLevel("WARN" if verbose else "ERROR")
     for name in () if verbose else ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
@@ -175,31 +169,15 @@ def _too_few_files() -> str | None:
 def _start(builder: SparkSession.Builder, settings: dict[str, str], log_path: Path | None) -> SparkSession:
     try:
         if settings.get("spark.jars.packages"):
-            _start_jvm(settings)
+            jvm_start.start(settings)
         spark = builder.getOrCreate()
     except (Py4JError, PySparkException, RuntimeError) as e:
-        said = _said(log_path) if log_path else ""
+        said = jvm_start.said(log_path) if log_path else ""
         where = f"; Spark's log is {log_path}" if log_path else ""
         raise SessionError(f"Spark did not start: {said or faults.first_line(e)}{where}") from e
     if not spark.sparkContext._jvm.org.apache.spark.util.Utils.classIsLoadable(DELTA):  # type: ignore[union-attr]
         raise SessionError(f"Delta Lake is not on Spark's class path: add --packages {delta_package()}")
     return spark
-
-
-def _start_jvm(settings: dict[str, str]) -> None:
-    """Start the JVM, which fetches packages first, while no other process of this user does.
-
-    Ivy locks nothing: of two that fetch the same file at once one finds half of it, and does not start.
-    """
-    with lock(user_folder("spark") / FETCHING):
-        SparkContext._ensure_initialized(conf=SparkConf(loadDefaults=False).setAll(list(settings.items())))
-
-
-def _said(log_path: Path) -> str:
-    """Why the JVM gave up, in one line; empty if it did not say so."""
-    text = log_path.read_text(errors="replace")
-    lines: list[str] = CAUSED_BY.findall(text)[-1:] or GIVES_UP.findall(text)[:1]
-    return "".join(lines)
 
 
 @contextmanager
@@ -267,25 +245,6 @@ def _heap() -> str:
 def delta_package() -> str:
     """The Maven coordinate that goes with the installed delta-spark."""
     return f"io.delta:delta-spark_2.13:{version('delta-spark')}"
-
-
-@contextmanager
-def _jvm_log(*, quiet: bool) -> Iterator[Path | None]:
-    """While the JVM starts, its standard error is a file: messages of Ivy and Spark go there."""
-    if not quiet:
-        yield None
-        return
-    path = Path(scratch.folder(), "start.log")
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(path, "ab") as log:
-        os.dup2(log.fileno(), 2)
-    try:
-        yield path
-    finally:
-        sys.stderr.flush()
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def _forget_jars(spark: SparkSession) -> None:
