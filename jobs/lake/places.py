@@ -51,7 +51,7 @@ def check_tables(output: str, schema: str | None, sources: Sources) -> None:
         UsageError: there are none.
     """
     if not schema and not media_store.holds(f"{output}/tables", sources):
-        begun = " yet: the run that began here was stopped before it wrote any" if _is_begun(output) else ""
+        begun = " yet: the run that began here has written none so far" if _is_begun(output) else ""
         raise UsageError(f"--output {output}: no tables here{begun}")
 
 

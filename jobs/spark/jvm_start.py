@@ -15,6 +15,7 @@ from jobs.spark import scratch
 from udfs.core.host_files import lock, user_folder
 
 FETCHING = "fetching.lock"  # in a folder of the user: held while a JVM fetches its packages
+GAVE_UP = "JAVA_GATEWAY_EXITED"  # PySpark's name for a JVM that ended before it could be reached
 # Why a JVM gives up, as its standard error says it.
 GIVES_UP = re.compile(r"^(?:Exception in thread [^:]*: |Error: |(?=Unrecognized |Invalid ))(.*)$", re.MULTILINE)
 CAUSED_BY = re.compile(r"^Caused by: [\w.$]+: (.*)$", re.MULTILINE)
@@ -30,6 +31,7 @@ def logged(*, quiet: bool) -> Iterator[Path | None]:
     sys.stderr.flush()
     kept = os.dup(2)
     with open(path, "ab") as log:
+        log.truncate(0)  # of what an earlier start of this process said
         os.dup2(log.fileno(), 2)
     try:
         yield path

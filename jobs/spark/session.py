@@ -61,7 +61,7 @@ LOCAL = {
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     "spark.sql.adaptive.enabled": "false",
-    # A quarter of the time that all rules take on plans, for filters that save sending rows to other machines.
+    # Nearly a third of the time that all rules take on plans, for filters that save sending rows to other machines.
     "spark.sql.optimizer.runtime.bloomFilter.enabled": "false",
     "spark.databricks.delta.stats.skipping": "false",
     "spark.sql.shuffle.partitions": "2",
@@ -172,7 +172,7 @@ def _start(builder: SparkSession.Builder, settings: dict[str, str], log_path: Pa
             jvm_start.start(settings)
         spark = builder.getOrCreate()
     except (Py4JError, PySparkException, RuntimeError) as e:
-        said = jvm_start.said(log_path) if log_path else ""
+        said = jvm_start.said(log_path) if log_path and jvm_start.GAVE_UP in str(e) else ""
         where = f"; Spark's log is {log_path}" if log_path else ""
         raise SessionError(f"Spark did not start: {said or faults.first_line(e)}{where}") from e
     if not spark.sparkContext._jvm.org.apache.spark.util.Utils.classIsLoadable(DELTA):  # type: ignore[union-attr]
