@@ -11,12 +11,12 @@ Code = Literal[
     "CORRUPT",  # a video whose data cannot be decoded
     "PARTIAL",  # decodes, but not to its end
     "NO_VIDEO",  # no video stream (audio only, cover art only)
-    "TOO_SHORT",  # no clip fits into it with these settings
+    "TOO_SHORT",  # no clip fits into the video, or no caption's window into the clip, with these settings
     "TOO_LARGE",  # over a limit on pixels, frames, seconds or bytes
     "TIMEOUT",  # the decoder made no progress, or took too long in all
     "CRASH",  # the decoding process died, or the process of a model
     "OOM",  # the decoding process reached its memory limit, or one input does not fit into the GPU's memory
-    "NOT_FOUND",  # no such file, or no permission to read it
+    "NOT_FOUND",  # no such file, a link to none, not a regular one, or no right to read it
     "DENIED",  # outside the allowed roots, protocols or formats
     "UNREACHABLE",  # its store did not answer in full after all retries; the next run tries again
     "CHANGED",  # the file has changed since it was ingested

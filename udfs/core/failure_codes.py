@@ -28,8 +28,8 @@ ADVICE: dict[str, Advice] = {
     ),
     "NO_VIDEO": Advice("no video stream (audio only, cover art only)", "Nothing: leave it out of the manifest."),
     "TOO_SHORT": Advice(
-        "gives no clip with these settings",
-        "Lower `split.min_clip_length_s` or `split.min_length_s`, or ignore it.",
+        "too short for a clip, or a clip for a caption, with these settings",
+        "Lower `split.min_clip_length_s` or `split.min_length_s`, or leave it: the file is well.",
     ),
     "TOO_LARGE": Advice(
         "over a limit on pixels, frames, seconds or bytes",
@@ -48,8 +48,8 @@ ADVICE: dict[str, Advice] = {
         "Raise `limits.memory_mb`, or give the stage a larger GPU.",
     ),
     "NOT_FOUND": Advice(
-        "no such file, or not a regular one",
-        "Correct the manifest or mount the folder, then `--retry-failed NOT_FOUND`.",
+        "no such file, a link to none, not a regular one, or no right to read it",
+        "Correct the manifest, the link or the rights, or mount the folder, then `--retry-failed NOT_FOUND`.",
     ),
     "DENIED": Advice(
         "outside the allowed roots, protocols or formats, or its store refuses it",
