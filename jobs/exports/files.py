@@ -25,6 +25,7 @@ from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
 from jobs.queries import spark_engine, statement
 from udfs import export
+from udfs.core.errors import PASSING
 from udfs.exports import huggingface, lance, nemo, parquet, shards, webdataset
 from udfs.exports.shards import CLIP, PART, Summary, Write
 from udfs.storage import media_store
@@ -81,9 +82,7 @@ def run(run: Run, options: Options) -> Counts:
     plan = _plan(pinned, to, wanted)
     try:
         parts = _summaries(run, to, [name for (name,) in plan.dealt.select(PART).distinct().collect()])
-        missing = [
-            name for name, part in parts.items() if part is None or (run.retry is not None and part.note["num_failed"])
-        ]
+        missing = [name for name, part in parts.items() if part is None or is_tried_again(part, run.retry)]
         if options.dry_run:
             _print_size(plan, len(missing))
             return Counts()
@@ -213,6 +212,16 @@ def _write(run: Run, plan: Plan, missing: list[str]) -> Counts:
         num_out = sums[0] - tally.failed.total()
         work = Work(started_at=started, num_in=sums[0], num_out=num_out, bytes_in=sums[1])
         return history.record(run, "export", done, tally, work)
+
+
+def is_tried_again(part: Summary, retry: tuple[str, ...] | None) -> bool:
+    """Whether a part left clips out by failures that this run takes up again."""
+    if not part.note["num_failed"]:
+        return False
+    codes = {*part.note.get("failed", PASSING)}  # exports of 0.1.0 noted how many, but no codes
+    if retry == ():
+        return True
+    return not codes.isdisjoint((*PASSING, *(retry or ())))
 
 
 def _summaries(run: Run, to: str, names: list[str]) -> dict[str, Summary | None]:

@@ -16,9 +16,11 @@ import webdataset
 from pyspark.sql import SparkSession
 
 from jobs import cli
+from jobs.exports.files import is_tried_again
 from tests.support.export_rows import files, index, release
 from tests.support.outputs import keep_only, table, versions
 from udfs.exports.nemo import span_uuid
+from udfs.exports.shards import Summary
 
 pytestmark = pytest.mark.spark
 slow = pytest.mark.exports
@@ -231,6 +233,32 @@ def test_a_clip_that_is_gone_is_a_failure_until_it_is_asked_for_again(output: Pa
         aside.rename(uri)
     assert export(moved, tmp_path / "to", *SHARDS, "--retry-failed") == 0
     assert release(tmp_path / "to")["counts"]["num_clips"] == 3
+
+
+@slow
+def test_a_clip_whose_file_was_another_one_is_tried_again_by_the_next_export(output: Path, tmp_path: Path) -> None:
+    clip_id, uri = min(clips(output).items())
+    content = Path(uri).read_bytes()
+    try:
+        Path(uri).write_bytes(b"another file")
+        assert export(output, tmp_path, *SHARDS) == 0
+        assert release(tmp_path)["counts"]["num_failed"] == 1
+    finally:
+        Path(uri).write_bytes(content)
+    assert export(output, tmp_path, *SHARDS) == 0
+    assert release(tmp_path)["counts"]["num_failed"] == 0
+    assert clip_id in {row["clip_id"] for row in index(tmp_path)}
+
+
+def test_a_part_that_lacks_clips_is_written_again_where_that_may_help() -> None:
+    def tried_again(retry: tuple[str, ...] | None, failed: dict[str, int]) -> bool:
+        return is_tried_again(Summary("a.tar", 1, 1, 1, "", {"num_failed": 1, "failed": failed}), retry)
+
+    assert not tried_again(None, {"NOT_FOUND": 1})
+    assert tried_again(None, {"NOT_FOUND": 1, "UNREACHABLE": 1})
+    assert [tried_again(retry, {"NOT_FOUND": 1}) for retry in ((), ("NOT_FOUND",), ("TIMEOUT",))] == [True, True, False]
+    assert is_tried_again(Summary("a.tar", 1, 1, 1, "", {"num_failed": 1}), None)  # of a release that noted no codes
+    assert not is_tried_again(Summary("a.tar", 1, 1, 1, "", {"num_failed": 0}), ())
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support.export_rows import batches, clip, files, index, part
+from udfs.core.errors import MediaError, StoreError
 from udfs.exports import huggingface, parquet, shards
 from udfs.exports.shards import Part
 from udfs.runtime.context import Env
@@ -73,3 +74,36 @@ def test_a_missing_file_is_a_failure_of_its_clip(tmp_path: Path) -> None:
         ("a", "NOT_FOUND"),
     ]
     assert index(tmp_path / "to")[0]["clip_id"] is None
+
+
+def test_a_part_says_by_which_codes_clips_are_left_out(tmp_path: Path) -> None:
+    rows = [clip(tmp_path, name) for name in "abc"]
+    (tmp_path / "a.mp4").unlink()
+    (tmp_path / "b.mp4").write_bytes(b"other")
+    list(shards.rows(batches(rows), huggingface.write, str(tmp_path / "to"), ENV, TotalCounter()))
+    summary = shards.part_summary(str(tmp_path / "to"), "00000", Sources())
+    assert summary is not None
+    assert summary.note == {"num_failed": 2, "failed": {"CHANGED": 1, "NOT_FOUND": 1}}
+
+
+def test_a_store_that_answers_for_no_clip_of_a_part_stops_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(*_: object) -> None:
+        raise MediaError("UNREACHABLE", "the store is down")
+
+    rows, to = [clip(tmp_path, name) for name in "abc"], str(tmp_path / "to")
+    monkeypatch.setattr(shards, "_checked", unreachable)
+    with pytest.raises(StoreError, match=r"^none of the 3 clips of part 00000 could be read: the store is down$"):
+        list(shards.rows(batches(rows), huggingface.write, to, ENV, TotalCounter()))
+    assert shards.part_summary(to, "00000", Sources()) is None
+    list(shards.rows(batches(rows[:2]), huggingface.write, to, ENV, TotalCounter()))  # few may be odd files
+    assert shards.part_summary(to, "00000", Sources()) is not None
+
+
+def test_a_store_that_takes_no_file_stops_the_run_in_one_line(tmp_path: Path) -> None:
+    def write(_: Part, __: Iterator[pa.RecordBatch]) -> None:
+        raise MediaError("UNREACHABLE", "503 SlowDown, at the last of 9 tries")
+
+    with pytest.raises(StoreError, match=r"^part 00000 of s3://b/x cannot be written: UNREACHABLE: 503 SlowDown"):
+        list(shards.rows(batches([clip(tmp_path, "a")]), write, "s3://b/x", ENV, TotalCounter()))

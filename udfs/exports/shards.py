@@ -31,10 +31,10 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from udfs.core.errors import MediaError
+from udfs.core.errors import MediaError, StoreError
 from udfs.runtime import batching
 from udfs.runtime.context import COST, FAILURE, GPU_COST, Counter, Env, Row
-from udfs.storage import access, media_store
+from udfs.storage import access, breaker, media_store
 from udfs.storage.remote_file import AnyPath
 from udfs.storage.settings import Params as Sources
 from udfs.storage.uris import is_remote
@@ -97,10 +97,27 @@ class Part:
             self.failed.append((clip_id, e))
             return None
 
+    def check_reachable(self) -> None:
+        """Stop where none of several clips could be reached: those of other parts would be left out as well.
+
+        Raises:
+            StoreError: their store does not answer.
+        """
+        codes = {e.code for _, e in self.failed}
+        holds_any = any(row["clip_id"] for row in self._index)
+        if codes == {"UNREACHABLE"} and len(self.failed) >= breaker.FILES and not holds_any:
+            message = self.failed[-1][1].message
+            raise StoreError(f"none of the {len(self.failed)} clips of part {self.name} could be read: {message}")
+
     def close(self) -> int:
-        """Write the index; returns the bytes of the part's files."""
+        """Write the index; returns the bytes of the part's files.
+
+        It notes how many clips are left out, by the codes of their failures.
+        """
         files = {row["path"]: row["num_bytes"] for row in self._index}
-        self.note |= {"num_failed": len(self.failed)}
+        codes = [e.code for _, e in self.failed]
+        self.note |= {"num_failed": len(codes)}
+        self.note |= {"failed": {code: codes.count(code) for code in sorted({*codes})}} if codes else {}
         schema = SCHEMA.with_metadata({"reelmill": json.dumps(self.note)})
         with media_store.write_to(index_path(self.to, self.name), self.sources, root=self.to) as local_path:
             pq.write_table(pa.Table.from_pylist(self._index, schema), local_path, compression="zstd")
@@ -115,14 +132,31 @@ Write = Callable[[Part, Iterator[pa.RecordBatch]], None]  # writes the batches o
 
 
 def rows(batches: Iterable[pa.RecordBatch], write: Write, to: str, env: Env, done: Counter) -> Iterator[pa.RecordBatch]:
-    """Write the parts one after the other; a row per part, and one per clip that failed."""
+    """Write the parts one after the other; a row per part, and one per clip that failed.
+
+    Raises:
+        StoreError: a store does not answer, or refuses.
+    """
     for name, members in _batches_by_part(batches):
         part = Part(name, to, env.sources)
-        _, cpu_s = batching.with_cpu_seconds(write, part, members)
-        results: list[Row] = [{"part": name, "num_bytes": part.close(), COST: cpu_s}]
+        with _store_errors(part):
+            _, cpu_s = batching.with_cpu_seconds(write, part, members)
+            part.check_reachable()
+            num_bytes = part.close()
+        results: list[Row] = [{"part": name, "num_bytes": num_bytes, COST: cpu_s}]
         results += [batching.failure(key, e) | {COST: 0.0} for key, e in part.failed]
         yield pa.RecordBatch.from_pylist([row | {"fingerprint": env.fingerprint} for row in results], ENVELOPE)
         done.add(1)
+
+
+@contextmanager
+def _store_errors(part: Part) -> Iterator[None]:
+    """Stop the run at an error that is not of one clip: of the export's store, or in the midst of a clip's file."""
+    try:
+        yield
+    except MediaError as e:
+        message = f"part {part.name} of {part.to} cannot be written: {e.code}: {e.message}"
+        raise StoreError(" ".join(message.split())) from e
 
 
 def index_path(to: str, part: str) -> str:
