@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support import s3
-from udfs.exports import huggingface, withdraw
+from udfs.exports import huggingface, shards, withdraw
 from udfs.storage.settings import Params
 
 HERE = Params()
@@ -139,3 +139,28 @@ def test_a_data_set_of_videos_keeps_its_layout(tmp_path: Path) -> None:
     assert left.read()["clip_id"].to_pylist() == ["b"]
     first = left.metadata.row_group(0).column(0)
     assert (first.path_in_schema, first.compression, first.has_offset_index) == ("video.bytes", "UNCOMPRESSED", True)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"video_id": "v1"}, {"video_id": "v2"}],
+        [
+            {"clip_id": "a", "video_id": "v1"},
+            {"clip_id": None, "video_id": "v1"},
+            {"clip_id": "b", "video_id": "v2"},
+            {"clip_id": None, "video_id": "v2"},
+        ],
+    ],
+    ids=["videos", "clips, and videos without any"],
+)
+def test_rows_without_a_clip_go_by_their_video(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
+    (tmp_path / "index").mkdir()
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "0.parquet")
+    listed = [row("", "0.parquet") | {"clip_id": None} | known for known in rows]
+    listed = [entry | {"name": entry["clip_id"]} for entry in listed]
+    pq.write_table(pa.Table.from_pylist(listed, shards.SCHEMA), tmp_path / "index" / "0.parquet")
+    withdraw.remove_ids(str(tmp_path), {"v1", "a"}, HERE)
+    assert pq.read_table(tmp_path / "0.parquet").to_pylist() == [known for known in rows if known["video_id"] == "v2"]
+    assert not paths(tmp_path, {"v1", "a"})
+    assert paths(tmp_path, {"v2"}) == {"0.parquet"}

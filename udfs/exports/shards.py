@@ -10,7 +10,8 @@ name       the clip's name in the export: its span_uuid in NeMo Curator's layout
 path       the file, relative to the folder of the export
 shared     whether the file may hold other clips too. To remove a clip, delete a file that is not
            shared. In a shared .tar, its members are `<name>.*`; in a .parquet or .lance, its rows
-           are those whose `clip_id` or `id` is `name`; a .json mentions `name`
+           are those whose `clip_id` or `id` is `name`, and where it has no clip_id those of its
+           `video_id`; a .json mentions `name`
 num_bytes  size of the file when it was written
 sha256     hash of the file when it was written
 

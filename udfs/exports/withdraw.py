@@ -7,6 +7,7 @@ import os
 import shutil
 import tarfile
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -21,12 +22,14 @@ from udfs.storage.settings import Params as Sources
 from udfs.storage.uris import is_remote
 
 Facts = dict[str, Any]  # num_bytes and sha256 of a file, columns of an index
+NAMING = ("clip_id", "id", "video_id")  # columns of a Parquet file that may name what a row is of
 
 
 class AffectedFile(NamedTuple):
     """A file or folder of an export that holds clips to remove.
 
-    `names` are the names of these clips in it; `is_exclusive` if it holds nothing else.
+    `names` are the names of these clips in it, of rows without a clip the ids of their videos;
+    `is_exclusive` if it holds nothing else.
     """
 
     path: str
@@ -95,9 +98,8 @@ def _affected_files(rows: list[dict[str, Any]], ids: Collection[str]) -> Iterato
     for path, inside in by_path.items():
         affected = [row for row in inside if _is_removed(row, ids)]
         if affected:
-            yield AffectedFile(
-                path, frozenset(row["name"] or row["clip_id"] for row in affected), len(affected) == len(inside)
-            )
+            names = frozenset(row["name"] or row["clip_id"] or row["video_id"] for row in affected)
+            yield AffectedFile(path, names, len(affected) == len(inside))
 
 
 def _is_removed(row: dict[str, Any], ids: Collection[str]) -> bool:
@@ -136,14 +138,15 @@ def _rewrite_tar(old: BinaryIO, path: str, names: Collection[str]) -> None:
 
 
 def _rewrite_parquet(old: BinaryIO, path: str, names: Collection[str]) -> None:
-    """Write a table without the rows whose clip_id or id is a name, in the layout of the export."""
+    """Write a table without the rows whose clip_id, id or video_id is a name, in the layout of the export."""
     with pq.ParquetFile(old) as table:
-        column = "clip_id" if "clip_id" in table.schema_arrow.names else "id"
+        texts = {field.name for field in table.schema_arrow if pa.types.is_string(field.type)}
+        columns, values = [name for name in NAMING if name in texts], pa.array(sorted(names), pa.string())
         with pq.ParquetWriter(path, table.schema_arrow, **huggingface.writer_options(table.schema_arrow)) as new:
             for i in range(table.num_row_groups):
                 group = table.read_row_group(i)
-                is_removed = pc.is_in(group.column(column), pa.array(sorted(names), group.schema.field(column).type))
-                if (remaining := group.filter(pc.invert(is_removed))).num_rows:
+                removed = (pc.is_in(group.column(name), values) for name in columns)
+                if (remaining := group.filter(pc.invert(reduce(pc.or_, removed)))).num_rows:
                     new.write_table(remaining)
 
 
