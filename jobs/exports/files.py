@@ -149,6 +149,8 @@ def _rows(run: Run, wanted: Request) -> DataFrame:
         return rows.withColumn(UNIT, F.col(f"{CLIP}.video_id" if wanted.format == "nemo" else "clip_id"))
     if FORMATS[wanted.format].of_clips:
         raise UsageError(f"--format {wanted.format}: goes by clip_id, which the query does not give")
+    if "video_id" not in asked.columns:
+        log.warning("export: no takedown can take rows out of it: the query gives neither clip_id nor video_id")
     return rows.withColumn(UNIT, F.col("video_id" if "video_id" in asked.columns else ORDER))
 
 

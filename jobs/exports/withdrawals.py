@@ -27,18 +27,28 @@ def take_out(run: Run, folder: str, ids: Collection[str], *, dry_run: bool) -> S
 
 
 def other_exports(run: Run, named: Collection[str], ids: Collection[str]) -> Iterator[str]:
-    """What exports of this output but the `named` folders hold of these ids: one line per export."""
+    """What a takedown leaves in exports of this output, as text.
+
+    That is what all but the `named` folders hold of these ids, and in all of them rows of which no one
+    can say what they are of.
+    """
     folders_named = {places.normal(folder) for folder in named}
     for folder, note in folders.noted(run.output, run.settings.sources).items():
-        if folder not in folders_named and (left := _left_in(folder, ids, note, run.settings.sources)):
-            yield left
+        yield from _left_in(folder, () if folder in folders_named else ids, note, run.settings.sources)
 
 
-def _left_in(folder: str, ids: Collection[str], note: str, sources: Sources) -> str:
-    """What an export holds of the videos, as text; empty if it holds nothing of them, or is gone."""
+def _left_in(folder: str, ids: Collection[str], note: str, sources: Sources) -> Iterator[str]:
+    """What is left in an export, as text; nothing if it is gone."""
     try:
-        number = sum(1 for _ in withdraw.affected_files(folder, ids, sources))
+        found = withdraw.content(folder, ids, sources)
     except (OSError, MediaError, StoreError) as e:
         reason = getattr(e, "message", e)
-        return f"the export {redacted(folder)} could not be looked into: {reason} (if it is gone, delete {note})"
-    return f"{counted(number, 'file')} in the export {folder} (--exports {folder} takes it out)" if number else ""
+        yield f"the export {redacted(folder)} could not be looked into: {reason} (if it is gone, delete {note})"
+        return
+    if found.files:
+        yield f"{counted(len(found.files), 'file')} in the export {folder} (--exports {folder} takes it out)"
+    if found.has_unnamed:
+        yield (
+            f"rows that name no clip and no video in the export {folder} "
+            f"(delete it, or look through it and delete {note})"
+        )

@@ -261,6 +261,16 @@ def test_a_part_that_lacks_clips_is_written_again_where_that_may_help() -> None:
     assert not is_tried_again(Summary("a.tar", 1, 1, 1, "", {"num_failed": 0}), ())
 
 
+def test_rows_that_no_takedown_can_find_are_warned_of(
+    output: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for columns, warnings in (("uri", 1), ("uri, video_id", 0), ("uri, clip_id", 0)):
+        caplog.clear()
+        query = f"select {columns} from clips"
+        assert export(output, tmp_path, "--format", "parquet", "--query", query, "--dry-run") == 0
+        assert caplog.text.count("no takedown can take rows out of it") == warnings
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

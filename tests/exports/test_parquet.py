@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.export_rows import batches, clip, files, index, part
 from udfs.exports import parquet
+from udfs.exports.shards import CLIP
 from udfs.runtime.context import Row
 
 
@@ -52,6 +53,11 @@ def test_the_index_names_the_clips_of_a_file_once_each(tmp_path: Path) -> None:
 def test_rows_without_clip_or_video_are_one_unnamed_entry_of_the_index(tmp_path: Path) -> None:
     write(tmp_path / "to", batches([{"n": 1}, {"n": 2}]))
     assert [(row["clip_id"], row["path"]) for row in index(tmp_path / "to")] == [(None, "data/00000.parquet")]
+
+
+def test_rows_without_an_id_are_in_the_index_beside_those_with_one(tmp_path: Path) -> None:
+    write(tmp_path / "to", batches([clip(tmp_path, "a"), {"clip_id": None, CLIP: None}, clip(tmp_path, "b")], 1))
+    assert [(row["clip_id"], row["shared"]) for row in index(tmp_path / "to")] == [("a", True), (None, True), ("b", True)]
 
 
 def test_the_size_of_a_row_is_one_and_a_full_file_has_rows_per_file() -> None:

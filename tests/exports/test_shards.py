@@ -73,7 +73,7 @@ def test_a_missing_file_is_a_failure_of_its_clip(tmp_path: Path) -> None:
         (None, None),
         ("a", "NOT_FOUND"),
     ]
-    assert index(tmp_path / "to")[0]["clip_id"] is None
+    assert [(row["clip_id"], row["shared"]) for row in index(tmp_path / "to")] == [(None, False)]
 
 
 def test_a_part_says_by_which_codes_clips_are_left_out(tmp_path: Path) -> None:

@@ -324,9 +324,9 @@ def _write_chunk(part: Part, chunk: Chunk, row: Row, params: Params, paths: Path
         "all_windows": chunk.windows,
         "all_windows_enhanced_caption": chunk.enhanced,
     }
-    _write_json(
-        part, f"{nemo_paths.PROCESSED_CLIP_CHUNKS}/{_relative_path(row, params)}_{chunk.index}.json", facts, all_clips
-    )
+    inside = all_clips or [Clip(None, row[CLIP]["video_id"], None)]
+    name = f"{nemo_paths.PROCESSED_CLIP_CHUNKS}/{_relative_path(row, params)}_{chunk.index}.json"
+    _write_json(part, name, facts, inside)
 
 
 def _video_name(row: Row, params: Params, paths: Paths) -> str | None:

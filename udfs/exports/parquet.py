@@ -40,10 +40,13 @@ def write(part: Part, batches: Iterator[pa.RecordBatch]) -> None:
 
 
 def query_batches(batches: Iterator[pa.RecordBatch], clips: list[Clip]) -> Iterator[pa.RecordBatch]:
-    """The batches with only the query's columns; the clips of their rows are added to `clips`."""
+    """The batches with only the query's columns; the clips of their rows are added to `clips`.
+
+    A row that names neither clip nor video adds a clip of which nothing is known.
+    """
     for batch in batches:
-        names = [name for name in ("clip_id", "video_id", CLIP) if name in batch.schema.names]
-        clips += dict.fromkeys(clip for row in batch.select(names).to_pylist() if any(clip := row_clip(row)))
+        names = [name for name in ("clip_id", "video_id", CLIP, PART) if name in batch.schema.names]
+        clips += dict.fromkeys(map(row_clip, batch.select(names).to_pylist()))
         yield batch.drop_columns([name for name in (CLIP, PART) if name in batch.schema.names])
 
 

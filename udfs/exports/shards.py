@@ -5,7 +5,8 @@ written last: a part without an index is not complete. Read `index/*.parquet` as
 what an export holds of a clip or a source. A row is one clip in one file:
 
 clip_id    the clip; NULL if the exported query has no clip_id
-video_id   the source of the clip; NULL if neither is known
+video_id   the source of the clip; NULL if neither is known. Where both are NULL, a shared file has
+           rows that name no clip and no video, and any other file is empty
 name       the clip's name in the export: its span_uuid in NeMo Curator's layout, else its clip_id
 path       the file, relative to the folder of the export
 shared     whether the file may hold other clips too. To remove a clip, delete a file that is not
@@ -125,8 +126,9 @@ class Part:
         return sum(files.values())
 
     def _index_file(self, path: str, at: str, clips: list[Clip], shared: bool) -> None:
-        facts = {"path": path, "shared": shared, "num_bytes": os.path.getsize(at), "sha256": media_store.sha256(at)}
-        self._index += [clip._asdict() | facts for clip in clips or [Clip(None, None, None)]]
+        facts: Row = {"path": path, "num_bytes": os.path.getsize(at), "sha256": media_store.sha256(at)}
+        facts |= {"shared": shared and bool(clips)}
+        self._index += [clip._asdict() | facts for clip in dict.fromkeys(clips or [Clip(None, None, None)])]
 
 
 Write = Callable[[Part, Iterator[pa.RecordBatch]], None]  # writes the batches of one part

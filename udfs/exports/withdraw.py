@@ -37,11 +37,29 @@ class AffectedFile(NamedTuple):
     is_exclusive: bool
 
 
-def affected_files(folder: str, ids: Collection[str], sources: Sources) -> Iterator[AffectedFile]:
+class Content(NamedTuple):
+    """What an export holds of clips or videos.
+
+    `has_unnamed`: there are rows that name no clip and no video, and may be of any.
+    """
+
+    files: list[AffectedFile]
+    has_unnamed: bool
+
+
+def content(folder: str, ids: Collection[str], sources: Sources) -> Content:
+    """What an export holds of clips or videos of these ids."""
+    files, has_unnamed = [*_folders(folder, ids)], False
+    for uri in _indexes(folder, sources):
+        rows = _read_index(uri, sources).to_pylist()
+        files += _affected_files(rows, ids)
+        has_unnamed |= any(row.get("shared") and not (row["clip_id"] or row["video_id"]) for row in rows)
+    return Content(files, has_unnamed)
+
+
+def affected_files(folder: str, ids: Collection[str], sources: Sources) -> list[AffectedFile]:
     """The files and folders of an export that hold clips or videos of these ids."""
-    yield from _folders(folder, ids)
-    for index in _indexes(folder, sources):
-        yield from _affected_files(_read_index(index, sources).to_pylist(), ids)
+    return content(folder, ids, sources).files
 
 
 def remove_ids(folder: str, ids: Collection[str], sources: Sources) -> None:
