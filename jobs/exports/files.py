@@ -102,7 +102,12 @@ def run(run: Run, options: Options) -> Counts:
 
 def _pinned(run: Run, options: Options, begun: dict[str, Any] | None) -> Run:
     """The run with all tables in fixed versions, by the settings that made them, and its views."""
-    versions = release.load(options.release, run.settings.sources)["tables"] if options.release else None
+    asked = release.load(options.release, run.settings.sources) if options.release else None
+    if begun and release.is_of_another(begun, run):
+        raise UsageError(f"--to {options.to}: holds an export of another output; give another folder")
+    if asked and release.is_of_another(asked, run):
+        raise UsageError(f"--release {options.release}: is of another output than {run.output}")
+    versions = asked["tables"] if asked else None
     if options.as_of or not (versions or begun):
         versions = run.tables.versions(options.as_of)
     if not versions and not begun:

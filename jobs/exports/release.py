@@ -132,9 +132,15 @@ def describe(run: Run, wanted: Request) -> dict[str, Any]:
         "code": revision(),
         "versions": history.versions(),
         "output": run.output if wanted.export.paths == "absolute" else None,
+        "output_id": _output_id(run),
         "run_id": run.run_id,
         "begun_at": clock.now().isoformat(),
     }
+
+
+def is_of_another(described: Mapping[str, Any], run: Run) -> bool:
+    """Whether a release is of another output than that of the run; those of 0.1.0 do not say of which."""
+    return "output_id" in described and described["output_id"] != _output_id(run)
 
 
 def finished(release: Mapping[str, Any], parts: Mapping[str, Summary]) -> dict[str, Any]:
@@ -167,6 +173,11 @@ def revision() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):  # no git, or a repository of another user
         return None
+
+
+def _output_id(run: Run) -> str | None:
+    """What an output, and every copy of it, has alone, wherever it lies."""
+    return run.tables.identity("videos")
 
 
 def _request(described: Mapping[str, Any], path: str) -> Request:

@@ -82,6 +82,13 @@ class Tables:
         where: str = DeltaTable.forName(self.spark, self.sql(name)).detail().select("location").collect()[0]["location"]
         return where
 
+    def identity(self, name: str) -> str | None:
+        """Delta's own id of a table, which its copies have as well; None if it was never written."""
+        if not self.exists(name):
+            return None
+        identity: str = DeltaTable.forName(self.spark, self.sql(name)).detail().select("id").collect()[0]["id"]
+        return identity
+
     def sql(self, name: str) -> str:
         """The name of a table in SQL."""
         schema = self._schema_of(name)

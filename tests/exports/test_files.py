@@ -13,6 +13,7 @@ import polars
 import pyarrow.parquet as pq
 import pytest
 import webdataset
+from deltalake import DeltaTable, write_deltalake
 from pyspark.sql import SparkSession
 
 from jobs import cli
@@ -269,6 +270,20 @@ def test_rows_that_no_takedown_can_find_are_warned_of(
         query = f"select {columns} from clips"
         assert export(output, tmp_path, "--format", "parquet", "--query", query, "--dry-run") == 0
         assert caplog.text.count("no takedown can take rows out of it") == warnings
+
+
+def test_an_export_of_another_output_is_neither_gone_on_with_nor_made_again(
+    output: Path, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = Path(shutil.copytree(output, tmp_path / "other"))
+    videos = DeltaTable(other / "tables/videos").to_pyarrow_table()
+    shutil.rmtree(other / "tables/videos")
+    write_deltalake(other / "tables/videos", videos)  # the same rows, and another table
+    assert export(other, shards, *SHARDS) == 2
+    assert f"--to {shards}: holds an export of another output; give another folder" in capsys.readouterr().err
+    assert export(other, tmp_path / "to", "--release", str(shards / "release.json")) == 2
+    assert f"release.json: is of another output than {other}" in capsys.readouterr().err
+    assert not (tmp_path / "to").exists()
 
 
 @pytest.mark.parametrize(
