@@ -20,7 +20,7 @@ from jobs.config.errors import BugsError, CommandError, UsageError
 from jobs.lake import catalog, places
 from schemas import knowing
 from udfs.core import terminal
-from udfs.core.errors import RunError
+from udfs.core.errors import MediaError, RunError
 from udfs.core.redaction import without_secrets
 from udfs.core.words import counted, did_you_mean
 
@@ -90,10 +90,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CommandError as e:
         _say(e, as_event=as_events)
         return e.status
-    except OSError as e:
-        if faults.cause(e) is None:
+    except (OSError, MediaError, RunError) as e:
+        line = faults.cause(e)
+        if line is None:
             raise
-        _say(CommandError(f"{e.filename or 'what is printed'}: {e.strerror}"), as_event=as_events)
+        if isinstance(e, OSError):
+            line = f"{e.filename or 'what is printed'}: {e.strerror}"
+        _say(CommandError(line), as_event=as_events)
         return CommandError.status
 
 
@@ -204,7 +207,7 @@ def execute(job: ModuleType, options: OutputOptions, settings: Settings) -> Done
             options = job.check(options, settings) or options
         is_checked = True
         done, bugs = _on_spark(job, options, settings, schema)
-    except (PySparkException, Py4JError, RunError, OSError) as e:
+    except (PySparkException, Py4JError, RunError, MediaError, OSError) as e:
         works = is_checked and options.locks
         line = faults.of_run(e, options.output, verbose=options.verbose) if works else faults.cause(e)
         if line is None:

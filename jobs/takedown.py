@@ -109,7 +109,7 @@ def run(run: Run, options: Options) -> Removed:
     if options.lift:
         return _lift(run, options)
     started, dry_run = clock.now(), options.dry_run
-    steps = [cleanup.swept(run, dry_run=dry_run)]
+    steps = [cleanup.swept(run, dry_run=dry_run, whatever_age=True)]  # rows that killed runs left may be of it
     with ExitStack() as stack:
         targets = _targets(run, options, stack)
         if not dry_run:

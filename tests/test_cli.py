@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs import cli
+from jobs import cli, status
+from udfs.core.errors import MediaError
 
 IMPATIENT = ("--set=sources.retry_s=0.1", "--set=sources.s3_region=us-east-1", "--set=sources.s3_anonymous=true")
 
@@ -173,3 +174,16 @@ def test_a_command_that_is_none_has_status_2(arguments: list[str], capsys: pytes
         cli.main(arguments)
     assert e.value.code == 2
     assert "usage: reelmill" in capsys.readouterr().err
+
+
+def test_a_store_that_fails_where_no_spark_is_started_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def quick(_: object) -> None:
+        raise MediaError("UNREACHABLE", "503 SlowDown, at the last of 9 tries")
+
+    monkeypatch.setattr(status, "quick", quick)
+    assert cli.main(["status", "-o", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == (
+        "reelmill: a file or store that is needed: UNREACHABLE: 503 SlowDown, at the last of 9 tries\n"
+    )

@@ -6,11 +6,18 @@ import importlib
 import os
 import re
 
-from udfs.core.errors import RunError
+from udfs.core.errors import MediaError, RunError
 from udfs.storage.uris import is_remote
 
 # An error that a worker raised, in the text of Spark's error.
 RAISED = re.compile(r"^(?:[\w.]*: )?(?P<module>udfs(?:\.\w+)+)\.(?P<name>\w+): (?P<text>.*)$", re.MULTILINE)
+# An error of a store that a worker met outside its work on an input, unless a bug came after it.
+UNANSWERED = re.compile(
+    r"^(?:[\w.]*: )?udfs\.core\.errors\.MediaError: (?P<text>(?:UNREACHABLE|DENIED): .*)$"
+    r"(?![\s\S]*During handling of the above exception)",
+    re.MULTILINE,
+)
+NEEDED = "a file or store that is needed: "
 # Java's messages on file systems and stores.
 REFUSED = re.compile(
     r"No space left on device|Disk quota exceeded|File too large|Read-only file system|Input/output error|"
@@ -43,14 +50,18 @@ def _is_gone(output: str, text: str) -> bool:
 
 
 def cause(error: BaseException) -> str | None:
-    """The line that explains an error; None unless the machine, the output or the credentials caused it."""
+    """The line that explains an error; None unless the machine, a store, the output or the credentials caused it."""
     if isinstance(error, RunError):
         return " ".join(str(error).split())
+    if isinstance(error, MediaError):
+        return f"{NEEDED}{' '.join(str(error).split())}"
     text = str(error)
     for raised in RAISED.finditer(text):
         kind = getattr(importlib.import_module(raised["module"]), raised["name"], None)
         if isinstance(kind, type) and issubclass(kind, RunError):
             return raised["text"]
+    if unanswered := UNANSWERED.search(text):
+        return NEEDED + unanswered["text"]
     line = next((line for line in text.splitlines() if REFUSED.search(line)), None)
     return f"{JAVA.sub('', line.strip())[:MAX_LINE]} (the output, or Spark's temporary directory)" if line else None
 

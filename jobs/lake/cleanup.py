@@ -127,10 +127,11 @@ def vacuum(run: Run, name: str, keep_hours: float, *, dry_run: bool = False) -> 
     return before[0] - after[0], before[1] - after[1]
 
 
-def swept(run: Run, *, dry_run: bool = False) -> Step:
+def swept(run: Run, *, dry_run: bool = False, whatever_age: bool = False) -> Step:
     """Delete what killed runs left incomplete.
 
-    In a store only what is a week old, since anything newer may belong to a live run.
+    In a store only what is a week old, since anything newer may belong to a live run; or of `whatever_age`
+    where none may be at work.
     """
     local = [] if is_remote(run.output) else [os.path.join(run.output, left) for left in LEFT]
     sizes = [
@@ -140,7 +141,8 @@ def swept(run: Run, *, dry_run: bool = False) -> Step:
         for name in names
     ]
     if not dry_run:
-        media_store.remove_leftovers(run.output, LEFT[1], run.settings.sources)
+        min_age_s = media_store.ANY_AGE_S if whatever_age else media_store.STORE_LEFTOVER_S
+        media_store.remove_leftovers(run.output, LEFT[1], run.settings.sources, min_age_s)
     return Step("incomplete files", " ".join(LEFT), files=len(sizes), num_bytes=sum(sizes))
 
 

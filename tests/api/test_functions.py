@@ -15,6 +15,7 @@ from jobs import cli, curate, maintain, takedown
 from jobs.api import functions
 from jobs.config.arguments import argument_fields
 from jobs.config.errors import CommandError, UsageError
+from udfs.core.errors import MediaError
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ def test_a_bug_of_an_input_is_an_exception(tmp_path: Path, monkeypatch: pytest.M
         functions.function("filter")(tmp_path)
 
 
-def test_a_full_disk_is_one_line_and_a_bug_keeps_its_type(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_and_a_store_are_one_line_and_a_bug_keeps_its_type(monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(error: Exception) -> SimpleNamespace:
         def check(options: Any, settings: Any) -> None:
             raise error
@@ -125,5 +126,7 @@ def test_a_full_disk_is_one_line_and_a_bug_keeps_its_type(monkeypatch: pytest.Mo
     settings: Any = SimpleNamespace(sources=None)
     with pytest.raises(CommandError, match="No space left on device"):
         cli.execute(failing(OSError(28, "No space left on device")), options, settings)  # type: ignore[arg-type]
+    with pytest.raises(CommandError, match="a file or store that is needed: DENIED: the store refuses"):
+        cli.execute(failing(MediaError("DENIED", "the store refuses")), options, settings)  # type: ignore[arg-type]
     with pytest.raises(OSError, match="odd"):
         cli.execute(failing(OSError("odd")), options, settings)  # type: ignore[arg-type]

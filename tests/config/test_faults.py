@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from jobs.config import faults
-from jobs.config.faults import GOES_ON
-from udfs.core.errors import OutputError
+from jobs.config.faults import GOES_ON, NEEDED
+from udfs.core.errors import MediaError, OutputError
 
 # The start of a program that ends on signals; one that runs in the background may have begun with SIGHUP ignored.
 IN_A_TERMINAL = (
@@ -28,6 +28,7 @@ udfs.core.errors.OutputError: /out/media cannot be written to: No space left on 
 in the decoding process:
 Traceback (most recent call last):
 """
+UNANSWERED = "udfs.core.errors.MediaError: UNREACHABLE: 503 SlowDown"
 
 
 class Py4JJavaError(Exception):
@@ -49,6 +50,9 @@ JAVA = (
         (OSError(errno.EROFS, "Read-only file system", "/out/.lock"), "[Errno 30] Read-only file system: '/out/.lock'"),
         (RuntimeError("KeyError: 'no such column'"), None),
         (RuntimeError("udfs.core.errors.MediaError: CORRUPT: no frame"), None),
+        (MediaError("DENIED", "the store\nsays no"), f"{NEEDED}DENIED: the store says no"),
+        (RuntimeError(f"{UNANSWERED}\n\tat org.x.Y"), f"{NEEDED}UNREACHABLE: 503 SlowDown"),
+        (RuntimeError(f"{UNANSWERED}\n\nDuring handling of the above exception, another one occurred:\nKeyError: 0"), None),
     ],
 )
 def test_what_stops_a_run_is_one_line(error: Exception, said: str | None) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support.s3 import Proxy, Server
+from udfs.core.errors import MediaError
 from udfs.storage import media_store, s3
 from udfs.storage.settings import Params
 
@@ -115,6 +116,16 @@ def test_old_unfinished_files_of_a_store_are_deleted(
     assert (keys(client), unfinished(client)) == (sorted(uri.removeprefix("s3://swept/") for uri in kept), 0)
 
 
+def test_a_takedown_deletes_what_was_left_a_moment_ago(s3_server: Server, proxy: Proxy, tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"x")
+    s3_server.put("s3://swept/late/tables/.landing/run/part", tmp_path / "x")
+    client: Any = s3.client(proxy.params())
+    client.create_multipart_upload(Bucket="swept", Key="late/media/clips/half.mp4")
+    media_store.remove_leftovers("s3://swept/late", "tables/.landing", proxy.params(), media_store.ANY_AGE_S)
+    assert not media_store.holds("s3://swept/late/tables", proxy.params())
+    assert unfinished(client) == 0
+
+
 def keys(client: Any) -> list[str]:
     return sorted(
         item["Key"] for item in client.list_objects_v2(Bucket="swept")["Contents"] if "half" not in item["Key"]
@@ -123,6 +134,17 @@ def keys(client: Any) -> list[str]:
 
 def unfinished(client: Any) -> int:
     return len(client.list_multipart_uploads(Bucket="swept").get("Uploads", []))
+
+
+def test_uploads_that_a_store_does_not_let_us_list_stay_with_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise MediaError("DENIED", "the store says AccessDenied (status 403)")
+
+    monkeypatch.setattr(s3, "abort_uploads", refuse)
+    media_store.remove_unfinished("s3://swept/out/media", Params())
+    assert "left at s3://swept/out/media stay: DENIED: the store says AccessDenied" in caplog.text
 
 
 def test_whether_anything_is_there(s3_server: Server, proxy: Proxy, tmp_path: Path) -> None:

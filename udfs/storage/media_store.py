@@ -8,6 +8,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import logging
+import math
 import os
 import shutil
 import tempfile
@@ -18,7 +20,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from typing import BinaryIO, NamedTuple, cast
 
-from udfs.core.errors import MediaError, OutputError
+from udfs.core.errors import MediaError, OutputError, StoreError
 from udfs.core.host_files import user_folder
 from udfs.storage import access, parent_files
 from udfs.storage.remote_file import AnyPath, open_path
@@ -26,9 +28,11 @@ from udfs.storage.settings import Params as Sources
 from udfs.storage.stores import writable_store
 from udfs.storage.uris import is_remote, local_path
 
+log = logging.getLogger("reelmill")
 UNFINISHED = ".writing"  # folder of the media root for files that are not complete yet; a killed run leaves them there
 LOCAL_LEFTOVER_S = 24 * 3600.0  # no process still writes a local file of this age that is to be uploaded
 STORE_LEFTOVER_S = 7 * 24 * 3600.0  # nor an unfinished upload of this age; several runs may write to one store
+ANY_AGE_S = -math.inf  # by whatever clock: what was written a moment ago is older than that
 MOUNTS = ("/dbfs/", "/Volumes/")  # of Databricks; files there can only be written from start to end
 
 
@@ -143,34 +147,35 @@ def holds(uri: str, params: Sources) -> bool:
     return writable_store(uri).holds(uri, params) if is_remote(uri) else os.path.isdir(local_path(uri))
 
 
-def remove_leftovers(output: str, landing: str, params: Sources) -> None:
+def remove_leftovers(output: str, landing: str, params: Sources, min_age_s: float = STORE_LEFTOVER_S) -> None:
     """Delete what killed runs left in an output: unfinished media, and the rows in `landing`.
 
     No table has these rows. On S3, where other runs may be writing, only what is older than
-    STORE_LEFTOVER_S is deleted.
+    `min_age_s` is deleted.
 
     Raises:
         MediaError, StoreError: the store does not answer or refuses.
     """
-    remove_unfinished(f"{output}/media", params)
+    remove_unfinished(f"{output}/media", params, min_age_s)
     if is_remote(output):
-        writable_store(output).remove_old(f"{output}/{landing}", STORE_LEFTOVER_S, params)
+        writable_store(output).remove_old(f"{output}/{landing}", min_age_s, params)
     else:
         shutil.rmtree(os.path.join(local_path(output), landing), ignore_errors=True)
 
 
-def remove_unfinished(root: str, params: Sources) -> None:
+def remove_unfinished(root: str, params: Sources, min_age_s: float = STORE_LEFTOVER_S) -> None:
     """Delete the unfinished files below the root of media or of an export.
 
-    On S3 only those older than STORE_LEFTOVER_S are deleted.
-
-    Raises:
-        MediaError, StoreError: as `remove_leftovers`.
+    On S3 only those older than `min_age_s` are deleted. Where a store refuses or does not
+    answer, they stay, with a warning: no result depends on them.
     """
-    if is_remote(root):
-        writable_store(root).abort_uploads(root, STORE_LEFTOVER_S, params)
-    else:
+    if not is_remote(root):
         shutil.rmtree(os.path.join(local_path(root), UNFINISHED), ignore_errors=True)
+        return
+    try:
+        writable_store(root).abort_uploads(root, min_age_s, params)
+    except (MediaError, StoreError) as e:
+        log.warning("uploads that killed runs left at %s stay: %s", root, e)
 
 
 def _place(path: str, target: str, root: str) -> None:
