@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from pyspark.errors import AnalysisException, ParseException
-from pyspark.sql import DataFrame, Row, Window
+from pyspark.sql import Column, DataFrame, Row, Window
 from pyspark.sql import functions as F
 
 from jobs.config.errors import UsageError
@@ -147,16 +147,24 @@ def _rows(run: Run, wanted: Request) -> DataFrame:
     if wanted.format != "nemo":
         asked = paths.shown(asked, wanted.export.paths, paths.videos_folder(run))
     order = F.col("span")[0] if wanted.format == "nemo" else F.md5(F.to_json(F.struct("*")))
-    rows = asked.withColumn(ORDER, order)
+    rows, of_clips = asked.withColumn(ORDER, order), FORMATS[wanted.format].of_clips
     if "clip_id" in asked.columns:
         known = run.current("clips").select("clip_id", F.struct(*KNOWN).alias(CLIP))
         rows = rows.join(known, on="clip_id", how="left")
-        return rows.withColumn(UNIT, F.col(f"{CLIP}.video_id" if wanted.format == "nemo" else "clip_id"))
-    if FORMATS[wanted.format].of_clips:
+        if wanted.format == "nemo":
+            return rows.withColumn(UNIT, F.col(f"{CLIP}.video_id"))
+        rows = rows.withColumn(UNIT, _unit("clip_id"))
+        return rows.where("clip_id IS NOT NULL") if of_clips else rows
+    if of_clips:
         raise UsageError(f"--format {wanted.format}: goes by clip_id, which the query does not give")
     if "video_id" not in asked.columns:
         log.warning("export: no takedown can take rows out of it: the query gives neither clip_id nor video_id")
-    return rows.withColumn(UNIT, F.col("video_id" if "video_id" in asked.columns else ORDER))
+    return rows.withColumn(UNIT, _unit("video_id" if "video_id" in asked.columns else ORDER))
+
+
+def _unit(column: str) -> Column:
+    """The rows of a clip or video are one unit, and each that names none: NULL would equal no other NULL in a join."""
+    return F.coalesce(F.col(column), F.col(ORDER))
 
 
 def _below(wanted: Request, rows: DataFrame) -> nemo.Params:

@@ -286,6 +286,22 @@ def test_an_export_of_another_output_is_neither_gone_on_with_nor_made_again(
     assert not (tmp_path / "to").exists()
 
 
+@slow
+def test_rows_without_a_clip_are_written_as_well(output: Path, tmp_path: Path) -> None:
+    query = (
+        "select v.video_id, c.clip_id from current_videos v left join current_clips c "
+        "on c.video_id = v.video_id union all select 'v', null union all select null, null"
+    )
+    for number in (1, 100):
+        to = tmp_path / str(number)
+        words = ("--format", "parquet", "--query", query, f"export.parquet.rows_per_file={number}")
+        assert export(output, to, *words) == 0
+        rows = [tuple(row.values()) for path in (to / "data").iterdir() for row in pq.read_table(path).to_pylist()]
+        assert len(rows) == len(table(output, "clips")) + 2
+        assert {("v", None), (None, None)} <= {*rows}
+        assert len([*(to / "data").iterdir()]) == (len(rows) if number == 1 else 1)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
