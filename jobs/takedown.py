@@ -27,12 +27,10 @@ from jobs.lake.run import Run
 from jobs.queries import ask, spark_engine, statement
 from jobs.reports import files
 from jobs.similarity.broken_links import clips_to_relink
-from udfs.core.errors import MediaError, StoreError
 from udfs.core.signed_addresses import unsigned
 from udfs.exports import withdraw
 from udfs.storage import media_store
-from udfs.storage.settings import Params as Sources
-from udfs.storage.uris import absolute_uri, existing_uri, is_remote, is_web, redacted
+from udfs.storage.uris import absolute_uri, existing_uri, is_web, redacted
 
 ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # of a video or clip
 FOLDER = "is a folder, no video: choose videos in it by --sql, and give each export an --exports of its own"
@@ -61,8 +59,8 @@ class Options(OutputOptions):
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """The exports' folders, without a slash at their end in a store."""
-        return tuple(folder.rstrip("/") if is_remote(folder) else folder for folder in self.exports)
+        """The exports' folders, by the names that every process knows."""
+        return tuple(map(places.normal, self.exports))
 
 
 def check(options: Options, settings: Settings) -> None:
@@ -81,8 +79,9 @@ def check(options: Options, settings: Settings) -> None:
         _check_name(name)
     if options.sql is not None:
         ask.check_query("--sql", options.sql, options.output, options.schema, settings.sources)
-    if missing := [folder for folder in options.folders if not _is_there(folder, settings.sources)]:
-        raise UsageError(f"--exports {missing[0]}: no such folder")
+    for folder in options.exports:
+        if not media_store.holds(places.place("--exports", folder, settings.sources), settings.sources):
+            raise UsageError(f"--exports {redacted(folder)}: no such folder")
 
 
 def _check_name(name: str) -> None:
@@ -90,13 +89,6 @@ def _check_name(name: str) -> None:
         raise UnknownVideoError(f"takedown: {name} looks like an option; write a file of that name as ./{name}")
     if (name.endswith("/") and not is_web(name)) or os.path.isdir(existing_uri(absolute_uri(name))):
         raise UnknownVideoError(f"takedown: {redacted(name)} {FOLDER}")
-
-
-def _is_there(folder: str, sources: Sources) -> bool:
-    try:
-        return media_store.holds(folder, sources)
-    except (MediaError, StoreError) as e:
-        raise UsageError(f"--exports {redacted(folder)}: {getattr(e, 'message', e)}") from e
 
 
 def run(run: Run, options: Options) -> Removed:

@@ -73,7 +73,7 @@ def test_a_takedown_leaves_nothing_and_proves_it(
         "--output",
         str(output),
         "--exports",
-        str(exports),
+        f"file://{exports}",
         "--reason",
         "asked by its owner",
         "/videos/0.mp4",

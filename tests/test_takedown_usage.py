@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs import cli
+from jobs import cli, takedown
 from tests.support import small_output
 
 
@@ -96,3 +96,9 @@ def test_options_that_do_not_go_together_are_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert line in refusal(output, capsys, monkeypatch, *words)
+
+
+def test_an_export_goes_by_one_name_however_it_is_given() -> None:
+    given = ("dbfs:/frames", "file:///x/sets", "s3://bucket/sets/", "/x//sets/")
+    expected = ("/dbfs/frames", "/x/sets", "s3://bucket/sets", "/x/sets")
+    assert takedown.Options(output="out", exports=given).folders == expected

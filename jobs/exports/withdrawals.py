@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from jobs.exports import folders
-from jobs.lake import places
 from jobs.lake.cleanup import Step
 from jobs.lake.run import Run
 from udfs.core.errors import MediaError, StoreError
@@ -32,9 +31,8 @@ def other_exports(run: Run, named: Collection[str], ids: Collection[str]) -> Ite
     That is what all but the `named` folders hold of these ids, and in all of them rows of which no one
     can say what they are of.
     """
-    folders_named = {places.normal(folder) for folder in named}
     for folder, note in folders.noted(run.output, run.settings.sources).items():
-        yield from _left_in(folder, () if folder in folders_named else ids, note, run.settings.sources)
+        yield from _left_in(folder, () if folder in named else ids, note, run.settings.sources)
 
 
 def _left_in(folder: str, ids: Collection[str], note: str, sources: Sources) -> Iterator[str]:
