@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import signal
@@ -64,6 +65,27 @@ def test_a_mount_is_written_to_from_beginning_to_end(tmp_path: Path, monkeypatch
         assert not Path(folder).is_relative_to(tmp_path)
     assert written(tmp_path / "media", b"one").read_bytes() == b"one"
     assert list((tmp_path / "media" / media_store.UNFINISHED).iterdir()) == []
+
+
+def test_a_folder_is_copied_to_a_mount_into_which_nothing_can_be_renamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mount, rename = tmp_path / "mount", os.rename
+
+    def rename_within(old: str, new: str) -> None:
+        if Path(old).is_relative_to(mount) != Path(new).is_relative_to(mount):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        rename(old, new)
+
+    monkeypatch.setattr(media_store, "MOUNTS", (str(mount),))
+    monkeypatch.setattr(os, "rename", rename_within)
+    for content in ("one", "two"):
+        folder = tmp_path / content
+        folder.mkdir()
+        (folder / "0.jpg").write_text(content)
+        media_store.place(str(folder), f"{mount}/frames/c1/1fps", f"{mount}/frames", Params())
+        assert [path.read_text() for path in (mount / "frames/c1/1fps").iterdir()] == [content]
+    assert list((mount / "frames" / media_store.UNFINISHED).iterdir()) == []
 
 
 def test_a_local_leftover_of_an_upload_is_deleted_after_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

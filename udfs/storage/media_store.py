@@ -62,7 +62,7 @@ def place(path: str, uri: str, root: str, params: Sources) -> None:
     elif is_remote(uri):
         writable_store(uri).put(uri, path, params)
     elif os.path.isdir(path):
-        _place_folder(path, local_path(uri))
+        _place_folder(path, local_path(uri), local_path(root))
     else:
         _place(path, local_path(uri), local_path(root))
 
@@ -186,21 +186,37 @@ def _place(path: str, target: str, root: str) -> None:
     with output_errors(root):
         os.makedirs(os.path.dirname(target), exist_ok=True)
         if target.startswith(MOUNTS):
-            os.makedirs(os.path.join(root, UNFINISHED), exist_ok=True)
-            path = shutil.copyfile(path, os.path.join(root, UNFINISHED, uuid.uuid4().hex))
+            path = shutil.copyfile(path, _place_in_mount(root))
         os.replace(path, target)
 
 
-def _place_folder(folder: str, target: str) -> None:
-    """Rename a folder to its path, over one of other settings or of another attempt of the task."""
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    with suppress(FileNotFoundError):
-        os.rename(target, f"{folder}.before")
-    try:
-        os.rename(folder, target)
-    except OSError as e:
-        if e.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # another attempt moved its folder there first
-            raise
+def _place_folder(folder: str, target: str, root: str) -> None:
+    """Rename a folder to its path, over one of other settings or of another attempt of the task.
+
+    To a mount its files are copied first, as one file is.
+    """
+    with output_errors(root), ExitStack() as stack:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        if target.startswith(MOUNTS):
+            os.mkdir(copy := _place_in_mount(root))
+            for left in (copy, f"{copy}.before"):
+                stack.callback(shutil.rmtree, left, ignore_errors=True)
+            for name in os.listdir(folder):
+                shutil.copyfile(os.path.join(folder, name), os.path.join(copy, name))
+            folder = copy
+        with suppress(FileNotFoundError):
+            os.rename(target, f"{folder}.before")
+        try:
+            os.rename(folder, target)
+        except OSError as e:
+            if e.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # another attempt moved its folder there first
+                raise
+
+
+def _place_in_mount(root: str) -> str:
+    """A new path below a root for what is still being copied to the mount that it lies in."""
+    os.makedirs(os.path.join(root, UNFINISHED), exist_ok=True)
+    return os.path.join(root, UNFINISHED, uuid.uuid4().hex)
 
 
 @contextmanager
