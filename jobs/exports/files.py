@@ -29,6 +29,7 @@ from udfs.core.errors import PASSING
 from udfs.exports import huggingface, lance, nemo, parquet, shards, webdataset
 from udfs.exports.shards import CLIP, PART, Summary, Write
 from udfs.storage import media_store
+from udfs.storage.uris import absolute_uri
 
 log = logging.getLogger("reelmill")
 UNIT, ORDER = "_unit", "_order"  # rows of one unit go to the same part, in this order
@@ -133,7 +134,9 @@ def _plan(run: Run, to: str, wanted: Request) -> Plan:
         rows = _rows(run, wanted)
     except (ParseException, AnalysisException) as e:
         raise UsageError(f"the query: {str(e).splitlines()[0]}") from e
-    params = replace(wanted.export, nemo=_below(wanted, rows)) if wanted.format == "nemo" else wanted.export
+    params = wanted.export
+    if wanted.format == "nemo":
+        params = replace(params, nemo=with_input_path(params.nemo, *_first_and_last(rows)))
     return Plan(to, wanted, params, rows, _dealt(rows, FORMATS[wanted.format], params).persist())
 
 
@@ -167,17 +170,33 @@ def _unit(column: str) -> Column:
     return F.coalesce(F.col(column), F.col(ORDER))
 
 
-def _below(wanted: Request, rows: DataFrame) -> nemo.Params:
-    """[export.nemo] with the folder that all videos lie below."""
+def _first_and_last(rows: DataFrame) -> tuple[str | None, str | None]:
+    """The least and the greatest address of a video, as NeMo Curator names it: all others lie between them."""
     path = F.regexp_replace("source_video", "^[a-z0-9]+://", "")
     [(least, most)] = rows.agg(F.min(path), F.max(path)).collect()
-    params = wanted.export.nemo
-    common = os.path.commonpath([os.path.dirname(least), os.path.dirname(most)]) if least else ""
+    return least, most
+
+
+def with_input_path(params: nemo.Params, least: str | None, most: str | None) -> nemo.Params:
+    """[export.nemo] with the folder that all videos lie below, from the least address to the greatest.
+
+    There is none where some are files and others remote.
+
+    Raises:
+        UsageError: export.nemo.input_path is not above all of them.
+    """
+    if not least or not most:
+        return params
     if not params.input_path:
-        return replace(params, input_path=common)
-    if least and os.path.commonpath([common, nemo.source_address(params.input_path)]) != params.input_path.rstrip("/"):
-        raise UsageError(f"export.nemo.input_path: {params.input_path} is not above {least}")
-    return params
+        are_alike = least.startswith("/") == most.startswith("/")
+        folders = [os.path.dirname(address) for address in (least, most)] if are_alike else [""]
+        return replace(params, input_path=os.path.commonpath(folders))
+    for folder in (params.input_path, absolute_uri(params.input_path)):  # a bucket's name, or a path from here
+        above = nemo.source_address(folder).rstrip("/") + "/"
+        if least.startswith(above) and most.startswith(above):
+            return replace(params, input_path=folder)
+    outside = most if least.startswith(above) else least
+    raise UsageError(f"export.nemo.input_path: {params.input_path} is not above {outside}")
 
 
 def _dealt(rows: DataFrame, format: Format, params: export.Params) -> DataFrame:

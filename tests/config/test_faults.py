@@ -52,7 +52,10 @@ JAVA = (
         (RuntimeError("udfs.core.errors.MediaError: CORRUPT: no frame"), None),
         (MediaError("DENIED", "the store\nsays no"), f"{NEEDED}DENIED: the store says no"),
         (RuntimeError(f"{UNANSWERED}\n\tat org.x.Y"), f"{NEEDED}UNREACHABLE: 503 SlowDown"),
-        (RuntimeError(f"{UNANSWERED}\n\nDuring handling of the above exception, another one occurred:\nKeyError: 0"), None),
+        (
+            RuntimeError(f"{UNANSWERED}\n\nDuring handling of the above exception, another occurred:\nKeyError: 0"),
+            None,
+        ),
     ],
 )
 def test_what_stops_a_run_is_one_line(error: Exception, said: str | None) -> None:

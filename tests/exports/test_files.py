@@ -17,9 +17,11 @@ from deltalake import DeltaTable, write_deltalake
 from pyspark.sql import SparkSession
 
 from jobs import cli
-from jobs.exports.files import is_tried_again
+from jobs.config.errors import UsageError
+from jobs.exports.files import is_tried_again, with_input_path
 from tests.support.export_rows import files, index, release
 from tests.support.outputs import keep_only, table, versions
+from udfs.exports import nemo
 from udfs.exports.nemo import span_uuid
 from udfs.exports.shards import Summary
 
@@ -300,6 +302,37 @@ def test_rows_without_a_clip_are_written_as_well(output: Path, tmp_path: Path) -
         assert len(rows) == len(table(output, "clips")) + 2
         assert {("v", None), (None, None)} <= {*rows}
         assert len([*(to / "data").iterdir()]) == (len(rows) if number == 1 else 1)
+
+
+@pytest.mark.parametrize(
+    ("given", "least", "most", "folder"),
+    [
+        ("", "/videos/a/1.mp4", "/videos/b.mp4", "/videos"),
+        ("", "/videos/a.mp4", "bucket/b.mp4", ""),
+        ("", None, None, ""),
+        ("/videos/", "/videos/a/1.mp4", "/videos/b.mp4", "/videos/"),
+        ("s3://bucket/day", "bucket/day/a.mp4", "bucket/day/b.mp4", "s3://bucket/day"),
+        ("bucket/day", "bucket/day/a.mp4", "bucket/day/b.mp4", "bucket/day"),
+        ("videos", f"{Path.cwd()}/videos/a.mp4", f"{Path.cwd()}/videos/b.mp4", f"{Path.cwd()}/videos"),
+    ],
+)
+def test_paths_are_below_the_folder_that_all_videos_share(
+    given: str, least: str | None, most: str | None, folder: str
+) -> None:
+    assert with_input_path(nemo.Params(input_path=given), least, most).input_path == folder
+
+
+@pytest.mark.parametrize(
+    ("given", "least", "most", "outside"),
+    [
+        ("/videos", "/videos/a.mp4", "bucket/b.mp4", "bucket/b.mp4"),
+        ("/videos/b", "/videos/a.mp4", "/videos/b/1.mp4", "/videos/a.mp4"),
+        ("/video", "/videos/a.mp4", "/videos/b.mp4", "/videos/a.mp4"),
+    ],
+)
+def test_a_folder_that_is_not_above_all_videos_is_one_line(given: str, least: str, most: str, outside: str) -> None:
+    with pytest.raises(UsageError, match=rf"^export.nemo.input_path: {given} is not above {outside}$"):
+        with_input_path(nemo.Params(input_path=given), least, most)
 
 
 @pytest.mark.parametrize(

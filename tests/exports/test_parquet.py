@@ -57,7 +57,11 @@ def test_rows_without_clip_or_video_are_one_unnamed_entry_of_the_index(tmp_path:
 
 def test_rows_without_an_id_are_in_the_index_beside_those_with_one(tmp_path: Path) -> None:
     write(tmp_path / "to", batches([clip(tmp_path, "a"), {"clip_id": None, CLIP: None}, clip(tmp_path, "b")], 1))
-    assert [(row["clip_id"], row["shared"]) for row in index(tmp_path / "to")] == [("a", True), (None, True), ("b", True)]
+    assert [(row["clip_id"], row["shared"]) for row in index(tmp_path / "to")] == [
+        ("a", True),
+        (None, True),
+        ("b", True),
+    ]
 
 
 def test_the_size_of_a_row_is_one_and_a_full_file_has_rows_per_file() -> None:
