@@ -245,7 +245,7 @@ def _write(run: Run, plan: Plan, missing: list[str]) -> Counts:
         assert sums is not None
         num_out = sums[0] - tally.failed.total()
         work = Work(started_at=started, num_in=sums[0], num_out=num_out, bytes_in=sums[1])
-        return history.record(run, "export", done, tally, work)
+        return history.record(run, "export", done, tally, work, exported_to=plan.to)
 
 
 def is_tried_again(part: Summary, retry: tuple[str, ...] | None) -> bool:

@@ -67,7 +67,8 @@ def run(run: Run, options: Options) -> Counts:
         num_in = tally.num_ok + tally.failed.total()  # folders that were complete before are not counted
         if not num_in:
             return history.note_settings(run, "export")
-        return history.record(run, "export", done, tally, Work(started_at=started, num_in=num_in, num_out=tally.num_ok))
+        work = Work(started_at=started, num_in=num_in, num_out=tally.num_ok)
+        return history.record(run, "export", done, tally, work, exported_to=to)
 
 
 @contextmanager

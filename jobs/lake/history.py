@@ -102,8 +102,11 @@ class Tally:
     num_bugs_together: int  # bugs that several inputs met together, and none of them alone
 
 
-def record(run: Run, stage: str, done: DataFrame, tally: Tally, work: Work) -> Counts:
-    """Write a stage's failures and its row of `runs`: `work`, with the failures and costs of the tally."""
+def record(run: Run, stage: str, done: DataFrame, tally: Tally, work: Work, **more: object) -> Counts:
+    """Write a stage's failures and its row of `runs`: `work`, with the failures and costs of the tally.
+
+    `more` are other columns of that row.
+    """
     if tally.failed:
         run.tables.add("failures", _failures(run, stage, done.where(F.col(FAILURE[0]).isNotNull())))
     if tally.failed or stage == "ingest":
@@ -116,7 +119,8 @@ def record(run: Run, stage: str, done: DataFrame, tally: Tally, work: Work) -> C
         groups = counted(tally.num_bugs_together, "group")
         log.error("%s: BUG of %s of inputs, which were then done one by one, and took longer: %s", stage, groups, bug)
     failed = tally.failed.total()
-    note(run, stage, replace(work, num_failed=failed, cpu_s=tally.cpu_s, gpu_s=tally.gpu_s, bytes_out=tally.bytes_out))
+    did = replace(work, num_failed=failed, cpu_s=tally.cpu_s, gpu_s=tally.gpu_s, bytes_out=tally.bytes_out)
+    note(run, stage, did, **more)
     return Counts(work.num_in, work.num_out, tally.failed, tally.warnings)
 
 

@@ -209,41 +209,51 @@ WHERE NOT verdicts.kept
 """,
 )
 
+# No table has what an export could use: of those into the same folder, the failures of the last one count.
+TRIED = """
+(SELECT failures.* FROM {failures} AS failures
+ LEFT ANTI JOIN (
+   SELECT stage, run_id FROM (
+     SELECT stage, run_id, max(run_id) OVER (PARTITION BY exported_to) AS newest FROM {runs} WHERE stage = 'export')
+   WHERE run_id < newest) AS earlier
+   ON earlier.stage = failures.stage AND earlier.run_id = failures.run_id)
+"""
 # An input that a later run could use has not failed any more.
 FAILED = View(
     "failed",
     (
         *("failures", "videos", "spans", "clips", "signals", "aesthetics", "embeddings", "captions", "enhanced"),
-        "alignments",
+        *("alignments", "runs"),
     ),
-    "One row per input that a stage could not use when it last tried, but for videos that others have replaced.",
+    "One row per input that a stage could not use when it last tried, but for videos that others have replaced. "
+    "Of exports, the last one into each folder counts.",
     _of("failures", "stage", "key")
     | VIDEO_URI
     | {"start_s": "second at which the clip begins; NULL for a whole video"}
     | _of("failures", "code", "message", "attempts", "failed_at", "run_id"),
-    """
+    f"""
 SELECT failures.stage, failures.key,
        coalesce(videos_of_spans.uri, videos.uri, failures.key) AS video_uri, spans.start_s,
        failures.code, failures.message, failures.attempts, failures.failed_at, failures.run_id
 FROM (
   SELECT stage, key, last.*
   FROM (SELECT stage, key, max_by(struct(code, message, attempts, failed_at, run_id), failed_at) AS last
-        FROM {failures} GROUP BY stage, key)) AS failures
+        FROM {TRIED} GROUP BY stage, key)) AS failures
 LEFT ANTI JOIN (
-  SELECT 'ingest' AS stage, uri AS key, run_id FROM {videos}
-  UNION ALL SELECT 'split', video_id, run_id FROM {spans}
-  UNION ALL SELECT 'clip', clip_id, run_id FROM {clips}
-  UNION ALL SELECT 'analyze', clip_id, run_id FROM {signals}
-  UNION ALL SELECT 'aesthetic', clip_id, run_id FROM {aesthetics}
-  UNION ALL SELECT 'embed', clip_id, run_id FROM {embeddings}
-  UNION ALL SELECT 'caption', clip_id, run_id FROM {captions}
-  UNION ALL SELECT 'enhance', clip_id, run_id FROM {enhanced}
-  UNION ALL SELECT 'align', clip_id, run_id FROM {alignments}/* more done */) AS done
+  SELECT 'ingest' AS stage, uri AS key, run_id FROM {{videos}}
+  UNION ALL SELECT 'split', video_id, run_id FROM {{spans}}
+  UNION ALL SELECT 'clip', clip_id, run_id FROM {{clips}}
+  UNION ALL SELECT 'analyze', clip_id, run_id FROM {{signals}}
+  UNION ALL SELECT 'aesthetic', clip_id, run_id FROM {{aesthetics}}
+  UNION ALL SELECT 'embed', clip_id, run_id FROM {{embeddings}}
+  UNION ALL SELECT 'caption', clip_id, run_id FROM {{captions}}
+  UNION ALL SELECT 'enhance', clip_id, run_id FROM {{enhanced}}
+  UNION ALL SELECT 'align', clip_id, run_id FROM {{alignments}}/* more done */) AS done
   ON done.stage = failures.stage AND done.key = failures.key AND done.run_id > failures.run_id
-LEFT JOIN (SELECT clip_id, min(video_id) AS video_id, min(start_s) AS start_s FROM {spans} GROUP BY clip_id) AS spans
+LEFT JOIN (SELECT clip_id, min(video_id) AS video_id, min(start_s) AS start_s FROM {{spans}} GROUP BY clip_id) AS spans
   ON spans.clip_id = failures.key
-LEFT JOIN {videos} AS videos_of_spans ON videos_of_spans.video_id = spans.video_id
-LEFT JOIN {videos} AS videos ON videos.video_id = failures.key
+LEFT JOIN {{videos}} AS videos_of_spans ON videos_of_spans.video_id = spans.video_id
+LEFT JOIN {{videos}} AS videos ON videos.video_id = failures.key
 WHERE (failures.stage <> 'split' OR videos.video_id IS NOT NULL)
   AND (spans.clip_id IS NULL OR videos_of_spans.video_id IS NOT NULL)
 """,

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from jobs.lake.catalog import literal
 from jobs.lake.formats import plain
 from jobs.lake.owners import owners
+from jobs.lake.views import TRIED
 from jobs.queries import made_by, screen
 from jobs.queries.made_by import Recorded, Stamp
 from jobs.queries.reader import Reader, Row, Rows
@@ -17,19 +18,20 @@ from udfs.core.errors import PASSING
 from udfs.core.failure_codes import ADVICE
 from udfs.core.words import counted
 
-OF_KEYS = """
-SELECT stage, key, code, message, attempts, failed_at, run_id, fingerprint FROM failures
-WHERE key IN ({keys}) ORDER BY failed_at
+TRIED_HERE = TRIED.format(failures="failures", runs="runs")
+OF_KEYS = f"""
+SELECT stage, key, code, message, attempts, failed_at, run_id, fingerprint FROM {TRIED_HERE}
+WHERE key IN ({{keys}}) ORDER BY failed_at
 """
 STAGES = "SELECT DISTINCT stage FROM failures ORDER BY stage"
 # An input that a later run could use has not failed any more. Only the tables of stages that failed are read.
-STANDING = """
+STANDING = f"""
 SELECT last.* FROM (
   SELECT stage, key, last.* FROM (
     SELECT stage, key, max_by(struct(code, message, attempts, failed_at, run_id, fingerprint),
                               coalesce(failed_at, TIMESTAMP '1970-01-01 00:00:00')) AS last
-    FROM failures WHERE {where} GROUP BY stage, key)) AS last
-LEFT ANTI JOIN ({done}) AS done
+    FROM {TRIED_HERE} WHERE {{where}} GROUP BY stage, key)) AS last
+LEFT ANTI JOIN ({{done}}) AS done
   ON done.stage = last.stage AND done.key = last.key AND done.run_id > last.run_id
 """
 # The newest of each code, stage and settings, with the number of all of them.
@@ -50,6 +52,7 @@ SELECT spans.clip_id AS key, spans.start_s, spans.end_s, videos.uri AS video_uri
 FROM spans LEFT JOIN videos ON videos.video_id = spans.video_id WHERE spans.clip_id IN ({keys})
 """
 VIDEOS = "SELECT video_id AS key, uri AS video_uri FROM videos WHERE video_id IN ({keys})"
+EXPORT = "export"  # the stage whose inputs only the same export takes up again
 KEYS = {"ingest": "uri", "split": "video_id"}  # of stages whose inputs are no clips
 
 
@@ -125,7 +128,8 @@ def _of_code(
     stages = Counter[str]()
     for row in groups:
         stages[row["stage"]] += row["count"]
-    outdated = (row for row in groups if row["stage"] in last and row["made_by"] != last[row["stage"]].fingerprint)
+    known = (row for row in groups if row["stage"] in last and row["stage"] != EXPORT)
+    outdated = (row for row in known if row["made_by"] != last[row["stage"]].fingerprint)
     count, (cause, advice) = stages.total(), _advice(code)
     return {
         "code": code,
@@ -171,13 +175,17 @@ def _code_lines(reader: Reader, row: Row, width: int) -> Iterator[str]:
     if left:
         yield f"  ... and {left} more"
     yield from screen.labeled("to do", row["advice"], width)
-    if row["num_tried_again"]:
-        yield from screen.labeled("", f"The next run tries {row['num_tried_again']} of them again by itself.", width)
+    exported, is_passing = row["stages"].get(EXPORT, 0), row["code"] in PASSING
+    if by_next_run := row["num_tried_again"] - (exported if is_passing else 0):
+        yield from screen.labeled("", f"The next run tries {by_next_run} of them again by itself.", width)
+    if exported and is_passing:
+        yield from screen.labeled("", f"The same export tries {exported} of them again by itself.", width)
     if row["examples"]:
         key = row["examples"][0]["key"]
         yield screen.command("explained", f"{reader.command('why')} {shlex.quote(plain(key))}")
-    if row["code"] not in PASSING:
-        yield screen.command("again", f"{reader.command('curate MANIFEST')} --retry-failed {row['code']}")
+    for job, takes_up in ("curate MANIFEST", row["stages"].keys() - {EXPORT}), ("export ...", exported):
+        if takes_up and not is_passing:
+            yield screen.command("again", f"{reader.command(job)} --retry-failed {row['code']}")
 
 
 def _tries(example: Row) -> str:

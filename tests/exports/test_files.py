@@ -6,6 +6,7 @@ import json
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import datasets
 import lance
@@ -16,6 +17,7 @@ import webdataset
 from deltalake import DeltaTable, write_deltalake
 from pyspark.sql import SparkSession
 
+import reelmill
 from jobs import cli
 from jobs.config.errors import UsageError
 from jobs.exports.files import is_tried_again, with_input_path
@@ -51,6 +53,11 @@ def has_no_path_of_this_machine(to: Path) -> bool:
 def clips(output: Path) -> dict[str, str]:
     """Where the mp4 of each clip lies."""
     return {row["clip_id"]: row["uri"] for row in table(output, "clips")}
+
+
+def standing(output: Path) -> list[dict[str, Any]]:
+    """The failures of exports that stand."""
+    return list(reelmill.open(output).sql("SELECT * FROM failed WHERE stage = 'export'").arrow().to_pylist())
 
 
 @pytest.fixture(scope="module")
@@ -230,12 +237,16 @@ def test_a_clip_that_is_gone_is_a_failure_until_it_is_asked_for_again(output: Pa
         assert export(moved, tmp_path / "to", *SHARDS) == 0
         failed = [(row["key"], row["code"]) for row in table(moved, "failures") if row["stage"] == "export"]
         assert failed == [(clip_id, "NOT_FOUND")]
+        assert [row["key"] for row in standing(moved)] == [clip_id]
         assert release(tmp_path / "to")["counts"]["num_failed"] == 1
         assert clip_id not in {row["clip_id"] for row in index(tmp_path / "to")}
     finally:
         aside.rename(uri)
+    assert export(moved, tmp_path / "other", *SHARDS) == 0
+    assert [row["key"] for row in standing(moved)] == [clip_id]  # the first folder still lacks it
     assert export(moved, tmp_path / "to", *SHARDS, "--retry-failed") == 0
     assert release(tmp_path / "to")["counts"]["num_clips"] == 3
+    assert standing(moved) == []
 
 
 @slow

@@ -81,6 +81,8 @@ def test_what_failed_names_the_video_and_the_second_until_it_succeeds(spark: Spa
         ("split", clip["video_id"], "TIMEOUT", 1, "9"),
         ("clip", clip["clip_id"], "CRASH", 1, "9"),
         ("analyze", clip["clip_id"], "OOM", 1, "0"),  # a later run could use it
+        ("export", clip["clip_id"], "CHANGED", 1, "7"),
+        ("export", clip["clip_id"], "NOT_FOUND", 2, "6"),  # a later export into that folder could read it
     ]
     query = " UNION ALL ".join(
         f"SELECT '{stage}' AS stage, '{key}' AS key, '{code}' AS code, '' AS message, 1 AS attempts, "
@@ -88,11 +90,13 @@ def test_what_failed_names_the_video_and_the_second_until_it_succeeds(spark: Spa
         for stage, key, code, day, run_id in rows
     )
     failed = next(view for view in views.VIEWS if view.name == "failed")
-    names = {name: name for name in failed.sources} | {"failures": f"({query})"}
+    runs = "(SELECT 'export' AS stage, * FROM VALUES ('6', 'a'), ('8', 'a'), ('7', 'b') AS (run_id, exported_to))"
+    names = {name: name for name in failed.sources} | {"failures": f"({query})", "runs": runs}
     failures = spark.sql(failed.query(names, "")).collect()
     found = {(row["stage"], row["code"]): (row["video_uri"], row["start_s"]) for row in failures}
     assert found == {
         ("ingest", "EMPTY"): ("/v/bad.mp4", None),
         ("split", "TIMEOUT"): (clip["video_uri"], None),
         ("clip", "CRASH"): (clip["video_uri"], clip["start_s"]),
+        ("export", "CHANGED"): (clip["video_uri"], clip["start_s"]),
     }

@@ -14,7 +14,7 @@ from deltalake import write_deltalake
 from jobs.queries import delta_source, failures
 from jobs.queries.duckdb_engine import Engine, Snapshot
 from jobs.queries.reader import Reader
-from schemas import knowing
+from schemas import TABLES, knowing
 from tests.support import small_output
 from udfs.core.errors import CODES
 from udfs.storage.settings import Params as Sources
@@ -32,7 +32,10 @@ ROWS = [
     ("tag", "c1", "BAD_OUTPUT", "2", "tag"),
     ("tag", "c2", "BAD_OUTPUT", "1", "tag"),  # a later run could use it
     ("export", "c1", "NOT_FOUND", "2", "export"),
+    ("export", "c2", "OOM", "1", "export"),  # the last export into that folder could read it
+    ("export", "c3", "UNREACHABLE", "3", "export"),
 ]
+EXPORTS = [("1", "/sets/a"), ("3", "/sets/a"), ("2", "/sets/b"), ("4", "/sets/c")]  # run, folder
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +51,12 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     again = rows[0] | {"attempts": 2, "message": "still bad", "failed_at": small_output.START + timedelta(days=1)}
     small_output.fill(output, "failures", [*rows, again], "")
+    runs = TABLES["runs"].schema
+    exports = [
+        {"stage": "export", "run_id": run, "exported_to": to, "started_at": small_output.START, "fingerprint": "x"}
+        for run, to in EXPORTS
+    ]
+    write_deltalake(output / "tables/runs", pa.Table.from_pylist(exports, runs), mode="append")
     own = {"clip_id": ["c2"], "tag": ["x"], "fingerprint": ["tag"], "run_id": ["3"]}
     write_deltalake(output / "tables/tag", pa.table(own))
     return output
@@ -84,8 +93,9 @@ def test_what_stands_is_what_the_view_has(output: Path) -> None:
         "MELTED": {"embed": 1},
         "NOT_FOUND": {"export": 1},
         "TIMEOUT": {"split": 1},
+        "UNREACHABLE": {"export": 1},
     }
-    assert found["count"] == 8
+    assert found["count"] == 9
     assert found["codes"][0]["code"] == "CORRUPT"  # the most frequent
 
 
@@ -118,7 +128,8 @@ def test_the_newest_failures_are_the_examples(output: Path) -> None:
 
 def test_what_the_next_run_tries_again_is_counted(output: Path) -> None:
     again = {row["code"]: row["num_tried_again"] for row in summary(output)["codes"]}
-    assert {code for code, number in again.items() if number} == {"CHANGED", "TIMEOUT"}  # passing, and other settings
+    passing = {"CHANGED", "UNREACHABLE"}
+    assert {code for code, number in again.items() if number} == {*passing, "TIMEOUT"}  # by other settings
 
 
 def test_lines_have_cause_remedy_and_commands(output: Path) -> None:
@@ -126,7 +137,7 @@ def test_lines_have_cause_remedy_and_commands(output: Path) -> None:
     with knowing(delta_source.custom_tables(str(output), Sources())):
         lines = [*failures.summary_lines(out, failures.summary(out, None, None, 1), 100)]
     assert lines[:5] == [
-        "8 inputs could not be used",
+        "9 inputs could not be used",
         "",
         "CORRUPT  2 (ingest 1, analyze 1): a video whose data cannot be decoded",
         "  ingest      /v/bad.mp4",
@@ -137,6 +148,9 @@ def test_lines_have_cause_remedy_and_commands(output: Path) -> None:
     assert any(line.endswith(" why -o out /v/bad.mp4") for line in lines)
     assert any(line.endswith(" curate MANIFEST -o out --retry-failed TIMEOUT") for line in lines)
     assert not any("--retry-failed CHANGED" in line for line in lines)
+    [of_export] = [line for line in lines if line.endswith("--retry-failed NOT_FOUND")]
+    assert " export ... -o out " in of_export
+    assert "              The same export tries 1 of them again by itself." in lines
     assert any(line.endswith(" sql -o out 'select * from failed'") for line in lines)
     assert all(len(line) <= 100 for line in lines)
 
