@@ -59,7 +59,8 @@ def request(options: Options, settings: Settings) -> Request:
     what = settings.export.what
     if what == "auto":
         what = "clips" if options.format == "nemo" else "curated"
-    query = f"SELECT * FROM ({options.query or f'SELECT * FROM {VIEWS[what]}'}\n) WHERE {settings.export.where}"
+    asked = options.query.rstrip().removesuffix(";") if options.query else f"SELECT * FROM {VIEWS[what]}"
+    query = f"SELECT * FROM ({asked}\n) WHERE {settings.export.where}"
     return Request(options.format, query, settings.export, settings.filter)
 
 

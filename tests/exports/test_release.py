@@ -15,6 +15,7 @@ from jobs.config.errors import UsageError
 from jobs.config.settings import Settings, load
 from jobs.exports import release
 from jobs.exports.options import Options
+from jobs.queries import statement
 from udfs.exports.shards import Summary
 from udfs.storage.settings import Params
 
@@ -85,6 +86,13 @@ def test_a_folder_takes_no_second_export(tmp_path: Path, override: str, named: s
 )
 def test_without_a_query_settings_say_which_rows(format: str, what: str, view: str) -> None:
     assert asked(f"export.what={what}", format=format).query == f"SELECT * FROM (SELECT * FROM {view}\n) WHERE true"
+
+
+@pytest.mark.parametrize("query", ["select uri from clips", "select uri from clips;", "select uri from clips ;\n"])
+def test_a_query_may_end_with_a_semicolon(query: str) -> None:
+    told = asked(query=query).query
+    assert statement.query_of("the query", told).text == told
+    assert ";" not in told
 
 
 def test_parts_that_were_made_again_are_compared_by_their_hashes() -> None:
