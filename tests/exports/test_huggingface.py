@@ -97,7 +97,7 @@ def test_a_reader_fetches_one_row_group_to_see_one_video(tmp_path: Path, monkeyp
 def test_features_are_named_as_datasets_names_them() -> None:
     import datasets
 
-    types = [pa.string(), pa.int32(), pa.float64(), pa.float32(), pa.bool_(), pa.timestamp("us", tz="UTC")]
+    types = [pa.string(), pa.int32(), pa.float64(), pa.float32(), pa.bool_(), pa.timestamp("us", tz="UTC"), pa.date32()]
     types += [
         pa.list_(pa.float32()),
         pa.list_(pa.struct([("a", pa.int64())])),

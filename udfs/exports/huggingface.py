@@ -162,7 +162,7 @@ def feature(type_: pa.DataType) -> dict[str, Any]:
         return {"feature": feature(type_.value_type), "_type": "List"}
     if pa.types.is_struct(type_):
         return {field.name: feature(field.type) for field in type_}
-    names = {"float": "float32", "double": "float64"}
+    names = {"float": "float32", "double": "float64", "date32[day]": "date32"}
     return {"dtype": names.get(str(type_), str(type_)), "_type": "Value"}
 
 
