@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -46,7 +47,10 @@ class Options(OutputOptions):
 def check(options: Options, settings: Settings) -> None:
     """Refuse an output without tables, and versions kept for less than a week unless forced."""
     places.check_tables(options.output, options.schema, settings.sources)
-    if _keep_days(options, settings) < LEAST_DAYS and not options.force:
+    days = _keep_days(options, settings)
+    if not 0 <= days < math.inf:
+        raise UsageError(f"keep-days {days:g}: give a number of days, 0 or more")
+    if days < LEAST_DAYS and not options.force:
         raise UsageError(
             f"under {LEAST_DAYS} days, files are deleted that a reader or writer may still use: "
             "add --force if there is none"

@@ -88,3 +88,9 @@ def test_a_library_whose_rows_go_since_other_settings_came_later_is_not_finished
 def test_keeping_less_than_a_week_must_be_forced(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["maintain", "--output", str(written), "--keep-days", "6"]) == 2
     assert "--force" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("days", ["nan", "inf", "-1"])
+def test_keeping_no_number_of_days_is_refused(written: Path, capsys: pytest.CaptureFixture[str], days: str) -> None:
+    assert cli.main(["maintain", "--output", str(written), "--force", "--keep-days", days]) == 2
+    assert f"keep-days {days}: give a number of days, 0 or more" in capsys.readouterr().err
