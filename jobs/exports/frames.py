@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 
 from pyspark.errors import AnalysisException, ParseException
@@ -19,6 +19,7 @@ from jobs.exports import folders, paths
 from jobs.exports.options import Options
 from jobs.flow import stage
 from jobs.flow.progress import Progress
+from jobs.flow.stage import Items
 from jobs.lake import addresses, answers, clock, history
 from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
@@ -40,35 +41,41 @@ KINDS = {
 
 
 def run(run: Run, options: Options) -> Counts:
-    """Write the missing folders of the clips or videos that the settings name."""
-    started, to = clock.now(), options.folder
-    todo = _pending(run)
-    items = todo.collect()
+    """Write the missing folders of the clips or videos that the settings name, wave after wave."""
+    todo, to, counts = _pending(run), options.folder, Counts()
     if options.dry_run:
-        print(f"frames: {len(items)} clips or videos")
+        print(f"frames: {todo.count()} clips or videos")
+        return counts
+    with ExitStack() as stack, _aside(run, to) as aside:
+        waves = stage.waves(run, "export", todo, stack, by="video_id", duration="duration_s")
+        for wave, items in enumerate(waves):
+            if wave == 0:
+                folders.note(run, to)
+            with run.tables.landing(f"{run.run_id}-export-{wave}") as land:
+                counts += _write(run, to, aside, items, land)
+    return counts or history.note_settings(run, "export")
+
+
+def _write(run: Run, to: str, aside: str, items: Items, land: Callable[..., DataFrame]) -> Counts:
+    """Write the missing folders of one wave."""
+    if not items.rows:
         return Counts()
-    if not items:
-        return history.note_settings(run, "export")
-    folders.note(run, to)
-    with (
-        _aside(run, to) as aside,
-        Progress(run, "export", items) as progress,
-        run.tables.landing(f"{run.run_id}-export") as land,
-    ):
+    started = clock.now()
+    with Progress(run, "export", items.rows) as progress:
         params = run.settings.export.frames
         needs = nvdec.gpu_resources(params.resources, params.hwaccel == "cuda")
         rows = partial(stage.with_task, partial(frames.rows, to=to, aside=aside), params, run.env("export"))
         counted = partial(batching.count_inputs, rows=rows, done=progress.done, failed=progress.failed)
-        inputs = stage.spread(run, needs, *addresses.with_addresses(run, items, todo.schema), "duration_s")
+        inputs = stage.spread(run, needs, *addresses.with_addresses(run, *items), "duration_s")
         with resources.scheduled("export", run.spark.sparkContext, needs) as profile:
             results = history.watched(inputs.mapInPandas(counted, stage.envelope(RESULTS), profile=profile))
         done = land(results.rows)
-        tally = results.tally()
-        num_in = tally.num_ok + tally.failed.total()  # folders that were complete before are not counted
-        if not num_in:
-            return history.note_settings(run, "export")
-        work = Work(started_at=started, num_in=num_in, num_out=tally.num_ok)
-        return history.record(run, "export", done, tally, work, exported_to=to)
+    tally = results.tally()
+    num_in = tally.num_ok + tally.failed.total()  # folders that were complete before are not counted
+    if not num_in:
+        return Counts()
+    work = Work(started_at=started, num_in=num_in, num_out=tally.num_ok)
+    return history.record(run, "export", done, tally, work, exported_to=to)
 
 
 @contextmanager
@@ -97,6 +104,7 @@ def _pending(run: Run) -> DataFrame:
         raise UsageError(f"export.where: {str(e).splitlines()[0]}") from e
     keyed = asked.dropDuplicates([key]).select(
         F.col(key).alias("key"),
+        "video_id",
         "uri",
         F.col(version).alias("version"),
         F.col(num_bytes).alias("num_bytes"),

@@ -124,7 +124,8 @@ def run_pending(run: Run, stage: Stage, inputs: DataFrame) -> Counts:
     """Process these inputs, wave after wave, until the deadline."""
     counts = Counts()
     with ExitStack() as stack:
-        for wave, items in enumerate(_waves(run, stage, work(run, stage, inputs), stack)):
+        todo = work(run, stage, inputs)
+        for wave, items in enumerate(waves(run, stage.name, todo, stack, by=stage.wave, duration=stage.duration)):
             if run.late:
                 break
             with (
@@ -142,19 +143,22 @@ class Items(NamedTuple):
     schema: StructType
 
 
-def _waves(run: Run, stage: Stage, todo: DataFrame, stack: ExitStack) -> Iterator[Items]:
-    """The rows of work of one wave after the other, each looked up once."""
+def waves(run: Run, name: str, todo: DataFrame, stack: ExitStack, *, by: str, duration: str | None) -> Iterator[Items]:
+    """The rows of work of one wave after the other, each looked up once.
+
+    They are dealt to waves by a column; `duration` names the one with seconds of media. `name` is that of the stage.
+    """
     few = todo.limit(FEW + 1).collect()
     if len(few) <= FEW:
-        for rows in scheduling.waves(few, stage.wave, stage.duration, run.settings.curate):
+        for rows in scheduling.waves(few, by, duration, run.settings.curate):
             yield Items(rows, todo.schema)
         return
-    stored = run.store(stack, f"{stage.name}-todo", todo)
-    duration = F.coalesce(F.sum(stage.duration), F.lit(0.0)) if stage.duration else F.lit(0.0)
-    size = stored.agg(F.countDistinct(stage.wave).alias("n"), duration.alias("s")).first()
+    stored = run.store(stack, f"{name}-todo", todo)
+    seconds = F.coalesce(F.sum(duration), F.lit(0.0)) if duration else F.lit(0.0)
+    size = stored.agg(F.countDistinct(by).alias("n"), seconds.alias("s")).first()
     assert size is not None
     total = scheduling.num_waves(size["n"], size["s"], run.settings.curate)
-    by_wave = run.store(stack, f"{stage.name}-waves", stored.withColumn(WAVE, wave_of(stage.wave, total)), by=WAVE)
+    by_wave = run.store(stack, f"{name}-waves", stored.withColumn(WAVE, wave_of(by, total)), by=WAVE)
     for wave in range(total):
         yield Items(by_wave.where(F.col(WAVE) == wave).drop(WAVE).collect(), todo.schema)
 

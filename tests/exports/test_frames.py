@@ -206,6 +206,17 @@ def test_a_second_export_writes_only_what_is_missing(
 
 
 @pytest.mark.spark
+@pytest.mark.exports
+def test_many_clips_are_exported_in_waves(output: Path, tmp_path: Path) -> None:
+    assert export_frames(output, tmp_path, "curate.wave_videos=1", "export.frames.policy=first") == 0
+    rows = table(output, "runs")
+    last = max(row["run_id"] for row in rows)
+    waves = [(row["num_in"], row["exported_to"]) for row in rows if row["run_id"] == last]
+    assert sorted(waves) == [(1, str(tmp_path)), (2, str(tmp_path))]
+    assert len([*tmp_path.iterdir()]) == 3
+
+
+@pytest.mark.spark
 def test_a_condition_chooses_among_the_rows_of_the_view(output: Path, tmp_path: Path) -> None:
     assert export_frames(output, tmp_path, "export.where=start_s >= 2", "export.frames.policy=first") == 0
     [folder] = tmp_path.iterdir()
