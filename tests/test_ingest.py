@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -77,13 +78,23 @@ def test_a_batch_holds_videos_and_failures_by_uri(good: Path, tmp_path: Path) ->
 
 
 @pytest.mark.spark
-def test_an_unreachable_file_is_tried_again_and_a_corrupt_one_is_not(spark: SparkSession, tmp_path: Path) -> None:
+def test_the_last_failure_of_a_file_says_whether_it_is_tried_again(spark: SparkSession, tmp_path: Path) -> None:
     run = Run(spark, str(tmp_path), Settings())
     failures = [
-        (code.lower(), "ingest", code, "", 1, datetime.now(UTC), "f", "r") for code in ("CORRUPT", "UNREACHABLE")
+        ("corrupt", "CORRUPT", "r1"),
+        ("away", "UNREACHABLE", "r1"),
+        ("slow", "TIMEOUT", "r1"),
+        ("slow", "UNREACHABLE", "r2"),
+        ("grown", "OOM", "r1"),
+        ("grown", "TIMEOUT", "r2"),
     ]
-    run.tables.add("failures", spark.createDataFrame(failures, struct_type(TABLES["failures"].schema)))
-    assert [row["key"] for row in given_up(run, "ingest").collect()] == ["corrupt"]
+    rows = [(key, "ingest", code, "", 1, datetime.now(UTC), "f", run_id) for key, code, run_id in failures]
+    run.tables.add("failures", spark.createDataFrame(rows, struct_type(TABLES["failures"].schema)))
+    left = {
+        retry: sorted(row["key"] for row in given_up(replace(run, retry=retry), "ingest").collect())
+        for retry in (None, ("TIMEOUT",), ("OOM",), ())
+    }
+    assert left == {None: ["corrupt", "grown"], ("TIMEOUT",): ["corrupt"], ("OOM",): ["corrupt", "grown"], (): []}
 
 
 def test_bytes_that_were_taken_down_are_refused_at_any_address(good: Path) -> None:

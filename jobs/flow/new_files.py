@@ -18,7 +18,10 @@ from udfs.storage import omissions
 from udfs.storage.manifest import Manifest
 
 VIDEOS = "SELECT uri AS key, fingerprint FROM current_videos"
-FAILED = "SELECT key, fingerprint FROM failures WHERE stage = 'ingest' AND code NOT IN ({codes})"
+FAILED = """
+SELECT key, fingerprint FROM failures WHERE stage = 'ingest'
+GROUP BY key, fingerprint HAVING max_by(code, run_id) NOT IN ({codes})
+"""
 TAKEN = "SELECT DISTINCT uri FROM takedowns"
 PART = ("bucket", "prefix", "flat", "top")
 

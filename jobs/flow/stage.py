@@ -98,11 +98,16 @@ def _without_failed(run: Run, stage: Stage, inputs: DataFrame) -> DataFrame:
 
 
 def given_up(run: Run, stage: str) -> DataFrame:
-    """Key, fingerprint and run (`failed_in`) of the inputs that failed in a stage and are not tried again."""
-    failed = run.rows("failures").where((F.col("stage") == stage) & ~F.col("code").isin(*PASSING))
+    """Key, fingerprint and run (`failed_in`) of the inputs that failed in a stage and are not tried again.
+
+    The newest failure of an input decides: an earlier one may be of other limits.
+    """
+    of_stage = run.rows("failures").where(F.col("stage") == stage).groupBy("key", "fingerprint")
+    last = of_stage.agg(F.max_by("code", "run_id").alias("code"), F.max("run_id").alias("failed_in"))
+    failed = last.where(~F.col("code").isin(*PASSING))
     if run.retry is not None:
         failed = failed.where(~F.col("code").isin(*run.retry)) if run.retry else failed.limit(0)
-    return failed.select("key", "fingerprint", F.col("run_id").alias("failed_in"))
+    return failed.drop("code")
 
 
 def work(run: Run, stage: Stage, inputs: DataFrame) -> DataFrame:

@@ -106,14 +106,14 @@ SELECT inputs.key, inputs.video_id, inputs.seconds FROM ({self._inputs(stage)}) 
 LEFT JOIN videos AS seen ON seen.video_id = inputs.video_id
 LEFT ANTI JOIN ({done}) AS done ON done.key = inputs.key
 LEFT ANTI JOIN ({self._given_up(stage)}) AS failed
-  ON failed.key = inputs.key AND failed.run_id >= coalesce(seen.run_id, '')"""
+  ON failed.key = inputs.key AND failed.failed_in >= coalesce(seen.run_id, '')"""
 
     def _given_up(self, stage: str) -> str:
         """The inputs that failed and are not tried again, unless their video was ingested since."""
         codes = ", ".join(map(literal, PASSING))
         return (
-            f"SELECT key, run_id FROM failures WHERE stage = {literal(stage)} "
-            f"AND fingerprint = {self._fingerprint(stage)} AND code NOT IN ({codes})"
+            f"SELECT key, max(run_id) AS failed_in FROM failures WHERE stage = {literal(stage)} "
+            f"AND fingerprint = {self._fingerprint(stage)} GROUP BY key HAVING max_by(code, run_id) NOT IN ({codes})"
         )
 
     def _inputs(self, stage: str) -> str:

@@ -12,6 +12,7 @@ from jobs.lake.fingerprints import fingerprint
 from tests.support import small_output
 
 REST = "3"  # a run that left nothing to do
+LAST = "5"  # the run after those that ingested the videos
 OLD = "of earlier settings"
 CODES = ("CORRUPT", "UNREACHABLE", "TIMEOUT", "BUG")
 CLIPS_PER_VIDEO = 4
@@ -38,6 +39,7 @@ class _Tables:
 
     def __init__(self, settings: Settings, dice: np.random.Generator) -> None:
         self.settings, self.dice = settings, dice
+        [self.again] = dice.spawn(1)  # for what failed once
         stages = {
             "videos": "ingest",
             "spans": "split",
@@ -126,14 +128,19 @@ class _Tables:
         return False
 
     def _fails(self, stage: str, key: str, run: str, share: float) -> bool:
-        """Whether an input fails, by these settings or earlier ones, in its run or before its video was ingested."""
+        """Whether an input fails, by these settings or earlier ones, in its run or before its video was ingested.
+
+        It may fail in the last run, too.
+        """
         if not self._is(share):
             return False
         made_by = OLD if self._is(0.2) else fingerprint(stage, self.settings)
         when = "2" if self._is(0.2) else run
-        self.failures.append(
-            {"stage": stage, "key": key, "code": str(self.dice.choice(CODES)), "fingerprint": made_by, "run_id": when}
-        )
+        code = str(self.dice.choice(CODES))
+        failure = {"stage": stage, "key": key, "code": code, "fingerprint": made_by, "run_id": when}
+        self.failures.append(failure)
+        if self.again.random() < 0.4:
+            self.failures.append(failure | {"code": str(self.again.choice(CODES)), "run_id": LAST})
         return True
 
     def _put(self, table: str, row: dict[str, Any], run: str) -> None:
