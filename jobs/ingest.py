@@ -40,7 +40,10 @@ class Options(StageOptions):
         metavar="MANIFEST",
     )
     limit: int | None = argument(
-        "take only the first N new files, by address", default=None, type=arguments.positive, metavar="N"
+        "take only the first N new files, by address; those that failed before come last",
+        default=None,
+        type=arguments.positive,
+        metavar="N",
     )
     since: datetime | None = argument(
         "take only files that changed since a date, an ISO time, or 36h or 7d ago",
@@ -159,12 +162,25 @@ def ingest_files(run: Run, options: Options) -> Ingested:
             addresses.keep(run, files.where(F.col("left_out").isNull()))
         todo = pending(run, step)
         if options.limit is not None:
-            todo = todo.orderBy("uri").limit(options.limit)
+            todo = first_files(run, todo, options.limit)
         counts = run_pending(run, step, todo) or history.note_settings(run, "ingest")
         num_left = pending(run, step).count() if run.deadline else 0
     finally:
         files.unpersist()
     return Ingested(replace(counts, num_files=num_files), num_left)
+
+
+def first_files(run: Run, files: DataFrame, number: int) -> DataFrame:
+    """The first files by address, and those that failed before only after all others.
+
+    So a host that stays away holds up no new files. With `--retry-failed` all are alike.
+    """
+    order = [F.col("uri")]
+    if run.retry is None and "ingest" in run.tables.failed:
+        failed = run.rows("failures").where("stage = 'ingest'").select(F.col("key").alias("uri")).distinct()
+        files = files.join(failed.withColumn("failed", F.lit(True)), on="uri", how="left")
+        order.insert(0, F.col("failed").isNotNull())
+    return files.orderBy(*order).limit(number).select("uri", "attributes", "fingerprint")
 
 
 def num_new(run: Run, options: Options) -> int:

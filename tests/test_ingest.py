@@ -17,6 +17,7 @@ from pyspark.sql import SparkSession
 from jobs import cli
 from jobs.config.settings import Settings
 from jobs.flow.stage import given_up
+from jobs.ingest import first_files
 from jobs.lake.declared import struct_type
 from jobs.lake.run import Run
 from schemas import TABLES
@@ -35,6 +36,12 @@ ENV = Env(media_root="unused", fingerprint="0" * 16)
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A good video of one second."""
     return write_numbered(tmp_path_factory.mktemp("good") / "good.mp4", 30, 30, (160, 120))
+
+
+def fail(run: Run, *failures: tuple[str, str, str]) -> None:
+    """Note failures of ingest: address, code and run."""
+    rows = [(uri, "ingest", code, "", 1, datetime.now(UTC), "f", run_id) for uri, code, run_id in failures]
+    run.tables.add("failures", run.spark.createDataFrame(rows, struct_type(TABLES["failures"].schema)))
 
 
 def facts(uri: Path | str, attributes: Any = None) -> dict[str, Any]:
@@ -80,16 +87,15 @@ def test_a_batch_holds_videos_and_failures_by_uri(good: Path, tmp_path: Path) ->
 @pytest.mark.spark
 def test_the_last_failure_of_a_file_says_whether_it_is_tried_again(spark: SparkSession, tmp_path: Path) -> None:
     run = Run(spark, str(tmp_path), Settings())
-    failures = [
+    fail(
+        run,
         ("corrupt", "CORRUPT", "r1"),
         ("away", "UNREACHABLE", "r1"),
         ("slow", "TIMEOUT", "r1"),
         ("slow", "UNREACHABLE", "r2"),
         ("grown", "OOM", "r1"),
         ("grown", "TIMEOUT", "r2"),
-    ]
-    rows = [(key, "ingest", code, "", 1, datetime.now(UTC), "f", run_id) for key, code, run_id in failures]
-    run.tables.add("failures", spark.createDataFrame(rows, struct_type(TABLES["failures"].schema)))
+    )
     left = {
         retry: sorted(row["key"] for row in given_up(replace(run, retry=retry), "ingest").collect())
         for retry in (None, ("TIMEOUT",), ("OOM",), ())
@@ -101,6 +107,20 @@ def test_bytes_that_were_taken_down_are_refused_at_any_address(good: Path) -> No
     tag = access.content_tag(str(good))
     with pytest.raises(MediaError, match="DENIED: a file with the same bytes was taken down"):
         ingest.facts({"uri": str(good), "attributes": None}, ENV, {tag})
+
+
+@pytest.mark.spark
+def test_a_limit_takes_files_that_failed_before_only_after_all_others(spark: SparkSession, tmp_path: Path) -> None:
+    run = Run(spark, str(tmp_path), Settings())
+    fail(run, ("/a.mp4", "UNREACHABLE", "r1"), ("/a.mp4", "UNREACHABLE", "r2"), ("/c.mp4", "BUG", "r2"))
+    columns = "uri string, attributes map<string, string>, fingerprint string"
+    files = spark.createDataFrame([(f"/{name}.mp4", None, "f") for name in "dcba"], columns)
+
+    def first(run: Run, number: int) -> list[str]:
+        return [row["uri"] for row in first_files(run, files, number).collect()]
+
+    assert first(run, 3) == ["/b.mp4", "/d.mp4", "/a.mp4"]
+    assert first(replace(run, retry=()), 3) == ["/a.mp4", "/b.mp4", "/c.mp4"]
 
 
 @pytest.mark.spark
