@@ -117,10 +117,12 @@ def run(run: Run, options: Options) -> Counts:
     ended = untouched and run.last.ended_by(chain) and run.last.has_noted(stages)
     judged = ended and run.last.is_untouched(run.tables)
     settled = _settled(run) if untouched else ()
-    counts, num_files_left = ingest.ingest_files(run, options)
+    counts, num_files_left, num_described = ingest.ingest_files(run, options)
     later, facts = Counts(), None
     if not judged or counts.num_out or options.refit:
-        only_new = ended and _all_are_new(run, counts)
+        # The condition may be on columns of the manifest.
+        is_as_judged = not (num_described and run.settings.filter.where)
+        only_new = ended and is_as_judged and _all_are_new(run, counts)
         later = _process(run, options, settled, only_new=only_new, judge_all=not (only_new and judged))
     elif not counts.num_in and run.last.summary:
         facts = json.loads(run.last.summary)

@@ -23,6 +23,7 @@ from jobs.lake import addresses, history
 from jobs.lake.history import Counts
 from jobs.lake.run import Run
 from udfs import ingest
+from udfs.core.words import counted
 from udfs.storage import omissions
 from udfs.storage.manifest import Manifest
 
@@ -65,11 +66,21 @@ def check(options: Options, settings: Settings) -> Options:
     return replace(options, checked_manifest=manifest.check(options.manifest, settings.sources))
 
 
+class Listed(NamedTuple):
+    """What a manifest names."""
+
+    num_files: int
+    num_signed: int  # files whose address has a signature or password
+    num_described: int  # files of which it has other columns
+    left_out: Counter[str]  # files or rows, by reason
+
+
 class Ingested(NamedTuple):
     """Counts of an ingest, and how many files it left to the next run."""
 
     counts: Counts
     num_left: int  # counted only in a run with a deadline, else 0
+    num_described: int  # known videos of which the manifest had other columns
 
 
 def stage(run: Run, files: DataFrame) -> Stage:
@@ -156,10 +167,11 @@ def ingest_files(run: Run, options: Options) -> Ingested:
     files = _with_fingerprints(run, options).persist(StorageLevel.DISK_ONLY)
     step = stage(run, files)
     try:
-        num_files, num_signed, left_out = _counts(files)
-        log.info("ingest: %s", omissions.summary(num_files, left_out))
-        if num_signed or run.tables.exists(addresses.NAME):
+        listed = _counts(files)
+        log.info("ingest: %s", omissions.summary(listed.num_files, listed.left_out))
+        if listed.num_signed or run.tables.exists(addresses.NAME):
             addresses.keep(run, files.where(F.col("left_out").isNull()))
+        num_described = _describe(run, files) if listed.num_described else 0
         todo = pending(run, step)
         if options.limit is not None:
             todo = first_files(run, todo, options.limit)
@@ -167,7 +179,36 @@ def ingest_files(run: Run, options: Options) -> Ingested:
         num_left = pending(run, step).count() if run.deadline else 0
     finally:
         files.unpersist()
-    return Ingested(replace(counts, num_files=num_files), num_left)
+    counts = replace(counts, num_out=counts.num_out + num_described, num_files=listed.num_files)
+    return Ingested(counts, num_left, num_described)
+
+
+def _describe(run: Run, files: DataFrame) -> int:
+    """Bring the attributes of known videos up to date; how many videos had others."""
+    if not run.tables.exists("videos"):
+        return 0
+    described = _described(run, files).persist(StorageLevel.DISK_ONLY)
+    try:
+        if number := described.count():
+            log.info("ingest: other columns in the manifest for %s", counted(number, "known video"))
+            run.tables.update("videos", described)
+    finally:
+        described.unpersist()
+    return number
+
+
+def _described(run: Run, files: DataFrame) -> DataFrame:
+    """The known videos (video_id) of which the manifest has other `attributes`. No file is opened.
+
+    Files that `--since` leaves out are among them.
+    """
+    is_listed = F.col("left_out").isNull() | (F.col("left_out") == omissions.UNCHANGED)
+    listed = files.where(is_listed & F.col("attributes").isNotNull()).select("uri", "attributes")
+    known = run.current("videos").select("video_id", "uri", F.col("attributes").alias("known"))
+    new, old = (F.array_sort(F.map_entries(name)) for name in ("attributes", "known"))
+    differs = ~new.eqNullSafe(old)
+    others = known.join(listed, on="uri", how="inner").where(differs).select("video_id", "attributes", "known")
+    return others.mapInPandas(ingest.attributes_as_text, others.schema).where(differs).select("video_id", "attributes")
 
 
 def first_files(run: Run, files: DataFrame, number: int) -> DataFrame:
@@ -190,14 +231,18 @@ def num_new(run: Run, options: Options) -> int:
     return number if options.limit is None else min(number, options.limit)
 
 
-def _counts(files: DataFrame) -> tuple[int, int, Counter[str]]:
-    """The number of files found, of those that are signed, and of files or rows left out by reason."""
+def _counts(files: DataFrame) -> Listed:
+    """The numbers of files and rows of the manifest."""
     is_file = F.col("uri").isNotNull()
     rows = files.groupBy("left_out", is_file.alias("is_file")).agg(
-        F.count("*").alias("rows"), F.sum("number").alias("number"), F.count("address").alias("signed")
+        F.count("*").alias("rows"),
+        F.sum("number").alias("number"),
+        F.count("address").alias("signed"),
+        F.count("attributes").alias("described"),
     )
-    num_files, num_signed, left_out = 0, 0, Counter[str]()
+    num_files, num_signed, num_described, left_out = 0, 0, 0, Counter[str]()
     for row in rows.collect():
+        num_described += row["described"]
         if row["left_out"] is None:
             num_files += row["rows"]
             num_signed += row["signed"]
@@ -205,7 +250,7 @@ def _counts(files: DataFrame) -> tuple[int, int, Counter[str]]:
             left_out[row["left_out"]] += row["rows"] if row["is_file"] else row["number"]
         if row["is_file"]:
             left_out[omissions.DUPLICATE] += row["number"] - row["rows"]
-    return num_files, num_signed, +left_out
+    return Listed(num_files, num_signed, num_described, +left_out)
 
 
 if __name__ == "__main__":

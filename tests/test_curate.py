@@ -288,6 +288,20 @@ def test_a_condition_on_clips_and_their_videos_is_a_gate(manifest: Path, copy: P
     assert reasons == {True: [], False: ["where"]}
 
 
+@pytest.mark.nights
+def test_a_condition_on_columns_of_the_manifest_goes_by_what_they_say_now(
+    spark: SparkSession, manifest: Path, tmp_path: Path
+) -> None:
+    listed, output = tmp_path / "m.csv", tmp_path / "output"
+    for terms, reasons in (("cc-by", []), ("revoked", ["where"])):
+        listed.write_text(f"uri,license\n{manifest}/long.mp4,{terms}\n{manifest}/other.mkv,cc-by\n")
+        assert curate(listed, output, "--set", "filter.where=v.attributes['license'] = 'cc-by'") == 0
+        videos = {row["video_id"]: row["uri"] for row in table(output, "videos")}
+        of_long = [row for row in table(output, "verdicts") if videos[row["video_id"]].endswith("long.mp4")]
+        assert [row["reasons"] for row in of_long] == 3 * [reasons]
+    assert len(table(output, "videos")) == 2
+
+
 @pytest.mark.parametrize("condition", ["v.is_hrd", "AND", "c.width"])
 def test_a_condition_that_is_none_is_refused_before_anything_is_cut(
     manifest: Path, tmp_path: Path, condition: str, capsys: pytest.CaptureFixture[str]

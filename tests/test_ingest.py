@@ -23,7 +23,7 @@ from jobs.lake.run import Run
 from schemas import TABLES
 from schemas.videos import TABLE
 from tests.support.footage import write_numbered
-from tests.support.outputs import table
+from tests.support.outputs import table, versions
 from udfs import ingest
 from udfs.core.errors import MediaError
 from udfs.runtime.context import COST, FAILURE, GPU_COST, Env
@@ -149,6 +149,30 @@ def test_a_run_reports_what_it_took_and_left_out(
     assert cli.main([*command, str(manifest)]) == 0
     assert "ingest: 1 file found, 4 left out (2 duplicate rows, 1 blank row, 1 taken down)" in caplog.text
     assert [row["uri"] for row in table(output, "videos")] == [str(folder / "day/b.mp4")]
+
+
+@pytest.mark.spark
+def test_columns_of_the_manifest_are_brought_up_to_date(
+    spark: SparkSession, good: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    manifest, output = tmp_path / "m.csv", tmp_path / "output"
+
+    def ingest_it(text: str, *options: str) -> str:
+        manifest.write_text(text)
+        assert cli.main(["ingest", str(manifest), "-o", str(output), *options]) == 0
+        return caplog.messages[-1]
+
+    signed, shown = "https://a.example/x?sig=1", "https://a.example/x"
+    ingest_it(f"uri,license,page\n{good},cc-by,{signed}\n")
+    before = versions(output)
+    assert ingest_it(f"uri,license,page\n{good},cc-by,{signed}\n").startswith("nothing to do")
+    assert ingest_it(f"uri\n{good}\n").startswith("nothing to do")
+    assert versions(output) == before
+    done = ingest_it(f"uri,license,page\n{good},revoked,{signed}\n", "--since", "2999-01-01")
+    assert done == "done: 1 row written, nothing failed"
+    [video] = table(output, "videos")
+    assert dict(video["attributes"]) == {"license": "revoked", "page": shown}
+    assert [(row["stage"], row["num_in"]) for row in table(output, "runs")] == [("ingest", 1)]
 
 
 @pytest.mark.spark

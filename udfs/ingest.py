@@ -56,6 +56,12 @@ def rows(batches: Iterable[pd.DataFrame], params: Collection[str], env: Env) -> 
     )
 
 
+def attributes_as_text(batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """Make the column `attributes` of batches what `facts` makes of it."""
+    for batch in batches:
+        yield batch.assign(attributes=batch["attributes"].map(_as_text))
+
+
 def _as_text(attributes: Any) -> dict[str, str | None] | None:
     """Attributes as text, addresses in them unsigned; Arrow gives a map as a dict or as pairs."""
     if attributes is None:

@@ -81,6 +81,12 @@ def test_a_table_may_come_from_a_spreadsheet(
     assert rows(spark, tmp_path / name) == [("/ä.mp4", {"take": "1"})]
 
 
+@pytest.mark.parametrize("takes", ["12", "21"])
+def test_of_rows_of_one_file_the_same_counts_in_any_order(spark: SparkSession, tmp_path: Path, takes: str) -> None:
+    path = write(tmp_path / "m.csv", "uri,take\n" + "".join(f"/a.mp4,{take}\n" for take in takes))
+    assert rows(spark, path) == [("/a.mp4", {"take": "2"})]
+
+
 def test_blank_rows_of_a_spreadsheet_are_counted(spark: SparkSession, tmp_path: Path) -> None:
     found = read(spark, str(write(tmp_path / "m.csv", "uri,x\n/a.mp4,1\n,\n,\n")), Params())
     assert [row["number"] for row in found.where("left_out = 'blank'").collect()] == [2]
