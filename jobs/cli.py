@@ -230,14 +230,13 @@ def _on_spark(
     from jobs.lake.run import locked
     from jobs.lake.start import start
 
-    writes = options.locks
-    with locked(options.output, settings.sources, sweep=options.SWEEPS) if writes else nullcontext():
+    with locked(options.output, settings.sources, sweep=options.SWEEPS) if options.locks else nullcontext():
         run = start(options, settings, schema)
         name = job.__name__.rpartition(".")[2]
         shown = views.of_run(run, name, writes=options.is_run, events=options.log_format == "json")
         with knowing(custom_tables.known(run)), run.board.shown_by(shown), named(run, name):
             done: Done = job.run(run, options)
-            if schema and writes:
+            if schema and options.is_run:
                 _publish(run)
         number = done.failed["BUG"] if isinstance(done, history.Counts) else 0
         return done, f"{counted(number, 'bug')}: {history.bugs(run)}" if number else None

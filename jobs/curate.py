@@ -99,7 +99,7 @@ def run(run: Run, options: Options) -> Counts:
     deadline on no wave begins; dedup and filter still process the clips of the waves that ran.
     """
     if options.check:
-        return _proved(run)
+        return _proved(run, options)
     if options.plan:
         plan.show(reader.by_spark(run), run.settings, last_run.versions(run.tables), ingest.num_new(run, options))
         return Counts()
@@ -158,8 +158,8 @@ def _write_report(run: Run, *, is_changed: bool) -> None:
         log.warning("report: not written: %s", e)
 
 
-def _proved(run: Run) -> Counts:
-    """Nothing, if that is what is left to do by every row of the tables.
+def _proved(run: Run, options: Options) -> Counts:
+    """Nothing, if that is what is left to do by the manifest and every row of the tables.
 
     Raises:
         LeftOverError: it says what is left.
@@ -168,8 +168,11 @@ def _proved(run: Run) -> Counts:
     found = [*proof.findings(run, steps)]
     if _copies(run) and (count := copy_groups.pending(run).count()):
         found.append(f"{counted(count, 'clip')} to compare by their hashes")
+    if count := dedup.num_pending(run):
+        found.append(f"{counted(count, 'clip')} to link or to unlink as duplicates")
     if count := filter.num_outdated(run):
         found.append(f"{counted(count, 'verdict')} that differ")
+    found += ingest.findings(run, options)
     if found:
         raise LeftOverError(f"check: {'; '.join(found)}")
     log.info("check: nothing is left to do, and nothing is there twice")

@@ -92,6 +92,13 @@ def run(run: Run, options: Options) -> Counts:
     return Counts(num_rows, num_rows)
 
 
+def num_pending(run: Run) -> int:
+    """How many clips are to be linked, or have a link that is to be dropped."""
+    with ExitStack() as stack:
+        plan = dedup_run.plan(run, dedup_run.model(run), partial(run.store, stack))
+        return plan.changes.select("clip_id").distinct().count()
+
+
 def _fit(run: Run, model: Model, plan: Plan) -> Model:
     """Fit new centers and write them to their table."""
     params = run.settings.dedup

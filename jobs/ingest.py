@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -229,6 +230,18 @@ def num_new(run: Run, options: Options) -> int:
     files = _with_fingerprints(run, options)
     number = pending(run, stage(run, files)).count()
     return number if options.limit is None else min(number, options.limit)
+
+
+def findings(run: Run, options: Options) -> Iterator[str]:
+    """What the job would do, in words."""
+    files = _with_fingerprints(run, options).persist(StorageLevel.DISK_ONLY)
+    try:
+        if count := pending(run, stage(run, files)).count():
+            yield f"{counted(count, 'file')} to ingest"
+        if count := _described(run, files).count():
+            yield f"{counted(count, 'video')} with other columns in the manifest"
+    finally:
+        files.unpersist()
 
 
 def _counts(files: DataFrame) -> Listed:

@@ -333,6 +333,21 @@ def test_videos_that_come_later_are_all_that_is_looked_at_and_end_as_if_all_had_
 
 
 @pytest.mark.nights
+def test_a_check_finds_clips_to_link_and_new_files(
+    spark: SparkSession, copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip_id = table(copy, "duplicates")[0]["clip_id"]
+    DeltaTable(copy / "tables" / "duplicates").delete(f"clip_id = '{clip_id}'")
+    write_numbered(tmp_path / "new.mp4", 45, first=2000)
+    before = versions(copy)
+    assert curate(tmp_path / "new.mp4", copy, "--check") == 1
+    said = capsys.readouterr().err
+    assert "check: 1 clip to link or to unlink as duplicates; " in said
+    assert "; 1 file to ingest" in said
+    assert versions(copy) == before
+
+
+@pytest.mark.nights
 def test_a_check_finds_what_is_left_and_what_is_there_twice(
     spark: SparkSession, manifest: Path, copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

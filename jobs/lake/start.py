@@ -26,7 +26,7 @@ def start(options: OutputOptions, settings: Settings, schema: Schema | None) -> 
     for function in functions(settings).values():
         user_code_files.send(spark, function)
     if schema:
-        catalog.prepare(spark, schema, make=options.locks)
+        catalog.prepare(spark, schema, make=options.is_run)
     live = sys.stderr.isatty() and not options.verbose
     run = Run(spark, options.output, settings, options.retry, live, deadline=options.ends_at, schema=schema)
     if not options.locks:

@@ -11,12 +11,13 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs import cli
+from jobs import cli, curate
 from jobs.config.errors import CatalogError, TableError, UsageError
 from jobs.config.settings import load
 from jobs.lake import answers, catalog, custom_tables, views
@@ -106,6 +107,20 @@ def test_a_schema_is_that_of_one_output(spark: SparkSession, schema: Schema, tmp
     Tables(spark, str(tmp_path / "one"), schema).append("verdicts", verdicts(spark, "a"))
     with pytest.raises(TableError, match="its table verdicts is that of another output"):
         Tables(spark, str(tmp_path / "two"), schema).read("verdicts")
+
+
+@pytest.mark.spark
+def test_a_check_makes_no_schema_and_nothing_in_it(
+    spark: SparkSession, schema: Schema, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[bool] = []
+    monkeypatch.setattr(catalog, "prepare", lambda *_, make: made.append(make))
+    job: Any = ModuleType("jobs.curate")
+    job.run = lambda run, options: None
+    options = curate.Options(output=str(tmp_path / "output"), manifest="m", check=True, schema=str(schema))
+    cli.execute(job, options, load([], []))
+    assert made == [False]
+    assert spark.sql("SHOW TABLES IN films_here").isEmpty()
 
 
 @pytest.mark.spark
