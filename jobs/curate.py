@@ -124,8 +124,10 @@ def run(run: Run, options: Options) -> Counts:
         is_as_judged = not (num_described and run.settings.filter.where)
         only_new = ended and is_as_judged and _all_are_new(run, counts)
         later = _process(run, options, settled, only_new=only_new, judge_all=not (only_new and judged))
-    elif not counts.num_in and run.last.summary:
-        facts = json.loads(run.last.summary)
+    else:
+        history.note_settings(run, *stages)  # a step by hand may have noted others, by which views go
+        if not counts.num_in and run.last.summary:
+            facts = json.loads(run.last.summary)
     history.flush(run)  # the views go by what it says
     facts = facts or summary.facts(asker(run))
     run.board.hide()

@@ -203,6 +203,14 @@ def test_settings_that_come_back_find_their_rows_again(spark: SparkSession, mani
     assert len(table(copy, "verdicts")) == 5
     assert len(table(copy, "clips")) == 5
 
+    library = reelmill.open(copy)
+    funnel = library.table("funnel").arrow()
+    by_hand = ["--set", "split.clip_len_s=2", "--set", "split.min_clip_length_s=1.5"]
+    assert cli.main(["split", "-o", str(copy), *by_hand]) == 0  # has nothing to do
+    assert library.table("funnel").arrow() != funnel
+    assert curate(manifest, copy) == 0
+    assert library.table("funnel").arrow() == funnel
+
 
 @pytest.mark.nights
 def test_a_grown_folder_costs_only_what_is_new(spark: SparkSession, manifest: Path, copy: Path, tmp_path: Path) -> None:
