@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
 POOL = "spark.scheduler.pool"  # set by the thread that asks models beside another
@@ -16,7 +18,8 @@ def tasks_s(spark: SparkSession, since: datetime) -> float:
     A task's second is one of a core that it held, whatever the core did.
     """
     context: Any = spark.sparkContext._jsc.sc()
-    context.listenerBus().waitUntilEmpty()  # Spark reports the end of a task a little later
+    with suppress(Py4JJavaError):  # of listeners that are behind for long: the seconds are a little low then
+        context.listenerBus().waitUntilEmpty()  # Spark reports the end of a task a little later
     pool = spark.sparkContext.getLocalProperty(POOL) or "default"
     earliest, total_ms = since.timestamp() * 1000, 0
     store = context.statusStore()

@@ -5,8 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
 from jobs.spark.task_seconds import POOL, tasks_s
@@ -42,3 +45,24 @@ def test_another_pool_counts_apart(spark: SparkSession) -> None:
     finally:
         spark.sparkContext.setLocalProperty(POOL, None)  # type: ignore[arg-type]
     assert tasks_s(spark, started) == 0.0
+
+
+def test_listeners_that_are_behind_end_no_run(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    context = spark.sparkContext._jsc.sc()
+    late = spark.sparkContext._jvm.java.util.concurrent.TimeoutException("The event queue is not empty after 10000 ms.")
+
+    class Behind:
+        """Spark's context and its bus, whose events are not handled in time."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(context, name)
+
+        def listenerBus(self) -> Behind:
+            return self
+
+        def waitUntilEmpty(self) -> None:
+            raise Py4JJavaError("An error occurred while calling o1.waitUntilEmpty.\n", late)
+
+    of_thread = spark.sparkContext._jsc.getLocalProperty
+    monkeypatch.setattr(spark.sparkContext, "_jsc", SimpleNamespace(sc=Behind, getLocalProperty=of_thread))
+    assert tasks_s(spark, datetime.now(UTC)) == 0.0
