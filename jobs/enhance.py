@@ -1,4 +1,4 @@
-"""enhance: captions -> enhanced"""
+"""enhance: captions, clips -> enhanced"""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ Options = StageOptions  # this job takes no others
 
 
 def _captioned_clips(run: Run) -> DataFrame:
-    """One row per clip, with its captions in the order of their windows."""
+    """One row per captioned clip, with its captions in the order of their windows."""
     captions = F.struct("start_frame", "end_frame", "caption", "stage2_caption")
-    return run.current("captions").groupBy("clip_id").agg(F.array_sort(F.collect_list(captions)).alias("captions"))
+    made = run.made("captions").groupBy("clip_id").agg(F.array_sort(F.collect_list(captions)).alias("captions"))
+    clips = run.current("clips").select("clip_id", "video_id", "duration_s")
+    return made.join(clips, on="clip_id", how="inner")
 
 
 STAGE = Stage(
@@ -27,8 +29,9 @@ STAGE = Stage(
     source=_captioned_clips,
     rows=enhance.rows,
     params=lambda settings: settings.enhance,
-    wave="clip_id",
     resources=lambda settings: settings.enhance.resources,
+    duration="duration_s",
+    cost=lambda clip, settings: float(len(clip["captions"])),
 )
 JOB = ModelJob(
     STAGE,

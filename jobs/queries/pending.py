@@ -266,5 +266,5 @@ LEFT SEMI JOIN ({self._made("signals")}) AS signals ON signals.clip_id = clips.c
     def _captioned(self) -> str:
         """The clips that have captions."""
         return f"""
-SELECT clip_id AS key, CAST(NULL AS STRING) AS video_id, CAST(NULL AS DOUBLE) AS seconds
-FROM ({self._current("captions")}) GROUP BY clip_id"""
+SELECT clips.clip_id AS key, clips.video_id, clips.duration_s AS seconds FROM ({self._current("clips")}) AS clips
+LEFT SEMI JOIN ({self._made("captions")}) AS captions ON captions.clip_id = clips.clip_id"""

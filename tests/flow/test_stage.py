@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pyspark.sql import Row, SparkSession
 
@@ -11,7 +13,7 @@ from jobs.flow import stage
 from jobs.flow.stage import Stage
 from jobs.lake.run import Run
 from schemas import TABLES
-from udfs.core import media_cost
+from udfs.core import media_cost, scheduling
 from udfs.core.task_resources import Resources
 
 
@@ -37,9 +39,24 @@ def test_units_of_clips_have_their_own_seconds_and_bytes() -> None:
     assert (clip.STAGE.duration, clip.STAGE.num_bytes) == ("duration_s", "num_bytes")
 
 
-@pytest.mark.parametrize("declared", [enhance.STAGE, align.STAGE], ids=lambda value: value.name)
-def test_a_stage_of_texts_declares_none(declared: Stage) -> None:
-    assert (declared.duration, declared.num_bytes) == (None, None)
+TEXTS = pytest.mark.parametrize("declared", [enhance.STAGE, align.STAGE], ids=lambda value: value.name)
+
+
+@TEXTS
+def test_captions_are_dealt_to_waves_by_their_videos_and_to_tasks_by_their_number(declared: Stage) -> None:
+    clips = [{"video_id": f"v{i % 10}", "duration_s": 10.0, "captions": ["a", "b"]} for i in range(5000)]
+    assert len(scheduling.waves(clips, declared.wave, declared.duration, Settings().curate)) == 1
+    assert declared.num_bytes is None
+    assert declared.cost is not None
+    assert declared.cost(clips[0], Settings()) == 2
+
+
+@pytest.mark.spark
+@TEXTS
+def test_captioned_clips_have_the_columns_by_which_they_are_dealt(
+    declared: Stage, spark: SparkSession, tmp_path: Path
+) -> None:
+    assert {declared.wave, declared.duration} <= {*declared.source(Run(spark, str(tmp_path), Settings())).columns}
 
 
 @pytest.mark.parametrize(
