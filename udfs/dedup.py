@@ -57,8 +57,9 @@ class Block(NamedTuple):
 def rows(batches: Iterable[pa.RecordBatch], params: Params, env: Env) -> Iterator[pa.RecordBatch]:
     """A row of LINKS per row of batches sorted by cluster_id, and within a cluster by rank.
 
-    Columns: clip_id, cluster_id, home (whether the cluster is the row's own, not a probe), night,
-    distance_to_centroid, vector (binary), stored_neighbors (array of structs, see StoredNeighbor).
+    Columns: clip_id, cluster_id, home (whether the cluster is the row's own, not a probe),
+    dedup_run, distance_to_centroid, vector (binary), stored_neighbors (array of structs, see
+    StoredNeighbor).
     Memory holds a block, its products with a tile, and the first tiles of each level; a file holds
     the rest of a large cluster.
     """

@@ -204,7 +204,7 @@ class Tables:
         return count
 
     def add(self, name: str, rows: DataFrame) -> None:
-        """Add rows whose key holds the run's own id, so that they cannot be there yet."""
+        """Add rows that the table is known not to hold, such as those whose key holds the run's id."""
         self.make(name)
         with commits.naming(name):
             rows.writeTo(self.sql(name)).append()

@@ -34,7 +34,7 @@ ROWS = pa.schema(
 
 
 def rows(batches: Iterable[pa.RecordBatch], centers: Floats, params: Params) -> Iterator[pa.RecordBatch]:
-    """ROWS from batches of clip_id, night, vector (list of float32) and the columns of `rank`."""
+    """ROWS from batches of clip_id, dedup_run, vector (list of float32) and columns of `rank`."""
     for batch in batches:
         for start in range(0, len(batch), CHUNK):
             yield _assign(batch.slice(start, CHUNK), centers, params)
