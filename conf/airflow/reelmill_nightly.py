@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.providers.amazon.aws.operators.emr import EmrCreateJobFlowOperator
+from airflow.providers.amazon.aws.utils.waiter import WaitPolicy
 from airflow.providers.databricks.operators.databricks import DatabricksRunNowOperator
 from airflow.sdk import DAG
 
@@ -45,11 +46,11 @@ with DAG("reelmill_databricks", **NIGHTLY):
     )
 
 with DAG("reelmill_emr", **NIGHTLY):
-    # The cluster ends with its step, and the task waits for that.
+    # The cluster ends with its step, and the task waits for that: a step that fails makes it fail.
     EmrCreateJobFlowOperator(
         task_id="curate",
         job_flow_overrides=submit.request("cluster", EMR),
-        wait_for_completion=True,
+        wait_policy=WaitPolicy.WAIT_FOR_STEPS_COMPLETION,
         waiter_delay=120,
         waiter_max_attempts=540,
     )

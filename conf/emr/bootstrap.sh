@@ -7,8 +7,11 @@ home=/opt/reelmill
 
 sudo python3.11 -m venv "$home"
 sudo aws s3 cp --recursive --exclude '*' --include '*.whl' "$code" "$home/wheels/"
-wheel=$(find "$home/wheels" -name 'reelmill-*.whl')
-mapfile -t own < <(find "$home/wheels" -name '*.whl' ! -name 'reelmill-*.whl')
+# The newest of each package: an upload leaves the wheels of earlier versions where they are.
+newest=$(find "$home/wheels" -name '*.whl' | sort -V |
+  awk -F/ '{ split($NF, part, "-"); last[part[1]] = $0 } END { for (name in last) print last[name] }')
+wheel=$(grep '/reelmill-[^/]*$' <<< "$newest")
+mapfile -t own < <(grep -v '/reelmill-[^/]*$' <<< "$newest")
 sudo "$home/bin/pip" install --quiet "${wheel}[models]" "${own[@]}"
 # Delta's Python, whose jars EMR brings; not PySpark, which EMR brings as well.
 sudo "$home/bin/pip" install --quiet --no-deps 'delta-spark>=4.0.1,<4.1'

@@ -15,6 +15,8 @@ HERE = Path(__file__).resolve().parent
 REFERENCE = re.compile(r"\$\{(\w+)\}")
 # What EMR on EKS takes from the virtual cluster.
 EKS_OWN = ("spark.kubernetes.namespace", "spark.kubernetes.authenticate")
+# Delta in EMR's images: Amazon EMR on EKS Development Guide, "Using Delta Lake with Amazon EMR on EKS".
+EKS_JARS = ",".join(f"local:///usr/share/aws/delta/lib/{name}.jar" for name in ("delta-spark", "delta-storage"))
 
 
 class Call(NamedTuple):
@@ -73,6 +75,8 @@ def request(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of one of CALLS, its file's ${references} replaced by the options."""
     known = {"release": "emr-spark-8.0.0", **options}
     known["spark_defaults"] = _filled(_defaults(CALLS[name].spark, options), known)
+    # The cluster of one night ends in an error when its step fails; one that is there goes on.
+    known["on_failure"] = "TERMINATE_CLUSTER" if name == "cluster" else "CANCEL_AND_WAIT"
     known["steps"] = [_filled(_read("step"), known)] if name in ("cluster", "steps") else []
     parameters: dict[str, Any] = _filled(_read(name), known)
     return parameters
@@ -107,7 +111,7 @@ def _defaults(conf: str | None, options: Mapping[str, Any]) -> dict[str, str]:
         lines["spark.dynamicAllocation.maxExecutors"] = str(options["max_nodes"])
     if "image" in options:
         lines = {key: value for key, value in lines.items() if not key.startswith(EKS_OWN)}
-        lines["spark.kubernetes.container.image"] = options["image"]
+        lines |= {"spark.kubernetes.container.image": options["image"], "spark.jars": EKS_JARS}
     return lines
 
 

@@ -4,4 +4,4 @@ SELECT 'most inputs failed' AS alarm FROM run WHERE num_failed > num_ingested
 UNION ALL
 SELECT 'no clip of the run was kept' FROM run WHERE num_clips > 0 AND num_kept = 0
 UNION ALL
-SELECT 'our own stage failed on clips: reelmill sql "SELECT * FROM failed"' FROM failed WHERE stage = 'exposure' LIMIT 1
+SELECT DISTINCT 'our own stage failed on clips: reelmill sql "SELECT * FROM failed"' FROM failed WHERE stage = 'exposure'

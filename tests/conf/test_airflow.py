@@ -25,7 +25,7 @@ tasks = {name: {key: getattr(dag.get_task("curate"), key, None) for key in FIELD
 dags = {name: {"max_active_runs": dag.max_active_runs, "catchup": dag.catchup} for name, dag in bag.dags.items()}
 print(json.dumps({"errors": bag.import_errors, "tasks": tasks, "dags": dags}))
 """
-FIELDS = ("job_name", "job_parameters", "job_flow_overrides", "wait_for_completion", "task_type")
+FIELDS = ("job_name", "job_parameters", "job_flow_overrides", "wait_policy", "task_type")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,8 @@ def test_databricks_is_asked_for_the_job_of_the_bundle(loaded: dict[str, Any]) -
 
 def test_emr_is_asked_for_a_cluster_that_boto_takes(loaded: dict[str, Any]) -> None:
     task = loaded["tasks"]["reelmill_emr"]
-    assert (task["task_type"], task["wait_for_completion"]) == ("EmrCreateJobFlowOperator", True)
+    assert task["task_type"] == "EmrCreateJobFlowOperator"
+    assert task["wait_policy"] == "wait_for_steps_completion"  # a cluster that runs is no night that is done
     shape = get_session().get_service_model("emr").operation_model("RunJobFlow").input_shape
     assert not ParamValidator().validate(task["job_flow_overrides"], shape).has_errors()
     assert "{{ var.value.reelmill_output }}" in task["job_flow_overrides"]["Steps"][0]["HadoopJarStep"]["Args"]

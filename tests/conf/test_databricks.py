@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Iterator
 from configparser import ConfigParser
 from importlib import import_module
 from itertools import pairwise
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import yaml
 from databricks.bundles.jobs import Job, JobDict
 from databricks.sdk.service.jobs import JobSettings
 
@@ -198,3 +200,25 @@ def test_a_task_ends_quietly_when_it_is_done_and_else_with_its_status(arguments:
     run = subprocess.run([sys.executable, "-c", CALLED, *arguments], capture_output=True, text=True, check=False)
     assert run.returncode == status
     assert ("went on" in run.stdout) == (status == 0)
+
+
+def test_the_bundle_uses_no_merge_keys_whose_value_databricks_own_loader_refuses() -> None:
+    """Databricks' command line merges an alias or a list of them, no mapping that stands there."""
+    root = yaml.compose(Path("conf/databricks/resources/nightly.job.yml").read_text(encoding="utf-8"))
+    keys = [key.value for node in _mappings(root) for key, _ in node.value]
+    assert "task_key" in keys
+    assert "<<" not in keys
+
+
+def _mappings(node: Any) -> Iterator[Any]:
+    if isinstance(node, yaml.MappingNode):
+        yield node
+        for _, value in node.value:
+            yield from _mappings(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from _mappings(value)
+
+
+def test_the_nightly_job_cuts_at_what_the_picture_shows() -> None:
+    assert load(["conf/databricks/nightly.toml"], []).split.method == "content"

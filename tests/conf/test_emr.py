@@ -192,3 +192,28 @@ def test_the_line_of_the_docs_prints_a_request() -> None:
     line = next(line for line in page.splitlines() if line.startswith("python conf/emr/submit.py"))
     run = subprocess.run([sys.executable, *line.split()[1:]], capture_output=True, text=True, check=True)
     assert json.loads(run.stdout)["method"] == "run_job_flow"
+
+
+@pytest.mark.parametrize(("name", "action"), [("cluster", "TERMINATE_CLUSTER"), ("steps", "CANCEL_AND_WAIT")])
+def test_a_night_that_fails_ends_its_own_cluster_in_an_error_and_no_other(name: str, action: str) -> None:
+    [step] = request(name)["Steps"]
+    assert step["ActionOnFailure"] == action
+
+
+def test_eks_gets_the_jars_of_delta() -> None:
+    overrides = request("eks")["configurationOverrides"]
+    properties = {c["classification"]: c["properties"] for c in overrides["applicationConfiguration"]}
+    assert properties["spark-defaults"]["spark.jars"].endswith("/delta-storage.jar")
+
+
+def test_of_several_wheels_a_node_installs_the_newest_of_each_package(tmp_path: Path) -> None:
+    names = ("reelmill-0.2.0-py3-none-any.whl", "reelmill-0.10.0-py3-none-any.whl", "mine-1-py3-none-any.whl")
+    for name in (*names, "mine-2-py3-none-any.whl"):
+        (tmp_path / "wheels").mkdir(exist_ok=True)
+        (tmp_path / "wheels" / name).touch()
+    script = Path("conf/emr/bootstrap.sh").read_text(encoding="utf-8")
+    chooses = script[script.index("newest=") : script.index('sudo "$home/bin/pip"')]
+    shown = chooses + 'printf "%s\\n" "$wheel" "${own[@]}"'
+    env = {"home": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    run = subprocess.run(["bash", "-ec", shown], env=env, capture_output=True, check=True)
+    assert [Path(line).name for line in run.stdout.decode().splitlines()] == [names[1], "mine-2-py3-none-any.whl"]
