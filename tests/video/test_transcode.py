@@ -57,6 +57,21 @@ def test_damage_fails_only_the_clip_that_holds_it(tmp_path: Path, env: Env) -> N
     assert numbers(made[2]["uri"]) == list(range(60, 90))
 
 
+def test_packets_refused_before_the_first_frame_of_a_file_are_damage_of_no_clip(tmp_path: Path, env: Env) -> None:
+    path = overwrite_packets(write_numbered(tmp_path / "a.mp4", 90, gop=30), "video", slice(0, 30), keep=0)
+    for first in (0, 30):  # in units of their own, each of which opens the file; frame 30 is the first
+        made = only_clip(unit(path, (first, first + 30)), env)
+        assert numbers(made["uri"]) == [*range(30 + first, 60 + first)]
+
+
+def test_footage_behind_a_long_hole_is_cut(tmp_path: Path, env: Env) -> None:
+    whole = write_numbered(tmp_path / "a.mp4", 1320, size=(64, 48), gop=30)
+    path = overwrite_packets(whole, "video", slice(60, 1200), keep=0)
+    made = clip.cut_unit(unit(path, (0, 60), (600, 660), (1200, 1260), (1260, 1320)), Params(), env)
+    assert [code is None for code in failure_codes(made)] == [True, False, True, True]
+    assert numbers(made[3]["uri"]) == [*range(1260, 1320)]
+
+
 def count_decoded(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A function that tells how many packets were given to a decoder since."""
     given: list[int] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -39,6 +40,9 @@ class Video:
     num_hidden_packets: int = 0  # packets decoded so far whose frames an edit list hides
     # Time and duration in ticks of each packet in `num_shown_packets`; None: not recorded.
     shown_packets: list[tuple[int, int]] | None = None
+    # When each packet that could not be decoded would be shown, in s on the container's clock, NaN if not known; None:
+    # not recorded.
+    refused_s: list[float] | None = None
     is_read: bool = False  # packets have been read: the first ones come again only after a rewind
     first_frame_s: float | None = None  # the time stamp of the first shown frame, once it has been decoded
     is_on_gpu: bool = False  # a GPU may decode: the first damage is an error, as the CPU is to decide what it means
@@ -94,6 +98,19 @@ class Video:
     def shows_by_decode_time(self) -> bool:
         """Whether frames are shown at their decoding times: AVI has no presentation times."""
         return self.container.format.name == "avi"
+
+    def count_refused(self, packet: Packet[VideoStream] | None) -> None:
+        """Count a packet that could not be decoded; None for what could not be read."""
+        self.tally.errors += 1
+        if self.refused_s is not None:
+            stamp = packet and (packet.dts if self.shows_by_decode_time else packet.pts)
+            self.refused_s.append(math.nan if packet is None or stamp is None else float(stamp * packet.time_base))
+
+    def forget_refused(self, num_kept: int) -> None:
+        """Count only the first of them."""
+        if self.refused_s is not None:
+            del self.refused_s[len(self.refused_s) - (self.tally.errors - num_kept) :]
+        self.tally.errors = num_kept
 
     def frame_time_s(self, frame: VideoFrame) -> float | None:
         """When a frame is shown, in seconds after the first shown frame.
@@ -175,7 +192,7 @@ def demux(video: Video, *streams: VideoStream | AudioStream) -> Iterator[Packet[
     except av.error.MemoryError as e:
         raise MediaError("OOM", "a packet needs more memory than the limit") from e
     except av.error.FFmpegError:
-        video.tally.errors += 1
+        video.count_refused(None)
         last = cast("Packet[VideoStream]", Packet())
         last.stream, last.time_base = video.stream, video.stream.time_base or last.time_base
         yield last

@@ -16,7 +16,6 @@ from udfs.core.errors import MediaError
 from udfs.demux.demuxer import Video, packets, packets_from, rewind, seek
 from udfs.demux.timeline import BOUNDARY_TOLERANCE_S
 
-MAX_ERRORS = 1000  # a file is given up after the decoder refused so many packets
 # How far before the start a seek aims, one attempt after the other: without an index (MPEG-TS, FLV)
 # it may lead too far.
 SEEK_BACK_S = (0.0, 2.0, 15.0, 60.0)
@@ -29,8 +28,8 @@ def frames(video: Video, start_s: float = 0.0, end_s: float = math.inf) -> Itera
     times are missing or jump back, a frame follows the one before by the frame rate.
 
     Raises:
-        MediaError: CORRUPT for too many damaged packets, on a GPU for the first one after a frame;
-            OOM; UNSUPPORTED for an encrypted video.
+        MediaError: CORRUPT on a GPU for the first damaged packet after a frame; OOM; UNSUPPORTED for
+            an encrypted video.
     """
     step_s = float(1 / video.framerate)
     at_s = -math.inf
@@ -73,10 +72,11 @@ def _frames_from(video: Video, at_s: float) -> Iterator[VideoFrame]:
     """The frames from a key frame at or before a time, or from the first if no seek leads there."""
     if video.first_frame_s is not None:
         rewind(video)
-    decoded = _decoded_frames(video)
+    decoded, errors = _decoded_frames(video), video.tally.errors
     first = next(decoded, None)
     if first is None:
         return
+    video.forget_refused(errors)  # what is refused before a file's first frame is damage of none
     if video.first_frame_s is None:  # not by the header, whose start may be of another stream
         video.first_frame_s = video.frame_time_s(first) or 0.0
     if at_s > 0 and video.timing.breaks:
@@ -94,7 +94,8 @@ def _frames_by_seek(video: Video, at_s: float, from_first: Iterator[VideoFrame])
     for back_s in SEEK_BACK_S:
         if not seek(video, at_s - back_s):
             continue
-        has_moved, video.tally.errors, decoded = True, errors, _decoded_frames(video)
+        video.forget_refused(errors)
+        has_moved, decoded = True, _decoded_frames(video)
         first = next(decoded, None)
         first_s = None if first is None else video.frame_time_s(first)
         if first is not None and first_s is not None and first_s <= at_s + BOUNDARY_TOLERANCE_S:
@@ -104,7 +105,7 @@ def _frames_by_seek(video: Video, at_s: float, from_first: Iterator[VideoFrame])
     if first is None:
         return iter(())  # no frame in the minute before: the file ends earlier
     rewind(video)
-    video.tally.errors = errors
+    video.forget_refused(errors)
     return _decoded_frames(video)
 
 
@@ -127,8 +128,6 @@ def _decoded_frames(video: Video, demuxed: Iterator[Packet[VideoStream]] | None 
         except av.error.MemoryError as e:
             raise MediaError("OOM", "the decoder ran out of memory") from e
         except av.error.FFmpegError as e:
-            video.tally.errors += 1
+            video.count_refused(packet)
             if video.is_on_gpu and has_begun:
                 raise MediaError("CORRUPT", f"a packet could not be decoded: {e.strerror}") from e
-            if video.tally.errors > MAX_ERRORS:
-                raise MediaError("CORRUPT", f"over {MAX_ERRORS} packets could not be decoded: {e.strerror}") from e

@@ -114,15 +114,16 @@ def encode_spans(encoders: list[SpanEncoder], video: Video) -> Iterator[SpanEnco
     `encoders` must be sorted by the start of their span; spans may overlap.
     """
     waiting, active = encoders[::-1], list[SpanEncoder]()
-    errors = video.tally.errors
+    refused_s: list[float] = []
+    video.refused_s, num_counted = refused_s, 0
     start_s, end_s = min(encoder.begin_s for encoder in encoders), max(encoder.span["end_s"] for encoder in encoders)
     try:
         for at_s, frame in decode.frames(video, start_s, end_s):
             reached_s = at_s + BOUNDARY_TOLERANCE_S
             while waiting and waiting[-1].begin_s <= reached_s:
                 active.append(waiting.pop())
-            _count_errors(active, video.tally.errors - errors)
-            errors = video.tally.errors
+            _count_errors(active, refused_s[num_counted:], video.first_frame_s or 0.0)
+            num_counted = len(refused_s)
             complete = [encoder for encoder in active if encoder.span["end_s"] <= reached_s]
             active = [encoder for encoder in active if encoder.span["end_s"] > reached_s]
             yield from complete
@@ -131,11 +132,17 @@ def encode_spans(encoders: list[SpanEncoder], video: Video) -> Iterator[SpanEnco
     except MediaError as e:  # the decoder gave up: spans that were complete by then are good
         for encoder in (*active, *waiting):
             encoder.error = encoder.error or e
-    _count_errors(active, video.tally.errors - errors)
+    _count_errors(active, refused_s[num_counted:], video.first_frame_s or 0.0)
     yield from (*active, *waiting[::-1])
 
 
-def _count_errors(encoders: list[SpanEncoder], errors: int) -> None:
-    """Count packets that the decoder refused for every span that was active."""
-    for encoder in encoders:
-        encoder.tally.errors += errors
+def _count_errors(encoders: list[SpanEncoder], refused_s: list[float], zero_s: float) -> None:
+    """Count packets that the decoder refused for each span in which they would be shown, or may be (NaN).
+
+    A decoder gives frames late: it may refuse packets of the next span before the last frames of one come out.
+    """
+    for at_s in refused_s:
+        reached_s = at_s - zero_s + BOUNDARY_TOLERANCE_S
+        for encoder in encoders:
+            is_outside = reached_s < encoder.begin_s or reached_s >= encoder.span["end_s"]
+            encoder.tally.errors += not is_outside
