@@ -168,6 +168,7 @@ class _Converter:
 def _two_channel_filter(first: AudioFrame, target: SampleFormat) -> Graph:
     """A filter graph that takes the first two channels of a microphone array or of ambisonics."""
     graph = Graph()
+    graph.threads = 1  # not one per core
     source = graph.add_abuffer(
         format=first.format.name, sample_rate=first.sample_rate, layout=first.layout.name, time_base=first.time_base
     )

@@ -76,6 +76,7 @@ class Deinterlacer(Generic[Note]):
 
 def _bwdif(like: VideoFrame) -> Graph:
     graph = Graph()
+    graph.threads = 1  # not one per core
     source = graph.add_buffer(width=like.width, height=like.height, format=like.format, time_base=BASE)
     try:
         graph.link_nodes(source, graph.add("bwdif", BWDIF), graph.add("buffersink")).configure()

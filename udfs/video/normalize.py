@@ -127,6 +127,7 @@ def _graph(size: Size, pixel_format: str, steps: tuple[str, ...]) -> Graph | Non
     if not steps:
         return None
     graph = Graph()
+    graph.threads = 1  # by itself FFmpeg starts one per core for each graph: more CPU, and their stacks are memory
     nodes = [
         graph.add_buffer(width=size[0], height=size[1], format=VideoFormat(pixel_format), time_base=Fraction(1, 1000))
     ]

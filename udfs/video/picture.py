@@ -160,6 +160,7 @@ def side_data(frame: VideoFrame, name: str) -> Any:
 def _top_field_first(frame: VideoFrame) -> bool:
     """Whether the top field comes first, by FFmpeg's filter `select`: PyAV hides the flag."""
     graph, condition = Graph(), "eq(interlace_type\\,TOPFIRST)"
+    graph.threads = 1  # not one per core
     source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000))
     graph.link_nodes(source, graph.add("select", condition), graph.add("buffersink")).configure()
     graph.vpush(frame)
