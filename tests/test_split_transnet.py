@@ -43,6 +43,7 @@ def row(duration_s: float = 20.0) -> Row:
         "video_id": "6ba7b810-9dad-11d1-80b4-00c04fd430c8",
         "framerate": 25.0,
         "num_frames": 500,
+        "timing": "index",
         "duration_s": duration_s,
     }
 

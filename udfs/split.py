@@ -145,7 +145,14 @@ def _content_spans(row: Row, params: Params, env: Env) -> list[Span]:
     path = access.unchanged_path(access.address(row), row["source_version"], env.sources)
     with container.open_video(path, env.limits, timing=timeline.timing_of_row(row)) as video:
         cuts_s, end_s = content.cut_times(video, detector)
+        end_s = max(end_s, _shown_until_s(row, video.tally.frames))
     return scene_spans(list(pairwise([0.0, *cuts_s, end_s])), end_s, params)
+
+
+def _shown_until_s(row: Row, num_decoded: int) -> float:
+    """When the last frame goes, which may be held for long, as in a screen recording; 0 if it did not decode."""
+    is_measured = row["timing"] != "header"
+    return float(row["duration_s"]) if is_measured and num_decoded >= row["num_frames"] else 0.0
 
 
 def _rows_by_network(batches: Iterable[pd.DataFrame], params: Params, env: Env) -> Iterator[pd.DataFrame]:
@@ -188,5 +195,6 @@ def transnet_span_rows(row: Row, answers: list[Answer], params: Params) -> list[
     """
     from udfs.shots import transnet
 
-    scenes, end_s = transnet.scenes(answers, params.transnetv2_threshold, row["framerate"])
+    shown_until_s = _shown_until_s(row, sum(len(answer.times) for answer in answers))
+    scenes, end_s = transnet.scenes(answers, params.transnetv2_threshold, row["framerate"], shown_until_s)
     return limited_rows(row, scene_spans(scenes, end_s, params), params)

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from tests.support.broken_files import join_files
+from tests.support.clip_units import overwrite_packets
 from tests.support.odd_streams import write_flat, write_scenes
+from tests.support.odd_times import hold_last
 from udfs import ingest, split
 from udfs.runtime.context import Env
 from udfs.shots import content
@@ -83,3 +85,14 @@ def test_no_span_holds_a_cut_or_overlaps_another(tmp_path: Path) -> None:
 def test_limit_clips_caps_scenes_too(tmp_path: Path) -> None:
     path = write_scenes(tmp_path / "v.mp4", at_25_fps(200), cuts=[100])
     assert spans_of(path, limit_clips=1) == [(0.5, 3.5)]
+
+
+def test_a_picture_that_stays_at_the_end_is_footage(tmp_path: Path) -> None:
+    path = hold_last(write_scenes(tmp_path / "v.mp4", at_25_fps(100), cuts=[60]), tmp_path / "held.mp4", 6.0)
+    assert spans_of(path, crop_s=0, max_length_s=60)[-1] == pytest.approx((2.4, 3.96 + 6.0), abs=0.01)
+
+
+def test_scenes_on_both_sides_of_a_long_hole_are_found(tmp_path: Path) -> None:
+    whole = write_scenes(tmp_path / "v.mp4", at_25_fps(1400), cuts=[1350], size=(64, 48))
+    path = overwrite_packets(whole, "video", slice(100, 1300), keep=0)
+    assert spans_of(path, min_length_s=0.5, crop_s=0)[-1] == pytest.approx((1350 / 25, 1400 / 25), abs=0.05)

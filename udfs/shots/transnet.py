@@ -129,10 +129,12 @@ def weights_path() -> Path:
     return path
 
 
-def scenes(answers: Sequence[Answer], threshold: float, framerate: float) -> tuple[list[tuple[float, float]], float]:
+def scenes(
+    answers: Sequence[Answer], threshold: float, framerate: float, shown_until_s: float = 0.0
+) -> tuple[list[tuple[float, float]], float]:
     """The scenes between the transitions, [start, end) in seconds, and the end of the video.
 
-    Times are the frames' own; the last frame is shown for 1/framerate seconds.
+    Times are the frames' own; the last frame is shown for 1/framerate seconds, or until `shown_until_s`.
 
     Raises:
         MediaError: BAD_OUTPUT unless the network gave one finite number per frame.
@@ -148,7 +150,7 @@ def scenes(answers: Sequence[Answer], threshold: float, framerate: float) -> tup
             )
     times = np.concatenate([answer.times for answer in answers]).tolist()
     probabilities = np.concatenate([answer.probabilities for answer in answers])
-    ends = [*times[1:], times[-1] + 1 / framerate]
+    ends = [*times[1:], max(times[-1] + 1 / framerate, shown_until_s)]
     return [(times[first], ends[last]) for first, last in scene_frames(probabilities, threshold)], ends[-1]
 
 
