@@ -122,3 +122,15 @@ def test_what_was_planned_by_a_header_is_judged_by_the_packets_met(good: Path, t
     video["source_version"] = access.version(str(source_path))
     made = clip.cut_unit(video | {"spans": spans}, clip.Params(), env)
     assert [row.get("failed_code") for row in made] == [None, "PARTIAL"]
+
+
+def test_frames_of_mpeg4_that_are_not_coded_stay_on_screen(tmp_path: Path) -> None:
+    path = odd_times.write_skipped(tmp_path / "v.avi", 120, every=4)
+    facts = probe(path)
+    assert (facts["num_frames"], facts["duration_s"]) == (90, pytest.approx(4, abs=0.05))
+    env = Env(media_root=str(tmp_path / "media"), fingerprint="f" * 16)
+    video = ingest.facts({"uri": str(path), "attributes": None}, env)[0]
+    made = clip.cut_unit(
+        video | {"spans": split.spans(video, split.Params(), env)}, clip.Params(deinterlace="off"), env
+    )
+    assert [row.get("failed_code") for row in made] == [None]

@@ -82,6 +82,19 @@ def write_held(path: Path, num_frames: int, hold_s: float, audio: str | None = N
     return write_numbered(path, times_s=times, fps=Fraction(1) / Fraction(hold_s), size=SMALL, codec=codec, audio=audio)
 
 
+def hold_last(source: Path, path: Path, hold_s: float) -> Path:
+    """Copy the picture of an mp4, whose last frame then stays for `hold_s` seconds."""
+    with av.open(str(source)) as original, av.open(str(path), "w") as out:
+        stream = out.add_stream_from_template(original.streams.video[0])
+        packets = [packet for packet in original.demux(video=0) if packet.size]
+        last = max(packets, key=lambda packet: packet.pts or 0)
+        last.duration = round(hold_s / last.time_base)
+        for packet in packets:
+            packet.stream = stream
+            out.mux(packet)
+    return path
+
+
 def write_repeats(path: Path, num_frames: int, every: int, codec: str = "mjpeg") -> Path:
     """Write an AVI with a frame every `every`; its muxer writes empty packets for the others."""
     with av.open(str(path), "w") as out:
@@ -94,3 +107,28 @@ def write_repeats(path: Path, num_frames: int, every: int, codec: str = "mjpeg")
             out.mux(video.encode(frame))
         out.mux(video.encode(None))
     return path
+
+
+def write_skipped(path: Path, num_frames: int, every: int) -> Path:
+    """Write MPEG-4 of which each `every`-th frame is not coded, as encoders skip a picture that has not changed."""
+    whole = write_numbered(path.with_name(f"whole-{path.name}"), num_frames, size=SMALL, codec="mpeg4", gop=num_frames)
+    with av.open(str(whole)) as original, av.open(str(path), "w") as out:
+        stream = out.add_stream_from_template(original.streams.video[0])
+        for number, packet in enumerate(p for p in original.demux() if p.size):
+            is_skipped = number % every == every - 1
+            again: Packet[Any] = Packet(_not_coded(bytes(packet)) if is_skipped else bytes(packet))
+            again.pts, again.dts, again.duration = packet.pts, packet.dts, packet.duration
+            again.time_base, again.is_keyframe, again.stream = packet.time_base, packet.is_keyframe, stream
+            out.mux(again)
+    return path
+
+
+def _not_coded(picture: bytes) -> bytes:
+    """A P picture of MPEG-4 without content: its header up to the bit vop_coded, which is 0 (ISO/IEC 14496-2, 6.2.5)."""
+    at = picture.index(b"\x00\x00\x01\xb6") + 4
+    bits = "".join(f"{byte:08b}" for byte in picture[at : at + 8])
+    seconds = bits.index("0", 2)  # modulo_time_base: a 1 per second
+    coded = seconds + 1 + 1 + 5 + 1  # a marker, the time in thirtieths, a marker
+    header = bits[:coded] + "0"
+    header += "0" + "1" * (-len(header) % 8 - 1)
+    return picture[:at] + int(header, 2).to_bytes(len(header) // 8, "big")

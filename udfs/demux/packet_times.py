@@ -30,9 +30,10 @@ STRAY_DELAY_S, MAX_STRAY_SHARE = 10.0, 0.05
 # An AVI repeats a picture by a packet that is too small to hold one: no bytes, or a compressor's
 # empty block.
 MAX_REPEAT_BYTES = 12
-# In these codecs a small packet stands for a frame that was packed into the packet before it.
+# In these codecs a small packet may stand for a frame that was packed into the packet before it.
 PACKED_CODECS = ("mpeg4", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "h263")
 SCREEN_CODECS = ("camtasia", "tscc", "tscc2", "zmbv", "cscd", "qtrle", "msrle", "msvideo1", "cinepak", "fraps", "g2m")
+VOP_START = b"\x00\x00\x01\xb6"  # begins each picture of MPEG-4 Part 2 (ISO/IEC 14496-2, 6.2.5)
 VP8_SHOWN = 0x10  # the bit show_frame in a VP8 packet's first byte (RFC 6386, 9.1)
 SAMPLE_PACKETS = 300  # from which the frame rate is estimated where not all packets are read
 HIDDEN, REPEAT, SHOWN = 0, 1, 2  # kinds of packets: never shown, repeats the last frame, holds a new frame
@@ -131,6 +132,8 @@ def _read_packets(video: Video, num_bytes: int, limits: Limits) -> _Packets:
     packets, codec = _Packets(), video.stream.codec_context.name
     may_repeat = codec in SCREEN_CODECS or (video.container.format.name == "avi" and codec not in PACKED_CODECS)
     max_repeat_bytes, is_vp8 = MAX_REPEAT_BYTES if may_repeat else 0, codec in ("vp8", "libvpx")
+    is_mpeg4 = codec == "mpeg4"
+    before: Packet[Any] | None = None  # the last packet of MPEG-4
     add_pts, add_dts, add_duration, add_kind = (
         a.append for a in (packets.pts, packets.dts, packets.duration, packets.kind)
     )
@@ -149,8 +152,18 @@ def _read_packets(video: Video, num_bytes: int, limits: Limits) -> _Packets:
         add_dts(UNKNOWN if dts is None else dts)
         add_duration(packet.duration or 0)
         is_hidden = packet.is_discard or (is_vp8 and _is_invisible_frame(packet))
-        add_kind(HIDDEN if is_hidden else SHOWN if size > max_repeat_bytes else REPEAT)
+        is_repeat = size <= max_repeat_bytes or (is_mpeg4 and size <= MAX_REPEAT_BYTES and not _is_packed(before))
+        before = packet if is_mpeg4 else None
+        add_kind(HIDDEN if is_hidden else REPEAT if is_repeat else SHOWN)
     return packets
+
+
+def _is_packed(before: Packet[Any] | None) -> bool:
+    """Whether a small packet of MPEG-4 stands for a frame in the one before, which holds two.
+
+    Else it is a frame that is not coded: the last one stays on screen, and FFmpeg gives none.
+    """
+    return before is not None and bytes(before).count(VOP_START) > 1
 
 
 def _is_invisible_frame(packet: Packet[Any]) -> bool:
