@@ -11,6 +11,7 @@ from tests.support.odd_pictures import Track, write_tracks
 from udfs.core.limits import Limits
 from udfs.video import container
 
+Size = tuple[int, int]
 LOW, HIGH = (64, 48), (160, 120)
 
 
@@ -60,8 +61,9 @@ def test_a_slow_default_track_of_some_frames_a_second_is_a_film(tmp_path: Path) 
     assert track_width(write_tracks(tmp_path / "v.mkv", camera, slides)) == HIGH[0]
 
 
-def test_without_flags_the_first_of_equal_tracks_is_taken(tmp_path: Path) -> None:
-    assert track_width(write_tracks(tmp_path / "v.ts", Track(HIGH, 2), Track(LOW, 2))) == HIGH[0]
+@pytest.mark.parametrize("tracks", [(HIGH, LOW), (LOW, HIGH)])
+def test_without_flags_the_track_with_the_most_pixels_is_taken(tmp_path: Path, tracks: tuple[Size, Size]) -> None:
+    assert track_width(write_tracks(tmp_path / "v.ts", *(Track(size, 2) for size in tracks))) == HIGH[0]
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ MAX_PREVIEW_FPS, PREVIEW_RATIO = 2.0, 5.0
 
 
 def video_stream(container: InputContainer) -> VideoStream:
-    """The main video track: the default one of the candidates, else the first of them.
+    """The main video track: the default one of the candidates, else the first of those with the most pixels.
 
     Not candidates are attached pictures, tracks flagged as thumbnails, stills or auxiliary, codecs
     of single pictures, depth and alpha maps, tracks much shorter than the longest, and previews of
@@ -37,7 +37,8 @@ def video_stream(container: InputContainer) -> VideoStream:
     if not decodable:
         raise MediaError("UNSUPPORTED", "no decoder for the video stream, or no frame size")
     candidates = _without_previews(_without_short(_without_auxiliary(decodable)))
-    return next((s for s in candidates if s.disposition & Disposition.default), candidates[0])
+    largest = max(candidates, key=lambda s: s.width * s.height)
+    return next((s for s in candidates if s.disposition & Disposition.default), largest)
 
 
 def _without_auxiliary(streams: list[VideoStream]) -> list[VideoStream]:
