@@ -54,6 +54,11 @@ def test_what_is_over_a_limit_is_too_large(tmp_path: Path, limits: Limits) -> No
         container.probe(str(path), limits)
 
 
+def test_a_length_that_is_a_little_over_the_limit_is_told_from_it(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match=r"TOO_LARGE: 1\.00 s of video, over 0\.99"):
+        container.probe(str(write_numbered(tmp_path / "v.mp4", 30, 30, SMALL)), Limits(max_duration_s=0.99))
+
+
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
 def test_colors_that_only_dolby_vision_knows_are_unsupported(tmp_path: Path, suffix: str) -> None:
     assert container.probe(str(dolby_vision.write(tmp_path / f"8.{suffix}", profile=8)), Limits())["num_frames"] == 30

@@ -16,7 +16,9 @@ class Limits:
     """[limits]: an input that exceeds one of these becomes a row of `failures`."""
 
     max_pixels: Annotated[int, Field(gt=0, description="pixels of a frame: width x height")] = 7680 * 4320
-    max_duration_s: Annotated[float, Field(gt=0, description="seconds of one video")] = 24 * 3600.0
+    max_duration_s: Annotated[float, Field(gt=0, description="seconds of one video")] = (
+        25 * 3600.0  # the recording of a day may end a little later than the day
+    )
     max_frames: Annotated[int, Field(gt=0, description="frames of one video")] = 10_000_000
     max_corrupt_share: Annotated[float, Field(ge=0, le=1, description="of a clip's frames, damaged or missing")] = 0.05
     memory_mb: Annotated[int, Field(ge=256, description="MiB of data that the decoding process may hold")] = 4096
