@@ -81,7 +81,7 @@ def add_sound(source: Video, span: SoundSpan, out: OutputContainer, mode: AudioM
         SeekError: the file has to be read from its beginning.
         FFmpegError: the sound is damaged.
     """
-    stream = soundtrack.choose_track(source.container.streams.audio, span.language)
+    stream = soundtrack.choose_track(source.container, source.stream, span.language)
     if stream is None:
         coverage.problem = "its track has no decoder"
         measure_coverage(source, span, coverage)
@@ -98,8 +98,8 @@ def add_sound(source: Video, span: SoundSpan, out: OutputContainer, mode: AudioM
 
 def measure_coverage(source: Video, span: SoundSpan, coverage: Coverage) -> None:
     """Measure how much sound the span has in the source, without writing any of it."""
-    tracks = source.container.streams.audio
-    stream = soundtrack.choose_track(tracks, span.language) or next(iter(tracks), None)
+    stream = soundtrack.choose_track(source.container, source.stream, span.language)
+    stream = stream or next(iter(source.container.streams.audio), None)
     if stream is not None:
         for _ in _packets_within(source, stream, span, coverage):
             pass

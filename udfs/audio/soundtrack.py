@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import chain
 from typing import cast
@@ -11,6 +11,7 @@ from typing import cast
 import av
 import av.error
 from av.audio.stream import AudioStream
+from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
@@ -36,16 +37,20 @@ class SeekError(Exception):
     """No seek leads before the requested time: the file has to be read from its beginning."""
 
 
-def choose_track(streams: Iterable[AudioStream], language: str = "") -> AudioStream | None:
-    """Choose a track in the language, else the default one, else the first; None if none decodes.
+def choose_track(container: InputContainer, picture: VideoStream, language: str = "") -> AudioStream | None:
+    """Choose the track that goes with the picture, in the language if there is one; None if none decodes.
 
-    Of several tracks in the language, the default one is chosen, else the first of them.
+    Of several, the default one is chosen, else the first. A transport stream has no default ones, may
+    hold several programmes, and orders its tracks by chance: there it is the one that FFmpeg takes for
+    the best, of the picture's programme and no audio description.
     """
-    decodable = [stream for stream in streams if has_decoder(stream)]
+    decodable = [stream for stream in container.streams.audio if has_decoder(stream)]
     in_language = [stream for stream in decodable if same_language(stream.language or "", language)]
+    best = container.streams.best("audio", related=picture) if container.format.name == "mpegts" else None
     for candidates in (in_language, decodable):
         if candidates:
-            return next((s for s in candidates if s.disposition & Disposition.default), candidates[0])
+            first = best if best in candidates else candidates[0]
+            return next((s for s in candidates if s.disposition & Disposition.default), first)
     return None
 
 

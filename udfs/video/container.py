@@ -116,8 +116,8 @@ def probe(path: AnyPath, limits: Limits) -> dict[str, Any]:
             raise MediaError("CORRUPT", "no frame could be decoded")
         if has_only_dolby_colors(first[1]):
             raise MediaError("UNSUPPORTED", "Dolby Vision without a base of HDR10, HLG or SDR (profile 5 or 10.0)")
-        stream, tracks = video.stream, video.container.streams.audio
-        audio = soundtrack.choose_track(tracks) or next(iter(tracks), None)
+        stream = video.stream
+        audio = soundtrack.choose_track(video.container, stream) or next(iter(video.container.streams.audio), None)
         facts = {
             "width": stream.width,
             "height": stream.height,
@@ -142,7 +142,7 @@ def probe(path: AnyPath, limits: Limits) -> dict[str, Any]:
     )
     _check_time_scale(measured, header["header_num_frames"] or 0, sound_s, float(codec_rate or 0))
     if measured["duration_s"] > limits.max_duration_s:
-        raise MediaError("TOO_LARGE", f"{measured['duration_s']:.0f} s of video, over {limits.max_duration_s:.0f}")
+        raise MediaError("TOO_LARGE", f"{measured['duration_s']:.2f} s of video, over {limits.max_duration_s:g}")
     if measured["duration_s"] <= 0 or measured["num_frames"] < 2:
         raise MediaError("TOO_SHORT", f"{measured['num_frames']} frames in {measured['duration_s']:.3f} s")
     return facts | measured | {name: value for name, value in header.items() if _differs(name, value, measured)}
