@@ -218,14 +218,14 @@ TRIED = """
    WHERE run_id < newest) AS earlier
    ON earlier.stage = failures.stage AND earlier.run_id = failures.run_id)
 """
-# An input that a later run could use has not failed any more.
+# An input that a later run could use has not failed any more, nor one that no run would try now.
 FAILED = View(
     "failed",
     (
         *("failures", "videos", "spans", "clips", "signals", "aesthetics", "embeddings", "captions", "enhanced"),
-        *("alignments", "runs"),
+        *("alignments", "current_videos", "current_spans", "runs"),
     ),
-    "One row per input that a stage could not use when it last tried, but for videos that others have replaced. "
+    "One row per input that a stage could not use when it last tried, but for replaced videos and superseded spans. "
     "Of exports, the last one into each folder counts.",
     _of("failures", "stage", "key")
     | VIDEO_URI
@@ -254,7 +254,11 @@ LEFT JOIN (SELECT clip_id, min(video_id) AS video_id, min(start_s) AS start_s FR
   ON spans.clip_id = failures.key
 LEFT JOIN {{videos}} AS videos_of_spans ON videos_of_spans.video_id = spans.video_id
 LEFT JOIN {{videos}} AS videos ON videos.video_id = failures.key
-WHERE (failures.stage <> 'split' OR videos.video_id IS NOT NULL)
+LEFT JOIN (
+  SELECT video_id AS key FROM {{current_videos}}
+  UNION ALL SELECT clip_id FROM {{current_spans}} WHERE clip_id IN (SELECT key FROM {{failures}})) AS inputs
+  ON inputs.key = failures.key
+WHERE (failures.stage IN ('ingest', 'export') OR inputs.key IS NOT NULL)
   AND (spans.clip_id IS NULL OR videos_of_spans.video_id IS NOT NULL)
 """,
 )

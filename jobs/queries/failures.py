@@ -42,9 +42,11 @@ SELECT * FROM (
   FROM (SELECT *, split_part(fingerprint, '-', 1) AS made_by FROM ({standing})))
 WHERE place <= {number} ORDER BY failed_at DESC, key
 """
-# Videos that others of their address have replaced, and their clips.
+# What no run would try now: replaced videos, and clips of such videos or of earlier spans.
 REPLACED = """
-(stage = 'split' AND key NOT IN (SELECT video_id FROM videos))
+(stage = 'split' AND key NOT IN (SELECT video_id FROM current_videos))
+OR (stage NOT IN ('ingest', 'split', 'export')
+  AND key NOT IN (SELECT clip_id FROM current_spans WHERE clip_id IN (SELECT key FROM failures)))
 OR key IN (SELECT clip_id FROM spans WHERE video_id NOT IN (SELECT video_id FROM videos))
 """
 CLIPS = """

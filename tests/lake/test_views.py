@@ -80,6 +80,7 @@ def test_what_failed_names_the_video_and_the_second_until_it_succeeds(spark: Spa
         ("ingest", "/v/bad.mp4", "EMPTY", 2, "9"),  # the newer failure
         ("split", clip["video_id"], "TIMEOUT", 1, "9"),
         ("clip", clip["clip_id"], "CRASH", 1, "9"),
+        ("clip", "of no span", "CRASH", 1, "9"),  # no run would try it
         ("analyze", clip["clip_id"], "OOM", 1, "0"),  # a later run could use it
         ("export", clip["clip_id"], "CHANGED", 1, "7"),
         ("export", clip["clip_id"], "NOT_FOUND", 2, "6"),  # a later export into that folder could read it

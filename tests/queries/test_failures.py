@@ -19,14 +19,15 @@ from tests.support import small_output
 from udfs.core.errors import CODES
 from udfs.storage.settings import Params as Sources
 
-# stage, key, code, run, settings; c9 is no clip that is known, and `tag` a stage of the user's own
+# stage, key, code, run, settings; c9 is a clip of no span, and `tag` a stage of the user's own
 ROWS = [
     ("ingest", "/v/bad.mp4", "CORRUPT", "9", "ingest-7-1"),
     ("ingest", "/v/park.mp4", "UNREACHABLE", "0", "ingest-7-1"),  # a later run could use it
     ("ingest", "/v/drive.mp4", "CHANGED", "5", "ingest-7-1"),
     ("split", "v2", "TIMEOUT", "2", "earlier settings"),
     ("split", "v1", "TIMEOUT", "0", "split"),  # a later run could use it
-    ("clip", "c9", "CRASH", "2", "clip"),
+    ("clip", "c3", "CRASH", "2", "clip"),
+    ("clip", "c9", "CRASH", "2", "clip"),  # no run would try it
     ("analyze", "c4", "CORRUPT", "2", "analyze"),
     ("embed", "c4", "MELTED", "2", "embed"),  # a code of another release
     ("tag", "c1", "BAD_OUTPUT", "2", "tag"),
@@ -78,6 +79,14 @@ def counts(found: dict[str, Any]) -> dict[str, dict[str, int]]:
     return {row["code"]: row["stages"] for row in found["codes"]}
 
 
+def fill_spans(output: Path, spans: list[dict[str, Any]], **videos: str) -> None:
+    """Write spans, and videos by id and address, of which the last of an address counts."""
+    rows = [{"video_id": name, "uri": uri, "run_id": str(run)} for run, (name, uri) in enumerate(videos.items())]
+    small_output.fill(output, "videos", rows, "ingest")
+    small_output.fill(output, "spans", spans, "split")
+    small_output.fill(output, "runs", [{"stage": "split", "started_at": small_output.START}], "split")
+
+
 def test_what_stands_is_what_the_view_has(output: Path) -> None:
     with knowing(delta_source.custom_tables(str(output), Sources())):
         rows = reader(output).rows("SELECT code, stage, count(*) AS n FROM failed GROUP BY code, stage")
@@ -117,7 +126,7 @@ def test_examples_name_the_video_and_the_seconds(output: Path) -> None:
     by_code = {row["code"]: row["examples"][0] for row in summary(output)["codes"]}
     assert (by_code["BAD_OUTPUT"]["video_uri"], by_code["BAD_OUTPUT"]["end_s"]) == ("/v/park.mp4", 4.5)
     assert (by_code["TIMEOUT"]["video_uri"], by_code["TIMEOUT"]["start_s"]) == ("/v/drive.mp4", None)
-    assert by_code["CRASH"]["video_uri"] == "c9"  # no clip that is known
+    assert (by_code["CHANGED"]["video_uri"], by_code["CHANGED"]["start_s"]) == ("/v/drive.mp4", None)
 
 
 def test_the_newest_failures_are_the_examples(output: Path) -> None:
@@ -169,6 +178,7 @@ def test_an_output_without_failures_says_so(tables: list[str], tmp_path: Path) -
 
 def test_failures_of_stages_that_are_unknown_now_stand(tmp_path: Path) -> None:
     """The table of a stage of the user's own may be gone."""
+    fill_spans(tmp_path, [{"clip_id": "c1", "video_id": "v1"}], v1="/v/a.mp4")
     row = {"stage": "gone", "key": "c1", "code": "BUG", "message": None, "failed_at": None}
     small_output.fill(tmp_path, "failures", [row], "")
     found = summary(tmp_path)
@@ -182,14 +192,28 @@ def test_advice_is_plain_text() -> None:
     assert failures._advice("MELTED")[0] == "a code that this release does not know"
 
 
-def test_failures_of_a_replaced_video_do_not_stand(tmp_path: Path) -> None:
-    """Its address has another video now, whose clips are the ones that count."""
-    small_output.fill(tmp_path, "videos", [{"video_id": "new", "uri": "/v/a.mp4"}], "ingest")
+@pytest.mark.parametrize("deleted", [False, True])
+def test_failures_of_a_replaced_video_do_not_stand(deleted: bool, tmp_path: Path) -> None:
+    """Its address has another video now; `maintain` may have deleted the spans of the old one."""
     spans = [{"clip_id": f"clip of {video}", "video_id": video} for video in ("old", "new")]
-    small_output.fill(tmp_path, "spans", spans, "split")
-    keys = {"clip of old": "clip", "clip of new": "clip", "old": "split", "/v/b.mp4": "ingest"}
+    fill_spans(tmp_path, spans[1:] if deleted else spans, old="/v/a.mp4", new="/v/a.mp4", other="/v/b.mp4")
+    keys = {"clip of old": "clip", "clip of new": "clip", "old": "split", "other": "split", "/v/c.mp4": "ingest"}
     failed = [{"stage": stage, "key": key, "code": "CORRUPT", "failed_at": None} for key, stage in keys.items()]
     small_output.fill(tmp_path, "failures", failed, "f")
-    assert counts(summary(tmp_path)) == {"CORRUPT": {"clip": 1, "ingest": 1}}
-    standing = reader(tmp_path).rows("SELECT key FROM failed ORDER BY key")
-    assert [row["key"] for row in standing] == ["/v/b.mp4", "clip of new"]
+    assert counts(summary(tmp_path)) == {"CORRUPT": {"clip": 1, "split": 1, "ingest": 1}}
+    standing = reader(tmp_path).rows("SELECT key, video_uri FROM failed ORDER BY key")
+    assert [tuple(row.values()) for row in standing] == [
+        ("/v/c.mp4", "/v/c.mp4"),
+        ("clip of new", "/v/a.mp4"),
+        ("other", "/v/b.mp4"),
+    ]
+
+
+def test_failures_of_earlier_spans_do_not_stand(tmp_path: Path) -> None:
+    """The video has been split by other settings since."""
+    old = {"clip_id": "old", "video_id": "v", "fingerprint": "earlier settings"}
+    fill_spans(tmp_path, [old, {"clip_id": "new", "video_id": "v"}], v="/v/a.mp4")
+    failed = [{"stage": "clip", "key": key, "code": "CRASH", "failed_at": None} for key in ("old", "new")]
+    small_output.fill(tmp_path, "failures", failed, "f")
+    assert counts(summary(tmp_path)) == {"CRASH": {"clip": 1}}
+    assert [row["key"] for row in reader(tmp_path).rows("SELECT key FROM failed")] == ["new"]

@@ -72,7 +72,7 @@ def write(output: Path, num_clips: int, *, hostile: bool = False, num_previews: 
     small_output.fill(output, "verdicts", clips, "filter")
     small_output.fill(output, "signals", [_signal(output, clip) for clip in clips], "analyze")
     small_output.fill(output, "duplicates", duplicates, "dedup")
-    small_output.fill(output, "failures", [*_failures(hostile=hostile)], "ingest")
+    small_output.fill(output, "failures", [*_failures(clips, hostile=hostile)], "ingest")
     small_output.fill(output, "runs", [*_runs(num_clips)], "")
     _write_previews(output, clips[:num_previews])
     return output
@@ -173,12 +173,13 @@ def _preview(output: Path, clip_id: str) -> Path:
     return output / "media/previews" / clip_id[:2] / f"{clip_id}-{FINGERPRINT[:8]}-0_99.webp"
 
 
-def _failures(*, hostile: bool) -> Any:
+def _failures(clips: list[dict[str, Any]], *, hostile: bool) -> Any:
     bad = HOSTILE[0] if hostile else "moov atom not found"
-    for number in range(7):
-        code, stage = ("CORRUPT", "ingest") if number < 5 else ("TIMEOUT", "analyze")
+    files = [("ingest", "CORRUPT", f"/videos/broken-{number}.mp4") for number in range(5)]
+    of_clips = [("analyze", "TIMEOUT", clip["clip_id"]) for clip in clips[:2]]
+    for number, (stage, code, key) in enumerate(files + of_clips):
         yield {
-            "key": f"/videos/broken-{number}.mp4",
+            "key": key,
             "stage": stage,
             "code": code,
             "message": bad,
