@@ -395,11 +395,13 @@ STAGE_COSTS = View(
     "One row per run and stage that carried videos on: what it did, and what it cost.",
     _of("runs", "run_id", "stage")
     | TIMES
+    | {"seconds": "seconds that its waves took; between them other stages are at work"}
     | _of("runs", "num_in", "num_out", "num_failed")
     | {"media_hours": "hours of media that went in, NULL where it is not known before"}
     | COSTS,
     """
 SELECT run_id, stage, min(started_at) AS started_at, max(ended_at) AS ended_at,
+       sum(unix_millis(ended_at) - unix_millis(started_at)) / 1000 AS seconds,
        sum(num_in) AS num_in, sum(num_out) AS num_out, sum(num_failed) AS num_failed,
        sum(media_s) / 3600 AS media_hours, sum(cpu_s) AS cpu_s, sum(gpu_s) AS gpu_s,
        sum(bytes_in) AS bytes_in, sum(bytes_out) AS bytes_out,

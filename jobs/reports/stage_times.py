@@ -16,8 +16,7 @@ SELECT run_id, min(unix_millis(started_at)) AS began_ms
 FROM stage_costs GROUP BY run_id ORDER BY began_ms DESC, run_id DESC
 """
 TIMES = """
-SELECT run_id, stage, unix_millis(started_at) AS began_ms,
-       (unix_millis(ended_at) - unix_millis(started_at)) / 1000 AS took_s,
+SELECT run_id, stage, unix_millis(started_at) AS began_ms, seconds AS took_s,
        CAST(num_in AS bigint) AS num_in, CAST(num_out AS bigint) AS num_out, CAST(num_failed AS bigint) AS num_failed,
        media_hours, cpu_s, gpu_s, cost_usd
 FROM stage_costs WHERE run_id IN ({runs}) ORDER BY began_ms, stage

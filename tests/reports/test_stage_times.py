@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from jobs.config.errors import UsageError
 from jobs.reports import stage_times
 from jobs.reports.stage_times import Measure
 from tests.reports.conftest import asking
+from tests.support import small_output
+from tests.support.small_output import START
 
 
 def test_the_last_run_is_compared_with_the_seven_before_it(library: Path) -> None:
@@ -40,3 +43,17 @@ def test_a_run_that_is_not_there_is_one_line(library: Path) -> None:
 def test_nothing_is_compared_with_nothing() -> None:
     assert Measure(1.0, None, [1.0]).change is None
     assert Measure(None, 2.0, [None]).change is None
+
+
+def test_a_stage_took_what_its_waves_took(tmp_path: Path) -> None:
+    """Between them the other stages are at work."""
+    waves = [
+        {"stage": stage, "run_id": "1", "num_in": 4, "started_at": START + at, "ended_at": START + at + took}
+        for at in (timedelta(), timedelta(hours=1))
+        for stage, took in (("split", timedelta(seconds=2)), ("clip", timedelta(seconds=8)))
+    ]
+    small_output.fill(tmp_path, "runs", waves, "")
+    run = stage_times.read(asking(tmp_path), None)
+    assert run is not None
+    took = {stage.times.stage: (stage.took_s.value, stage.times.inputs_per_s) for stage in run.stages}
+    assert took == {"split": (4, 2), "clip": (16, 0.5)}
