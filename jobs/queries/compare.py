@@ -20,9 +20,11 @@ from schemas.verdicts import FROM_SIGNALS
 from udfs.core import terminal
 from udfs.core.words import counted
 
+# Only the row `curate` has the versions at the end of a run. `maintain` adds one, too, and is no run to compare.
 RUNS = """
-SELECT run_id, min(started_at) AS started_at, max_by(tables, started_at) AS tables
-FROM runs WHERE stage NOT IN ('export', 'maintain') GROUP BY run_id ORDER BY run_id
+SELECT run_id, min(started_at) AS started_at, max_by(tables, ended_at) FILTER (WHERE stage = 'curate') AS tables
+FROM runs WHERE stage NOT IN ('export', 'maintain')
+GROUP BY run_id HAVING count_if(stage <> 'curate') > 0 ORDER BY run_id
 """
 VIDEOS = "SELECT uri, max_by(video_id, run_id) AS video_id FROM videos GROUP BY uri"
 LAST = """

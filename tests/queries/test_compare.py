@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ from deltalake import DeltaTable, write_deltalake
 from jobs.config.errors import UsageError
 from jobs.queries import compare
 from jobs.queries.compare import RunEnd
+from jobs.queries.duckdb_engine import Engine, Snapshot
 from tests.support import small_output
 from tests.support.reading import said
+from udfs.storage.settings import Params as Sources
 
 OLD_CONF: dict[str, Any] = {"filter": {"motion": False}, "analyze": {"motion": True}, "motion": {"fps": 2.0}}
 NEW_CONF: dict[str, Any] = OLD_CONF | {"filter": {"motion": True}, "motion": {"fps": 4.0}}
@@ -183,6 +185,25 @@ def test_wrong_words_are_one_line(
     assert (status, out) == (2, "")
     assert err.startswith(f"reelmill: compare: {line}")
     assert err.count("\n") == 1
+
+
+def test_a_run_left_the_tables_that_its_last_row_names(tmp_path: Path) -> None:
+    """The row `curate` begins with the run; `maintain` adds one as well, and a job by itself none."""
+    hours = [small_output.START + timedelta(hours=number) for number in range(8)]
+    rows = [
+        {"run_id": "1", "stage": "curate", "started_at": hours[0], "ended_at": hours[4], "tables": {"verdicts": 5}},
+        {"run_id": "1", "stage": "filter", "started_at": hours[1], "ended_at": hours[2], "tables": {"verdicts": 3}},
+        {"run_id": "1", "stage": "caption", "started_at": hours[2], "ended_at": hours[3]},
+        {"run_id": "2", "stage": "maintain", "started_at": hours[5], "ended_at": hours[5]},
+        {"run_id": "2", "stage": "curate", "started_at": hours[5], "ended_at": hours[5], "tables": {"verdicts": 6}},
+        {"run_id": "3", "stage": "filter", "started_at": hours[6], "ended_at": hours[7], "tables": {"verdicts": 7}},
+    ]
+    small_output.fill(tmp_path, "runs", rows, "")
+    found = compare.ends(Snapshot(Engine(str(tmp_path), Sources(), "min")).rows)
+    assert [(run.run_id, run.until, run.tables) for run in found] == [
+        ("1", hours[6], {"verdicts": 5}),
+        ("3", None, None),
+    ]
 
 
 @pytest.mark.parametrize(("number", "line"), [(0, "there is none here"), (1, "there is one here")])
