@@ -333,7 +333,7 @@ NEMO = View(
     "nemo",
     (
         *("current_clips", "current_spans", "videos", "verdicts", "current_signals", "current_aesthetics"),
-        *("current_embeddings", "current_captions", "current_enhanced", "failures"),
+        *("current_embeddings", "current_captions", "current_enhanced", "failed"),
     ),
     "One row per clip, kept or not, as `export --format nemo` writes it.",
     _of("clips", "clip_id")
@@ -360,7 +360,7 @@ SELECT clips.clip_id, videos.uri AS source_video, array(spans.start_s, spans.end
               clips.num_bytes) AS encoded,
        struct(signals.motion_score_global_mean AS global_mean,
               signals.motion_score_per_patch_min_256 AS per_patch_min_256) AS motion_score,
-       aesthetics.aesthetic_score, failures.errors, signals.previews, embeddings.embeddings, texts.captions,
+       aesthetics.aesthetic_score, failed.errors, signals.previews, embeddings.embeddings, texts.captions,
        coalesce(verdicts.kept, true) AS kept, verdicts.reasons
 FROM {current_clips} AS clips
 JOIN {current_spans} AS spans ON spans.clip_id = clips.clip_id
@@ -380,8 +380,8 @@ LEFT JOIN (
   LEFT JOIN {current_enhanced} AS enhanced
     ON enhanced.clip_id = captions.clip_id AND enhanced.start_frame = captions.start_frame
   GROUP BY captions.clip_id) AS texts ON texts.clip_id = clips.clip_id
-LEFT JOIN (SELECT key, array_sort(collect_set(stage)) AS errors FROM {failures} WHERE stage <> 'export'
-           GROUP BY key) AS failures ON failures.key = clips.clip_id
+LEFT JOIN (SELECT key, array_sort(collect_set(stage)) AS errors FROM {failed} WHERE stage <> 'export'
+           GROUP BY key) AS failed ON failed.key = clips.clip_id
 """,
 )
 

@@ -108,6 +108,18 @@ def test_what_stands_is_what_the_view_has(output: Path) -> None:
     assert found["codes"][0]["code"] == "CORRUPT"  # the most frequent
 
 
+def test_the_errors_of_a_clip_are_what_stands(output: Path) -> None:
+    """As `export --format nemo` writes them."""
+    with knowing(delta_source.custom_tables(str(output), Sources())):
+        rows = reader(output).rows("SELECT clip_id, errors FROM nemo")
+    assert {row["clip_id"]: row["errors"] for row in rows} == {
+        "c1": ["tag"],
+        "c2": None,
+        "c3": ["clip"],
+        "c4": ["analyze", "embed"],
+    }
+
+
 @pytest.mark.parametrize(
     ("code", "stage", "left"),
     [
