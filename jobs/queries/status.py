@@ -17,7 +17,7 @@ from udfs.core import terminal
 from udfs.core.words import counted, duration
 
 CHAIN = "curate"  # the stage of the row that a run adds to `runs` that left nothing to do
-VIDEOS = "SELECT count(DISTINCT uri) AS videos, sum(duration_s) AS media_s, avg(duration_s) AS mean_s FROM videos"
+VIDEOS = "SELECT count(*) AS videos, sum(duration_s) AS media_s, avg(duration_s) AS mean_s FROM current_videos"
 CLIPS = """
 SELECT count(*) AS clips, count_if(kept) AS kept, sum(CASE WHEN kept THEN duration_s END) AS kept_s FROM verdicts
 """

@@ -75,6 +75,7 @@ def test_the_last_settings_count(output: Path) -> None:
     assert pending(found) == {"analyze": 1, "copies": 3, "embed": 1, "dedup": 4}
     held = found["library"]
     assert (held["videos"], held["clips"], held["kept"], held["kept_s"]) == (2, 4, 2, 10.75)
+    assert held["media_s"] == 30.0 + 12.5  # without the video that was replaced
 
 
 def test_settings_that_are_given_count_instead(output: Path) -> None:
@@ -153,8 +154,8 @@ def test_a_run_that_ended_well_leaves_the_settings_of_each_stage(output: Path) -
 
 def test_new_files_are_part_of_a_plan(output: Path) -> None:
     found = summary(output, new_files=3)
-    assert found["new_media_s"] == pytest.approx(3 * (30.0 + 12.5 + 99.0) / 3)
-    assert next(status.plan_lines(found, 100)) == "3 new files to ingest, about 2.4 min of video"
+    assert found["new_media_s"] == pytest.approx(3 * (30.0 + 12.5) / 2)
+    assert next(status.plan_lines(found, 100)) == "3 new files to ingest, about 64 s of video"
     assert not any("--plan" in line for line in lines(output, found))
     assert any(line.endswith("curate MANIFEST -o out --plan") for line in lines(output, summary(output)))
 
