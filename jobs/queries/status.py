@@ -27,7 +27,18 @@ SELECT stage, last.* FROM (
     AS last
   FROM runs GROUP BY stage)
 """
-CONF = "SELECT conf FROM runs WHERE conf IS NOT NULL ORDER BY started_at DESC LIMIT 1"
+# Of the chain or its first steps: other jobs may be run by hand, without the conf file of the chain.
+CONF = """
+SELECT conf FROM runs
+WHERE conf IS NOT NULL AND stage IN ('curate', 'ingest', 'split')
+  AND run_id NOT IN (SELECT run_id FROM runs WHERE stage = 'maintain')
+ORDER BY started_at DESC LIMIT 1
+"""
+# Of stages whose own sections say what is pending.
+OWN_CONF = """
+SELECT stage, max_by(conf, started_at) AS conf FROM runs
+WHERE conf IS NOT NULL AND stage IN ('filter', 'caption') GROUP BY stage
+"""
 
 
 class Recorded(NamedTuple):
@@ -142,8 +153,7 @@ def in_force(rows: Rows, last: Mapping[str, Recorded], progress: Progress | None
     Those of a run of the whole chain that is at work or was stopped; else those of each stage's last run.
     """
     recorded = {stage: row.fingerprint for stage, row in last.items()}
-    row = first(rows(CONF))
-    settings = json.loads((row and row["conf"]) or "{}")
+    settings = _settings(rows)
     if progress is None or progress.get("job") != CHAIN or "fingerprints" not in progress:
         return InForce(recorded, settings), "the settings of the last run"
     if progress.get("outcome") != "done":
@@ -151,6 +161,15 @@ def in_force(rows: Rows, last: Mapping[str, Recorded], progress: Progress | None
     return InForce(
         progress["fingerprints"] | recorded, settings or progress["settings"]
     ), "the settings of the last run"
+
+
+def _settings(rows: Rows) -> Row:
+    """The settings of the last run of the chain, and of stages that ran by themselves since then."""
+    last = first(rows(CONF))
+    settings: Row = json.loads(last["conf"]) if last else {}
+    for row in rows(OWN_CONF):
+        settings[row["stage"]] = json.loads(row["conf"]).get(row["stage"], {})
+    return settings
 
 
 def _last(rows: Rows) -> dict[str, Recorded]:

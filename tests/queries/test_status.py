@@ -117,6 +117,23 @@ def test_after_other_jobs_whole_tables_are_looked_at(later: dict[str, str], outp
     assert pending(summary(output)) == {"analyze": 1, "copies": 3, "embed": 1, "dedup": 4}
 
 
+@pytest.mark.parametrize(
+    ("by_hand", "embed"),
+    [(["takedown"], 0), (["maintain", "curate"], 0), (["dedup"], 0), (["filter"], 1)],
+)
+def test_jobs_by_hand_do_not_change_the_settings_of_the_chain(by_hand: list[str], embed: int, output: Path) -> None:
+    """They had no conf file; only what they say of themselves counts, as the gates of `filter`."""
+    chain = {"curate": {"caption": True}, "filter": {"motion": True, "unscored": "drop"}}
+    rows = DeltaTable(output / "tables/runs").to_pyarrow_table().to_pylist()
+    shutil.rmtree(output / "tables/runs")
+    rows = [row | {"conf": json.dumps(chain)} for row in rows]
+    later = {"run_id": "2", "started_at": LATER, "ended_at": LATER, "conf": "{}"}
+    small_output.fill(output, "runs", [*rows, *(later | {"stage": job, "fingerprint": job} for job in by_hand)], "")
+    found = summary(output)
+    assert [row["stage"] for row in found["stages"]][-1] == "caption"
+    assert pending(found).get("embed", 0) == embed
+
+
 def test_a_run_at_work_says_how_far_it_is(output: Path) -> None:
     write_progress(output)
     found = summary(output)
