@@ -112,10 +112,10 @@ def run(run: Run, options: Options) -> Counts:
     if changed := [name for name in stages if run.last.fingerprints.get(name) not in (None, run.fingerprint(name))]:
         log.info("other settings or code than in the last run: %s", ", ".join(changed))
     is_alone = run.is_only_writer and run.retry is None
-    # `filter` run by hand changes the verdicts alone: no clip has to be looked up for that.
-    untouched = is_alone and run.last.is_untouched(run.tables, but="verdicts")
+    # No clip has to be looked up after `filter` by hand, which changes verdicts alone, or for a new label.
+    untouched = is_alone and run.last.is_untouched(run.tables, but=("verdicts", "labels"))
     ended = untouched and run.last.ended_by(chain) and run.last.has_noted(stages)
-    judged = ended and run.last.is_untouched(run.tables)
+    judged = ended and run.last.is_untouched(run.tables, but=() if filter.asks_labels(run.settings) else ("labels",))
     settled = _settled(run) if untouched else ()
     counts, num_files_left, num_described = ingest.ingest_files(run, options)
     later, facts = Counts(), None

@@ -43,6 +43,11 @@ def check(options: Options, settings: Settings) -> None:
     custom.check(settings)
 
 
+def asks_labels(settings: Settings) -> bool:
+    """Whether verdicts depend on what people called clips."""
+    return LABELS.search(settings.filter.where) is not None
+
+
 def accepted(run: Run) -> DataFrame:
     """The current clips, with the column `accepted`: whether `filter.where` is true of each.
 
@@ -53,7 +58,7 @@ def accepted(run: Run) -> DataFrame:
     """
     clips, videos = run.current("clips").alias("c"), run.rows("videos").alias("v")
     joined = clips.join(videos, on=F.col("c.video_id") == F.col("v.video_id"), how="left")
-    if LABELS.search(run.settings.filter.where):
+    if asks_labels(run.settings):
         joined = joined.join(_labels(run, clips).alias("l"), on=F.col("c.clip_id") == F.col("l.of_clip"), how="left")
     try:
         is_accepted = F.expr(f"coalesce(({run.settings.filter.where}), false)").alias("accepted")

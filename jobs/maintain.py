@@ -88,14 +88,17 @@ def _owned() -> dict[str, Owner]:
 def _is_at_rest(run: Run) -> bool:
     """Whether the last chain left nothing to do, and its settings are the newest of every stage, whose rows stay."""
     newer = {owner.stage for owner in _owned().values()} & (run.last.fingerprints.keys() - run.last.settled.keys())
-    return run.is_only_writer and not newer and run.last.versions == last_run.versions(run.tables)
+    is_untouched = run.last.versions is not None and run.last.is_untouched(run.tables, but=("labels",))
+    return run.is_only_writer and not newer and is_untouched
 
 
 def _note_rest(run: Run) -> None:
-    """Note in `runs` that still nothing is left to do: no row has gone that counts."""
+    """Note in `runs` that still nothing is left to do: no row has gone that counts, and new labels stay new."""
     last = run.last
+    tables = {name: version for name, version in last_run.versions(run.tables).items() if name != "labels"}
+    tables |= {name: version for name, version in (last.versions or {}).items() if name == "labels"}
     known = {"fingerprint": last.fingerprints[CHAIN], "summary": last.summary, "scored_by": last.scored_by}
-    history.note(run, CHAIN, Work(cpu_s=0.0), tables=last_run.versions(run.tables), **known)
+    history.note(run, CHAIN, Work(cpu_s=0.0), tables=tables, **known)
 
 
 def _keep_days(options: Options, settings: Settings) -> float:

@@ -15,8 +15,12 @@ from pyspark.sql import SparkSession
 
 import reelmill
 from jobs import cli
+from jobs.flow import waves
+from jobs.reports import labels
+from jobs.reports.labels import Label
 from tests.support.footage import numbers, write_numbered
 from tests.support.outputs import files, table, tables, versions
+from udfs.storage.settings import Params as Sources
 
 pytestmark = pytest.mark.spark
 SPLIT = ["--set", "split.clip_len_s=2", "--set", "split.min_clip_length_s=1"]
@@ -308,6 +312,26 @@ def test_a_condition_on_columns_of_the_manifest_goes_by_what_they_say_now(
         of_long = [row for row in table(output, "verdicts") if videos[row["video_id"]].endswith("long.mp4")]
         assert [row["reasons"] for row in of_long] == 3 * [reasons]
     assert len(table(output, "videos")) == 2
+
+
+@pytest.mark.nights
+def test_a_new_label_is_judged_where_a_condition_names_labels_and_nothing_is_looked_up(
+    manifest: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_label = ["--set", "filter.where=NOT array_contains(l.labels, 'bad')"]
+    clip = min(row["clip_id"] for row in table(copy, "verdicts"))
+    with monkeypatch.context() as patched:
+        patched.setattr(waves, "of_unfinished", lambda *_: pytest.fail("whole tables are looked at"))
+        labels.add(str(copy), Sources(), Label(clip, "good", "ann"))
+        assert curate(manifest, copy) == 0
+    assert curate(manifest, copy, *by_label) == 0
+    before = versions(copy)
+    monkeypatch.setattr(waves, "of_unfinished", lambda *_: pytest.fail("whole tables are looked at"))
+    labels.add(str(copy), Sources(), Label(clip, "bad", "ann"))
+    assert curate(manifest, copy, *by_label) == 0
+    assert {row["clip_id"] for row in table(copy, "verdicts") if row["reasons"] == ["where"]} == {clip}
+    after = versions(copy)
+    assert {name for name in after if after[name] != before.get(name)} == {"verdicts", "labels", "runs"}
 
 
 @pytest.mark.parametrize("condition", ["v.is_hrd", "AND", "c.width"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -48,13 +48,13 @@ class LastRun:
         """The most commits that a table had."""
         return max((self.versions or {}).values(), default=0)
 
-    def is_untouched(self, tables: Tables, *, but: str | None = None) -> bool:
-        """Whether no table, but perhaps the one named, has changed since a chain left nothing to do.
+    def is_untouched(self, tables: Tables, *, but: Collection[str] = ()) -> bool:
+        """Whether no table, but perhaps those named, has changed since a chain left nothing to do.
 
         True also where there are none.
         """
-        then, now = ({**found, but: 0} for found in (self.versions or {}, versions(tables)))
-        return now == then
+        then, now = self.versions or {}, versions(tables)
+        return all(then.get(name) == now.get(name) for name in (then.keys() | now.keys()) - {*but})
 
     def left_nothing(self, tables: Tables, fingerprint: str) -> bool:
         """Whether the last chain, by these settings, left nothing to do, and no table has changed since.

@@ -60,7 +60,7 @@ def summary(output: Reader, given: InForce | None, versions: Mapping[str, int], 
     last = _last(output.rows)
     force, by = (given, "the settings given") if given else in_force(output.rows, last, progress)
     force = replace(force, rest=_rest(force, last, versions))
-    at_rest = force.rest is not None and last[CHAIN].tables == versions
+    at_rest = force.rest is not None and _without_labels(last[CHAIN].tables or {}) == _without_labels(versions)
     found = [Pending(stage, 0, None) for stage in force.stages] if at_rest else pending(output.rows, force)
     held = (first(output.rows(VIDEOS)) or {}) | (first(output.rows(CLIPS)) or {})
     new_media_s = (new_files or 0) * (held["mean_s"] or 0.0)
@@ -195,6 +195,11 @@ def _rest(force: InForce, last: Mapping[str, Recorded], versions: Mapping[str, i
         for stage in stages
     )
     return chain.run_id if settled and not removed else None
+
+
+def _without_labels(versions: Mapping[str, int]) -> dict[str, int]:
+    """Versions of the tables that may give a stage something to do."""
+    return {name: version for name, version in versions.items() if name != "labels"}
 
 
 def _new_settings(force: InForce, last: Mapping[str, Recorded]) -> list[str]:

@@ -75,6 +75,15 @@ def test_a_finished_run_counts_until_a_table_or_the_settings_change(tables: Tabl
     assert not last.is_untouched(tables)
 
 
+def test_tables_that_are_named_may_have_changed(tables: Tables) -> None:
+    """One that was made since as well."""
+    note(tables, CHAIN, 1, "f", {}, "s")
+    write(tables)
+    last = last_run.read(tables)
+    assert last.is_untouched(tables, but=("failures", "labels"))
+    assert not last.is_untouched(tables, but=("labels",))
+
+
 def test_a_finished_run_that_left_verdicts_without_scores_has_work_left(tables: Tables) -> None:
     write(tables)
     note(tables, CHAIN, 1, "f", last_run.versions(tables))

@@ -92,6 +92,13 @@ def test_at_rest_nothing_is_looked_at(output: Path) -> None:
     assert "nothing is pending by the settings of the last run" in lines(output, summary(output))
 
 
+def test_a_label_gives_no_stage_anything_to_do(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    note_rest(output)
+    small_output.fill(output, "labels", [{"clip_id": "c1", "label": "good", "who": "ann"}], "")
+    monkeypatch.setattr(status, "pending", lambda *_: pytest.fail("tables are looked at"))
+    assert pending(summary(output)) == {}
+
+
 def test_since_the_rest_only_new_rows_are_pending(output: Path) -> None:
     note_rest(output)
     new = {"video_id": "v3", "uri": "/v/new.mp4", "duration_s": 8.0, "run_id": "2"}
