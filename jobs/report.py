@@ -52,7 +52,8 @@ def quick(options: Options) -> int | None:
     places.check_tables(output, None, settings.sources)
     with knowing(delta_source.custom_tables(output, settings.sources)):
         try:
-            answers = ask.by_duckdb(output, settings.sources, settings.filter, at_once=True)
+            reduction = quick_settings.reduction(options.conf, options.set)
+            answers = ask.by_duckdb(output, settings.sources, reduction, at_once=True)
             print(write(answers, output, settings.sources, options))
         except UntranslatedError as e:
             _leave_to_spark(str(e))

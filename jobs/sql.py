@@ -75,7 +75,8 @@ def quick(options: Options) -> int | None:
     settings = quick_settings.load(options.conf, options.set)
     options = replace(options, output=places.output(options.output, settings.sources))
     places.check_tables(options.output, None, settings.sources)
-    engine = duckdb_engine.Engine(options.output, settings.sources, settings.filter.aesthetic_reduction)
+    reduction = quick_settings.reduction(options.conf, options.set)
+    engine = duckdb_engine.Engine(options.output, settings.sources, reduction)
     with knowing(delta_source.custom_tables(options.output, settings.sources)):
         if options.query is None and sys.stdin.isatty():
             _prompt(options, _Either(engine, options))
@@ -105,9 +106,10 @@ def check(options: Options, settings: Settings) -> None:
 
 def run(run: Run, options: Options) -> None:
     """Print Spark's answer to a query over the tables and views, by the settings of the last run."""
+    from jobs.config import quick_settings
     from jobs.queries import spark_engine, statement
 
-    engine = spark_engine.Engine(run)
+    engine = spark_engine.Engine(run, quick_settings.reduction(options.conf, options.set))
     if options.query is None and sys.stdin.isatty():
         _prompt(options, engine)
         return
@@ -146,12 +148,14 @@ class _Either:
             show(self._spark, asked, format)
 
     def _started(self) -> Engine:
+        from jobs.config import quick_settings
         from jobs.config.settings import load
         from jobs.lake.start import start
         from jobs.queries import spark_engine
 
-        settings = load([*self._options.conf], [*self._options.set])
-        return spark_engine.Engine(start(self._options, settings, None))
+        conf, overrides = self._options.conf, self._options.set
+        run = start(self._options, load([*conf], [*overrides]), None)
+        return spark_engine.Engine(run, quick_settings.reduction(conf, overrides))
 
 
 def _prompt(options: Options, engine: Engine | _Either) -> None:

@@ -163,6 +163,18 @@ def test_settings_of_stages_are_taken(output: Path, capsys: pytest.CaptureFixtur
     assert said(capsys, "-o", str(output), *given, "select 1 as one") == (0, "one\n  1\n", "")
 
 
+@pytest.mark.parametrize(
+    ("given", "score"),
+    [((), 5.0), (("--set", "filter.aesthetic_reduction=min"), 3.0), (("--set", "filter.black=true"), 5.0)],
+)
+def test_scores_of_frames_are_reduced_as_in_the_last_run_of_filter(
+    given: tuple[str, ...], score: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = small_output.write_reduced(tmp_path)
+    shown = said(capsys, "-o", str(output), "--format", "json", *given, "select aesthetic_score from curated")
+    assert json.loads(shown[1]) == [{"aesthetic_score": score}]
+
+
 def test_an_output_without_tables_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert said(capsys, "-o", str(tmp_path), "select 1") == (2, "", f"reelmill: --output {tmp_path}: no tables here\n")
 

@@ -126,9 +126,8 @@ class Library:
 
     @property
     def _reader(self) -> Reader:
-        settings = self._output.quick_settings
-        path, reduction = self._output.path, settings.filter.aesthetic_reduction
-        return Reader(path, path, settings.sources, reduction, self._output.rows)
+        path, sources = self._output.path, self._output.quick_settings.sources
+        return Reader(path, path, sources, self._output.reduction, self._output.rows)
 
     def _answer(self, question: Callable[[Reader], T]) -> T:
         """The answer to a question, for which every table is known."""

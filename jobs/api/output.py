@@ -66,6 +66,11 @@ class Output:
         return quick_settings.load(self.conf, self.set)
 
     @property
+    def reduction(self) -> str | None:
+        """`filter.aesthetic_reduction` if the settings name it; else the views go by the last run of `filter`."""
+        return quick_settings.reduction(self.conf, self.set)
+
+    @property
     def settings(self) -> Settings:
         """All settings; loading them takes a second."""
         from jobs.config.settings import load
@@ -85,7 +90,7 @@ class Output:
             raise UsageError("DuckDB and deltalake are not installed here: pip install 'reelmill[sql]'")
         from jobs.queries.duckdb_engine import Engine
 
-        return Engine(self.path, self.quick_settings.sources, self.quick_settings.filter.aesthetic_reduction)
+        return Engine(self.path, self.quick_settings.sources, self.reduction)
 
     @property
     def custom_tables(self) -> list[Table]:
@@ -147,7 +152,7 @@ class Output:
 
         options = OutputOptions(output=self.path, conf=self.conf, set=self.set)
         with self._asking():
-            return spark_engine.Engine(start(options, self.settings, None)).rows(asked)
+            return spark_engine.Engine(start(options, self.settings, None), self.reduction).rows(asked)
 
     def read(self, uri: str) -> bytes:
         """The bytes of a media file.

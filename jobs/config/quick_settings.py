@@ -44,6 +44,12 @@ def given(section: str, conf_files: tuple[str, ...], overrides: tuple[str, ...])
     return values
 
 
+def reduction(conf_files: tuple[str, ...], overrides: tuple[str, ...]) -> str | None:
+    """`filter.aesthetic_reduction` if files or overrides set it; else the views go by the last run of `filter`."""
+    value: str | None = given("filter", conf_files, overrides).get("aesthetic_reduction")
+    return value
+
+
 def sections_given(conf_files: tuple[str, ...], overrides: tuple[str, ...]) -> set[str]:
     """The sections in which files or overrides set something."""
     return {name for name, _ in _given(conf_files, overrides)}

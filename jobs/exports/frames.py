@@ -94,7 +94,7 @@ def _aside(run: Run, to: str) -> Iterator[str]:
 def _pending(run: Run) -> DataFrame:
     """The clips or videos that the settings name, without those that failed with the same bytes and settings."""
     params = run.settings.export
-    answers.register_views(run)
+    answers.register_views(run, run.settings.filter.aesthetic_reduction)
     view, key, version, num_bytes = KINDS[params.what]
     statement.query_of("export.where", f"SELECT * FROM {view} WHERE {params.where}", catalog=run.schema is not None)
     try:

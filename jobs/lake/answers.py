@@ -15,21 +15,23 @@ from jobs.lake.views import View
 from schemas import TABLES
 
 
-def register_views(run: Run) -> None:
-    """Make the views of the rows that the settings of the last run made."""
-    register(replace(run, recorded=recorded(run)))
+def register_views(run: Run, reduction: str | None = None) -> None:
+    """Make the views of the rows that the settings of the last run made; `reduction` wins over that of the last run."""
+    register(replace(run, recorded=recorded(run)), reduction or run.last.reduction)
 
 
-def register(run: Run) -> None:
-    """Make the views of this output in the run's session; they cost nothing until they are queried."""
+def register(run: Run, reduction: str | None = None) -> None:
+    """Make the views of this output in the run's session; they cost nothing until they are queried.
+
+    `reduction` is filter.aesthetic_reduction, instead of that of the run.
+    """
     for name in TABLES:
         run.tables.read(name).createOrReplaceTempView(name)
     found = views.every(run.fingerprint)
     names = {name: quoted(name) for name in (*TABLES, *(view.name for view in found))}
+    reduction = reduction or run.settings.filter.aesthetic_reduction
     for view in found:
-        _commented(
-            run.spark.sql(view.query(names, run.settings.filter.aesthetic_reduction)), view
-        ).createOrReplaceTempView(view.name)
+        _commented(run.spark.sql(view.query(names, reduction)), view).createOrReplaceTempView(view.name)
 
 
 def publish(run: Run) -> None:
@@ -43,7 +45,7 @@ def publish(run: Run) -> None:
     for view in found:
         columns = ", ".join(f"{quoted(name)} COMMENT {literal(comment)}" for name, comment in view.columns.items())
         comment = f"COMMENT {literal(view.about)}"
-        query = view.query(names, run.settings.filter.aesthetic_reduction)
+        query = view.query(names, run.last.reduction or run.settings.filter.aesthetic_reduction)
         run.spark.sql(f"CREATE OR REPLACE VIEW {names[view.name]} ({columns}) {comment} AS {query}")
 
 

@@ -187,6 +187,8 @@ def note(run: Run, stage: str, work: Work, **more: object) -> None:
         **more,
     }
     run.last.fingerprints[stage] = row["fingerprint"]
+    if stage == "filter":
+        run.last.reduction = run.settings.filter.aesthetic_reduction
     run.noted.append(tuple(row.get(name) for name in TABLES["runs"].schema.names))
     if not run.notes_together:
         flush(run)

@@ -37,6 +37,7 @@ class LastRun:
     scored: Scored | None = None  # None if `verdicts` may lack something
     num_verdicts: int = 0  # that were ever written
     until: datetime | None = None  # the latest time that any row has
+    reduction: str | None = None  # filter.aesthetic_reduction of the last run of `filter`
 
     @property
     def scored_by(self) -> str | None:
@@ -76,7 +77,8 @@ def read(tables: Tables) -> LastRun:
     """What the table says, in one query."""
     if not tables.exists("runs"):
         return LastRun()
-    row = F.struct("fingerprint", "tables", "summary", "scored_by", "ended_at")
+    reduction = F.get_json_object("conf", "$.filter.aesthetic_reduction").alias("reduction")
+    row = F.struct("fingerprint", "tables", "summary", "scored_by", "ended_at", reduction)
     last = F.max_by(row, "started_at").alias("row")
     until = F.max(F.unix_micros(F.greatest("started_at", "ended_at"))).alias("until")
     found = tables.read("runs").groupBy("stage").agg(last, F.sum("num_out").alias("num_out"), until).collect()
@@ -94,6 +96,7 @@ def read(tables: Tables) -> LastRun:
         scored and Scored(scored["scored_by"], scored["tables"]),
         written.get("filter") or 0,
         latest and datetime.fromtimestamp(latest / 1e6, UTC),
+        rows["filter"]["reduction"] if "filter" in rows else None,
     )
 
 

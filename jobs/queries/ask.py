@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.config.errors import CommandError
 from schemas import knowing
-from udfs import filter
 from udfs.storage.settings import Params as Sources
 
 if TYPE_CHECKING:  # `sql` starts no Spark to ask whether it can do without
@@ -31,7 +30,7 @@ def asker(run: Run, *, at_once: bool = False) -> Ask:
     from jobs.queries.dialect import UntranslatedError
 
     try:
-        quickly = by_duckdb(run.output, run.settings.sources, run.settings.filter, at_once=at_once)
+        quickly = by_duckdb(run.output, run.settings.sources, at_once=at_once)
     except CommandError:
         return _by_spark(run)
 
@@ -44,15 +43,16 @@ def asker(run: Run, *, at_once: bool = False) -> Ask:
     return ask
 
 
-def by_duckdb(output: str, sources: Sources, gates: filter.Params, *, at_once: bool = False) -> Ask:
+def by_duckdb(output: str, sources: Sources, reduction: str | None = None, *, at_once: bool = False) -> Ask:
     """What answers queries without Spark; `at_once` over the tables as they are now, for many queries that must agree.
 
+    `reduction` is filter.aesthetic_reduction for the views; without it they go by the last run of `filter`.
     Its answers raise UntranslatedError where only Spark may answer, and UsageError where the query is wrong.
     """
     from jobs.queries import duckdb_engine, statement
     from jobs.queries.dialect import UntranslatedError
 
-    engine = duckdb_engine.Engine(output, sources, gates.aesthetic_reduction)
+    engine = duckdb_engine.Engine(output, sources, reduction)
     if at_once:
         with suppress(UntranslatedError):  # of a table that perhaps no query needs
             engine = engine.opened()

@@ -18,7 +18,7 @@ from jobs.config.errors import UsageError
 from jobs.lake import views
 from jobs.lake.formats import Answer, plain_rows
 from jobs.lake.views import View
-from jobs.queries import delta_source, statement
+from jobs.queries import delta_source, gate_settings, statement
 from jobs.queries.cancel import interruptible
 from jobs.queries.delta_source import Source
 from jobs.queries.dialect import UntranslatedError, to_duckdb, type_to_duckdb, view_to_duckdb
@@ -64,7 +64,7 @@ class Engine:
 
     output: str
     sources: Sources
-    reduction: str  # filter.aesthetic_reduction, for the views
+    reduction: str | None = None  # filter.aesthetic_reduction, for the views; None: as in the last run of filter
     pinned: Mapping[str, int] | None = None  # versions of the tables to read instead of the newest
     open_tables: duckdb.DuckDBPyConnection | None = None  # every table and view, as `opened` found them
 
@@ -160,7 +160,8 @@ class Engine:
         recorded = _recorded(db) if any(map(_is_current, needed)) else {}
         for view in _views(needed, lambda stage: recorded.get(stage, "never run")):
             sources = {source: f"`{source}`" for source in view.sources}
-            _create_view(db, view.name, view_to_duckdb(view.query(sources, self.reduction)))
+            reduction = self.reduction or (_last_reduction(db) if "{reduction}" in view.sql else "")
+            _create_view(db, view.name, view_to_duckdb(view.query(sources, reduction)))
         return files
 
 
@@ -251,6 +252,11 @@ def _is_current(name: str) -> bool:
 def _recorded(db: duckdb.DuckDBPyConnection) -> dict[str, str]:
     """The fingerprint with which each stage last ran."""
     return dict(db.execute("SELECT stage, max_by(fingerprint, started_at) FROM runs GROUP BY stage").fetchall())
+
+
+def _last_reduction(db: duckdb.DuckDBPyConnection) -> str:
+    """How the last run of `filter` reduced the aesthetic scores of frames."""
+    return gate_settings.last(lambda query: db.execute(query).fetchall()).filter.aesthetic_reduction
 
 
 def _create_stored(db: duckdb.DuckDBPyConnection, name: str, source: Source) -> None:

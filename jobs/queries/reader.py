@@ -32,7 +32,7 @@ class Reader:
     output: str
     named: str  # the output as the user named it
     sources: Sources
-    reduction: str  # filter.aesthetic_reduction, for the views
+    reduction: str | None  # filter.aesthetic_reduction, for the views; None: as in the last run of filter
     rows: Rows
     schema: str | None = None
 
@@ -87,7 +87,7 @@ def opened(options: OutputOptions, *, must_exist: bool = True) -> Iterator[Reade
     if must_exist:
         places.check_tables(output, None, settings.sources)
     with knowing(delta_source.custom_tables(output, settings.sources)):
-        reduction = settings.filter.aesthetic_reduction
+        reduction = quick_settings.reduction(options.conf, options.set)
         rows = Snapshot(Engine(output, settings.sources, reduction)).rows
         yield Reader(output, options.output, settings.sources, reduction, rows)
 
@@ -110,4 +110,4 @@ def by_spark(run: Run) -> Reader:
         answer = engine.answer(statement.parse(query, catalog=schema is not None))
         return (dict(zip(answer.heads, row, strict=True)) for row in answer.rows)
 
-    return Reader(run.output, run.output, run.settings.sources, run.settings.filter.aesthetic_reduction, rows, schema)
+    return Reader(run.output, run.output, run.settings.sources, None, rows, schema)

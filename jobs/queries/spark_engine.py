@@ -22,11 +22,14 @@ FILES = "spark.sql.runSQLOnFiles"  # names such as parquet.`/path` in FROM
 
 
 class Engine:
-    """Spark over the output of a run; the views go by the settings of the last run when it is made."""
+    """Spark over the output of a run; the views go by the settings of the last run when it is made.
 
-    def __init__(self, run: Run) -> None:
+    `reduction` is filter.aesthetic_reduction instead of that of the last run.
+    """
+
+    def __init__(self, run: Run, reduction: str | None = None) -> None:
         self.spark = run.spark
-        answers.register_views(run)
+        answers.register_views(run, reduction)
 
     def answer(self, asked: Statement, limit: int | None = None) -> Answer:
         """The rows of a query, of DESCRIBE or of SHOW.

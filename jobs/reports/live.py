@@ -49,7 +49,7 @@ class Library:
     @cached_property
     def ask(self) -> ask.Ask:
         """What answers queries."""
-        return ask.by_duckdb(self.output, self.sources, self.params)
+        return ask.by_duckdb(self.output, self.sources, self.params.aesthetic_reduction)
 
     @cached_property
     def settings(self) -> Settings:

@@ -126,3 +126,11 @@ def test_both_engines_give_the_same_rows_of_literal_ones(query: str, small_by_bo
 def test_both_engines_give_the_same_values(small_by_both: Both) -> None:
     duck, other = small_by_both
     assert lines(duck, f"SELECT {VALUES}") == lines(other, f"SELECT {VALUES}")
+
+
+def test_both_engines_reduce_scores_as_the_last_run_of_filter_did(spark: SparkSession, tmp_path: Path) -> None:
+    output = small_output.write_reduced(tmp_path)
+    duck = duckdb_engine.Engine(str(output), Sources())
+    other = spark_engine.Engine(Run(spark, str(output), Settings()))
+    query = "SELECT aesthetic_score FROM curated"
+    assert lines(duck, query) == lines(other, query) == ["aesthetic_score", "5.0"]

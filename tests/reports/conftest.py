@@ -13,13 +13,12 @@ from jobs.reports import contents
 from jobs.reports.contents import Contents
 from jobs.reports.selection import Selection
 from tests.support import many_clips, small_output
-from udfs.filter import Params as Gates
 from udfs.storage.settings import Params as Sources
 
 
 def asking(output: Path) -> Ask:
     """What answers queries over an output."""
-    return ask.by_duckdb(str(output), Sources(), Gates())
+    return ask.by_duckdb(str(output), Sources())
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from datetime import UTC, datetime
 from pathlib import Path
@@ -101,6 +102,15 @@ def write(output: Path) -> Path:
     fill(output, "captions", CAPTIONS, "caption")
     fill(output, "failures", FAILURES, "ingest")
     fill(output, "runs", [*runs, *before], "")
+    return output
+
+
+def write_reduced(output: Path) -> Path:
+    """Write a clip whose aesthetic score `filter` took from the mean of its frames (5), and not from the least (3)."""
+    scores = {"aesthetic_score_min": 3.0, "aesthetic_score_mean": 5.0}
+    conf = json.dumps({"filter": {"aesthetic_reduction": "mean"}})
+    fill(output, "verdicts", [{**VERDICTS[0], **OF_CLIP, **scores}], "filter")
+    fill(output, "runs", [{"stage": "filter", "started_at": START, "ended_at": START, "conf": conf}], "filter")
     return output
 
 
