@@ -208,6 +208,19 @@ def put_link(row: object, target: str, uri: list[str], env: object) -> None:
     escapes.put_link(target, uri)
 
 
+def test_the_first_version_of_landlock_lets_it_hand_over_what_it_has_made(tmp_path: Path) -> None:
+    uri = f"{tmp_path}/clips/ab/abc-f.mp4"
+    sandbox.stop()
+    call(escapes.put_file_on_an_old_kernel, {"clip_id": "abc"}, [uri], Env(str(tmp_path), "f").with_media())
+    assert Path(uri).read_text() == "made"
+    sandbox.stop()  # the rules of both versions stay
+
+
+def test_no_version_lets_it_move_a_file_to_another_folder() -> None:
+    with pytest.raises(OSError, match="Invalid cross-device link"):
+        call(escapes.move_to_another_folder)
+
+
 def test_a_child_whose_folder_is_gone_is_replaced_and_its_folder_goes_with_it(tmp_path: Path) -> None:
     env, unfinished = Env(str(tmp_path), "f").with_media(), tmp_path / ".writing"
     row, uri = {"clip_id": "abc"}, f"{tmp_path}/abc"

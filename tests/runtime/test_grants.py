@@ -116,7 +116,7 @@ def test_what_is_no_request_is_an_error_of_the_child(request_: object) -> None:
 def finished(tmp_path: Path, name: str = "a1") -> str:
     """A decoding process's folder with a finished file."""
     folder = tmp_path / "unfinished" / "own"
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).write_text("finished")
     return str(folder)
 
@@ -125,15 +125,20 @@ def test_a_finished_file_goes_where_the_row_says_and_nowhere_else(tmp_path: Path
     env = Env(f"{tmp_path}/media", "f").with_media()
     grant = grants.of(partial(clip.cut_unit, env=env), {"spans": [{"clip_id": "c1"}], "uri": "/v.mp4", "clip_id": "c0"})
     uri = f"{tmp_path}/media/clips/c1/c1-f.mp4"
-    answer(grant, "put", "a1", uri, folder=finished(tmp_path))
-    assert Path(uri).read_text() == "finished"
+    for path in ("a1", "deep/a1"):
+        answer(grant, "put", path, uri, folder=finished(tmp_path, path))
+        assert Path(uri).read_text() == "finished"
+        Path(uri).unlink()
     grant.check([{"uri": uri, "previews": [{"uri": uri}]}])
     for name, other in (
         ("a1", f"{tmp_path}/media/clips/c2/c2-f.mp4"),
         ("a1", f"{tmp_path}/media/c1/../../x"),
         ("a1", f"{tmp_path}/c1"),
         ("../a1", uri),
+        ("deep/../a1", uri),
+        (f"{tmp_path}/unfinished/own/a1", uri),
         (".", uri),
+        ("", uri),
     ):
         with pytest.raises(PermissionError, match="may not write it"):
             answer(grant, "put", name, other, folder=finished(tmp_path))
@@ -150,6 +155,11 @@ def test_links_are_not_taken_as_files(tmp_path: Path) -> None:
     for name in ("link", "deep"):
         with pytest.raises(PermissionError, match="no file, and no folder of files"):
             answer(grant, "put", name, f"{tmp_path}/media/c1", folder=str(folder))
+    (folder / "way").symlink_to(tmp_path)
+    (tmp_path / "other").touch()
+    with pytest.raises(NotADirectoryError):
+        answer(grant, "put", "way/other", f"{tmp_path}/media/c1", folder=str(folder))
+    assert (tmp_path / "other").exists()
     assert not Path(tmp_path, "media", "c1").exists()
     assert [path.name for path in folder.parent.iterdir()] == ["own"]
 

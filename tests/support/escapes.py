@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from udfs.core import wire
+from udfs.core import jail, wire
 from udfs.storage import parent_files
 
 PTRACE_SEIZE, PTRACE_DETACH = 0x4206, 17
@@ -277,6 +277,13 @@ def own_file() -> str:
     return text
 
 
+def move_to_another_folder() -> None:
+    """Move a file from one folder of the process's own to another."""
+    path = Path(tempfile.mkdtemp(), "file")
+    path.touch()
+    path.rename(Path(tempfile.mkdtemp(), "file"))
+
+
 def put_link(target: str, uri: list[str]) -> None:
     """Hand a link to the parent as a finished file."""
     path = Path(tempfile.mkdtemp(), "link")
@@ -289,6 +296,12 @@ def put_file(row: dict[str, str], uri: list[str], env: object) -> None:
     path = Path(tempfile.mkdtemp(), "file")
     path.write_text("made")
     parent_files.put(str(path), uri[0])
+
+
+def put_file_on_an_old_kernel(row: dict[str, str], uri: list[str], env: object) -> None:
+    """The same by the rules of the first version of Landlock, on top of those of the present one."""
+    jail._restrict_files(jail.Rules((), (), parent_files._folder), 1)
+    put_file(row, uri, env)
 
 
 def _raw(data: bytes) -> None:

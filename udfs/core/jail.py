@@ -22,6 +22,7 @@ from typing import NamedTuple
 PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 1, 22, 38
 LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 444, 445, 446  # on every processor
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
+REFER = 1 << 13  # to move a file to another folder: given to none, as the first version always refuses it
 READ = READ_FILE | READ_DIR
 OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | 1 << 14  # the rights that a single file can have; 14: to truncate
 NUM_RIGHTS = (0, 13, 14, 15, 15, 16)  # of files, by Landlock's version; the last number from then on
@@ -251,7 +252,7 @@ def _restrict_files(rules: Rules, version: int) -> None:
     size = 24 if version >= 6 else 16 if version >= 4 else 8
     ruleset = _checked(_libc.syscall(LANDLOCK_CREATE, attributes, ctypes.c_size_t(size), 0))
     allowed = [(path, READ) for path in (*rules.code, *MACHINE)] + [("/dev/null", READ_FILE | WRITE_FILE)]
-    allowed += [*((path, READ_DIR) for path in rules.listed), (rules.folder, rights & ~EXECUTE)]
+    allowed += [*((path, READ_DIR) for path in rules.listed), (rules.folder, rights & ~(EXECUTE | REFER))]
     if rules.program:
         loaders = [str(path) for folder in ("/lib64", "/lib") for path in Path(folder).glob("ld-*.so*")]
         allowed += [(path, READ | EXECUTE) for path in (rules.program, *loaders)]

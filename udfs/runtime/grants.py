@@ -9,7 +9,8 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -24,6 +25,7 @@ from udfs.storage.stores import readable_store
 from udfs.storage.uris import is_remote, local_path
 
 MAX_FETCH = 64 << 20  # bytes per request
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 ADDRESSES = ("uri", "proxy_uri")  # columns that name files which later stages read
 READ = (*ADDRESSES, "address")  # columns of inputs that name files
 Reply = tuple[Any, Exception | None]
@@ -116,12 +118,13 @@ class Grant:
         named = any(step.startswith(each) for step in steps for each in self.names)
         return bool(root) and uri.startswith(f"{root}/") and named and not {"", ".", ".."} & {*steps}
 
-    def _put(self, name: str, uri: str, folder: str) -> None:
+    def _put(self, path: str, uri: str, folder: str) -> None:
         """Move what the process has finished to its place, first out of its reach: it can no longer change it."""
-        if self.outputs is None or not self._is_own(uri) or not name.isalnum():
+        steps = path.split("/")
+        if self.outputs is None or not self._is_own(uri) or {"", ".", ".."} & {*steps}:
             raise PermissionError(errno.EPERM, "the decoding process may not write it", uri)
-        kept = os.path.join(os.path.dirname(folder), f"{name}.done")
-        os.rename(os.path.join(folder, name), kept)
+        kept = os.path.join(os.path.dirname(folder), f"{uuid.uuid4().hex}.done")
+        _move_out(folder, steps, kept)
         try:
             if not _is_plain(kept):
                 raise PermissionError(errno.EPERM, "no file, and no folder of files", uri)
@@ -188,6 +191,24 @@ def _addresses(value: Any) -> Iterator[tuple[str, str]]:
         yield from (pair for each in value.values() if isinstance(each, dict | list) for pair in _addresses(each))
     elif isinstance(value, list | tuple):
         yield from (pair for each in value if isinstance(each, dict | list | tuple) for pair in _addresses(each))
+
+
+def _move_out(folder: str, steps: Sequence[str], target: str) -> None:
+    """Move what lies below a process's own folder, by way of no link, which could lead to files of others.
+
+    Raises:
+        NotADirectoryError: there is a link on the way.
+    """
+    *above, name = steps
+    handle = os.open(folder, FOLDER)
+    try:
+        for step in above:
+            inner = os.open(step, FOLDER, dir_fd=handle)
+            os.close(handle)
+            handle = inner
+        os.rename(name, target, src_dir_fd=handle)
+    finally:
+        os.close(handle)
 
 
 def _is_plain(path: str) -> bool:

@@ -8,7 +8,6 @@ import pickle
 import socket
 import tempfile
 import threading
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
@@ -72,10 +71,8 @@ def fetch(uri: str, start: int, end: int, version: str, params: Params) -> bytes
 
 
 def put(path: str, uri: str) -> None:
-    """Move a finished file or folder of this process to its place in the output."""
-    name = uuid.uuid4().hex
-    os.rename(path, os.path.join(_folder, name))
-    _ask("put", name, uri)
+    """Let the parent move a finished file or folder of this process to its place in the output."""
+    _ask("put", os.path.relpath(path, _folder), uri)
 
 
 @contextmanager
