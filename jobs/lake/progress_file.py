@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from udfs.core.errors import MediaError, RunError
+from udfs.core.host_files import boot_id
 from udfs.storage import media_store
 from udfs.storage.settings import Params as Sources
 from udfs.storage.uris import is_remote
@@ -21,7 +22,6 @@ log = logging.getLogger("reelmill")
 NAME = ".progress.json"
 EVERY_S, STORE_EVERY_S = 2.0, 15.0  # between two writes to a folder, and to a store
 SILENT = 6.0  # intervals without a write, after which a run on another host counts as ended
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 Progress = dict[str, Any]
 
 
@@ -75,9 +75,7 @@ def now_text() -> str:
 
 def _host() -> str:
     """The name of this host and the id of its present boot."""
-    with suppress(OSError):
-        return f"{socket.gethostname()} {BOOT_ID.read_text(encoding='ascii').strip()}"
-    return socket.gethostname()
+    return f"{socket.gethostname()} {boot_id()}".rstrip()
 
 
 def _started(pid: int) -> str | None:

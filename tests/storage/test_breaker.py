@@ -14,6 +14,7 @@ import pytest
 from tests.support.downloads import ONCE
 from tests.support.web_server import Page, serving
 from udfs.core.errors import MediaError
+from udfs.core.host_files import boot_id
 from udfs.storage import breaker, http_source
 from udfs.storage.settings import Params
 
@@ -115,12 +116,14 @@ def test_a_host_that_is_away_for_a_moment_keeps_its_patience() -> None:
         assert all(http_source.stat(f"{site.url}{name}", patient).size == 5000 for name in pages)
 
 
-def test_a_failure_of_long_ago_and_half_a_file_count_for_nothing(
+def test_a_failure_of_long_ago_or_of_another_boot_and_half_a_file_count_for_nothing(
     nowhere: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(breaker.FILES):
         said(f"{nowhere}/{number}.mp4")
     [state] = [*(tmp_path / next(tmp_path.glob("reelmill-hosts-*"))).iterdir()]
-    for content in ('{"since": 1, "last"', state.read_text().replace('"last": ', '"last": -')):
+    assert "once a minute" in said(f"{nowhere}/v.mp4")
+    known = state.read_text()
+    for content in ('{"since": 1, "last"', known.replace('"last": ', '"last": -'), known.replace(boot_id(), "other")):
         state.write_text(content)
         assert "once a minute" not in said(f"{nowhere}/v.mp4")

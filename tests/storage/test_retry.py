@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import struct
 import subprocess
 import sys
 import tempfile
@@ -14,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from udfs.core.errors import MediaError
-from udfs.storage.retry import BURST_S, BusyError, wait_for_turn, with_retries
+from udfs.core.host_files import boot_id
+from udfs.storage.retry import BURST_S, TURN, BusyError, wait_for_turn, with_retries
 from udfs.storage.settings import Params
 
 IN_A_ROW = """
@@ -90,7 +90,7 @@ def test_a_pause_earns_no_more_than_one_burst(tmp_path: Path) -> None:
     (folder := tmp_path / "turns").mkdir()
     wait_for_turn("s", 50, folder)
     (file,) = folder.iterdir()
-    file.write_bytes(struct.pack("d", time.monotonic() - 1000))
+    file.write_bytes(TURN.pack(time.monotonic() - 1000, boot_id().encode()))
     started = time.monotonic()
     for _ in range(60):
         wait_for_turn("s", 50, folder)
@@ -104,7 +104,15 @@ def test_stores_do_not_wait_for_each_other(tmp_path: Path) -> None:
     assert time.monotonic() - started < 1
 
 
-@pytest.mark.parametrize("left", [b"", b"junk", struct.pack("d", 1e12)])
+@pytest.mark.parametrize(
+    "left",
+    [
+        b"",
+        b"junk",
+        TURN.pack(1e12, boot_id().encode()),  # of a host whose kernel states no boot
+        TURN.pack(time.monotonic() + 1800, b"another boot"),
+    ],
+)
 def test_a_time_from_before_a_reboot_is_ignored(tmp_path: Path, left: bytes) -> None:
     wait_for_turn("s", 100, tmp_path)
     next(tmp_path.iterdir()).write_bytes(left)

@@ -7,10 +7,13 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from udfs.core.errors import RunError
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class HostFolderError(RunError):
@@ -36,6 +39,14 @@ def user_folder(purpose: str) -> Path:
     if info.st_mode & 0o077:
         raise HostFolderError(f"{folder} is open to other users (mode {stat.S_IMODE(info.st_mode):04o}): chmod 700 it")
     return folder
+
+
+@cache
+def boot_id() -> str:
+    """What identifies the present boot, from which time.monotonic() counts; empty where the kernel does not say."""
+    with suppress(OSError):
+        return BOOT_ID.read_text(encoding="ascii").strip()
+    return ""
 
 
 def open_lock_file(path: str | Path) -> int:

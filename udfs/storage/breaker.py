@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from udfs.core.errors import MediaError
-from udfs.core.host_files import lock, user_folder
+from udfs.core.host_files import boot_id, lock, user_folder
 
 FILES = 3  # so many files in a row must have failed: one that is slow is not the fault of its host
 PROBE_S = 60.0  # between requests to a host that is down
 FORGET_S = 600.0  # without a request, after which a host is taken to be up
-NO_FAILURE: dict[str, Any] = {"since": 0.0, "last": 0.0, "files": [], "probe": 0.0, "down": False}
+NO_FAILURE: dict[str, Any] = {"since": 0.0, "last": 0.0, "files": [], "probe": 0.0, "down": False, "boot": ""}
 
 
 def must_be_probe(host: str) -> bool:
@@ -78,7 +78,7 @@ def _read(content: bytes) -> dict[str, Any]:
     except ValueError:  # empty, or half written by a process that was killed
         return dict(NO_FAILURE)
     # Long ago, or by the clock from before the machine started again.
-    is_old = not 0 <= time.monotonic() - state["last"] < FORGET_S
+    is_old = state["boot"] != boot_id() or not 0 <= time.monotonic() - state["last"] < FORGET_S
     return dict(NO_FAILURE) if is_old else state
 
 
@@ -91,4 +91,4 @@ def _state(path: Path) -> Iterator[dict[str, Any]]:
             yield state
         finally:
             os.ftruncate(handle, 0)
-            os.pwrite(handle, json.dumps(state).encode() if state["files"] else b"", 0)
+            os.pwrite(handle, json.dumps(state | {"boot": boot_id()}).encode() if state["files"] else b"", 0)

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 
 from udfs.core.errors import MediaError
 from udfs.core.heartbeat import beat
-from udfs.core.host_files import lock, user_folder
+from udfs.core.host_files import boot_id, lock, user_folder
 from udfs.storage import breaker
 from udfs.storage.settings import Params
 
@@ -23,7 +23,8 @@ T = TypeVar("T")
 # repeat at the same time.
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 10.0
 BURST_S = 1.0  # a pause allows as many requests at once as this many seconds would
-OTHER_BOOT_S = 3600.0  # a stored time that lies further ahead is of the clock before a reboot
+TURN = struct.Struct("d36s")  # the time from which a request is allowed, and the boot by whose clock it is
+OTHER_BOOT_S = 3600.0  # a stored time further ahead is from before a reboot; for a kernel that states no boot
 
 
 class BusyError(Exception):
@@ -85,14 +86,15 @@ def wait_for_turn(store: str, per_s: float, folder: Path | None = None) -> None:
     """Wait until one more request to a store keeps this host below `per_s` requests per second.
 
     0 means no limit. The token bucket of a store is a file that all processes of the host share: it
-    holds the time from which the next request is allowed.
+    holds a TURN.
     """
     if not per_s:
         return
     name = hashlib.blake2b(store.encode(), digest_size=8).hexdigest()
     with lock((folder or user_folder("turns")) / name) as handle:
-        now, stored = time.monotonic(), os.pread(handle, 8, 0)
-        next_s = struct.unpack("d", stored)[0] if len(stored) == 8 else 0.0
-        own_s = max(next_s if next_s < now + OTHER_BOOT_S else 0.0, now - BURST_S)
-        os.pwrite(handle, struct.pack("d", own_s + 1 / per_s), 0)
+        now, boot, stored = time.monotonic(), boot_id().encode(), os.pread(handle, TURN.size, 0)
+        next_s, boot_of_it = TURN.unpack(stored) if len(stored) == TURN.size else (0.0, b"")
+        is_of_now = boot_of_it.rstrip(b"\0") == boot and next_s < now + OTHER_BOOT_S
+        own_s = max(next_s if is_of_now else 0.0, now - BURST_S)
+        os.pwrite(handle, TURN.pack(own_s + 1 / per_s, boot), 0)
     time.sleep(max(0.0, own_s - now))
