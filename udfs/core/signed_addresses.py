@@ -24,10 +24,14 @@ BESIDE_SIGNATURES = frozenset((
     "ske", "sks", "skt", "skv", "skoid", "sktid", "sdd", "ses", "saoid", "suoid", "scid", "q-key-time", "q-header-list",
     "q-url-param-list", "wstime", "txtime", "ts", "timestamp", "nonce", "validfrom", "validto", "hash", "md5",
 ))
+BESIDE_SIGN = frozenset(("t", "us", "exper", "rlimit"))  # of Tencent, and of Qiniu
 TOKENS = frozenset((
     "token", "access_token", "accesstoken", "auth_token", "authtoken", "auth", "authorization", "id_token", "jwt",
     "session_token", "sessiontoken", "refresh_token", "sas", "sastoken", "api_key", "api-key", "apikey", "x-api-key",
     "subscription-key", "client_secret", "secret", "password", "passwd", "pwd", "credential", "credentials",
+))
+BESIDE_TOKENS = frozenset((  # of Bunny and KeyCDN among others
+    "expires", "expire", "expiration", "exp", "token_path", "token_countries", "token_countries_blocked",
 ))
 # fmt: on
 # Values that are known by how they begin: keys of AWS, Google, OpenAI, Hugging Face, GitHub and Slack, and JSON web
@@ -91,7 +95,10 @@ def _secret_parameters(parameters: list[str]) -> list[str]:
     by_name = {name for name in names if name in SIGNATURES or name.startswith(SIGNED_PREFIXES)}
     if by_name or {"md5", "expires"} <= names:  # nginx signs by these two
         by_name |= names & BESIDE_SIGNATURES
-    by_name |= names & TOKENS
+    if "sign" in names:
+        by_name |= names & BESIDE_SIGN
+    if names & TOKENS:
+        by_name |= names & (TOKENS | BESIDE_TOKENS)
     return [part for part in parameters if _name(part) in by_name or KNOWN_SECRET.search(unquote_plus(part))]
 
 
