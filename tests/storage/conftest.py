@@ -32,6 +32,6 @@ def no_connection() -> None:
 def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_connection: None) -> Iterator[Path]:
     """The folder of downloads, which is not made yet."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    http_cache._folder.cache_clear()
+    http_cache._joined.cache_clear()
     yield tmp_path / f"reelmill-downloads-{os.getuid()}"
-    http_cache._folder.cache_clear()
+    http_cache._joined.cache_clear()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.downloads import cached_sizes
-from udfs.core.errors import MediaError
-from udfs.core.host_files import acquire
+from udfs.core.errors import MediaError, OutputError
+from udfs.core.host_files import acquire, open_lock_file
 from udfs.storage import http_cache
 from udfs.storage.remote_file import Stat
 from udfs.storage.retry import BusyError
@@ -109,11 +111,53 @@ def test_a_download_of_another_process_keeps_its_room_until_that_is_killed(disk:
     assert cached_sizes(disk) == [300_000]
 
 
+def test_a_download_of_another_process_that_ends_while_room_is_made_is_no_error(
+    disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add("a")
+    (disk / "other.part").touch()
+    scandir = os.scandir
+
+    def listed_before_it_ended(folder: Path) -> list[os.DirEntry[str]]:
+        files = [*scandir(folder)]
+        (disk / "other.part").unlink(missing_ok=True)
+        return files
+
+    monkeypatch.setattr(os, "scandir", listed_before_it_ended)
+    assert add("b") == 300_000
+
+
+def test_a_cache_that_is_cleaned_away_is_made_again(disk: Path) -> None:
+    add("a")
+    shutil.rmtree(disk)
+    assert http_cache.read("a", "300000-one", 0, 1) is None
+    assert add("a") == 300_000
+
+    def cleaned_away() -> Iterator[bytes]:
+        yield DATA[:1000]
+        shutil.rmtree(disk)
+        yield DATA[1000:]
+
+    with pytest.raises(BusyError, match="the cache of downloads: No such file or directory"):
+        add("b", cleaned_away())
+    assert add("b") == 300_000
+    assert not acquire(open_lock_file(disk / ".users"), wait=False)
+
+
+def test_a_full_disk_is_no_failure_of_a_video() -> None:
+    def full() -> Iterator[bytes]:
+        yield DATA[:1000]
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OutputError, match="No space left on device: the output, or the temporary directory"):
+        add(chunks=full())
+
+
 def names_after_adding(folder: str) -> list[str]:
     """In a process of its own: add a file; the names in the cache."""
     tempfile.tempdir = folder
     add()
-    return [file.name for file in http_cache._folder(os.getpid()).iterdir() if not file.name.startswith(".")]
+    return [file.name for file in http_cache._folder().iterdir() if not file.name.startswith(".")]
 
 
 def test_the_last_process_deletes_the_cache_and_the_next_one_what_a_killed_process_left(

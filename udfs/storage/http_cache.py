@@ -11,6 +11,7 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
+from udfs.core import bugs
 from udfs.core.errors import MediaError
 from udfs.core.host_files import acquire, lock, open_lock_file, user_folder
 from udfs.storage.remote_file import Stat
@@ -48,9 +49,19 @@ def add(uri: str, tag: str, chunks: Iterable[bytes], size: int | None, params: P
 
     Raises:
         MediaError: TOO_LARGE over sources.max_bytes or http_disk_bytes; nothing of the file stays.
-        BusyError: bytes are missing, or downloads of other processes leave no room.
+        BusyError: bytes are missing, downloads of other processes leave no room, or the cache was
+            cleaned away meanwhile.
+        OutputError: the disk is full.
     """
-    handle, part = tempfile.mkstemp(dir=_folder(os.getpid()), suffix=PART)
+    try:
+        return _add(uri, tag, chunks, size, params)
+    except OSError as e:
+        # Neither is an error of the file, as an OSError would be taken for.
+        raise bugs.run_error(e) or BusyError(f"the cache of downloads: {e.strerror or e}", answered=True) from e
+
+
+def _add(uri: str, tag: str, chunks: Iterable[bytes], size: int | None, params: Params) -> int:
+    handle, part = tempfile.mkstemp(dir=_folder(), suffix=PART)
     try:
         with open(handle, "wb") as f:
             acquire(f.fileno())
@@ -85,7 +96,7 @@ def _reserve(handle: int, least: int, most: int, params: Params) -> int:
         name = "max_bytes" if limit == params.max_bytes else "http_disk_bytes"
         raise MediaError("TOO_LARGE", f"{least} bytes or more, over sources.{name}")
     size = min(most, limit)
-    folder = _folder(os.getpid())
+    folder = _folder()
     with lock(folder / ".room"):
         _make_room(folder, size - os.fstat(handle).st_size, params.http_disk_bytes)
         os.truncate(handle, size)  # so that other processes count the room as taken
@@ -93,12 +104,16 @@ def _reserve(handle: int, least: int, most: int, params: Params) -> int:
 
 
 def _make_room(folder: Path, more: int, limit: int) -> None:
-    files = [(file.path, file.stat()) for file in os.scandir(folder) if not file.name.startswith(".")]
+    files = []
+    for file in os.scandir(folder):
+        with suppress(FileNotFoundError):  # its own process has renamed or removed it meanwhile
+            if not file.name.startswith("."):
+                files.append((file.path, file.stat()))
     excess = sum(info.st_size for _, info in files) + more - limit
     for path, info in sorted(files, key=lambda file: file[1].st_mtime_ns):
         if excess <= 0:
             return
-        with suppress(FileNotFoundError):  # its own process has removed it meanwhile
+        with suppress(FileNotFoundError):
             if not path.endswith(PART) or _is_abandoned(path):
                 os.unlink(path)  # a process that has it open can still read it
                 excess -= info.st_size
@@ -114,26 +129,35 @@ def _is_abandoned(path: str) -> bool:
 
 def _path(uri: str, tag: str) -> Path:
     hashes = (hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:32] for text in (uri, tag))
-    return _folder(os.getpid()) / "-".join(hashes)
+    return _folder() / "-".join(hashes)
 
 
-@lru_cache(maxsize=1)
-def _folder(process: int) -> Path:
+def _folder() -> Path:
     """The folder of this user's downloads.
 
     It is emptied when the first process begins and when the last one ends.
     """
+    folder, users = _joined(os.getpid())
+    if not os.fstat(users).st_nlink:  # a cleaner of /tmp has removed it
+        _joined.cache_clear()
+        folder, _ = _joined(os.getpid())
+    return folder
+
+
+@lru_cache(maxsize=1)
+def _joined(process: int) -> tuple[Path, int]:
+    """The folder, and the lock by which this process is one of its users."""
     folder = user_folder("downloads")
     users = open_lock_file(folder / ".users")  # open until this process ends
     _empty_if_alone(folder, users, process)
     acquire(users, shared=True)
     atexit.register(_empty_if_alone, folder, users, process)
-    return folder
+    return folder, users
 
 
 def _empty_if_alone(folder: Path, users: int, process: int) -> None:
-    if process != os.getpid():
-        return  # in a forked process, which has the lock of its parent
+    if process != os.getpid() or not os.fstat(users).st_nlink:
+        return  # in a forked process, which has the lock of its parent, or by a lock that others do not see
     if acquire(users, wait=False):
         with suppress(FileNotFoundError):  # cleaners of /tmp remove old folders
             for path in folder.iterdir():
