@@ -155,11 +155,12 @@ def test_a_name_that_looks_like_a_glob_is_still_a_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_a_text_file_lists_an_address_per_line(tmp_path: Path, encoding: str) -> None:
-    lines = "a.mp4\r\n\r\n  /v/ü b.mp4 \r\ns3://films/c.mp4\r\n./a.mp4"
+    lines = "a.mp4\r\n\r\n  /v/ü b.mp4 \r\ns3://films/c.mp4\r\n/v/Ã\x85ngstrom.mp4\n/v/a\u2028b.mp4\r./a.mp4"
     (tmp_path / "list.txt").write_bytes(lines.encode(encoding))
     listing = manifest.examine(str(tmp_path / "list.txt"), Params()).listing
     assert listing is not None
-    assert listing.uris == [f"{tmp_path}/a.mp4", "/v/ü b.mp4", "s3://films/c.mp4"]
+    odd = ["/v/Ã\x85ngstrom.mp4", "/v/a\u2028b.mp4"]
+    assert listing.uris == [f"{tmp_path}/a.mp4", "/v/ü b.mp4", "s3://films/c.mp4", *odd]
     assert listing.left_out == {"duplicate": 1}
 
 

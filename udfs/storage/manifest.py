@@ -310,7 +310,7 @@ def _listed(manifest: str, path: AnyPath) -> list[str]:
     text = _text(manifest, path)
     is_json = text.lstrip().startswith("[")
     try:
-        for entry in _entries(text) if is_json else filter(str.strip, text.splitlines()):
+        for entry in _entries(text) if is_json else filter(str.strip, table_text.LINE_END.split(text)):
             normal = None if LONE_SURROGATE.search(entry) else uri(entry, above)
             if normal is None:
                 raise ValueError(f"entry {len(uris)} of the list is no uri: {json.dumps(entry)[:80]}")
