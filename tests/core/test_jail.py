@@ -79,17 +79,29 @@ def verdict(steps: list[tuple[int, int, int, int]], machine: int, number: int | 
             return operand
 
 
-def test_of_a_folder_that_is_not_pythons_own_only_code_is_read(tmp_path: Path) -> None:
-    (tmp_path / "package").mkdir()
-    (tmp_path / "package" / "__init__.py").touch()
-    (tmp_path / "module.py").touch()
-    (tmp_path / ".aws").mkdir()
-    (tmp_path / ".aws" / "hidden.py").touch()
-    (tmp_path / "keys.json").touch()
-    paths = jail.code_paths((str(tmp_path),))
-    assert {path for path in paths if path.startswith(str(tmp_path))} == {
-        f"{tmp_path}/package",
-        f"{tmp_path}/module.py",
-    }
-    numpy = Path(sys.modules["numpy"].__file__ or "")
-    assert any(numpy.is_relative_to(path) for path in paths)
+def test_of_a_folder_that_is_not_pythons_own_only_what_is_installed_there_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("package", "videos", ".aws", "numpy.libs"):
+        (tmp_path / name).mkdir()
+    for name in ("package/__init__.py", "package/.env", "module.py", ".aws/hidden.py", "keys.json"):
+        (tmp_path / name).touch()
+    assert code_in(tmp_path) == set()  # as in a working directory
+    (tmp_path / "package-1.0.dist-info").mkdir()
+    assert code_in(tmp_path) == {"package", "module.py", "numpy.libs"}
+    monkeypatch.setattr(os, "listdir", not_allowed)
+    assert code_in(tmp_path) == set()
+
+
+def code_in(folder: Path) -> set[str]:
+    """What is code in a folder that Python imports from."""
+    jail.code_paths.cache_clear()
+    paths = jail.code_paths((str(folder),))
+    needed = (Path(sys.modules["numpy"].__file__ or ""), Path(__file__), Path(jail.__file__))
+    assert all(any(file.is_relative_to(path) for path in paths) for file in needed)
+    return {str(Path(path).relative_to(folder)) for path in paths if Path(path).is_relative_to(folder)}
+
+
+def not_allowed(folder: object) -> list[str]:
+    """List a folder of others."""
+    raise PermissionError(folder)

@@ -34,6 +34,7 @@ KEPT_VARIABLES = {"PATH", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "LD_PRELO
 KEPT_PREFIXES = ("LC_", "OMP_", "OPENBLAS_", "OPENCV_FOR_THREADS", "MALLOC_")
 SYSTEM = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache", "/etc/localtime")
 MACHINE = ("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system/cpu", "/dev/urandom", "/dev/null")
+OWN_PACKAGES = ("jobs", "schemas", "tests", "udfs")  # tests: in a checkout
 # Numbers of x86_64 and aarch64; None: that processor has no such call.
 PROGRAMS = {"fork": (57, None), "vfork": (58, None), "execve": (59, 221), "execveat": (322, 281)}
 REFUSED = {
@@ -164,26 +165,35 @@ def variables(environment: Iterable[tuple[str, str]]) -> dict[str, str]:
 def code_paths(import_path: tuple[str, ...]) -> tuple[str, ...]:
     """The files and folders of code: of the system, of Python, and of the folders that modules are imported from.
 
-    Of a folder that is not Python's own, such as the working directory, only modules and packages count.
+    Of another folder, such as the working directory, only what pip has installed there counts.
     """
     libraries = os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
     own = [*SYSTEM, *(f"{prefix}/lib" for prefix in (sys.prefix, sys.base_prefix)), *filter(os.path.isabs, libraries)]
     own += [sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     found = dict.fromkeys(path for path in own if os.path.exists(path))
-    packages = Path(__file__).parents[2]
-    for entry in (*map(Path, import_path), packages):
+    above = Path(__file__).parents[2]
+    for entry in (*map(Path, import_path), above):
         if entry.is_file() or entry.name in ("site-packages", "dist-packages"):
             found[str(entry)] = None
-        elif entry.is_dir() and not any(entry.is_relative_to(path) for path in own):
-            found |= dict.fromkeys(map(str, _modules(entry)))
+        elif not any(entry.is_relative_to(path) for path in own):
+            found |= dict.fromkeys(map(str, _installed(entry)))
+    found |= dict.fromkeys(str(above / name) for name in OWN_PACKAGES if (above / name).is_dir())
     return tuple(found)
 
 
-def _modules(folder: Path) -> Iterator[Path]:
-    """The modules and packages directly in a folder."""
-    for path in sorted(folder.iterdir()):
-        if path.suffix in (".py", ".so", ".zip", ".egg") or (path.is_dir() and _is_package(path)):
-            yield path
+def _installed(folder: Path) -> Iterator[Path]:
+    """The modules and packages directly in a folder into which pip has installed (`--target`); none in any other.
+
+    The working directory is on the path, too, and may hold a million videos, or keys.
+    """
+    try:
+        names = os.listdir(folder)
+    except OSError:  # no folder, or one of others
+        return
+    if any(name.endswith(".dist-info") for name in names):
+        for path in map(folder.joinpath, sorted(names)):
+            if path.suffix in (".py", ".so", ".zip", ".egg", ".libs") or (path.is_dir() and _is_package(path)):
+                yield path
 
 
 def _is_package(folder: Path) -> bool:

@@ -153,6 +153,7 @@ class _Child:
             holder = media_store.unfinished_folder(root) if root else media_store.temporary_folder()
             self.folder = os.path.join(stack.enter_context(holder), "own")  # a link in it leads to nothing of others
             os.mkdir(self.folder, 0o700)
+            setup = self._setup()
             self.socket, child_socket = socket.socketpair()
             page = heartbeat.new_page()
             self.beats = heartbeat.counter(page)
@@ -171,7 +172,7 @@ class _Child:
             self.files = stack.pop_all()
         clock = _Clock(self, START_S, math.inf)
         try:
-            self.send(self._setup(), clock)
+            self.send(setup, clock)
             self.answer(clock, Grant())  # the child's first answer says that it is ready
         except (EOFError, OSError, wire.WireError) as e:
             self.process.kill()
