@@ -138,6 +138,16 @@ def test_a_manifest_that_is_not_there_is_refused_in_one_line(
     assert "\n" not in str(e.value)
 
 
+@pytest.mark.parametrize("name", ["m.parquet", "m.csv"])
+def test_a_table_on_s3_may_be_a_folder_as_spark_writes_it(
+    s3_server: servers.Server, proxy: servers.Proxy, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "part").write_bytes(b"uri\n/a.mp4\n")
+    s3_server.put(f"s3://lists/{name}/part-0{name[1:]}", tmp_path / "part")
+    kind = name.partition(".")[2]
+    assert [manifest.examine(f"s3://lists/{name}{end}", proxy.params()).kind for end in ("", "/")] == [kind, kind]
+
+
 def test_missing_permission_is_one_line(odd: str, proxy: servers.Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
     s3.client.cache_clear()

@@ -20,7 +20,7 @@ from pydantic.dataclasses import dataclass
 from udfs.core.errors import MediaError, StoreError
 from udfs.core.signed_addresses import unsigned
 from udfs.storage import access, folder_listing, glob_paths, media_store, omissions, table_text
-from udfs.storage.remote_file import AnyPath, open_path, read_range
+from udfs.storage.remote_file import AnyPath, RemotePath, open_path, read_range
 from udfs.storage.settings import Params as Sources
 from udfs.storage.uris import (
     EDGES,
@@ -192,11 +192,24 @@ def _identify_remote(manifest: str, sources: Sources) -> tuple[Kind, AnyPath]:
     suffix = Path(name.rstrip("/")).suffix.lower()
     if not web and (name.endswith("/") or suffix not in (*SPARK_READS, *LINES, *VIDEO_SUFFIXES)):
         return _remote_folder(manifest, suffix, sources), manifest
-    path = _answer(manifest, lambda: access.remote_path(manifest, sources))
+    path = _answer(manifest, lambda: _remote_file(manifest, suffix, sources))
+    if path is None:
+        return _remote_folder(manifest, suffix, sources), manifest
     kind = _file_kind(manifest, suffix, path)
     if web and kind == "parquet":
         raise ManifestError(f"{shown(manifest)}: Parquet is not read over http; copy it to a folder or to s3://")
     return kind, path
+
+
+def _remote_file(manifest: str, suffix: str, sources: Sources) -> RemotePath | None:
+    """The path of a remote file; None for a folder, as Spark writes a table under any name."""
+    try:
+        return access.remote_path(manifest, sources)
+    except MediaError as e:
+        may_be_folder = e.code == "NOT_FOUND" and suffix in SPARK_READS and not is_web(manifest)
+        if may_be_folder and media_store.holds(manifest, sources):
+            return None
+        raise
 
 
 def _remote_folder(manifest: str, suffix: str, sources: Sources) -> Kind:
