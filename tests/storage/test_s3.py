@@ -389,3 +389,48 @@ def test_media_in_a_store_are_listed_folder_by_folder_and_removed(
     assert media_store.remove(uris[:2], params) == uris[:2]
     assert media_store.folders(root, params) == [f"{root}/proxies/ab"]
     assert media_store.holds("s3://things/out 10", params)
+
+
+def put_two(s3_server: Server, tmp_path: Path) -> list[str]:
+    """Two objects."""
+    (tmp_path / "a").write_bytes(b"abc")
+    return [s3_server.put(f"s3://things/gone/{name}", tmp_path / "a") for name in ("a", "b")]
+
+
+def not_deleted(code: str) -> tuple[int, bytes]:
+    """The answer to a deletion of both that has deleted one."""
+    error = f"<Error><Key>gone/b</Key><Code>{code}</Code><Message>Please try again.</Message></Error>"
+    return 200, f'<?xml version="1.0"?><DeleteResult>{error}</DeleteResult>'.encode()
+
+
+def there(uris: list[str], proxy: Proxy) -> list[str]:
+    """Those of these objects that exist."""
+    return [uri for uri in uris if media_store.size(uri, proxy.params()) is not None]
+
+
+@pytest.mark.parametrize("code", ["InternalError", "SlowDown"])
+def test_what_a_store_was_too_busy_to_delete_is_deleted_by_another_request(
+    s3_server: Server, proxy: Proxy, tmp_path: Path, code: str
+) -> None:
+    uris = put_two(s3_server, tmp_path)
+    proxy.answers = [not_deleted(code)]
+    assert media_store.remove(uris, proxy.params()) == uris
+    assert proxy.methods["POST"] == 2
+    assert there(uris, proxy) == uris[:1]  # which the first answer said to be deleted
+
+
+def test_what_a_store_does_not_delete_stops_the_job(s3_server: Server, proxy: Proxy, tmp_path: Path) -> None:
+    uris = put_two(s3_server, tmp_path)
+    proxy.answers = [not_deleted("AccessDenied")]
+    with pytest.raises(StoreError, match="s3://things: 1 objects are not deleted: the store says AccessDenied"):
+        media_store.remove(uris, proxy.params())
+
+
+def test_a_store_that_knows_no_newer_checksums_deletes_one_by_one(
+    s3_server: Server, proxy: Proxy, tmp_path: Path
+) -> None:
+    uris = put_two(s3_server, tmp_path)
+    proxy.answers = [(400, b'<?xml version="1.0"?><Error><Code>MissingContentMD5</Code></Error>')]
+    assert media_store.remove(uris, proxy.params()) == uris
+    assert proxy.methods["DELETE"] == 2
+    assert there(uris, proxy) == []

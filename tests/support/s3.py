@@ -121,6 +121,7 @@ class Proxy:
     rate: float = 0.0
     kinds: tuple[Fault, ...] = get_args(Fault)
     planned: list[Fault | None] = field(default_factory=list)  # for the next requests; None: no fault
+    answers: list[tuple[int, bytes]] = field(default_factory=list)  # to the next POSTs, which are not passed on
     chance: random.Random = field(default_factory=lambda: random.Random(0))
     requests: Counter[str] = field(default_factory=Counter)
     methods: Counter[str] = field(default_factory=Counter)
@@ -180,6 +181,9 @@ class _Handler(BaseHTTPRequestHandler):
         fault = proxy.next_fault(self.command, key)
         if fault == "slow":
             return self._answer(503, {"content-type": "application/xml"}, SLOW)
+        if self.command == "POST" and proxy.answers:
+            status, xml = proxy.answers.pop(0)
+            return self._answer(status, {"content-type": "application/xml"}, xml)
         if fault == "lost":
             return self._reset()
         upstream = http.client.HTTPConnection(proxy.upstream, timeout=60)

@@ -94,6 +94,7 @@ BUSY = {
     "TooManyRequests",
     "429",
 }
+BUSY_WITH_ONE = BUSY | {"InternalError", "ServiceUnavailable", "OperationAborted"}  # in an answer of status 200
 
 
 @lru_cache(maxsize=4)
@@ -269,14 +270,29 @@ def remove(uris: Iterable[str], params: Params) -> list[str]:
     remaining, deleted = iter(uris), list[str]()
     while batch := list(islice(remaining, MAX_DELETED)):
         bucket = bucket_and_key(batch[0])[0]
-        delete = {"Objects": [{"Key": bucket_and_key(uri)[1]} for uri in batch], "Quiet": True}
-        answer = request(methodcaller("delete_objects", Bucket=bucket, Delete=delete), bucket, params)
-        if errors := answer.get("Errors"):
-            raise StoreError(
-                f"s3://{bucket}: {len(errors)} objects are not deleted: the store says {errors[0].get('Code')}"
-            )
+        keys = [bucket_and_key(uri)[1] for uri in batch]
+        request(partial(_delete, bucket=bucket, keys=keys), bucket, params)
         deleted += batch
     return deleted
+
+
+def _delete(s3: Any, bucket: str, keys: list[str]) -> None:
+    """Delete objects; `keys` keeps those that are left for the next attempt."""
+    try:
+        delete = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
+        errors = s3.delete_objects(Bucket=bucket, Delete=delete).get("Errors", [])
+    except ClientError as e:
+        if e.response.get("Error", {}).get("Code") != "MissingContentMD5":
+            raise
+        while keys:  # a store that knows none of the checksums that botocore sends
+            s3.delete_object(Bucket=bucket, Key=keys[-1])
+            keys.pop()
+        return
+    if refused := [error["Code"] for error in errors if error["Code"] not in BUSY_WITH_ONE]:
+        raise StoreError(f"s3://{bucket}: {len(refused)} objects are not deleted: the store says {refused[0]}")
+    keys[:] = [error["Key"] for error in errors]
+    if keys:
+        raise BusyError(f"{len(keys)} objects are not deleted: {errors[0]['Code']}", answered=True)
 
 
 def abort_uploads(uri: str, older_than_s: float, params: Params) -> None:
