@@ -123,6 +123,13 @@ def test_so_many_redirects_are_followed_and_no_more() -> None:
         assert len(site.asked) == 3 + 2
 
 
+@pytest.mark.parametrize(("encoding", "path"), [("utf-8", "/%C3%A9.mp4"), ("latin-1", "/%E9.mp4")])
+def test_a_redirect_may_name_a_file_by_its_bytes(encoding: str, path: str) -> None:
+    raw = "/é.mp4".encode(encoding).decode("latin-1")  # as the server writes headers
+    with serving({"/v.mp4": Page(redirect=raw), path: Page(b"there")}) as site:
+        assert body(f"{site.url}/v.mp4") == b"there"
+
+
 def test_a_redirect_is_followed_and_takes_no_password_along() -> None:
     with (
         serving({"/v.mp4": Page(DATA)}) as there,

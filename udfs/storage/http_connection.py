@@ -123,11 +123,20 @@ def get(url: str, headers: dict[str, str], params: Params, deadline: float) -> I
                 if response.status not in REDIRECTS:
                     yield Answer(connection, response)
                     return
-                url = join(url, response.headers.get("Location", ""))
+                url = join(url, _location(response))
                 at = _after_redirect(first, parse_target(url), params)
         finally:
             _release(connection, response)
     raise MediaError("DENIED", f"more than {params.http_redirects} redirects")
+
+
+def _location(response: HTTPResponse) -> str:
+    """Where a redirect leads; servers send bytes beyond ASCII unescaped, which http.client decodes as Latin-1."""
+    raw = response.headers.get("Location", "").encode("latin-1")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return "".join(chr(byte) if byte < 0x80 else f"%{byte:02X}" for byte in raw)
 
 
 def _after_redirect(first: Target, at: Target, params: Params) -> Target:
