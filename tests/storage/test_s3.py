@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 import pytest
 from botocore.exceptions import ClientError
+from urllib3.exceptions import SSLError
 
 from tests.support import clips
 from tests.support.footage import read_number, write_looped, write_numbered
@@ -170,6 +171,14 @@ def answering(status: int, code: str) -> Callable[[Any], Any]:
 def test_an_error_of_one_object_is_its_failure(status: int, code: str, told: str) -> None:
     with pytest.raises(MediaError, match=told):
         s3.request(answering(status, code), "bucket", FAR)
+
+
+def test_an_error_of_tls_within_a_body_may_pass() -> None:
+    def attempt(client: Any) -> None:
+        raise SSLError("bad record mac")
+
+    with pytest.raises(MediaError, match="UNREACHABLE: SSLError"):
+        s3.request(attempt, "bucket", FAR)
 
 
 @pytest.mark.parametrize("code", ["ExpiredToken", "InvalidAccessKeyId", "RequestTimeTooSkewed"])

@@ -31,8 +31,8 @@ CENTRAL = "https://repo1.maven.org/maven2"
 KEYS = {"AWS_ACCESS_KEY_ID": "reelmill-tests", "AWS_SECRET_ACCESS_KEY": "only-on-loopback"}
 START_S = 60.0
 # 503 SlowDown; a reset before the request is passed on, or before its answer is; half a body and
-# then a reset; half a body with a matching Content-Length.
-Fault = Literal["slow", "lost", "unanswered", "torn", "short"]
+# then a reset; half a body with a matching Content-Length; half a 503 and then a reset.
+Fault = Literal["slow", "lost", "unanswered", "torn", "short", "torn busy"]
 # Only bodies of these are shortened: a JVM would take half a table for a whole one.
 MEDIA = (".mp4", ".mkv", ".webp", ".bin")
 SLOW = b'<?xml version="1.0"?><Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>'
@@ -181,6 +181,8 @@ class _Handler(BaseHTTPRequestHandler):
         fault = proxy.next_fault(self.command, key)
         if fault == "slow":
             return self._answer(503, {"content-type": "application/xml"}, SLOW)
+        if fault == "torn busy":  # in chunks, as S3 sends errors
+            return self._answer(503, {"transfer-encoding": "chunked"}, b"%x\r\n%b" % (len(SLOW), SLOW), torn=True)
         if self.command == "POST" and proxy.answers:
             status, xml = proxy.answers.pop(0)
             return self._answer(status, {"content-type": "application/xml"}, xml)

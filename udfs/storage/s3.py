@@ -35,6 +35,7 @@ from botocore.exceptions import (
     UnsupportedS3ConfigurationError,
 )
 from botocore.parsers import ResponseParserError
+from urllib3.exceptions import HTTPError
 
 from udfs.core.errors import MediaError, StoreError
 from udfs.core.heartbeat import beat
@@ -74,6 +75,7 @@ CONNECTION_ERRORS = (
     ResponseParserError,
     ChecksumError,
     FlexibleChecksumError,
+    HTTPError,  # of TLS within a body, and of a body of an error, which botocore does not translate
 )
 # What boto3 raises, before any request, for a name that no bucket or key can have.
 INVALID_NAMES = (
