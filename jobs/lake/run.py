@@ -33,7 +33,7 @@ from udfs.core.host_files import acquire, open_lock_file
 from udfs.core.words import duration
 from udfs.models import checkpoints
 from udfs.runtime.context import Env
-from udfs.storage import media_store
+from udfs.storage import http_cache, media_store
 from udfs.storage.media_store import UNFINISHED
 from udfs.storage.settings import Params as Sources
 from udfs.storage.uris import S3, local_path, split_scheme
@@ -242,7 +242,7 @@ def new_id(began: datetime) -> str:
 def locked(output: str, sources: Sources, *, sweep: bool = True) -> Iterator[None]:
     """Lock a local output for one run at a time, and delete what a killed run left; the lock ends with the process.
 
-    At the end the folders of decoding processes that workers keep are deleted as well.
+    At the end the folders of decoding processes that workers keep are deleted as well, and this host's downloads.
 
     Stores have no locks. There, Delta's commits protect the tables, for one driver or for several by
     `sources.s3_writers`, and media files have the same name in every run.
@@ -250,7 +250,10 @@ def locked(output: str, sources: Sources, *, sweep: bool = True) -> Iterator[Non
     Raises:
         OutputBusyError: another run holds it.
     """
-    with _lock(output) if media_store.has_locks(output) else nullcontext():
+    with (
+        _lock(output) if media_store.has_locks(output) else nullcontext(),
+        http_cache.emptied_at_end() if sweep else nullcontext(),
+    ):
         if sweep:
             _sweep(output, sources)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -46,6 +47,14 @@ def test_a_run_leaves_no_folders_of_decoding_processes(tmp_path: Path) -> None:
     with locked(str(tmp_path), HERE):
         (tmp_path / "media" / ".writing" / "a" / "own").mkdir(parents=True)
     assert not (tmp_path / "media" / ".writing").exists()
+
+
+def test_a_run_leaves_no_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    download = tmp_path / f"reelmill-downloads-{os.getuid()}" / "download"
+    with locked(str(tmp_path / "output"), HERE):
+        download.write_bytes(b"x")
+    assert not download.exists()
 
 
 def test_a_dry_run_leaves_what_a_killed_run_was_writing(tmp_path: Path) -> None:

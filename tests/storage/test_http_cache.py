@@ -176,6 +176,27 @@ def test_the_last_process_deletes_the_cache_and_the_next_one_what_a_killed_proce
     assert cached_sizes(disk) == []
 
 
+WORKER = """
+import os
+from udfs.storage import http_cache
+from udfs.storage.settings import Params
+http_cache.add("a", "one", [b"data"], 4, Params())
+os._exit(0)
+"""
+
+
+def test_the_last_run_deletes_what_its_workers_cannot(disk: Path, tmp_path: Path) -> None:
+    with http_cache.emptied_at_end():
+        with http_cache.emptied_at_end():
+            subprocess.run([sys.executable, "-c", WORKER], env=os.environ | {"TMPDIR": str(tmp_path)}, check=True)
+        assert cached_sizes(disk) == [4]
+        (disk / "left.part").touch()
+        part = open_lock_file(disk / "other.part")
+        acquire(part)
+    assert [path.name for path in disk.iterdir() if not path.name.startswith(".")] == ["other.part"]
+    os.close(part)
+
+
 FORKED = """
 import os, sys
 from udfs.storage import http_cache

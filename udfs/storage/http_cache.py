@@ -6,8 +6,8 @@ import atexit
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -132,10 +132,27 @@ def _path(uri: str, tag: str) -> Path:
     return _folder() / "-".join(hashes)
 
 
+@contextmanager
+def emptied_at_end() -> Iterator[None]:
+    """Empty the cache at the end of a run, unless another run of this user on this host is at work.
+
+    Spark's workers end without notice, so that none of them can be the last one to do it.
+    """
+    folder = user_folder("downloads")
+    handle = open_lock_file(folder / ".runs")
+    try:
+        acquire(handle, shared=True)
+        yield
+    finally:
+        if acquire(handle, wait=False):
+            _empty(folder)
+        os.close(handle)
+
+
 def _folder() -> Path:
     """The folder of this user's downloads.
 
-    It is emptied when the first process begins and when the last one ends.
+    It is emptied when the first process begins, and when the last one ends unless that is killed.
     """
     folder, users = _joined(os.getpid())
     if not os.fstat(users).st_nlink:  # a cleaner of /tmp has removed it
@@ -159,7 +176,12 @@ def _empty_if_alone(folder: Path, users: int, process: int) -> None:
     if process != os.getpid() or not os.fstat(users).st_nlink:
         return  # in a forked process, which has the lock of its parent, or by a lock that others do not see
     if acquire(users, wait=False):
-        with suppress(FileNotFoundError):  # cleaners of /tmp remove old folders
-            for path in folder.iterdir():
-                if not path.name.startswith("."):
-                    path.unlink(missing_ok=True)
+        _empty(folder)
+
+
+def _empty(folder: Path) -> None:
+    """Delete all downloads but those under way."""
+    for path in [*folder.glob("[!.]*")]:
+        with suppress(FileNotFoundError):  # its own process has renamed or removed it meanwhile
+            if path.suffix != PART or _is_abandoned(str(path)):
+                path.unlink()
