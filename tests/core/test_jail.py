@@ -47,6 +47,10 @@ def test_the_filter_refuses_and_allows_by_number(machine: str, monkeypatch: pyte
     assert verdict(steps, audit, jail.OTHERS["kill"][column], pid + 1) == jail.ERRNO | 1
     assert verdict(steps, audit, jail.OTHERS["prlimit64"][column], 0) == jail.ALLOW
     assert verdict(steps, audit, jail.OTHERS["prlimit64"][column], 1) == jail.ERRNO | 1
+    prctl = jail.OTHERS["prctl"][column]
+    assert verdict(steps, audit, prctl, jail.PR_SET_PDEATHSIG, 9) == jail.ALLOW
+    assert verdict(steps, audit, prctl, jail.PR_SET_PDEATHSIG, 0) == jail.ERRNO | 1
+    assert verdict(steps, audit, prctl, 15, 0) == jail.ALLOW  # of another thing
     assert verdict(steps, audit, jail.OTHERS["clone"][column], 0x3D0F00) == jail.ALLOW
     assert verdict(steps, audit, jail.OTHERS["clone"][column], 17) == jail.ERRNO | 1
     assert verdict(steps, audit, (76, 45)[column]) == jail.ERRNO | 1  # truncate, which Linux 5.13 allows everywhere

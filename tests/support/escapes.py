@@ -20,6 +20,7 @@ from typing import Any
 
 from udfs.core import jail, wire
 from udfs.storage import parent_files
+from udfs.video import encoder_options
 
 PTRACE_SEIZE, PTRACE_DETACH = 0x4206, 17
 PR_SET_PDEATHSIG = 1
@@ -302,6 +303,13 @@ def put_file_on_an_old_kernel(row: dict[str, str], uri: list[str], env: object) 
     """The same by the rules of the first version of Landlock, on top of those of the present one."""
     jail._restrict_files(jail.Rules((), (), parent_files._folder), 1)
     put_file(row, uri, env)
+
+
+def encode_for_ever(name: str, params: encoder_options.Params) -> None:
+    """Start an encoding program that waits for its input."""
+    source = os.path.join(tempfile.gettempdir(), name)
+    os.mkfifo(source)
+    encoder_options.encode_file(source, f"{source}.mp4", params, None, 1000)
 
 
 def _raw(data: bytes) -> None:

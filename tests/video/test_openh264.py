@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
+import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +14,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.support import escapes
 from tests.support.clip_units import frame_times, only_clip, unit, write_frames
 from tests.support.footage import numbers, seconds_heard, write_numbered
 from udfs import clip
+from udfs.core.errors import MediaError
+from udfs.runtime import sandbox
 from udfs.runtime.context import FAILURE, Env
+from udfs.runtime.sandbox import Needs
 from udfs.video import encoder_options, mp4_writer
 from udfs.video.encoder_options import EncoderError, Params
 
@@ -69,6 +76,28 @@ def test_a_program_that_fails_is_one_line_with_its_own_words(tmp_path: Path) -> 
     )
     with pytest.raises(EncoderError, match="failed with libopenh264: no luck"):
         mp4_writer.check_encoder(Params(encoder="libopenh264", ffmpeg=failing))
+
+
+def test_a_program_that_hangs_ends_with_its_decoding_process() -> None:
+    ffmpeg = encoder_options.ffmpeg_program(OPENH264)
+    name, needs = f"waits-{uuid.uuid4().hex}", Needs(program=ffmpeg)
+    params = Params(encoder="libopenh264", ffmpeg=ffmpeg)
+    with pytest.raises(MediaError, match="TIMEOUT: no progress for 5 s"):
+        sandbox.call(escapes.encode_for_ever, name, params, timeout_s=5, memory_mb=1024, needs=needs)
+    until = time.monotonic() + 10
+    while running(name):
+        assert time.monotonic() < until, "it outlives its decoding process"
+        time.sleep(0.05)
+
+
+def running(word: str) -> list[str]:
+    """The processes of this machine with a word in their command."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended
+            if word.encode() in path.read_bytes():
+                found.append(path.parent.name)
+    return found
 
 
 # What it writes

@@ -11,6 +11,7 @@ import errno
 import os
 import platform
 import resource
+import signal
 import struct
 import sys
 import sysconfig
@@ -218,6 +219,12 @@ def limit(memory_mb: int, disk_mb: int, cpu_s: int) -> None:
         resource.setrlimit(name, (most, most if most != resource.RLIM_INFINITY else hard))
 
 
+def end_with_parent() -> None:
+    """Let the kernel kill this process when the thread that started it ends, also in the middle of a call."""
+    if sys.platform == "linux":
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def give_up_real_time() -> None:
     """Give up root's right to real-time priority.
 
@@ -300,7 +307,9 @@ def _filter(starts_program: bool) -> list[tuple[int, int, int, int]]:
     refuse("mmap", argument(3), *shared, error=errno.ENOMEM)
     for command in TERMINAL_INPUT:
         refuse("ioctl", argument(1), (EQUAL, 0, 1, command))
-    refuse("prctl", argument(0), (EQUAL, 0, 1, PR_SET_PDEATHSIG))  # it ends with its parent
+    # It ends with its parent, and a program that it starts ends with it.
+    but_kill = argument(1), (EQUAL, 1, 0, signal.SIGKILL)
+    refuse("prctl", argument(0), (EQUAL, 0, 3, PR_SET_PDEATHSIG), *but_kill)
     for name in ("kill", "tgkill"):
         refuse(name, argument(0), (EQUAL, 1, 0, pid))
     for name in ("prlimit64", "sched_setaffinity"):

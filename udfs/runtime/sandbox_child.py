@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import pickle
 import signal
@@ -18,8 +17,7 @@ from udfs.storage import parent_files
 def _confine(setup: dict[str, Any]) -> None:
     """Tie this process to its parent, and limit and jail it, before it has threads or has seen a video."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C belongs to the driver
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(jail.PR_SET_PDEATHSIG, signal.SIGKILL)  # also in the middle of a call
+    jail.end_with_parent()
     if os.getppid() != setup["parent"]:
         sys.exit("the parent process has ended")
     jail.limit(*setup["limits"])

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from udfs.core import jail
 from udfs.core.errors import RunError
 from udfs.core.heartbeat import beat
 
@@ -210,7 +211,13 @@ def encode_file(source: str, target: str, params: Params, bit_rate_k: int | None
     command += [*timing, "-video_track_timescale", str(ticks_hz), "-fflags", "+bitexact", "-f", "mp4", target]
     with (
         tempfile.TemporaryFile("w+", errors="replace") as errors,
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors) as process,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            preexec_fn=jail.end_with_parent,  # or it would outlive a decoding process that is killed
+        ) as process,
     ):
         assert process.stdout is not None
         last = b""
