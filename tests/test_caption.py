@@ -15,10 +15,12 @@ from pydantic import TypeAdapter, ValidationError
 from pyspark.sql import SparkSession
 
 from jobs import cli
+from jobs.config.faults import GOES_ON
 from jobs.config.settings import load
 from jobs.lake import answers
 from jobs.lake.run import Run
 from tests.support import tiny
+from tests.support.endpoint import Reply, serving
 from tests.support.footage import read_number, write_numbered
 from tests.support.outputs import CURATED, keep_only, table
 from udfs import caption
@@ -349,3 +351,22 @@ def test_jobs_describe_what_was_kept_and_rewrite_it(
     other = Run(spark, str(output), load([], ["caption.prompt_variant=av"]))
     assert other.current("captions").isEmpty()  # of another prompt
     assert other.current("enhanced").isEmpty()
+
+
+@pytest.mark.spark
+def test_an_endpoint_that_answers_nothing_ends_the_run_in_one_line(
+    spark: SparkSession, curated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = Path(shutil.copytree(curated, tmp_path / "output"))
+
+    def last_line(url: str) -> str:
+        options = ["engine=openai", "model_variant=talker", f"endpoint.base_url={url}", "endpoint.max_retries=0"]
+        settings = [*CURATED, *(f"caption.{option}" for option in options)]
+        assert cli.main(["caption", "--output", str(output), *(f"--set={setting}" for setting in settings)]) == 1
+        assert table(output, "failures") == []
+        return capsys.readouterr().err.splitlines()[-1]
+
+    with serving(Reply(401, error="Incorrect key")) as server:
+        nothing = f"reelmill: {server.url} answers no request: the endpoint gave no answer:"
+        assert last_line(server.url) == f"{nothing} 401 Incorrect key{GOES_ON}"
+    assert last_line(server.url).startswith(f"{nothing} Connection error. ")  # there is no server any longer

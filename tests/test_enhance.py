@@ -11,9 +11,11 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from tests.support import tiny
+from tests.support.endpoint import REFUSE, Reply, serving
 from udfs import enhance
 from udfs.captioning import engines, prompts
-from udfs.captioning.requests import Answer, Request, Sampling
+from udfs.captioning.engine_openai import EndpointError
+from udfs.captioning.requests import Answer, Endpoint, Request, Sampling
 from udfs.core.errors import MediaError
 from udfs.enhance import Params, TimedAnswer
 from udfs.models import checkpoints, registry
@@ -120,6 +122,30 @@ class Refusing:
 def test_a_refused_request_fails_its_caption_alone() -> None:
     told = enhance.rewrite(Refusing(), [Request("a"), Request("b"), Request("c")])
     assert [type(answer) for answer in told] == [TimedAnswer, MediaError, TimedAnswer]
+
+
+def asking(url: str) -> Params:
+    """Settings that ask an endpoint once, ten captions at a time."""
+    endpoint = Endpoint(base_url=url, max_retries=0)
+    return Params(engine="openai", model_variant="talker", endpoint=endpoint, model_batch_size=10)
+
+
+def test_of_many_clips_only_those_fail_that_the_endpoint_does_not_answer() -> None:
+    said = {7: "refuse", 11: "no answer"}
+    clips = pd.DataFrame([clip(str(k), (said.get(k, "A boat."), None)) for k in range(30)])
+    with serving(Reply(), marked=REFUSE | {"no answer": Reply(500)}) as server:
+        done = pd.concat(enhance.rows([clips], asking(server.url), ENV))
+    failed = done[done["failed_key"].notna()].set_index("failed_key")["failed_code"]
+    assert failed.to_dict() == {"7": "BAD_OUTPUT", "11": "UNREACHABLE"}
+    assert len(done) == 30
+
+
+@pytest.mark.parametrize("reply", [Reply(400, error="no top_p"), Reply(401, error="no top_p"), Reply(body="no top_p")])
+def test_an_endpoint_that_answers_none_stops_the_task(reply: Reply) -> None:
+    clips = pd.DataFrame([clip(str(k), ("A boat.", None)) for k in range(30)])
+    with serving(reply) as server, pytest.raises(EndpointError, match=f"{server.url} answers no request: .*no top_p"):
+        list(enhance.rows([clips], asking(server.url), ENV))
+    assert len(server.asked) == 11
 
 
 def test_what_cannot_run_is_said_in_one_line(tmp_path: Path) -> None:

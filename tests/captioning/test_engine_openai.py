@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 import urllib.request
 from collections.abc import Iterator
 from itertools import pairwise
@@ -18,14 +19,13 @@ from typing import Any
 
 import cv2
 import numpy as np
-import openai
 import pytest
 
 from tests.support import tiny
 from tests.support.endpoint import Reply, serving
 from tests.support.footage import draw, read_number
 from udfs.captioning import engine_openai
-from udfs.captioning.engine_openai import Engine
+from udfs.captioning.engine_openai import EndpointError, Engine
 from udfs.captioning.requests import Answer, Endpoint, GenerationSettings, Request, Sampling, Video
 from udfs.core.errors import MediaError
 from udfs.models.registry import MissingModelError
@@ -131,36 +131,130 @@ def test_a_request_that_is_refused_fails_alone() -> None:
     assert len(server.asked) == 2
 
 
+NO_ANSWERS = {
+    "500": Reply(500, error="no room"),
+    "timed out": Reply(after_s=1.5),
+    "choices=None": Reply(body='{"choices": null}'),
+    "overloaded": Reply(body='{"error": {"message": "overloaded"}}'),
+    "[]": Reply(body="[]"),
+    "message=None": Reply(body='{"choices": [{"message": null}]}'),
+    "<html>": Reply(body="<html>Sign in</html>", headers={"content-type": "text/html"}),
+    "Expecting value": Reply(body='{"choices": ['),
+}
+
+
+@pytest.mark.parametrize("text", NO_ANSWERS)
+def test_a_request_without_a_usable_answer_fails_alone_and_is_tried_again_by_the_next_run(text: str) -> None:
+    with serving(Reply(), marked={"odd one": NO_ANSWERS[text]}) as server:
+        asking = engine(server.url, max_retries=0, timeout_s=0.5)
+        first, odd, last = asking.generate([BOAT, Request("odd one"), BOAT])
+        [alone] = asking.generate([Request("odd one")])
+    assert first == last == Answer("A boat.", 11, 3, "stop")
+    for failure in (odd, alone):
+        assert isinstance(failure, MediaError)
+        assert failure.code == "UNREACHABLE"
+        assert text in failure.message
+
+
+@pytest.mark.parametrize("request_", [Request("odd one"), Request("odd one", video())], ids=["text", "frames"])
+@pytest.mark.parametrize("status", [400, 500])
+def test_a_plain_question_tells_a_request_that_fails_from_an_endpoint_that_does(status: int, request_: Request) -> None:
+    with serving(Reply(), marked={"odd one": Reply(status)}) as server:
+        [failure] = engine(server.url, max_retries=0).generate([request_])
+    assert isinstance(failure, MediaError)
+    assert "one word" in json.dumps(server.asked[1]["messages"])
+    assert len(server.asked) == 2
+
+
+def test_an_answer_may_lack_all_but_its_text() -> None:
+    with serving(Reply(body='{"choices": [{"message": {"content": "A boat."}}]}')) as server:
+        assert engine(server.url).generate([BOAT]) == [Answer("A boat.", None, None, "stop")]
+
+
 @pytest.mark.parametrize("status", [400, 401, 500])
 def test_a_key_that_a_server_repeats_is_not_shown(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEY_OF_TESTS", "a-key-0f-my-0wn")
-    with serving(Reply(status, error="Incorrect key a-key-0f-my-0wn, see https://h/x?code=7")) as server:
+    refusal = Reply(status, error="Incorrect key a-key-0f-my-0wn, see https://h/x?code=7")
+    with serving(Reply(), marked={"odd one": refusal}) as server:
         asked = engine(server.url, api_key_env="KEY_OF_TESTS", max_retries=0)
-        try:
-            said = str(asked.generate([BOAT]))
-        except openai.APIStatusError as e:
-            said = f"{e} {e.args} {e.body} {e.__cause__}"
+        [failure] = asked.generate([Request("odd one")])
     assert server.headers[0]["authorization"] == "Bearer a-key-0f-my-0wn"
-    assert "Incorrect key *********(redacted), see https://h/x" in said
-    assert "0f-my-0wn" not in said
+    assert isinstance(failure, MediaError)
+    assert "Incorrect key *********(redacted), see https://h/x" in failure.message
+    assert "0f-my-0wn" not in failure.message
+    with serving(refusal) as server, pytest.raises(EndpointError) as stopped:
+        engine(server.url, api_key_env="KEY_OF_TESTS", max_retries=0).generate([BOAT])
+    assert "0f-my-0wn" not in "".join(traceback.format_exception(stopped.value))
 
 
-@pytest.mark.parametrize("status", [401, 403, 404])
-def test_a_wrong_key_or_address_is_loud_at_once(status: int) -> None:
-    with serving(Reply(status)) as server, pytest.raises(openai.APIStatusError):
-        engine(server.url).generate([BOAT])
-    assert len(server.asked) == 1
+@pytest.mark.parametrize(
+    ("reply", "line"),
+    [
+        (Reply(400, error="top_p\nis not supported"), "the endpoint refused: 400 top_p is not supported"),
+        (Reply(401, error="Incorrect key"), "the endpoint gave no answer: 401 Incorrect key"),
+        (Reply(403), "the endpoint gave no answer: 403 status 403"),
+        (Reply(404, body='{"detail": "Not Found"}'), "the endpoint gave no answer: 404 {'detail': 'Not Found'}"),
+        (Reply(502, body="<h1>Bad gateway</h1>"), "the endpoint gave no answer: 502 <h1>Bad gateway</h1>"),
+        (NO_ANSWERS["<html>"], "the endpoint gave no usable answer: <html>Sign in</html>"),
+    ],
+)
+def test_an_endpoint_that_answers_nothing_stops_the_run_with_one_line(reply: Reply, line: str) -> None:
+    with serving(reply) as server:
+        with pytest.raises(EndpointError) as stopped:
+            engine(server.url, max_retries=0).generate([BOAT])
+        assert str(stopped.value) == f"{server.url} answers no request: {line}"
+    assert len(server.asked) == 2
 
 
 def test_an_endpoint_that_stays_broken_is_loud_after_all_tries() -> None:
-    with serving(Reply(500)) as server, pytest.raises(openai.InternalServerError):
+    with serving(Reply(500)) as server, pytest.raises(EndpointError):
         engine(server.url, max_retries=2).generate([BOAT])
-    assert len(server.asked) == 3
+    assert len(server.asked) == 6  # three for the request, and three for the plain question
 
 
 def test_an_endpoint_that_is_not_there_is_loud() -> None:
-    with pytest.raises(openai.APIConnectionError):
+    with pytest.raises(EndpointError, match=r"answers no request: the endpoint gave no answer: .*refused"):
         engine(f"http://127.0.0.1:{free_port()}/v1", max_retries=1).generate([BOAT])
+
+
+@pytest.mark.parametrize("status", [413, 504])
+def test_an_endpoint_that_answers_plain_questions_alone_stops_the_run(status: int) -> None:
+    with serving(Reply(), marked={"boat": Reply(status)}) as server:
+        asking = engine(server.url, max_retries=0)
+        for _ in range(2):
+            assert all(isinstance(failure, MediaError) for failure in asking.generate([BOAT] * 8))
+        with pytest.raises(EndpointError, match=str(status)):
+            asking.generate([BOAT] * 8)
+
+
+def test_what_an_endpoint_refuses_once_it_has_answered_is_never_too_much() -> None:
+    with serving(Reply()) as server:
+        asking = engine(server.url)
+        asking.generate([BOAT])
+        refused = [failure for _ in range(4) for failure in asking.generate([Request("refuse")] * 8)]
+    assert {failure.code for failure in refused if isinstance(failure, MediaError)} == {"BAD_OUTPUT"}
+    assert len(server.asked) == 1 + len(refused)
+
+
+def test_the_limit_of_tokens_goes_by_the_name_that_the_endpoint_takes() -> None:
+    said = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+    with serving(Reply(400, error=said), Reply()) as server:
+        asking = engine(server.url)
+        assert asking.generate([BOAT]) + asking.generate([BOAT]) == [Answer("A boat.", 11, 3, "stop")] * 2
+    limits = [{name: body[name] for name in body if name.endswith("tokens")} for body in server.asked]
+    assert limits == [{"max_tokens": 8}, {"max_completion_tokens": 8}, {"max_completion_tokens": 8}]
+
+
+@pytest.mark.parametrize(
+    ("second", "line"), [("no field max_completion_tokens", "max_tokens is above 4"), ("temperature?", "temperature")]
+)
+def test_where_neither_name_will_do_the_endpoint_is_asked_once_more(second: str, line: str) -> None:
+    replies = [Reply(400, error="max_tokens is above 4"), Reply(400, error=second), Reply()]
+    with serving(*replies) as server:
+        [failure] = engine(server.url).generate([BOAT])
+    assert isinstance(failure, MediaError)
+    assert line in failure.message
+    assert [("max_tokens" in body) for body in server.asked] == [True, False, True]
 
 
 def test_no_more_than_so_many_are_asked_at_once_and_answers_keep_their_order() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,6 +24,10 @@ class Reply:
     text: str | None = "A boat."
     finish_reason: str = "stop"
     error: str = ""  # what it says with another status than 200
+    body: str | None = None  # sent as it is, in place of all that
+
+
+REFUSE = {"refuse": Reply(400)}
 
 
 @dataclass
@@ -32,6 +36,7 @@ class Server:
 
     url: str
     replies: list[Reply]
+    marked: Mapping[str, Reply]  # replies to the prompts that contain a word
     asked: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
@@ -40,18 +45,17 @@ class Server:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def begin(self, body: dict[str, Any], headers: dict[str, str]) -> Reply:
-        """Record a request and return its reply; the last reply repeats.
-
-        A prompt that contains `refuse` gets status 400.
-        """
+        """Record a request and return its reply; the last reply repeats."""
         with self.lock:
             self.asked.append(body)
             self.headers.append(headers)
             self.times.append(time.monotonic())
             self.under_way += 1
             self.most = max(self.most, self.under_way)
-            if "refuse" in json.dumps(body["messages"]):
-                return Reply(400)
+            messages = json.dumps(body["messages"])
+            for word, reply in self.marked.items():
+                if word in messages:
+                    return reply
             return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
 
     def end(self) -> None:
@@ -61,11 +65,14 @@ class Server:
 
 
 @contextmanager
-def serving(*replies: Reply) -> Iterator[Server]:
-    """A server on a free port of this machine for the length of the block."""
+def serving(*replies: Reply, marked: Mapping[str, Reply] = REFUSE) -> Iterator[Server]:
+    """A server on a free port of this machine for the length of the block.
+
+    A prompt that contains a word of `marked` gets the reply of that word, any other the next of `replies`.
+    """
     http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     with running(http) as address:
-        http.server = server = Server(f"http://{address}/v1", list(replies))  # type: ignore[attr-defined]
+        http.server = server = Server(f"http://{address}/v1", list(replies), marked)  # type: ignore[attr-defined]
         yield server
 
 
@@ -76,16 +83,12 @@ class _Handler(BaseHTTPRequestHandler):
         reply = server.begin(body, {name.lower(): value for name, value in self.headers.items()})
         time.sleep(reply.after_s)
         server.end()
-        content = json.dumps(
-            _completion(reply, body)
-            if reply.status == 200
-            else {"error": {"message": reply.error or f"status {reply.status}"}}
-        )
+        failure = {"error": {"message": reply.error or f"status {reply.status}"}}
+        content = reply.body or json.dumps(_completion(reply, body) if reply.status == 200 else failure)
         try:
             self.send_response(reply.status)
-            for name, value in (
-                reply.headers | {"content-type": "application/json", "content-length": str(len(content))}
-            ).items():
+            headers = {"content-type": "application/json", "content-length": str(len(content))} | reply.headers
+            for name, value in headers.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content.encode())

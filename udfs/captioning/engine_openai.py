@@ -7,9 +7,8 @@ import json
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -19,12 +18,20 @@ from openai import Omit, omit
 from openai.types.shared_params.response_format_json_schema import JSONSchema, ResponseFormatJSONSchema
 
 from udfs.captioning.requests import Answer, Endpoint, GenerationSettings, Request, Video
-from udfs.core.errors import MediaError
+from udfs.core.errors import MediaError, RunError
 from udfs.core.redaction import HIDDEN, without_secrets
 from udfs.models.registry import MissingModelError
 
 NO_KEY = "none"  # the client demands one
 REFUSED = (400, 413, 415, 422)  # status codes of a faulty request; others mean the key, the address or the server
+# So many requests in a row without an answer mean a limit of the endpoint that all of them exceed.
+MANY = 20
+MAX_TEXT = 500  # characters of what a server says
+TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")  # names of one parameter; some models take the second alone
+
+
+class EndpointError(RunError):
+    """An endpoint answers nothing: its address, the key or a setting is wrong, or it is down. The text is one line."""
 
 
 def load(settings: GenerationSettings) -> Engine:
@@ -62,48 +69,92 @@ class RateLimit:
         time.sleep(turn_s - now)
 
 
-@dataclass(frozen=True)
 class Engine:
-    """A client, and the settings of its requests."""
+    """A client, the settings of its requests, and what is known of the endpoint."""
 
-    client: openai.OpenAI
-    settings: GenerationSettings
+    def __init__(self, client: openai.OpenAI, settings: GenerationSettings) -> None:
+        self.client, self.settings = client, settings
+        self._token_limit = TOKEN_LIMITS[0]
+        self._has_answered = False
+        self._unanswered = 0  # requests since the last answer
 
     def generate(self, requests: Sequence[Request]) -> list[Answer | MediaError]:
-        """One answer per request, in order; BAD_OUTPUT for a request that the endpoint refuses.
+        """One answer per request, in order.
+
+        BAD_OUTPUT for a request that the endpoint refuses, UNREACHABLE for one to which it gives no
+        usable answer, however often it is asked.
 
         Raises:
-            openai.OpenAIError: the endpoint does not answer, or refuses the key or the address,
-                after all retries.
+            EndpointError: the endpoint answers none of these requests, nor a plain question, or none
+                of MANY in a row. Once it has answered, its settings are right: a refusal then
+                concerns the request alone.
         """
         with ThreadPoolExecutor(min(len(requests), self.settings.endpoint.concurrency)) as threads:
-            return list(threads.map(self._ask, requests))
+            answers = list(threads.map(self._ask, requests))
+        failures = [answer for answer in answers if isinstance(answer, MediaError)]
+        if len(failures) < len(answers):
+            self._has_answered, self._unanswered = True, 0
+        elif not self._has_answered or any(failure.code != "BAD_OUTPUT" for failure in failures):
+            self._unanswered += len(failures)
+            self._check_endpoint(requests[0], failures[0])
+        return answers
+
+    def _check_endpoint(self, request: Request, failure: MediaError) -> None:
+        if self._unanswered >= MANY or isinstance(self._ask(plain_question(request)), MediaError):
+            address = without_secrets(self.settings.endpoint.base_url)
+            raise EndpointError(f"{address} answers no request: {failure.message}")
 
     def _ask(self, request: Request) -> Answer | MediaError:
-        sampling = self.settings.sampling
         try:
-            completion = self.client.chat.completions.create(
-                model=self.settings.model,
-                messages=[{"role": "user", "content": message_content(request, self.settings.endpoint.jpeg_quality)}],
-                max_tokens=self.settings.max_output_tokens,
-                temperature=sampling.temperature,
-                top_p=sampling.top_p,
-                seed=sampling.seed,
-                response_format=self._response_format(),
-                extra_body=self._vllm_parameters(),
-            )
+            completion = self._completion(request)
         except openai.APIStatusError as e:
-            message = self._without_key(e.message)  # servers repeat the key that they refuse
-            if e.status_code not in REFUSED:
-                raise type(e)(message, response=e.response, body=None) from None
-            return MediaError("BAD_OUTPUT", f"the endpoint refused: {e.status_code} {message[:500]}")
-        choice, usage = completion.choices[0], completion.usage
-        tokens_in, tokens_out = (usage.prompt_tokens, usage.completion_tokens) if usage else (None, None)
-        return Answer(choice.message.content or "", tokens_in, tokens_out, choice.finish_reason)
+            if e.status_code in REFUSED:
+                return MediaError("BAD_OUTPUT", f"the endpoint refused: {self._line(status_text(e))}")
+            return MediaError("UNREACHABLE", f"the endpoint gave no answer: {self._line(status_text(e))}")
+        except (openai.APIError, ValueError) as e:  # ValueError: the body is no whole JSON
+            text = self._line(f"{e} {getattr(e, 'doc', e.__cause__) or ''}")
+            return MediaError("UNREACHABLE", f"the endpoint gave no answer: {text}")
+        answer = usable_answer(completion)
+        if answer is None:
+            return MediaError("UNREACHABLE", f"the endpoint gave no usable answer: {self._line(str(completion))}")
+        return answer
 
-    def _without_key(self, text: str) -> str:
+    def _completion(self, request: Request) -> Any:
+        """The endpoint's completion; the limit of tokens goes by its other name if the endpoint refuses the first."""
+        messages = [{"role": "user", "content": message_content(request, self.settings.endpoint.jpeg_quality)}]
+        limit, other = self._token_limit, TOKEN_LIMITS[1]
+        try:
+            return self._create(messages, limit)
+        except openai.BadRequestError as e:
+            if limit == other or not names_token_limit(e):
+                raise
+            refusal = e
+        try:
+            completion = self._create(messages, other)
+        except openai.BadRequestError as e:
+            raise refusal if names_token_limit(e) else e from None
+        self._token_limit = other
+        return completion
+
+    def _create(self, messages: Any, token_limit: str) -> Any:
+        sampling, limit = self.settings.sampling, self.settings.max_output_tokens
+        return self.client.chat.completions.create(
+            model=self.settings.model,
+            messages=messages,
+            max_tokens=limit if token_limit == "max_tokens" else omit,
+            max_completion_tokens=limit if token_limit == "max_completion_tokens" else omit,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            seed=sampling.seed,
+            response_format=self._response_format(),
+            extra_body=self._vllm_parameters(),
+        )
+
+    def _line(self, text: str) -> str:
+        """What a server says, in one line without the key, which servers repeat when they refuse it."""
         key = self.client.api_key
-        return without_secrets(text.replace(key, HIDDEN) if key != NO_KEY else text)
+        text = without_secrets(text.replace(key, HIDDEN) if key != NO_KEY else text)
+        return " ".join(text.split())[:MAX_TEXT]
 
     def _response_format(self) -> ResponseFormatJSONSchema | Omit:
         if not self.settings.answer_schema:
@@ -118,6 +169,38 @@ class Engine:
             "repetition_penalty": self.settings.sampling.repetition_penalty,
             "chat_template_kwargs": {"enable_thinking": False},
         }
+
+
+def usable_answer(completion: Any) -> Answer | None:
+    """The answer in what a server sent, which the client does not check; None if there is none."""
+    try:
+        choice = completion.choices[0]
+        text = choice.message.content or ""
+    except (AttributeError, LookupError, TypeError):
+        return None
+    if not isinstance(text, str):
+        return None
+    usage = getattr(completion, "usage", None)
+    tokens_in, tokens_out = (getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens"))
+    return Answer(text, tokens_in, tokens_out, getattr(choice, "finish_reason", None) or "stop")
+
+
+def status_text(error: openai.APIStatusError) -> str:
+    """The status of a server's answer, and what it says."""
+    body = error.body
+    text = body.get("message", body) if isinstance(body, Mapping) else body
+    return f"{error.status_code} {text or ''}"
+
+
+def names_token_limit(error: openai.APIStatusError) -> bool:
+    """Whether an endpoint refuses the limit of tokens, or its name."""
+    return any(name in status_text(error) for name in TOKEN_LIMITS)
+
+
+def plain_question(request: Request) -> Request:
+    """A question that an endpoint refuses for its settings alone: with two gray frames if the request has any."""
+    gray = np.full((2, 112, 112, 3), 128, np.uint8)
+    return Request("Answer with one word: yes.", request.video and Video(gray, (0, 1), 1.0, 2))
 
 
 def message_content(request: Request, jpeg_quality: int) -> Any:

@@ -18,7 +18,7 @@ Code = Literal[
     "OOM",  # the decoding process reached its memory limit, or one input does not fit into the GPU's memory
     "NOT_FOUND",  # no such file, a link to none, not a regular one, or no right to read it
     "DENIED",  # outside the allowed roots, protocols or formats
-    "UNREACHABLE",  # its store did not answer in full after all retries; the next run tries again
+    "UNREACHABLE",  # its store, or an endpoint, gave no whole answer after all tries; the next run tries again
     "CHANGED",  # the file has changed since it was ingested
     "BAD_OUTPUT",  # a model refused its input, or returned something unusable: NaN, a wrong shape, an empty text
     "BUG",  # an unexpected exception; the message has its type and place

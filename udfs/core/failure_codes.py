@@ -56,7 +56,7 @@ ADVICE: dict[str, Advice] = {
         "Add the place to `sources.roots`, grant the rights, or leave it: a video that was taken down stays denied.",
     ),
     "UNREACHABLE": Advice(
-        "its disk or store did not answer in full, however often it was asked; the next run tries again",
+        "its disk, store or endpoint gave no whole answer, however often it was asked; the next run tries again",
         "Nothing at first; if it stays, look at the network or `sources.requests_per_s`.",
     ),
     "CHANGED": Advice(
