@@ -23,7 +23,11 @@ TABLE = table(
     column("tokens_in", pa.int32(), "tokens read in both stages; NULL if the endpoint does not report them"),
     column("tokens_out", pa.int32(), "tokens written in both stages; NULL if the endpoint does not report them"),
     column("seconds", pa.float64(), "this window's share of the time that the model took for its batch"),
-    column("finish_reason", pa.string(), "of the last stage: stop, or length at max_output_tokens"),
+    column(
+        "finish_reason",
+        pa.string(),
+        "of the last stage: stop, length at max_output_tokens, or what else an endpoint says, as content_filter",
+    ),
     column(
         "checks",
         STRINGS,

@@ -22,7 +22,11 @@ TABLE = table(
     column("tokens_in", pa.int32(), "tokens read; NULL if the endpoint does not report them"),
     column("tokens_out", pa.int32(), "tokens written; NULL if the endpoint does not report them"),
     column("seconds", pa.float64(), "this caption's share of the time that the model took for its batch"),
-    column("finish_reason", pa.string(), "stop, or length at max_output_tokens"),
+    column(
+        "finish_reason",
+        pa.string(),
+        "stop, length at max_output_tokens, or what else an endpoint says, as content_filter",
+    ),
     column(
         "checks", STRINGS, "what looks wrong with the text: repetition, truncated, refusal, language; empty if nothing"
     ),

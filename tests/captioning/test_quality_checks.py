@@ -102,6 +102,10 @@ def test_a_caption_cut_at_the_limit_of_tokens_is_truncated() -> None:
     assert checks(GOOD, "length", ENGLISH) == ["truncated"]
 
 
+def test_a_caption_that_an_endpoint_filters_is_truncated() -> None:
+    assert checks(GOOD, "content_filter", ENGLISH) == ["truncated"]
+
+
 @pytest.mark.parametrize(
     "text",
     [

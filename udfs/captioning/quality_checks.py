@@ -13,11 +13,12 @@ from typing import Literal
 Check = Literal[
     "empty",  # neither a letter nor a digit
     "repetition",  # a phrase at least three times in a row
-    "truncated",  # cut at the limit of output tokens
+    "truncated",  # cut at the limit of output tokens, or by an endpoint's filter of contents
     "refusal",  # the model says that it cannot or will not describe the video
     "language",  # mostly in another script than the prompt
 ]
 
+CUT = ("length", "content_filter")  # reasons for which a text ends early
 MIN_REPEATED = 8  # words after the first copy: "very, very, very good" is no loop
 MIN_SHARE = 0.8  # of letters in the prompt's script: a caption may quote a sign in the video
 LONGEST_PHRASE = 128  # words
@@ -42,7 +43,7 @@ def checks(text: str, finish_reason: str, prompt: str) -> list[Check]:
     results: list[tuple[Check, bool]] = [
         ("empty", is_empty(text)),
         ("repetition", has_loop(text)),
-        ("truncated", finish_reason == "length"),
+        ("truncated", finish_reason in CUT),
         ("refusal", is_refusal(text)),
         ("language", is_foreign(text, prompt)),
     ]

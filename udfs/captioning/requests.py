@@ -94,7 +94,7 @@ class Answer:
     text: str
     tokens_in: int | None
     tokens_out: int | None
-    finish_reason: str  # stop or length
+    finish_reason: str  # stop or length; endpoints have more, such as content_filter
 
 
 class Engine(Protocol):
