@@ -19,7 +19,9 @@ TABLE = table(
     ),
     column("prompt", pa.string(), "prompt variant, or custom- and a hash of the prompt", nullable=False),
     column("caption", pa.string(), "the description"),
-    column("stage2_caption", pa.string(), "the description as refined by the model; NULL without that stage"),
+    column(
+        "stage2_caption", pa.string(), "the description as the model refined it; NULL without that stage, or no_second"
+    ),
     column("tokens_in", pa.int32(), "tokens read in both stages; NULL if the endpoint does not report them"),
     column("tokens_out", pa.int32(), "tokens written in both stages; NULL if the endpoint does not report them"),
     column("seconds", pa.float64(), "this window's share of the time that the model took for its batch"),
@@ -31,7 +33,7 @@ TABLE = table(
     column(
         "checks",
         STRINGS,
-        "what looks wrong in either stage: repetition, truncated, refusal, language; empty if nothing",
+        "what looks wrong in either stage: repetition, truncated, refusal, language, no_second; empty if nothing",
     ),
     FINGERPRINT,
     RUN_ID,

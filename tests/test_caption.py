@@ -165,7 +165,7 @@ def test_the_second_pass_reads_the_first_caption_and_sees_the_frames(model: str,
 
 
 class Echo:
-    """An engine that repeats prompts, answers `silent` with nothing, and refuses `refused`."""
+    """An engine that repeats prompts, answers `silent` with nothing, refuses `refused`, and is not there for `gone`."""
 
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
@@ -176,8 +176,10 @@ class Echo:
         return [self._one(request.prompt) for request in requests]
 
     def _one(self, prompt: str) -> Answer | MediaError:
-        if prompt == "refused":
+        if prompt.startswith("refused"):
             return MediaError("BAD_OUTPUT", "as asked")
+        if prompt.startswith("gone"):
+            return MediaError("UNREACHABLE", "as asked")
         return Answer("" if prompt == "silent" else f"said: {prompt}", 3, 4, "stop")
 
 
@@ -188,6 +190,28 @@ def test_only_what_was_said_is_asked_about_again() -> None:
     seconds = [answer.second.text if isinstance(answer, WindowAnswers) and answer.second else None for answer in told]
     assert seconds == ["said: Mend said: a!", None, None, "said: Mend said: b !"]
     assert isinstance(told[2], MediaError)
+
+
+def described_twice(second_prompt: str) -> list[Row]:
+    """The row of a clip of which a second description is asked for."""
+    params = Params(generate_stage2_caption=True, stage2_prompt_text=second_prompt)
+    [window] = caption.describe(Echo(), params, [Request("a boat")])
+    if isinstance(window, MediaError):
+        raise window
+    return caption.finish({"clip_id": "a", "num_frames": 60}, [window], Settings(params), "m@1")
+
+
+def test_a_first_description_stays_where_the_second_is_refused() -> None:
+    [row] = described_twice("refused {caption}")
+    assert (row["caption"], row["stage2_caption"], row["checks"]) == ("said: a boat", None, ["no_second"])
+    assert (row["tokens_out"], row["finish_reason"]) == (4, "stop")
+    [row] = described_twice("Mend {caption}!")
+    assert (row["stage2_caption"], row["checks"]) == ("said: Mend said: a boat!", [])
+
+
+def test_a_second_description_that_a_later_run_may_get_is_waited_for() -> None:
+    with pytest.raises(MediaError, match="UNREACHABLE"):
+        described_twice("gone {caption}")
 
 
 def test_without_a_second_stage_the_model_is_asked_once() -> None:
@@ -250,13 +274,16 @@ def test_what_looks_wrong_is_kept_with_its_codes() -> None:
     assert row["checks"] == ["refusal", "language"]
 
 
-@pytest.mark.parametrize(
-    ("first", "second"), [("", None), ("...", None), ("<think>A boat?", None), ("A boat.", " ")]
-)  # fmt: skip
-def test_saying_nothing_is_a_failure(first: str, second: str | None) -> None:
-    again = None if second is None else Answer(second, 1, 1, "stop")
+@pytest.mark.parametrize("first", ["", "...", "<think>A boat?"])
+def test_saying_nothing_is_a_failure(first: str) -> None:
     with pytest.raises(MediaError, match="BAD_OUTPUT: an empty description of frames 0 to 59"):
-        finished(Answer(first, 1, 1, "stop"), again)
+        finished(Answer(first, 1, 1, "stop"))
+
+
+def test_a_second_stage_that_says_nothing_leaves_the_first_description() -> None:
+    row = finished(Answer("A boat.", 10, 3, "stop"), Answer(" ", 20, 4, "length"), generate_stage2_caption=True)
+    assert (row["caption"], row["stage2_caption"], row["checks"]) == ("A boat.", None, ["truncated", "no_second"])
+    assert row["tokens_out"] == 7
 
 
 def test_thoughts_are_not_part_of_a_caption() -> None:

@@ -18,7 +18,7 @@ from udfs.captioning.generation_params import GenerationParams, PromptText
 from udfs.captioning.prompts import Variant
 from udfs.captioning.requests import Answer, Dtype, Engine, GenerationSettings, Request, Video, sum_tokens
 from udfs.core import user_code
-from udfs.core.errors import MediaError
+from udfs.core.errors import PASSING, MediaError
 from udfs.core.task_resources import EFFORT
 from udfs.frames import extract, window_frames, windows
 from udfs.frames.windows import Window
@@ -188,7 +188,10 @@ def load(params: Params, generation: GenerationSettings, models: registry.Params
 
 
 def describe(engine: Engine, params: Params, requests: list[Request]) -> list[WindowAnswers | MediaError]:
-    """The model's answers for each window: one, or a second that has seen the first."""
+    """The model's answers for each window: one, or a second that has seen the first.
+
+    Without a second that the model refuses; one that a later run may get is the window's failure.
+    """
     started = time.monotonic()
     first = engine.generate(requests)
     second: dict[int, Answer | MediaError] = {}
@@ -211,7 +214,7 @@ def finish(row: Row, answers: list[WindowAnswers], params: Settings, model: str)
     """One row per window.
 
     Raises:
-        MediaError: BAD_OUTPUT if the description of a window is empty.
+        MediaError: BAD_OUTPUT if the first description of a window is empty.
     """
     clip_windows = windows.windows(row["num_frames"], params.windows)
     pairs = zip(clip_windows, answers, strict=True)
@@ -223,7 +226,9 @@ def _window_answers(
 ) -> WindowAnswers | MediaError:
     if isinstance(first, MediaError):
         return first
-    return second if isinstance(second, MediaError) else WindowAnswers(first, second, seconds)
+    if isinstance(second, MediaError):
+        return second if second.code in PASSING else WindowAnswers(first, None, seconds)
+    return WindowAnswers(first, second, seconds)
 
 
 def _caption(row: Row, window: Window, window_answers: WindowAnswers, params: Params, model: str) -> Row:
@@ -231,8 +236,11 @@ def _caption(row: Row, window: Window, window_answers: WindowAnswers, params: Pa
     texts = [prompts.without_thoughts(answer.text) for answer in answers]
     pairs = zip(answers, texts, strict=True)
     codes = [code for a, text in pairs for code in quality_checks.checks(text, a.finish_reason, params.prompt)]
-    if "empty" in codes:
+    if quality_checks.is_empty(texts[0]):
         raise MediaError("BAD_OUTPUT", f"an empty description of frames {window.start_frame} to {window.end_frame}")
+    second = next((text for text in texts[1:] if not quality_checks.is_empty(text)), None)
+    if params.generate_stage2_caption and second is None:
+        codes = [*(code for code in codes if code != "empty"), "no_second"]
     return {
         "clip_id": row["clip_id"],
         "start_frame": window.start_frame,
@@ -240,7 +248,7 @@ def _caption(row: Row, window: Window, window_answers: WindowAnswers, params: Pa
         "model": model,
         "prompt": prompts.prompt_name(params.prompt_variant, params.prompt_text),
         "caption": texts[0],
-        "stage2_caption": texts[1] if len(texts) > 1 else None,
+        "stage2_caption": second,
         "tokens_in": sum_tokens(answer.tokens_in for answer in answers),
         "tokens_out": sum_tokens(answer.tokens_out for answer in answers),
         "seconds": window_answers.seconds,

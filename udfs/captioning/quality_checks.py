@@ -16,6 +16,7 @@ Check = Literal[
     "truncated",  # cut at the limit of output tokens, or by an endpoint's filter of contents
     "refusal",  # the model says that it cannot or will not describe the video
     "language",  # mostly in another script than the prompt
+    "no_second",  # a second stage that was refused, or said nothing; `caption` knows
 ]
 
 CUT = ("length", "content_filter")  # reasons for which a text ends early
