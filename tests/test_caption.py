@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import strategies as st
@@ -26,7 +27,7 @@ from tests.support.outputs import CURATED, keep_only, table
 from udfs import caption
 from udfs.caption import Params, Settings, WindowAnswers
 from udfs.captioning import engines, prompts
-from udfs.captioning.requests import Answer, Endpoint, Request, Sampling
+from udfs.captioning.requests import Answer, Endpoint, Request, Sampling, Video
 from udfs.core.errors import MediaError
 from udfs.core.task_resources import Resources
 from udfs.frames import windows
@@ -127,6 +128,33 @@ def test_the_step_is_that_of_the_model(model: str, reader: str, tmp_path: Path) 
     assert caption.frame_step_px(Params(engine="openai", model_variant="talker").generation, HERE) == 28
     with pytest.raises(MissingModelError, match="reads text only"):
         caption.frame_step_px(Params(model_variant=reader).generation, HERE)
+
+
+def test_a_model_that_takes_frames_of_its_own_sizes_alone_gets_them_as_they_are(tmp_path: Path) -> None:
+    from transformers import InternVLConfig
+
+    InternVLConfig().save_pretrained(tmp_path)
+    own, line = str(tmp_path), r"takes frames of its own sizes: set caption\.model_does_preprocess = true"
+    with pytest.raises(MissingModelError, match=rf"^\S+ {line}$"):
+        caption.check(Params(model_variant=own), HERE)
+    caption.check(Params(model_variant=own, model_does_preprocess=True), HERE)
+
+
+def test_a_model_that_cannot_see_is_refused_before_a_run(reader: str) -> None:
+    with pytest.raises(MissingModelError, match="reads text only"):
+        caption.check(Params(model_variant=reader), HERE)
+
+
+def test_a_window_over_which_the_model_stumbles_costs_no_other(model: str) -> None:
+    def shown(*size: int) -> Request:
+        return Request("Describe this.", Video(np.zeros((4, *size, 3), np.uint8), (0, 15, 30, 45), 30.0, 60))
+
+    params = talking(model, model_does_preprocess=True)
+    describe = caption.load(params, params.generation, HERE, "cpu")
+    first, flat, last = describe([shown(56, 56), shown(8, 2000), shown(56, 56)])
+    assert isinstance(flat, ValueError)  # Qwen's processor takes at most 200:1
+    assert isinstance(first, WindowAnswers)
+    assert isinstance(last, WindowAnswers)
 
 
 def test_every_window_of_every_clip_becomes_a_row(model: str, tmp_path: Path) -> None:

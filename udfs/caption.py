@@ -22,7 +22,7 @@ from udfs.core.errors import PASSING, MediaError
 from udfs.core.task_resources import EFFORT
 from udfs.frames import extract, window_frames, windows
 from udfs.frames.windows import Window
-from udfs.models import hub, registry, user_models
+from udfs.models import registry
 from udfs.models.registry import MissingModelError
 from udfs.runtime.context import Env, Row
 from udfs.runtime.inference import Call, infer
@@ -136,27 +136,32 @@ def check(params: Params, models: registry.Params) -> None:
     """Find before Spark starts what would stop a worker.
 
     Raises:
-        MissingModelError: as `engines.check`.
+        MissingModelError: as `engines.check` and `frame_step_px`.
     """
     engines.check("caption", params.generation, models)
+    if engines.is_here(params.generation, models):
+        frame_step_px(params.generation, models)
 
 
 def frame_step_px(generation: GenerationSettings, models: registry.Params) -> int:
     """The side of a token in pixels, of which a frame's sides are multiples: 28 for Qwen2.5-VL, 32 for Qwen3-VL.
 
     Raises:
-        MissingModelError: the model is missing, or has no vision part.
+        MissingModelError: the model is missing, has no vision part, or takes frames of its own sizes
+            alone and is to get others.
     """
     if generation.engine == "openai" or user_code.is_function(generation.engine):
         return ENDPOINT_STEP_PX
-    from transformers import AutoConfig
-
-    folder, remote_code = hub.folder(generation.model, models), registry.may_run_code(generation.model, models)
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=remote_code)
-    vision = getattr(config, "vision_config", None)
+    vision = getattr(engines.model_config(generation.model, models), "vision_config", None)
     if vision is None:
         raise MissingModelError(f"{generation.model} reads text only: it cannot caption video")
-    return int(vision.patch_size) * int(getattr(vision, "spatial_merge_size", 1))
+    patch, merge = getattr(vision, "patch_size", None), getattr(vision, "spatial_merge_size", None)
+    if isinstance(patch, int) and isinstance(merge, int):
+        return patch * merge
+    if generation.resized:
+        own = "takes frames of its own sizes: set caption.model_does_preprocess = true"
+        raise MissingModelError(f"{generation.model} {own}")
+    return ENDPOINT_STEP_PX  # frames stay as they are
 
 
 def prepare(row: Row, call: Call, params: Settings, step_px: int, env: Env) -> Iterator[Request]:
@@ -183,8 +188,7 @@ def prepare(row: Row, call: Call, params: Settings, step_px: int, env: Env) -> I
 
 def load(params: Params, generation: GenerationSettings, models: registry.Params, device: str) -> Model:
     """The function that describes a batch of windows, with its model loaded."""
-    model = partial(describe, engines.load(generation, models, device), params)
-    return user_models.one_by_one(model) if user_code.is_function(generation.engine) else model
+    return engines.one_by_one(partial(describe, engines.load(generation, models, device), params), generation)
 
 
 def describe(engine: Engine, params: Params, requests: list[Request]) -> list[WindowAnswers | MediaError]:

@@ -17,10 +17,9 @@ from udfs.captioning import engines, prompts, quality_checks
 from udfs.captioning.generation_params import GenerationParams, PromptText
 from udfs.captioning.prompts import Variant
 from udfs.captioning.requests import Answer, Engine, GenerationSettings, Request
-from udfs.core import user_code
 from udfs.core.errors import MediaError
 from udfs.core.task_resources import EFFORT
-from udfs.models import registry, user_models
+from udfs.models import registry
 from udfs.runtime.context import Env, Row
 from udfs.runtime.inference import Call, infer
 
@@ -90,8 +89,7 @@ def prepare(row: Row, call: Call, params: Params) -> Iterator[Request]:
 
 def load(generation: GenerationSettings, models: registry.Params, device: str) -> Model:
     """The function that rewrites a batch of captions, with its model loaded."""
-    model = partial(rewrite, engines.load(generation, models, device))
-    return user_models.one_by_one(model) if user_code.is_function(generation.engine) else model
+    return engines.one_by_one(partial(rewrite, engines.load(generation, models, device)), generation)
 
 
 def rewrite(engine: Engine, requests: list[Request]) -> list[TimedAnswer | MediaError]:

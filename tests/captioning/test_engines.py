@@ -84,3 +84,9 @@ def test_a_model_is_identified_by_repository_folder_or_endpoint(tmp_path: Path) 
     assert engines.identity(GenerationSettings("transformers", folder)) == f"qwen-lm@{checkpoints.identity(folder)}"
     assert engines.identity(GenerationSettings("transformers", "org/name@0123abc")) == "org/name@0123abc"
     assert engines.identity(ENDPOINT) == "m"
+
+
+def test_a_configuration_that_transformers_cannot_read_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(MissingModelError, match=rf"^{tmp_path}: Unrecognized model[^\n]+$"):
+        engines.model_config(str(tmp_path), HERE)

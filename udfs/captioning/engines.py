@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from udfs.captioning.requests import Answer, Engine, GenerationSettings, Request
 from udfs.core import user_code
@@ -43,6 +44,11 @@ def load(settings: GenerationSettings, models: registry.Params, device: str) -> 
     from udfs.captioning import engine_transformers
 
     return engine_transformers.load(folder, settings, device, remote_code)
+
+
+def one_by_one(model: Callable[[list[Request]], Any], settings: GenerationSettings) -> Callable[[list[Request]], Any]:
+    """A model that is asked again, request by request, where it raises for a batch: vLLM and endpoints do so here."""
+    return model if settings.engine in ("vllm", "openai") else user_models.one_by_one(model)
 
 
 class OwnEngine:
@@ -100,6 +106,28 @@ def check(section: str, settings: GenerationSettings, models: registry.Params) -
         raise MissingModelError(
             f"{section}.engine = vllm needs a GPU: give its tasks one with --set {section}.resources.gpus=1"
         )
+
+
+def is_here(settings: GenerationSettings, models: registry.Params) -> bool:
+    """Whether the engine loads a model from a folder, and this machine has it."""
+    if settings.engine not in ("transformers", "vllm"):
+        return False
+    return registry.is_local(settings.model) or checkpoints.is_fetched(registry.checkpoint(settings.model), models)
+
+
+def model_config(name: str, models: registry.Params) -> Any:
+    """The transformers configuration of a model.
+
+    Raises:
+        MissingModelError: the model is missing, or transformers cannot read its configuration.
+    """
+    from transformers import AutoConfig
+
+    folder, remote_code = hub.folder(name, models), registry.may_run_code(name, models)
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=remote_code)
+    except (OSError, ValueError) as e:
+        raise MissingModelError(f"{name}: {' '.join(str(e).split())}") from e
 
 
 def _vllm_runs_on_cpus() -> bool:

@@ -68,7 +68,7 @@ def frames(name: str, num_frames: int | None) -> tuple[int, extract.Fit]:
 
 
 def one_by_one(model: Callable[[list[Any]], Iterable[Any]]) -> Callable[[Sequence[Any]], list[Any]]:
-    """A model of the user's own that is asked about its inputs one by one where it raises for a batch of them.
+    """A model that is asked about its inputs one by one where it raises for a batch of them.
 
     The exception of a single input is the answer to it. Errors of the run are raised, and those of a
     GPU, which `infer` knows how to treat.
