@@ -157,6 +157,15 @@ def test_a_window_over_which_the_model_stumbles_costs_no_other(model: str) -> No
     assert isinstance(last, WindowAnswers)
 
 
+def test_an_endpoint_is_asked_without_a_gpu_whatever_device_models_have(tmp_path: Path) -> None:
+    env = dataclasses.replace(ENV, models=registry.Params(device="cuda"))
+    with serving(Reply()) as server:
+        params = Params(engine="openai", model_variant="talker", endpoint=Endpoint(base_url=server.url))
+        clips = pd.DataFrame([clip(write_numbered(tmp_path / "a.mp4", 20), 20)])
+        done = pd.concat(caption.rows([clips], Settings(params), env))
+    assert done["caption"].tolist() == ["A boat."]
+
+
 def test_every_window_of_every_clip_becomes_a_row(model: str, tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"\0\0\0\x18ftypmp42" + bytes(100))

@@ -15,11 +15,14 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs import cli
+from jobs.config.settings import load
+from jobs.flow import custom as custom_stages
 from schemas import TABLES
 from tests.support.outputs import CURATED, table
 from udfs import custom
 from udfs.core import user_code
 from udfs.core.errors import MediaError
+from udfs.runtime.context import Env
 
 CODE = '''
 import os
@@ -493,3 +496,14 @@ def test_a_gpu_that_is_full_or_has_failed_is_not_the_functions_fault(
     monkeypatch.setattr(user_code, "function", lambda name: score)
     with pytest.raises(RuntimeError, match=message):
         custom.load("own_scores:score", None, "cpu")([1, 2])
+
+
+def test_a_stage_without_a_model_needs_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "row_lengths.py").write_text("def lengths(rows):\n    return [len(row) for row in rows]\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    given = ["function='row_lengths:lengths'", "input=row", "columns={length='int'}"]
+    settings = load([], ["models.device=cuda", *(f"custom.x.{setting}" for setting in given)])
+    custom_stages.check(settings)
+    env = Env("", "", models=settings.models)
+    [done] = custom.rows([pd.DataFrame([{"clip_id": "a", "width": 320}])], settings.custom["x"], env)
+    assert done["length"].tolist() == [2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,13 @@ def test_an_endpoint_that_answers_none_stops_the_task(reply: Reply) -> None:
     with serving(reply) as server, pytest.raises(EndpointError, match=f"{server.url} answers no request: .*no top_p"):
         list(enhance.rows([clips], asking(server.url), ENV))
     assert len(server.asked) == 11
+
+
+def test_an_endpoint_is_asked_without_a_gpu_whatever_device_models_have() -> None:
+    env = replace(ENV, models=registry.Params(device="cuda"))
+    with serving(Reply()) as server:
+        [done] = enhance.rows([pd.DataFrame([clip("a", ("A dog.", None))])], asking(server.url), env)
+    assert done["enhanced_caption"].tolist() == ["A boat."]
 
 
 def test_what_cannot_run_is_said_in_one_line(tmp_path: Path) -> None:

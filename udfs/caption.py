@@ -129,6 +129,7 @@ def rows(batches: Iterable[pd.DataFrame], params: Settings, env: Env) -> Iterato
         resources=p.resources,
         batch_size=p.caption_batch_size,
         on_gpu=p.hwaccel == "cuda",
+        holds_model=p.engine != "openai",
     )
 
 

@@ -133,6 +133,7 @@ def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env) -> Iterator[
         resources=params.resources,
         batch_size=params.batch_size,
         own_code=params.decode is not None,
+        holds_model=params.load is not None,
     )
 
 

@@ -66,6 +66,7 @@ def rows(batches: Iterable[pd.DataFrame], params: Params, env: Env) -> Iterator[
         env=env,
         resources=params.resources,
         batch_size=params.model_batch_size,
+        holds_model=params.engine != "openai",
     )
 
 

@@ -156,7 +156,8 @@ def check(settings: Settings) -> None:
             raise SettingsError(
                 f"custom.{name}.load: a model gets what custom.{name}.decode makes of a clip: set that too"
             )
-        gpu_check.check(f"custom.{name}", params.resources, settings.models.device, settings.spark)
+        device = settings.models.device if params.load else "auto"
+        gpu_check.check(f"custom.{name}", params.resources, device, settings.spark)
     gates(settings)
 
 

@@ -67,6 +67,7 @@ def infer(
     batch_size: int,
     on_gpu: bool = False,
     own_code: bool = False,
+    holds_model: bool = True,
 ) -> Iterator[pd.DataFrame]:
     """Yield results and failures in the format of `batching.each`, rows in order of completion.
 
@@ -78,7 +79,8 @@ def infer(
     the row, as in `batching.each`.
 
     With `on_gpu`, decoding processes may use the GPU, and end with the task. With `own_code`, they
-    run functions of the user's. Neither are jailed.
+    run functions of the user's. Neither are jailed. Without `holds_model`, which is so where an
+    endpoint is asked, `models.device` does not concern the task.
     """
     watch = bugs.watch(batching.qualified_name(prepare))
     env = replace(env, limits=env.limits.with_cuda()) if on_gpu else env
@@ -90,7 +92,7 @@ def infer(
         group: list[Item] = []
         if not feeder.num_running:
             return
-        with cached_model(load, env.task, resources, env.models.device) as model:
+        with cached_model(load, env.task, resources, env.models.device if holds_model else "auto") as model:
             for event in feeder.events():
                 updated = [event] if isinstance(event, _Progress) else []
                 if isinstance(event, tuple):
