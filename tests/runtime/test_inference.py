@@ -15,7 +15,7 @@ from tests.support import fake_models
 from udfs.core.errors import OutputError
 from udfs.core.task_resources import Resources
 from udfs.runtime.context import COST, FAILURE, GPU_COST, Env
-from udfs.runtime.inference import LOST_WORKER
+from udfs.runtime.inference import LOST_WORKER, _answers
 
 ENV = Env(media_root="unused", fingerprint="f" * 16)
 
@@ -90,6 +90,14 @@ def test_an_item_too_large_by_itself_fails_its_row_only() -> None:
     assert found["b"]["total"] == 0
 
 
+def test_memory_may_run_out_without_a_word() -> None:
+    def model(items: list[int]) -> list[int]:
+        raise MemoryError
+
+    [failure] = _answers(model, [1])
+    assert (failure.code, failure.message) == ("OOM", "one input needs more memory than there is: no message")
+
+
 def test_costs_are_told_and_add_up() -> None:
     found = done(("a", 2), ("b", 2), model={"seconds": 0.2}, batch_size=2)
     assert sum(row[GPU_COST] for row in found.values()) == pytest.approx(0.4, abs=0.1)
@@ -150,7 +158,6 @@ _answers(model, [1])
 
 def test_a_gpu_out_of_memory_is_told_from_other_errors() -> None:
     torch = pytest.importorskip("torch")
-    from udfs.runtime.inference import _answers
 
     def model(items: list[int]) -> list[int]:
         if len(items) > 1:

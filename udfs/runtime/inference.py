@@ -137,7 +137,8 @@ def _answers(model: Model, items: list[Any]) -> Sequence[Any]:
     # Not within `except`: the traceback keeps the failed batch's memory.
     _free_memory()
     if len(items) == 1:
-        return [MediaError("OOM", f"one input is more than the GPU holds: {message.splitlines()[0]}")]
+        [line, *_] = message.splitlines() or ["no message"]
+        return [MediaError("OOM", f"one input needs more memory than there is: {line}")]
     half = len(items) // 2
     return [*_answers(model, items[:half]), *_answers(model, items[half:])]
 
