@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from udfs.similarity import kmeans
 from udfs.similarity.kmeans import Floats, distinct_rows, fixed_point, lloyd, min_cosine, starting_centers, unit_vectors
 
 ROWS = arrays.arrays(
@@ -98,3 +101,21 @@ def test_a_center_that_is_nearest_to_no_vector_stays() -> None:
 
 def test_distinct_rows_are_the_first_of_their_kind() -> None:
     assert distinct_rows(np.array([[2.0], [2.0], [1.0], [2.0], [3.0]]), 2).tolist() == [[2], [1]]
+
+
+def test_the_size_of_blocks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = np.random.default_rng(3).normal(size=(300, 6))
+    vectors = unit_vectors(rows)
+    centers = lloyd(vectors, vectors[:40], 5, 0.0)
+    monkeypatch.setattr(kmeans, "BLOCK_ROWS", 7)
+    assert np.array_equal(unit_vectors(rows), vectors)
+    assert np.array_equal(lloyd(vectors, vectors[:40], 5, 0.0), centers)
+
+
+def test_memory_does_not_grow_with_clusters_times_vectors() -> None:
+    vectors = unit_vectors(np.random.default_rng(4).normal(size=(20_000, 16)))
+    tracemalloc.start()
+    lloyd(vectors, vectors[:2000], 2, 0.0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2.5 * kmeans.BLOCK_BYTES < 8 * 20_000 * 2000

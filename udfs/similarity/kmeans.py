@@ -5,6 +5,8 @@ The results are the same to the last bit for any order of additions: see SCALE.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
@@ -16,6 +18,7 @@ Indexes = npt.NDArray[np.int64]
 # multiples of 2^-24 below 2^29. Dot products of unit vectors, and sums of fewer than 2^29 of them,
 # are therefore exact: the order of rows, tiles, partitions and the BLAS library cannot change them.
 SCALE = 2.0**24
+BLOCK_ROWS, BLOCK_BYTES = 1 << 12, 1 << 26  # at a time: what is computed of them, such as distances to centers
 ROUNDING = 1e-6  # what that rounding may take from a cosine: equal vectors are duplicates even at eps = 0
 
 
@@ -29,6 +32,13 @@ def unit_vectors(vectors: npt.ArrayLike) -> Floats:
     finite = np.isfinite(rows).all(axis=1)
     if not finite.all():
         raise ValueError(f"vectors with NaN or infinity in rows {np.flatnonzero(~finite)[:5].tolist()}")
+    units = np.empty_like(rows)
+    for block in _blocks(len(rows), rows.shape[1]):
+        units[block] = _unit(rows[block])
+    return units
+
+
+def _unit(rows: Floats) -> Floats:
     # By the largest component first: squares of tiny numbers underflow, of huge ones overflow.
     largest = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
     scaled = np.divide(rows, largest, out=np.zeros_like(rows), where=largest > 0)
@@ -78,11 +88,13 @@ def lloyd(vectors: Floats, centers: Floats, max_iter: int, tol: float) -> Floats
     """
     label, sums = np.full(len(vectors), -1), np.zeros_like(centers)
     for _ in range(max_iter):
-        nearest = _scores(vectors, fixed_point(centers)).argmin(axis=1)
+        nearest = _nearest(vectors, fixed_point(centers))
         # Few vectors change their cluster in later iterations, and updates of exact sums are exact.
-        differs = nearest != label
-        change = _membership(nearest[differs], len(centers)) - _membership(label[differs], len(centers))
-        sums += change @ vectors[differs]
+        differs = np.flatnonzero(nearest != label)
+        for block in _blocks(len(differs), vectors.shape[1]):
+            rows = differs[block]
+            _add(sums, nearest[rows], vectors[rows])
+            _add(sums, label[rows], -vectors[rows])
         label = nearest
         counts = np.bincount(label, minlength=len(centers))[:, None]
         before, centers = centers, np.where(counts > 0, sums / np.maximum(counts, 1), centers)
@@ -91,16 +103,27 @@ def lloyd(vectors: Floats, centers: Floats, max_iter: int, tol: float) -> Floats
     return centers
 
 
-def _scores(vectors: Floats, centers: Floats) -> Floats:
-    """Squared distance of each vector to each center, less the vector's squared length."""
-    scores: Floats = (centers * centers).sum(axis=1) - 2 * (vectors @ centers.T)
-    return scores
+def _blocks(count: int, width: int) -> Iterator[slice]:
+    """The rows of a matrix (count x width) in blocks of bounded size."""
+    size = max(1, min(BLOCK_ROWS, BLOCK_BYTES // (8 * max(1, width))))
+    return (slice(start, start + size) for start in range(0, count, size))
 
 
-def _membership(label: Indexes, count: int) -> Floats:
-    """A matrix (count x vectors) with 1 where a vector has the cluster's label; -1 is no label."""
-    membership: Floats = (label == np.arange(count)[:, None]).astype(np.float64)
-    return membership
+def _nearest(vectors: Floats, centers: Floats) -> Indexes:
+    """The nearest center of each vector, the first of equally near ones."""
+    nearest, norms = np.empty(len(vectors), np.int64), (centers * centers).sum(axis=1)
+    for block in _blocks(len(vectors), len(centers)):
+        # Squared distances, less the vector's squared length.
+        nearest[block] = (norms - 2 * (vectors[block] @ centers.T)).argmin(axis=1)
+    return nearest
+
+
+def _add(sums: Floats, label: Indexes, vectors: Floats) -> None:
+    """Add each vector to the row of its label; -1 is no label."""
+    order = np.argsort(label, kind="stable")
+    labels, starts = np.unique(label[order], return_index=True)
+    of_labels = np.add.reduceat(vectors[order], starts)
+    sums[labels[labels >= 0]] += of_labels[labels >= 0]
 
 
 def _squared_distances(vectors: Floats, norms: Floats, row: int) -> Floats:
