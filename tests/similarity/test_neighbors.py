@@ -73,6 +73,15 @@ def test_cosines_close_to_the_threshold_are_computed_again_in_float32(precision:
     assert np.allclose(coarse.cosine, exact.cosine, atol=neighbors.MAX_ERROR[precision])
 
 
+def test_equal_vectors_are_found_where_every_number_is_rounded_down() -> None:
+    """Each number is 0.34 % above a power of two, and bfloat16 rounds it to that."""
+    rows = unit(np.ones((3, 1017))).astype(np.float32)
+    index = flat_index(rows, "bfloat16")
+    coarse = index._scan(rows, index.arithmetic.coarse).cosine
+    assert 0.007 < 1 - coarse.max() < neighbors.MAX_ERROR["bfloat16"]
+    assert index.nearest(rows, min_cosine=0.9999).cosine == pytest.approx(1, abs=1e-6)
+
+
 def test_full_tiles_after_the_first_few_are_not_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbors, "TILE", 256)
     rows = vectors(256, 512)
