@@ -102,9 +102,20 @@ def _parts(stage: str, settings: Settings) -> Iterator[bytes]:
         yield user_code.identity(getattr(own, name)).encode()
     for other in recipe.upstream:
         yield fingerprint(other, settings).encode()
+    if _puts_texts_in_lower_case(stage, settings):
+        yield b"texts in lower case"
     if stage == "filter":
         for name, params in settings.custom.items():
             yield f"{name} {params.gate} {fingerprint(name, settings)} ".encode()
+
+
+def _puts_texts_in_lower_case(stage: str, settings: Settings) -> bool:
+    """Whether a stage may ask SigLIP 2 about texts in upper case: since 0.2.0 it gets them in lower case."""
+    if "siglip2" not in settings.embed.model.lower():
+        return False
+    return stage == "align" or (
+        stage == "embed" and any(text != text.lower() for text in settings.embed.texts_to_verify)
+    )
 
 
 def chain_fingerprint(stages: Iterable[str], settings: Settings) -> str:

@@ -98,6 +98,14 @@ def test_a_setting_that_only_changes_the_cost_does_not(override: str) -> None:
     assert fingerprints(load([], [override])) == DEFAULT
 
 
+def test_only_rows_of_texts_that_siglip2_gets_in_lower_case_now_are_made_again() -> None:
+    model, texts = "embed.model=siglip2", 'embed.texts_to_verify=["a car"]'
+    assert fingerprint("embed", load([], [model])) == "41614693a241c675"
+    assert fingerprint("align", load([], [model])) != "d7f32cb406b9c7f1"
+    assert fingerprint("embed", load([], [model, texts])) == "50e179d79254b9c9"
+    assert fingerprint("embed", load([], [model, texts.replace("car", "Car")])) != "3cc2ba6523dde1ce"
+
+
 def test_the_effort_of_previews_is_6_or_4_in_one_fingerprint() -> None:
     assert fingerprints(load([], ["preview.compression_level=6"])) == DEFAULT  # the default before 0.2.0
     for other in (0, 2):

@@ -58,7 +58,8 @@ def test_texts_say_what_the_library_says(folders: dict[str, str], name: str) -> 
         if name in ("clip", "x_clip")
         else {"padding": "max_length", "max_length": 16, "truncation": True}
     )
-    inputs = AutoTokenizer.from_pretrained(folders[name])(TEXTS, return_tensors="pt", **padding)
+    texts = [text.lower() for text in TEXTS] if name in hf_towers.LOWER_CASE else TEXTS
+    inputs = AutoTokenizer.from_pretrained(folders[name])(texts, return_tensors="pt", **padding)
     assert mine.encode_text
     assert np.allclose(mine.encode_text(TEXTS), unit(library.get_text_features(**inputs)), atol=1e-5)
 
@@ -89,3 +90,10 @@ def test_a_picture_model_takes_any_number_of_frames(folders: dict[str, str]) -> 
     mine = loaded(folders["clip"], num_frames=3)
     assert mine.num_frames == 3
     assert mine.encode([clip[:3] for clip in clips(mine)]).shape == (3, 32)
+
+
+@pytest.mark.parametrize("name", ["siglip", "siglip2"])
+def test_models_that_were_trained_on_lower_case_get_it(folders: dict[str, str], name: str) -> None:
+    encode_text = loaded(folders[name]).encode_text
+    assert encode_text
+    assert np.array_equal(encode_text([text.title() for text in TEXTS]), encode_text(TEXTS))

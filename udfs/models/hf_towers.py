@@ -15,6 +15,7 @@ from udfs.models import embedding_config
 from udfs.models.embedding_config import LoadSettings, Model, Vectors
 
 LOCAL: dict[str, Any] = {"local_files_only": True}
+LOWER_CASE = ("siglip", "siglip2")  # trained on such texts; the tokenizer of SigLIP 2 leaves them as they are
 
 
 def load(folder: str, settings: LoadSettings, device: str) -> Model:
@@ -29,7 +30,10 @@ def load(folder: str, settings: LoadSettings, device: str) -> Model:
     kind: Any = AutoVideoProcessor if wants.kind == "videoprism" else AutoImageProcessor
     encoder = {"videoprism": _encode_videos, "xclip": _encode_frame_sequences}.get(wants.kind, _encode_frames)
     encode = partial(encoder, model, kind.from_pretrained(folder, **LOCAL))
-    encode_text = partial(_encode_texts, model, AutoTokenizer.from_pretrained(folder, **LOCAL)) if wants.text else None
+    encode_text = None
+    if wants.text:
+        tokenizer = AutoTokenizer.from_pretrained(folder, **LOCAL)
+        encode_text = partial(_encode_texts, model, tokenizer, lower=wants.kind in LOWER_CASE)
     return Model(wants.fit, wants.num_frames, _dim(model.config), encode, encode_text)
 
 
@@ -82,10 +86,11 @@ def _preprocess(model: Any, processor: Any, clips: Sequence[Pictures]) -> dict[s
 
 
 @torch.inference_mode()
-def _encode_texts(model: Any, tokenizer: Any, texts: Sequence[str]) -> Vectors:
+def _encode_texts(model: Any, tokenizer: Any, texts: Sequence[str], *, lower: bool) -> Vectors:
     """Texts are padded to the model's full length: SigLIP and VideoPrism were trained so, and CLIP does not mind."""
+    texts = [text.lower() if lower else text for text in texts]
     length = int(model.config.text_config.max_position_embeddings)
-    inputs = tokenizer(list(texts), padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+    inputs = tokenizer(texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
     return unit(pooled(model.get_text_features(**to_model(inputs, model))))
 
 
