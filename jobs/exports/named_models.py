@@ -8,7 +8,7 @@ from typing import NamedTuple
 from jobs.config.errors import UsageError
 from jobs.lake.run import Run
 from jobs.lake.stored_models import stored_models
-from udfs.core.words import right_names
+from udfs.core.words import right_names, spelled
 from udfs.exports import nemo
 from udfs.models.registry import KNOWN, known_name
 from udfs.storage.settings import Params as Sources
@@ -44,7 +44,7 @@ def check_names(output: str, params: nemo.Params, sources: Sources) -> None:
     """Refuse, before Spark starts, a name that neither a known model nor one of the tables' files has."""
     for key, names in _named(params).items():
         setting = SETTINGS[key]
-        for name in (name for name in names if not known_name(name)):
+        for name in (name for name in names if not known_name(name) and spelled(name) not in nemo.PREFIXES):
             models = list(stored_models(f"{output}/tables/{setting.table}", sources))
             if models and not any(setting.means(model, name) for model in models):
                 labels = dict.fromkeys([*map(setting.label, models), *KNOWN])

@@ -93,7 +93,11 @@ def test_82_keys_may_be_quoted_as_in_a_file() -> None:
         ("export.webdataset.aspects=4:3", "export.webdataset.aspects: give a list, as in [1, 2], got '4:3'"),
         ("clip.encoder=x265", "clip.encoder: Input should be"),
         ("aesthetic.model=clop", "aesthetic.model: no model clop: did you mean clip?"),
-        ("embed.model=internvideo", "embed.model: no model internvideo: did you mean internvideo2?"),
+        ("embed.model=siglp2", "embed.model: no model siglp2: did you mean siglip2?"),
+        (
+            "embed.model=internvideo2",
+            "embed.model: no model internvideo2: name a folder with its own code, laid out as",
+        ),
         ("caption.model_variant=nemotron", "caption.model_variant: no model nemotron: known are qwen2.5, qwen3"),
         ("enhance.model_variant=clip", "enhance.model_variant: no model clip: "),
         ('models.remote_code=["cosmos"]', "models.remote_code.0: no model cosmos: did you mean cosmos-embed1-"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from udfs.models import registry
+from udfs.models import embedding_config, registry
 from udfs.models.registry import KNOWN, Checkpoint, MissingModelError, Params, absolute_name, is_local
 
 
@@ -39,6 +39,10 @@ def test_another_commit_of_a_known_model_keeps_its_repository() -> None:
     ("name", "line"),
     [
         ("clp", "no model clp: did you mean clip?"),
+        (
+            "InternVideo2",
+            "no model InternVideo2: name a folder with its own code, laid out as OpenGVLab/InternVideo2-Stage2_6B is",
+        ),
         ("qwen2.5-vl", "no model qwen2.5-vl: did you mean qwen2.5?"),
         ("cosmos-embed1-224", "no model cosmos-embed1-224: did you mean cosmos-embed1-224p?"),
         ("siglp2@abcdef0", "no model siglp2@abcdef0: did you mean siglip2?"),
@@ -63,7 +67,7 @@ def test_an_unknown_name_is_a_line_that_says_what_to_write(name: str, line: str)
         ("Qwen/Qwen2.5-VL-7B-Instruct", "qwen2.5"),
         ("cosmos-embed1", "cosmos-embed1-224p"),
         ("Cosmos-Embed1-336p", "cosmos-embed1-336p"),
-        ("internvideo2", "internvideo2"),
+        ("internvideo2", None),
         ("nemotron", None),
     ],
 )
@@ -121,3 +125,13 @@ def test_code_may_run_for_the_names_in_the_settings(tmp_path: Path, monkeypatch:
 def test_settings_out_of_bounds_are_refused(settings: dict[str, str]) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(Params).validate_python(settings)
+
+
+def test_the_page_for_users_of_nemo_curator_offers_only_names_that_are_known() -> None:
+    page = Path("docs/nemo-curator.md").read_text(encoding="utf-8")
+    table = page.partition("### Names of models")[2].partition("\n\nA model may")[0]
+    same = [re.findall(r"`([^`]+)`", row.split("|")[1]) for row in table.splitlines() if "| the same" in row]
+    short = {"-336p": "cosmos-embed1-336p", "-448p": "cosmos-embed1-448p"}
+    names = {short.get(name, name) for row in same for name in row}
+    assert len(names) == 6
+    assert all(registry.known_name(name) for name in names | {*embedding_config.NAMES})

@@ -36,6 +36,8 @@ PICKLE_PROTOCOL = 4  # the default of Python 3.8 to 3.13
 EMBEDDING = pa.schema([("id", pa.string()), ("embedding", pa.list_(pa.float64()))])
 ENCODED_FIELDS = ("width", "height", "framerate", "num_frames", "video_codec", "num_bytes")
 VIDEO_FIELDS = ("height", "width", "framerate", "num_frames", "duration", "video_codec", "pixel_format", "audio_format")
+# What the folders of vectors begin with, by the start of a model's name.
+PREFIXES = {"cosmos-embed1": nemo_paths.COSMOS_EMBED1, "internvideo2": nemo_paths.INTERN_VIDEO2}
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -113,8 +115,7 @@ def source_address(uri: str) -> str:
 def folder_prefix(model: str) -> str:
     """The prefix of the folders of a model's vectors, such as ce1 or iv2."""
     name = model_label(model).lower()
-    prefixes = {"cosmos-embed1": nemo_paths.COSMOS_EMBED1, "internvideo2": nemo_paths.INTERN_VIDEO2}
-    return next((short for long, short in prefixes.items() if name.startswith(long)), name)
+    return next((short for long, short in PREFIXES.items() if name.startswith(long)), name)
 
 
 def model_label(model: str) -> str:

@@ -22,7 +22,7 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 DESCRIPTOR = "descriptor"  # udfs/models/copy_descriptor.py: no model with weights
 NAMES = (
-    *("cosmos-embed1-224p", "cosmos-embed1-336p", "cosmos-embed1-448p", "internvideo2"),
+    *("cosmos-embed1-224p", "cosmos-embed1-336p", "cosmos-embed1-448p"),
     *("clip", "siglip2", "x-clip"),
 )
 # The model types of transformers that udfs/models/hf_towers.py loads.

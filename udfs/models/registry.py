@@ -75,12 +75,6 @@ KNOWN: dict[str, Checkpoint] = {
         "8 frames and text, 768",
         remote_code=True,
     ),
-    "internvideo2": Checkpoint(
-        "OpenGVLab/InternVideo2-Stage2_1B-224p-f4", "4362e1f88a992e7edbfd7696f7f78b7f79426dfd", "4 frames and text, 512"
-    ),
-    "bert-large": Checkpoint(
-        "google-bert/bert-large-uncased", "6da4b6a26a1877e173fca3225479512db81a5e5b", "the text side of internvideo2"
-    ),
     "qwen2.5": Checkpoint(
         "Qwen/Qwen2.5-VL-7B-Instruct", "cc594898137f460bfe9f0759e9844b3ce807cfb5", "captions of video"
     ),
@@ -94,6 +88,8 @@ KNOWN: dict[str, Checkpoint] = {
 ALIASES = {"qwen": "qwen2.5", "cosmos-embed1": "cosmos-embed1-224p"}
 # Its names of the models that rewrite captions are those of the models that write them.
 REWRITERS = {"qwen2.5": "qwen-lm", "qwen3": "qwen3-lm"}
+# Its models of which the hub has weights without code, and a repository that has both.
+WITHOUT_CODE = {"internvideo2": "OpenGVLab/InternVideo2-Stage2_6B"}
 
 
 def known_name(name: str, instead: Mapping[str, str] = words.NO_ALIASES) -> str | None:
@@ -122,7 +118,16 @@ def model_name(name: str, known: Iterable[str] = KNOWN) -> str:
     full = full_name(name)
     if full in known or "/" in full or "@" in full or user_code.is_function(full):
         return full
-    raise ValueError(f"no model {name}: {words.right_names(name, known)}")
+    raise ValueError(_no_model(name, known))
+
+
+def _no_model(name: str, known: Iterable[str], model: str | None = None) -> str:
+    """The line about a name that no model has; `model` is the name without a commit."""
+    like = WITHOUT_CODE.get(words.spelled(model or name))
+    found = (
+        f"name a folder with its own code, laid out as {like} is" if like else words.right_names(model or name, known)
+    )
+    return f"no model {name}: {found}"
 
 
 ModelName = Annotated[str, AfterValidator(model_name)]
@@ -160,7 +165,7 @@ def checkpoint(name: str) -> Checkpoint:
         return replace(known or Checkpoint(model, "", ""), revision=match["revision"], about="")
     if os.sep in name:
         raise MissingModelError(f"no model {name}: no such folder; a model on the hub is written org/name@commit")
-    raise MissingModelError(f"no model {name}: {words.right_names(model, KNOWN)}")
+    raise MissingModelError(_no_model(name, KNOWN, model))
 
 
 def may_run_code(name: str, params: Params) -> bool:
