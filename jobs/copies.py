@@ -1,4 +1,4 @@
-"""copies: clips, signals, spans, videos, copy_keys -> copies, copy_keys"""
+"""copies: clips, signals, spans, videos, labels, verdicts, copy_keys -> copies, copy_keys"""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from jobs.similarity import copy_groups, copy_keys, phash_lsh
 from jobs.spark import session
 from schemas import TABLES
 from udfs.core.words import counted
+from udfs.filter import where_gate
 from udfs.similarity import ranking
 
 log = logging.getLogger("reelmill")
@@ -39,12 +40,14 @@ def check(options: Options, settings: Settings) -> None:
 def run(run: Run, options: Options, new: DataFrame | None = None) -> Counts:
     """Find the new clips that are copies of each other or of kept clips; kept clips stay.
 
-    `new` are clips that pass the gates (clip_id, phash and the columns of `copies.rank`), none of
-    which has a row by these settings; by default all that have no valid row, for which every clip
-    is looked at.
+    `new` are clips that pass the gates (clip_id, phash, the columns of `copies.rank` and, where
+    `filter.where` is set, accepted), none of which has a row by these settings; by default all that
+    have no valid row, for which every clip is looked at.
     """
     started = clock.now()
     rank = ranking.columns(run.settings.copies.rank)
+    if where_gate(run.settings.filter):  # a clip that it drops stands for none that passes
+        rank = {"accepted": False} | rank
     pending = copy_groups.pending(run) if new is None else new
     hashes = phash_lsh.numbers(F.col("phash")).alias("hashes")
     with ExitStack() as stack:

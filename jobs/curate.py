@@ -23,7 +23,7 @@ from jobs.config.arguments import argument, flag
 from jobs.config.errors import CommandError, LeftOverError, UsageError
 from jobs.config.settings import Settings
 from jobs.flow import check as proof
-from jobs.flow import custom, plan, stage, waves
+from jobs.flow import conditions, custom, plan, score_gates, stage, waves
 from jobs.flow.steps import named
 from jobs.flow.waves import Wave, Waves
 from jobs.lake import clock, history, last_run, scores, summary
@@ -104,7 +104,7 @@ def run(run: Run, options: Options) -> Counts:
         plan.show(reader.by_spark(run), run.settings, last_run.versions(run.tables), ingest.num_new(run, options))
         return Counts()
     started = clock.now()
-    filter.accepted(run.of_part({}))  # refuses a wrong condition before any clip is cut, as the next line does
+    conditions.accepted(run.of_part({}))  # refuses a wrong condition before any clip is cut, as the next line does
     custom.check_conditions(run)
     run = run.with_notes_together()
     stages = _stages(run)
@@ -115,14 +115,16 @@ def run(run: Run, options: Options) -> Counts:
     # No clip has to be looked up after `filter` by hand, which changes verdicts alone, or for a new label.
     untouched = is_alone and run.last.is_untouched(run.tables, but=("verdicts", "labels"))
     ended = untouched and run.last.ended_by(chain) and run.last.has_noted(stages)
-    judged = ended and run.last.is_untouched(run.tables, but=() if filter.asks_labels(run.settings) else ("labels",))
+    judged = ended and run.last.is_untouched(run.tables, but=() if conditions.reads_labels(run.settings) else ("labels",))
     settled = _settled(run) if untouched else ()
     counts, num_files_left, num_described = ingest.ingest_files(run, options)
     later, facts = Counts(), None
     if not judged or counts.num_out or options.refit:
-        # The condition may be on columns of the manifest.
+        # The condition may be on columns of the manifest. Where labels decide, a clip that stands for others may have been
+        # dropped: all are linked again.
         is_as_judged = not (num_described and run.settings.filter.where)
-        only_new = ended and is_as_judged and _all_are_new(run, counts)
+        is_as_linked = judged or not conditions.reads_labels(run.settings)
+        only_new = ended and is_as_judged and is_as_linked and _all_are_new(run, counts)
         later = _process(run, options, settled, only_new=only_new, judge_all=not (only_new and judged))
     else:
         history.note_settings(run, *stages)  # a step by hand may have noted others, by which views go
@@ -223,6 +225,7 @@ def _process(
         if only_new and run.last.num_commits > MANY:
             stack.enter_context(session.skipping(run.spark))
         of_new = run.of_this_run()
+        counts += _ask_about_orphans(run, of_new if only_new else run)
         counts += dedup.run(of_new if only_new else run, options)
         # Where all clips were linked again, those of earlier runs may have other verdicts.
         linked_again = only_new and bool(run.last.versions) and "duplicates" in run.tables.replaced
@@ -318,6 +321,16 @@ def _run_models(run: Run, wave: Wave) -> Counts:
         counts = reduce(Counts.__add__, (wave.run(run, step) for step in _models(run)), Counts())
     history.flush(run)
     return counts
+
+
+def _ask_about_orphans(run: Run, of: Run) -> Counts:
+    """Run models on copies whose kept clip failed a gate on what models found, among the clips that `of` looks at."""
+    orphans = score_gates.orphans(of) if _copies(run) and not run.late else None
+    if orphans is None or (orphans := orphans.localCheckpoint()).isEmpty():
+        return Counts()
+    pending = ((step, stage.pending(of, step)) for step in _models(run))
+    asked = (stage.run_pending(run, step, todo.join(orphans, "clip_id", "left_semi")) for step, todo in pending)
+    return reduce(Counts.__add__, asked, Counts())
 
 
 def _unfinished(run: Run, settled: tuple[stage.Stage, ...] = ()) -> DataFrame:

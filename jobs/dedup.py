@@ -1,4 +1,4 @@
-"""dedup: embeddings, clips, signals, aesthetics, copies -> centroids, assignments, duplicates"""
+"""dedup: embeddings, clips, videos, signals, aesthetics, copies, labels -> centroids, assignments, duplicates"""
 
 from __future__ import annotations
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-import re
 from contextlib import ExitStack
-from functools import partial
+from functools import partial, reduce
 
-from pyspark.errors import AnalysisException, ParseException
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.config.arguments import StageOptions
 from jobs.config.errors import SettingsError
 from jobs.config.settings import Settings
-from jobs.flow import custom
+from jobs.flow import conditions, custom, custom_gates
 from jobs.flow.steps import step
 from jobs.lake import clock, custom_tables, history, scores
 from jobs.lake.history import Counts, Work
@@ -24,12 +22,11 @@ from jobs.lake.scores import OF_VERDICT
 from jobs.spark import session
 from schemas import TABLES
 from udfs.core.words import counted
-from udfs.filter import duplicate_sql, gates, reasons_sql, where_gate
+from udfs.filter import DUPLICATE, Gate, duplicate_sql, gates, reasons_sql, signal_gates, where_gate
 
 log = logging.getLogger("reelmill")
 
 Options = StageOptions  # this job takes no others
-LABELS = re.compile(r"\blabels\b")  # in a condition
 LINK = "clip_id string, duplicate_of string"
 VERDICT = ("kept", "reasons", "duplicate_of")
 MANY = 0.1  # share of verdicts, from which on all rows are written again: none has to be found then
@@ -43,49 +40,44 @@ def check(options: Options, settings: Settings) -> None:
     custom.check(settings)
 
 
-def asks_labels(settings: Settings) -> bool:
-    """Whether verdicts depend on what people called clips."""
-    return LABELS.search(settings.filter.where) is not None
-
-
-def accepted(run: Run) -> DataFrame:
-    """The current clips, with the column `accepted`: whether `filter.where` is true of each.
-
-    The condition is on c (the clip), v (its video) and l (with `labels`, an array of what people called the clip).
-
-    Raises:
-        SettingsError: the condition is no SQL, or names a column that none of them has.
-    """
-    clips, videos = run.current("clips").alias("c"), run.rows("videos").alias("v")
-    joined = clips.join(videos, on=F.col("c.video_id") == F.col("v.video_id"), how="left")
-    if asks_labels(run.settings):
-        joined = joined.join(_labels(run, clips).alias("l"), on=F.col("c.clip_id") == F.col("l.of_clip"), how="left")
-    try:
-        is_accepted = F.expr(f"coalesce(({run.settings.filter.where}), false)").alias("accepted")
-        return joined.select("c.clip_id", is_accepted)
-    except (ParseException, AnalysisException) as e:
-        raise SettingsError(f"filter.where: {str(e).splitlines()[0]}") from e
-
-
-def _labels(run: Run, clips: DataFrame) -> DataFrame:
-    """Every clip (`of_clip`) with its `labels`; an empty array where no one gave it any."""
-    given = run.tables.read("labels").groupBy("clip_id").agg(F.array_sort(F.collect_set("label")).alias("labels"))
-    every = clips.select("clip_id").join(given, on="clip_id", how="left")
-    none = F.array().cast("array<string>")
-    return every.select(F.col("clip_id").alias("of_clip"), F.coalesce("labels", none).alias("labels"))
-
-
 def judged(run: Run, scored: DataFrame) -> DataFrame:
     """A verdict on every row of `scores.gathered`. It is SQL only, so that a new threshold costs no decoding."""
     params = run.settings.filter
     if where_gate(params):
-        scored = scored.join(accepted(run), on="clip_id", how="left")
+        scored = scored.join(conditions.accepted(run), on="clip_id", how="left")
     rows = scored.withColumn("aesthetic_score", F.col(f"aesthetic_score_{params.aesthetic_reduction}"))
     rows = rows.join(_represented(run), on="clip_id", how="left")
-    every = [*gates(params), *custom.gates(run.settings)]
+    every, first = [*gates(params), *custom_gates.gates(run.settings)], signal_gates(params)
     rows = rows.withColumn("reasons", F.expr(reasons_sql(every, params)))
+    if run.part is None and params.duplicates and every:
+        rows = _with_stand_ins(rows, [gate for gate in every if gate not in first])
     stamp = {"fingerprint": F.lit(run.fingerprint("filter")), "run_id": F.lit(run.run_id)}
     return rows.withColumns({"kept": F.size("reasons") == 0, **stamp})
+
+
+def _with_stand_ins(rows: DataFrame, later: list[Gate]) -> DataFrame:
+    """The rows, in which each group of duplicates is represented by a clip that passes every gate, if it has one.
+
+    `dedup` links no clip to one that fails a gate. It has not seen thresholds that are newer, and
+    what stages after it find. There the most similar duplicate that passes takes the place of a clip
+    that fails. A copy by hashes without the score of a `later` gate is not known to pass.
+    """
+    fails = F.exists("reasons", lambda reason: reason != DUPLICATE)
+    unscored = reduce(Column.__or__, (F.col(gate.score).isNull() for gate in later), F.lit(False))
+    passes = ~fails & ~(F.col("link_method").eqNullSafe("phash") & unscored)
+    clips = rows.select("clip_id", "duplicate_of", "similarity", fails.alias("fails"), passes.alias("passes"))
+    failing = clips.where("fails AND duplicate_of IS NULL").select(F.col("clip_id").alias("duplicate_of"))
+    passing = clips.where("passes AND duplicate_of IS NOT NULL").join(failing, on="duplicate_of", how="left_semi")
+    nearest = F.max_by("clip_id", F.struct("similarity", "clip_id")).alias("stand_in")
+    stand_ins = passing.groupBy("duplicate_of").agg(nearest).localCheckpoint()
+    if stand_ins.isEmpty():
+        return rows
+    rows = rows.withColumn("group", F.coalesce("duplicate_of", "clip_id"))
+    rows = rows.join(stand_ins.toDF("group", "stand_in"), on="group", how="left")
+    is_one = F.col("stand_in").eqNullSafe(F.col("clip_id"))
+    other = F.when(F.col("duplicate_of").isNotNull(), F.coalesce("stand_in", "duplicate_of"))
+    reasons = F.when(is_one, F.array_remove("reasons", DUPLICATE)).otherwise(F.col("reasons"))
+    return rows.withColumns({"duplicate_of": F.when(~is_one, other), "reasons": reasons}).drop("group", "stand_in")
 
 
 def _represented(run: Run) -> DataFrame:

@@ -24,6 +24,7 @@ from schemas import TABLES
 from tests.support import clips, reels
 from tests.support.footage import write_numbered
 from tests.support.outputs import CURATED, table
+from tests.support.two_settings import add
 from udfs.copies import Pair, Params, copy_links, rows
 from udfs.signals import phash
 
@@ -252,3 +253,32 @@ def test_new_clips_may_be_handed_in(spark: SparkSession, tmp_path: Path, caplog:
     found = {row["clip_id"]: row["copy_of"] for row in table(tmp_path, "copies")}
     assert found == before | {"c": "a", "d": "b", "e": None}  # f was not handed in
     assert "shared by more than copies.max_bucket = 1 clips: there, 3 new clips were compared" in caplog.text
+
+
+@pytest.mark.spark
+@pytest.mark.nights
+def test_a_clip_that_the_condition_drops_stands_for_none_that_it_does_not(spark: SparkSession, tmp_path: Path) -> None:
+    def made(*settings: str) -> Run:
+        return Run(spark, str(tmp_path), load([], ["copies.min_agree=3", *settings]))
+
+    small = "filter.where=c.height < 1000"
+    arrive(made(), a=(1080, ONE, 0.0), b=(480, NEAR_ONE, 0.0))
+    assert stood_for(made()) == {"a": None, "b": "a"}
+    dropped = {"a": None, "b": None}
+    assert stood_for(made(small)) == dropped
+    arrive(made(), c=(1080, ONE, 0.0), d=(720, ONE, 0.0), e=(1080, TWO, 0.0), f=(480, TWO, 0.0))
+    later = {"c": "b", "d": "b", "e": "f", "f": None}
+    assert stood_for(made(small)) == dropped | later
+    assert stood_for(made()) == dropped | later  # what was kept stays
+
+
+@pytest.mark.spark
+@pytest.mark.nights
+def test_a_clip_that_its_score_drops_stands_for_none_that_is_new(spark: SparkSession, tmp_path: Path) -> None:
+    first = Run(spark, str(tmp_path), load([], ["copies.min_agree=3", "filter.aesthetic=true"]))
+    arrive(first, a=(480, ONE, 0.0), b=(480, TWO, 0.0))
+    before = stood_for(first)
+    add(tmp_path, "verdicts", [{"clip_id": name, "aesthetic_score_min": score} for name, score in (("a", 1), ("b", 9))])
+    second = Run(spark, str(tmp_path), first.settings)
+    arrive(second, c=(480, ONE, 0.0), d=(480, TWO, 0.0))
+    assert stood_for(second) == before | {"c": None, "d": "b"}

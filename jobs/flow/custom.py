@@ -1,39 +1,31 @@
-"""The user's own stages: their steps of the flow, their gates, and what is checked of them before Spark starts."""
+"""The user's own stages: their steps of the flow, and what is checked of them before Spark starts."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from functools import partial
-from typing import NoReturn
 
 import sqlglot
 from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from jobs.config.errors import SettingsError
 from jobs.config.settings import Settings
+from jobs.flow import custom_gates
 from jobs.flow import gates as built_in
 from jobs.flow.stage import Stage
 from jobs.lake import views
 from jobs.lake.recipes import RECIPES
 from jobs.lake.run import Run
-from jobs.queries.statement import syntax_fault
 from jobs.spark import gpu_check
 from schemas import TABLES
-from schemas.custom import OURS, SCALARS, is_name, score_name
+from schemas.custom import OURS, is_name, score_name
 from schemas.verdicts import FROM_SPANS
 from udfs import custom
 from udfs.core import user_code
 from udfs.core.task_resources import Resources
 from udfs.core.words import did_you_mean
-from udfs.filter import Gate
-
-SPARK = "spark"  # the dialect of gates
-STATEMENTS = (exp.Query, exp.Command, exp.DML, exp.Subquery)  # what a condition must not hold
 
 
 def stages(settings: Settings) -> tuple[Stage, ...]:
@@ -74,41 +66,6 @@ def _inputs(name: str, run: Run) -> DataFrame:
     return clips.join(spans, on="clip_id", how="left").join(videos, on="video_id", how="left")
 
 
-def gates(settings: Settings) -> list[Gate]:
-    """The gates of these stages, each with the name of its stage for a reason."""
-    return [_gate(name, params) for name, params in settings.custom.items() if params.gate is not None]
-
-
-def _gate(name: str, params: custom.Params) -> Gate:
-    """A gate in the columns of `verdicts`.
-
-    Raises:
-        SettingsError: it is no condition, or is on a column that is not there.
-    """
-
-    def refuse(message: str) -> NoReturn:
-        raise SettingsError(f"custom.{name}.gate: {message}")
-
-    try:
-        [condition] = sqlglot.parse(params.gate or "", dialect=SPARK)
-    except (SqlglotError, ValueError) as e:
-        refuse(_fault(e, params.gate or "", params.columns))
-    if condition is None or isinstance(condition, STATEMENTS) or condition.find(*STATEMENTS):
-        refuse("write a condition on columns, such as sharpness >= 0.4")
-    own = {key: score_name(name, key) for key, type_ in params.columns.items() if type_ in SCALARS}
-    known = [*own, *TABLES["verdicts"].schema.names]
-    scores = []
-    for column in condition.find_all(exp.Column):
-        if column.table or column.name not in known:
-            refuse(f"no column {column.sql(SPARK)}{did_you_mean(column.name, known)}")
-        if column.name in own:
-            scores.append(own[column.name])
-            column.this.set("this", own[column.name])
-    if not scores:
-        refuse(f"it is on none of the stage's own columns, which are {', '.join(own)}")
-    return Gate(name, scores[0], f"NOT ({condition.sql(SPARK)})")
-
-
 def check_conditions(run: Run) -> None:
     """Show Spark the conditions of these stages before it processes a clip.
 
@@ -118,7 +75,7 @@ def check_conditions(run: Run) -> None:
     verdicts = run.tables.none("verdicts")
     for name, params in run.settings.custom.items():
         if params.gate is not None:
-            _check_condition(f"custom.{name}.gate", verdicts, _gate(name, params).fails)
+            _check_condition(f"custom.{name}.gate", verdicts, custom_gates.gate_of(name, params).fails)
         for of_check, condition in params.checks.items():
             _check_condition(f"custom.{name}.checks.{of_check}", run.tables.none(name), condition)
 
@@ -158,7 +115,7 @@ def check(settings: Settings) -> None:
             )
         device = settings.models.device if params.load else "auto"
         gpu_check.check(f"custom.{name}", params.resources, device, settings.spark)
-    gates(settings)
+    custom_gates.gates(settings)
 
 
 def _check_names(name: str, params: custom.Params, taken: set[str]) -> None:
@@ -177,23 +134,7 @@ def _check_names(name: str, params: custom.Params, taken: set[str]) -> None:
             raise SettingsError(f"custom.{name}.comments: no column {column}{did_you_mean(column, [*params.columns])}")
     for of_check, condition in params.checks.items():
         try:
-            sqlglot.parse_one(condition, dialect=SPARK)
+            sqlglot.parse_one(condition, dialect=custom_gates.SPARK)
         except SqlglotError as e:
-            fault = _fault(e, condition, params.columns)
+            fault = custom_gates.fault(e, condition, params.columns)
             raise SettingsError(f"custom.{name}.checks.{of_check}: {fault}") from e
-
-
-def _fault(error: SqlglotError | ValueError, condition: str, columns: Iterable[str]) -> str:
-    """What is wrong with a condition that cannot be read, and the column in it that needs backquotes, if one does."""
-    fault = syntax_fault(error) if isinstance(error, SqlglotError) else str(error).splitlines()[0]
-    unquoted = [name for name in columns if re.search(rf"(?<!`)\b{name}\b(?!`)", condition)]
-    hints = (f"; {name} is a word of SQL: write `{name}`" for name in unquoted if not _is_plain(name))
-    return fault + next(hints, "")
-
-
-def _is_plain(name: str) -> bool:
-    """Whether a name stands for a column without backquotes."""
-    try:
-        return isinstance(sqlglot.parse_one(f"{name} > 1", dialect=SPARK).this, exp.Column)
-    except SqlglotError:
-        return False

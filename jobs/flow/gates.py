@@ -8,6 +8,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.config.settings import Settings
+from jobs.flow import score_gates
 from jobs.lake.run import Run
 from udfs.filter import reasons_sql, signal_gates
 
@@ -21,7 +22,9 @@ def inputs(run: Run) -> DataFrame:
 
 def inputs_with_signals(run: Run) -> DataFrame:
     """The same clips with all of their signals."""
-    copies = run.made("copies") if run.holds("copies") else None
+    copies = None
+    if run.settings.filter.duplicates and run.holds("copies"):
+        copies = score_gates.valid(run, run.made("copies").where(F.col("copy_of").isNotNull()))
     clips, signals = run.current("clips"), run.made("signals")
     return passing(clips, signals, copies, run.settings, are_valid=run.part is not None)
 
@@ -31,7 +34,8 @@ def passing(
 ) -> DataFrame:
     """The clips that pass the gates on signals and copies, with their signals and the proxy that stages read.
 
-    `copies` are valid if it is known that the clips that they are copies of pass the gates.
+    `copies` are valid if it is known that the clips that they are copies of pass the gates. Those whose kept clip fails
+    a gate on what models found are not among them.
     """
     clips_left = gated(clips, signals, settings)
     if settings.filter.duplicates and copies is not None:

@@ -1,7 +1,7 @@
 """What is pending in each stage, in SQL over the tables: the inputs that the jobs themselves find by Spark.
 
 It says the same as `jobs.flow.stage.pending`, `jobs.similarity.copy_groups`, `dedup_run` and
-`jobs.filter`; tests hold both alike.
+`jobs.filter`; tests hold both alike. Of gates that only Spark can apply it goes by the last verdicts.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from jobs.lake.catalog import literal, quoted
 from jobs.lake.owners import owners
-from jobs.queries import gate_settings
+from jobs.queries import gate_settings, stored_gates
+from jobs.queries.gate_settings import GateSettings
 from jobs.queries.reader import Row, Rows, first
+from jobs.queries.stored_gates import StoredGate
 from udfs.core.errors import PASSING
 from udfs.filter import Gate, Params, aesthetic_gate, signal_gates
 
@@ -191,7 +193,8 @@ WHERE {self._passes(signal_gates(self.force.filter))}"""
 SELECT gated.* FROM ({self._gated()}) AS gated
 LEFT ANTI JOIN (
   SELECT copies.clip_id FROM ({self._made("copies")}) AS copies
-  LEFT SEMI JOIN ({self._gated()}) AS kept ON kept.clip_id = copies.copy_of) AS copies
+  LEFT SEMI JOIN ({self._gated()}) AS kept ON kept.clip_id = copies.copy_of
+  LEFT ANTI JOIN ({self._failing()}) AS failing ON failing.clip_id = copies.copy_of) AS copies
   ON copies.clip_id = gated.clip_id"""
 
     def _with_copies(self) -> str:
@@ -212,10 +215,12 @@ LEFT JOIN (
 
     def _to_link(self) -> str:
         """The clips that dedup links, and those whose link it drops."""
-        is_copy = "NOT c.is_new AND c.copy_of IS NOT NULL" if self.force.filter.duplicates else "false"
+        duplicates = self.force.filter.duplicates
+        is_copy = "NOT c.is_new AND c.copy_of IS NOT NULL AND f.clip_id IS NULL" if duplicates else "false"
         clips = f"""
 SELECT c.clip_id, c.video_id, c.seconds, CASE WHEN {is_copy} THEN c.copy_of END AS copy_of
 FROM ({self._with_copies()}) AS c LEFT JOIN ({self._embedded()}) AS e ON e.clip_id = c.clip_id
+LEFT JOIN ({self._failing()}) AS f ON f.clip_id = c.copy_of
 WHERE ({is_copy}) OR e.clip_id IS NOT NULL"""
         links = f"""
 SELECT clip_id, CASE WHEN method = 'phash' THEN duplicate_of END AS copy_of FROM duplicates
@@ -233,17 +238,45 @@ FROM ({clips}) AS clips FULL OUTER JOIN ({links}) AS links ON links.clip_id = cl
         versions = (f"SELECT max(version) FROM {table} WHERE {made_by}" for table in ("centroids", "duplicates"))
         return f"SELECT coalesce({', '.join(f'({query})' for query in versions)})"
 
+    def _failing(self) -> str:
+        """The clips that fail a gate on what models found, or lack its score because their stage gave them up."""
+        found = self._failing_by_verdict([gate for gate in self._gates() if gate.fails is not None])
+        if (gate := aesthetic_gate(self.force.filter)) is None:
+            return found
+        aesthetics = f"SELECT clip_id, {self._aesthetic()} AS {gate.score} FROM ({self._made('aesthetics')})"
+        found += f" UNION SELECT clip_id FROM ({aesthetics}) WHERE coalesce({gate.fails}, false)"
+        if self.force.filter.unscored == "drop":
+            found += f"""
+UNION SELECT failed.key AS clip_id FROM ({self._given_up("aesthetic")}) AS failed
+LEFT ANTI JOIN (SELECT * FROM ({aesthetics}) WHERE {gate.score} IS NOT NULL) AS scored ON scored.clip_id = failed.key"""
+        return found
+
+    def _gates(self) -> list[StoredGate]:
+        """The gates that only Spark can apply: `filter.where`, and those of the user's own stages."""
+        own = self.force.settings.get("custom", {})
+        known = stored_gates.gates(GateSettings(self.force.filter, own))
+        return [gate for gate in known if gate.fails is None or gate.reason in own]
+
+    def _failing_by_verdict(self, gates: list[StoredGate]) -> str:
+        """The clips that failed one of these gates in the last run of `filter`, if that was by these settings."""
+        codes = ", ".join(literal(code) for gate in gates for code in (gate.reason, f"{gate.score}_missing"))
+        failed = f"exists(reasons, reason -> reason IN ({codes}))" if codes else "false"
+        last = "SELECT max_by(fingerprint, started_at) FROM runs WHERE stage = 'filter'"
+        return f"SELECT clip_id FROM verdicts WHERE {failed} AND ({last}) = {self._fingerprint('filter')}"
+
+    def _aesthetic(self) -> str:
+        return f"score_{self.force.filter.aesthetic_reduction}"
+
     def _embedded(self) -> str:
-        """The clips that have a vector and pass the gate of the aesthetic score."""
+        """The clips that have a vector and pass the gates on more than signals."""
         gate = aesthetic_gate(self.force.filter)
-        if gate is None:
-            return f"SELECT clip_id FROM ({self._made('embeddings')})"
-        score = f"score_{self.force.filter.aesthetic_reduction} AS {gate.score}"
+        scored = f", {self._aesthetic()} AS {gate.score}" if gate else ""
         return f"""
 SELECT embeddings.clip_id FROM ({self._made("embeddings")}) AS embeddings
-LEFT JOIN (SELECT clip_id, {score} FROM ({self._made("aesthetics")})) AS scores
+LEFT JOIN (SELECT clip_id{scored} FROM ({self._made("aesthetics")})) AS scores
   ON scores.clip_id = embeddings.clip_id
-WHERE {self._passes([gate])}"""
+LEFT ANTI JOIN ({self._failing_by_verdict(self._gates())}) AS failed ON failed.clip_id = embeddings.clip_id
+WHERE {self._passes([gate] if gate else [])}"""
 
     def _to_judge(self) -> str:
         """The clips without a verdict, and the verdicts on clips that are not current."""

@@ -16,6 +16,7 @@ from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from jobs.flow import conditions, score_gates
 from jobs.flow.gates import gated
 from jobs.lake.landing import Land, landed
 from jobs.lake.run import Run, without_superseded
@@ -23,6 +24,7 @@ from jobs.lake.tables import Tables
 from jobs.similarity import copy_groups, phash_lsh
 from jobs.spark import session
 from schemas import TABLES
+from udfs.filter import where_gate
 
 KEY_BITS, LEVEL_BITS = 64, 2
 LEVEL_ROWS = 1 << 16  # that level 0 holds
@@ -91,14 +93,19 @@ def matching(run: Run, keys: DataFrame, size: Size, land: Land) -> DataFrame:
 def with_kept(run: Run, pairs: DataFrame) -> DataFrame:
     """The pairs of clips of which the earlier is new or, by `copy_of`, still kept.
 
-    It is no longer kept once it is gone, was made by other settings, or fails a gate. Only the rows
-    of these clips are looked up.
+    It is no longer kept once it is gone, was made by other settings, or fails a gate, that of
+    `filter.where` and those on what models found included. Only the rows of these clips are looked up.
     """
     is_stored = F.col("copy_of").isNotNull()
     ids = pairs.where(is_stored).select(F.col("copy_of").alias("clip_id")).distinct()
     rows = {name: run.made(name).join(ids, on="clip_id", how="left_semi") for name in ("copies", "clips", "signals")}
     spans = without_superseded(run.made("spans").join(ids, on="clip_id", how="left_semi"), run.tables.read("videos"))
     clips = gated(rows["clips"], rows["signals"], run.settings).join(spans, on="clip_id", how="left_semi")
+    if where_gate(run.settings.filter):
+        accepted = conditions.accepted(run, rows["clips"]).where("accepted")
+        clips = clips.join(accepted, on="clip_id", how="left_semi")
+    if (failing := score_gates.failing_verdicts(run, ids)) is not None:
+        clips = clips.join(failing, on="clip_id", how="left_anti")
     kept = clips.join(rows["copies"].where(F.col("copy_of").isNull()), on="clip_id", how="left_semi")
     of_kept = pairs.where(is_stored).join(kept.select(F.col("clip_id").alias("copy_of")), on="copy_of", how="left_semi")
     return pairs.where(~is_stored).unionByName(of_kept)

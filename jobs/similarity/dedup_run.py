@@ -9,10 +9,10 @@ import numpy as np
 from pyspark.sql import Column, DataFrame, Observation, Window
 from pyspark.sql import functions as F
 
+from jobs.flow import score_gates
 from jobs.lake.landing import Land
 from jobs.lake.run import Run
 from jobs.similarity import copy_groups, phash_lsh
-from udfs.filter import aesthetic_gate, reasons_sql
 from udfs.similarity.kmeans import Floats, min_cosine
 
 
@@ -151,20 +151,21 @@ def is_duplicate(run: Run) -> Column:
 def _clips(run: Run) -> DataFrame:
     """Copies by their hashes, and the other clips that have a vector and pass every gate.
 
-    A clip that fails a gate must not replace one that passes.
+    A clip that fails a gate must not replace one that passes: a copy of such a clip is none.
     """
-    copy = ~F.col("new") & F.col("copy_of").isNotNull() & F.lit(run.settings.filter.duplicates)
+    clips = copy_groups.with_copies(run).withColumn("kept_clip", F.coalesce("copy_of", "clip_id"))
     embedded = run.made("embeddings").where(F.col("model") == run.settings.embed.model)
     embedded = embedded.select("clip_id", F.lit(True).alias("embedded"))
-    if gate := aesthetic_gate(run.settings.filter):
-        score = F.col(f"score_{run.settings.filter.aesthetic_reduction}").alias(gate.score)
-        reasons = reasons_sql([gate], replace(run.settings.filter, duplicates=False))
-        embedded = embedded.join(run.made("aesthetics").select("clip_id", score), on="clip_id", how="left")
-        embedded = embedded.where(F.size(F.expr(reasons)) == 0).select("clip_id", "embedded")
+    stands = F.lit(True)
+    if (failing := score_gates.failing(run, were_asked=True)) is not None:
+        embedded = embedded.join(failing, on="clip_id", how="left_anti")
+        stands = F.col("kept_clip_fails").isNull()
+        failing = failing.select(F.col("clip_id").alias("kept_clip"), F.lit(True).alias("kept_clip_fails"))
+        clips = clips.join(failing, on="kept_clip", how="left")
+    copy = ~F.col("new") & F.col("copy_of").isNotNull() & stands & F.lit(run.settings.filter.duplicates)
     return (
-        copy_groups.with_copies(run)
-        .join(embedded, on="clip_id", how="left")
-        .where(copy | F.col("embedded"))
+        clips.join(embedded, on="clip_id", how="left")
+        .where(copy | (F.col("embedded") & F.col("accepted")))
         .select(
             "clip_id",
             F.when(copy, F.col("copy_of")).alias("duplicate_of"),

@@ -56,3 +56,10 @@ def test_a_copy_of_a_clip_that_fails_a_gate_is_compared_again(spark: SparkSessio
 def test_rows_of_other_settings_do_not_count(spark: SparkSession, output: Path) -> None:
     run = Run(spark, str(output), load([], ["copies.max_distance=3"]))
     assert sorted(row["clip_id"] for row in copy_groups.pending(run).collect()) == list("abcdef")
+
+
+def test_a_clip_that_the_condition_drops_stands_for_none_that_it_does_not(spark: SparkSession, output: Path) -> None:
+    kept = {"a": (None, False), "b": ("a", True), "c": (None, False), "d": ("c", False)}
+    assert states(spark, output, "filter.where=c.clip_id <> 'a'") == kept | {"e": ("gone", True), "f": (None, True)}
+    both = states(spark, output, "filter.where=c.clip_id NOT IN ('a', 'b')")
+    assert (both["a"], both["b"]) == ((None, False), ("a", False))  # no need to look for another: b is dropped, too

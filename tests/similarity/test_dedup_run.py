@@ -19,11 +19,13 @@ from jobs import dedup, filter
 from jobs.config.settings import load
 from jobs.lake import answers
 from jobs.lake.declared import struct_type
+from jobs.lake.fingerprints import fingerprint
 from jobs.lake.history import Counts
 from jobs.lake.run import Run
 from jobs.similarity import dedup_run, links
 from schemas import TABLES
 from tests.support.outputs import table, versions
+from tests.support.two_settings import add
 from tests.support.vectors import clip_ids, unit, write_embeddings
 from udfs.similarity.kmeans import Floats
 
@@ -242,3 +244,40 @@ def test_views_for_an_audit(spark: SparkSession, output: Path) -> None:
     counts = spark.table("similarity_histogram").selectExpr("sum(num_clips)", "sum(num_duplicates)").first()
     assert counts is not None
     assert counts[1] == len(members) <= counts[0] <= OLD
+
+
+@pytest.mark.nights
+def test_no_clip_that_a_gate_drops_stands_for_one_that_passes(spark: SparkSession, tmp_path: Path) -> None:
+    """Clips a and b are alike, c is a copy of a by its hashes, e of d; a and d rank first."""
+
+    def verdicts(*settings: str) -> dict[str, tuple[str, ...]]:
+        run(spark, tmp_path, *settings)
+        made = Run(spark, str(tmp_path), load([], [*SET, *settings]))
+        filter.run(made, filter.Options(output=""))
+        return {row["clip_id"]: tuple(row["reasons"]) for row in table(tmp_path, "verdicts")}
+
+    rows = unit(np.array([[1.0, 0, 0, 0], [1, 0.01, 0, 0], [1, 0, 0.01, 0], [0, 0, 0, 1], [0, 0, 0.01, 1]]))
+    write_embeddings(tmp_path, list("abcde"), rows, SET, duration_s=[9.0, 8.0, 7.0, 6.0, 5.0], width=[1, 2, 3, 4, 5])
+    made = {"copies": {"fingerprint": fingerprint("copies", load([], SET))}}
+    made["aesthetic"] = {"fingerprint": fingerprint("aesthetic", load([], SET))}
+    copies = {"a": None, "b": None, "c": "a", "d": None, "e": "d"}
+    add(
+        tmp_path,
+        "copies",
+        [made["copies"] | {"clip_id": c, "copy_of": of, "distance": 1.0} for c, of in copies.items()],
+    )
+    scores = {"a": 1.0, "b": 9.0, "c": 9.0, "d": 1.0, "e": 9.0}
+    add(tmp_path, "aesthetics", [made["aesthetic"] | {"clip_id": c, "score_min": score} for c, score in scores.items()])
+    copy = ("duplicate",)
+    assert verdicts() == {"a": (), "b": copy, "c": copy, "d": (), "e": copy}
+    low = ("aesthetic_low",)
+    assert verdicts("filter.aesthetic=true") == {"a": low, "b": (), "c": copy, "d": low, "e": ()}
+    where = ("where",)
+    found = verdicts("filter.where=c.width > 1")  # a copy that is to be compared again is a vector till then
+    assert found == {"a": where, "b": (), "c": copy, "d": (), "e": copy}
+    assert verdicts("filter.where=c.clip_id = 'a'") == {
+        "a": (),
+        **dict.fromkeys("bd", where),
+        **dict.fromkeys("ce", where + copy),
+    }
+    assert [clip for clip, reasons in sorted(verdicts().items()) if not reasons] == ["a", "d"]
