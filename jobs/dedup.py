@@ -144,7 +144,8 @@ def _vectors(run: Run, ids: DataFrame, *, few: bool = False) -> DataFrame:
 def _with_ranking(run: Run, plan: Plan, few: DataFrame | None) -> DataFrame:
     """The vectors of all or a few clips, with the dedup run and the columns that rank them.
 
-    Clips with a link keep the number of their dedup run.
+    Clips with a link keep the number of their dedup run and their rank: by distances to other
+    centers, one that was dropped could come before the one that was kept.
     """
     ranking_columns = set(ranking.columns(run.settings.dedup.rank))
     rows = _vectors(run, plan.vector_ids if few is None else few, few=few is not None)
@@ -157,7 +158,9 @@ def _with_ranking(run: Run, plan: Plan, few: DataFrame | None) -> DataFrame:
     if few is not None:
         return rows.withColumn("dedup_run", F.lit(plan.number))
     links = run.tables.read("duplicates").where(F.col("fingerprint") == run.fingerprint("dedup"))
-    rows = rows.join(links.select("clip_id", "dedup_run"), on="clip_id", how="left")
+    ranks = run.tables.read("assignments").where(F.col("fingerprint") == run.fingerprint("dedup"))
+    links = links.select("clip_id", "dedup_run").join(ranks.select("clip_id", "rank"), on="clip_id", how="left")
+    rows = rows.join(links, on="clip_id", how="left")
     return rows.withColumn("dedup_run", F.coalesce("dedup_run", F.lit(plan.number)))
 
 

@@ -105,3 +105,10 @@ def test_a_vector_with_nan_stops_the_job() -> None:
 def test_vectors_of_zeros_have_no_cluster_even_without_centers() -> None:
     rows = assign_batch(np.zeros((2, 3)), np.zeros((0, 0)), dedup.Params())
     assert rows["cluster_id"].to_pylist() == [None, None]
+
+
+def test_a_clip_that_has_a_rank_keeps_it() -> None:
+    rows = batch(np.array([[1.0, 0], [1, 0.2], [1, 0.9]]))
+    ranked = rows.append_column("rank", pa.array([[0.5], None, [-np.inf]], pa.list_(pa.float64())))
+    new, kept = (pa.Table.from_batches(assign.rows([each], np.eye(2), dedup.Params())) for each in (rows, ranked))
+    assert kept["rank"].to_pylist() == [[0.5], new["rank"][1].as_py(), [-np.inf]]

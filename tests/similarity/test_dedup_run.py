@@ -281,3 +281,21 @@ def test_no_clip_that_a_gate_drops_stands_for_one_that_passes(spark: SparkSessio
         **dict.fromkeys("ce", where + copy),
     }
     assert [clip for clip, reasons in sorted(verdicts().items()) if not reasons] == ["a", "d"]
+
+
+@pytest.mark.nights
+@pytest.mark.parametrize("rank", ["hard", "easy"])
+def test_new_centers_drop_no_clip_for_one_that_was_dropped(spark: SparkSession, tmp_path: Path, rank: str) -> None:
+    random = np.random.default_rng(7)
+    vectors = np.repeat(groups(60, 5), 2, axis=0)
+    vectors = unit(vectors + unit(random.normal(size=vectors.shape)) * 0.15)
+    write_embeddings(tmp_path, clip_ids(120), vectors, SET)
+    settings = (f"dedup.rank={rank}", "dedup.probe_clusters=64")
+    run(spark, tmp_path, *settings)
+    before = set(dropped(tmp_path))
+    write_embeddings(tmp_path, clip_ids(200, 120), groups(200, 6), SET)
+    run(spark, tmp_path, *settings, refit=True)
+    after = dropped(tmp_path)
+    assert len(before) >= 40
+    assert not {clip for clip, kept in after.items() if clip not in before and kept in before}
+    assert before <= set(after)

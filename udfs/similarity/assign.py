@@ -34,7 +34,10 @@ ROWS = pa.schema(
 
 
 def rows(batches: Iterable[pa.RecordBatch], centers: Floats, params: Params) -> Iterator[pa.RecordBatch]:
-    """ROWS from batches of clip_id, dedup_run, vector (list of float32) and columns of `rank`."""
+    """ROWS from batches of clip_id, dedup_run, vector (list of float32) and the columns of `params.rank`.
+
+    A clip with a `rank`, if there is such a column, keeps it.
+    """
     for batch in batches:
         for start in range(0, len(batch), CHUNK):
             yield _assign(batch.slice(start, CHUNK), centers, params)
@@ -52,14 +55,16 @@ def _assign(batch: pa.RecordBatch, centers: Floats, params: Params) -> pa.Record
         for row, further in zip(nonzero.tolist(), clusters[:, 1:].tolist(), strict=True):
             probes[row] = [cluster for cluster in further if cluster >= 0]
     no_cluster = np.isinf(distance)
-    keys = ranking.keys(batch, params.rank, params.seed, distance)
+    keys = ranking.keys(batch, params.rank, params.seed, distance).tolist()
+    if "rank" in batch.schema.names:
+        keys = [own if own is not None else key for own, key in zip(batch["rank"].to_pylist(), keys, strict=True)]
     columns = (
         batch.column("clip_id"),
         pa.array(home, mask=no_cluster),
         batch.column("dedup_run"),
         pa.array(distance, mask=no_cluster),
         pa.array(probes, pa.list_(pa.int32())),
-        pa.array(keys.tolist(), pa.list_(pa.float64())),
+        pa.array(keys, pa.list_(pa.float64())),
         binary_from_matrix(vectors.astype(np.float32)),
     )
     return pa.RecordBatch.from_arrays(list(columns), schema=ROWS)
