@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.support.hidden import run_without
+from udfs.core import gpu_device
 from udfs.core.errors import RunError
-from udfs.core.gpu_device import NoDeviceError, Task, device, index, visible_gpus
+from udfs.core.gpu_device import NoDeviceError, Task, device, index, numbers, visible_gpus
 
 
 def test_without_gpus_asked_for_the_device_is_the_cpu() -> None:
@@ -50,3 +51,23 @@ def test_the_gpu_of_a_task(task: Task, visible: int, gpu: int) -> None:
 def test_without_torch_no_gpu_is_seen() -> None:
     done = run_without("torch", "from udfs.core.gpu_device import visible_gpus; print(visible_gpus())")
     assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("gpus", "visible", "expected"),
+    [
+        (2.0, 8, [[0, 1], [2, 3], [4, 5], [6, 7], [0, 1]]),
+        (3.0, 8, [[0, 1, 2], [3, 4, 5], [0, 1, 2], [3, 4, 5], [0, 1, 2]]),
+        (0.5, 2, [[0], [1], [0], [1], [0]]),
+    ],
+)
+def test_tasks_that_take_several_gpus_take_groups_in_turn(gpus: float, visible: int, expected: list[list[int]]) -> None:
+    tasks = (Task(partition) for partition in range(len(expected)))
+    assert [numbers(index(task, visible, gpus), gpus, task.gpus) for task in tasks] == expected
+
+
+def test_more_gpus_than_there_are_is_loud(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_device, "visible_gpus", lambda: 2)
+    assert device(Task(1), 2.0, "auto") == "cuda:0"
+    with pytest.raises(NoDeviceError, match="sees 2 GPUs, and the stage needs 3"):
+        device(Task(), 3.0, "auto")

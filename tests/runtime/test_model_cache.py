@@ -29,8 +29,7 @@ def _empty_cache() -> Iterator[None]:
     model_cache.drop()
     yield
     model_cache.drop()
-    slot = model_cache._cache.pop("slot", None)
-    if slot is not None:
+    for slot in model_cache._cache.pop("slots", []):
         with slot.busy:
             slot.release()
 
@@ -162,5 +161,22 @@ def test_a_task_on_another_gpu_gives_the_first_one_up(log: Path, gpu: str) -> No
 def test_a_task_that_fails_leaves_its_slot_to_the_next(log: Path, gpu: str) -> None:
     with pytest.raises(MemoryError):
         run_task(fake(log, room=0), Task(gpus=(gpu,)), WHOLE)
-    assert not model_cache._cache["slot"].busy.locked()
+    assert not any(slot.busy.locked() for slot in model_cache._cache["slots"])
     run_task(fake(log), Task(gpus=(gpu,)), WHOLE)
+
+
+def test_a_task_of_two_gpus_holds_both_and_gives_both_up(log: Path, gpu: str) -> None:
+    names = (f"{gpu}-b", f"{gpu}-a")
+    with ExitStack() as stack:
+        with cached_model(fake(log), Task(gpus=names), Resources(gpus=2), "cpu"):
+            others = [stack.enter_context(holder(name, 1)) for name in names]
+            outputs = [other.stdout for other in others if other.stdout is not None]
+            assert select.select(outputs, [], [], 1.0)[0] == []
+        assert [said(other) for other in others] == ["holds", "holds"]
+        assert events(log) == ["load", "drop"]
+        for other in others:
+            other.kill()
+            other.wait()
+        run_task(fake(log), Task(gpus=names), Resources(gpus=2))
+        run_task(fake(log), Task(gpus=names), Resources(gpus=2))
+    assert events(log) == ["load", "drop", "load"]

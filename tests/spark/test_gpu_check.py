@@ -62,3 +62,11 @@ def test_settings_that_use_no_gpu_pass(gpus: float, device: str) -> None:
 @pytest.mark.skipif(not visible_gpus(), reason="needs a GPU")
 def test_a_gpu_that_is_here_passes() -> None:
     gpu_check.check("embed", Resources(gpus=1), "cuda", LOCAL)
+
+
+def test_more_gpus_than_there_are_is_refused_on_one_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_check, "visible_gpus", lambda: 2)
+    gpu_check.check("caption", Resources(gpus=2), "auto", LOCAL)
+    with pytest.raises(SettingsError) as error:
+        gpu_check.check("caption", Resources(gpus=3), "auto", LOCAL)
+    assert str(error.value) == "caption.resources.gpus = 3, but this machine has 2 GPUs that torch can use"

@@ -17,6 +17,7 @@ from queue import Queue
 from typing import Any
 
 from udfs.captioning.requests import Answer, GenerationSettings, Request, Video, chat_prompt
+from udfs.core import gpu_device
 from udfs.core.errors import MediaError
 from udfs.models.registry import MissingModelError
 
@@ -155,10 +156,7 @@ def environment(settings: GenerationSettings, device: str) -> dict[str, str]:
 
 def gpus(settings: GenerationSettings, device: str) -> list[int]:
     """The GPUs that vLLM may use: the task's own if it has several, else consecutive ones from that of `device`."""
-    if len(settings.gpu_addresses) > 1 and all(address.isdigit() for address in settings.gpu_addresses):
-        return [int(address) for address in settings.gpu_addresses]
-    first = int(device.rpartition(":")[2])
-    return list(range(first, first + max(1, int(settings.gpus))))
+    return gpu_device.numbers(int(device.rpartition(":")[2]), settings.gpus, settings.gpu_addresses)
 
 
 class Engine:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal
 
 from udfs.core.errors import RunError
+from udfs.core.words import counted
 
 Choice = Literal["auto", "cpu", "cuda"]
 NO_GPU = "this machine has no GPU that torch can use"
@@ -35,7 +37,7 @@ def has_failed(error: RuntimeError) -> bool:
 
 
 class NoDeviceError(RunError):
-    """A stage needs a GPU and torch sees none: no card, a broken driver, or a build of torch without CUDA."""
+    """A stage needs more GPUs than torch sees: no card, a broken driver, or a build of torch without CUDA."""
 
 
 def device(task: Task, gpus: float, choice: Choice) -> str:
@@ -44,20 +46,21 @@ def device(task: Task, gpus: float, choice: Choice) -> str:
     Where Spark assigns no addresses (local mode), the partition number chooses the GPU.
 
     Raises:
-        NoDeviceError: the stage needs a GPU and torch sees none. On the CPU it would silently take
+        NoDeviceError: the stage needs more GPUs than torch sees. On the CPU it would silently take
             many times longer.
     """
     if choice == "cpu" or (gpus == 0 and choice == "auto"):
         return "cpu"
     visible = visible_gpus()
-    if not visible:
+    if not visible or (not task.gpus and gpus > visible):
         import torch
 
         where = f"torch {torch.__version__} on {os.uname().nodename}"
+        seen = counted(visible, "GPU") if visible else "no GPU"
         raise NoDeviceError(
-            f"{where} sees no GPU, and the stage needs {gpus:g}; models.device = 'cpu' runs it on the CPU"
+            f"{where} sees {seen}, and the stage needs {gpus:g}; models.device = 'cpu' runs it on the CPU"
         )
-    return f"cuda:{index(task, visible)}"
+    return f"cuda:{index(task, visible, gpus)}"
 
 
 def visible_gpus() -> int:
@@ -69,10 +72,18 @@ def visible_gpus() -> int:
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
-def index(task: Task, visible: int) -> int:
-    """The number of a task's GPU among those that this process sees."""
+def index(task: Task, visible: int, gpus: float = 1) -> int:
+    """The number of a task's GPU, or of the first of several, among those that this process sees."""
     if not task.gpus:
-        return task.partition % max(1, visible)
+        several = max(1, int(gpus))  # groups of so many, in turn
+        return task.partition % max(1, visible // several) * several
     # On YARN and Kubernetes addresses count the host's GPUs, while a container sees only its own.
     address = int(task.gpus[0]) if task.gpus[0].isdigit() else 0
     return address if address < visible else 0
+
+
+def numbers(first: int, gpus: float, addresses: Sequence[str]) -> list[int]:
+    """The numbers of all GPUs of a task: its addresses if Spark assigned several, else consecutive ones."""
+    if len(addresses) > 1 and all(address.isdigit() for address in addresses):
+        return [int(address) for address in addresses]
+    return list(range(first, first + max(1, int(gpus))))

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from udfs.core.gpu_device import Task, device
+from udfs.core.gpu_device import Task, device, numbers
 from udfs.core.task_resources import Resources
 from udfs.models import user_models
 from udfs.runtime.gpu_slots import Slot
@@ -21,7 +21,7 @@ log = logging.getLogger("reelmill")
 Model = Callable[[list[Any]], Any]
 # From a device. A partial of frozen values, so that the loaders of two tasks can be compared.
 Load = Callable[[str], Model]
-_cache: dict[str, Any] = {}  # "model", the "key" of its loader and device, and its "slot" on the GPU
+_cache: dict[str, Any] = {}  # "model", the "key" of its loader and device, and its "slots", one per GPU
 
 
 @contextmanager
@@ -32,33 +32,45 @@ def cached_model(load: Load, task: Task, resources: Resources, choice: Any) -> I
     process has dropped its model.
     """
     name = device(task, resources.gpus, choice)
-    gpu = _gpu_id(name, task)
-    if gpu is None:
+    gpus = _gpu_ids(name, task, resources.gpus)
+    if not gpus:
         yield _model(load, name, resources.cpus)
         return
-    slot = _slot(gpu, resources.share)
+    slots = _slots(gpus, resources.share)
     try:
         yield _model(load, name, resources.cpus)
     finally:
+        for slot in slots:
+            slot.busy.release()
+
+
+def _slots(gpus: list[str], share: int) -> list[Slot]:
+    """Slots whose `busy` is locked: those of the last task, unless another process has asked for one since.
+
+    They are taken in one order, so that no two processes wait for each other.
+    """
+    slots: list[Slot] = _cache.get("slots", [])
+    for slot in slots:
+        slot.busy.acquire()
+    if [(slot.gpu, slot.share) for slot in slots if slot.is_held] == [(gpu, share) for gpu in gpus]:
+        return slots
+    for slot in slots:
+        slot.release()
         slot.busy.release()
+    _cache["slots"] = slots = []
+    for gpu in gpus:
+        slots.append(_slot(gpu, share))
+    return slots
 
 
 def _slot(gpu: str, share: int) -> Slot:
-    """A slot whose `busy` is locked: that of the last task, unless another process has asked for it since."""
-    slot: Slot | None = _cache.get("slot")
-    if slot is not None:
-        slot.busy.acquire()
-        if slot.is_held and (slot.gpu, slot.share) == (gpu, share):
-            return slot
-        slot.release()
-        slot.busy.release()
+    """A new slot whose `busy` is locked."""
     slot = Slot(gpu, share, drop)
     slot.busy.acquire()
     while not slot.is_held:  # another process asked for it between the two lines above
         slot.busy.release()
         slot = Slot(gpu, share, drop)
         slot.busy.acquire()
-    _cache["slot"] = slot
     return slot
 
 
@@ -94,10 +106,13 @@ def drop() -> None:
         torch.cuda.empty_cache()
 
 
-def _gpu_id(device: str, task: Task) -> str | None:
-    """An identifier of the GPU on its host; None if the task has none."""
+def _gpu_ids(device: str, task: Task, gpus: float) -> list[str]:
+    """Identifiers of the task's GPUs on its host, sorted; none if the task has none."""
     if device == "cpu":
-        return task.gpus[0] if task.gpus else None
+        return sorted(task.gpus[: max(1, int(gpus))])
     import torch
 
-    return str(torch.cuda.get_device_properties(device).uuid)  # addresses may differ between containers
+    visible, first = torch.cuda.device_count(), int(device.rpartition(":")[2])
+    seen = {number % visible for number in numbers(first, gpus, task.gpus if gpus > 1 else ())}
+    # Addresses may differ between containers.
+    return sorted(str(torch.cuda.get_device_properties(number).uuid) for number in seen)
