@@ -309,7 +309,8 @@ def test_rows_without_a_clip_are_written_as_well(output: Path, tmp_path: Path) -
         to = tmp_path / str(number)
         words = ("--format", "parquet", "--query", query, f"export.parquet.rows_per_file={number}")
         assert export(output, to, *words) == 0
-        rows = [tuple(row.values()) for path in (to / "data").iterdir() for row in pq.read_table(path).to_pylist()]
+        read = (row for path in (to / "data").iterdir() for row in pq.read_table(path).to_pylist())
+        rows = [(row["video_id"], row["clip_id"]) for row in read]
         assert len(rows) == len(table(output, "clips")) + 2
         assert {("v", None), (None, None)} <= {*rows}
         assert len([*(to / "data").iterdir()]) == (len(rows) if number == 1 else 1)
