@@ -115,13 +115,15 @@ def run(run: Run, options: Options) -> Counts:
     # No clip has to be looked up after `filter` by hand, which changes verdicts alone, or for a new label.
     untouched = is_alone and run.last.is_untouched(run.tables, but=("verdicts", "labels"))
     ended = untouched and run.last.ended_by(chain) and run.last.has_noted(stages)
-    judged = ended and run.last.is_untouched(run.tables, but=() if conditions.reads_labels(run.settings) else ("labels",))
+    judged = ended and run.last.is_untouched(
+        run.tables, but=() if conditions.reads_labels(run.settings) else ("labels",)
+    )
     settled = _settled(run) if untouched else ()
     counts, num_files_left, num_described = ingest.ingest_files(run, options)
     later, facts = Counts(), None
     if not judged or counts.num_out or options.refit:
-        # The condition may be on columns of the manifest. Where labels decide, a clip that stands for others may have been
-        # dropped: all are linked again.
+        # The condition may be on columns of the manifest. Where labels decide, a clip that stands for others may
+        # have been dropped: all are linked again.
         is_as_judged = not (num_described and run.settings.filter.where)
         is_as_linked = judged or not conditions.reads_labels(run.settings)
         only_new = ended and is_as_judged and is_as_linked and _all_are_new(run, counts)

@@ -45,8 +45,8 @@ def test_the_track_in_the_language_is_taken_else_the_default_one_else_the_first(
 def test_of_a_transport_stream_the_sound_of_the_pictures_programme_is_taken_and_no_description(tmp_path: Path) -> None:
     one, two = (beeps.write(tmp_path / f"{n}.mkv", (Sound("mp2"), Sound("mp2")), 2) for n in (1, 2))
     path = tmp_path / "a.ts"
-    # Tracks: the second programme's sound, the first one's description, its picture, its sound, the second one's picture.
-    maps = "1:a:0 0:a:0 0:v 0:a:1 1:v".split()
+    # The second programme's sound, the first one's description, its picture, its sound, the second one's picture.
+    maps = ["1:a:0", "0:a:0", "0:v", "0:a:1", "1:v"]
     options = [*chain.from_iterable(("-map", each) for each in maps), "-c", "copy"]
     options += ["-metadata:s:a:1", "language=ger", "-metadata:s:a:2", "language=ger"]
     options += ["-disposition:a:1", "visual_impaired", "-program", "st=1:st=2:st=3", "-program", "st=0:st=4"]

@@ -124,7 +124,7 @@ def write_skipped(path: Path, num_frames: int, every: int) -> Path:
 
 
 def _not_coded(picture: bytes) -> bytes:
-    """A P picture of MPEG-4 without content: its header up to the bit vop_coded, which is 0 (ISO/IEC 14496-2, 6.2.5)."""
+    """A P picture of MPEG-4 without content: its header, with vop_coded as 0 (ISO/IEC 14496-2, 6.2.5)."""
     at = picture.index(b"\x00\x00\x01\xb6") + 4
     bits = "".join(f"{byte:08b}" for byte in picture[at : at + 8])
     seconds = bits.index("0", 2)  # modulo_time_base: a 1 per second
