@@ -147,8 +147,8 @@ class Proxy:
             fault = self.planned.pop(0) if self.planned else None
             if fault is None and self.rate and self.chance.random() < self.rate:
                 fault = self.chance.choice(self.kinds)
-            if fault == "short" and not key.endswith(MEDIA):
-                fault = "torn"
+            if fault in ("short", "torn busy") and not key.endswith(MEDIA):
+                fault = "torn" if fault == "short" else "slow"
             if fault in ("torn", "short") and method != "GET":
                 fault = "unanswered"
             if fault:
