@@ -153,13 +153,24 @@ def test_clips_are_found_by_text_reason_and_score(page: Opened, library: Path) -
     assert shown(page) == 700
 
 
+def address_of_first(output: Path, order: str) -> str:
+    """What the first card in an order says of its clip's place."""
+    [(uri, start)] = asking(output)(f"SELECT video_uri, start_s FROM verdicts ORDER BY {order} LIMIT 1")
+    return f"{uri.rpartition('/')[2]}, {start:.1f} s"
+
+
 def test_clips_are_sorted_by_a_score(page: Opened, library: Path) -> None:
     choose(page, sort="4")
     page.page.locator("#descending").check()
     settle(page)
     first = page.page.locator("#sheet .card .address").first.text_content()
-    [(uri, start)] = asking(library)("SELECT video_uri, start_s FROM verdicts ORDER BY blur DESC LIMIT 1")
-    assert first == f"{uri.rpartition('/')[2]}, {start:.1f} s"
+    assert first == address_of_first(library, "blur DESC")
+
+
+def test_clips_are_sorted_by_their_length(page: Opened, library: Path) -> None:
+    choose(page, sort="length")
+    first = page.page.locator("#sheet .card .address").first.text_content()
+    assert first == address_of_first(library, "duration_s")
 
 
 def test_clips_are_rows_of_a_table_too(page: Opened) -> None:

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 from jobs.reports import contents
 from jobs.reports.live import Library
 from tests.reports.conftest import asking
-from tests.reports.test_browser import MOVE, PANEL, choose, settle
+from tests.reports.test_browser import MOVE, PANEL, address_of_first, choose, settle
 from tests.support import chromium, many_clips
 from tests.support.chromium import Opened
 from tests.support.footage import write_numbered
@@ -71,6 +71,13 @@ def test_filters_look_through_all_clips(page: Opened, output: Path) -> None:
     waits_for(page, clips)
     assert "blurred" in (page.page.locator("#sheet .card .verdict").first.text_content() or "")
     assert page.violations() == []
+
+
+def test_all_clips_are_sorted_by_their_length(page: Opened, output: Path) -> None:
+    waits_for(page, 700)
+    choose(page, sort="length")
+    first = page.page.locator("#sheet .card .address").first
+    expect(first).to_have_text(address_of_first(output, "duration_s"), timeout=PATIENCE_MS)
 
 
 def test_a_text_that_cannot_be_searched_is_said(page: Opened) -> None:

@@ -40,6 +40,9 @@ const shownOf = {
   verdict: (clip) => (clip.reasons.length ? clip.reasons.join(", ") : "kept"),
 };
 
+/** The score that a field of the filters names by its place; none for "any" or an order by no score. */
+const chosenScore = (id, scores) => scores.find((_, place) => String(place) === byId(id).value);
+
 /** The clips as cards with pictures. */
 class Cards {
   constructor(sheet) {
@@ -178,7 +181,7 @@ class Sheet {
   /** The scores of a clip in one line, the one that is sorted by first. */
   numbers(at) {
     const every = this.shown.library.scores;
-    const sorted = every[byId("sort").value];
+    const sorted = chosenScore("sort", every);
     const scores = sorted ? [sorted, ...every.filter((score) => score !== sorted)] : every;
     const known = scores.filter((score) => !Number.isNaN(score.of[at]));
     return known.map((score) => `${score.short} ${numberText(score.of[at])}`).join(" · ");
@@ -213,7 +216,7 @@ class Sheet {
     const { about, size } = this.library;
     const [similar, label] = ["similar", "label"].map((id) => byId(id)?.value.trim() ?? "");
     if (!about.live || (size === about.numClips && !similar && !label && !like)) return null;
-    const score = (id) => this.library.scores[byId(id).value]?.name;
+    const score = (id) => chosenScore(id, this.library.scores)?.name;
     const bound = (id) => (Number.isNaN(byId(id).valueAsNumber) ? null : byId(id).valueAsNumber);
     try {
       const answer = await askServer("clips", {
@@ -244,7 +247,7 @@ class Sheet {
     if (verdict) tests.push(this.#verdictTest(verdict));
     const reason = byId("reason").value;
     if (reason) tests.push((at) => clips.reasonSets[clips.reasonSet[at]].includes(reason));
-    const score = scores[byId("score").value];
+    const score = chosenScore("score", scores);
     for (const [id, test] of [["least", (value, bound) => value >= bound], ["most", (value, bound) => value <= bound]]) {
       const bound = byId(id).valueAsNumber;
       if (score && !Number.isNaN(bound)) tests.push((at) => test(score.of[at], bound));
@@ -276,7 +279,7 @@ class Sheet {
     const by = byId("sort").value;
     const sign = byId("descending").checked ? -1 : 1;
     if (by === "") return sign === 1 ? left : left.reverse();
-    const value = by === "length" ? clips.ms : scores[by].of;
+    const value = by === "length" ? clips.ms : chosenScore("sort", scores).of;
     const known = left.filter((at) => !Number.isNaN(value[at]));
     known.sort((one, other) => sign * (value[one] - value[other]) || one - other);
     return [...known, ...left.filter((at) => Number.isNaN(value[at]))];
