@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from jobs import cli
 from jobs.api.overrides import Text, overrides, text, texts
-from jobs.config.arguments import ARGUMENT, Argument, argument_fields
+from jobs.config.arguments import ARGUMENT, Argument, argument_fields, utc_time
 from jobs.config.errors import CommandError, UsageError
 from udfs.core.words import did_you_mean
 
@@ -127,7 +127,8 @@ def _value(field: Field[Any], value: Any) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, datetime):
-        return value if value.tzinfo else value.replace(tzinfo=UTC)
+        here = value.replace(tzinfo=UTC) if more.get("type") is utc_time else value.astimezone()  # as its text is read
+        return value if value.tzinfo else here
     if isinstance(value, str | os.PathLike):
         value = text(value)
     elif isinstance(value, Iterable):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -61,10 +63,32 @@ def test_a_tilde_is_the_home_and_one_conf_file_needs_no_list(
     assert (gone.what, gone.reason, gone.exports) == ((f"{home}/videos/a.mp4",), "~ asked", (f"{home}/wds",))
 
 
+@pytest.fixture
+def in_los_angeles(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose clock is seven hours behind UTC in summer."""
+    monkeypatch.setenv("TZ", "America/Los_Angeles")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("in_los_angeles")
+def test_a_time_without_a_zone_is_that_of_the_command_line(executed: list[Any]) -> None:
+    at = datetime(2026, 5, 1, 22)
+    run, moment = functions.function("curate"), datetime(2026, 5, 2, 5, tzinfo=UTC)
+    run("/videos", "/out", since="2026-05-01T22:00", deadline=at)
+    run("/videos", "/out", since=at, deadline=moment)
+    assert [(options.since, options.deadline) for options in executed] == [(moment, moment)] * 2
+    functions.function("export")("/out", "/to", as_of=at)
+    functions.function("export")("/out", "/to", as_of="2026-05-01T22:00")
+    assert [options.as_of for options in executed[2:]] == [datetime(2026, 5, 1, 22, tzinfo=UTC)] * 2
+
+
 def test_values_are_read_as_the_command_line_reads_them(executed: list[Any]) -> None:
     run = functions.function("curate")
-    run("/videos", "/out", since="2026-05-01", retry_failed=True)
-    run("/videos", "/out", since=datetime(2026, 5, 1), retry_failed="CORRUPT")
+    run("/videos", "/out", since="2026-05-01T00:00Z", retry_failed=True)
+    run("/videos", "/out", since=datetime(2026, 5, 1, tzinfo=UTC), retry_failed="CORRUPT")
     functions.function("takedown")("/out", "v1", exports=[Path("/wds")])
     functions.function("maintain")("/out", keep_days=30)
     assert [options.since for options in executed[:2]] == [datetime(2026, 5, 1, tzinfo=UTC)] * 2
