@@ -34,6 +34,7 @@ from jobs.queries import next_steps, reader
 from jobs.queries.ask import asker, needs_spark
 from jobs.similarity import copy_groups
 from jobs.spark import session
+from schemas import for_threads
 from udfs.core import terminal
 from udfs.core.errors import PASSING
 from udfs.core.words import counted
@@ -303,7 +304,7 @@ def _waves(run: Run, options: Options, left: Waves, stack: ExitStack, *, only_ne
             cut = reduce(Counts.__add__, (wave.run(run, step) for step in CUTTING), cut)
             if _copies(run) and "signals" in wave.part:
                 cut += _find_copies(run, options, wave, only_new=only_new)
-            later.append(models.submit(_run_models, run, wave))
+            later.append(models.submit(for_threads(_run_models), run, wave))
         return reduce(Counts.__add__, (done.result() for done in later), cut)
 
 

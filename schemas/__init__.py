@@ -1,7 +1,9 @@
 """The declarations of all tables, one per file, and those of the user's own stages while a run knows them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
+from typing import ParamSpec, TypeVar
 
 from schemas import (
     addresses,
@@ -28,7 +30,9 @@ from schemas import (
 )
 from schemas.table import Table
 
-TABLES: dict[str, Table] = {
+P = ParamSpec("P")
+R = TypeVar("R")
+DECLARED: dict[str, Table] = {
     module.TABLE.name: module.TABLE
     for module in (
         videos,
@@ -52,6 +56,23 @@ TABLES: dict[str, Table] = {
         labels,
     )
 }
+_known: ContextVar[Mapping[str, Table]] = ContextVar("known", default=DECLARED)
+
+
+class _Known(Mapping[str, Table]):
+    """The tables that are known where this is asked."""
+
+    def __getitem__(self, name: str) -> Table:
+        return _known.get()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_known.get())
+
+    def __len__(self) -> int:
+        return len(_known.get())
+
+
+TABLES = _Known()
 
 # Tables of secrets, which no query, view or export sees: they lie apart, and no catalog has them.
 PRIVATE: dict[str, Table] = {addresses.TABLE.name: addresses.TABLE}
@@ -69,12 +90,24 @@ def custom_tables() -> list[Table]:
 
 @contextmanager
 def knowing(tables: Iterable[Table]) -> Iterator[None]:
-    """Know these tables of the user's own stages, too, until the block ends; `verdicts` has their scores."""
-    before = {**TABLES}
-    TABLES.update((table.name, table) for table in tables)
-    TABLES["verdicts"] = custom.with_scores(verdicts.TABLE, custom_tables())
+    """Know these tables of the user's own stages, too, until the block ends; `verdicts` has their scores.
+
+    Other threads do not know them, so that each may ask another output.
+    """
+    known = {**TABLES, **{table.name: table for table in tables}}
+    own = [table for table in known.values() if table.is_custom]
+    token = _known.set(known | {"verdicts": custom.with_scores(verdicts.TABLE, own)})
     try:
         yield
     finally:
-        TABLES.clear()
-        TABLES.update(before)
+        _known.reset(token)
+
+
+def for_threads(work: Callable[P, R]) -> Callable[P, R]:
+    """The same work for other threads, which then know the tables that this one knows."""
+    here = copy_context()
+
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        return here.copy().run(work, *args, **kwargs)
+
+    return run

@@ -19,7 +19,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from jobs.config.errors import TableError, UsageError
 from jobs.lake.catalog import quoted
 from jobs.queries.dialect import UntranslatedError
-from schemas import TABLES, custom
+from schemas import TABLES, custom, for_threads
 from schemas.table import Table, sql_type
 from udfs.core.errors import MediaError, StoreError
 from udfs.storage import media_store
@@ -66,7 +66,7 @@ def open_tables(
     if not is_remote(output) or len(ordered) < 2:
         return {name: open_one(name) for name in ordered}
     with ThreadPoolExecutor(OPENED_AT_ONCE) as pool:
-        return dict(zip(ordered, pool.map(open_one, ordered), strict=True))
+        return dict(zip(ordered, pool.map(for_threads(open_one), ordered), strict=True))
 
 
 def custom_tables(output: str, sources: Sources) -> list[Table]:
