@@ -84,8 +84,16 @@ def library(options: Options) -> Library:
     settings = quick_settings.load(options.conf, options.set)
     output = places.output(options.output, settings.sources)
     places.check_tables(output, None, settings.sources)
-    by = (options.conf, options.set, options.read_only, getpass.getuser())
+    by = (options.conf, options.set, options.read_only, _user())
     return Library(output, settings.sources, settings.filter, *by)
+
+
+def _user() -> str:
+    """Who runs this, the name with which the page labels clips; '' of an id without a name, as in many containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # the former before Python 3.13
+        return ""
 
 
 def serve(library: Library, options: Options, token: str) -> None:

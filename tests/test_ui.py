@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import socket
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs import cli
+from jobs import cli, ui
 from tests.support import many_clips, s3
 from tests.support.serving import Served, served
 
@@ -255,3 +256,12 @@ def test_an_output_on_s3_is_served_with_its_media(output: Path, s3_server: s3.Se
         assert (part.status, part.body) == (206, path.read_bytes()[4:])
         assert server.get(address, range="bytes=999999999-").status == 416
         assert server.get("/media/clips/ab/none.mp4").status == 404
+
+
+@pytest.mark.parametrize("error", [KeyError("getpwuid(): uid not found: 4242"), OSError("No username set")])
+def test_who_has_no_name_is_asked_for_one(output: Path, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> str:
+        raise error
+
+    monkeypatch.setattr(getpass, "getuser", unknown)
+    assert ui.library(ui.Options(output=str(output))).who == ""
