@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from functools import cache
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import ErrorLevel, SqlglotError
 
+from jobs.queries import dialect_lists
 from jobs.queries.statement import SPARK
 
 DUCKDB = "duckdb"
 # The functions that give the same values, by sqlglot's names for them; a test compares the engines.
 FUNCTIONS = """
-Abs AddMonths And AnyValue ApproxDistinct ApproxQuantile ArgMax ArgMin Array ArrayAgg ArrayAppend ArrayContains
+Abs AddMonths And AnyValue ApproxQuantile ArgMax ArgMin Array ArrayAgg ArrayAppend ArrayContains
 ArrayDistinct ArrayExcept ArrayFilter ArrayIntersect ArrayMax ArrayMin ArrayPosition ArrayRemove ArraySize ArraySlice
-ArraySort ArrayToString ArrayUniqueAgg Ascii Asin Atan2 Avg BitLength BitwiseAndAgg BitwiseXorAgg Case Cast Cbrt Ceil
-Chr Coalesce Concat ConcatWs Contains Corr Cos Count CountIf CovarPop CovarSamp CumeDist CurrentDate CurrentTimestamp
-DateDiff DateTrunc Day DayOfWeek DayOfYear Degrees DenseRank EndsWith Exists Exp Explode Factorial First FirstValue
+ArraySort ArrayToString ArrayUniqueAgg Ascii Asin Atan2 Avg BitLength BitwiseAndAgg BitwiseXorAgg Case Cast Ceil
+Chr Coalesce Concat ConcatWs Contains Cos Count CountIf CovarPop CovarSamp CumeDist CurrentDate CurrentTimestamp
+DateDiff DateTrunc Day DayOfWeek DayOfYear Degrees DenseRank EndsWith Exists Exp Explode First FirstValue
 Flatten Floor FromBase64 GenerateSeries Greatest GroupConcat Hex Hour If Initcap IsNan JSONExtractScalar Lag Last
 LastDay LastValue Lead Least Left Length Levenshtein Ln Log LogicalAnd LogicalOr Lower MapKeys Max MD5 Median Min
-Minute Mode Month MonthsBetween NextDay NthValue Ntile Nullif Nvl2 Or Pad PercentRank Pi Pow Quantile Quarter Radians
+Minute Mode Month NextDay NthValue Ntile Nullif Nvl2 Or Pad PercentRank Pi Pow Quantile Quarter Radians
 Rank Reduce RegexpCount RegexpExtract RegexpExtractAll RegexpLike RegexpReplace RegexpSplit Repeat Replace Reverse
 Right Round RowNumber SafeDivide Second SHA SHA2 Sign Sin SplitPart Sqrt StartsWith Stddev StddevPop StddevSamp
 StrPosition StrToTime StrToUnix Struct Substring Sum Tan TimestampTrunc TimeStrToTime TimeToStr ToBase64 Transform
@@ -30,7 +33,20 @@ VarMap WeekOfYear Year
 SAME = frozenset(FUNCTIONS.split())
 SAME_BY_NAME = {"bin", "cardinality", "make_date", "map_concat", "map_entries", "map_values", "mean", "range"}
 WHOLE = (exp.DType.TINYINT, exp.DType.SMALLINT, exp.DType.INT, exp.DType.BIGINT)
-ONE = exp.Literal.number(1)
+# Texts that Spark reads as numbers; DuckDB also reads 1_000, and as whole numbers 29.97, 1e3 and 0x1F.
+READ = dict.fromkeys(WHOLE, r"\s*[+-]?[0-9]+\s*")
+READ |= dict.fromkeys((exp.DType.FLOAT, exp.DType.DOUBLE, exp.DType.DECIMAL), "[^_]*")
+VARCHAR = exp.Literal.string("VARCHAR")
+OTHER_TEXT = r"^(DOUBLE|FLOAT|STRUCT.*|MAP.*)$"  # types whose text differs, such as 1.0E-4 and {1}
+REGEXES = (
+    exp.RegexpCount | exp.RegexpExtract | exp.RegexpExtractAll | exp.RegexpLike | exp.RegexpReplace | exp.RegexpSplit
+)
+UNITS = {"YEAR", "QUARTER", "MONTH", "WEEK", "DAY", "HOUR", "MINUTE", "SECOND"}  # of date_trunc
+# Formats of times, as sqlglot writes them: without quotes, and of letters that both write alike.
+PADDED = "%(?:Y|mstrict|dstrict|Hstrict|Istrict|Mstrict|Sstrict|f)"
+ALONE = "%(?:y|B|b|-m|-d|-H|-I|-M|-S|p|a|A|-j)"
+FORMAT = re.compile(rf"(?!.*(%\w+)\1)(?:[^A-Za-z%'\[\]{{}}#]|(?:{PADDED})+(?!%)|{ALONE}(?!%))*", re.DOTALL)
+ZERO, ONE = exp.Literal.number(0), exp.Literal.number(1)
 
 
 class UntranslatedError(Exception):
@@ -79,31 +95,66 @@ def _check(node: exp.Expr) -> None:
         raise UntranslatedError("a function with an index, which DuckDB counts from 1")
     if isinstance(node, exp.Lateral) and node.args.get("outer"):
         raise UntranslatedError("LATERAL VIEW OUTER")
+    for what in _differing(node):
+        raise UntranslatedError(what)
+
+
+def _differing(node: exp.Expr) -> Iterator[str]:
+    """What DuckDB knows, and answers otherwise."""
+    if isinstance(node, REGEXES) and "&&" in node.expression.name:
+        yield "&& in a regular expression"
+    if isinstance(node, exp.RegexpReplace) and not _is_plain(node.args.get("replacement")):
+        yield "groups in the replacement of regexp_replace"
+    if (time := node.args.get("format")) is not None and not (time.is_string and FORMAT.fullmatch(time.name)):
+        yield "the format of a time"
+    if isinstance(node, exp.TimestampTrunc | exp.DateTrunc) and node.text("unit").upper() not in UNITS:
+        yield "the unit of date_trunc"
+    if isinstance(node, exp.JSONExtractScalar) and node.find(exp.JSONPathWildcard):
+        yield "a path of JSON with *"
+    if isinstance(node, exp.GenerateSeries) and isinstance(node.args.get("step"), exp.Interval):
+        yield "a sequence of times"
+    if isinstance(node, exp.Sub) and all(_is_date(side) for side in (node.left, node.right)):
+        yield "the difference of dates"
+
+
+def _is_plain(text: exp.Expr | None) -> bool:
+    """Whether a replacement holds no groups, which Spark takes from $1 and DuckDB from \\1."""
+    return text is not None and text.is_string and not re.search(r"[$\\]", text.name)
+
+
+def _is_date(value: exp.Expr) -> bool:
+    return value.is_type("date") or isinstance(value, exp.TsOrDsToDate | exp.CurrentDate)
+
+
+def _is_days(value: exp.Expr) -> bool:
+    return isinstance(value, exp.Interval) and value.text("unit").upper().rstrip("S") in {
+        "DAY",
+        "WEEK",
+        "MONTH",
+        "YEAR",
+    }
 
 
 def _rewritten(node: exp.Expr) -> exp.Expr:
     """What stands for a part of a query in DuckDB's SQL where sqlglot's translation differs; else the part itself."""
-    if isinstance(node, exp.Exists | exp.CountIf | exp.ArrayAgg | exp.ArrayUniqueAgg | exp.ArraySort):
-        return _list_or_count(node)
-    if isinstance(node, exp.Floor | exp.Ceil) and not node.args.get("decimals"):
-        return exp.cast(node, "bigint")  # a double to DuckDB
-    if isinstance(node, exp.StrToUnix):
-        return exp.cast(node, "bigint")
-    if isinstance(node, exp.UnixMillis):  # which DuckDB rounds
-        micros = exp.Anonymous(this="EPOCH_US", expressions=[node.this.copy()])
-        return exp.paren(exp.IntDiv(this=micros, expression=exp.Literal.number(1000)))
+    if (other := dialect_lists.rewritten(node)) is not node or (other := _number(node)) is not node:
+        return other
     if isinstance(node, exp.TsOrDsAdd | exp.DateTrunc):
         return exp.cast(node, "date")  # a timestamp to DuckDB
+    if isinstance(node, exp.Add | exp.Sub) and _is_date(node.left) and _is_days(node.right):
+        return exp.cast(node, "date")
     if isinstance(node, exp.DayOfWeek):
         return exp.paren(exp.Add(this=node.copy(), expression=ONE.copy()))  # Sunday is 1, to DuckDB 0
-    if type(node) is exp.Quantile:  # of which the approximate one is a subclass
-        return exp.func("QUANTILE_CONT", node.this.copy(), node.args["quantile"].copy())
     if isinstance(node, exp.Cast):
         return _cast(node)
-    if isinstance(node, exp.Like) and "\\" in node.expression.name and not isinstance(node.parent, exp.Escape):
+    if (
+        isinstance(node, exp.Like | exp.ILike)
+        and "\\" in node.expression.name
+        and not isinstance(node.parent, exp.Escape)
+    ):
         return exp.Escape(this=node.copy(), expression=exp.Literal.string("\\"))
-    if isinstance(node, exp.Substring) and node.args.get("start") == exp.Literal.number(0):
-        node.set("start", ONE.copy())
+    if isinstance(node, exp.Substring | exp.Left | exp.Right):
+        return _part(node)
     if isinstance(node, exp.Table) and isinstance(node.this, exp.Anonymous) and not node.alias_column_names:
         node.set(
             "alias", exp.TableAlias(this=exp.to_identifier(node.alias or "listed"), columns=[exp.to_identifier("id")])
@@ -113,41 +164,73 @@ def _rewritten(node: exp.Expr) -> exp.Expr:
     return node
 
 
-def _list_or_count(node: exp.Expr) -> exp.Expr:
-    """Functions of arrays and counts, whose values without rows or for NULL differ."""
-    if isinstance(node, exp.Exists):
-        if not isinstance(node.expression, exp.Lambda):
-            return node
-        found = exp.func("LIST_FILTER", node.this.copy(), node.expression.copy())
-        return exp.paren(exp.GT(this=exp.func("LEN", found), expression=exp.Literal.number(0)))
+def _number(node: exp.Expr) -> exp.Expr:
+    """Aggregates and functions of numbers and times, whose values differ in type, at the edges or for NULL."""
     if isinstance(node, exp.CountIf):
         return exp.Count(this=exp.case().when(node.this.copy(), ONE.copy()))
-    if isinstance(node, exp.ArraySort):
-        if node.expression or node.args.get("asc") or node.args.get("nulls_first") is None:
-            return node
-        order = ("ASC", f"NULLS {'FIRST' if node.args['nulls_first'].this else 'LAST'}")
-        return exp.func("LIST_SORT", node.this.copy(), *map(exp.Literal.string, order))
-    if isinstance(node.parent, exp.Window | exp.Filter):
-        return node
-    return exp.func("COALESCE", node.copy(), exp.Array())
+    if isinstance(node, exp.ArgMax | exp.ArgMin) and not node.args.get("count"):  # which leave out NULL in DuckDB
+        return exp.func(f"ARG_{node.key[3:]}_NULL".upper(), node.this.copy(), node.expression.copy())
+    if isinstance(node, exp.AnyValue) and not isinstance(node.parent, exp.IgnoreNulls):
+        return exp.First(this=node.this.copy())
+    if isinstance(node, exp.Quantile):
+        name = "QUANTILE_DISC" if isinstance(node, exp.ApproxQuantile) else "QUANTILE_CONT"
+        return exp.func(name, node.this.copy(), node.args["quantile"].copy())
+    if (isinstance(node, exp.Floor | exp.Ceil) and not node.args.get("decimals")) or isinstance(node, exp.StrToUnix):
+        return exp.cast(node, "bigint")  # a double to DuckDB
+    if isinstance(node, exp.UnixMillis | exp.UnixSeconds):  # which DuckDB rounds
+        micros = exp.Anonymous(this="EPOCH_US", expressions=[node.this.copy()])
+        unit = 1000 if isinstance(node, exp.UnixMillis) else 1_000_000
+        return exp.paren(exp.IntDiv(this=micros, expression=exp.Literal.number(unit)))
+    if isinstance(node, exp.Ln | exp.Log):
+        of = node.args.get("expression") or node.this
+        return exp.case().when(exp.GT(this=exp.paren(of.copy()), expression=ZERO.copy()), node.copy())
+    if isinstance(node, exp.Sign):
+        return exp.cast(node, "double")
+    if isinstance(node, exp.IsNan):
+        return exp.func("COALESCE", node.copy(), exp.false())
+    return node
+
+
+def _part(node: exp.Expr) -> exp.Expr:
+    """A part of a text: from 0 on it begins at 1, and one of a negative length is empty."""
+    length = "length" if isinstance(node, exp.Substring) else "expression"
+    for name, least, is_odd in (("start", 1, exp.EQ), (length, 0, exp.LT)):
+        value = node.args.get(name)
+        if value is not None and not (value.is_int and isinstance(value, exp.Literal) and int(value.name) >= least):
+            odd = is_odd(this=exp.paren(value.copy()), expression=ZERO.copy())
+            node.set(name, exp.case().when(odd, exp.Literal.number(least)).else_(value.copy()))
+    return node
 
 
 def _cast(node: exp.Cast) -> exp.Expr:
-    """A cast that cuts decimals off as Spark's does, fails where Spark's fails, and gives times in Spark's words."""
+    """A cast that cuts decimals off and reads text as Spark's does, and gives times in Spark's words."""
     value, type_ = node.this, node.to
     kind = exp.func("TYPEOF", value.copy())
     strict = type(node) is exp.Cast or not node.args.get("safe")
-    plain = exp.Cast(this=value.copy(), to=type_.copy()) if strict else node.copy()
+
+    def to_type(other: exp.Expr) -> exp.Expr:
+        how = {"this": other, "to": type_.copy()}
+        return exp.Cast(**how) if strict else exp.TryCast(**how, safe=True)
+
+    plain = to_type(value.copy())
+    if type_.this in READ and not value.is_number:
+        plain = exp.case().when(kind.eq(VARCHAR), to_type(_readable(value, READ[type_.this]))).else_(plain)
     if type_.this in WHOLE and not value.is_int and not isinstance(value, exp.Floor | exp.Ceil):
         double = exp.Cast(this=value.copy(), to=exp.DataType.build("double"))
-        whole = exp.Cast(this=exp.func("TRUNC", double), to=type_.copy())
-        return (
-            exp.case()
-            .when(kind.like("D%"), whole)
-            .when(kind.eq(exp.Literal.string("FLOAT")), whole.copy())
-            .else_(plain)
-        )
-    if type_.is_type("text") and not isinstance(value, exp.Literal):
+        is_fraction = exp.or_(kind.copy().like("D%"), kind.copy().eq(exp.Literal.string("FLOAT")))
+        return exp.case().when(is_fraction, to_type(exp.func("TRUNC", double))).else_(plain)
+    if type_.is_type("text") and not value.is_string:
         cut = exp.func("LEFT", plain, exp.Literal.number(-3))  # without +00
-        return exp.case().when(kind.eq(exp.Literal.string("TIMESTAMP WITH TIME ZONE")), cut).else_(plain.copy())
-    return plain if strict else node
+        others = exp.Anonymous(this="REGEXP_MATCHES", expressions=[kind.copy(), exp.Literal.string(OTHER_TEXT)])
+        refused = exp.Anonymous(this="ERROR", expressions=[exp.Literal.string("numbers, structs and maps as text")])
+        is_time = kind.eq(exp.Literal.string("TIMESTAMP WITH TIME ZONE"))
+        return exp.case().when(others, refused).when(is_time, cut).else_(plain.copy())
+    return plain
+
+
+def _readable(value: exp.Expr, pattern: str) -> exp.Expr:
+    """A text, in quotes unless it has a pattern, so that it cannot be read as a number."""
+    text, quote = exp.cast(value.copy(), "text"), exp.Literal.string("'")
+    matches = exp.Anonymous(this="REGEXP_FULL_MATCH", expressions=[text, exp.Literal.string(pattern)])
+    quoted = exp.DPipe(this=exp.DPipe(this=quote, expression=text.copy()), expression=quote.copy())
+    return exp.case().when(matches, text.copy()).else_(quoted)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from typing import Any
 
 import duckdb
@@ -45,8 +46,15 @@ UNKNOWN = re.compile(
     r"""Referenced\ column\ "(?P<column>[^"]+)"\ not\ found | does\ not\ have\ a\ column\ named\ "(?P<named>[^"]+)" """,
     re.VERBOSE,
 )
-# Errors that Spark may not have: DuckDB lacks a function or sees types in another way.
-ELSEWHERE = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.NotImplementedException)
+# Errors that Spark may not have: DuckDB lacks a function, sees types in another way, or reads
+# other regular expressions.
+ELSEWHERE = (
+    duckdb.ParserException,
+    duckdb.BinderException,
+    duckdb.CatalogException,
+    duckdb.NotImplementedException,
+    duckdb.InvalidInputException,
+)
 TYPES = {
     "VARCHAR": "string",
     "INTEGER": "int",
@@ -92,8 +100,9 @@ class Engine:
         db = self._opened(asked)
         with _errors(asked), interruptible(db.interrupt):
             reader = _selected(db, query).to_arrow_reader(ROWS)
+            first = [*islice(reader, 1)]  # while Spark may still answer instead
         names = statement.heads(asked.query, reader.schema.names)
-        return Answer(names, _guarded(db, reader, asked))
+        return Answer(names, _guarded(db, chain(first, reader), asked))
 
     def relation(self, asked: Statement) -> duckdb.DuckDBPyRelation:
         """A query as a relation of DuckDB, computed when it is read; sums of whole numbers are `bigint`, as Spark's.
@@ -298,11 +307,14 @@ def _shown(asked: Statement) -> Answer:
 
 
 def _guarded(
-    db: duckdb.DuckDBPyConnection, reader: pa.RecordBatchReader, asked: Statement
+    db: duckdb.DuckDBPyConnection, batches: Iterable[pa.RecordBatch], asked: Statement
 ) -> Iterator[tuple[Any, ...]]:
-    """The rows of an answer; an error in the midst of them ends it as one of the query does."""
-    with _errors(asked), interruptible(db.interrupt):
-        yield from plain_rows(reader)
+    """The rows of an answer; an error in the midst of them ends it, for some may be written already."""
+    try:
+        with _errors(asked), interruptible(db.interrupt):
+            yield from plain_rows(batches)
+    except UntranslatedError as e:
+        raise UsageError(f"sql: {e}; --engine spark may answer") from e
 
 
 @contextmanager
@@ -310,7 +322,7 @@ def _errors(asked: Statement) -> Iterator[None]:
     """Turn DuckDB's errors into one line, or into UntranslatedError where Spark may do better."""
     try:
         yield
-    except (duckdb.Error, pa.ArrowException) as e:
+    except (duckdb.Error, pa.ArrowException, OSError) as e:  # of rows after the first ones Arrow reports it
         line = str(e).splitlines()[0]
         if "INTERRUPT Error" in line:
             time.sleep(0.01)  # in which the handler of the signal runs, and need not come back
@@ -319,6 +331,8 @@ def _errors(asked: Statement) -> Iterator[None]:
             name = unknown["column"] or unknown["named"]
             known = statement.columns({asked.name} if asked.name else statement.tables(_query(asked)))
             raise UsageError(f"sql: no column {name}{did_you_mean(name.lower(), known)}") from e
-        if isinstance(e, ELSEWHERE) or "Unimplemented type for cast" in line:
+        if isinstance(e, ELSEWHERE) or any(
+            words in line for words in ("Unimplemented type for cast", "Invalid Input Error")
+        ):
             raise UntranslatedError(line) from e
         raise UsageError(f"sql: {line}") from e

@@ -182,6 +182,18 @@ def test_an_error_of_a_row_is_one_line(written: Path) -> None:
     assert "\n" not in str(e.value)
 
 
+def test_what_duckdb_cannot_read_is_left_to_spark_unless_rows_were_given(written: Path) -> None:
+    with pytest.raises(UntranslatedError, match="invalid perl operator"):
+        rows(written, "SELECT uri RLIKE '^(?!a)' FROM clips")
+    answer = Engine(str(written), Sources(), "min").answer(
+        statement.parse(
+            "SELECT CASE WHEN id < 2900000 THEN id ELSE unix_timestamp(concat('x', id)) END FROM range(3000000)"
+        )
+    )
+    with pytest.raises(UsageError, match=r"Could not parse string .* --engine spark may answer"):
+        list(answer.rows)
+
+
 @pytest.mark.parametrize(
     "query",
     [
