@@ -11,6 +11,8 @@ from jobs.queries.ask import needs_spark
 from udfs.core import terminal
 
 if TYPE_CHECKING:
+    import duckdb
+
     from jobs.queries.compare import RunEnd, Side
     from jobs.queries.reader import Reader
 
@@ -41,35 +43,37 @@ def quick(options: Options) -> int:
             runs are not there.
     """
     from jobs.lake.formats import json_text
-    from jobs.queries import compare
+    from jobs.queries import compare, duckdb_engine
 
     if reason := needs_spark(options.output, options.schema):
         raise UsageError(f"compare: {reason}, and compare needs DuckDB")
     if len(options.runs) not in (0, 2) or (options.other and options.runs):
         raise UsageError("compare: give two runs, or --other, or neither for the last two runs")
-    found = compare.compared(*(_two_outputs(options) if options.other else _two_runs(options)))
+    db = duckdb_engine.connected()
+    found = compare.compared(db, *(_two_outputs(options, db) if options.other else _two_runs(options, db)))
     terminal.write([json_text(found)] if options.format == "json" else compare.lines(found, terminal.columns()))
     return 0
 
 
-def _two_outputs(options: Options) -> list[Side]:
-    from jobs.queries import reader
+def _two_outputs(options: Options, db: duckdb.DuckDBPyConnection) -> list[Side]:
+    from jobs.queries import compare, reader
 
     sides = []
-    for name in (options.output, str(options.other)):
+    for place, name in zip(compare.PLACES, (options.output, str(options.other)), strict=True):
         with reader.opened(replace(options, output=name)) as output:
-            sides.append(_side(output, None, name))
+            sides.append(_side(output, None, name, db, place))
     return sides
 
 
-def _two_runs(options: Options) -> list[Side]:
+def _two_runs(options: Options, db: duckdb.DuckDBPyConnection) -> list[Side]:
     from jobs.queries import compare, reader
 
     with reader.opened(options) as output:
-        return [_side(output, run, "") for run in compare.chosen(compare.ends(output.rows), options.runs)]
+        runs = compare.chosen(compare.ends(output.rows), options.runs)
+        return [_side(output, run, "", db, place) for run, place in zip(runs, compare.PLACES, strict=True)]
 
 
-def _side(output: Reader, run: RunEnd | None, name: str) -> Side:
+def _side(output: Reader, run: RunEnd | None, name: str, db: duckdb.DuckDBPyConnection, place: str) -> Side:
     """The state of an output after a run, or as it is now."""
     from jobs.queries import compare, delta_source, reader
 
@@ -77,9 +81,9 @@ def _side(output: Reader, run: RunEnd | None, name: str) -> Side:
     if run is not None and run.until is not None:
         versions = dict(run.tables or delta_source.versions_before(run.until, output.output, output.sources))
         versions["runs"] = delta_source.versions(output.output, output.sources, ("runs",))["runs"]
-    snapshot = reader.snapshot(output, versions)
+    snapshot = reader.snapshot(output, versions, db, place)
     label = f"run {run.run_id} of {run.started_at[:16].replace('T', ' ')} UTC" if run else name
-    return compare.side(label, snapshot.rows, snapshot.arrow, run.run_id if run else "~")
+    return compare.side(label, snapshot, run.run_id if run else "~")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -11,9 +11,10 @@ import duckdb
 import pyarrow as pa
 
 from jobs.config.errors import UsageError
-from jobs.lake.catalog import literal, quoted
+from jobs.lake.catalog import literal
 from jobs.lake.formats import cell
-from jobs.queries import made_by, screen
+from jobs.queries import duckdb_engine, made_by, screen
+from jobs.queries.duckdb_engine import Snapshot
 from jobs.queries.reader import Row, Rows
 from schemas import TABLES
 from schemas.verdicts import FROM_SIGNALS
@@ -26,7 +27,6 @@ SELECT run_id, min(started_at) AS started_at, max_by(tables, ended_at) FILTER (W
 FROM runs WHERE stage NOT IN ('export', 'maintain')
 GROUP BY run_id HAVING count_if(stage <> 'curate') > 0 ORDER BY run_id
 """
-VIDEOS = "SELECT uri, max_by(video_id, run_id) AS video_id FROM videos GROUP BY uri"
 LAST = """
 SELECT stage, max_by(run_id, started_at) AS run_id, max_by(fingerprint, started_at) AS fingerprint
 FROM runs WHERE run_id <= {run} GROUP BY stage
@@ -36,28 +36,33 @@ OTHERS = ("duration_s", "aesthetic_score_min", "aesthetic_score_mean", "similari
 TEXTS = ("embedding_model", "caption")  # what models made, compared as it is
 ACTS = ("ingest", "curate", "export", "maintain", "takedown")  # stages of `runs` without settings that make clips
 EXAMPLES = 3
-BOTH = "before JOIN after ON after.clip_id = before.clip_id"
-COUNTS = """
-SELECT count(after.clip_id) FILTER (before.clip_id IS NULL) AS added,
-       count(before.clip_id) FILTER (after.clip_id IS NULL) AS gone,
-       count(*) FILTER (before.kept AND NOT after.kept) AS now_dropped,
-       count(*) FILTER (after.kept AND NOT before.kept) AS now_kept,
-       count(*) FILTER (before.clip_id = after.clip_id) AS common
-FROM before FULL OUTER JOIN after ON after.clip_id = before.clip_id
-"""
+PLACES = ("before", "after")  # the schemas in which the tables of both sides are opened
+COUNTS = {
+    "added": "count(after.clip_id) FILTER (before.clip_id IS NULL)",
+    "gone": "count(before.clip_id) FILTER (after.clip_id IS NULL)",
+    "now_dropped": "count(*) FILTER (before.kept AND NOT after.kept)",
+    "now_kept": "count(*) FILTER (after.kept AND NOT before.kept)",
+    "common": "count(*) FILTER (before.clip_id = after.clip_id)",
+}
+EXAMPLES_OF = {
+    "added": "before.clip_id IS NULL",
+    "gone": "after.clip_id IS NULL",
+    "now_dropped": "before.kept AND NOT after.kept",
+    "now_kept": "after.kept AND NOT before.kept",
+}
+JOINED = "before.verdicts AS before {how} JOIN after.verdicts AS after ON after.clip_id = before.clip_id"
+OTHERWISE = "before.clip_id = after.clip_id AND before.{name} IS DISTINCT FROM after.{name}"
 REASONS = """
-SELECT reason, count(*) AS clips FROM (SELECT unnest({side}.reasons) AS reason FROM {both} WHERE {where})
-GROUP BY reason ORDER BY clips DESC, reason
+SELECT is_kept, reason, count(*) AS clips FROM (
+  SELECT after.kept AS is_kept, unnest(CASE WHEN after.kept THEN before.reasons ELSE after.reasons END) AS reason
+  FROM {both} WHERE before.kept <> after.kept
+) GROUP BY ALL ORDER BY clips DESC, reason
 """
-SCORED = """
-SELECT count(*) AS clips, max(abs(after.{name} - before.{name})) AS most FROM {both}
-WHERE before.{name} IS DISTINCT FROM after.{name}
-"""
-OTHER_TEXT = "SELECT count(*) AS clips FROM {both} WHERE before.{name} IS DISTINCT FROM after.{name}"
 SOURCES = """
 SELECT count(*) FILTER (b.uri IS NULL) AS added, count(*) FILTER (a.uri IS NULL) AS gone,
        count(*) FILTER (a.video_id <> b.video_id) AS replaced
-FROM videos_before AS b FULL OUTER JOIN videos_after AS a ON a.uri = b.uri
+FROM (SELECT uri, max_by(video_id, run_id) AS video_id FROM before.videos GROUP BY uri) AS b
+FULL OUTER JOIN (SELECT uri, max_by(video_id, run_id) AS video_id FROM after.videos GROUP BY uri) AS a ON a.uri = b.uri
 """
 
 
@@ -72,11 +77,10 @@ class RunEnd(NamedTuple):
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two states: its name for people, its verdicts and videos, and the last run of each stage."""
+    """One of the two states: its name for people, the scores that its clips have, and the last run of each stage."""
 
     label: str
-    verdicts: pa.Table
-    videos: pa.Table
+    scores: Sequence[str]
     stages: Mapping[str, Row]
 
 
@@ -110,14 +114,13 @@ def _run(every: Sequence[RunEnd], name: str) -> RunEnd:
     raise UsageError(f"compare: {what}")
 
 
-def side(label: str, rows: Rows, arrow: Callable[[str], pa.Table], run_id: str) -> Side:
-    """The state of an output after a run; `rows` and `arrow` answer queries over the tables as they were then."""
-    names = ("clip_id", "video_uri", "kept", "reasons", "duplicate_of", *_numbers(), *TEXTS)
-    verdicts = arrow(f"SELECT {', '.join(map(quoted, names))} FROM verdicts")
-    last = [*rows(LAST.format(run=literal(run_id)))]
-    known = made_by.runs(rows, [(row["stage"], row["run_id"]) for row in last])
+def side(label: str, snapshot: Snapshot, run_id: str) -> Side:
+    """The state of an output after a run, whose tables are opened as they were then."""
+    snapshot.open({"verdicts", "videos"})
+    last = [*snapshot.rows(LAST.format(run=literal(run_id)))]
+    known = made_by.runs(snapshot.rows, [(row["stage"], row["run_id"]) for row in last])
     stages = {row["stage"]: row | known[row["stage"], row["run_id"]] for row in last}
-    return Side(label, verdicts, arrow(VIDEOS), stages)
+    return Side(label, _numbers(), stages)
 
 
 def _numbers() -> list[str]:
@@ -133,28 +136,19 @@ def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
 
 
-def compared(before: Side, after: Side) -> Row:
-    """What differs, and why."""
-    db = duckdb.connect()
-    for name, table in {
-        "before": before.verdicts,
-        "after": after.verdicts,
-        "videos_before": before.videos,
-        "videos_after": after.videos,
-    }.items():
-        db.register(name, table)
-    [counts] = _rows(db, COUNTS)
-    there = {*after.verdicts.schema.names}
-    scores = [field.name for field in before.verdicts.schema if field.name in there and _is_number(field.type)]
+def compared(db: duckdb.DuckDBPyConnection, before: Side, after: Side) -> Row:
+    """What differs, and why, by the tables of both sides, which are opened in PLACES of the connection."""
+    names = [*(name for name in before.scores if name in after.scores), *TEXTS]
+    [sums] = duckdb_engine.rows(db, f"SELECT {', '.join(_sums(names))} FROM {JOINED.format(how='FULL OUTER')}")
+    reasons = duckdb_engine.rows(db, REASONS.format(both=JOINED.format(how="")))
     return {
-        "before": _sums(before),
-        "after": _sums(after),
-        **counts,
-        "now_dropped_by": _reasons(db, "after", "before.kept AND NOT after.kept"),
-        "now_kept_despite": _reasons(db, "before", "after.kept AND NOT before.kept"),
-        "examples": _examples(db),
-        "scores": [*_scored(db, scores)],
-        "sources": _rows(db, SOURCES)[0],
+        **{place: _side(side, sums, place) for place, side in zip(PLACES, (before, after), strict=True)},
+        **{name: sums[name] for name in COUNTS},
+        "now_dropped_by": {row["reason"]: row["clips"] for row in reasons if not row["is_kept"]},
+        "now_kept_despite": {row["reason"]: row["clips"] for row in reasons if row["is_kept"]},
+        "examples": {kind: sums[f"examples_{kind}"] or [] for kind in EXAMPLES_OF},
+        "scores": [*_scored(sums, names)],
+        "sources": duckdb_engine.rows(db, SOURCES)[0],
         "settings": [*_settings(before, after)],
         "code": [*_code(before, after)],
     }
@@ -179,48 +173,31 @@ def lines(found: Row, width: int) -> Iterator[str]:
     yield from _why(found, width)
 
 
-def _rows(db: duckdb.DuckDBPyConnection, query: str) -> list[Row]:
-    answer = db.execute(query)
-    names = [name for name, *_ in answer.description]
-    return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+def _sums(names: Sequence[str]) -> Iterator[str]:
+    """The columns of one pass over the clips of both sides; `names` are scores and texts to compare."""
+    for place in PLACES:
+        yield f"count({place}.clip_id) AS clips_{place}"
+        yield f"count(*) FILTER ({place}.kept) AS kept_{place}"
+    yield from (f"{count} AS {name}" for name, count in COUNTS.items())
+    for kind, where in EXAMPLES_OF.items():
+        yield f"min(coalesce(after.clip_id, before.clip_id), {EXAMPLES}) FILTER ({where}) AS examples_{kind}"
+    for number, name in enumerate(map(_quoted, names)):
+        otherwise = OTHERWISE.format(name=name)
+        yield f"count(*) FILTER ({otherwise}) AS otherwise_{number}"
+        if names[number] not in TEXTS:
+            yield f"max(abs(after.{name} - before.{name})) FILTER ({otherwise}) AS most_{number}"
 
 
-def _sums(side: Side) -> Row:
-    kept = sum(bool(value) for value in side.verdicts.column("kept").to_pylist())
-    return {"label": side.label, "clips": side.verdicts.num_rows, "kept": kept}
+def _side(side: Side, sums: Row, place: str) -> Row:
+    return {"label": side.label, "clips": sums[f"clips_{place}"], "kept": sums[f"kept_{place}"]}
 
 
-def _reasons(db: duckdb.DuckDBPyConnection, side: str, where: str) -> dict[str, int]:
-    """The reasons against clips on one side, each with the number of clips."""
-    found = _rows(db, REASONS.format(side=side, both=BOTH, where=where))
-    return {row["reason"]: row["clips"] for row in found}
-
-
-def _examples(db: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
-    """Some clips of each kind of difference."""
-    full = "before FULL OUTER JOIN after ON after.clip_id = before.clip_id"
-    kinds = {
-        "added": "before.clip_id IS NULL",
-        "gone": "after.clip_id IS NULL",
-        "now_dropped": "before.kept AND NOT after.kept",
-        "now_kept": "after.kept AND NOT before.kept",
-    }
-    clip = "coalesce(after.clip_id, before.clip_id)"
-    return {
-        kind: [
-            row["clip"]
-            for row in _rows(db, f"SELECT {clip} AS clip FROM {full} WHERE {where} ORDER BY 1 LIMIT {EXAMPLES}")
-        ]
-        for kind, where in kinds.items()
-    }
-
-
-def _scored(db: duckdb.DuckDBPyConnection, scores: Sequence[str]) -> Iterator[Row]:
-    """The scores of clips in both that differ."""
-    for name, query in (*((score, SCORED) for score in scores), *((text, OTHER_TEXT) for text in TEXTS)):
-        [row] = _rows(db, query.format(name=_quoted(name), both=BOTH))
-        if row["clips"]:
-            yield {"score": name} | row
+def _scored(sums: Row, names: Sequence[str]) -> Iterator[Row]:
+    """The scores and texts of clips in both that differ."""
+    for number, name in enumerate(names):
+        if clips := sums[f"otherwise_{number}"]:
+            most = {} if name in TEXTS else {"most": sums[f"most_{number}"]}
+            yield {"score": name, "clips": clips, **most}
 
 
 def _quoted(name: str) -> str:

@@ -149,7 +149,7 @@ class Engine:
 
     def _connection(self, named: set[str]) -> duckdb.DuckDBPyConnection:
         """A connection that has these tables and views, with what they need, and nothing else."""
-        db = _connected()
+        db = connected()
         files = self.make(db, named, frozenset())
         db.execute(f"SET allowed_paths = [{', '.join(map(_literal, files))}]")
         db.execute(LOCKED)
@@ -175,33 +175,38 @@ class Engine:
 
 
 class Snapshot:
-    """The tables and views of an output for several queries of this program's own, each as it was when first needed."""
+    """The tables and views of an output for several queries of this program's own, each as it was when first needed.
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine, self._db = engine, _connected()
+    With a `schema` of a connection, they lie beside those of other outputs, for queries by `rows`.
+    """
+
+    def __init__(self, engine: Engine, db: duckdb.DuckDBPyConnection | None = None, schema: str = "main") -> None:
+        self._engine, self._db, self._schema = engine, db or connected(), schema
         self._there = set[str]()
+        self._db.execute(f"CREATE SCHEMA IF NOT EXISTS {_quoted(schema)}")
 
     def rows(self, query: str) -> list[dict[str, Any]]:
         """The rows of a query as dictionaries of plain values; raises errors as `Engine.answer` does."""
-        asked, selected = self._selected(query)
+        asked = statement.parse(query)
+        self.open(statement.tables(_query(asked)))
         with _errors(asked), interruptible(self._db.interrupt):
-            reader = selected.to_arrow_reader(ROWS)
+            reader = _selected(self._db, to_duckdb(_query(asked))).to_arrow_reader(ROWS)
             heads = statement.heads(asked.query, reader.schema.names)
             return [dict(zip(heads, row, strict=True)) for row in plain_rows(reader)]
 
-    def arrow(self, query: str) -> pa.Table:
-        """The rows of a query as Arrow; raises errors as `Engine.answer` does."""
-        asked, selected = self._selected(query)
-        with _errors(asked), interruptible(self._db.interrupt):
-            return selected.to_arrow_table()
+    def open(self, names: Set[str]) -> None:
+        """Make tables and views with all that they read, where the next queries look for them."""
+        self._db.execute(f"SET schema = {_literal(self._schema)}")
+        self._engine.make(self._db, {*names}, self._there)
+        self._there |= _needed({*names})
 
-    def _selected(self, query: str) -> tuple[Statement, duckdb.DuckDBPyRelation]:
-        asked = statement.parse(query)
-        names = statement.tables(_query(asked))
-        self._engine.make(self._db, names, self._there)
-        self._there |= _needed(names)
-        with _errors(asked):
-            return asked, _selected(self._db, to_duckdb(_query(asked)))
+
+def rows(db: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, Any]]:
+    """The rows of a query in DuckDB's own SQL, over tables and views by their schemas; raises UsageError."""
+    with _errors(None), interruptible(db.interrupt):
+        answer = db.execute(query)
+        names = [name for name, *_ in answer.description]
+        return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
 
 
 def spark_type(type_: duckdb.sqltypes.DuckDBPyType) -> str:
@@ -216,7 +221,8 @@ def spark_type(type_: duckdb.sqltypes.DuckDBPyType) -> str:
     return TYPES.get(str(type_), str(type_).lower())
 
 
-def _connected() -> duckdb.DuckDBPyConnection:
+def connected() -> duckdb.DuckDBPyConnection:
+    """A database in memory, which spills into a folder of the user's."""
     db = duckdb.connect(config=CONFIG | {"temp_directory": str(user_folder("sql"))})
     db.execute("SET TimeZone = 'UTC'")
     return db
@@ -271,7 +277,9 @@ def _last_reduction(db: duckdb.DuckDBPyConnection) -> str:
 def _create_stored(db: duckdb.DuckDBPyConnection, name: str, source: Source) -> None:
     """Make a view of the rows of a table as they are stored: from its files, from a dataset, or without rows."""
     if source.dataset is not None:
-        db.register(delta_source.stored(name), source.dataset)
+        registered = f"{delta_source.stored(name)} {id(source.dataset)}"  # of all schemas
+        db.register(registered, source.dataset)
+        _create_view(db, delta_source.stored(name), f"FROM {_quoted(registered)}")
         return
     types = {field.name: type_to_duckdb(sql_type(field.type)) for field in source.columns}
     if source.files:
@@ -318,7 +326,7 @@ def _guarded(
 
 
 @contextmanager
-def _errors(asked: Statement) -> Iterator[None]:
+def _errors(asked: Statement | None) -> Iterator[None]:
     """Turn DuckDB's errors into one line, or into UntranslatedError where Spark may do better."""
     try:
         yield
@@ -327,7 +335,7 @@ def _errors(asked: Statement) -> Iterator[None]:
         if "INTERRUPT Error" in line:
             time.sleep(0.01)  # in which the handler of the signal runs, and need not come back
             raise KeyboardInterrupt from e
-        if unknown := UNKNOWN.search(f"{line} "):
+        if asked and (unknown := UNKNOWN.search(f"{line} ")):
             name = unknown["column"] or unknown["named"]
             known = statement.columns({asked.name} if asked.name else statement.tables(_query(asked)))
             raise UsageError(f"sql: no column {name}{did_you_mean(name.lower(), known)}") from e

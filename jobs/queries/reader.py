@@ -17,6 +17,8 @@ from udfs.core import program
 from udfs.storage.settings import Params as Sources
 
 if TYPE_CHECKING:  # commands that only read start no Spark
+    import duckdb
+
     from jobs.lake.run import Run
     from jobs.queries.duckdb_engine import Snapshot
 
@@ -92,11 +94,13 @@ def opened(options: OutputOptions, *, must_exist: bool = True) -> Iterator[Reade
         yield Reader(output, options.output, settings.sources, reduction, rows)
 
 
-def snapshot(output: Reader, versions: Mapping[str, int] | None) -> Snapshot:
-    """The tables of an output in these versions, or as they are now; opened by DuckDB."""
+def snapshot(
+    output: Reader, versions: Mapping[str, int] | None, db: duckdb.DuckDBPyConnection, schema: str
+) -> Snapshot:
+    """The tables of an output in these versions, or as they are now; opened by DuckDB in a schema of a connection."""
     from jobs.queries.duckdb_engine import Engine, Snapshot
 
-    return Snapshot(Engine(output.output, output.sources, output.reduction, versions))
+    return Snapshot(Engine(output.output, output.sources, output.reduction, versions), db, schema)
 
 
 def by_spark(run: Run) -> Reader:

@@ -9,14 +9,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from jobs.config.errors import UsageError
-from jobs.queries import compare
+from jobs.queries import compare, duckdb_engine
 from jobs.queries.compare import RunEnd
 from jobs.queries.duckdb_engine import Engine, Snapshot
-from tests.support import small_output
+from tests.support import s3, small_output
 from tests.support.reading import said
 from udfs.storage.settings import Params as Sources
 
@@ -166,6 +167,52 @@ def test_two_outputs_are_compared(output: Path, tmp_path: Path, capsys: pytest.C
     }
     _, out, _ = said(capsys, "compare", "-o", str(output), "--other", str(other))
     assert "no clip is in both: ids are made from the address and content of a video" in out
+
+
+def test_of_many_clips_the_first_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clips = [verdict(f"c{number}", number % 2 == 0, 0.5) for number in range(9)]
+    other = [verdict(f"c{number}", number % 2 == 1, 0.5) for number in (8, 7, 6, 5, 4, 3, 2)]
+    for name, rows in (("one", clips), ("two", other)):
+        small_output.fill(tmp_path / name, "verdicts", rows, "filter")
+    found = compared(capsys, "-o", str(tmp_path / "one"), "--other", str(tmp_path / "two"))
+    assert found["examples"] == {
+        "added": [],
+        "gone": ["c0", "c1"],
+        "now_dropped": ["c2", "c4", "c6"],
+        "now_kept": ["c3", "c5", "c7"],
+    }
+
+
+def test_clips_are_joined_once_for_all_scores_and_stay_in_the_database(
+    output: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+
+    def rows(db: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, Any]]:
+        asked.append(query)
+        found = duckdb_rows(db, query)
+        assert len(found) <= 2  # sums, reasons
+        return found
+
+    duckdb_rows = duckdb_engine.rows
+    monkeypatch.setattr(duckdb_engine, "rows", rows)
+    assert compared(capsys, "-o", str(output))["common"] == 5
+    assert [query.count("after.verdicts") for query in asked] == [1, 1, 0]
+
+
+def test_outputs_on_s3_are_compared(
+    output: Path, tmp_path: Path, s3_server: s3.Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = small_output.write(tmp_path)
+    for name, folder in (("one", output), ("two", other)):
+        for path in folder.rglob("*"):
+            if path.is_file():
+                s3_server.put(f"s3://compared/{name}/{path.relative_to(folder)}", path)
+    settings = (f"--set=sources.s3_endpoint={s3_server.url}", "--set=sources.s3_region=us-east-1")
+    there = compared(capsys, *settings, "-o", "s3://compared/one", "--other", "s3://compared/two")
+    here = compared(capsys, "-o", str(output), "--other", str(other))
+    assert {**there, "before": None, "after": None} == {**here, "before": None, "after": None}
+    assert (there["before"]["clips"], there["after"]["clips"]) == (6, 4)
 
 
 @pytest.mark.parametrize(
