@@ -75,8 +75,8 @@ def run(run: Run, options: Options) -> Counts:
             plan = dedup_run.without_gone(run, model, plan, land)
         relinks_all, num_stored = refit or not len(model.centers), 0
         if not relinks_all:
-            assignments = dedup_run.rows_of_version(run, "assignments", model.version)
-            _assign(run, model, plan, every=not plan.num_links and assignments.isEmpty())
+            # Without a link, what a killed run assigned is not trusted: clips may be gone since.
+            _assign(run, model, plan, every=not plan.num_links)
             relinks_all, num_stored = _outgrown(run, model, plan.number)
         if relinks_all:
             if plan.num_links:
@@ -114,9 +114,7 @@ def _fit(run: Run, model: Model, plan: Plan) -> Model:
 
 def _assign(run: Run, model: Model, plan: Plan, *, every: bool) -> None:
     """Write the vectors that are not in `assignments` yet; every vector for new centers."""
-    stored = dedup_run.rows_of_version(run, "assignments", model.version)
-    if not plan.num_gone:
-        stored = stored.where(F.col("dedup_run") == plan.number)  # by a run that was killed
+    stored = _perhaps_unlinked(run, dedup_run.rows_of_version(run, "assignments", model.version), plan)
     new = plan.unlinked.join(stored, on="clip_id", how="left_anti")
     rows = links.assignments(_with_ranking(run, plan, None if every else new), model.centers, run.settings.dedup)
     num_vectors = plan.num_vectors if every else plan.num_new_vectors
@@ -199,7 +197,8 @@ def _link(run: Run, model: Model, plan: Plan, land: Land, *, every: bool, some_u
     if every:
         new, stored_neighbors = assignments, None
     else:
-        new = land("new", _unlinked(assignments, plan))
+        unlinked = _perhaps_unlinked(run, assignments, plan).join(plan.unlinked, on="clip_id", how="left_semi")
+        new = land("new", unlinked)
         stored = assignments.where(F.col("dedup_run") < plan.number)
         stored_neighbors = _stored_neighbors(run, model, new, stored, land, some_unlinked=some_unlinked)
     num_vectors = plan.num_vectors if every else plan.num_new_vectors
@@ -215,14 +214,13 @@ def _link(run: Run, model: Model, plan: Plan, land: Land, *, every: bool, some_u
     return int(num["rows"])
 
 
-def _unlinked(assignments: DataFrame, plan: Plan) -> DataFrame:
-    """Rows of `assignments` without a link.
+def _perhaps_unlinked(run: Run, assignments: DataFrame, plan: Plan) -> DataFrame:
+    """The rows of `assignments` among which those of the clips to link are.
 
-    They are new, or their link was dropped because a clip is gone.
+    New videos have no row of an earlier dedup run. Else a clip may have one, whose link was dropped
+    because another clip is gone, in this run or in one that was killed.
     """
-    if not plan.num_gone:
-        return assignments.where(F.col("dedup_run") == plan.number)
-    return assignments.join(plan.unlinked, on="clip_id", how="left_semi")
+    return assignments if run.part is None else assignments.where(F.col("dedup_run") == plan.number)
 
 
 def _stored_neighbors(

@@ -177,6 +177,38 @@ def test_a_killed_run_is_taken_up(spark: SparkSession, output: Path) -> None:
 
 
 @pytest.mark.nights
+def test_a_killed_run_is_taken_up_without_clips_that_are_gone_since(spark: SparkSession, output: Path) -> None:
+    ids, fresh = clip_ids(OLD), clip_ids(2, OLD)
+    shutil.rmtree(output / "tables" / "duplicates")
+    DeltaTable(output / "tables" / "signals").delete(f"clip_id = '{ids[0]}'")
+    assert run(spark, output) == Counts(OLD - 1, OLD - 1)
+    assert ids[0] not in duplicates(output).index
+    assert ids[-20] not in dropped(output)
+    write_embeddings(output, fresh, groups(1, 4)[[0, 0]], SET, duration_s=[2.0, 1.0])
+    run(spark, output)
+    assert dropped(output)[fresh[1]] == fresh[0]
+    DeltaTable(output / "tables" / "duplicates").delete("dedup_run = 2")
+    DeltaTable(output / "tables" / "signals").delete(f"clip_id = '{fresh[0]}'")
+    assert run(spark, output) == Counts(1, 1)
+    assert fresh[0] not in duplicates(output).index
+    assert fresh[1] not in dropped(output)
+
+
+@pytest.mark.nights
+@pytest.mark.parametrize("kind", ["links dropped", "refit"])
+def test_a_killed_run_leaves_no_clip_assigned_twice(spark: SparkSession, output: Path, kind: str) -> None:
+    before, links, ids = duplicates(output), DeltaTable(output / "tables" / "duplicates"), clip_ids(OLD)
+    if kind == "refit":
+        run(spark, output, refit=True)
+        DeltaTable(output / "tables" / "duplicates").restore(links.version())
+    else:
+        links.delete(f"clip_id IN {(*ids[-30:],)}")
+    run(spark, output)
+    assert sorted(row["clip_id"] for row in table(output, "assignments")) == sorted(ids)
+    assert dropped(output) == dict(before[before["similarity"] >= 0.9]["duplicate_of"])
+
+
+@pytest.mark.nights
 def test_a_clip_that_its_hashes_drop_is_no_vector_any_more(spark: SparkSession, output: Path) -> None:
     ids = clip_ids(OLD)
     made = Run(spark, str(output), load([], SET))
