@@ -37,7 +37,7 @@ def check(options: Options, settings: Settings) -> None:
         raise SettingsError(f"copies.min_agree: {min_agree} frames cannot agree where phash.num_frames = {num_frames}")
 
 
-def run(run: Run, options: Options, new: DataFrame | None = None) -> Counts:
+def run(run: Run, options: Options, new: DataFrame | None = None, *, have_rows: bool = True) -> Counts:
     """Find the new clips that are copies of each other or of kept clips; kept clips stay.
 
     `new` are clips that pass the gates (clip_id, phash, the columns of `copies.rank` and, where
@@ -65,7 +65,7 @@ def run(run: Run, options: Options, new: DataFrame | None = None) -> Counts:
         if num_clips > MANY or stored.num_levels > MANY_LEVELS:
             stack.enter_context(session.compiled(run.spark))
         rows, num_copies = _rows(run, clips, counts, stored, land)
-        if new is None:  # some of all that are pending may have rows that are no longer valid
+        if have_rows:  # of other settings, or no longer valid
             total = run.tables.upsert("copies", rows, num_clips).total
         else:
             total = run.tables.insert("copies", rows, num_clips)

@@ -213,16 +213,19 @@ def _process(
     Of the stages that are `settled`, only the videos that this run ingested are pending. With
     `judge_all`, the clips of earlier runs are judged too, and those that are kept are captioned.
     """
+    counts = Counts()
     with ExitStack() as stack:
         steps = (*CUTTING, *_models(run))
         if only_new:
             waves_left = waves.of_new(run, stack)
         else:
             stack.enter_context(session.compiled(run.spark, run.last.num_verdicts))
+            if _copies(run) and run.tables.exists("signals") and not run.late:
+                counts += copies.run(run, options)  # of all clips, so that each wave compares its new ones alone
             with named(run, "look up what is pending"):
                 tables = (*(s.table for s in steps), "copies")
                 waves_left = waves.of_unfinished(run, stack, _unfinished(run, settled), tables)
-        counts = _waves(run, options, waves_left, stack, only_new=only_new)
+        counts += _waves(run, options, waves_left, stack)
         if not run.late:  # else these settings may have made nothing yet
             history.note_settings(run, *(step.name for step in steps), *_copies(run))
         if only_new and run.last.num_commits > MANY:
@@ -289,7 +292,7 @@ def _stages(run: Run) -> tuple[str, ...]:
     return ("ingest", *steps, *_copies(run), "dedup", "filter", *captioning)
 
 
-def _waves(run: Run, options: Options, left: Waves, stack: ExitStack, *, only_new: bool) -> Counts:
+def _waves(run: Run, options: Options, left: Waves, stack: ExitStack) -> Counts:
     with ThreadPoolExecutor(1) as models:
         later: list[Future[Counts]] = []
         cut = Counts()
@@ -303,17 +306,17 @@ def _waves(run: Run, options: Options, left: Waves, stack: ExitStack, *, only_ne
                 break
             cut = reduce(Counts.__add__, (wave.run(run, step) for step in CUTTING), cut)
             if _copies(run) and "signals" in wave.part:
-                cut += _find_copies(run, options, wave, only_new=only_new)
+                cut += _find_copies(run, options, wave)
             later.append(models.submit(for_threads(_run_models), run, wave))
         return reduce(Counts.__add__, (done.result() for done in later), cut)
 
 
-def _find_copies(run: Run, options: Options, wave: Wave, *, only_new: bool) -> Counts:
-    """Find the copies among the clips of a wave, so that no model runs on them."""
-    counts = copies.run(run, options, copy_groups.pending(wave.of(run)) if only_new else None)
-    if run.tables.exists("copies"):
-        rows = run.of_this_run().rows("copies") if only_new else run.made("copies")
-        wave.part["copies"] = rows.join(wave.part["clips"].select("clip_id"), on="clip_id", how="left_semi")
+def _find_copies(run: Run, options: Options, wave: Wave) -> Counts:
+    """Find the copies among the new clips of a wave, so that no model runs on them."""
+    new = copy_groups.pending(wave.of(run))
+    counts = copies.run(run, options, new, have_rows=not wave.is_current)
+    rows = run.of_this_run().rows("copies")
+    wave.add("copies", rows.join(new.select("clip_id"), on="clip_id", how="left_semi"))
     return counts
 
 
@@ -343,8 +346,6 @@ def _unfinished(run: Run, settled: tuple[stage.Stage, ...] = ()) -> DataFrame:
     todo = [stage.pending(run, step).select("video_id") for step in steps]
     if settled:
         todo.append(every.where(F.col("run_id") == run.run_id).select("video_id"))
-    if run.settings.filter.duplicates:
-        todo.append(copy_groups.pending(run).select("video_id"))
     videos = every.select("video_id", "duration_s")
     return videos.join(reduce(lambda a, b: a.union(b), todo), on="video_id", how="left_semi")
 

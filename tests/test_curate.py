@@ -11,17 +11,19 @@ import av
 import pytest
 from deltalake import DeltaTable
 from PIL import Image
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 import reelmill
 from jobs import cli
 from jobs.config.settings import load
 from jobs.flow import waves
 from jobs.lake import custom_tables
+from jobs.lake.run import Run
 from jobs.queries.duckdb_engine import Engine, Snapshot
 from jobs.queries.pending import InForce, pending
 from jobs.reports import labels
 from jobs.reports.labels import Label
+from jobs.similarity import copy_groups
 from schemas import knowing
 from tests.support.footage import numbers, write_numbered
 from tests.support.outputs import files, table, tables, versions
@@ -116,6 +118,29 @@ def test_what_a_killed_run_did_not_note_is_noted_by_the_next(manifest: Path, cop
     before = versions(copy)
     assert curate(manifest, copy) == 0
     assert versions(copy) == before
+
+
+@pytest.mark.nights
+def test_a_killed_run_is_taken_up_with_one_look_at_all_clips_for_copies(
+    manifest: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {row["clip_id"]: row["copy_of"] for row in table(copy, "copies")}
+    lost = [row["clip_id"] for row in table(copy, "spans") if row["start_frame"] == 0]  # one of each video
+    for name in ("signals", "copies", "embeddings"):
+        DeltaTable(copy / "tables" / name).delete(f"clip_id IN {(*lost,)}")
+    looks, pending = list[bool](), copy_groups.pending
+
+    def watched(run: Run) -> DataFrame:
+        looks.append(run.part is None)
+        return pending(run)
+
+    monkeypatch.setattr(copy_groups, "pending", watched)
+    assert curate(manifest, copy, "--set", "curate.wave_videos=1") == 0
+    assert (looks.count(True), looks.count(False)) == (1, 2)
+    found = table(copy, "copies")
+    assert len(found) == len(before)
+    assert {row["clip_id"]: row["copy_of"] for row in found} == before
+    assert len(table(copy, "embeddings")) == len(before)
 
 
 def test_every_stage_has_a_row_for_every_clip(done: Path) -> None:
@@ -275,7 +300,6 @@ def test_clip_stats_count_as_nemo_curator_does(spark: SparkSession, done: Path) 
 
     from jobs.config.settings import Settings
     from jobs.lake import answers
-    from jobs.lake.run import Run
 
     run = Run(spark, str(done), Settings())
     answers.register(replace(run, recorded=answers.recorded(run)))

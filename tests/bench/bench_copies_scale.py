@@ -247,7 +247,7 @@ def recall(run: Run, planted: DataFrame) -> float:
 def seconds(run: Run, new: DataFrame | None = None) -> float:
     """How long the job takes."""
     begin = time.perf_counter()
-    copies.run(run, copies.Options(output=run.output), new)
+    copies.run(run, copies.Options(output=run.output), new, have_rows=new is None)
     return time.perf_counter() - begin
 
 
