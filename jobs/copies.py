@@ -96,7 +96,9 @@ def _rows(run: Run, clips: DataFrame, num: dict[str, int], stored: copy_keys.Siz
     kept, links, num_links = firsts, run.spark.createDataFrame([], phash_lsh.LINK), 0
     if num_found["all"] > num_found["full"] or num["alike"]:
         pairs = found.where(F.col("full").isNull())
-        pairs = copy_keys.with_kept(run, pairs) if num_found["stored"] else pairs
+        if num_found["stored"]:  # also by another run that compares the same clips: none is a copy of itself
+            new = clips.select(F.col("clip_id").alias("copy_of"))
+            pairs = copy_keys.with_kept(run, pairs.join(new, on="copy_of", how="left_anti"))
         linked = phash_lsh.copy_links(clips, pairs, params, land)
         links, of_links = landed(land, "links", linked, rows=F.count("*"))
         kept, num_links = firsts.join(links.select("clip_id"), on="clip_id", how="left_anti"), of_links["rows"]

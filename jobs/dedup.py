@@ -76,13 +76,13 @@ def run(run: Run, options: Options) -> Counts:
         relinks_all, num_stored = refit or not len(model.centers), 0
         if not relinks_all:
             # Without a link, what a killed run assigned is not trusted: clips may be gone since.
-            _assign(run, model, plan, every=not plan.num_links)
+            _assign(run, model, plan, land, every=not plan.num_links)
             relinks_all, num_stored = _outgrown(run, model, plan.number)
         if relinks_all:
             if plan.num_links:
                 plan = replace(plan, clips=land("clips", plan.clips))
             model = _fit(run, model, plan)
-            _assign(run, model, plan, every=True)
+            _assign(run, model, plan, land, every=True)
         # Stored vectors without a link represent no clip.
         some_unlinked = plan.num_gone > 0 or num_stored != plan.num_vector_links
         every = relinks_all or not plan.num_links
@@ -107,12 +107,14 @@ def _fit(run: Run, model: Model, plan: Plan) -> Model:
     version = max(plan.number, model.version + 1)
     stamp = (choice.engine, run.fingerprint("dedup"), run.run_id)
     rows = [(run.settings.embed.model, version, i, center.tolist(), *stamp) for i, center in enumerate(centers)]
-    run.tables.add("centroids", run.spark.createDataFrame(rows, struct_type(TABLES["centroids"].schema)))
+    stored = run.spark.createDataFrame(rows, struct_type(TABLES["centroids"].schema))
+    run.tables.insert("centroids", stored, len(rows))
     log.info("dedup: %s fitted (version %d)", counted(len(centers), "cluster"), version)
-    return Model(version, centers)
+    # Another run may have fitted the same version first.
+    return Model(version, centers) if run.is_only_writer else dedup_run.model(run)
 
 
-def _assign(run: Run, model: Model, plan: Plan, *, every: bool) -> None:
+def _assign(run: Run, model: Model, plan: Plan, land: Land, *, every: bool) -> None:
     """Write the vectors that are not in `assignments` yet; every vector for new centers."""
     stored = _perhaps_unlinked(run, dedup_run.rows_of_version(run, "assignments", model.version), plan)
     new = plan.unlinked.join(stored, on="clip_id", how="left_anti")
@@ -122,8 +124,10 @@ def _assign(run: Run, model: Model, plan: Plan, *, every: bool) -> None:
     rows = links.cluster_partitions(rows.withColumns(_stamp(run, model)), len(model.centers), num_files)
     if every:
         run.tables.replace("assignments", rows)
-    else:
+    elif run.is_only_writer:
         run.tables.add("assignments", rows)
+    else:
+        run.tables.append("assignments", land("assigned", rows), among=f"version = {model.version}")
 
 
 def _vectors(run: Run, ids: DataFrame, *, few: bool = False) -> DataFrame:
@@ -209,8 +213,9 @@ def _link(run: Run, model: Model, plan: Plan, land: Land, *, every: bool, some_u
     rows, num = landed(land, "links", _rows(run, by_vectors, new, copies, model, plan), rows=F.count("*"))
     if every:
         run.tables.replace("duplicates", rows)
-    else:
-        run.tables.append("duplicates", rows, among=f"dedup_run = {plan.number}")
+    else:  # another run may have placed the same clips in a dedup run of its own
+        among = f"dedup_run = {plan.number}" if run.is_only_writer else f"version = {model.version}"
+        run.tables.append("duplicates", rows, among=among)
     return int(num["rows"])
 
 

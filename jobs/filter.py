@@ -147,10 +147,13 @@ def add_captions(run: Run) -> None:
 
 def _judge_gathered(run: Run, stack: ExitStack) -> tuple[int, int, int]:
     """Judge clips by what the tables of the stages say: how many there are, are kept, and were changed."""
+    before = None
+    if not run.is_only_writer:  # the verdicts of another run on clips that it has just cut are not in sight
+        before = run.store(stack, "judged-before", run.tables.read("verdicts").select("clip_id", "run_id"))
     rows = judged(run, scores.gathered(run)).select(*TABLES["verdicts"].schema.names)
     rows, num = landed(partial(run.store, stack), "filter", rows, all=F.count("*"), kept=F.count_if("kept"))
     if run.part is None:
-        return num["all"], num["kept"], run.tables.change("verdicts", rows)
+        return num["all"], num["kept"], run.tables.change("verdicts", rows, before)
     changed = run.tables.insert("verdicts", rows, num["all"]) if num["all"] else 0  # of new clips, which have none
     return num["all"], num["kept"], changed
 

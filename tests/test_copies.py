@@ -237,6 +237,23 @@ def test_a_run_that_was_killed_before_its_rows_were_written_is_taken_up(spark: S
     assert stood_for(Run(spark, str(tmp_path), load([], ["copies.min_agree=3"]))) == before
 
 
+@pytest.mark.nights
+@pytest.mark.spark
+def test_a_clip_that_another_run_has_compared_meanwhile_is_no_copy_of_itself(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    made = Run(spark, str(tmp_path), load([], ["copies.min_agree=3"]))
+    arrive(made, a=(480, ONE, 0.0), b=(480, TWO, 0.0))
+    before = stood_for(made)
+    new = spark.createDataFrame(
+        [("a", 480, 1, list(ONE)), ("c", 360, 1, list(NEAR_ONE)), ("d", 360, 1, list(TWO))],
+        "clip_id string, height int, num_bytes bigint, phash array<string>",
+    )
+    copies.run(Run(spark, str(tmp_path), made.settings), copies.Options(output=""), new)
+    found = {row["clip_id"]: row["copy_of"] for row in table(tmp_path, "copies")}
+    assert found == before | {"c": "a", "d": "b"}
+
+
 @pytest.mark.spark
 @pytest.mark.nights
 def test_new_clips_may_be_handed_in(spark: SparkSession, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -204,7 +204,7 @@ class Tables:
         return count
 
     def add(self, name: str, rows: DataFrame) -> None:
-        """Add rows that the table is known not to hold, such as those whose key holds the run's id."""
+        """Add rows that cannot be there yet: no other run writes, or their key holds the run's own id."""
         self.make(name)
         with commits.naming(name):
             rows.writeTo(self.sql(name)).append()
@@ -220,8 +220,11 @@ class Tables:
         with commits.naming(name):
             rows.writeTo(self.sql(name)).overwrite(F.lit(True))
 
-    def change(self, name: str, rows: DataFrame) -> int:
+    def change(self, name: str, rows: DataFrame, before: DataFrame | None = None) -> int:
         """Make the table hold these rows and no others, touching only those that differ in more than who made them.
+
+        `before`: the key and `run_id` of what it held before the rows were computed, if other runs may
+        write. Then only such rows are removed, and those that another run has added since stay.
 
         Returns how many were added, changed or removed; where there are none, nothing is written.
         """
@@ -232,11 +235,15 @@ class Tables:
         if pairs.where(f"old.{keys[0]} IS NULL OR new.{keys[0]} IS NULL OR {differs}").isEmpty():
             return 0
         merge = self._merge(name, rows, keys).whenMatchedUpdate(condition=differs, set=_values(rows))
-        return merged(name, merge.whenNotMatchedInsert(values=_values(rows)).whenNotMatchedBySourceDelete()).total
+        merge = merge.whenNotMatchedInsert(values=_values(rows))
+        if before is None:
+            return merged(name, merge.whenNotMatchedBySourceDelete()).total
+        gone = before.join(rows.select(keys), on=keys, how="left_anti")
+        return merged(name, merge).total + self.drop(name, gone)
 
-    def drop(self, name: str, keys: DataFrame) -> None:
-        """Remove the rows of these keys."""
-        merged(name, self._merge(name, keys, [*keys.columns]).whenMatchedDelete())
+    def drop(self, name: str, keys: DataFrame) -> int:
+        """Remove the rows of these keys; how many there were."""
+        return merged(name, self._merge(name, keys, [*keys.columns]).whenMatchedDelete()).total
 
     def landing(self, name: str) -> AbstractContextManager[Callable[..., DataFrame]]:
         """`landing.landing` beside these tables."""

@@ -101,6 +101,14 @@ def test_a_changed_state_touches_only_what_differs(tables: Tables) -> None:
     assert held(tables) == {("a", True, "first"), ("b", False, "second"), ("d", True, "second")}
 
 
+def test_a_changed_state_leaves_what_another_run_has_added_or_changed_since(tables: Tables) -> None:
+    tables.change("verdicts", verdicts(tables, ("a", True), ("b", True), ("c", True)))
+    before = tables.read("verdicts").select("clip_id", "run_id").localCheckpoint()
+    tables.upsert("verdicts", verdicts(tables, ("c", False), ("d", True), run_id="other"), 2)
+    assert tables.change("verdicts", verdicts(tables, ("a", False), run_id="second"), before) == 2
+    assert held(tables) == {("a", False, "second"), ("c", False, "other"), ("d", True, "other")}
+
+
 def test_replace_leaves_nothing_of_before(tables: Tables) -> None:
     tables.replace("verdicts", verdicts(tables, ("a", True)))
     tables.replace("verdicts", verdicts(tables, ("b", True)))

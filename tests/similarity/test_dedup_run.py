@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +208,28 @@ def test_a_killed_run_leaves_no_clip_assigned_twice(spark: SparkSession, output:
     run(spark, output)
     assert sorted(row["clip_id"] for row in table(output, "assignments")) == sorted(ids)
     assert dropped(output) == dict(before[before["similarity"] >= 0.9]["duplicate_of"])
+
+
+@pytest.mark.nights
+def test_two_runs_at_once_store_each_center_and_each_vector_once(
+    spark: SparkSession, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Run, "is_only_writer", False)
+    fresh = clip_ids(2, OLD)
+    write_embeddings(output, fresh, groups(2, 5), SET)
+    runs = [Run(spark, str(output), load([], SET)) for _ in range(2)]
+    model = dedup_run.model(runs[0])
+    with ExitStack() as stack:
+        lands = [partial(made.store, stack) for made in runs]
+        plans = [dedup_run.plan(made, model, land) for made, land in zip(runs, lands, strict=True)]
+        stored = dedup_run.rows_of_version
+        monkeypatch.setattr(dedup_run, "rows_of_version", lambda run, name, version: stored(run, name, 0))
+        for made, plan, land in zip(runs, plans, lands, strict=True):
+            dedup._assign(made, model, plan, land, every=False)  # neither sees what the other assigns
+        assert [row["clip_id"] in fresh for row in table(output, "assignments")].count(True) == 2
+        fitted = [dedup._fit(made, model, plan) for made, plan in zip(runs, plans, strict=True)]
+    assert np.array_equal(fitted[0].centers, fitted[1].centers)
+    assert [row["version"] for row in table(output, "centroids")].count(2) == len(fitted[0].centers)
 
 
 @pytest.mark.nights
