@@ -26,7 +26,7 @@ from jobs.flow import check as proof
 from jobs.flow import conditions, custom, plan, score_gates, stage, waves
 from jobs.flow.steps import named
 from jobs.flow.waves import Wave, Waves
-from jobs.lake import clock, history, last_run, scores, summary
+from jobs.lake import answers, clock, history, last_run, scores, summary
 from jobs.lake.fingerprints import chain_fingerprint
 from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
@@ -191,6 +191,8 @@ def _note_rest(run: Run, chain: str, started: datetime, facts: dict[str, Any], *
 
     Spans without a video are looked for, unless the tables were `untouched` before this run.
     """
+    if run.schema:  # before their versions are noted
+        answers.make_tables(run)
     if run.last.left_nothing(run.tables, chain) or (not untouched and any(proof.without_video(run))):
         return
     work = Work(started_at=started, cpu_s=0.0)

@@ -38,8 +38,7 @@ def publish(run: Run) -> None:
     """Make the views permanent in the run's schema, over its tables, with the comments of their columns."""
     schema = run.schema
     assert schema is not None
-    for name in TABLES:
-        run.tables.make(name)
+    make_tables(run)
     found = views.every(run.fingerprint)
     names = {name: schema.of(name) for name in (*TABLES, *(view.name for view in found))}
     for view in found:
@@ -47,6 +46,12 @@ def publish(run: Run) -> None:
         comment = f"COMMENT {literal(view.about)}"
         query = view.query(names, run.last.reduction or run.settings.filter.aesthetic_reduction)
         run.spark.sql(f"CREATE OR REPLACE VIEW {names[view.name]} ({columns}) {comment} AS {query}")
+
+
+def make_tables(run: Run) -> None:
+    """Make the tables that are not there yet, which the views of a schema name, too."""
+    for name in TABLES:
+        run.tables.make(name)
 
 
 def recorded(run: Run) -> dict[str, str]:

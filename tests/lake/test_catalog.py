@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -161,6 +162,18 @@ def test_views_of_a_schema_ask_its_tables_and_nothing_of_the_session(
     for name, rows in of_session.items():
         assert sorted(map(str, spark.table(f"films_here.{name}").collect())) == rows
     assert len(of_session["curated"]) == 3
+
+
+@pytest.mark.spark
+@pytest.mark.upkeep
+def test_views_that_are_published_after_a_run_change_no_version_that_it_noted(
+    spark: SparkSession, schema: Schema, curated: Path, tmp_path: Path
+) -> None:
+    output, settings = str(shutil.copytree(curated, tmp_path / "output")), load([], outputs.CURATED)
+    first, second = (Run(spark, output, settings, schema=schema) for _ in range(2))
+    curate._note_rest(first, "of the chain", datetime.now(UTC), {}, untouched=True)
+    answers.publish(first)
+    assert second.last.left_nothing(second.tables, "of the chain")
 
 
 @dataclass(frozen=True)
