@@ -23,7 +23,10 @@ def landing(spark: SparkSession, root: str, name: str) -> Iterator[Callable[...,
     path = f"{root}/{LANDING}/{name}"
 
     def land(rows: DataFrame, by: str | None = None) -> DataFrame:
-        (rows.write.partitionBy(by) if by else rows.write).parquet(path)
+        writer = rows.repartition(by).write.partitionBy(by) if by else rows.write  # a file per value
+        # Each task renames its own files, where else the driver renames all at the end, which in a
+        # store copies them one by one. No one reads the folder before that, or after a failure.
+        writer.option("mapreduce.fileoutputcommitter.algorithm.version", "2").parquet(path)
         return spark.read.schema(rows.schema).parquet(path)
 
     try:
