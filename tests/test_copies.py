@@ -295,7 +295,9 @@ def test_a_clip_that_its_score_drops_stands_for_none_that_is_new(spark: SparkSes
     first = Run(spark, str(tmp_path), load([], ["copies.min_agree=3", "filter.aesthetic=true"]))
     arrive(first, a=(480, ONE, 0.0), b=(480, TWO, 0.0))
     before = stood_for(first)
-    add(tmp_path, "verdicts", [{"clip_id": name, "aesthetic_score_min": score} for name, score in (("a", 1), ("b", 9))])
+    verdict = {"kept": True, "reasons": []}
+    scores = (("a", 1.0), ("b", 9.0))
+    add(tmp_path, "verdicts", [verdict | {"clip_id": name, "aesthetic_score_min": score} for name, score in scores])
     second = Run(spark, str(tmp_path), first.settings)
     arrive(second, c=(480, ONE, 0.0), d=(480, TWO, 0.0))
     assert stood_for(second) == before | {"c": None, "d": "b"}

@@ -133,9 +133,9 @@ def test_a_duplicate_that_passes_takes_the_place_of_a_clip_that_a_newer_threshol
         filter.run(Run(spark, str(tmp_path), load([], list(settings))), filter.Options(output=""))
         return {row["clip_id"]: (row["reasons"], row["duplicate_of"]) for row in table(tmp_path, "verdicts")}
 
-    of_a, kept = (["duplicate"], "a"), ([], None)
+    kept: tuple[list[str], str | None] = ([], None)
+    of_a, of_e = ((["duplicate"], clip) for clip in "ae")
     assert judged() == {"a": kept, **dict.fromkeys("bcde", of_a), "f": kept, "g": kept}
-    of_e = (["duplicate"], "e")
     assert judged("filter.where=c.width > 1") == {
         "a": (["where"], None),
         "b": of_e,

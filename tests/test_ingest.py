@@ -96,9 +96,9 @@ def test_the_last_failure_of_a_file_says_whether_it_is_tried_again(spark: SparkS
         ("grown", "OOM", "r1"),
         ("grown", "TIMEOUT", "r2"),
     )
+    asked: list[tuple[str, ...] | None] = [None, ("TIMEOUT",), ("OOM",), ()]
     left = {
-        retry: sorted(row["key"] for row in given_up(replace(run, retry=retry), "ingest").collect())
-        for retry in (None, ("TIMEOUT",), ("OOM",), ())
+        retry: sorted(row["key"] for row in given_up(replace(run, retry=retry), "ingest").collect()) for retry in asked
     }
     assert left == {None: ["corrupt", "grown"], ("TIMEOUT",): ["corrupt"], ("OOM",): ["corrupt", "grown"], (): []}
 

@@ -7,6 +7,7 @@ pass it: models are asked about it, and it stands for itself.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -17,7 +18,9 @@ from jobs.lake import scores
 from jobs.lake.run import Run
 from udfs.filter import OF_SIGNALS, Gate, Params, aesthetic_gate, reasons_sql
 
-EARLIER = {"duplicates": False} | {of.switch: False for of in OF_SIGNALS}  # gates that were applied before
+EARLIER: dict[str, Any] = {"duplicates": False} | {
+    of.switch: False for of in OF_SIGNALS
+}  # gates that were applied before
 
 
 def failing(run: Run, *, were_asked: bool = False) -> DataFrame | None:

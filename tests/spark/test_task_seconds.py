@@ -48,8 +48,9 @@ def test_another_pool_counts_apart(spark: SparkSession) -> None:
 
 
 def test_listeners_that_are_behind_end_no_run(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    context = spark.sparkContext._jsc.sc()
-    late = spark.sparkContext._jvm.java.util.concurrent.TimeoutException("The event queue is not empty after 10000 ms.")
+    jvm: Any = spark.sparkContext._jvm
+    context: Any = spark.sparkContext._jsc.sc()
+    late = jvm.java.util.concurrent.TimeoutException("The event queue is not empty after 10000 ms.")
 
     class Behind:
         """Spark's context and its bus, whose events are not handled in time."""

@@ -30,7 +30,7 @@ def write(output: Path, settings: Settings, seed: int, num_done: int, num_videos
     tables.add_links()
     for name, (stage, rows) in tables.rows.items():
         small_output.fill(output, name, rows, fingerprint(stage, settings))
-    small_output.fill(output, "failures", tables.failures, "")
+    small_output.fill(output, "failures", [*tables.failures.values()], "")
     return output
 
 
@@ -56,7 +56,7 @@ class _Tables:
             "alignments": "align",
         }
         self.rows: dict[str, tuple[str, Rows]] = {name: (stage, []) for name, stage in stages.items()}
-        self.failures: Rows = []
+        self.failures: dict[tuple[str, ...], dict[str, Any]] = {}  # one per input, stage and run
         self.clips: list[str] = []
 
     def add_video(self, number: int, *, is_done: bool) -> None:
@@ -136,11 +136,12 @@ class _Tables:
             return False
         made_by = OLD if self._is(0.2) else fingerprint(stage, self.settings)
         when = "2" if self._is(0.2) else run
-        code = str(self.dice.choice(CODES))
-        failure = {"stage": stage, "key": key, "code": code, "fingerprint": made_by, "run_id": when}
-        self.failures.append(failure)
+        found = [(when, str(self.dice.choice(CODES)))]
         if self.again.random() < 0.4:
-            self.failures.append(failure | {"code": str(self.again.choice(CODES)), "run_id": LAST})
+            found.append((LAST, str(self.again.choice(CODES))))
+        for run_id, code in found:
+            row = {"stage": stage, "key": key, "code": code, "fingerprint": made_by, "run_id": run_id}
+            self.failures.setdefault((stage, key, run_id), row)
         return True
 
     def _put(self, table: str, row: dict[str, Any], run: str) -> None:
