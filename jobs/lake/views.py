@@ -250,7 +250,8 @@ LEFT ANTI JOIN (
   UNION ALL SELECT 'enhance', clip_id, run_id FROM {{enhanced}}
   UNION ALL SELECT 'align', clip_id, run_id FROM {{alignments}}/* more done */) AS done
   ON done.stage = failures.stage AND done.key = failures.key AND done.run_id > failures.run_id
-LEFT JOIN (SELECT clip_id, min(video_id) AS video_id, min(start_s) AS start_s FROM {{spans}} GROUP BY clip_id) AS spans
+LEFT JOIN (SELECT clip_id, min(video_id) AS video_id, min(start_s) AS start_s FROM {{spans}}
+           WHERE clip_id IN (SELECT key FROM {{failures}}) GROUP BY clip_id) AS spans
   ON spans.clip_id = failures.key
 LEFT JOIN {{videos}} AS videos_of_spans ON videos_of_spans.video_id = spans.video_id
 LEFT JOIN {{videos}} AS videos ON videos.video_id = failures.key
