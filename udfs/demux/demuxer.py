@@ -102,9 +102,11 @@ class Video:
     def count_refused(self, packet: Packet[VideoStream] | None) -> None:
         """Count a packet that could not be decoded; None for what could not be read."""
         self.tally.errors += 1
-        if self.refused_s is not None:
-            stamp = packet and (packet.dts if self.shows_by_decode_time else packet.pts)
-            self.refused_s.append(math.nan if packet is None or stamp is None else float(stamp * packet.time_base))
+        if self.refused_s is None:
+            return
+        stamp = None if packet is None else packet.dts if self.shows_by_decode_time else packet.pts
+        base = 0 if packet is None else packet.time_base
+        self.refused_s.append(math.nan if stamp is None else float(stamp * base))
 
     def forget_refused(self, num_kept: int) -> None:
         """Count only the first of them."""
