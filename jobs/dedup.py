@@ -161,7 +161,8 @@ def _with_ranking(run: Run, plan: Plan, few: DataFrame | None) -> DataFrame:
         return rows.withColumn("dedup_run", F.lit(plan.number))
     links = run.tables.read("duplicates").where(F.col("fingerprint") == run.fingerprint("dedup"))
     ranks = run.tables.read("assignments").where(F.col("fingerprint") == run.fingerprint("dedup"))
-    links = links.select("clip_id", "dedup_run").join(ranks.select("clip_id", "rank"), on="clip_id", how="left")
+    ranks = ranks.select("clip_id", "rank").dropDuplicates(["clip_id"])  # a killed run of 0.1.0 may have left two
+    links = links.select("clip_id", "dedup_run").join(ranks, on="clip_id", how="left")
     rows = rows.join(links, on="clip_id", how="left")
     return rows.withColumn("dedup_run", F.coalesce("dedup_run", F.lit(plan.number)))
 
