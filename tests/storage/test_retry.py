@@ -112,6 +112,7 @@ def test_stores_do_not_wait_for_each_other(tmp_path: Path) -> None:
         TURN.pack(1e12, boot_id().encode()),  # of a host whose kernel states no boot
         TURN.pack(time.monotonic() + 1800, b"another boot"),
     ],
+    ids=["empty", "junk", "far ahead", "of another boot"],
 )
 def test_a_time_from_before_a_reboot_is_ignored(tmp_path: Path, left: bytes) -> None:
     wait_for_turn("s", 100, tmp_path)
