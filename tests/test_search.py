@@ -84,7 +84,7 @@ def test_a_text_finds_clips_in_the_order_of_their_cosine(
 def test_python_finds_the_same_clips_without_spark(clip_output: Path, capsys: pytest.CaptureFixture[str]) -> None:
     answers = search(clip_output, capsys, "--text", TEXT)
     found = reelmill.open(clip_output).search(TEXT)
-    assert [*found] == [row | {"similarity": pytest.approx(row["similarity"])} for row in answers]
+    assert [*found] == [row | {"similarity": pytest.approx(row["similarity"], abs=1e-6)} for row in answers]
 
 
 @pytest.mark.spark

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -41,11 +42,13 @@ def bins(least: float, most: float, inner: tuple[float, float], thresholds: Sequ
     """
     reach = LONG_TAIL * (inner[1] - inner[0])
     low, high = (max(least, inner[0] - reach), min(most, inner[1] + reach)) if reach > 0 else (least, most)
-    span = (high - low) or abs(low) or 1.0
+    span = (high - low) or abs(low)
+    if span / number < sys.float_info.min:  # no width, or one that SQL would divide by as by zero
+        span = 1.0
     for threshold in thresholds:
         if low - 2 * span <= threshold <= high + 2 * span:
             low, high = min(low, threshold - span / number), max(high, threshold + span / number)
-    return Bins(low, high if high > low else low + span, number)
+    return Bins(low, high if high - low >= span else low + span, number)
 
 
 def drawn(counts: Mapping[int, int], number: int, blocks: str = BLOCKS) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jobs.queries import histogram
@@ -13,6 +13,8 @@ NUMBERS = st.floats(-1e6, 1e6)
 
 
 @given(st.lists(NUMBERS, min_size=1), st.lists(NUMBERS, max_size=2), st.integers(1, 100))
+@example([5e-324], [], 2)
+@example([0.0, 5e-324], [0.0], 100)
 def test_every_value_has_a_bin(values: list[float], thresholds: list[float], number: int) -> None:
     ordered = sorted(values)
     inner = ordered[len(values) // 20], ordered[-1 - len(values) // 20]
