@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -33,7 +32,6 @@ from udfs.storage.uris import absolute_uri
 
 log = logging.getLogger("reelmill")
 UNIT, ORDER = "_unit", "_order"  # rows of one unit go to the same part, in this order
-ASKED_AT_ONCE = 16  # parts: a store takes 30 ms for each
 # Columns of a clip beside those of the query.
 KNOWN = ("video_id", "uri", "sha256", "num_bytes", "width", "height", "duration_s")
 
@@ -82,7 +80,7 @@ def run(run: Run, options: Options) -> Counts:
         named_models.check_rows(pinned, wanted.export.nemo)
     plan = _plan(pinned, to, wanted)
     try:
-        parts = _summaries(run, to, [name for (name,) in plan.dealt.select(PART).distinct().collect()])
+        parts = shards.part_summaries(to, [name for (name,) in plan.dealt.select(PART).distinct().collect()], sources)
         missing = [name for name, part in parts.items() if part is None or is_tried_again(part, run.retry)]
         if options.dry_run:
             _print_size(plan, len(missing))
@@ -258,21 +256,13 @@ def is_tried_again(part: Summary, retry: tuple[str, ...] | None) -> bool:
     return not codes.isdisjoint((*PASSING, *(retry or ())))
 
 
-def _summaries(run: Run, to: str, names: list[str]) -> dict[str, Summary | None]:
-    """Each part of an export, None where it is not complete."""
-    with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
-        return dict(
-            zip(names, pool.map(partial(shards.part_summary, to, sources=run.settings.sources), names), strict=True)
-        )
-
-
 def _finish(run: Run, plan: Plan, described: dict[str, Any], names: list[str]) -> None:
     """Write what describes the whole export: a card, a commit, and the release with its parts.
 
     Raises:
         UsageError: parts that tasks wrote are not visible on this machine.
     """
-    written = {name: part for name, part in _summaries(run, plan.to, names).items() if part}
+    written = {name: part for name, part in shards.part_summaries(plan.to, names, run.settings.sources).items() if part}
     if unseen := len(names) - len(written):
         raise UsageError(
             f"--to {plan.to}: is another folder on each machine; {unseen} parts are not on this one: give s3://"

@@ -152,6 +152,14 @@ def finished(release: Mapping[str, Any], parts: Mapping[str, Summary]) -> dict[s
     return dict(release) | {"ended_at": clock.now().isoformat(), "counts": counts, "parts": complete}
 
 
+def after_takedown(release: Mapping[str, Any], parts: Mapping[str, Summary]) -> dict[str, Any]:
+    """A finished release with what is left of its parts, and the time at which that was noted; the same if all is."""
+    left = finished(release, parts)
+    if left["parts"] == release["parts"]:
+        return dict(release)
+    return left | {"ended_at": release["ended_at"], "taken_down_at": left["ended_at"]}
+
+
 def write(to: str, release: Mapping[str, Any], sources: Sources) -> None:
     """Put release.json into the folder of an export."""
     with media_store.write_to(f"{to}/{FILE}", sources, root=to) as path:

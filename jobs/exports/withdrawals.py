@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterator
 
-from jobs.exports import folders
+from jobs.config.errors import UsageError
+from jobs.exports import folders, release
 from jobs.lake.cleanup import Step
 from jobs.lake.run import Run
 from udfs.core.errors import MediaError, StoreError
 from udfs.core.words import counted
-from udfs.exports import withdraw
+from udfs.exports import huggingface, shards, withdraw
+from udfs.storage import media_store
 from udfs.storage.settings import Params as Sources
 from udfs.storage.uris import redacted
+
+log = logging.getLogger("reelmill")
 
 
 def take_out(run: Run, folder: str, ids: Collection[str], *, dry_run: bool) -> Step:
@@ -21,8 +26,29 @@ def take_out(run: Run, folder: str, ids: Collection[str], *, dry_run: bool) -> S
     sizes = [withdraw.files_and_bytes(folder, files, sources) for files in affected]
     if not dry_run:
         withdraw.remove_ids(folder, ids, sources)
+        _update_release(folder, sources)
     num_files, num_bytes = sum(count for count, _ in sizes), sum(size for _, size in sizes)
     return Step("exported of it", folder, None, num_files, num_bytes)
+
+
+def _update_release(folder: str, sources: Sources) -> None:
+    """Have release.json, and the card of a data set, say what is left; also if an earlier takedown was killed here."""
+    path = f"{folder}/{release.FILE}"
+    if media_store.size(path, sources) is None:
+        return
+    try:
+        described = release.load(path, sources)
+    except UsageError as e:
+        log.warning("takedown: not brought up to date: %s", e)
+        return
+    names = [part["part"] for part in described.get("parts", [])]  # of an export that goes on there are none
+    left = shards.part_summaries(folder, names, sources)
+    new = release.after_takedown(described, {name: part for name, part in left.items() if part and part.num_files})
+    if not names or new == described:
+        return
+    if described["format"] == "huggingface":
+        huggingface.update_card(folder, described, new, sources)
+    release.write(folder, new, sources)
 
 
 def other_exports(run: Run, named: Collection[str], ids: Collection[str]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from datetime import UTC, datetime
@@ -20,7 +21,10 @@ from pyspark.sql import SparkSession
 import reelmill
 from jobs import cli
 from jobs.config.errors import UsageError
+from jobs.config.settings import Settings
+from jobs.exports import withdrawals
 from jobs.exports.files import is_tried_again, with_input_path
+from jobs.lake.run import Run
 from tests.support.export_rows import files, index, release
 from tests.support.outputs import keep_only, table, versions
 from udfs.exports import nemo
@@ -60,6 +64,11 @@ def standing(output: Path) -> list[dict[str, Any]]:
     return list(reelmill.open(output).sql("SELECT * FROM failed WHERE stage = 'export'").arrow().to_pylist())
 
 
+def clips_of_parts(to: Path) -> list[list[str]]:
+    """The clips of each part of an export."""
+    return [pq.read_table(path)["clip_id"].to_pylist() for path in sorted((to / "index").iterdir())]
+
+
 @pytest.fixture(scope="module")
 def shards(output: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An export of two shards."""
@@ -94,6 +103,40 @@ def test_a_release_tells_what_it_was_made_of(output: Path, shards: Path) -> None
     assert "spark" not in told["settings"]  # keys of Spark's own may be secrets
     [known] = (output / "exports").iterdir()
     assert json.loads(known.read_text())["to"] == str(shards)
+
+
+def test_after_a_takedown_a_release_tells_what_is_left(
+    spark: SparkSession, output: Path, shards: Path, tmp_path: Path
+) -> None:
+    to, run = Path(shutil.copytree(shards, tmp_path / "to")), Run(spark, str(output), Settings())
+    [alone] = (set(names) for names in clips_of_parts(to) if len(names) == 1)
+    withdrawals.take_out(run, str(to), alone, dry_run=True)
+    assert release(to) == release(shards)
+    withdrawals.take_out(run, str(to), alone, dry_run=False)
+    assert release(to)["counts"] == release(shards)["counts"] | {
+        "num_clips": 2,
+        "num_files": 1,
+        "num_bytes": sum(path.stat().st_size for path in (to / "shards").iterdir()),
+    }
+    [one, _] = sorted(set(clips(output)) - alone)
+    withdrawals.take_out(run, str(to), {one}, dry_run=False)
+    told = release(to)
+    assert [(part["sha256"], part["num_clips"]) for part in told["parts"]] == [
+        (hashlib.sha256(path.read_bytes()).hexdigest(), 1) for path in (to / "shards").iterdir()
+    ]
+    assert told["taken_down_at"] > told["ended_at"] == release(shards)["ended_at"]
+    withdrawals.take_out(run, str(to), {one}, dry_run=False)
+    assert release(to) == told
+
+
+def test_the_card_of_a_data_set_counts_what_a_takedown_left(spark: SparkSession, output: Path, tmp_path: Path) -> None:
+    assert export(output, tmp_path, "--format", "huggingface") == 0
+    with (tmp_path / "README.md").open("a") as file:
+        file.write("Written by a person.\n")
+    withdrawals.take_out(Run(spark, str(output), Settings()), str(tmp_path), {min(clips(output))}, dry_run=False)
+    card = (tmp_path / "README.md").read_text()
+    assert "\n2 clips in" in card
+    assert card.endswith("Written by a person.\n")
 
 
 @slow

@@ -104,9 +104,25 @@ def write_card(to: str, release: Mapping[str, Any], params: Params, sources: Sou
         Path(path).write_text(card(schema, release, params), encoding="utf-8")
 
 
+def update_card(to: str, before: Mapping[str, Any], now: Mapping[str, Any], sources: Sources) -> None:
+    """Have README.md count what is left; what people have written into it stays."""
+    try:
+        with media_store.open_uri(f"{to}/README.md", sources) as file:
+            text = file.read().decode()
+    except FileNotFoundError:
+        return
+    with media_store.write_to(f"{to}/README.md", sources, root=to) as path:
+        Path(path).write_text(text.replace(_totals(before), _totals(now)), encoding="utf-8")
+
+
+def _totals(release: Mapping[str, Any]) -> str:
+    counts = release["counts"]
+    return f"{counts['num_clips']} clips in {counts['num_files']} files, {counts['num_bytes']} bytes."
+
+
 def card(schema: pa.Schema, release: Mapping[str, Any], params: Params) -> str:
     """The data card: metadata for the hub; columns, counts and provenance for people."""
-    counts, features = release["counts"], json.loads(schema.metadata[b"huggingface"])["info"]["features"]
+    features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
     columns = "\n".join(f"| {name} | {json.dumps(kind).replace('|', ' ')} |" for name, kind in features.items())
     models = "".join(f"- {stage}: {', '.join(names)}\n" for stage, names in release["models"].items())
     return f"""---
@@ -120,7 +136,7 @@ configs:
 ---
 # {params.pretty_name}
 
-{counts["num_clips"]} clips in {counts["num_files"]} files, {counts["num_bytes"]} bytes. License: {params.license}.
+{_totals(release)} License: {params.license}.
 
 | column | feature |
 |---|---|
