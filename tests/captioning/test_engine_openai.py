@@ -190,7 +190,7 @@ def test_a_key_that_a_server_repeats_is_not_shown(status: int, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("reply", "line"),
     [
-        (Reply(400, error="top_p\nis not supported"), "the endpoint refused: 400 top_p is not supported"),
+        (Reply(400, error="pictures\nare too many"), "the endpoint refused: 400 pictures are too many"),
         (Reply(401, error="Incorrect key"), "the endpoint gave no answer: 401 Incorrect key"),
         (Reply(403), "the endpoint gave no answer: 403 status 403"),
         (Reply(404, body='{"detail": "Not Found"}'), "the endpoint gave no answer: 404 {'detail': 'Not Found'}"),
@@ -255,6 +255,35 @@ def test_where_neither_name_will_do_the_endpoint_is_asked_once_more(second: str,
     assert isinstance(failure, MediaError)
     assert line in failure.message
     assert [("max_tokens" in body) for body in server.asked] == [True, False, True]
+
+
+def unsupported(name: str) -> Reply:
+    """What a model that reasons says of a parameter."""
+    return Reply(400, error=f"Unsupported value: '{name}' does not support 0.1 with this model.")
+
+
+def test_what_a_model_does_not_take_is_left_to_it_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    limit = Reply(400, error="Unsupported parameter: 'max_tokens' is not supported with this model.")
+    with serving(limit, unsupported("temperature"), unsupported("top_p"), Reply()) as server:
+        asking = engine(server.url)
+        assert asking.generate([BOAT]) + asking.generate([BOAT]) == [Answer("A boat.", 11, 3, "stop")] * 2
+    names = {"max_tokens", "max_completion_tokens", "temperature", "top_p", "seed"}
+    assert [names & body.keys() for body in server.asked[-2:]] == [{"max_completion_tokens", "seed"}] * 2
+    assert len(server.asked) == 5
+    assert caplog.text.count("takes no") == 1
+
+
+def test_of_two_that_a_model_does_not_take_at_once_the_temperature_stays() -> None:
+    said = "`temperature` and `top_p` cannot both be specified for this model. Please use only one."
+    with serving(Reply(400, error=said), Reply()) as server:
+        assert engine(server.url).generate([BOAT]) == [Answer("A boat.", 11, 3, "stop")]
+    assert "temperature" in server.asked[-1]
+    assert "top_p" not in server.asked[-1]
+
+
+def test_a_temperature_that_is_out_of_range_is_the_error_of_the_settings() -> None:
+    with serving(Reply(400, error="temperature: range: 0..1")) as server, pytest.raises(EndpointError, match="range"):
+        engine(server.url).generate([BOAT])
 
 
 def test_no_more_than_so_many_are_asked_at_once_and_answers_keep_their_order() -> None:

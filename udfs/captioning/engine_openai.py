@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -28,6 +31,9 @@ REFUSED = (400, 413, 415, 422)  # status codes of a faulty request; others mean 
 MANY = 20
 MAX_TEXT = 500  # characters of what a server says
 TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")  # names of one parameter; some models take the second alone
+SAMPLING = ("top_p", "temperature", "seed")  # models that reason take none of them, others no two at once
+UNSUPPORTED = re.compile(r"support|both", re.IGNORECASE)  # said of a parameter that is not taken
+log = logging.getLogger("reelmill")
 
 
 class EndpointError(RunError):
@@ -69,12 +75,29 @@ class RateLimit:
         time.sleep(turn_s - now)
 
 
+@dataclass(frozen=True)
+class Form:
+    """What requests call the limit of tokens, and which settings of sampling they leave to the endpoint."""
+
+    token_limit: str = TOKEN_LIMITS[0]
+    left_out: frozenset[str] = frozenset()
+
+    def after(self, refusal: openai.BadRequestError) -> Form | None:
+        """The form to try next; None where the refusal is about something else."""
+        if self.token_limit == TOKEN_LIMITS[0] and names_token_limit(refusal):
+            return replace(self, token_limit=TOKEN_LIMITS[1])
+        text = status_text(refusal)
+        named = (name for name in SAMPLING if re.search(rf"\b{name}\b", text) and UNSUPPORTED.search(text))
+        name = next((name for name in named if name not in self.left_out), None)
+        return replace(self, left_out=self.left_out | {name}) if name else None
+
+
 class Engine:
     """A client, the settings of its requests, and what is known of the endpoint."""
 
     def __init__(self, client: openai.OpenAI, settings: GenerationSettings) -> None:
         self.client, self.settings = client, settings
-        self._token_limit = TOKEN_LIMITS[0]
+        self._form = Form()
         self._has_answered = False
         self._unanswered = 0  # requests since the last answer
 
@@ -120,32 +143,38 @@ class Engine:
         return answer
 
     def _completion(self, request: Request) -> Any:
-        """The endpoint's completion; the limit of tokens goes by its other name if the endpoint refuses the first."""
+        """The endpoint's completion, in the form of request that it takes."""
         messages = [{"role": "user", "content": message_content(request, self.settings.endpoint.jpeg_quality)}]
-        limit, other = self._token_limit, TOKEN_LIMITS[1]
-        try:
-            return self._create(messages, limit)
-        except openai.BadRequestError as e:
-            if limit == other or not names_token_limit(e):
-                raise
-            refusal = e
-        try:
-            completion = self._create(messages, other)
-        except openai.BadRequestError as e:
-            raise refusal if names_token_limit(e) else e from None
-        self._token_limit = other
-        return completion
+        form, refusals = self._form, list[openai.BadRequestError]()
+        while True:
+            try:
+                completion = self._create(messages, form)
+            except openai.BadRequestError as e:
+                refusals.append(e)
+                if (other := form.after(e)) is None:  # the first says what is wrong with the limit
+                    raise (refusals[0] if names_token_limit(e) else e) from None
+                form = other
+            else:
+                self._take(form)
+                return completion
 
-    def _create(self, messages: Any, token_limit: str) -> Any:
+    def _take(self, form: Form) -> None:
+        """Send all further requests in a form; said once where that leaves out what the settings say."""
+        if form.left_out - self._form.left_out:
+            address = without_secrets(self.settings.endpoint.base_url)
+            log.warning("%s: %s takes no %s: its own is used", address, self.settings.model, ", ".join(form.left_out))
+        self._form = form
+
+    def _create(self, messages: Any, form: Form) -> Any:
         sampling, limit = self.settings.sampling, self.settings.max_output_tokens
         return self.client.chat.completions.create(
             model=self.settings.model,
             messages=messages,
-            max_tokens=limit if token_limit == "max_tokens" else omit,
-            max_completion_tokens=limit if token_limit == "max_completion_tokens" else omit,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            seed=sampling.seed,
+            max_tokens=limit if form.token_limit == "max_tokens" else omit,
+            max_completion_tokens=limit if form.token_limit == "max_completion_tokens" else omit,
+            temperature=omit if "temperature" in form.left_out else sampling.temperature,
+            top_p=omit if "top_p" in form.left_out else sampling.top_p,
+            seed=omit if "seed" in form.left_out else sampling.seed,
             response_format=self._response_format(),
             extra_body=self._vllm_parameters(),
         )
