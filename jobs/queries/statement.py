@@ -35,7 +35,8 @@ TOKEN = re.compile(r"<Token .*?text: (?P<text>.*?), line: .*?>")  # in sqlglot's
 MISSING = re.compile(r"Required keyword: '\w+' missing for <class '[\w.]*?(?P<name>\w+)'>")
 # Functions of Spark that call any method of Java, and of Databricks that ask a server or a secret store.
 JAVA = {"reflect", "java_method", "try_reflect"}
-REMOTE = {"http_request", "secret", "try_secret"}
+REMOTE = {"http_request", "secret", "try_secret", "vector_search", "remote_query"}
+ASKS_MODELS = "ai_"  # how names of functions begin that send what they are given to a model, for money
 # Functions that stand for a table, and read none.
 TABLE_FUNCTIONS = {
     *("range", "sequence", "explode", "explode_outer", "posexplode", "posexplode_outer", "inline", "inline_outer"),
@@ -168,7 +169,7 @@ def _check_functions(query: exp.Query) -> None:
         name = function.name if isinstance(function, exp.Anonymous) else function.sql_name().lower()
         if name.lower() in JAVA:
             raise UsageError(f"sql: {name} calls Java, which no query may")
-        if name.lower() in REMOTE:
+        if name.lower() in REMOTE or name.lower().startswith(ASKS_MODELS):
             raise UsageError(f"sql: {name} reads what is no table, which no query may")
 
 

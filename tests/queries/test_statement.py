@@ -92,7 +92,7 @@ def test_no_function_calls_java(function: str) -> None:
     assert line == f"sql: {function} calls Java, which no query may"
 
 
-@pytest.mark.parametrize("function", ["http_request", "secret", "try_secret"])
+@pytest.mark.parametrize("function", ["http_request", "secret", "try_secret", "ai_query", "ai_gen"])
 def test_no_function_reads_what_is_no_table(function: str) -> None:
     assert refusal(f"select {function}('a', 'b')") == f"sql: {function} reads what is no table, which no query may"
 
