@@ -83,7 +83,7 @@ def run(run: Run, options: Options) -> Counts:
                 plan = replace(plan, clips=land("clips", plan.clips))
             model = _fit(run, model, plan)
             _assign(run, model, plan, land, every=True)
-        # Stored vectors without a link represent no clip.
+        # Stored vectors without a link by their vector represent no clip.
         some_unlinked = plan.num_gone > 0 or num_stored != plan.num_vector_links
         every = relinks_all or not plan.num_links
         num_rows = _link(run, model, plan, land, every=every, some_unlinked=some_unlinked)
@@ -235,8 +235,9 @@ def _stored_neighbors(
     """The nearest stored vectors of all new rows."""
     rows = dedup_run.rows_of_version(run, "duplicates", model.version)
     duplicates = rows.where(dedup_run.is_duplicate(run)).select("clip_id", "similarity")
-    if some_unlinked:
-        unlinked = stored.select("clip_id").join(rows, on="clip_id", how="left_anti")
+    if some_unlinked:  # nor do those of copies by hashes, which were vectors while what they are copies of was not
+        by_vector = rows.where(F.col("method") != "phash")
+        unlinked = stored.select("clip_id").join(by_vector, on="clip_id", how="left_anti")
         duplicates = duplicates.unionByName(unlinked.withColumn("similarity", F.lit(1.0)))
     neighbors = links.nearest_stored(new, stored, duplicates, run.settings.dedup, run.env("dedup"))
     pieces = [land(f"neighbors-{i}", piece) for i, piece in enumerate(neighbors)]

@@ -21,6 +21,7 @@ from jobs.lake.run import Run
 from jobs.lake.scores import OF_VERDICT
 from jobs.spark import session
 from schemas import TABLES
+from udfs.core.errors import RunError
 from udfs.core.words import counted
 from udfs.filter import DUPLICATE, Gate, duplicate_sql, gates, reasons_sql, signal_gates, where_gate
 
@@ -29,6 +30,7 @@ log = logging.getLogger("reelmill")
 Options = StageOptions  # this job takes no others
 LINK = "clip_id string, duplicate_of string"
 VERDICT = ("kept", "reasons", "duplicate_of")
+MAX_LINKS = 20  # in a chain, which gets one more at most at each of dedup.levels
 MANY = 0.1  # share of verdicts, from which on all rows are written again: none has to be found then
 
 
@@ -81,7 +83,11 @@ def _with_stand_ins(rows: DataFrame, later: list[Gate]) -> DataFrame:
 
 
 def _represented(run: Run) -> DataFrame:
-    """The duplicates at this eps, each with the clip at the end of its chain of links, which is no duplicate."""
+    """The duplicates at this eps, each with the clip at the end of its chain of links, which is no duplicate.
+
+    Raises:
+        RunError: a chain has no end.
+    """
     none = run.spark.createDataFrame([], LINK)
     if not run.settings.filter.duplicates:
         return none
@@ -89,16 +95,17 @@ def _represented(run: Run) -> DataFrame:
     if links.isEmpty():
         return none
     every = links if run.part is None else _links(run, run.tables.read("duplicates"))
-    while (
-        not (further := every.select(F.col("clip_id").alias("linked_to"), F.col("duplicate_of").alias("end")))
-        .join(links, on=F.col("linked_to") == F.col("duplicate_of"), how="inner")
-        .isEmpty()
-    ):
+    for _ in range(MAX_LINKS):
+        further = every.select(F.col("clip_id").alias("linked_to"), F.col("duplicate_of").alias("end"))
+        if links.join(further, on=F.col("linked_to") == F.col("duplicate_of"), how="inner").isEmpty():
+            return links
         ended = links.join(further, on=F.col("linked_to") == F.col("duplicate_of"), how="left")
         links = ended.select("clip_id", F.coalesce("end", "duplicate_of").alias("duplicate_of")).localCheckpoint()
         if run.part is None:
             every = links  # so that each turn doubles the length of the chains that are followed
-    return links
+    raise RunError(
+        f"filter: links of duplicates lead in a circle; {run.command('dedup')} --refit links all clips again"
+    )
 
 
 def _links(run: Run, duplicates: DataFrame) -> DataFrame:

@@ -15,6 +15,7 @@ from jobs.lake.run import Run
 from tests.support.outputs import table
 from tests.support.two_settings import add
 from tests.support.vectors import write_embeddings
+from udfs.core.errors import RunError
 from udfs.filter import Gate, Params, duplicate_sql, gates, reasons_sql, signal_gates
 
 SCORED = (
@@ -147,3 +148,15 @@ def test_a_duplicate_that_passes_takes_the_place_of_a_clip_that_a_newer_threshol
     }
     assert judged("filter.where=c.width > 9")["b"] == (["where", "duplicate"], "a")
     assert judged()["e"] == of_a
+
+
+@pytest.mark.spark
+def test_links_that_lead_in_a_circle_end_the_run_in_one_line(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filter, "MAX_LINKS", 4)
+    write_embeddings(tmp_path, list("abc"), np.ones((3, 2)))
+    link = {"method": "semantic", "version": 1, "dedup_run": 1, "similarity": 0.99}
+    add(tmp_path, "duplicates", [link | {"clip_id": a, "duplicate_of": b} for a, b in ("ab", "bc", "ca")])
+    with pytest.raises(RunError, match=r"in a circle; .*reelmill dedup --output .* --refit links all clips again"):
+        filter.run(Run(spark, str(tmp_path), load([], [])), filter.Options(output=""))
