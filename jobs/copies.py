@@ -107,6 +107,8 @@ def _rows(run: Run, clips: DataFrame, num: dict[str, int], stored: copy_keys.Siz
         full = found.where(F.col("full").isNotNull()).select(F.col("later").alias("place"), F.col("full").alias("key"))
         kept_keys = kept_keys.join(full, on=["place", "key"], how="left_anti")
         _log_full(run, full)
+    if with_key is not None and num_found["stored"]:  # perhaps by a run that was killed before it stored its rows
+        kept_keys = kept_keys.join(with_key.select("key", "clip_id"), on=["key", "clip_id"], how="left_anti")
     kept_keys, of_kept = landed(land, "keys", kept_keys, rows=F.count("*"))
     copy_keys.add(run, kept_keys, of_kept["rows"])
     stamp = {"fingerprint": F.lit(run.fingerprint("copies")), "run_id": F.lit(run.run_id)}

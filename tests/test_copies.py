@@ -233,8 +233,10 @@ def test_a_run_that_was_killed_before_its_rows_were_written_is_taken_up(spark: S
     made = Run(spark, str(tmp_path), load([], ["copies.min_agree=3"]))
     arrive(made, a=(480, ONE, 0.0), b=(360, NEAR_ONE, 0.0), c=(480, TWO, 0.0))
     before = stood_for(made)
+    keys = table(tmp_path, "copy_keys")
     shutil.rmtree(tmp_path / "tables" / "copies")  # written last
     assert stood_for(Run(spark, str(tmp_path), load([], ["copies.min_agree=3"]))) == before
+    assert len(table(tmp_path, "copy_keys")) == len(keys)
 
 
 @pytest.mark.nights

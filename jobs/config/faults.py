@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import traceback
+from collections.abc import Iterator
 
 from udfs.core.errors import MediaError, RunError
 from udfs.storage.uris import is_remote
@@ -27,6 +29,9 @@ REFUSED = re.compile(
 )
 JAVA = re.compile(r"^(?:Caused by: |: )?(?:[\w.$]+(?:Error|Exception): )*")  # class names before the message
 MAX_LINE = 400
+LOST_JVM = (
+    "Spark's JVM has ended, killed perhaps for memory (the system's log says so); the same command goes on from here"
+)
 GOES_ON = "; once that is mended, the same command goes on"
 
 
@@ -35,6 +40,8 @@ def of_run(error: BaseException, output: str, *, verbose: bool) -> str | None:
 
     An error of Java's that nothing here explains is one line, too, unless the run is `verbose`.
     """
+    if any(map(_is_of_lost_jvm, _chain(error))):
+        return LOST_JVM
     if line := cause(error):
         return line + GOES_ON
     if not is_remote(output) and not output.startswith("dbfs:") and _is_gone(output, str(error)):
@@ -42,6 +49,21 @@ def of_run(error: BaseException, output: str, *, verbose: bool) -> str | None:
     if type(error).__name__ == "Py4JJavaError" and not verbose:
         return f"Spark failed: {first_line(error)} (--verbose shows where){GOES_ON}"
     return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and those while handling which it came."""
+    while error:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_of_lost_jvm(error: BaseException) -> bool:
+    """Whether Python no longer reaches Spark's JVM."""
+    if type(error).__name__ == "Py4JNetworkError":
+        return True
+    frames = traceback.extract_tb(error.__traceback__) if isinstance(error, ConnectionError) else ()
+    return any("/py4j/" in frame.filename for frame in frames)
 
 
 def _is_gone(output: str, text: str) -> bool:

@@ -38,6 +38,7 @@ def handler() -> logging.Handler:
     """What writes the log to standard error, as text."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Text(LINE, CLOCK))
+    handler.addFilter(lambda record: "/py4j/" not in record.pathname)  # it logs, by the root logger, what it raises
     return handler
 
 

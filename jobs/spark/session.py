@@ -108,11 +108,20 @@ def connect(extra: dict[str, str], *, verbose: bool) -> SparkSession:
     with jvm_start.logged(quiet=not verbose and not submitted) as log_path, _keep_interrupt_handler():
         spark = _start(builder, settings, log_path)
     spark.sparkContext.setLogLevel("WARN" if verbose else "ERROR")
-    for name in () if verbose else ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
-        PySparkLogger.getLogger(name).setLevel("CRITICAL")  # an error is raised: not also printed as JSON
+    if not verbose:
+        _say_nothing_twice(spark)
     _forget_jars(spark)
     _ship_code(spark)
     return spark
+
+
+def _say_nothing_twice(spark: SparkSession) -> None:
+    """An error is raised: Spark does not print it as JSON, too, nor the thread that listens to a JVM that has ended."""
+    for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+        PySparkLogger.getLogger(name).setLevel("CRITICAL")
+    server = spark.sparkContext._accumulatorServer
+    if server is not None:
+        server.handle_error = lambda request, client_address: None  # type: ignore[method-assign]
 
 
 @contextmanager

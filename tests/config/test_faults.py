@@ -5,14 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from py4j.java_gateway import GatewayParameters, JavaGateway
+from py4j.protocol import Py4JNetworkError
 
 from jobs.config import faults
-from jobs.config.faults import GOES_ON, NEEDED
+from jobs.config.faults import GOES_ON, LOST_JVM, NEEDED
 from udfs.core.errors import MediaError, OutputError
 
 # The start of a program that ends on signals; one that runs in the background may have begun with SIGHUP ignored.
@@ -82,6 +85,18 @@ def test_what_ends_a_run_says_that_the_same_command_goes_on(error: Exception, li
     assert found.startswith(line)
     assert found.endswith(GOES_ON) == bool(line)
     assert "\n" not in found
+
+
+def test_a_jvm_that_was_killed_is_one_line(tmp_path: Path) -> None:
+    gateway = JavaGateway(gateway_parameters=GatewayParameters(port=1))  # at which nothing listens
+    with pytest.raises((Py4JNetworkError, ConnectionError)) as refused:
+        gateway.jvm.System.nanoTime()
+    later = KeyError("while cleaning up")
+    later.__context__ = refused.value
+    assert faults.of_run(later, str(tmp_path), verbose=False) == LOST_JVM
+    with pytest.raises(ConnectionRefusedError) as other:
+        socket.create_connection(("127.0.0.1", 1))
+    assert faults.of_run(other.value, str(tmp_path), verbose=False) is None
 
 
 def test_a_trace_of_java_is_shown_where_it_is_asked_for(tmp_path: Path) -> None:

@@ -55,11 +55,12 @@ def kill(run: Run, what: str) -> int:
     Returns how many processes were killed.
     """
     own = [*processes(run.process.pid)]
+    jvm = [one for one in own if JVM in one[1]]  # whose command line names the other parts
     chosen = {
         "machine": own,
         "driver": [one for one in own if one[0] == run.process.pid],
-        "jvm": [one for one in own if JVM in one[1]],
-        "worker": [one for one in own if WORKER in one[1]][-1:],
+        "jvm": jvm,
+        "worker": [one for one in own if WORKER in one[1] and one not in jvm][-1:],
         "child": [one for one in own if CHILD in one[1]][:1],
     }[what]
     for pid, _ in chosen:
