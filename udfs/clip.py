@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from udfs.audio.audio_writer import SoundSpan
+from udfs.audio.sound_file import SoundFile
 from udfs.core.errors import Code, MediaError
 from udfs.core.limits import Tally
 from udfs.core.task_resources import EFFORT, Resources
@@ -129,26 +130,31 @@ def cut_unit(row: Row, params: Params, env: Env) -> list[Row]:
     path = access.unchanged_path(access.address(row), row["source_version"], env.sources)
     spans = sorted(row["spans"], key=lambda span: (span["start_s"], span["end_s"]))
     copies = []
-    if params.mode == "copy" or params.copy_if_exact:
-        copies = _copied_rows(path, spans, row, params, env)
-    clip_ids = {copy.get("clip_id") or copy[FAILURE[0]] for copy in copies}
-    remaining = [span for span in spans if span["clip_id"] not in clip_ids]
-    return copies + (_transcoded_rows(path, remaining, row, params, env) if remaining else [])
+    open_video = partial(container.open_video, path, env.limits, timing=timeline.timing_of_row(row))
+    with closing(SoundFile(open_video)) as sounds:
+        if params.mode == "copy" or params.copy_if_exact:
+            copies = _copied_rows(path, sounds, spans, row, params, env)
+        clip_ids = {copy.get("clip_id") or copy[FAILURE[0]] for copy in copies}
+        remaining = [span for span in spans if span["clip_id"] not in clip_ids]
+        return copies + (_transcoded_rows(path, sounds, remaining, row, params, env) if remaining else [])
 
 
-def _transcoded_rows(path: AnyPath, spans: list[Row], row: Row, params: Params, env: Env) -> list[Row]:
+def _transcoded_rows(
+    path: AnyPath, sounds: SoundFile, spans: list[Row], row: Row, params: Params, env: Env
+) -> list[Row]:
     accel = Place(params.hwaccel, env.task).accelerator()
-    clips = _encoded_rows(path, spans, row, params, env, accel)
+    clips = _encoded_rows(path, sounds, spans, row, params, env, accel)
     failed_ids = {clip[FAILURE[0]] for clip in clips if FAILURE[0] in clip}
     if accel is None or not failed_ids:
         return clips
     # The GPU may have failed, or only FFmpeg's own decoder can decode the video.
     failed_spans = [span for span in spans if span["clip_id"] in failed_ids]
-    return [clip for clip in clips if clip.get("clip_id")] + _encoded_rows(path, failed_spans, row, params, env, None)
+    kept = [clip for clip in clips if clip.get("clip_id")]
+    return kept + _encoded_rows(path, sounds, failed_spans, row, params, env, None)
 
 
 def _encoded_rows(
-    path: AnyPath, spans: list[Row], row: Row, params: Params, env: Env, accel: HWAccel | None
+    path: AnyPath, sounds: SoundFile, spans: list[Row], row: Row, params: Params, env: Env, accel: HWAccel | None
 ) -> list[Row]:
     gpu = nvdec.gpu_index(env.task) if params.on_gpu else 0
     usable = mp4_writer.usable_params(params, gpu)
@@ -163,11 +169,13 @@ def _encoded_rows(
             transcode.SpanEncoder(span, f"{folder}/{n}.mp4", usable, bit_rate_k, gpu) for n, span in enumerate(spans)
         ]
         return [
-            _clip_row(encoder, path, video, row, params, env) for encoder in transcode.encode_spans(encoders, video)
+            _clip_row(encoder, sounds, video, row, params, env) for encoder in transcode.encode_spans(encoders, video)
         ]
 
 
-def _clip_row(encoder: transcode.SpanEncoder, path: AnyPath, video: Video, row: Row, params: Params, env: Env) -> Row:
+def _clip_row(
+    encoder: transcode.SpanEncoder, sounds: SoundFile, video: Video, row: Row, params: Params, env: Env
+) -> Row:
     """Finish the file of a span and store it with its sound; its row, or its failure."""
     try:
         expected = _num_expected_frames(encoder.span, video)
@@ -179,14 +187,14 @@ def _clip_row(encoder: transcode.SpanEncoder, path: AnyPath, video: Video, row: 
     except MediaError as e:
         encoder.abandon()
         return batching.failure(encoder.span["clip_id"], e)
-    sound = _sound_source(path, video, first_s, encoder.span["end_s"], row, params)
+    sound = _sound_source(sounds, video, first_s, encoder.span["end_s"], row, params)
     clip = _store_clip(encoder.span, row, mux.whole_picture(encoder.path, env.limits), sound, env)
     os.unlink(encoder.path)
     assert encoder.writer is not None
     return clip | {"encoder": encoder.params.encoder, "exact": True} | encoder.writer.picture_facts()
 
 
-def _copied_rows(path: AnyPath, spans: list[Row], row: Row, params: Params, env: Env) -> list[Row]:
+def _copied_rows(path: AnyPath, sounds: SoundFile, spans: list[Row], row: Row, params: Params, env: Env) -> list[Row]:
     """The rows of the spans that are cut without decoding; the others have to be transcoded.
 
     All clips share one open container: opening a video of hours takes longer than copying a clip of
@@ -204,12 +212,14 @@ def _copied_rows(path: AnyPath, spans: list[Row], row: Row, params: Params, env:
                 )
             has_failed = False
             while remaining and not has_failed:
-                clip, has_failed = _copied_row(video, path, remaining.popleft(), row, params, env)
+                clip, has_failed = _copied_row(video, sounds, remaining.popleft(), row, params, env)
                 clips += [clip] if clip else []
     return clips
 
 
-def _copied_row(video: Video, path: AnyPath, span: Row, row: Row, params: Params, env: Env) -> tuple[Row | None, bool]:
+def _copied_row(
+    video: Video, sounds: SoundFile, span: Row, row: Row, params: Params, env: Env
+) -> tuple[Row | None, bool]:
     """The row of a span that is cut without decoding, and whether reading or writing failed.
 
     The row is None if the span has to be transcoded.
@@ -219,14 +229,12 @@ def _copied_row(video: Video, path: AnyPath, span: Row, row: Row, params: Params
     try:
         cut = stream_copy.find(video, start_s, span["end_s"], params.copy_reach_s)
         stream_copy.check(cut, _num_expected_frames(span, video), env.limits)
-        sound = _sound_source(path, video, cut.start_s, cut.end_s, row, params)
+        sound = _sound_source(sounds, video, cut.start_s, cut.end_s, row, params)
     except MediaError as e:
         return (None if falls_back else batching.failure(span["clip_id"], e)), True
     if falls_back and not cut.exact:
         return None, False
     picture = stream_copy.picture(video, cut)
-    if sound and cut.kept is not None:  # else picture and sound are read at the same time, from two containers
-        sound = replace(sound, source=video)
     try:
         clip = _store_clip(span, row, picture, sound, env) | {"encoder": "copy", "exact": cut.exact}
         clip |= {"is_hdr": row.get("is_hdr"), "picture_warning": None}
@@ -244,20 +252,18 @@ def _store_clip(span: Row, row: Row, picture: mux.Picture, sound: mux.Sound | No
     """Write an mp4 to the media store; returns the columns of `clips` that describe it."""
     uri = media_store.media_uri(env.media_root, "clips", span["clip_id"], env.fingerprint, ".mp4")
     with media_store.write_to(uri, env.sources) as path:
-        warning = mux.write_mp4(path, picture, sound, env.limits) or row.get("audio_warning")
+        warning = mux.write_mp4(path, picture, sound) or row.get("audio_warning")
         facts: dict[str, Any] = mux.mp4_facts(path) | {"audio_warning": warning}
         facts |= {"num_bytes": os.path.getsize(path), "sha256": media_store.sha256(path)}
     return {"clip_id": span["clip_id"], "video_id": row["video_id"], "uri": uri} | facts
 
 
 def _sound_source(
-    path: AnyPath, video: Video, start_s: float, end_s: float, row: Row, params: Params
+    sounds: SoundFile, video: Video, start_s: float, end_s: float, row: Row, params: Params
 ) -> mux.Sound | None:
     if params.audio == "drop" or row.get("audio_warning"):
         return None
-    return mux.Sound(
-        path, SoundSpan(video.start_s + start_s, video.start_s + end_s, params.audio_language), video.timing
-    )
+    return mux.Sound(sounds, SoundSpan(video.start_s + start_s, video.start_s + end_s, params.audio_language))
 
 
 def _num_expected_frames(span: Row, video: Video) -> int:

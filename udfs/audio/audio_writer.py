@@ -19,8 +19,8 @@ from av.packet import Packet
 
 from udfs.audio import samples, soundtrack
 from udfs.audio.samples import SampleFormat, Samples
+from udfs.audio.sound_file import SoundFile
 from udfs.audio.soundtrack import Packets
-from udfs.demux.demuxer import Video
 
 AudioMode = Literal["copy", "encode"]
 
@@ -47,7 +47,6 @@ class SoundSpan:
     start_s: float  # on the container's clock
     end_s: float
     language: str = ""  # of the preferred track, as a code of ISO 639
-    by_seek: bool = True  # False: the file is read from its beginning
 
 
 @dataclass
@@ -69,7 +68,7 @@ class Coverage:
         return f"{self.source_s - self.kept_s:.1f} s of {self.source_s:.1f} s of sound are missing: {self.problem}"
 
 
-def add_sound(source: Video, span: SoundSpan, out: OutputContainer, mode: AudioMode, coverage: Coverage) -> Packets:
+def add_sound(sounds: SoundFile, span: SoundSpan, out: OutputContainer, mode: AudioMode, coverage: Coverage) -> Packets:
     """Add a sound stream to `out` and return its packets, whose time 0 is the start of the span.
 
     There are no packets, and no stream, if the span has no sound. A copy begins with a packet from
@@ -78,43 +77,42 @@ def add_sound(source: Video, span: SoundSpan, out: OutputContainer, mode: AudioM
 
     Raises:
         CopyError: the sound cannot be copied.
-        SeekError: the file has to be read from its beginning.
         FFmpegError: the sound is damaged.
     """
-    stream = soundtrack.choose_track(source.container, source.stream, span.language)
+    stream = soundtrack.choose_track(sounds.video.container, sounds.video.stream, span.language)
     if stream is None:
         coverage.problem = "its track has no decoder"
-        measure_coverage(source, span, coverage)
+        measure_coverage(sounds, span, coverage)
         return iter(())
-    soundtrack.set_usual_layout(stream)
-    stream.codec_context.flush_buffers()  # the source may have been decoded for an earlier span
     codec = stream.codec_context.codec.canonical_name
     if mode == "copy" and codec not in COPYABLE:
         raise CopyError(f"mp4 does not hold {codec}")
-    demuxed = _packets_within(source, stream, span, coverage)
-    take = _copy_packets if mode == "copy" else _encode_packets
-    return take(demuxed, stream, span, out, coverage)
+    demuxed = _packets_within(sounds, stream, span, coverage)
+    if mode == "copy":
+        return _copy_packets(demuxed, stream, span, out, coverage)
+    return _encode_packets(demuxed, sounds.new_decoder(stream), span, out, coverage)
 
 
-def measure_coverage(source: Video, span: SoundSpan, coverage: Coverage) -> None:
+def measure_coverage(sounds: SoundFile, span: SoundSpan, coverage: Coverage) -> None:
     """Measure how much sound the span has in the source, without writing any of it."""
+    source = sounds.video
     stream = soundtrack.choose_track(source.container, source.stream, span.language)
     stream = stream or next(iter(source.container.streams.audio), None)
     if stream is not None:
-        for _ in _packets_within(source, stream, span, coverage):
+        for _ in _packets_within(sounds, stream, span, coverage):
             pass
 
 
-def _packets_within(source: Video, stream: AudioStream, span: SoundSpan, coverage: Coverage) -> Packets:
+def _packets_within(sounds: SoundFile, stream: AudioStream, span: SoundSpan, coverage: Coverage) -> Packets:
     """The track's packets from shortly before the span to its end, or to where reading fails.
 
     Sets `source_s` of the coverage.
     """
     coverage.source_s, coverage.kept_s, coverage.num_packets = _stated_s(stream, span), 0.0, 0
-    from_s, (num, den) = span.start_s if span.by_seek else -math.inf, _base(stream).as_integer_ratio()
+    num, den = _base(stream).as_integer_ratio()
     end_s: float | None = None
     try:
-        for packet in soundtrack.repair_times(soundtrack.packets_from(source, stream, from_s), stream):
+        for packet in sounds.packets(stream, span.start_s):
             start_s = (packet.pts or 0) * num / den
             if end_s is None:
                 coverage.source_s, end_s = 0.0, span.start_s  # packets are more reliable than the header
@@ -165,8 +163,9 @@ def _copy_packets(
     trial = list(islice(checked, TRIAL_PACKETS))
     if not trial:
         return iter(())
-    _check_decodes(trial, stream)
-    copy = out.add_stream_from_template(stream)
+    track = trial[0].stream
+    _check_decodes(trial, track)
+    copy = out.add_stream_from_template(track)
     return _shifted_packets(chain(trial, checked), copy, round(span.start_s / _base(stream)), coverage)
 
 
@@ -242,6 +241,8 @@ def _check_decodes(packets: list[Packet[AudioStream]], stream: AudioStream) -> N
         CopyError: they do not.
     """
     context = stream.codec_context
+    soundtrack.set_usual_layout(stream)
+    context.flush_buffers()  # it may have decoded packets of an earlier span
     stated = context.sample_rate, context.channels
     frames = list[AudioFrame]()
     for packet in packets:
@@ -305,6 +306,7 @@ def _decoded_frames(demuxed: Packets, stream: AudioStream, span: SoundSpan, cove
 
 def _frames(demuxed: Packets, stream: AudioStream) -> Iterator[AudioFrame]:
     for packet in demuxed:
+        packet.stream = stream  # whose decoder is asked
         try:
             yield from packet.decode()
         except av.error.FFmpegError:  # a damaged packet becomes silence

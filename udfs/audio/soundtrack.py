@@ -73,18 +73,16 @@ def set_usual_layout(stream: AudioStream) -> None:
 
 
 def packets_from(source: Video, stream: AudioStream, start_s: float) -> Packets:
-    """The packets of a track from shortly before a time (s, on the container's clock) on.
+    """The packets of a track from shortly before a time (s, on the container's clock) on, by a seek.
 
     Raises:
         SeekError: no seek leads to a place before that time, or the packets begin at the first one
             and `source` has been read before: not every format can return to its first packet.
         FFmpegError: reading fails.
     """
-    if source.is_read and (source.timing.breaks or start_s - PREROLL_S <= _first_s(source)):
-        raise SeekError("the file has been read before")
-    if source.timing.breaks:
-        return _without_breaks(source, stream, start_s - PREROLL_S)
     if start_s - PREROLL_S <= _first_s(source):
+        if source.is_read:
+            raise SeekError("the file has been read before")
         return _track_packets(source, stream)
     # First by the video's index, then by the track's own: a key frame may be far from the sound.
     for index in (None, stream):
@@ -97,8 +95,13 @@ def packets_from(source: Video, stream: AudioStream, start_s: float) -> Packets:
     raise SeekError("no seek leads to a place before its start")
 
 
-def _without_breaks(source: Video, stream: AudioStream, start_s: float) -> Packets:
-    """The packets of a track from a time on, without the breaks of the video's clock.
+def packets_from_first(source: Video, stream: AudioStream) -> Packets:
+    """All packets of a track of a file that was just opened, without the breaks of the video's clock."""
+    return _without_breaks(source, stream) if source.timing.breaks else _track_packets(source, stream)
+
+
+def _without_breaks(source: Video, stream: AudioStream) -> Packets:
+    """The packets of a track, without the breaks of the video's clock.
 
     Sound and video are only roughly interleaved in a file. Near a break, a packet gets the shift,
     of those before and after the break, that makes it follow the packet before it.
@@ -122,8 +125,7 @@ def _without_breaks(source: Video, stream: AudioStream, start_s: float) -> Packe
         packet.pts = None if packet.pts is None else packet.pts + ticks
         packet.dts = None if packet.dts is None else packet.dts + ticks
         end_s = at_s + shift_s + float((packet.duration or 0) * packet.time_base)
-        if end_s > start_s:
-            yield packet
+        yield packet
 
 
 def packet_start_s(packet: Packet[AudioStream]) -> float | None:

@@ -6,7 +6,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
@@ -14,13 +14,11 @@ import av.error
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from udfs.audio import audio_writer, soundtrack
+from udfs.audio import audio_writer
 from udfs.audio.audio_writer import AudioMode
+from udfs.audio.sound_file import SoundFile
 from udfs.core.heartbeat import beat
 from udfs.core.limits import Limits
-from udfs.demux.demuxer import Video
-from udfs.demux.timeline import Timing
-from udfs.storage.remote_file import AnyPath
 from udfs.video import container, mp4_writer
 from udfs.video.picture import SQUARE, sample_aspect
 
@@ -36,10 +34,8 @@ Picture = Callable[[], AbstractContextManager[tuple[VideoStream, "Iterator[Packe
 class Sound:
     """The file and span that sound is taken from."""
 
-    path: AnyPath
+    file: SoundFile
     span: audio_writer.SoundSpan
-    timing: Timing
-    source: Video | None = None  # the same file, open already; else it is opened for each attempt
 
 
 @dataclass
@@ -51,7 +47,7 @@ class _Track:
     coverage: audio_writer.Coverage = field(default_factory=audio_writer.Coverage)
 
 
-def write_mp4(target: str, picture: Picture, sound: Sound | None, limits: Limits) -> str | None:
+def write_mp4(target: str, picture: Picture, sound: Sound | None) -> str | None:
     """Write an mp4 with its sound copied, or else encoded, or else without it.
 
     Returns the column `audio_warning`: a warning if sound is lost, or None.
@@ -60,42 +56,31 @@ def write_mp4(target: str, picture: Picture, sound: Sound | None, limits: Limits
         FFmpegError, ValueError: the mp4 cannot be written even without sound.
     """
     if sound is None:
-        _write(target, picture, limits)
+        _write(target, picture)
         return None
     problem = ""
     for mode in AUDIO_MODES:
         track = _Track(sound, mode)
         try:
-            _write_with_sound(track, target, picture, limits)
-        except (av.error.FFmpegError, audio_writer.CopyError, ValueError) as e:
+            _write(target, picture, track)
+        except audio_writer.CopyError as e:
+            problem = str(e)
+        except (av.error.FFmpegError, ValueError) as e:
             problem = " ".join(str(e).split())
-            sound = replace(sound, source=None)  # reading may have failed anywhere in it
+            sound.file.close()  # reading may have failed anywhere in it
         else:
             return track.coverage.warning
-    _write(target, picture, limits)
-    return _loss_warning(sound, problem, limits)
+    _write(target, picture)
+    return _loss_warning(sound, problem)
 
 
-def _write_with_sound(track: _Track, target: str, picture: Picture, limits: Limits) -> None:
-    try:
-        _write(target, picture, limits, track)
-    except soundtrack.SeekError:
-        track.sound = _from_start(track.sound)
-        _write(target, picture, limits, track)
-
-
-def _from_start(sound: Sound) -> Sound:
-    return replace(sound, span=replace(sound.span, by_seek=False), source=None)
-
-
-def _loss_warning(sound: Sound, problem: str, limits: Limits) -> str | None:
+def _loss_warning(sound: Sound, problem: str) -> str | None:
     """The warning for an mp4 that was written without its sound.
 
     It is None if the source has none in the span.
     """
     coverage = audio_writer.Coverage()
-    with container.open_video(sound.path, limits, timing=sound.timing) as source:
-        audio_writer.measure_coverage(source, _from_start(sound).span, coverage)
+    audio_writer.measure_coverage(sound.file, sound.span, coverage)
     coverage.problem = problem
     return coverage.warning
 
@@ -144,7 +129,7 @@ def _with_last_extended(packets: Iterator[Packet[VideoStream]], end: int) -> Ite
     yield from recent
 
 
-def _write(target: str, picture: Picture, limits: Limits, track: _Track | None = None) -> None:
+def _write(target: str, picture: Picture, track: _Track | None = None) -> None:
     with ExitStack() as stack:
         template, packets = stack.enter_context(picture())
         out = stack.enter_context(mp4_writer.create_mp4(target))
@@ -155,8 +140,7 @@ def _write(target: str, picture: Picture, limits: Limits, track: _Track | None =
         tracks = [_timed(_assigned(packets, stream))]
         if track is not None:
             sound = track.sound
-            source = sound.source or stack.enter_context(container.open_video(sound.path, limits, timing=sound.timing))
-            tracks.append(_timed(audio_writer.add_sound(source, sound.span, out, track.mode, track.coverage)))
+            tracks.append(_timed(audio_writer.add_sound(sound.file, sound.span, out, track.mode, track.coverage)))
         for _, packet in heapq.merge(*tracks, key=itemgetter(0)):
             beat()
             out.mux(packet)
