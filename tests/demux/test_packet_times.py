@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import broken_files, field_pictures, odd_times
-from tests.support.footage import numbers
+from tests.support.footage import numbers, write_numbered
 from tests.support.sandbox_probe import RemoteCopy, frame_times_s, probe
 from udfs import clip, ingest, split
 from udfs.core.errors import MediaError
@@ -80,6 +80,26 @@ def test_two_field_pictures_are_one_frame(tmp_path: Path, suffix: str, apart: bo
         video | {"spans": split.spans(video, split.Params(), env)}, clip.Params(deinterlace="off"), env
     )
     assert numbers(row["uri"]) == list(range(60))
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("order", [(0, 1), (1, 0), (0, 1, 0)])
+def test_field_pictures_are_frames_wherever_they_begin(tmp_path: Path, apart: bool, order: tuple[int, ...]) -> None:
+    parts = [
+        write_numbered(tmp_path / "p.ts", 50, 25, (160, 128), gop=25),
+        field_pictures.write(tmp_path / "f.ts", 60, apart),
+    ]
+    path = broken_files.join_files(tmp_path / "v.ts", *(parts[n] for n in order))
+    facts = probe(path)
+    num_frames = sum((50, 60)[n] for n in order)
+    assert (facts["num_frames"], facts["framerate"], facts["is_vfr"]) == (num_frames, pytest.approx(25), False)
+    assert facts["duration_s"] == pytest.approx(num_frames / 25, abs=0.001)
+
+
+def test_frames_of_twice_the_rate_are_no_fields(tmp_path: Path) -> None:
+    parts = [write_numbered(tmp_path / f"{fps}.ts", 2 * fps, fps, (160, 128), gop=25) for fps in (25, 50)]
+    facts = probe(broken_files.join_files(tmp_path / "v.ts", *parts))
+    assert (facts["num_frames"], facts["is_vfr"]) == (150, True)
 
 
 def test_a_time_scale_that_sound_and_codec_contradict_is_corrupt(good: Path, tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def clock_breaks(video: Video, stamps: Ticks, decode_stamps: Ticks, durations: T
     if len(dts) < 3:
         return []
     steps = np.diff(dts)
-    step = int(np.median(steps[steps > 0])) if np.any(steps > 0) else 1
+    step = _usual_step(dts) or 1
     backward = (steps < -step) & (not video.is_indexed)  # an edit list may show a part twice
     suspects = [
         int(i) for i in np.flatnonzero(backward | (steps * base > CLOCK_GAP_S)) if not _is_glitch(dts, int(i), step)
@@ -71,11 +71,17 @@ def clock_breaks(video: Video, stamps: Ticks, decode_stamps: Ticks, durations: T
     sound = _sound_times(video) if np.any(steps[suspects] > 0) and not video.is_indexed else None
     gaps = [_Gap(int(known[i + 1]), dts[i] * base, steps[i] * base, known_durations[i] * base) for i in suspects]
     breaks = [gap.packet for gap in gaps if gap.length_s < 0 or _is_recording_gap(video, gap, sound)]
-    return _shifts(stamps, breaks, step)
+    return _shifts(stamps, decode_stamps, breaks, step)
 
 
-def _shifts(stamps: Ticks, breaks: list[int], step: int) -> list[Shift]:
-    """The shifts that make the frames after each break follow those before it.
+def _usual_step(dts: Ticks) -> int:
+    """The median distance of rising decoding times; 0 if none rises."""
+    steps = np.diff(dts)
+    return int(np.median(steps[steps > 0])) if np.any(steps > 0) else 0
+
+
+def _shifts(stamps: Ticks, decode_stamps: Ticks, breaks: list[int], step: int) -> list[Shift]:
+    """The shifts that make the frames after each break follow those before it, by the step of the frames before it.
 
     A break without a time among the REORDER_PACKETS packets after it is left out: nothing says how
     far to shift them.
@@ -87,6 +93,8 @@ def _shifts(stamps: Ticks, breaks: list[int], step: int) -> list[Shift]:
         after = after[after != UNKNOWN]
         if not len(after):
             continue
+        before = decode_stamps[begin:packet]
+        step = _usual_step(before[before != UNKNOWN]) or step
         end = max(end, int(stamps[begin:packet].max()) + ticks + step)
         ticks, begin = end - int(after.min()), packet
         shifts.append(Shift(packet, ticks))

@@ -6,7 +6,7 @@ from array import array
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,13 +17,11 @@ from udfs.core.limits import Limits
 from udfs.demux.clock_breaks import LATEST, UNKNOWN, Ticks, clock_breaks
 from udfs.demux.demuxer import Video, demux
 from udfs.demux.frame_rate import NEAR_RATE, is_variable, rate_of, timeline_of
+from udfs.demux.h264_fields import FieldPairs
 from udfs.demux.timeline import Break, Timeline
 
 # All packets together may have this many times the bytes of the file, or of MIN_BYTES.
 MAX_READ_RATIO, MIN_BYTES = 100, 1 << 20
-# Where packets are fields, half of them may lack a time, and frames are two packets apart: up to
-# this tolerance.
-FIELDS_SLACK = 0.05
 # A presentation time is a stray if its distance to the decoding time differs by this from the
 # median distance. If more than this share of packets are strays, none counts as one.
 STRAY_DELAY_S, MAX_STRAY_SHARE = 10.0, 0.05
@@ -36,7 +34,8 @@ SCREEN_CODECS = ("camtasia", "tscc", "tscc2", "zmbv", "cscd", "qtrle", "msrle", 
 VOP_START = b"\x00\x00\x01\xb6"  # begins each picture of MPEG-4 Part 2 (ISO/IEC 14496-2, 6.2.5)
 VP8_SHOWN = 0x10  # the bit show_frame in a VP8 packet's first byte (RFC 6386, 9.1)
 SAMPLE_PACKETS = 300  # from which the frame rate is estimated where not all packets are read
-HIDDEN, REPEAT, SHOWN = 0, 1, 2  # kinds of packets: never shown, repeats the last frame, holds a new frame
+# Kinds of packets: never shown, repeats the last frame, holds a new frame, holds the second field of a frame.
+HIDDEN, REPEAT, SHOWN, SECOND_FIELD = 0, 1, 2, 3
 
 
 @dataclass
@@ -52,13 +51,6 @@ class _Packets:
     kind: array[int] = field(default_factory=lambda: array("b"))
 
 
-class DecodedTimes(NamedTuple):
-    """Times of the first decoded frames, in ticks of the stream's time base."""
-
-    first_stamp: int | None  # of the first frame; packets before it give no frame; None: not known
-    frame_step: int | None  # between frames of an interlaced video, whose packets may be single fields; else None
-
-
 @dataclass(frozen=True)
 class Measurement:
     """The frames of a video, as its packets describe them."""
@@ -70,8 +62,11 @@ class Measurement:
     is_vfr: bool
 
 
-def measure_packets(video: Video, num_bytes: int, decoded: DecodedTimes, limits: Limits) -> Measurement:
+def measure_packets(video: Video, num_bytes: int, first_stamp: int | None, limits: Limits) -> Measurement:
     """Read all packets of an open video, whose file has `num_bytes`, and derive its timeline.
+
+    `first_stamp` is the time of the first frame that decodes, in ticks of the stream's time base;
+    packets before it give no frame. It is None if it is not known.
 
     Raises:
         MediaError: TOO_LARGE over `limits.max_frames`; CORRUPT if no packet is shown, if packets
@@ -86,7 +81,7 @@ def measure_packets(video: Video, num_bytes: int, decoded: DecodedTimes, limits:
     for number, ticks in breaks:
         shifts[number:] = ticks
     continuous = stamps + shifts
-    zero = _first_time(stamps, continuous, kinds, decoded.first_stamp)
+    zero = _first_time(stamps, continuous, kinds, first_stamp)
     is_timed = (kinds != HIDDEN) & (stamps != UNKNOWN) & (continuous >= zero)
     is_frame = is_timed & (kinds == SHOWN)
     if not is_frame.any():
@@ -94,12 +89,6 @@ def measure_packets(video: Video, num_bytes: int, decoded: DecodedTimes, limits:
     durations = np.array(packets.duration) * base
     last = np.flatnonzero(is_timed)[np.argmax(continuous[is_timed])]
     starts = np.unique(continuous[is_frame] - zero)
-    if (
-        decoded.frame_step
-        and len(starts) > 2
-        and abs(decoded.frame_step / np.median(np.diff(starts)) - 2) < FIELDS_SLACK
-    ):
-        starts = starts[::2]  # a frame is shown from its first field on
     times = starts * base
     timeline = timeline_of(times, float(continuous[last] - zero) * base, float(durations[last]), video)
     seconds = tuple(Break(number, ticks * base) for number, ticks in breaks)
@@ -133,6 +122,9 @@ def _read_packets(video: Video, num_bytes: int, limits: Limits) -> _Packets:
     may_repeat = codec in SCREEN_CODECS or (video.container.format.name == "avi" and codec not in PACKED_CODECS)
     max_repeat_bytes, is_vp8 = MAX_REPEAT_BYTES if may_repeat else 0, codec in ("vp8", "libvpx")
     is_mpeg4 = codec == "mpeg4"
+    fields = None
+    if codec == "h264" and not video.is_indexed:  # an mp4 holds both fields of a frame in one packet
+        fields = FieldPairs(video.stream.codec_context.extradata or b"")
     before: Packet[Any] | None = None  # the last packet of MPEG-4
     add_pts, add_dts, add_duration, add_kind = (
         a.append for a in (packets.pts, packets.dts, packets.duration, packets.kind)
@@ -154,7 +146,8 @@ def _read_packets(video: Video, num_bytes: int, limits: Limits) -> _Packets:
         is_hidden = packet.is_discard or (is_vp8 and _is_invisible_frame(packet))
         is_repeat = size <= max_repeat_bytes or (is_mpeg4 and size <= MAX_REPEAT_BYTES and not _is_packed(before))
         before = packet if is_mpeg4 else None
-        add_kind(HIDDEN if is_hidden else REPEAT if is_repeat else SHOWN)
+        is_second = fields is not None and fields.is_second(memoryview(packet))
+        add_kind(HIDDEN if is_hidden else REPEAT if is_repeat else SECOND_FIELD if is_second else SHOWN)
     return packets
 
 
@@ -174,17 +167,17 @@ def _is_invisible_frame(packet: Packet[Any]) -> bool:
 def _stamps(video: Video, packets: _Packets) -> Ticks:
     """When each packet is shown, in ticks.
 
-    A packet without a time follows the one before by a frame duration.
+    A packet without a time follows the one before by a frame duration, or has its time if it is the
+    second field of the same frame.
     """
     stated = np.array(packets.dts if video.shows_by_decode_time else packets.pts, np.int64)
     missing = np.flatnonzero(stated == UNKNOWN)
     step = round(1 / (video.framerate * (video.stream.time_base or 1)))
     if len(missing) == len(stated):
         return np.arange(len(stated), dtype=np.int64) * step
-    if abs(len(missing) / len(stated) - 0.5) < FIELDS_SLACK:  # the second fields of frames
-        step = 0
     for i in missing:
-        stated[i] = stated[i - 1] + step if i and stated[i - 1] != UNKNOWN else UNKNOWN
+        later = 0 if packets.kind[i] == SECOND_FIELD else step
+        stated[i] = stated[i - 1] + later if i and stated[i - 1] != UNKNOWN else UNKNOWN
     return stated
 
 

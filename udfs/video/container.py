@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from itertools import islice, pairwise
 from types import MappingProxyType
 from typing import Any
 
@@ -14,7 +13,6 @@ from av.audio.codeccontext import AudioCodecContext
 from av.audio.stream import AudioStream
 from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
-from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from udfs.audio import soundtrack
@@ -23,7 +21,6 @@ from udfs.core.limits import Limits
 from udfs.demux import packet_times, timeline
 from udfs.demux.demuxer import CLOCKED, Video
 from udfs.demux.index_file import IndexFile
-from udfs.demux.packet_times import DecodedTimes
 from udfs.demux.timeline import Timing
 from udfs.demux.tracks import video_stream
 from udfs.storage.remote_file import AnyPath, RemotePath, media_file, open_path, size
@@ -48,7 +45,6 @@ PROTOCOLS = "file"
 LATE_VIDEO = {"probesize": "50000000", "analyzeduration": "120000000"}
 # Probing one packet is enough for an mp4 whose header is to be believed, and decoding none.
 ONE_PACKET, NO_DECODING = {"probesize": "32", "fflags": "+noparse+nofillin"}, {"skip_frame": "all"}
-STEP_FRAMES = 6  # decoded to measure the time from frame to frame
 MAX_SLOWDOWN = 4  # the time scale may be wrong if the codec's own frame rate is more than this times the measured one
 
 
@@ -110,8 +106,7 @@ def probe(path: AnyPath, limits: Limits) -> dict[str, Any]:
             frame; TOO_LARGE over a limit on frames or seconds.
     """
     with open_video(path, limits) as video:
-        decoded = frames(video)
-        first = next(decoded, None)
+        first = next(frames(video), None)
         if first is None:
             raise MediaError("CORRUPT", "no frame could be decoded")
         if has_only_dolby_colors(first[1]):
@@ -129,14 +124,11 @@ def probe(path: AnyPath, limits: Limits) -> dict[str, Any]:
             "start_time_s": video.start_s,
         } | picture_facts(video.stream, first[1])
         header = _header_columns(video)
-        decoded_times = DecodedTimes(
-            first_stamp=None if video.shows_by_decode_time else first[1].pts,
-            frame_step=_frame_step(decoded) if first[1].interlaced_frame and not video.is_indexed else None,
-        )
+        first_stamp = None if video.shows_by_decode_time else first[1].pts
         is_indexed, sound_s, codec_rate = video.is_indexed, _sound_s(audio), stream.codec_context.framerate
     reads_packets = is_indexed or not isinstance(path, RemotePath) or not header["header_duration_s"]
     measured = (
-        _columns_by_packets(path, is_indexed, decoded_times, limits)
+        _columns_by_packets(path, is_indexed, first_stamp, limits)
         if reads_packets
         else _columns_by_header(path, header, limits)
     )
@@ -146,16 +138,6 @@ def probe(path: AnyPath, limits: Limits) -> dict[str, Any]:
     if measured["duration_s"] <= 0 or measured["num_frames"] < 2:
         raise MediaError("TOO_SHORT", f"{measured['num_frames']} frames in {measured['duration_s']:.3f} s")
     return facts | measured | {name: value for name, value in header.items() if _differs(name, value, measured)}
-
-
-def _frame_step(decoded: Iterator[tuple[float, VideoFrame]]) -> int | None:
-    """The median number of ticks between the next STEP_FRAMES frames.
-
-    It is None if fewer than two have a time.
-    """
-    stamps = [frame.pts for _, frame in islice(decoded, STEP_FRAMES) if frame.pts is not None]
-    steps = sorted(b - a for a, b in pairwise(stamps))
-    return steps[len(steps) // 2] if steps else None
 
 
 def _sound_s(stream: AudioStream | None) -> float:
@@ -195,14 +177,14 @@ def _differs(name: str, stated: Any, measured: dict[str, Any]) -> bool:
     return stated is not None and abs(stated - value) > tolerance
 
 
-def _columns_by_packets(path: AnyPath, is_indexed: bool, decoded: DecodedTimes, limits: Limits) -> dict[str, Any]:
+def _columns_by_packets(path: AnyPath, is_indexed: bool, first_stamp: int | None, limits: Limits) -> dict[str, Any]:
     """The columns on times, from all packets of a video; of an mp4, from its index alone."""
     with ExitStack() as stack:
         index = stack.enter_context(closing(IndexFile(path))) if is_indexed else None
         video = stack.enter_context(open_video(path, limits, index=index))
         if index:
             index.skip_media()
-        measured = packet_times.measure_packets(video, size(path), decoded, limits)
+        measured = packet_times.measure_packets(video, size(path), first_stamp, limits)
         line = measured.timeline
         return {
             "num_frames": len(line.times_s),
