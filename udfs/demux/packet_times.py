@@ -49,6 +49,7 @@ class _Packets:
     dts: array[int] = field(default_factory=lambda: array("q"))
     duration: array[int] = field(default_factory=lambda: array("q"))
     kind: array[int] = field(default_factory=lambda: array("b"))
+    begin: array[int] = field(default_factory=lambda: array("q"))  # bytes from the beginning of the file
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Measurement:
     reorder_s: float | None  # as in `timeline.Timing`
     num_hidden: int  # packets that an edit list or their codec hides
     is_vfr: bool
+    hole: tuple[int, int]  # the longest part of the file, in bytes, in which no packet of the video begins
 
 
 def measure_packets(video: Video, num_bytes: int, first_stamp: int | None, limits: Limits) -> Measurement:
@@ -92,7 +94,16 @@ def measure_packets(video: Video, num_bytes: int, first_stamp: int | None, limit
     times = starts * base
     timeline = timeline_of(times, float(continuous[last] - zero) * base, float(durations[last]), video)
     seconds = tuple(Break(number, ticks * base) for number, ticks in breaks)
-    return Measurement(timeline, seconds, reorder_s, int((kinds == HIDDEN).sum()), is_variable(timeline))
+    return Measurement(
+        timeline, seconds, reorder_s, int((kinds == HIDDEN).sum()), is_variable(timeline), _hole(packets, num_bytes)
+    )
+
+
+def _hole(packets: _Packets, num_bytes: int) -> tuple[int, int]:
+    """The longest part of the file between the beginnings of two packets, or behind the last one."""
+    edges = np.append(np.array(packets.begin, np.int64), num_bytes)
+    longest = int(np.argmax(np.diff(edges)))
+    return int(edges[longest]), int(edges[longest + 1])
 
 
 def estimate_rate(video: Video) -> tuple[Fraction, bool]:
@@ -126,8 +137,8 @@ def _read_packets(video: Video, num_bytes: int, limits: Limits) -> _Packets:
     if codec == "h264" and not video.is_indexed:  # an mp4 holds both fields of a frame in one packet
         fields = FieldPairs(video.stream.codec_context.extradata or b"")
     before: Packet[Any] | None = None  # the last packet of MPEG-4
-    add_pts, add_dts, add_duration, add_kind = (
-        a.append for a in (packets.pts, packets.dts, packets.duration, packets.kind)
+    add_pts, add_dts, add_duration, add_kind, add_begin = (
+        a.append for a in (packets.pts, packets.dts, packets.duration, packets.kind, packets.begin)
     )
     left = MAX_READ_RATIO * max(MIN_BYTES, num_bytes)
     for packet in demux(video, video.stream):
@@ -142,6 +153,7 @@ def _read_packets(video: Video, num_bytes: int, limits: Limits) -> _Packets:
         pts, dts = packet.pts, packet.dts
         add_pts(UNKNOWN if pts is None else pts)
         add_dts(UNKNOWN if dts is None else dts)
+        add_begin(packet.pos or 0)
         add_duration(packet.duration or 0)
         is_hidden = packet.is_discard or (is_vp8 and _is_invisible_frame(packet))
         is_repeat = size <= max_repeat_bytes or (is_mpeg4 and size <= MAX_REPEAT_BYTES and not _is_packed(before))
