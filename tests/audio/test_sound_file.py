@@ -14,6 +14,7 @@ from tests.support.broken_files import join_files
 from udfs import clip
 from udfs.audio.sound_file import SoundFile
 from udfs.core.limits import Limits
+from udfs.demux import timeline
 from udfs.runtime.context import Env, Row
 from udfs.storage import access
 from udfs.video import container
@@ -91,7 +92,7 @@ def test_a_file_without_seeks_is_read_a_few_times_however_many_clips_it_gives(tm
 
 def test_an_earlier_start_than_the_last_one_is_read_again(tmp_path: Path) -> None:
     path = joined(tmp_path, "aac")
-    timing = clip.timeline.timing_of_row(container.probe(str(path), Limits()))
+    timing = timeline.timing_of_row(container.probe(str(path), Limits()))
     sounds = SoundFile(lambda: container.open_video(str(path), Limits(), timing=timing))
     stream = sounds.video.container.streams.audio[0]
     starts = [sounds.video.start_s + at for at in (20.0, 30.0, 5.0)]
