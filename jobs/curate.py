@@ -23,7 +23,7 @@ from jobs.config.arguments import argument, flag
 from jobs.config.errors import CommandError, LeftOverError, UsageError
 from jobs.config.settings import Settings
 from jobs.flow import check as proof
-from jobs.flow import conditions, custom, plan, score_gates, stage, waves
+from jobs.flow import conditions, custom, plan, score_gates, stage, waiting, waves
 from jobs.flow.steps import named
 from jobs.flow.waves import Wave, Waves
 from jobs.lake import answers, clock, history, last_run, scores, summary
@@ -96,8 +96,9 @@ def check(options: Options, settings: Settings) -> Options:
 def run(run: Run, options: Options) -> Counts:
     """Ingest new files, run the stages on pending videos in waves, dedup, filter, caption kept clips.
 
-    After a run that left nothing to do, only the videos that are new since are looked at. From the
-    deadline on no wave begins; dedup and filter still process the clips of the waves that ran.
+    After a run that left nothing to do but inputs that each run tries again, only those are looked
+    at, and videos that are new since. From the deadline on no wave begins; dedup and filter still
+    process the clips of the waves that ran.
     """
     if options.check:
         return _proved(run, options)
@@ -119,9 +120,13 @@ def run(run: Run, options: Options) -> Counts:
     judged = ended and run.last.is_untouched(
         run.tables, but=() if conditions.reads_labels(run.settings) else ("labels",)
     )
-    settled = _settled(run) if untouched else ()
+    waits = waiting.since_last(run) if untouched else {}
+    settled = _settled(run, waits) if untouched else ()
     counts, num_files_left, num_described = ingest.ingest_files(run, options)
-    later, facts = Counts(), None
+    tried, later, facts = Counts(), Counts(), None
+    if waits and ended:
+        tried, failed_again = waiting.try_again(run, _steps(run), waits)
+        ended, judged = failed_again, judged and failed_again
     if not judged or counts.num_out or options.refit:
         # The condition may be on columns of the manifest. Where labels decide, a clip that stands for others may
         # have been dropped: all are linked again.
@@ -131,23 +136,30 @@ def run(run: Run, options: Options) -> Counts:
         later = _process(run, options, settled, only_new=only_new, judge_all=not (only_new and judged))
     else:
         history.note_settings(run, *stages)  # a step by hand may have noted others, by which views go
-        if not counts.num_in and run.last.summary:
+        if not (counts.num_in or tried.num_in) and run.last.summary:
             facts = json.loads(run.last.summary)
     history.flush(run)  # the views go by what it says
     facts = facts or summary.facts(asker(run))
-    run.board.hide()
-    terminal.write(summary.text(run, counts.num_files, facts).splitlines())
-    if sys.stdout.isatty():
-        terminal.write(next_steps.lines(run.command, facts, terminal.columns()))
-    counts += later
+    _show(run, facts, counts.num_files)
     if run.late:
         log.info("deadline: %s; the next run goes on", _left(run, num_files_left))
-    elif run.is_only_writer and not any(later.failed[code] for code in PASSING):
-        _note_rest(run, chain, started, facts, untouched=untouched)
+    elif run.is_only_writer:
+        has_failed = any((tried + later).failed[code] for code in PASSING)
+        num_waiting = waiting.failed_in(run, run.run_id).count() if has_failed else 0
+        if num_waiting <= waiting.MANY:
+            _note_rest(run, chain, started, facts, is_waiting=num_waiting > 0, untouched=untouched)
     history.flush(run)
     if run.settings.curate.report:
-        _write_report(run, is_changed=bool(counts))
-    return counts
+        _write_report(run, is_changed=bool(counts + later) or (bool(tried) and not ended))
+    return counts + tried + later
+
+
+def _show(run: Run, facts: dict[str, Any], num_files: int) -> None:
+    """Print the summary and, on a terminal, what to look at next."""
+    run.board.hide()
+    terminal.write(summary.text(run, num_files, facts).splitlines())
+    if sys.stdout.isatty():
+        terminal.write(next_steps.lines(run.command, facts, terminal.columns()))
 
 
 def _write_report(run: Run, *, is_changed: bool) -> None:
@@ -171,8 +183,7 @@ def _proved(run: Run, options: Options) -> Counts:
     Raises:
         LeftOverError: it says what is left.
     """
-    steps = [*CUTTING, *_models(run), *(job.STAGE for on, job in _captioning(run.settings) if on)]
-    found = [*proof.findings(run, steps)]
+    found = [*proof.findings(run, _steps(run))]
     if _copies(run) and (count := copy_groups.pending(run).count()):
         found.append(f"{counted(count, 'clip')} to compare by their hashes")
     if count := dedup.num_pending(run):
@@ -186,25 +197,34 @@ def _proved(run: Run, options: Options) -> Counts:
     return Counts()
 
 
-def _note_rest(run: Run, chain: str, started: datetime, facts: dict[str, Any], *, untouched: bool) -> None:
-    """Note in `runs` that nothing is left to do, unless it stands there.
+def _note_rest(
+    run: Run, chain: str, started: datetime, facts: dict[str, Any], *, is_waiting: bool, untouched: bool
+) -> None:
+    """Note in `runs` that nothing is left to do, or nothing but what failed in this run, unless it stands there.
 
     Spans without a video are looked for, unless the tables were `untouched` before this run.
     """
     if run.schema:  # before their versions are noted
         answers.make_tables(run)
-    if run.last.left_nothing(run.tables, chain) or (not untouched and any(proof.without_video(run))):
+    stands_there = run.last.left_nothing(run.tables, chain) and not run.last.waiting_run_id
+    if stands_there or (not untouched and any(proof.without_video(run))):
         return
     work = Work(started_at=started, cpu_s=0.0)
     run.last.scored = scores.scored(run)
-    history.note(
-        run, last_run.CHAIN, work, fingerprint=chain, summary=json.dumps(facts), **run.last.scored.as_columns()
-    )
+    known = {"summary": json.dumps(facts), "waiting_run_id": run.run_id if is_waiting else None}
+    history.note(run, last_run.CHAIN, work, fingerprint=chain, **known, **run.last.scored.as_columns())
 
 
-def _settled(run: Run) -> tuple[stage.Stage, ...]:
-    """The first stages by whose settings the last chain ran: they have nothing to do for the videos that it saw."""
-    return tuple(takewhile(lambda step: run.last.settled.get(step.name) == run.fingerprint(step.name), CUTTING))
+def _settled(run: Run, waits: waiting.Waiting) -> tuple[stage.Stage, ...]:
+    """The first stages by whose settings the last chain ran: they have nothing to do for the videos that it saw.
+
+    Where an input of a stage waits, that stage and later ones may have.
+    """
+
+    def has_nothing_to_do(step: stage.Stage) -> bool:
+        return step.name not in waits and run.last.settled.get(step.name) == run.fingerprint(step.name)
+
+    return tuple(takewhile(has_nothing_to_do, CUTTING))
 
 
 def _process(
@@ -280,6 +300,11 @@ def _models(run: Run) -> tuple[stage.Stage, ...]:
     """The stages that run models on the clips of a wave, while the next wave is cut."""
     own = custom.stages(run.settings)
     return (*([aesthetic.STAGE] if run.settings.curate.aesthetic else []), embed.STAGE, *own)
+
+
+def _steps(run: Run) -> tuple[stage.Stage, ...]:
+    """The stages whose inputs are rows of tables and may fail, in order."""
+    return (*CUTTING, *_models(run), *(job.STAGE for on, job in _captioning(run.settings) if on))
 
 
 def _copies(run: Run) -> tuple[str, ...]:

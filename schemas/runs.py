@@ -45,6 +45,11 @@ TABLE = table(
         "hash of the settings that made the scores in verdicts, if they are those of these versions of the tables",
     ),
     column("summary", pa.string(), "the counts that a whole run of curate printed at its end, as JSON"),
+    column(
+        "waiting_run_id",
+        pa.string(),
+        "of curate, the run whose failures are tried again and are all that was left to do; NULL if nothing was",
+    ),
     column("exported_to", pa.string(), "of export, the folder that it wrote to"),
     FINGERPRINT,
     RUN_ID,

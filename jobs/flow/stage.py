@@ -66,7 +66,7 @@ class Done(NamedTuple):
 
 
 def pending(run: Run, stage: Stage) -> DataFrame:
-    """The stage's inputs that have neither a row nor a failure with these settings."""
+    """The stage's inputs that have neither a row nor a failure with these settings, nor any failure of this run."""
     inputs = stage.source(run)
     if "fingerprint" not in inputs.columns:
         inputs = inputs.withColumn("fingerprint", F.lit(run.fingerprint(stage.name)))
@@ -85,7 +85,7 @@ def _without_failed(run: Run, stage: Stage, inputs: DataFrame) -> DataFrame:
     """
     if not run.holds("failures") or stage.name not in run.tables.failed:
         return inputs
-    failed = given_up(run, stage.name).withColumnRenamed("key", stage.key)
+    failed = given_up(run, stage.name, and_of_this_run=True).withColumnRenamed("key", stage.key)
     keys = [stage.key, "fingerprint"]
     if "video_id" not in inputs.columns:
         return inputs.join(failed, on=keys, how="left_anti")
@@ -97,17 +97,20 @@ def _without_failed(run: Run, stage: Stage, inputs: DataFrame) -> DataFrame:
     return since.join(failed, on=[*same, later], how="left_anti").drop("seen_in")
 
 
-def given_up(run: Run, stage: str) -> DataFrame:
+def given_up(run: Run, stage: str, *, and_of_this_run: bool = False) -> DataFrame:
     """Key, fingerprint and run (`failed_in`) of the inputs that failed in a stage and are not tried again.
 
-    The newest failure of an input decides: an earlier one may be of other limits.
+    The newest failure of an input decides: an earlier one may be of other limits. Those that failed
+    `of_this_run` are only tried again by later ones.
     """
     of_stage = run.rows("failures").where(F.col("stage") == stage).groupBy("key", "fingerprint")
     last = of_stage.agg(F.max_by("code", "run_id").alias("code"), F.max("run_id").alias("failed_in"))
-    failed = last.where(~F.col("code").isin(*PASSING))
+    is_final = ~F.col("code").isin(*PASSING)
     if run.retry is not None:
-        failed = failed.where(~F.col("code").isin(*run.retry)) if run.retry else failed.limit(0)
-    return failed.drop("code")
+        is_final &= ~F.col("code").isin(*run.retry) if run.retry else F.lit(False)
+    if and_of_this_run:
+        is_final |= F.col("failed_in") == run.run_id
+    return last.where(is_final).drop("code")
 
 
 def work(run: Run, stage: Stage, inputs: DataFrame) -> DataFrame:

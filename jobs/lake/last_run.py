@@ -38,6 +38,7 @@ class LastRun:
     num_verdicts: int = 0  # that were ever written
     until: datetime | None = None  # the latest time that any row has
     reduction: str | None = None  # filter.aesthetic_reduction of the last run of `filter`
+    waiting_run_id: str | None = None  # whose failures are tried again: all that was left to do
 
     @property
     def scored_by(self) -> str | None:
@@ -78,7 +79,7 @@ def read(tables: Tables) -> LastRun:
     if not tables.exists("runs"):
         return LastRun()
     reduction = F.get_json_object("conf", "$.filter.aesthetic_reduction").alias("reduction")
-    row = F.struct("fingerprint", "tables", "summary", "scored_by", "ended_at", reduction)
+    row = F.struct("fingerprint", "tables", "summary", "scored_by", "ended_at", "waiting_run_id", reduction)
     last = F.max_by(row, "started_at").alias("row")
     until = F.max(F.unix_micros(F.greatest("started_at", "ended_at"))).alias("until")
     found = tables.read("runs").groupBy("stage").agg(last, F.sum("num_out").alias("num_out"), until).collect()
@@ -97,6 +98,7 @@ def read(tables: Tables) -> LastRun:
         written.get("filter") or 0,
         latest and datetime.fromtimestamp(latest / 1e6, UTC),
         rows["filter"]["reduction"] if "filter" in rows else None,
+        chain and chain["waiting_run_id"],
     )
 
 

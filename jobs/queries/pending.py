@@ -48,12 +48,13 @@ class InForce:
     """The settings by which work is pending: the fingerprint of each stage, and the settings themselves.
 
     `rest` is a run that left nothing to do by these settings, if there is one. Then only what rows
-    of later runs have changed is looked at.
+    of later runs have changed is looked at, and what failed in the run `waiting` and is tried again.
     """
 
     fingerprints: Mapping[str, str]
     settings: Row  # sections with their keys, as `runs.conf` has them
     rest: str | None = None
+    waiting: str | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> InForce:
@@ -121,7 +122,7 @@ LEFT ANTI JOIN ({self._given_up(stage)}) AS failed
     def _inputs(self, stage: str) -> str:
         """Every current input of a stage, done or not."""
         if stage == "split":
-            since = f"WHERE videos.run_id > {literal(self.force.rest)}" if self.force.rest else ""
+            since = f"WHERE videos.run_id > {literal(self.force.rest)} {self._or_waits()}" if self.force.rest else ""
             return f"""
 SELECT videos.video_id AS key, videos.video_id, videos.duration_s AS seconds
 FROM videos LEFT SEMI JOIN ({NEWEST}) AS newest ON newest.video_id = videos.video_id {since}"""
@@ -139,7 +140,7 @@ LEFT SEMI JOIN ({self._current("embeddings")}) AS embedded ON embedded.clip_id =
         return self._touched(inputs.get(stage) or f"SELECT clip_id AS key, video_id, seconds FROM ({self._passing()})")
 
     def _touched(self, inputs: str) -> str:
-        """The inputs of clips that have rows of runs since the rest, or whose video has been replaced since."""
+        """The inputs of clips that wait, have rows of runs since the rest, or whose video has been replaced since."""
         if not self.force.rest:
             return inputs
         since = f"run_id > {literal(self.force.rest)}"
@@ -149,8 +150,16 @@ LEFT SEMI JOIN ({self._current("embeddings")}) AS embedded ON embedded.clip_id =
 SELECT spans.clip_id FROM spans LEFT SEMI JOIN (
   SELECT video_id FROM videos LEFT SEMI JOIN (SELECT uri FROM videos WHERE {since}) AS fresh ON fresh.uri = videos.uri
 ) AS replaced ON replaced.video_id = spans.video_id"""
-        touched = " UNION ALL ".join([*new, replaced])
+        touched = " UNION ALL ".join([*new, replaced, *([self._waiting()] if self.force.waiting else [])])
         return f"SELECT i.* FROM ({inputs}) AS i LEFT SEMI JOIN ({touched}) AS touched ON touched.clip_id = i.key"
+
+    def _or_waits(self) -> str:
+        return f"OR videos.video_id IN ({self._waiting()})" if self.force.waiting else ""
+
+    def _waiting(self) -> str:
+        """The inputs that failed in the run that noted the rest, and are tried again."""
+        codes = ", ".join(map(literal, PASSING))
+        return f"SELECT key FROM failures WHERE run_id = {literal(self.force.waiting or '')} AND code IN ({codes})"
 
     def _fingerprint(self, stage: str) -> str:
         return literal(self.force.fingerprints.get(stage, NEVER))

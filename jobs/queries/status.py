@@ -23,8 +23,8 @@ SELECT count(*) AS clips, count_if(kept) AS kept, sum(CASE WHEN kept THEN durati
 """
 LAST = """
 SELECT stage, last.* FROM (
-  SELECT stage, max_by(struct(run_id, fingerprint, coalesce(ended_at, started_at) AS ended_at, tables), started_at)
-    AS last
+  SELECT stage, max_by(
+    struct(run_id, fingerprint, coalesce(ended_at, started_at) AS ended_at, tables, waiting_run_id), started_at) AS last
   FROM runs GROUP BY stage)
 """
 # Of the chain or its first steps: other jobs may be run by hand, without the conf file of the chain.
@@ -48,6 +48,7 @@ class Recorded(NamedTuple):
     fingerprint: str
     ended_at: datetime
     tables: Mapping[str, int] | None
+    waiting_run_id: str | None
 
 
 def summary(output: Reader, given: InForce | None, versions: Mapping[str, int], new_files: int | None = None) -> Row:
@@ -59,9 +60,11 @@ def summary(output: Reader, given: InForce | None, versions: Mapping[str, int], 
     progress = progress_file.read(output.output, output.sources)
     last = _last(output.rows)
     force, by = (given, "the settings given") if given else in_force(output.rows, last, progress)
-    force = replace(force, rest=_rest(force, last, versions))
+    if (rest := _rest(force, last, versions)) is not None:
+        force = replace(force, rest=rest, waiting=last[CHAIN].waiting_run_id)
     at_rest = force.rest is not None and _without_labels(last[CHAIN].tables or {}) == _without_labels(versions)
-    found = [Pending(stage, 0, None) for stage in force.stages] if at_rest else pending(output.rows, force)
+    is_done = at_rest and force.waiting is None
+    found = [Pending(stage, 0, None) for stage in force.stages] if is_done else pending(output.rows, force)
     held = (first(output.rows(VIDEOS)) or {}) | (first(output.rows(CLIPS)) or {})
     new_media_s = (new_files or 0) * (held["mean_s"] or 0.0)
     every = rates.estimates(found, rates.measured(output.rows), new_media_s)
@@ -176,7 +179,8 @@ def _last(rows: Rows) -> dict[str, Recorded]:
     found = {}
     for row in rows(LAST):
         ended = datetime.fromisoformat(row["ended_at"]) if row["ended_at"] else datetime.min.replace(tzinfo=UTC)
-        found[row["stage"]] = Recorded(row["run_id"], row["fingerprint"], ended, row["tables"])
+        known = (row[name] for name in ("tables", "waiting_run_id"))
+        found[row["stage"]] = Recorded(row["run_id"], row["fingerprint"], ended, *known)
     return found
 
 

@@ -171,7 +171,7 @@ def test_views_that_are_published_after_a_run_change_no_version_that_it_noted(
 ) -> None:
     output, settings = str(shutil.copytree(curated, tmp_path / "output")), load([], outputs.CURATED)
     first, second = (Run(spark, output, settings, schema=schema) for _ in range(2))
-    curate._note_rest(first, "of the chain", datetime.now(UTC), {}, untouched=True)
+    curate._note_rest(first, "of the chain", datetime.now(UTC), {}, is_waiting=False, untouched=True)
     answers.publish(first)
     assert second.last.left_nothing(second.tables, "of the chain")
 

@@ -203,3 +203,19 @@ def test_it_is_values_of_json(output: Path) -> None:
     write_progress(output)
     assert json.loads(json.dumps(summary(output)))["run"]["pid"] > 0
     assert datetime.fromisoformat(summary(output)["last_ended_at"]) == small_output.START.astimezone(UTC)
+
+
+def test_at_rest_what_waits_is_pending(output: Path) -> None:
+    """Of what failed in the run that noted the rest only what may pass, and only with the settings in force."""
+    failed = {"run_id": "1", "code": "UNREACHABLE", "fingerprint": "analyze", "stage": "analyze"}
+    others = [
+        {"key": "c2", "stage": "embed", "code": "CORRUPT", "fingerprint": "embed"},
+        {"key": "c9", "stage": "clip"},
+    ]
+    shutil.rmtree(output / "tables/failures")
+    rows = [*small_output.FAILURES, failed | {"key": "c4"}, *(failed | other for other in others)]
+    small_output.fill(output, "failures", rows, "")
+    note_rest(output)
+    assert pending(summary(output)) == {}
+    note_rest(output, LATER + timedelta(hours=1), waiting_run_id="1")
+    assert pending(summary(output))["analyze"] == 1
