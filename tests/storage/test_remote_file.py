@@ -15,7 +15,7 @@ from tests.support.footage import numbers, read_number, write_numbered
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
 from udfs.storage import access, remote_file
-from udfs.storage.remote_file import BLOCK, CACHE_BLOCKS, RemoteFile, RemotePath, Stat
+from udfs.storage.remote_file import BLOCK, CACHE_BLOCKS, NOWHERE, MediaFile, RemoteFile, RemotePath, Stat
 from udfs.video import container, decode
 
 DATA = os.urandom(1 << 16) * 40  # 10 blocks
@@ -53,6 +53,19 @@ def test_any_sequence_of_reads_gives_the_bytes_of_the_file(reads: list[tuple[int
     for at, length in reads:
         assert ours.seek(at) == true.seek(at)
         assert ours.read(length) == true.read(length)
+
+
+@pytest.mark.parametrize(("whence", "offset"), [(0, -1), (1, -9), (2, -1 - len(DATA)), (0, 1 << 63)])
+def test_a_seek_to_a_place_that_cannot_be_answers_as_ffmpeg_does_and_moves_nothing(
+    whence: int, offset: int, tmp_path: Path
+) -> None:
+    (tmp_path / "data").write_bytes(DATA)
+    files = [MediaFile(io.FileIO(tmp_path / "data"))]
+    files += [RemoteFile(RangeStore(DATA).path)] if offset < 0 else []  # which is as long as its store lets it be
+    for file in files:
+        file.seek(3)
+        assert (file.seek(offset, whence), file.tell()) == (NOWHERE, 3)
+        assert file.read(4) == DATA[3:7]
 
 
 @pytest.mark.parametrize(("whence", "offset", "at"), [(0, 5, 5), (1, -2, 1), (2, -1, len(DATA) - 1)])

@@ -10,7 +10,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from udfs.core import wire
 from udfs.core.heartbeat import beat
@@ -45,7 +45,7 @@ def connected() -> bool:
     return _socket is not None
 
 
-def open_file(path: str) -> BinaryIO:
+def open_file(path: str) -> io.BufferedReader:
     """Open a local file for reading.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import threading
@@ -19,6 +20,8 @@ CACHE_BLOCKS = 256  # 64 MiB per process: FFmpeg opens a file several times, and
 MAX_AHEAD = 16  # blocks: at 4 MiB the round trip to a store costs little beside the transfer
 AHEAD = 8  # a fetch takes 1/8 of what was just read in sequence, so that few bytes are fetched in vain
 
+
+NOWHERE = -errno.EINVAL  # FFmpeg's own files answer so to a seek to a place that cannot be
 
 Fetch = Callable[[str, int, int, str], bytes]  # uri, start, end, version -> the bytes [start, end) of that version
 
@@ -54,9 +57,27 @@ class SeekableFile(io.RawIOBase):
         return self._at
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._num_bytes}[whence]
-        self._at = max(0, base + offset)
-        return self._at
+        """Move; NOWHERE before the file's beginning."""
+        at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._num_bytes}[whence]
+        if at < 0:
+            return NOWHERE
+        self._at = at
+        return at
+
+
+class MediaFile(io.BufferedReader):
+    """A local file for FFmpeg, whose demuxers seek to whatever a file says, and expect no exception."""
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Move; NOWHERE before the file's beginning, or where no file reaches."""
+        try:
+            return super().seek(offset, whence)
+        except OSError as e:
+            if e.errno not in (errno.EINVAL, errno.EOVERFLOW):
+                raise
+        except (ValueError, OverflowError):
+            pass
+        return NOWHERE
 
 
 class RemoteFile(SeekableFile):
@@ -100,7 +121,7 @@ def media_file(path: AnyPath) -> Any:
     """What FFmpeg opens for a path: the path itself, or a file object where this process opens no files."""
     if isinstance(path, RemotePath):
         return RemoteFile(path)
-    return parent_files.open_file(path) if parent_files.connected() else path
+    return MediaFile(parent_files.open_file(path).detach()) if parent_files.connected() else path
 
 
 def size(path: AnyPath) -> int:
