@@ -15,8 +15,9 @@ QUICK := not files and not soak and not corpus and not chaos and not kill and no
 
 # Files of tests are dealt to processes, each with a Spark session of its own, which waits half of the time for its JVM.
 WORKERS ?= 3
+SIDE_BY_SIDE = $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 test: $(VENV)/dev | prepare
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "$(QUICK)"
+	$(SIDE_BY_SIDE) -m "$(QUICK)"
 
 # Every suite, one after the other; all of them run whatever the first ones say.
 test-all:
@@ -56,14 +57,14 @@ WAVES ?= 100
 soak: $(VENV)/dev | java
 	REELMILL_SOAK_WAVES=$(WAVES) $(BIN)/pytest -s -m soak
 
-test-nights: $(VENV)/dev | java
-	$(BIN)/pytest -m nights
+test-nights: $(VENV)/dev | prepare
+	$(SIDE_BY_SIDE) -m nights
 
-test-upkeep: $(VENV)/dev | java
-	$(BIN)/pytest -m upkeep
+test-upkeep: $(VENV)/dev | prepare
+	$(SIDE_BY_SIDE) -m upkeep
 
-test-exports: $(VENV)/dev | java
-	$(BIN)/pytest -m exports
+test-exports: $(VENV)/dev | prepare
+	$(SIDE_BY_SIDE) -m exports
 
 # Every page of docs/tutorials as a notebook in an empty folder, and examples/nightly: what they print must be what the pages say.
 test-tutorials: $(VENV)/dev | prepare
