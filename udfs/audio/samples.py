@@ -15,6 +15,8 @@ from av.audio.resampler import AudioResampler
 from av.filter.graph import Graph
 from numpy.typing import NDArray
 
+from udfs.core import filter_graph
+
 Samples = NDArray[np.float32]  # channels x samples
 
 TOLERANCE_S = 0.01  # a frame this close to the end of the one before follows it: times are rounded, clocks jitter
@@ -167,8 +169,7 @@ class _Converter:
 
 def _two_channel_filter(first: AudioFrame, target: SampleFormat) -> Graph:
     """A filter graph that takes the first two channels of a microphone array or of ambisonics."""
-    graph = Graph()
-    graph.threads = 1  # not one per core
+    graph = filter_graph.new()
     source = graph.add_abuffer(
         format=first.format.name, sample_rate=first.sample_rate, layout=first.layout.name, time_base=first.time_base
     )

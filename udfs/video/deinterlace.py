@@ -11,6 +11,7 @@ import av.error
 from av.filter.graph import Graph
 from av.video.frame import VideoFrame
 
+from udfs.core import filter_graph
 from udfs.core.errors import MediaError
 
 Note = TypeVar("Note")  # what a caller attaches to a frame, such as its time
@@ -75,8 +76,7 @@ class Deinterlacer(Generic[Note]):
 
 
 def _bwdif(like: VideoFrame) -> Graph:
-    graph = Graph()
-    graph.threads = 1  # not one per core
+    graph = filter_graph.new()
     source = graph.add_buffer(width=like.width, height=like.height, format=like.format, time_base=BASE)
     try:
         graph.link_nodes(source, graph.add("bwdif", BWDIF), graph.add("buffersink")).configure()

@@ -10,6 +10,7 @@ from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
+from udfs.core import filter_graph
 from udfs.core.errors import MediaError
 from udfs.video.picture import SQUARE, is_hdr, orientation
 from udfs.video.tonemap import BT709, Mapper
@@ -126,8 +127,7 @@ def _filter(graph: Graph, frame: VideoFrame) -> VideoFrame:
 def _graph(size: Size, pixel_format: str, steps: tuple[str, ...]) -> Graph | None:
     if not steps:
         return None
-    graph = Graph()
-    graph.threads = 1  # by itself FFmpeg starts one per core for each graph: more CPU, and their stacks are memory
+    graph = filter_graph.new()
     nodes = [
         graph.add_buffer(width=size[0], height=size[1], format=VideoFormat(pixel_format), time_base=Fraction(1, 1000))
     ]

@@ -9,9 +9,10 @@ from contextlib import suppress
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from av.filter.graph import Graph
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
+
+from udfs.core import filter_graph
 
 SQUARE = Fraction(1)
 MAX_ASPECT = 10  # a sample aspect ratio beyond 10:1 or 1:10 is a mistake in the header
@@ -159,8 +160,7 @@ def side_data(frame: VideoFrame, name: str) -> Any:
 
 def _top_field_first(frame: VideoFrame) -> bool:
     """Whether the top field comes first, by FFmpeg's filter `select`: PyAV hides the flag."""
-    graph, condition = Graph(), "eq(interlace_type\\,TOPFIRST)"
-    graph.threads = 1  # not one per core
+    graph, condition = filter_graph.new(), "eq(interlace_type\\,TOPFIRST)"
     source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000))
     graph.link_nodes(source, graph.add("select", condition), graph.add("buffersink")).configure()
     graph.vpush(frame)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from av.filter.graph import Graph
 from av.video.frame import VideoFrame
 
+from udfs.core import filter_graph
 from udfs.core.errors import MediaError
 from udfs.video.picture import HLG, RANGES, SPACES, side_data
 
@@ -107,8 +108,7 @@ def _unsupported(frame: VideoFrame, error: Exception) -> MediaError:
 
 
 def _graph(like: VideoFrame, size: tuple[int, int], pixel_format: str, table: str) -> Graph:
-    graph = Graph()
-    graph.threads = 1  # not one per core
+    graph = filter_graph.new()
     space, color_range = SPACES.get(like.colorspace, "bt2020nc"), RANGES.get(like.color_range, "tv")
     source = f"video_size={like.width}x{like.height}:pix_fmt={like.format.name}:time_base={BASE}:pixel_aspect=1/1"
     steps = (
