@@ -117,8 +117,15 @@ def test_33_memory_over_the_limit_is_oom() -> None:
 
 
 def test_33_the_kernels_memory_killer_is_oom() -> None:
-    with pytest.raises(MediaError, match="OOM"):
+    with pytest.raises(MediaError, match="OOM: the decoding process was killed, twice"):
         call(sandbox_calls.die, signal.SIGKILL)
+
+
+def test_a_child_that_is_killed_once_is_called_again() -> None:
+    first = call(os.getpid)
+    threading.Timer(0.2, os.kill, (first, signal.SIGKILL)).start()
+    assert call(time.sleep, 1) is None
+    assert call(os.getpid) != first
 
 
 def test_a_child_that_died_idle_is_no_fault_of_the_next_call() -> None:

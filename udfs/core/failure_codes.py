@@ -44,7 +44,7 @@ ADVICE: dict[str, Advice] = {
         "Retry once; if it stays, convert the file, and please report it.",
     ),
     "OOM": Advice(
-        "the decoder's process hit its memory limit, or one input is more than the GPU holds",
+        "the decoder's process hit its memory limit or was killed twice, or one input is more than the GPU holds",
         "Raise `limits.memory_mb`, or give the stage a larger GPU.",
     ),
     "NOT_FOUND": Advice(

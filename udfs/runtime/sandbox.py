@@ -21,7 +21,7 @@ from functools import cache
 from typing import Any, Literal, NamedTuple, NoReturn, TypedDict
 
 from udfs.core import heartbeat, jail, wire
-from udfs.core.errors import Code, MediaError, RunError
+from udfs.core.errors import MediaError, RunError
 from udfs.core.limits import Limits
 from udfs.runtime import grants
 from udfs.runtime.grants import Grant
@@ -46,6 +46,10 @@ _thread = threading.local()  # each thread has a child of its own: a socket carr
 
 class StartError(RunError):
     """No decoding process can be started on this machine."""
+
+
+class _KilledError(Exception):
+    """A child was killed by a SIGKILL that is not ours: the kernel's, or of whoever looks after the machine."""
 
 
 class Needs(NamedTuple):
@@ -285,6 +289,9 @@ def call(
     It may take `total_s` in all, and `timeout_s` without a heartbeat (`heartbeat.beat`). It may
     read the files that its arguments name (see `grants.of`).
 
+    Where the child is killed, by the kernel for memory that others may have taken, it is called once
+    more: a function must bear that.
+
     Raises:
         MediaError: TIMEOUT, CRASH or OOM if the child was killed or died, TOO_LARGE if it fills the
             disk.
@@ -295,7 +302,20 @@ def call(
     unfinished = grant.outputs.unfinished if grant.outputs else ""
     cpu_s = 0 if math.isinf(total_s) else 2 * max(math.ceil(total_s), LEAST_CPU_S)
     kind = _Kind(memory_mb, disk_mb, cpu_s, jail, needs, unfinished, _import_path())
-    child, clock = _send(pickle.dumps((function, args)), kind, timeout_s, total_s)
+    message = pickle.dumps((function, args))
+    try:
+        return _answer(message, kind, grant, timeout_s, total_s)
+    except _KilledError:
+        time.sleep(START_PAUSE_S)
+    try:
+        return _answer(message, kind, grants.of(function, *args), timeout_s, total_s)
+    except _KilledError as e:
+        raise MediaError("OOM", "the decoding process was killed, twice") from e
+
+
+def _answer(message: bytes, kind: _Kind, grant: Grant, timeout_s: float, total_s: float) -> Any:
+    """What a function returns; raises what `call` raises, and _KilledError."""
+    child, clock = _send(message, kind, timeout_s, total_s)
     try:
         answer = child.answer(clock, grant)
         if answer.kind != wire.ERROR:
@@ -396,8 +416,8 @@ def _check_jail(wanted: Jail, needs: Needs) -> None:
         log.warning("the decoding process is not fully jailed: %s (docs/security.md)", why)
 
 
-def _error_of_dead_child(status: int) -> MediaError:
+def _error_of_dead_child(status: int) -> Exception:
+    if status == -signal.SIGKILL:
+        return _KilledError()
     name = signal.Signals(-status).name if status < 0 else f"exit {status}"
-    # A SIGKILL that is not ours is from the kernel's OOM killer.
-    code: Code = "OOM" if status == -signal.SIGKILL else "CRASH"
-    return MediaError(code, f"the decoding process died: {name}")
+    return MediaError("CRASH", f"the decoding process died: {name}")
