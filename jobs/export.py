@@ -8,7 +8,7 @@ from jobs.config.errors import UsageError
 from jobs.config.settings import Settings
 from jobs.exports import files, folders, frames, named_models, release
 from jobs.exports.options import Options as Options
-from jobs.lake import places
+from jobs.lake import places, rest
 from jobs.lake.history import Counts
 from jobs.lake.run import Run
 from jobs.queries import ask
@@ -42,7 +42,11 @@ def check(options: Options, settings: Settings) -> None:
 
 def run(run: Run, options: Options) -> Counts:
     """Write the files that are missing, by the settings of each stage's last run."""
-    return frames.run(run, options) if options.format == "frames" else files.run(run, options)
+    is_at_rest, before = rest.is_noted(run), run.tables.version("failures")
+    counts = frames.run(run, options) if options.format == "frames" else files.run(run, options)
+    if is_at_rest and run.tables.version("failures") != before:  # else the next chain would look at all rows
+        rest.note_again(run)
+    return counts
 
 
 if __name__ == "__main__":

@@ -16,10 +16,9 @@ from pyspark.sql import functions as F
 from jobs.config.arguments import OutputOptions, argument, flag
 from jobs.config.errors import UsageError
 from jobs.config.settings import Settings
-from jobs.lake import cleanup, clock, history, last_run, places
+from jobs.lake import cleanup, clock, history, places, rest
 from jobs.lake.cleanup import Removed, Step
 from jobs.lake.history import Work
-from jobs.lake.last_run import CHAIN
 from jobs.lake.owners import Owner, owners
 from jobs.lake.run import Run, without_superseded
 from schemas import TABLES
@@ -76,7 +75,7 @@ def run(run: Run, options: Options) -> Removed:
         return removed
     history.note(run, "maintain", Work(started_at=started, num_in=removed.num_rows))
     if is_at_rest:
-        _note_rest(run)
+        rest.note_again(run)  # no row has gone that counts
     return removed
 
 
@@ -88,18 +87,7 @@ def _owned() -> dict[str, Owner]:
 def _is_at_rest(run: Run) -> bool:
     """Whether the last chain left nothing to do, and its settings are the newest of every stage, whose rows stay."""
     newer = {owner.stage for owner in _owned().values()} & (run.last.fingerprints.keys() - run.last.settled.keys())
-    is_untouched = run.last.versions is not None and run.last.is_untouched(run.tables, but=("labels",))
-    return run.is_only_writer and not newer and is_untouched
-
-
-def _note_rest(run: Run) -> None:
-    """Note in `runs` that still nothing is left to do: no row has gone that counts, and new labels stay new."""
-    last = run.last
-    tables = {name: version for name, version in last_run.versions(run.tables).items() if name != "labels"}
-    tables |= {name: version for name, version in (last.versions or {}).items() if name == "labels"}
-    known = {"fingerprint": last.fingerprints[CHAIN], "summary": last.summary, "scored_by": last.scored_by}
-    known |= {"waiting_run_id": last.waiting_run_id}
-    history.note(run, CHAIN, Work(cpu_s=0.0), tables=tables, **known)
+    return not newer and rest.is_noted(run)
 
 
 def _keep_days(options: Options, settings: Settings) -> float:

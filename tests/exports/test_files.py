@@ -24,6 +24,7 @@ from jobs.config.errors import UsageError
 from jobs.config.settings import Settings
 from jobs.exports import withdrawals
 from jobs.exports.files import is_tried_again, with_input_path
+from jobs.lake import rest
 from jobs.lake.run import Run
 from tests.support.export_rows import files, index, release
 from tests.support.outputs import keep_only, table, versions
@@ -272,7 +273,9 @@ def test_a_model_without_rows_is_refused_and_those_there_are_named(
 
 
 @slow
-def test_a_clip_that_is_gone_is_a_failure_until_it_is_asked_for_again(output: Path, tmp_path: Path) -> None:
+def test_a_clip_that_is_gone_is_a_failure_until_it_is_asked_for_again(
+    spark: SparkSession, output: Path, tmp_path: Path
+) -> None:
     moved = Path(shutil.copytree(output, tmp_path / "moved"))
     clip_id, uri = min(clips(moved).items())
     aside = Path(uri).rename(tmp_path / "aside.mp4")
@@ -281,6 +284,7 @@ def test_a_clip_that_is_gone_is_a_failure_until_it_is_asked_for_again(output: Pa
         failed = [(row["key"], row["code"]) for row in table(moved, "failures") if row["stage"] == "export"]
         assert failed == [(clip_id, "NOT_FOUND")]
         assert [row["key"] for row in standing(moved)] == [clip_id]
+        assert rest.is_noted(Run(spark, str(moved), Settings()))  # the next chain has nothing to do with it
         assert release(tmp_path / "to")["counts"]["num_failed"] == 1
         assert clip_id not in {row["clip_id"] for row in index(tmp_path / "to")}
     finally:
