@@ -60,7 +60,7 @@ def test_a_seek_to_a_place_that_cannot_be_answers_as_ffmpeg_does_and_moves_nothi
     whence: int, offset: int, tmp_path: Path
 ) -> None:
     (tmp_path / "data").write_bytes(DATA)
-    files = [MediaFile(io.FileIO(tmp_path / "data"))]
+    files: list[MediaFile | RemoteFile] = [MediaFile(io.FileIO(tmp_path / "data"))]
     files += [RemoteFile(RangeStore(DATA).path)] if offset < 0 else []  # which is as long as its store lets it be
     for file in files:
         file.seek(3)
