@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
@@ -17,6 +18,7 @@ from jobs.lake import fingerprints, progress_file
 from jobs.lake.board import Board, StageState, View
 from jobs.lake.run import Run
 from jobs.spark import metrics
+from udfs.core import redaction
 from udfs.core.words import duration
 
 log = logging.getLogger("reelmill")
@@ -102,10 +104,8 @@ class File:
 
     def __init__(self, run: Run, job: str) -> None:
         self._run, self._every_s = run, progress_file.every_s(run.output)
-        settings = {
-            "fingerprints": fingerprints.every(run.settings),
-            "settings": fingerprints.settings_values(run.settings),
-        }
+        told = fingerprints.settings_text(run.settings, run.spark.conf.get(redaction.PATTERN, None))
+        settings = {"fingerprints": fingerprints.every(run.settings), "settings": json.loads(told)}
         head = {"run_id": run.run_id, "job": job, "started_at": progress_file.now_text(), "every_s": self._every_s}
         self._known = head | progress_file.process() | settings
         self._written = float("-inf")

@@ -170,7 +170,8 @@ def test_78_planted_secrets_are_nowhere(
     apart = texts(output, apart=True)
     assert {name for name, _ in leaks(apart)} >= {"signature", "password of an address", "password of a camera"}
     uris = [row["uri"] for row in table(output, "videos")] + [row["key"] for row in table(output, "failures")]
-    assert run("takedown", *uris, *settings) == 0
+    exports = [word for name in ("exported", "nemo") for word in ("--exports", str(tmp_path / name))]
+    assert run("takedown", "--unknown-ok", *exports, *uris, *settings) == 0, [*lines.values()][-1]
     assert leaks(texts(output, apart=True) | _all(output) | lines) == []
 
 
@@ -185,15 +186,16 @@ def test_a_signature_that_expires_midway_costs_no_video(spark: SparkSession, tmp
             listed.write_text(json.dumps([f"{site.url}/v.mp4?Expires={night}&Signature=x{night}"]))
             assert cli.main(["ingest", "-m", str(listed), "-o", output, *settings]) == 0
             site.pages["/v.mp4"].status = 403 if night == 1 else 200
-            assert cli.main(["split", "-o", output, *settings]) == 0
+            assert cli.main(["split", "-o", output, *settings]) == 0  # which asks for no file
+            assert cli.main(["clip", "-o", output, *settings]) == 0
             return [(row["stage"], row["code"]) for row in table(Path(output), "failures")]
 
-        assert curate(1) == [("split", "UNREACHABLE")]
-        assert table(Path(output), "spans") == []
+        assert curate(1) == [("clip", "UNREACHABLE")] * 2
+        assert table(Path(output), "clips") == []
         site.pages["/v.mp4"].status = 200
-        assert curate(2) == [("split", "UNREACHABLE")]
+        assert curate(2) == [("clip", "UNREACHABLE")] * 2
         assert site.asked[-1][0] == "/v.mp4?Expires=2&Signature=x2"
-    assert len(table(Path(output), "spans")) == 2
+    assert len(table(Path(output), "clips")) == 2
     assert len(table(Path(output), "videos")) == 1
 
 

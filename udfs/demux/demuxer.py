@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import resource
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -177,11 +178,22 @@ def skip_other_streams(video: Video, *streams: VideoStream | AudioStream) -> Non
             stream.discard = Discard.default if stream.index in wanted else Discard.all
 
 
+def memory_fault(what: str, num_bytes: int) -> MediaError:
+    """The error for what needs more memory than this process may have, in a file of so many bytes.
+
+    A file that is smaller than this memory states a size that is not there.
+    """
+    most = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    if num_bytes < most or most == resource.RLIM_INFINITY:
+        return MediaError("CORRUPT", f"{what} that is larger than the file")
+    return MediaError("OOM", f"{what} needs more memory than the limit")
+
+
 def demux(video: Video, *streams: VideoStream | AudioStream) -> Iterator[Packet[Any]]:
     """Read the packets of some streams; an empty one comes at the end, or where reading fails.
 
     Raises:
-        MediaError: OOM for a packet over the memory limit.
+        MediaError: OOM or CORRUPT for a packet over the memory limit.
     """
     try:
         while True:
@@ -192,7 +204,7 @@ def demux(video: Video, *streams: VideoStream | AudioStream) -> Iterator[Packet[
                     yield packet
                 return
     except av.error.MemoryError as e:
-        raise MediaError("OOM", "a packet needs more memory than the limit") from e
+        raise memory_fault("a packet", video.container.size) from e
     except av.error.FFmpegError:
         video.count_refused(None)
         last = cast("Packet[VideoStream]", Packet())

@@ -5,7 +5,8 @@ from __future__ import annotations
 import av.error
 
 from udfs.core.errors import MediaError, read_fault
-from udfs.storage.remote_file import AnyPath, open_path
+from udfs.demux.demuxer import memory_fault
+from udfs.storage.remote_file import AnyPath, open_path, size
 
 PLAYLISTS = (
     b"#EXTM3U",
@@ -69,7 +70,7 @@ def refusal(path: AnyPath, error: Exception) -> MediaError:
     if text.startswith(PLAYLISTS):
         return MediaError("DENIED", "a playlist, which would open other files")
     if isinstance(error, av.error.MemoryError):
-        return MediaError("OOM", "the header needs more memory than the limit")
+        return memory_fault("a header", size(path))
     if _is_container(head):
         return MediaError("CORRUPT", f"a video container that does not open: {getattr(error, 'strerror', error)}")
     if not any(head):
