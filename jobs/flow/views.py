@@ -14,11 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
-from jobs.lake import fingerprints, progress_file
+from jobs.lake import fingerprints, history, progress_file
 from jobs.lake.board import Board, StageState, View
 from jobs.lake.run import Run
 from jobs.spark import metrics
-from udfs.core import redaction
 from udfs.core.words import duration
 
 log = logging.getLogger("reelmill")
@@ -104,8 +103,7 @@ class File:
 
     def __init__(self, run: Run, job: str) -> None:
         self._run, self._every_s = run, progress_file.every_s(run.output)
-        told = fingerprints.settings_text(run.settings, run.spark.conf.get(redaction.PATTERN, None))
-        settings = {"fingerprints": fingerprints.every(run.settings), "settings": json.loads(told)}
+        settings = {"fingerprints": fingerprints.every(run.settings), "settings": json.loads(history.conf(run))}
         head = {"run_id": run.run_id, "job": job, "started_at": progress_file.now_text(), "every_s": self._every_s}
         self._known = head | progress_file.process() | settings
         self._written = float("-inf")

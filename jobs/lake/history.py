@@ -124,6 +124,11 @@ def record(run: Run, stage: str, done: DataFrame, tally: Tally, work: Work, **mo
     return Counts(work.num_in, work.num_out, tally.failed, tally.warnings)
 
 
+def conf(run: Run) -> str:
+    """The settings of a run as outputs keep them: in JSON, without secrets by Spark's own rule."""
+    return settings_text(run.settings, run.spark.conf.get(redaction.PATTERN, None))
+
+
 def bugs(run: Run) -> str:
     """The bugs of a run in one line, the most frequent first, each with its type and place."""
     failures = run.tables.read("failures").where((F.col("run_id") == run.run_id) & (F.col("code") == "BUG"))
@@ -181,7 +186,7 @@ def note(run: Run, stage: str, work: Work, **more: object) -> None:
         "ended_at": max(clock.now(), started) + run.behind,
         "cost_usd": cost.usd(run.settings.cost, cpu_s, work.gpu_s, gpus) if work.num_in else 0.0,
         "versions": versions(),
-        "conf": settings_text(run.settings, run.spark.conf.get(redaction.PATTERN, None)),
+        "conf": conf(run),
         "fingerprint": run.fingerprint(stage) if is_stage(stage, run.settings) else "",
         "run_id": run.run_id,
         **more,

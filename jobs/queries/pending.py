@@ -22,6 +22,7 @@ from udfs.filter import Gate, Params, aesthetic_gate, signal_gates
 if TYPE_CHECKING:  # the code of all stages takes more than a second
     from jobs.config.settings import Settings
 
+RETRIED = ", ".join(map(literal, PASSING))  # codes of failures that each run takes up
 NEVER = "never run"  # a fingerprint that no row has
 CUTTING = ("split", "clip", "analyze")
 CAPTIONING = ("caption", "align", "enhance")  # each with a switch of its name in [curate]
@@ -113,10 +114,9 @@ LEFT ANTI JOIN ({self._given_up(stage)}) AS failed
 
     def _given_up(self, stage: str) -> str:
         """The inputs that failed and are not tried again, unless their video was ingested since."""
-        codes = ", ".join(map(literal, PASSING))
         return (
             f"SELECT key, max(run_id) AS failed_in FROM failures WHERE stage = {literal(stage)} "
-            f"AND fingerprint = {self._fingerprint(stage)} GROUP BY key HAVING max_by(code, run_id) NOT IN ({codes})"
+            f"AND fingerprint = {self._fingerprint(stage)} GROUP BY key HAVING max_by(code, run_id) NOT IN ({RETRIED})"
         )
 
     def _inputs(self, stage: str) -> str:
@@ -158,8 +158,7 @@ SELECT spans.clip_id FROM spans LEFT SEMI JOIN (
 
     def _waiting(self) -> str:
         """The inputs that failed in the run that noted the rest, and are tried again."""
-        codes = ", ".join(map(literal, PASSING))
-        return f"SELECT key FROM failures WHERE run_id = {literal(self.force.waiting or '')} AND code IN ({codes})"
+        return f"SELECT key FROM failures WHERE run_id = {literal(self.force.waiting or '')} AND code IN ({RETRIED})"
 
     def _fingerprint(self, stage: str) -> str:
         return literal(self.force.fingerprints.get(stage, NEVER))

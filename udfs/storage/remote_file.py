@@ -19,8 +19,6 @@ BLOCK = 1 << 18  # bytes that are fetched and cached together
 CACHE_BLOCKS = 256  # 64 MiB per process: FFmpeg opens a file several times, and reads its index again each time
 MAX_AHEAD = 16  # blocks: at 4 MiB the round trip to a store costs little beside the transfer
 AHEAD = 8  # a fetch takes 1/8 of what was just read in sequence, so that few bytes are fetched in vain
-
-
 NOWHERE = -errno.EINVAL  # FFmpeg's own files answer so to a seek to a place that cannot be
 
 Fetch = Callable[[str, int, int, str], bytes]  # uri, start, end, version -> the bytes [start, end) of that version
