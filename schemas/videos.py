@@ -84,7 +84,11 @@ TABLE = table(
         pa.float64(),
         "longest true delay from decoding to showing a frame, seconds; NULL unless some frames state a far longer one",
     ),
-    column("footage_warning", pa.string(), "which part of the picture is in no clip; NULL if none is known to be lost"),
+    column(
+        "footage_warning",
+        pa.string(),
+        "which part of the picture or the sound is in no clip; NULL if none is known to be lost",
+    ),
     column("header_num_frames", pa.int64(), "frames by the header; NULL if that is what was measured"),
     column("header_framerate", pa.float64(), "frames per second by the header; NULL if that is what was measured"),
     column("header_duration_s", pa.float64(), "seconds by the header; NULL if that is what was measured"),

@@ -35,7 +35,14 @@ PARTS = {
     "filter": ("lake/scores", "flow/conditions"),
     "takedown": ("similarity/broken_links",),
 }
-MEDIA = {"container.py", "mp4_writer.py", "memory_writer.py", "demo.py", "prepare.py"}  # the last two make videos
+MEDIA = {
+    "container.py",
+    "mp4_writer.py",
+    "memory_writer.py",
+    "lost_tracks.py",
+    "demo.py",
+    "prepare.py",
+}  # the last two make videos
 
 
 def imported(path: Path) -> set[str]:

@@ -15,7 +15,7 @@ from udfs.core.words import counted
 
 VIDEO = """
 SELECT video_id, uri, container, size, width, height, framerate, num_frames, duration_s, video_codec, audio_codec,
-       pixel_format, rotation, is_hdr, is_vfr, timing, attributes, run_id, fingerprint
+       pixel_format, rotation, is_hdr, is_vfr, timing, footage_warning, attributes, run_id, fingerprint
 FROM videos WHERE video_id = {video}
 """
 OTHERS = "SELECT video_id, run_id FROM videos WHERE uri = {uri} AND video_id <> {video} ORDER BY run_id"
@@ -55,6 +55,8 @@ def lines(story: Row, width: int) -> Iterator[str]:
     yield from terminal.wrapped(f"video {story['video_id']}: {_sums(story)}", width, "", "  ")
     yield from screen.place("source", source.get("uri"), "", width)
     yield from screen.labeled("file", _file(source), width)
+    if warning := source.get("footage_warning"):
+        yield from screen.labeled("warning", warning, width)
     for label, ids in (("replaced by", story["superseded_by"]), ("replaces", story["supersedes"])):
         yield from (line for other in ids for line in screen.labeled(label, f"video {other} of this address", width))
     for name, value in (source.get("attributes") or {}).items():

@@ -53,7 +53,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for clip, (video, a, b) in (small_output.CLIPS | {"old": ("v1", 1.0, 2.0), "odd": ("v9", 0.0, 1.0)}).items()
     ]
     small_output.fill(output, "spans", spans, "split")
-    odd = {"video_id": "v9", "uri": ODD, "duration_s": math.nan, "run_id": "1"}
+    odd = {"video_id": "v9", "uri": ODD, "duration_s": math.nan, "run_id": "1", "footage_warning": "much is lost"}
     small_output.fill(output, "videos", [*small_output.VIDEOS, odd], "ingest-77-1700000000")
     taken = {"uri": "/v/gone.mp4", "video_id": "v7", "reason": "asked by its owner", "taken_at": small_output.START}
     small_output.fill(output, "takedowns", [taken], "")
@@ -277,10 +277,16 @@ def test_an_output_of_an_older_release_has_stories(copy: Path, caplog: pytest.Lo
         "runs": ["scored_by", "summary", "tables", "waiting_run_id"],
         "clips": ["audio_warning", "picture_warning"],
         "signals": ["warnings"],
+        "videos": ["footage_warning"],
     }
     assert [*without(copy, lost)] == [*lost]
     assert text(copy, "c2")[0] == "clip c2: dropped (motion, blur)"
+    assert text(copy, "v9")[0] == "video v9: 1 clip, 0 kept (0.0 s), 0 dropped"
     assert "verdicts: an earlier release wrote them" in caplog.text
+
+
+def test_a_video_tells_what_is_lost_of_it(output: Path) -> None:
+    assert [line for line in text(output, "v9") if "warning" in line] == ["  warning     much is lost"]
 
 
 @pytest.mark.parametrize("what", ["c1", "c4", "v1", "/v/gone.mp4", "/v/no such.mp4"])

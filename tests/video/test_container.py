@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import broken_files, dolby_vision, odd_streams, odd_times
+from tests.support import dolby_vision
 from tests.support.footage import write_numbered
 from udfs.core.errors import MediaError
 from udfs.core.limits import Limits
@@ -72,36 +72,3 @@ def test_a_title_that_is_no_utf8_does_not_matter(tmp_path: Path) -> None:
     assert b"Lavf" in data
     path.write_bytes(data.replace(b"Lavf", b"\xe9\xff\xfe\xe8"))
     assert container.probe(str(path), Limits())["num_frames"] == 30
-
-
-OTHER_PIDS = {"mpegts_start_pid": "512"}
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        OTHER_PIDS,
-        OTHER_PIDS | {"tables_version": "5"},
-        OTHER_PIDS | {"mpegts_pmt_start_pid": "4352"},
-        OTHER_PIDS | {"mpegts_pmt_start_pid": "4352", "mpegts_service_id": "77"},
-    ],
-    ids=["pids", "version", "map", "programme"],
-)
-@pytest.mark.parametrize("returns", [False, True])
-def test_footage_in_a_track_of_another_pid_is_reported(tmp_path: Path, options: dict[str, str], returns: bool) -> None:
-    whole = write_numbered(tmp_path / "w.mp4", 90, 30, (320, 240), audio="aac", gop=30)
-    first = odd_times.copy_packets(whole, tmp_path / "1.ts")
-    second = odd_times.copy_packets(whole, tmp_path / "2.ts", options)
-    path = broken_files.join_files(tmp_path / "v.ts", first, second, *([first] if returns else []))
-    facts = container.probe(str(path), Limits())
-    assert facts["num_frames"] == 90 * (1 + returns)
-    lost, total = second.stat().st_size / 1e6, path.stat().st_size / 1e6
-    warning = f"{lost:.1f} of {total:.1f} MB are in no clip: there the picture has the PID 0x200 in place of 0x100"
-    assert facts["footage_warning"] == warning
-
-
-def test_no_footage_is_missed_where_the_pid_stays_or_only_sound_goes_on(tmp_path: Path) -> None:
-    whole = write_numbered(tmp_path / "w.mp4", 60, 30, SMALL, audio="mp2", gop=30)
-    parts = [odd_times.copy_packets(whole, tmp_path / "1.ts"), odd_streams.write_sound(tmp_path / "2.ts")]
-    for path in (*parts[:1], broken_files.join_files(tmp_path / "v.ts", parts[0], parts[0], *[parts[1]] * 5)):
-        assert container.probe(str(path), Limits())["footage_warning"] is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from types import MappingProxyType
@@ -24,7 +23,8 @@ from udfs.demux.demuxer import CLOCKED, Video
 from udfs.demux.index_file import IndexFile
 from udfs.demux.timeline import Timing
 from udfs.demux.tracks import video_stream
-from udfs.storage.remote_file import AnyPath, RemotePath, media_file, open_path, read_range, size
+from udfs.storage.remote_file import AnyPath, RemotePath, media_file, open_path, size
+from udfs.video import lost_tracks
 from udfs.video.decode import frames
 from udfs.video.picture import has_only_dolby_colors, picture_facts
 from udfs.video.refusal import refusal
@@ -46,9 +46,6 @@ PROTOCOLS = "file"
 LATE_VIDEO = {"probesize": "50000000", "analyzeduration": "120000000"}
 # Probing one packet is enough for an mp4 whose header is to be believed, and decoding none.
 ONE_PACKET, NO_DECODING = {"probesize": "32", "fflags": "+noparse+nofillin"}, {"skip_frame": "all"}
-# A hole in the picture is looked into if it has so many bytes, and this share of the file's; and how far.
-MIN_HOLE_BYTES, MIN_HOLE_SHARE, PART_BYTES = 1 << 16, 0.001, 8 << 20
-MB = 1_000_000
 MAX_SLOWDOWN = 4  # the time scale may be wrong if the codec's own frame rate is more than this times the measured one
 
 
@@ -199,32 +196,9 @@ def _columns_by_packets(path: AnyPath, is_indexed: bool, first_stamp: int | None
             "num_hidden_frames": measured.num_hidden,
             "clock_breaks": [b._asdict() for b in measured.breaks] or None,
             "reorder_s": measured.reorder_s,
-            "footage_warning": _footage_warning(path, measured.hole, video),
+            "footage_warning": lost_tracks.warning(path, size(path), measured.hole, video),
             "timing": "index" if is_indexed else "packets",
         }
-
-
-def _footage_warning(path: AnyPath, hole: tuple[int, int], video: Video) -> str | None:
-    """What is lost of a transport stream whose picture goes on in a track of another id (PID); None if nothing is.
-
-    So does a recording of two broadcasts, or one with advertisements of another source. FFmpeg
-    makes a new track of it, which begins where the demuxer meets it, and PyAV gives none of its
-    packets.
-    """
-    begin, end = hole
-    num_bytes = size(path)
-    if video.container.format.name != "mpegts" or end - begin < max(MIN_HOLE_BYTES, MIN_HOLE_SHARE * num_bytes):
-        return None
-    part = io.BytesIO(read_range(path, begin, min(end - begin, PART_BYTES)))
-    try:
-        with av.open(part, format="mpegts", container_options={"protocol_whitelist": PROTOCOLS}) as container:
-            ids = [stream.id for stream in container.streams.video if stream.id != video.stream.id and stream.width]
-    except (av.error.FFmpegError, ValueError):
-        return None
-    if not ids:
-        return None
-    lost = f"{(end - begin) / MB:.1f} of {num_bytes / MB:.1f} MB"
-    return f"{lost} are in no clip: there the picture has the PID {ids[0]:#x} in place of {video.stream.id:#x}"
 
 
 def _columns_by_header(path: AnyPath, header: dict[str, Any], limits: Limits) -> dict[str, Any]:
