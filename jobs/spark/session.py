@@ -37,7 +37,7 @@ ONE_MACHINE = re.compile(r"local(\[.*\])?")  # spark.master, and not local-clust
 LOCALE = ("LC_ALL", "LC_CTYPE", "LANG")  # the first that is set says how names of files are encoded
 UTF_8 = re.compile("utf-?8", re.IGNORECASE)
 DELTA = "io.delta.sql.DeltaSparkSessionExtension"
-PACKAGES = ("jobs", "udfs", "schemas", "conf")
+PACKAGES, API = ("jobs", "udfs", "schemas", "conf"), "reelmill.py"
 EVERYWHERE = {
     "spark.sql.extensions": DELTA,
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
@@ -278,4 +278,5 @@ def _ship_code(spark: SparkSession) -> None:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for package in PACKAGES:
         shutil.copytree(root / package, f"{folder}/code/{package}", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(root / API, f"{folder}/code")
     spark.sparkContext.addPyFile(shutil.make_archive(f"{folder}/reelmill", "zip", f"{folder}/code"))

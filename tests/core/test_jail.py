@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import re
-import sys
 from pathlib import Path
 
+import numpy
 import pytest
 
+import reelmill
 from udfs.core import jail
 
 
@@ -101,7 +102,7 @@ def code_in(folder: Path) -> set[str]:
     """What is code in a folder that Python imports from."""
     jail.code_paths.cache_clear()
     paths = jail.code_paths((str(folder),))
-    needed = (Path(sys.modules["numpy"].__file__ or ""), Path(__file__), Path(jail.__file__))
+    needed = (*(Path(module.__file__ or "") for module in (numpy, jail, reelmill)), Path(__file__))
     assert all(any(file.is_relative_to(path) for path in paths) for file in needed)
     return {str(Path(path).relative_to(folder)) for path in paths if Path(path).is_relative_to(folder)}
 

@@ -88,8 +88,9 @@ def test_with_py_files_the_rows_are_those_of_a_local_run(
     copy = copy_source(tmp_path)
     subprocess.run(["bash", "-c", ZIPPED], cwd=copy, check=True, env={"PATH": f"{Path(BARE).parent}:/usr/bin:/bin"})
     shutil.copytree(copy / "conf", tmp_path / "conf")
+    (tmp_path / "jobs").mkdir()
     for name in ("reelmill.zip", "jobs/curate.py"):
-        shutil.copy(copy / name, tmp_path)
+        shutil.copy(copy / name, tmp_path / name)
     shutil.rmtree(copy)
     ended(submitted(ZIP, cluster, folder, "zip", tmp_path))
     assert tables(folder / "zip") == tables(local)

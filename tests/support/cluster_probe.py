@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -21,6 +22,7 @@ from udfs.core.task_resources import Resources
 from udfs.models.registry import Params
 from udfs.runtime.context import Env
 
+TESTS = Path(__file__).parents[1]
 FIELDS = "key string, pid long, gpu string, started double, ended double, began double"
 NUM_TASKS = 24  # three per slot where four tasks share a GPU
 SHIPPED = ("spark.dynamicAllocation.", "spark.executor.resource.gpu.amount")  # what yarn.conf says of executors
@@ -50,12 +52,22 @@ def run_stage(
     return {"why": choice.why, "tasks": [row.asDict() for row in done.collect()]}
 
 
+def session(folder: Path, conf: dict[str, str]) -> SparkSession:
+    """A session whose workers are sent these modules, as a user's are: the decoding process reads no others."""
+    spark = connect(conf, verbose=False)
+    (folder / "sent" / "tests").mkdir(parents=True, exist_ok=True)
+    shutil.copy(TESTS / "__init__.py", folder / "sent" / "tests")
+    shutil.copytree(TESTS / "support", folder / "sent" / "tests" / "support", dirs_exist_ok=True)
+    spark.sparkContext.addPyFile(shutil.make_archive(str(folder / "tests"), "zip", folder / "sent"))
+    return spark
+
+
 def come_and_go(folder: Path) -> None:
     """Run stages with and without GPUs by the lines of yarn.conf on executors that come and go; print as `main`."""
     conf = fake_gpus.conf(folder, cores=2) | {"spark.dynamicAllocation.executorIdleTimeout": "2s"}
     del conf["spark.task.resource.gpu.amount"]
     asked = {key: value for key, value in lines("yarn") if key.startswith(SHIPPED)}
-    spark = connect(conf | asked | {"spark.dynamicAllocation.maxExecutors": "2"}, verbose=False)
+    spark = session(folder, conf | asked | {"spark.dynamicAllocation.maxExecutors": "2"})
     options: dict[str, Any] = {"model": {"seconds": 0.3}}
     report = {"cpu": run_stage(spark, "cpu", Resources(), num_rows=8, **options)}
     for gpus in (1, 0.5):
@@ -67,7 +79,7 @@ def come_and_go(folder: Path) -> None:
 
 def main(folder: Path) -> None:
     """Run the stages one after the other, and print their tasks as JSON."""
-    spark = connect(fake_gpus.conf(folder), verbose=False)
+    spark = session(folder, fake_gpus.conf(folder))
     # This stage leaves more idle workers than there are GPUs.
     run_stage(spark, "cpu", Resources(), num_rows=16, model={"seconds": 0.3})
     report = {}

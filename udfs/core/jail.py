@@ -35,7 +35,7 @@ KEPT_VARIABLES = {"PATH", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "LD_PRELO
 KEPT_PREFIXES = ("LC_", "OMP_", "OPENBLAS_", "OPENCV_FOR_THREADS", "MALLOC_")
 SYSTEM = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache", "/etc/localtime")
 MACHINE = ("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system/cpu", "/dev/urandom", "/dev/null")
-OWN_PACKAGES = ("jobs", "schemas", "tests", "udfs")  # tests: in a checkout
+OWN_CODE = ("jobs", "schemas", "tests", "udfs", "reelmill.py")  # tests: in a checkout
 # Numbers of x86_64 and aarch64; None: that processor has no such call.
 PROGRAMS = {"fork": (57, None), "vfork": (58, None), "execve": (59, 221), "execveat": (322, 281)}
 REFUSED = {
@@ -178,7 +178,7 @@ def code_paths(import_path: tuple[str, ...]) -> tuple[str, ...]:
             found[str(entry)] = None
         elif not any(entry.is_relative_to(path) for path in own):
             found |= dict.fromkeys(map(str, _installed(entry)))
-    found |= dict.fromkeys(str(above / name) for name in OWN_PACKAGES if (above / name).is_dir())
+    found |= dict.fromkeys(str(above / name) for name in OWN_CODE if (above / name).exists())
     return tuple(found)
 
 
