@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jobs.lake.catalog import literal
 from jobs.queries.ask import Ask
 from jobs.reports.gates import Score
 from jobs.reports.rounding import Floats, numbers, rounded, stops
@@ -28,8 +29,9 @@ ORDER BY {order}
 LIMIT {limit}
 """
 ORDER = "verdicts.video_uri, verdicts.start_s, verdicts.clip_id"
-# Ids are hashes, so that the least of them are a random sample, and the same one each time.
-SAMPLE = "verdicts.clip_id IN (SELECT clip_id FROM {verdicts} AS v ORDER BY clip_id LIMIT {limit})"
+# Ids are hashes, so that the least of them are a random sample, and the same one each time. An engine takes a bound to
+# all tables that it joins, but not a list of ids.
+LAST = "SELECT max(clip_id) FROM (SELECT clip_id FROM {verdicts} AS v ORDER BY clip_id LIMIT {limit}) AS least"
 
 
 class Row(NamedTuple):
@@ -64,7 +66,8 @@ class Clips(NamedTuple):
 
 def sample(ask: Ask, selection: Selection, scores: Sequence[Score], limit: int) -> Clips:
     """At most `limit` clips by video and time; of more clips a random sample, the same one each time."""
-    where = SAMPLE.format(verdicts=selection.verdicts, limit=limit)
+    [(last,)] = ask(LAST.format(verdicts=selection.verdicts, limit=limit))
+    where = "true" if last is None else f"verdicts.clip_id <= {literal(last)}"
     return read(ask, selection, scores, limit, where=where, order=ORDER)
 
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from jobs.lake.catalog import literal
 from jobs.queries.ask import Ask
 from jobs.reports.selection import Selection
 from udfs.storage.uris import redacted
 
 GROUPS, MEMBERS = 60, 11  # shown: the largest groups, and the clips of each
-COUNTS = "SELECT count(*), CAST(coalesce(sum(num_duplicates), 0) AS bigint) FROM duplicate_groups WHERE {where}"
-LARGEST = """
+SIZES = "SELECT duplicate_of, count(*) AS number FROM verdicts WHERE {where} GROUP BY duplicate_of"
+COUNTS = "SELECT count(*), CAST(coalesce(sum(number), 0) AS bigint) FROM ({sizes})"
+LARGEST = "SELECT duplicate_of FROM ({sizes}) ORDER BY number DESC, duplicate_of LIMIT {groups}"
+# Only these groups have their members looked up.
+SHOWN = """
 SELECT clip_id, video_uri, start_s, preview, num_duplicates, num_videos, duration_s / 3600 AS hours,
        slice(members, 1, {members}) AS members
-FROM duplicate_groups WHERE {where}
-ORDER BY num_duplicates DESC, clip_id LIMIT {groups}
+FROM duplicate_groups WHERE clip_id IN ({clips})
+ORDER BY num_duplicates DESC, clip_id
 """
 
 
@@ -49,12 +53,17 @@ class Duplicates(NamedTuple):
 
 def read(ask: Ask, selection: Selection) -> Duplicates:
     """The largest groups that hold a clip of the selection."""
-    where = "true"
+    where = "duplicate_of IS NOT NULL"
     if not selection.is_everything:
         chosen = f"SELECT duplicate_of FROM {selection.verdicts} AS v WHERE duplicate_of IS NOT NULL"
-        where = f"clip_id IN ({chosen}) OR clip_id IN (SELECT clip_id FROM {selection.verdicts} AS v)"
-    [(num_groups, num_duplicates)] = ask(COUNTS.format(where=where))
-    rows = ask(LARGEST.format(where=where, members=MEMBERS, groups=GROUPS))
+        kept = f"SELECT clip_id FROM {selection.verdicts} AS v"
+        where = f"{where} AND (duplicate_of IN ({chosen}) OR duplicate_of IN ({kept}))"
+    sizes = SIZES.format(where=where)
+    [(num_groups, num_duplicates)] = ask(COUNTS.format(sizes=sizes))
+    if not num_groups:
+        return Duplicates([], 0, 0)
+    clips = ", ".join(literal(clip_id) for (clip_id,) in ask(LARGEST.format(sizes=sizes, groups=GROUPS)))
+    rows = ask(SHOWN.format(clips=clips, members=MEMBERS))
     groups = [
         Group(
             Member(clip_id, redacted(uri or ""), start_s, preview),

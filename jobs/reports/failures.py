@@ -10,10 +10,9 @@ from udfs.core.failure_codes import ADVICE
 from udfs.storage.uris import redacted
 
 EXAMPLES = 3  # per stage and code
-COUNTS = "SELECT stage, code, count(*) AS count FROM {failed} AS failed GROUP BY stage, code"
 FIRST = """
-SELECT stage, code, video_uri, start_s, message FROM (
-  SELECT stage, code, video_uri, start_s, message,
+SELECT stage, code, video_uri, start_s, message, number FROM (
+  SELECT stage, code, video_uri, start_s, message, count(*) OVER (PARTITION BY stage, code) AS number,
          row_number() OVER (PARTITION BY stage, code ORDER BY failed_at DESC, key) AS place
   FROM {failed} AS failed)
 WHERE place <= {examples} ORDER BY stage, code, place
@@ -41,11 +40,10 @@ class Failure(NamedTuple):
 
 def read(ask: Ask, selection: Selection) -> list[Failure]:
     """The failures of the selection, the most frequent first."""
-    examples: dict[tuple[str, str], list[Example]] = {}
-    for stage, code, uri, start_s, message in ask(FIRST.format(failed=selection.failed, examples=EXAMPLES)):
-        examples.setdefault((stage, code), []).append(Example(redacted(uri or ""), start_s, message or ""))
-    counts = sorted(ask(COUNTS.format(failed=selection.failed)), key=lambda row: (-row[2], *row[:2]))
+    examples: dict[tuple[str, str, int], list[Example]] = {}
+    for *kind, uri, start_s, message, number in ask(FIRST.format(failed=selection.failed, examples=EXAMPLES)):
+        examples.setdefault((*kind, number), []).append(Example(redacted(uri or ""), start_s, message or ""))
     return [
-        Failure(stage, code, count, *ADVICE.get(code, ("", "")), examples.get((stage, code), []))
-        for stage, code, count in counts
+        Failure(stage, code, number, *ADVICE.get(code, ("", "")), found)
+        for (stage, code, number), found in sorted(examples.items(), key=lambda item: (-item[0][2], *item[0][:2]))
     ]
