@@ -139,7 +139,7 @@ def run(run: Run, options: Options) -> Counts:
         if not (counts.num_in or tried.num_in) and run.last.summary:
             facts = json.loads(run.last.summary)
     history.flush(run)  # the views go by what it says
-    facts = facts or summary.facts(asker(run))
+    facts = facts or summary.facts(asker(run, at_once=True))
     _show(run, facts, counts.num_files)
     if run.late:
         log.info("deadline: %s; the next run goes on", _left(run, num_files_left))

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobs.lake.formats import cell
 from jobs.lake.run import Run
 
 MAX_NAMES = 10
-OF_FILES = "stage IN ('ingest', 'split')"  # what fails there is a whole file
-CLIPS = """
-SELECT count(*) AS made, count_if(kept) AS kept, count_if(NOT kept) AS dropped,
-       sum(CASE WHEN kept THEN duration_s END) / 60 AS kept_min
-FROM verdicts
+FILE_STAGES = ("ingest", "split")  # what fails there is a whole file
+# Each a pass over what may be millions of rows: no query asks what another has looked up.
+FAILED = f"""
+SELECT stage, video_uri, code, CASE WHEN stage IN {FILE_STAGES} THEN message END AS message, count(*) AS count
+FROM failed GROUP BY 1, 2, 3, 4
 """
 REASONS = """
 SELECT reason, count(*) AS count FROM (SELECT explode(reasons) AS reason FROM verdicts)
 GROUP BY reason ORDER BY count DESC, reason
 """
-DROPPED = "SELECT min(clip_id) FROM verdicts WHERE NOT kept"
-# Steps of the view `funnel` that one pass over the verdicts counts.
+# Steps of the view `funnel` that one pass over the verdicts counts, with their hours.
 STEPS = {
     "clips": "true",
     "clips with signals": "measured",
@@ -28,39 +28,56 @@ STEPS = {
     "clips kept": "kept",
     "clips with captions": "kept AND num_captions > 0",
 }
-LATER = f"SELECT stage, count(*) AS count FROM failed WHERE NOT {OF_FILES} GROUP BY stage ORDER BY stage"
-
-LATER_FILES = f"""
-SELECT video_uri, stage, code, count(*) AS count FROM failed WHERE NOT {OF_FILES}
-GROUP BY video_uri, stage, code ORDER BY count DESC, video_uri, stage, code LIMIT {MAX_NAMES}
+CLIPS = f"""
+SELECT min(CASE WHEN NOT kept THEN clip_id END), count_if(NOT kept),
+       {", ".join(f"count_if({step}), sum(CASE WHEN {step} THEN duration_s END) / 3600" for step in STEPS.values())}
+FROM verdicts
 """
+
+
+class Failures(NamedTuple):
+    """How many inputs a stage could not use, of a video and for a code; of whole files also what was seen."""
+
+    stage: str
+    uri: str
+    code: str
+    message: str | None
+    number: int
 
 
 def facts(ask: Callable[[str], list[tuple[Any, ...]]]) -> dict[str, Any]:
     """What the lines say beside the files found, as values of JSON; `ask` answers queries over tables and views."""
-    refused = ask(f"SELECT video_uri, code, message FROM failed WHERE {OF_FILES} ORDER BY video_uri")
+    failed = sorted(Failures(stage, uri or "", code, *rest) for stage, uri, code, *rest in ask(FAILED))
+    refused = sorted((each for each in failed if each.stage in FILE_STAGES), key=lambda each: each.uri)
+    later = [each for each in failed if each.stage not in FILE_STAGES]
+    by_stage = Counter[str]()
+    for each in later:
+        by_stage[each.stage] += each.number
+    without_span = sum(each.number for each in refused if each.stage == "split")
     [(taken, minutes)] = ask("SELECT count(*), sum(duration_s) / 60 FROM current_videos")
-    [(without_span,)] = ask("SELECT count(*) FROM failed WHERE stage = 'split'")
-    [(made, kept, dropped, kept_min)] = ask(CLIPS)
+    [(dropped_clip, num_dropped, *sums)] = ask(CLIPS)
+    steps = {step: sums[2 * place : 2 * place + 2] for place, step in enumerate(STEPS)}
+    num_kept, kept_hours = steps["clips kept"]
     return {
-        "num_refused": len(refused),
+        "num_refused": sum(each.number for each in refused),
         "num_taken": taken - without_span,
-        "refused": [[*row] for row in refused[:MAX_NAMES]],
+        "refused": [[each.uri, each.code, each.message] for each in refused[:MAX_NAMES]],
         "videos": {"count": taken, "minutes": minutes},
-        "clips": {"made": made, "kept": kept, "dropped": dropped, "kept_min": kept_min},
+        "clips": {
+            "made": steps["clips"][0],
+            "kept": num_kept,
+            "dropped": num_dropped,
+            "kept_min": None if kept_hours is None else kept_hours * 60,
+        },
         "reasons": [[*row] for row in ask(REASONS)],
-        "later": [[*row] for row in ask(LATER)],
-        "later_files": [[*row] for row in ask(LATER_FILES)],
-        "funnel": [["videos", taken, (minutes or 0) / 60], *_funnel(ask)],
-        "dropped_clip": ask(DROPPED)[0][0],
+        "later": [[*row] for row in sorted(by_stage.items())],
+        "later_files": [
+            [each.uri, each.stage, each.code, each.number]
+            for each in sorted(later, key=lambda each: (-each.number, each.uri, each.stage, each.code))[:MAX_NAMES]
+        ],
+        "funnel": [["videos", taken, (minutes or 0) / 60], *([step, *sums] for step, sums in steps.items())],
+        "dropped_clip": dropped_clip,
     }
-
-
-def _funnel(ask: Callable[[str], list[tuple[Any, ...]]]) -> list[list[Any]]:
-    """How many clips came through each step, and their hours."""
-    sums = (f"count_if({is_in}), sum(CASE WHEN {is_in} THEN duration_s END) / 3600" for is_in in STEPS.values())
-    [row] = ask(f"SELECT {', '.join(sums)} FROM verdicts")
-    return [[step, row[2 * place], row[2 * place + 1]] for place, step in enumerate(STEPS)]
 
 
 def text(run: Run, num_files: int, facts: dict[str, Any]) -> str:
