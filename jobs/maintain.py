@@ -21,10 +21,12 @@ from jobs.lake.cleanup import Removed, Step
 from jobs.lake.history import Work
 from jobs.lake.owners import Owner, owners
 from jobs.lake.run import Run, without_superseded
+from jobs.spark import session
 from schemas import TABLES
 
 LEAST_DAYS = 7  # as long as Delta lets readers and writers rely on the files of a table
 LAID_OUT = ("assignments",)  # by dedup: compaction would put all clusters into one file
+LARGE_BYTES, IDS = 16 << 20, ("clip_id", "video_id", "key")  # in a table of this size these are found by Bloom filters
 Rows = Callable[[str], DataFrame]  # a table's name -> rows of it
 
 MORE = {"copy_keys": Owner("copies", "clips"), "centroids": Owner("dedup", None)}
@@ -149,12 +151,15 @@ def _compacted(run: Run, name: str, *, dry_run: bool) -> Iterator[Step]:
     if dry_run:
         yield Step("files to merge", name, None, *detail)
     else:
-        done = (
-            table.optimize()
-            .executeCompaction()
-            .select("metrics.filesRemoved.totalFiles", "metrics.filesRemoved.totalSize")
-        )
-        yield Step("files merged", name, None, *(done.first() or (0, 0)))
+        is_large = detail["sizeInBytes"] >= LARGE_BYTES
+        with session.finding(run.spark, IDS if is_large else ()):
+            done = (
+                table.optimize()
+                .executeCompaction()
+                .select("metrics.filesRemoved.totalFiles", "metrics.filesRemoved.totalSize")
+            )
+            merged = done.first()
+        yield Step("files merged", name, None, *(merged or (0, 0)))
 
 
 if __name__ == "__main__":

@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import duckdb
 import pytest
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
-from jobs import cli, curate
+from jobs import cli, curate, maintain
 from jobs.config.settings import load
 from jobs.lake import history
 from jobs.lake.fingerprints import fingerprint
@@ -61,6 +62,18 @@ def test_maintain_keeps_what_counts(
         lying = {path.name for path in (output / "tables" / name).glob("*.parquet")}
         assert lying == {Path(uri).name for uri in DeltaTable(output / "tables" / name).file_uris()}
         assert len(lying) == 1
+
+
+@pytest.mark.parametrize(("is_large", "columns"), [(True, {"clip_id"}), (False, set())])
+def test_of_a_large_table_ids_are_found_by_bloom_filters(
+    written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_large: bool, columns: set[str]
+) -> None:
+    output = Path(shutil.copytree(written, tmp_path / "output"))
+    monkeypatch.setattr(maintain, "LARGE_BYTES", 0 if is_large else 1 << 20)
+    assert cli.main(["maintain", "--output", str(output)]) == 0
+    [file] = DeltaTable(output / "tables" / "spans").file_uris()
+    query = "SELECT path_in_schema FROM parquet_metadata(?) WHERE bloom_filter_offset IS NOT NULL"
+    assert {name for (name,) in duckdb.connect().execute(query, [file]).fetchall()} == columns
 
 
 def test_a_library_that_was_finished_stays_so(curated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

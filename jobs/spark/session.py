@@ -12,7 +12,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -149,6 +149,19 @@ def vacuuming(spark: SparkSession) -> Iterator[None]:
             "spark.sql.sources.parallelPartitionDiscovery.parallelism": tasks,
         },
     ):
+        yield
+
+
+@contextmanager
+def finding(spark: SparkSession, columns: Iterable[str]) -> Iterator[None]:
+    """For a while, write a Bloom filter of these columns into each part of a file that has them.
+
+    Whoever then asks for one value, DuckDB too, reads the parts that may hold it, and not the column. A
+    filter takes 64 KB or more: it is for files of many rows. A part whose values repeat so that all of
+    them are in its dictionary gets none.
+    """
+    filters = {f"parquet.bloom.filter.enabled#{column}": "true" for column in columns}
+    with _set(spark, filters | {"parquet.bloom.filter.adaptive.enabled": "true"}):
         yield
 
 

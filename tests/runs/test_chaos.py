@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -114,7 +115,7 @@ def befall(kind: str, chance: random.Random, alone: Alone, arguments: list[str],
 def filled(chance: random.Random, alone: Alone, arguments: list[str], folder: Path) -> str:
     """Run the command on a disk that is too small, then give it room."""
     share = chance.uniform(0.2, 0.9)
-    used = sum(path.stat().st_size for path in (folder / "output").rglob("*") if path.is_file())
+    used = shutil.disk_usage(folder / "output").used  # in whole pages, which small files fill in part
     _resize(folder / "output", used + int(share * alone.num_bytes))
     run = chaos.start(arguments, folder / "log-disk")
     status = run.ended()
