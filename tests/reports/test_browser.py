@@ -71,7 +71,11 @@ def choose(page: Opened, **values: str) -> None:
     """Set filters by their ids."""
     for name, value in values.items():
         field = page.page.locator(f"#{name}")
-        field.select_option(value) if field.evaluate("(e) => e.localName") == "select" else field.fill(value)
+        if field.evaluate("(e) => e.localName") == "select":
+            field.select_option(value)
+        else:
+            field.fill(value)
+            field.blur()  # else the page waits for more digits
         settle(page)
 
 
