@@ -12,6 +12,7 @@ from sqlglot.errors import ErrorLevel, SqlglotError
 
 from jobs.queries import dialect_lists
 from jobs.queries.statement import SPARK
+from jobs.queries.unused_joins import Names, without_unused
 
 DUCKDB = "duckdb"
 # The functions that give the same values, by sqlglot's names for them; a test compares the engines.
@@ -71,9 +72,10 @@ def to_duckdb(query: exp.Expr) -> str:
 
 
 @cache
-def view_to_duckdb(sql: str) -> str:
-    """The query of a view in DuckDB's SQL."""
-    return to_duckdb(sqlglot.parse_one(sql, dialect=SPARK))
+def view_to_duckdb(sql: str, used: Names | None = None) -> str:
+    """The query of a view in DuckDB's SQL; with `used`, names that a query has, without what it does not use."""
+    view = sqlglot.parse_one(sql, dialect=SPARK)
+    return to_duckdb(view if used is None or not isinstance(view, exp.Select) else without_unused(view, used))
 
 
 @cache

@@ -19,11 +19,12 @@ from jobs.config.errors import UsageError
 from jobs.lake import views
 from jobs.lake.formats import Answer, plain_rows
 from jobs.lake.views import View
-from jobs.queries import delta_source, gate_settings, statement
+from jobs.queries import delta_source, gate_settings, statement, unused_joins
 from jobs.queries.cancel import interruptible
 from jobs.queries.delta_source import Source
 from jobs.queries.dialect import UntranslatedError, to_duckdb, type_to_duckdb, view_to_duckdb
 from jobs.queries.statement import Statement
+from jobs.queries.unused_joins import Names
 from schemas import TABLES
 from schemas.table import sql_type
 from udfs.core.host_files import user_folder
@@ -32,6 +33,7 @@ from udfs.storage.settings import Params as Sources
 
 log = logging.getLogger("reelmill")
 
+WORD = re.compile(r"\w+")
 ROWS = 2048  # per batch of an answer
 CONFIG: dict[str, Any] = {
     "autoinstall_known_extensions": "false",
@@ -145,18 +147,28 @@ class Engine:
         """A connection that has the tables and views that a query needs."""
         if self.open_tables is not None:
             return self.open_tables
-        return self._connection({asked.name} if asked.name else statement.tables(_query(asked)))
+        if asked.name:
+            return self._connection({asked.name})
+        return self._connection(statement.tables(_query(asked)), unused_joins.named(_query(asked)))
 
-    def _connection(self, named: set[str]) -> duckdb.DuckDBPyConnection:
-        """A connection that has these tables and views, with what they need, and nothing else."""
+    def _connection(self, named: set[str], used: Names | None = None) -> duckdb.DuckDBPyConnection:
+        """A connection that has these tables and views, with what they need, and nothing else.
+
+        With `used`, the names in the only query that is to be asked.
+        """
         db = connected()
-        files = self.make(db, named, frozenset())
+        files = self.make(db, named, frozenset(), used)
         db.execute(f"SET allowed_paths = [{', '.join(map(_literal, files))}]")
         db.execute(LOCKED)
         return db
 
-    def make(self, db: duckdb.DuckDBPyConnection, names: set[str], there: Set[str]) -> list[str]:
-        """Make these tables and views with all that they read, but for those that are `there`; returns their files."""
+    def make(
+        self, db: duckdb.DuckDBPyConnection, names: set[str], there: Set[str], used: Names | None = None
+    ) -> list[str]:
+        """Make these tables and views with all that they read, but for those that are `there`; returns their files.
+
+        With `used`, a view lacks joins whose columns are not among these names and in no other view.
+        """
         needed = _needed(names) - there
         tables = [name for name in TABLES if name in needed]
         files = list[str]()
@@ -167,10 +179,13 @@ class Engine:
             _create_view(db, name, view_to_duckdb(source.query))
             files += source.files
         recorded = _recorded(db) if any(map(_is_current, needed)) else {}
-        for view in _views(needed, lambda stage: recorded.get(stage, "never run")):
+        made = _views(needed, lambda stage: recorded.get(stage, "never run"))
+        for view in made:
             sources = {source: f"`{source}`" for source in view.sources}
             reduction = self.reduction or (_last_reduction(db) if "{reduction}" in view.sql else "")
-            _create_view(db, view.name, view_to_duckdb(view.query(sources, reduction)))
+            others = frozenset(word for other in made if other is not view for word in WORD.findall(other.sql))
+            also_used = None if used is None else used | others
+            _create_view(db, view.name, view_to_duckdb(view.query(sources, reduction), also_used))
         return files
 
 
