@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -22,6 +23,7 @@ from jobs.flow import manifest
 from jobs.flow.stage import Stage, pending, run_pending
 from jobs.lake import addresses, history
 from jobs.lake.history import Counts
+from jobs.lake.landing import landed
 from jobs.lake.run import Run
 from udfs import ingest
 from udfs.core.words import counted
@@ -188,14 +190,12 @@ def _describe(run: Run, files: DataFrame) -> int:
     """Bring the attributes of known videos up to date; how many videos had others."""
     if not run.tables.exists("videos"):
         return 0
-    described = _described(run, files).persist(StorageLevel.DISK_ONLY)
-    try:
-        if number := described.count():
-            log.info("ingest: other columns in the manifest for %s", counted(number, "known video"))
+    with ExitStack() as stack:  # stored, not cached: Delta refuses to merge what is
+        described, num = landed(partial(run.store, stack), "described", _described(run, files), rows=F.count("*"))
+        if num["rows"]:
+            log.info("ingest: other columns in the manifest for %s", counted(num["rows"], "known video"))
             run.tables.update("videos", described)
-    finally:
-        described.unpersist()
-    return number
+    return int(num["rows"])
 
 
 def _described(run: Run, files: DataFrame) -> DataFrame:

@@ -75,7 +75,7 @@ def test_every_line_is_known_and_readable(entries: Any, name: str) -> None:
     ("key", "value", "wrong"),
     [
         ("spark.executor.memoryOverhed", "1g", "no such setting"),
-        ("spark.sql.adaptive.enabled", "yes", "should be boolean, but was yes"),
+        ("spark.sql.adaptive.enabled", "yes", "boolean"),
         ("spark.databricks.delta.snapshotPartition", "2", "no such setting"),
     ],
 )
