@@ -11,7 +11,7 @@ from sqlglot import exp
 from sqlglot.errors import ErrorLevel, SqlglotError
 
 from jobs.queries import dialect_lists
-from jobs.queries.statement import SPARK
+from jobs.queries.spark_dialect import SPARK
 from jobs.queries.unused_joins import Names, without_unused
 
 DUCKDB = "duckdb"

@@ -14,11 +14,11 @@ from sqlglot.errors import SqlglotError
 
 from jobs.config.errors import UsageError
 from jobs.lake import views
+from jobs.queries.spark_dialect import SPARK
 from schemas import TABLES
 from udfs.core.words import did_you_mean
 
 Kind = Literal["query", "describe", "show", "explain"]
-SPARK = "spark"  # the dialect of all queries
 ONLY = "only queries are answered: SELECT, WITH, VALUES, DESCRIBE, SHOW and EXPLAIN"
 LEADING = re.compile(r"(\s|--[^\n]*(\n|$)|/\*.*?\*/)*", re.DOTALL)  # blanks and comments
 logging.getLogger("sqlglot").setLevel(logging.ERROR)

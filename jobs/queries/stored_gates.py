@@ -12,7 +12,7 @@ from sqlglot.errors import SqlglotError
 from jobs.queries import gate_settings
 from jobs.queries.gate_settings import GateSettings
 from jobs.queries.reader import Rows, first
-from jobs.queries.statement import SPARK
+from jobs.queries.spark_dialect import SPARK
 from schemas.custom import score_name
 from udfs import filter
 from udfs.filter import Threshold

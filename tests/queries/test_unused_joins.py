@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from jobs.lake.views import CURATED
 from jobs.queries import ask, unused_joins
-from jobs.queries.statement import SPARK
+from jobs.queries.spark_dialect import SPARK
 from tests.support import small_output
 from udfs.storage.settings import Params as Sources
 
