@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -22,15 +22,15 @@ SKEWED = 10  # times the median: where a histogram reaches farther than that, it
 MAX_CAPTION = 600  # characters
 CLIPS = """
 SELECT verdicts.clip_id, verdicts.video_uri, verdicts.start_s, verdicts.duration_s, verdicts.reasons,
-       left(verdicts.caption, {max_caption}) AS caption, verdicts.uri, clip_origins.preview, {scores}
-FROM {verdicts} AS verdicts JOIN clip_origins ON clip_origins.clip_id = verdicts.clip_id
-WHERE {where}
+       left(verdicts.caption, {max_caption}) AS caption, verdicts.uri, {scores}
+FROM {verdicts} AS verdicts WHERE {where}
 ORDER BY {order}
 LIMIT {limit}
 """
 ORDER = "verdicts.video_uri, verdicts.start_s, verdicts.clip_id"
-# Ids are hashes, so that the least of them are a random sample, and the same one each time. An engine takes a bound to
-# all tables that it joins, but not a list of ids.
+PREVIEWS = "SELECT clip_id, try_element_at(previews, 1).uri FROM current_signals WHERE {of_clips}"
+FEW = 1000  # ids in a list; the previews of more are those up to the greatest id
+# Ids are hashes, so that the least of them are a random sample, and the same one each time.
 LAST = "SELECT max(clip_id) FROM (SELECT clip_id FROM {verdicts} AS v ORDER BY clip_id LIMIT {limit}) AS least"
 
 
@@ -76,11 +76,20 @@ def read(ask: Ask, selection: Selection, scores: Sequence[Score], limit: int, *,
     columns = ", ".join(f"{score.sql} AS {score.name}" for score in scores)
     of = {"verdicts": selection.verdicts, "where": where, "order": order, "limit": limit}
     rows = ask(CLIPS.format(scores=columns, max_caption=MAX_CAPTION, **of))
-    first = len(Row._fields)
+    previews = previews_of(ask, [row[0] for row in rows])
+    first = len(Row._fields) - 1
     values = {
         score.name: np.array([row[first + place] for row in rows], np.float64) for place, score in enumerate(scores)
     }
-    return Clips([Row(*row[:first]) for row in rows], values)
+    return Clips([Row._make((*row[:first], previews.get(row[0]))) for row in rows], values)
+
+
+def previews_of(ask: Ask, clips: Collection[str]) -> dict[str, str | None]:
+    """The addresses of the first previews of clips, and perhaps of others, without a join of all clips."""
+    if not clips:
+        return {}
+    ids = ", ".join(map(literal, sorted(clips))) if len(clips) <= FEW else None
+    return dict(ask(PREVIEWS.format(of_clips=f"clip_id IN ({ids})" if ids else f"clip_id <= {literal(max(clips))}")))
 
 
 def columns(clips: Clips) -> dict[str, Any]:

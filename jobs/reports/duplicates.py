@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from jobs.lake.catalog import literal
 from jobs.queries.ask import Ask
+from jobs.reports.clip_columns import previews_of
 from jobs.reports.selection import Selection
 from udfs.storage.uris import redacted
 
@@ -13,13 +15,19 @@ GROUPS, MEMBERS = 60, 11  # shown: the largest groups, and the clips of each
 SIZES = "SELECT duplicate_of, count(*) AS number FROM verdicts WHERE {where} GROUP BY duplicate_of"
 COUNTS = "SELECT count(*), CAST(coalesce(sum(number), 0) AS bigint) FROM ({sizes})"
 LARGEST = "SELECT duplicate_of FROM ({sizes}) ORDER BY number DESC, duplicate_of LIMIT {groups}"
-# Only these groups have their members looked up.
-SHOWN = """
-SELECT clip_id, video_uri, start_s, preview, num_duplicates, num_videos, duration_s / 3600 AS hours,
-       slice(members, 1, {members}) AS members
-FROM duplicate_groups WHERE clip_id IN ({clips})
-ORDER BY num_duplicates DESC, clip_id
+# What is shown is looked up by ids alone: all groups of a large library take a minute.
+GROUP = """
+SELECT duplicate_of, count(*), count(DISTINCT video_id), coalesce(sum(duration_s), 0) / 3600
+FROM verdicts WHERE duplicate_of IN ({clips}) GROUP BY duplicate_of
 """
+LINKED = """
+SELECT duplicate_of, clip_id, video_uri, start_s, link_method, similarity FROM (
+  SELECT duplicate_of, clip_id, video_uri, start_s, link_method, similarity,
+         row_number() OVER (PARTITION BY duplicate_of ORDER BY clip_id) AS place
+  FROM verdicts WHERE duplicate_of IN ({clips}))
+WHERE place <= {members} ORDER BY duplicate_of, place
+"""
+KEPT = "SELECT clip_id, video_uri, start_s FROM verdicts WHERE clip_id IN ({clips})"
 
 
 class Member(NamedTuple):
@@ -62,22 +70,25 @@ def read(ask: Ask, selection: Selection) -> Duplicates:
     [(num_groups, num_duplicates)] = ask(COUNTS.format(sizes=sizes))
     if not num_groups:
         return Duplicates([], 0, 0)
-    clips = ", ".join(literal(clip_id) for (clip_id,) in ask(LARGEST.format(sizes=sizes, groups=GROUPS)))
-    rows = ask(SHOWN.format(clips=clips, members=MEMBERS))
-    groups = [
-        Group(
-            Member(clip_id, redacted(uri or ""), start_s, preview),
-            [_member(member) for member in members],
-            count,
-            num_videos,
-            hours or 0.0,
+    largest = [clip_id for (clip_id,) in ask(LARGEST.format(sizes=sizes, groups=GROUPS))]
+    return Duplicates(_groups(ask, largest), num_groups, num_duplicates)
+
+
+def _groups(ask: Ask, largest: Sequence[str]) -> list[Group]:
+    """The groups of these kept clips, in this order."""
+    clips = ", ".join(map(literal, largest))
+    sums = {clip_id: row for clip_id, *row in ask(GROUP.format(clips=clips))}
+    linked = ask(LINKED.format(clips=clips, members=MEMBERS))
+    kept = ask(KEPT.format(clips=clips))
+    previews = previews_of(ask, {*(row[1] for row in linked), *(row[0] for row in kept)})
+    members: dict[str, list[Member]] = {}
+    for duplicate_of, clip_id, uri, start_s, *link in linked:
+        member = Member(clip_id, redacted(uri or ""), start_s, previews.get(clip_id), *link)
+        members.setdefault(duplicate_of, []).append(member)
+    found = {
+        clip_id: Group(
+            Member(clip_id, redacted(uri or ""), start_s, previews.get(clip_id)), members[clip_id], *sums[clip_id]
         )
-        for clip_id, uri, start_s, preview, count, num_videos, hours, members in rows
-    ]
-    return Duplicates(groups, num_groups, num_duplicates)
-
-
-def _member(row: dict[str, object]) -> Member:
-    names = ("clip_id", "video_uri", "start_s", "preview", "method", "similarity")
-    clip_id, uri, *others = (row[name] for name in names)
-    return Member(str(clip_id), redacted(str(uri or "")), *others)  # type: ignore[arg-type]
+        for clip_id, uri, start_s in kept
+    }
+    return [found[clip_id] for clip_id in largest if clip_id in found]
