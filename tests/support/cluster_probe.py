@@ -53,7 +53,7 @@ def run_stage(
 
 
 def session(folder: Path, conf: dict[str, str]) -> SparkSession:
-    """A session whose workers are sent these modules, as a user's are: the decoding process reads no others."""
+    """A session that sends its workers these modules, as a user's are sent: the decoding process reads no others."""
     spark = connect(conf, verbose=False)
     (folder / "sent" / "tests").mkdir(parents=True, exist_ok=True)
     shutil.copy(TESTS / "__init__.py", folder / "sent" / "tests")

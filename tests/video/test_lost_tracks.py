@@ -1,4 +1,4 @@
-"""Transport streams whose picture or sound goes on in a track of another PID: the warning that a probe gives."""
+"""Picture or sound that goes on in a track of another PID: the warning that a probe gives."""
 
 from __future__ import annotations
 

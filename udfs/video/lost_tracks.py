@@ -1,4 +1,4 @@
-"""Transport streams whose picture or sound goes on in a track of another id (PID), as two broadcasts in one file.
+"""Picture or sound of a transport stream that goes on in a track of another id (PID), as in two broadcasts in one file.
 
 FFmpeg makes a new track of it, which begins where the demuxer meets it, and PyAV gives none of its
 packets.
@@ -27,7 +27,7 @@ PACKET_SIZES, SYNC = (188, 192, 204), 0x47
 
 
 def warning(path: AnyPath, num_bytes: int, hole: tuple[int, int], video: Video) -> str | None:
-    """What is lost of a file, whose picture has a hole (the bytes from and to); None if nothing is known to be."""
+    """What is lost of a file with this hole (bytes from, to) in its picture; None if nothing is known to be."""
     if video.container.format.name != "mpegts":
         return None
     lost = (_lost_picture(path, num_bytes, hole, video), _lost_sound(path, num_bytes, video))
