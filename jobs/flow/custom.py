@@ -18,6 +18,7 @@ from jobs.flow.stage import Stage
 from jobs.lake import views
 from jobs.lake.recipes import RECIPES
 from jobs.lake.run import Run
+from jobs.queries.spark_dialect import SPARK
 from jobs.spark import gpu_check
 from schemas import TABLES
 from schemas.custom import OURS, is_name, score_name
@@ -134,7 +135,7 @@ def _check_names(name: str, params: custom.Params, taken: set[str]) -> None:
             raise SettingsError(f"custom.{name}.comments: no column {column}{did_you_mean(column, [*params.columns])}")
     for of_check, condition in params.checks.items():
         try:
-            sqlglot.parse_one(condition, dialect=custom_gates.SPARK)
+            sqlglot.parse_one(condition, dialect=SPARK)
         except SqlglotError as e:
             fault = custom_gates.fault(e, condition, params.columns)
             raise SettingsError(f"custom.{name}.checks.{of_check}: {fault}") from e

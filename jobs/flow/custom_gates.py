@@ -12,6 +12,7 @@ from sqlglot.errors import SqlglotError
 
 from jobs.config.errors import SettingsError
 from jobs.config.settings import Settings
+from jobs.queries.spark_dialect import SPARK
 from jobs.queries.statement import syntax_fault
 from schemas import TABLES
 from schemas.custom import SCALARS, score_name
@@ -19,7 +20,6 @@ from udfs import custom
 from udfs.core.words import did_you_mean
 from udfs.filter import Gate
 
-SPARK = "spark"  # the dialect of gates
 STATEMENTS = (exp.Query, exp.Command, exp.DML, exp.Subquery)  # what a condition must not hold
 
 

@@ -47,8 +47,9 @@ class Failures(NamedTuple):
 
 def facts(ask: Callable[[str], list[tuple[Any, ...]]]) -> dict[str, Any]:
     """What the lines say beside the files found, as values of JSON; `ask` answers queries over tables and views."""
-    failed = sorted(Failures(stage, uri or "", code, *rest) for stage, uri, code, *rest in ask(FAILED))
-    refused = sorted((each for each in failed if each.stage in FILE_STAGES), key=lambda each: each.uri)
+    failed = [Failures(stage, uri or "", code, *rest) for stage, uri, code, *rest in ask(FAILED)]
+    refused = [each for each in failed if each.stage in FILE_STAGES]
+    refused.sort(key=lambda each: (each.uri, each.stage, each.code, each.message or ""))
     later = [each for each in failed if each.stage not in FILE_STAGES]
     by_stage = Counter[str]()
     for each in later:

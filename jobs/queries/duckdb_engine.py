@@ -180,11 +180,12 @@ class Engine:
             files += source.files
         recorded = _recorded(db) if any(map(_is_current, needed)) else {}
         made = _views(needed, lambda stage: recorded.get(stage, "never run"))
+        words = {} if used is None else {view.name: frozenset(WORD.findall(view.sql)) for view in made}
         for view in made:
             sources = {source: f"`{source}`" for source in view.sources}
             reduction = self.reduction or (_last_reduction(db) if "{reduction}" in view.sql else "")
-            others = frozenset(word for other in made if other is not view for word in WORD.findall(other.sql))
-            also_used = None if used is None else used | others
+            others = (found for name, found in words.items() if name != view.name)
+            also_used = None if used is None else used.union(*others)
             _create_view(db, view.name, view_to_duckdb(view.query(sources, reduction), also_used))
         return files
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -29,7 +29,6 @@ LIMIT {limit}
 """
 ORDER = "verdicts.video_uri, verdicts.start_s, verdicts.clip_id"
 PREVIEWS = "SELECT clip_id, try_element_at(previews, 1).uri FROM current_signals WHERE {of_clips}"
-FEW = 1000  # ids in a list; the previews of more are those up to the greatest id
 # Ids are hashes, so that the least of them are a random sample, and the same one each time.
 LAST = "SELECT max(clip_id) FROM (SELECT clip_id FROM {verdicts} AS v ORDER BY clip_id LIMIT {limit}) AS least"
 
@@ -67,16 +66,30 @@ class Clips(NamedTuple):
 def sample(ask: Ask, selection: Selection, scores: Sequence[Score], limit: int) -> Clips:
     """At most `limit` clips by video and time; of more clips a random sample, the same one each time."""
     [(last,)] = ask(LAST.format(verdicts=selection.verdicts, limit=limit))
-    where = "true" if last is None else f"verdicts.clip_id <= {literal(last)}"
-    return read(ask, selection, scores, limit, where=where, order=ORDER)
+    if last is None:
+        return read(ask, selection, scores, limit, where="true", order=ORDER)
+    least = f"clip_id <= {literal(last)}"
+    return read(ask, selection, scores, limit, where=f"verdicts.{least}", order=ORDER, with_previews=least)
 
 
-def read(ask: Ask, selection: Selection, scores: Sequence[Score], limit: int, *, where: str, order: str) -> Clips:
-    """The first clips that meet a condition; both are SQL on `verdicts`."""
+def read(
+    ask: Ask,
+    selection: Selection,
+    scores: Sequence[Score],
+    limit: int,
+    *,
+    where: str,
+    order: str,
+    with_previews: str = "",
+) -> Clips:
+    """The first clips that meet a condition; both are SQL on `verdicts`.
+
+    `with_previews` is SQL on `clip_id` that the clips meet and few others do; without it their ids are listed.
+    """
     columns = ", ".join(f"{score.sql} AS {score.name}" for score in scores)
     of = {"verdicts": selection.verdicts, "where": where, "order": order, "limit": limit}
     rows = ask(CLIPS.format(scores=columns, max_caption=MAX_CAPTION, **of))
-    previews = previews_of(ask, [row[0] for row in rows])
+    previews = previews_of(ask, [row[0] for row in rows], with_previews)
     first = len(Row._fields) - 1
     values = {
         score.name: np.array([row[first + place] for row in rows], np.float64) for place, score in enumerate(scores)
@@ -84,12 +97,11 @@ def read(ask: Ask, selection: Selection, scores: Sequence[Score], limit: int, *,
     return Clips([Row._make((*row[:first], previews.get(row[0]))) for row in rows], values)
 
 
-def previews_of(ask: Ask, clips: Collection[str]) -> dict[str, str | None]:
-    """The addresses of the first previews of clips, and perhaps of others, without a join of all clips."""
-    if not clips:
-        return {}
-    ids = ", ".join(map(literal, sorted(clips))) if len(clips) <= FEW else None
-    return dict(ask(PREVIEWS.format(of_clips=f"clip_id IN ({ids})" if ids else f"clip_id <= {literal(max(clips))}")))
+def previews_of(ask: Ask, clips: Iterable[str], condition: str = "") -> dict[str, str | None]:
+    """The addresses of the clips' first previews, without a join of all clips: by their ids, or by a condition."""
+    if not condition and (ids := ", ".join(map(literal, clips))):
+        condition = f"clip_id IN ({ids})"
+    return dict(ask(PREVIEWS.format(of_clips=condition))) if condition else {}
 
 
 def columns(clips: Clips) -> dict[str, Any]:

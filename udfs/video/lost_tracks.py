@@ -11,7 +11,6 @@ import io
 import av
 import av.error
 import numpy as np
-import numpy.typing as npt
 
 from udfs.audio import soundtrack
 from udfs.demux.demuxer import Video
@@ -51,12 +50,11 @@ def _lost_sound(path: AnyPath, num_bytes: int, video: Video) -> str | None:
     track = soundtrack.choose_track(video.container, video.stream)
     num_sample_bytes = max(MIN_SAMPLE_BYTES, min(MAX_SAMPLE_BYTES, num_bytes // NUM_SAMPLES))
     begins = np.linspace(0, max(0, num_bytes - num_sample_bytes), NUM_SAMPLES).astype(int).tolist()
-    silent: set[int] | None = None  # ids at the beginning of a file without sound there
+    samples = [read_range(path, begin, num_sample_bytes) for begin in begins]
+    ids_of_samples = [_packet_ids(sample) for sample in samples]
+    silent = set() if track else ids_of_samples[0]  # of a file without sound at its beginning, what is there
     found = list[int]()
-    for begin in begins:
-        sample = read_range(path, begin, num_sample_bytes)
-        ids = set(np.unique(_packet_ids(sample)).tolist())
-        silent = (set() if track else ids) if silent is None else silent
+    for sample, ids in zip(samples, ids_of_samples, strict=True):
         if video.stream.id in ids and ids - silent and not (track and track.id in ids):
             found += _filled_tracks(sample, "audio")[:1]
     if not found:
@@ -66,7 +64,7 @@ def _lost_sound(path: AnyPath, num_bytes: int, video: Video) -> str | None:
     return f"the sound is not in all clips: {where} it has the PID {found[0]:#x} {before}"
 
 
-def _packet_ids(sample: bytes) -> npt.NDArray[np.int64]:
+def _packet_ids(sample: bytes) -> set[int]:
     """The ids of the packets of a part of a transport stream; none if it is none."""
     data = np.frombuffer(sample, np.uint8)
     for size in PACKET_SIZES:
@@ -74,8 +72,8 @@ def _packet_ids(sample: bytes) -> npt.NDArray[np.int64]:
         begins = [first for first in range(size) if (data[first : first + num * size : size] == SYNC).all()]
         if num > 0 and begins:
             rows = data[begins[0] : begins[0] + num * size].reshape(num, size).astype(np.int64)
-            return (rows[:, 1] & 0x1F) << 8 | rows[:, 2]
-    return np.empty(0, np.int64)
+            return {*np.unique((rows[:, 1] & 0x1F) << 8 | rows[:, 2]).tolist()}
+    return set()
 
 
 def _filled_tracks(part: bytes, kind: str) -> list[int]:
