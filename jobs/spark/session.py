@@ -26,6 +26,7 @@ from pyspark.sql import SparkSession
 from jobs.config import faults
 from jobs.config.errors import SessionError
 from jobs.spark import class_archive, java, jvm_start, scratch
+from udfs.core.own_code import MODULE, PACKAGES
 
 log = logging.getLogger("reelmill")
 
@@ -37,7 +38,6 @@ ONE_MACHINE = re.compile(r"local(\[.*\])?")  # spark.master, and not local-clust
 LOCALE = ("LC_ALL", "LC_CTYPE", "LANG")  # the first that is set says how names of files are encoded
 UTF_8 = re.compile("utf-?8", re.IGNORECASE)
 DELTA = "io.delta.sql.DeltaSparkSessionExtension"
-PACKAGES, API = ("jobs", "udfs", "schemas", "conf"), "reelmill.py"
 EVERYWHERE = {
     "spark.sql.extensions": DELTA,
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
@@ -291,5 +291,5 @@ def _ship_code(spark: SparkSession) -> None:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for package in PACKAGES:
         shutil.copytree(root / package, f"{folder}/code/{package}", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(root / API, f"{folder}/code")
+    shutil.copy(root / f"{MODULE}.py", f"{folder}/code")
     spark.sparkContext.addPyFile(shutil.make_archive(f"{folder}/reelmill", "zip", f"{folder}/code"))

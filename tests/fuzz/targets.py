@@ -265,6 +265,9 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
     ),
     "s3_answer": (
         LISTING,
+        LISTING.replace(b"Key>", b"Name>"),
+        LISTING.replace(b"Contents>", b"CommonPrefixes>"),
+        b"HTTP/1.1 403 No\r\n\r\n<Error><Code>x<Error><Code>y</Code></Error></Code></Error>",
         b"HTTP/1.1 206 OK\r\nContent-Length: 4\r\nETag: x\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n\r\nabcd",
         b"HTTP/1.1 403 No\r\nContent-Length: 60\r\n\r\n<Error><Code>AccessDenied</Code><Message>no</Message></Error>",
     ),

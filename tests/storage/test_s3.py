@@ -295,7 +295,7 @@ def test_clips_cut_from_and_to_a_store_are_those_of_a_folder(
 def upload(proxy: Proxy, data: bytes, name: str = "file.bin", **settings: Any) -> bytes:
     """The object in the store after a file has been uploaded."""
     uri = f"s3://things/up/{name}"
-    with media_store.write_to(uri, proxy.params(**settings)) as path:
+    with media_store.write_to(uri, proxy.params(**settings), root="s3://things/up") as path:
         Path(path).write_bytes(data)
     with remote_file.open_path(access.own_path(uri, proxy.params())) as f:
         return f.read()
@@ -354,7 +354,7 @@ def test_a_write_that_breaks_off_leaves_nothing(proxy: Proxy) -> None:
     left = []
 
     def write_half() -> None:
-        with media_store.write_to("s3://things/up/none.bin", proxy.params()) as path:
+        with media_store.write_to("s3://things/up/none.bin", proxy.params(), root="s3://things/up") as path:
             Path(path).write_bytes(b"half")
             left.append(Path(path))
             raise KeyError

@@ -20,6 +20,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from udfs.core.own_code import CODE, MODULE
+
 PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 1, 22, 38
 LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 444, 445, 446  # on every processor
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
@@ -35,7 +37,7 @@ KEPT_VARIABLES = {"PATH", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "LD_PRELO
 KEPT_PREFIXES = ("LC_", "OMP_", "OPENBLAS_", "OPENCV_FOR_THREADS", "MALLOC_")
 SYSTEM = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache", "/etc/localtime")
 MACHINE = ("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system/cpu", "/dev/urandom", "/dev/null")
-OWN_CODE = ("jobs", "schemas", "tests", "udfs", "reelmill.py")  # tests: in a checkout
+OWN_CODE = (*CODE, f"{MODULE}.py", "tests")  # tests: in a checkout
 # Numbers of x86_64 and aarch64; None: that processor has no such call.
 PROGRAMS = {"fork": (57, None), "vfork": (58, None), "execve": (59, 221), "execveat": (322, 281)}
 REFUSED = {

@@ -19,6 +19,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from udfs.core.errors import RunError
+from udfs.core.own_code import MODULE, PACKAGES
 
 PATTERN = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
 FunctionName = Annotated[str, Field(pattern=PATTERN)]
@@ -26,7 +27,7 @@ NAMED_SO = "write it as module:function, such as my_scores:sharpness"
 Function = Callable[..., Any]
 SENT = ".zip" + os.sep  # in the place of a module that was sent to this process
 NO_CODE = ("__pycache__", "node_modules")  # folders within a package that are none of its code
-NOT_SENT = {*sys.stdlib_module_names, "jobs", "udfs", "schemas", "conf", "reelmill"}  # workers have these
+NOT_SENT = {*sys.stdlib_module_names, *PACKAGES, MODULE}  # workers have these
 ENVIRONMENT = "pyvenv.cfg"  # a file of every virtual environment
 
 

@@ -6,7 +6,8 @@ import io
 import math
 import mimetypes
 import os
-from collections.abc import Callable, Iterable, Iterator
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from functools import lru_cache, partial
@@ -39,6 +40,7 @@ from urllib3.exceptions import HTTPError
 
 from udfs.core.errors import MediaError, StoreError
 from udfs.core.heartbeat import beat
+from udfs.core.own_code import PACKAGES
 from udfs.storage.remote_file import Stat
 from udfs.storage.retry import Asked, BusyError, with_retries
 from udfs.storage.settings import Params
@@ -47,6 +49,7 @@ T = TypeVar("T")
 PART_BYTES = 64 << 20  # a larger object is uploaded in parts of about this size, a smaller one with one PUT
 MAX_PARTS = 10_000  # of one upload, a limit of S3
 MAX_DELETED = 1000  # objects per request, a limit of S3
+LISTED = {"Contents": ("Key", "Size", "LastModified"), "CommonPrefixes": ("Prefix",)}  # what a page says of each entry
 GONE = {"404", "NoSuchKey", "NoSuchBucket", "NoSuchVersion"}
 CHANGED = {"412", "PreconditionFailed", "416", "InvalidRange"}
 # Errors of the credentials, the clock or the region, which every other request would meet too.
@@ -244,7 +247,7 @@ def holds(uri: str, params: Params) -> bool:
     """Whether there is an object below a URI; raises as `check`."""
     at = _below(uri)
     answer = request(lambda s3: s3.list_objects_v2(**at, MaxKeys=1), at["Bucket"], params)
-    return bool(answer.get("KeyCount"))
+    return bool(answer.get("Contents"))  # not every store counts them
 
 
 def folders(uri: str, params: Params) -> list[str]:
@@ -290,6 +293,8 @@ def _delete(s3: Any, bucket: str, keys: list[str]) -> None:
             s3.delete_object(Bucket=bucket, Key=keys[-1])
             keys.pop()
         return
+    for error in errors:
+        _check_has(error, ("Code", "Key"), bucket)
     if refused := [error["Code"] for error in errors if error["Code"] not in BUSY_WITH_ONE]:
         raise StoreError(f"s3://{bucket}: {len(refused)} objects are not deleted: the store says {refused[0]}")
     keys[:] = [error["Key"] for error in errors]
@@ -302,6 +307,7 @@ def abort_uploads(uri: str, older_than_s: float, params: Params) -> None:
     at = _below(uri)
     uploads = request(lambda s3: list(s3.get_paginator("list_multipart_uploads").paginate(**at)), at["Bucket"], params)
     for upload in (entry for page in uploads for entry in page.get("Uploads", [])):
+        _check_has(upload, ("Initiated", "Key", "UploadId"), at["Bucket"])
         if _age_s(upload["Initiated"]) > older_than_s:
             names = {"Bucket": at["Bucket"], "Key": upload["Key"], "UploadId": upload["UploadId"]}
             request(methodcaller("abort_multipart_upload", **names), at["Bucket"], params)
@@ -323,10 +329,20 @@ def pages(at: dict[str, str], params: Params) -> Iterator[dict[str, Any]]:
     """
     while True:
         page: dict[str, Any] = request(methodcaller("list_objects_v2", **at), at["Bucket"], params)
+        for kind, fields in LISTED.items():
+            for entry in page.get(kind, ()):
+                _check_has(entry, fields, at["Bucket"])
         yield page
         if not page.get("IsTruncated"):
             return
+        _check_has(page, ("NextContinuationToken",), at["Bucket"])
         at = at | {"ContinuationToken": page["NextContinuationToken"]}
+
+
+def _check_has(answer: Mapping[str, Any], fields: Iterable[str], bucket: str) -> None:
+    """Refuse an answer that lacks what every S3 states: no part of a listing is left out without a word."""
+    if missing := [field for field in fields if field not in answer]:
+        raise StoreError(f"s3://{bucket}: the store's answer lacks {missing[0]}: it does not speak S3 as it should")
 
 
 def _age_s(time: datetime) -> float:
@@ -340,6 +356,7 @@ def _below(uri: str) -> dict[str, str]:
 
 def _put_parts(f: BinaryIO, size: int, at: dict[str, str], kind: str, params: Params) -> None:
     upload = _write(lambda s3: s3.create_multipart_upload(**at, ContentType=kind), at["Bucket"], params)
+    _check_has(upload, ("UploadId",), at["Bucket"])
     at = at | {"UploadId": upload["UploadId"]}
     with ExitStack() as stack:
         stack.callback(_abort, at, params)
@@ -364,6 +381,7 @@ def _abort(at: dict[str, str], params: Params) -> None:
 
 def _part(data: bytes, number: int, at: dict[str, str], params: Params) -> dict[str, Any]:
     sent = _write(lambda s3: s3.upload_part(**at, PartNumber=number, Body=_Body(data)), at["Bucket"], params)
+    _check_has(sent, ("ETag",), at["Bucket"])
     return {"PartNumber": number, "ETag": sent["ETag"]}
 
 
@@ -371,7 +389,7 @@ def _complete(s3: Any, size: int, at: dict[str, str], parts: list[dict[str, Any]
     try:
         s3.complete_multipart_upload(**at, MultipartUpload={"Parts": parts})
     except s3.exceptions.NoSuchUpload:  # an earlier attempt may have completed it, and its answer was lost
-        if s3.head_object(Bucket=at["Bucket"], Key=at["Key"])["ContentLength"] != size:
+        if s3.head_object(Bucket=at["Bucket"], Key=at["Key"]).get("ContentLength") != size:
             raise
 
 
@@ -405,9 +423,19 @@ def request(attempt: Callable[[Any], T], bucket: str, params: Params, file: str 
             raise MediaError("NOT_FOUND", f"no object can have this name: {type(e).__name__}") from e
         except BotoCoreError as e:  # no credentials, or they cannot be obtained now
             raise StoreError(f"s3://{bucket}: {' '.join(str(e).split())}") from e
+        except (LookupError, TypeError, ValueError, AttributeError) as e:
+            if not _was_parsing(e):
+                raise
+            raise BusyError(f"an answer that is not S3's: {type(e).__name__}") from e
 
     store = params.s3_endpoint or "s3"
     return with_retries(sorted_attempt, store, params, Asked(store, file) if file else None)
+
+
+def _was_parsing(error: Exception) -> bool:
+    """Whether an error is botocore's, which reads some answers as if they could not be malformed."""
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return any(name.startswith("botocore.") for name in modules) and modules[-1].partition(".")[0] not in PACKAGES
 
 
 def _sorted_error(error: ClientError, bucket: str) -> Exception:
