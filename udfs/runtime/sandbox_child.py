@@ -10,7 +10,7 @@ import sys
 import traceback
 from typing import Any
 
-from udfs.core import bugs, heartbeat, jail, wire
+from udfs.core import bugs, heap, heartbeat, jail, wire
 from udfs.storage import parent_files
 
 
@@ -57,6 +57,7 @@ def main(handle: int, page: int) -> None:
         heartbeat.raise_on(page)
         os.close(page)
         _confine(setup)
+        heap.keep_freed()
         parent_files.connect(sock, setup["folder"])
         _serve(sock)
 
