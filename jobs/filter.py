@@ -31,6 +31,7 @@ Options = StageOptions  # this job takes no others
 LINK = "clip_id string, duplicate_of string"
 VERDICT = ("kept", "reasons", "duplicate_of")
 MAX_LINKS = 20  # in a chain, which gets one more at most at each of dedup.levels
+MANY_LINKS = 3_000_000  # of which a worker holds some 200 bytes each
 MANY = 0.1  # share of verdicts, from which on all rows are written again: none has to be found then
 
 
@@ -48,7 +49,8 @@ def judged(run: Run, scored: DataFrame) -> DataFrame:
     if where_gate(params):
         scored = scored.join(conditions.accepted(run), on="clip_id", how="left")
     rows = scored.withColumn("aesthetic_score", F.col(f"aesthetic_score_{params.aesthetic_reduction}"))
-    rows = rows.join(_represented(run), on="clip_id", how="left")
+    links = _represented(run)
+    rows = rows.join(_sent(links) if run.part is None else links, on="clip_id", how="left")
     every, first = [*gates(params), *custom_gates.gates(run.settings)], signal_gates(params)
     rows = rows.withColumn("reasons", F.expr(reasons_sql(every, params)))
     if run.part is None and params.duplicates and every:
@@ -68,14 +70,16 @@ def _with_stand_ins(rows: DataFrame, later: list[Gate]) -> DataFrame:
     unscored = reduce(Column.__or__, (F.col(gate.score).isNull() for gate in later), F.lit(False))
     passes = ~fails & ~(F.col("link_method").eqNullSafe("phash") & unscored)
     clips = rows.select("clip_id", "duplicate_of", "similarity", fails.alias("fails"), passes.alias("passes"))
+    passing = clips.where("passes AND duplicate_of IS NOT NULL").drop("fails", "passes").localCheckpoint()
     failing = clips.where("fails AND duplicate_of IS NULL").select(F.col("clip_id").alias("duplicate_of"))
-    passing = clips.where("passes AND duplicate_of IS NOT NULL").join(failing, on="duplicate_of", how="left_semi")
+    failing = failing.join(_sent(passing.select("duplicate_of")), on="duplicate_of", how="left_semi")
     nearest = F.max_by("clip_id", F.struct("similarity", "clip_id")).alias("stand_in")
-    stand_ins = passing.groupBy("duplicate_of").agg(nearest).localCheckpoint()
+    stand_ins = passing.join(failing, on="duplicate_of", how="left_semi").groupBy("duplicate_of").agg(nearest)
+    stand_ins = stand_ins.localCheckpoint()
     if stand_ins.isEmpty():
         return rows
     rows = rows.withColumn("group", F.coalesce("duplicate_of", "clip_id"))
-    rows = rows.join(stand_ins.toDF("group", "stand_in"), on="group", how="left")
+    rows = rows.join(_sent(stand_ins.toDF("group", "stand_in")), on="group", how="left")
     is_one = F.col("stand_in").eqNullSafe(F.col("clip_id"))
     other = F.when(F.col("duplicate_of").isNotNull(), F.coalesce("stand_in", "duplicate_of"))
     reasons = F.when(is_one, F.array_remove("reasons", DUPLICATE)).otherwise(F.col("reasons"))
@@ -106,6 +110,11 @@ def _represented(run: Run) -> DataFrame:
     raise RunError(
         f"filter: links of duplicates lead in a circle; {run.command('dedup')} --refit links all clips again"
     )
+
+
+def _sent(links: DataFrame) -> DataFrame:
+    """Links that each worker gets as a whole, unless they are very many: else all columns of all clips were sorted."""
+    return F.broadcast(links) if links.count() <= MANY_LINKS else links
 
 
 def _links(run: Run, duplicates: DataFrame) -> DataFrame:
@@ -173,14 +182,14 @@ def _judge_stored(run: Run, stack: ExitStack) -> tuple[int, int, int]:
     counts = {"all": F.count("*"), "kept": F.count_if("kept"), "changed": F.count_if(differs)}
 
     def store_changed(name: str, every: DataFrame) -> DataFrame:
-        return run.store(stack, name, every.where(differs).select(*names))
+        return run.store(stack, name, every.where(differs).select("clip_id", *OF_VERDICT))
 
     changed, num = landed(store_changed, "filter", rows, **counts)
     if num["changed"] > MANY * num["all"]:
         by = {name: F.when(differs, F.col(name)).otherwise(F.col(f"old.{name}")) for name in OF_VERDICT}
         run.tables.replace("verdicts", rows.withColumns(by).select(*names))
     elif num["changed"]:
-        run.tables.upsert("verdicts", changed, num["changed"])
+        run.tables.update("verdicts", changed)
     return num["all"], num["kept"], num["changed"]
 
 

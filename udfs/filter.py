@@ -103,6 +103,7 @@ OF_SIGNALS = (
 )
 AESTHETIC = Threshold("aesthetic_low", "aesthetic_score", "aesthetic", "aesthetic_threshold", "<")
 DUPLICATE = "duplicate"  # a reason code
+NONE = "cast(array() AS array<string>)"  # no reasons
 
 
 def signal_gates(params: Params) -> list[Gate]:
@@ -127,16 +128,16 @@ def aesthetic_gate(params: Params) -> Gate | None:
 
 def reasons_sql(gates: list[Gate], params: Params) -> str:
     """A SQL expression: the reason codes (array) of a row with `duplicate_of`, `link_method` and the scores."""
-    cases = [f"CASE WHEN {g.fails} THEN '{g.reason}' END" for g in gates]
+    cases = [_if(g.fails, g.reason) for g in gates]
     if params.unscored == "drop":
-        cases += [f"CASE WHEN {_missing_sql(g, params)} THEN '{g.score}_missing' END" for g in gates]
+        cases += [_if(_missing_sql(g, params), f"{g.score}_missing") for g in gates]
     if params.duplicates:
-        cases.append(
-            f"CASE WHEN duplicate_of IS NOT NULL THEN '{DUPLICATE}' END"
-        )  # only rows of duplicate_sql have one
-    if not cases:
-        return "cast(array() AS array<string>)"
-    return f"filter(array({', '.join(cases)}), reason -> reason IS NOT NULL)"
+        cases.append(_if("duplicate_of IS NOT NULL", DUPLICATE))  # only rows of duplicate_sql have one
+    return f"concat({', '.join([*cases, NONE])})"  # half of the time of a filter with a lambda
+
+
+def _if(condition: str, reason: str) -> str:
+    return f"CASE WHEN {condition} THEN array('{reason}') ELSE {NONE} END"
 
 
 def _missing_sql(gate: Gate, params: Params) -> str:

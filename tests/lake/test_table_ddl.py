@@ -88,6 +88,27 @@ def test_a_table_of_an_older_release_opens_and_grows(tables: Tables) -> None:
     assert told == TABLES["spans"].schema.field("method").metadata[b"comment"].decode()
 
 
+@pytest.mark.parametrize("old", [False, True])
+def test_files_have_statistics_of_what_they_are_skipped_by(tables: Tables, old: bool) -> None:
+    if old:
+        written_before(tables, "signals", "blackness")
+    tables.append("signals", rows(tables, "signals", clip_id="y", blackness=0.5, run_id="r"))
+    last = pa.table(DeltaTable(tables.path("signals")).get_add_actions(flatten=True)).to_pylist()
+    [new] = [action for action in last if action["num_records"] == 1 and action.get("min.run_id") == "r"]
+    assert new["min.clip_id"] == new["max.clip_id"] == "y"
+    assert new.get("min.blackness") is None
+
+
+def test_statistics_of_ones_own_stay(tables: Tables) -> None:
+    written_before(tables, "signals")
+    tables.spark.sql(
+        f"ALTER TABLE {tables.sql('signals')} SET TBLPROPERTIES ('delta.dataSkippingNumIndexedCols' = '3')"
+    )
+    tables.append("signals", rows(tables, "signals", clip_id="y"))
+    shown = tables.spark.sql(f"SHOW TBLPROPERTIES {tables.sql('signals')}").collect()
+    assert "delta.dataSkippingStatsColumns" not in {row["key"] for row in shown}
+
+
 def test_an_old_row_that_breaks_a_check_stays_and_so_does_the_table(
     tables: Tables, caplog: pytest.LogCaptureFixture
 ) -> None:
