@@ -41,6 +41,7 @@ CONFIG: dict[str, Any] = {
     "default_null_order": "nulls_first_on_asc_last_on_desc",  # as Spark
     "python_enable_replacements": "false",
 }
+ASKED_OFTEN = ("failed",)  # views of few rows that look at many, which the summary of a run and a report both ask
 OLD_VERDICTS = "verdicts: an earlier release wrote them; `filter` or `curate` adds videos, seconds and scores"
 # What no query can undo: files, stores and extensions are out of its reach.
 LOCKED = "SET enable_external_access = false; SET lock_configuration = true"
@@ -83,7 +84,11 @@ class Engine:
 
         An answer must have been read before the next query. Raises errors as `answer` does.
         """
-        return replace(self, open_tables=self._connection({*TABLES, *(view.name for view in views.every(str))}))
+        db = self._connection({*TABLES, *(view.name for view in views.every(str))})
+        with _errors(None), interruptible(db.interrupt):
+            for name in ASKED_OFTEN:
+                db.execute(f"CREATE TEMP TABLE {name} AS FROM {name}")
+        return replace(self, open_tables=db)
 
     def answer(self, asked: Statement, limit: int | None = None) -> Answer:
         """The rows of a query, which are computed as they are read, or of DESCRIBE or SHOW.

@@ -282,3 +282,5 @@ def test_an_opened_engine_answers_by_the_tables_as_they_were(tmp_path: Path) -> 
     labels = statement.parse("SELECT count(*) FROM labels")
     assert [[*opened.answer(asked).rows] for asked in (count, labels, count)] == [[(4,)], [(0,)], [(4,)]]
     assert [*engine.answer(labels).rows] == [(1,)]
+    failed = statement.parse("SELECT * FROM failed ORDER BY stage, key")  # computed as the tables are opened
+    assert [*opened.answer(failed).rows] == [*engine.answer(failed).rows] != []
