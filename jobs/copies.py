@@ -55,7 +55,9 @@ def run(run: Run, options: Options, new: DataFrame | None = None, *, have_rows: 
         land = partial(run.store, stack)
         ranked = phash_lsh.rank_order(pending.select("clip_id", *rank, hashes), rank)
         is_like_another = F.col("place") != F.col("first")
-        clips, counts = landed(land, "ranked", ranked, all=F.count("*"), alike=F.count_if(is_like_another))
+        is_first = phash_lsh.is_first(run.settings.copies)
+        sums = {"all": F.count("*"), "alike": F.count_if(is_like_another), "firsts": F.count_if(is_first)}
+        clips, counts = landed(land, "ranked", ranked, **sums)
         num_clips = counts["all"]
         if not num_clips and run.tables.exists("copies"):
             return history.note_settings(run, "copies")
@@ -81,15 +83,18 @@ def _rows(run: Run, clips: DataFrame, num: dict[str, int], stored: copy_keys.Siz
     """Rows of `copies`, one per clip of `phash_lsh.rank_order`, and how many are copies.
 
     The keys of those that are kept are stored. Of the clips there are `all`, and some are `alike`:
-    they have the very same hashes as an earlier one.
+    they have the very same hashes as an earlier one; `firsts` are compared.
     """
     params, num_frames = run.settings.copies, run.settings.phash.num_frames
     firsts = phash_lsh.firsts(clips, params)
     keys = phash_lsh.with_keys(firsts, params, num_frames)
-    num_rows, with_key = num["all"] * phash_lsh.num_keys(params, num_frames), None
+    most_keys = num["firsts"] * phash_lsh.num_keys(params, num_frames)
+    num_rows, with_key = most_keys, None
     if stored.num_files:
-        with_key, of_stored = landed(land, "stored", copy_keys.matching(run, keys, stored, land), rows=F.count("*"))
-        num_rows += of_stored["rows"]
+        with_key = copy_keys.matching(run, keys, stored, land)
+        if not stored.is_small:
+            with_key, of_stored = landed(land, "stored", with_key, rows=F.count("*"))
+            num_rows += of_stored["rows"]
     agreeing = phash_lsh.agreeing(keys, with_key, num_rows, params, num_frames)
     sums = {"all": F.count("*"), "stored": F.count("copy_of"), "full": F.count("full")}
     found, num_found = landed(land, "pairs", agreeing, **sums)
@@ -109,8 +114,8 @@ def _rows(run: Run, clips: DataFrame, num: dict[str, int], stored: copy_keys.Siz
         _log_full(run, full)
     if with_key is not None and num_found["stored"]:  # perhaps by a run that was killed before it stored its rows
         kept_keys = kept_keys.join(with_key.select("key", "clip_id"), on=["key", "clip_id"], how="left_anti")
-    kept_keys, of_kept = landed(land, "keys", kept_keys, rows=F.count("*"))
-    copy_keys.add(run, kept_keys, of_kept["rows"])
+        kept_keys = land("keys", kept_keys)  # else what adds them reads the same table
+    copy_keys.add(run, kept_keys, most_keys)
     stamp = {"fingerprint": F.lit(run.fingerprint("copies")), "run_id": F.lit(run.run_id)}
     rows = clips.select("clip_id").join(links, on="clip_id", how="left").withColumns(stamp)
     return rows.select(*TABLES["copies"].schema.names), num_links

@@ -53,6 +53,7 @@ class Tables:
         self.schema = schema
         self.pinned = pinned
         self.replaced: set[str] = set()  # whose rows were all written again
+        self.keys_filled = False  # whether `copy_keys` is known to have keys of all kept clips
         self._made: set[str] = set()
         self._ready: set[str] = set()  # can be written by this release
         self._opening = Lock()

@@ -32,7 +32,7 @@ LAST_LEVEL = 9  # holds any number; a billion clips have 30 billion keys
 FIRST_PARTS = [0, *accumulate(1 << LEVEL_BITS * level for level in range(LAST_LEVEL + 1))]  # of each level; the end
 MOST_PARTS = 1 << 14  # in a query
 TASK_ROWS = 1 << 19  # of keys to sort and write
-WHOLE_BYTES = 8 << 20  # of a table that is read whole, without a look at which parts have a key
+WHOLE_BYTES = 8 << 20  # of a small table
 BROADCAST_ROWS = 1 << 22  # keys that every executor holds, in some 200 MB
 
 
@@ -41,6 +41,11 @@ class Size(NamedTuple):
 
     num_files: int
     num_bytes: int
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the table is read whole, without a look at which parts have a key."""
+        return self.num_bytes <= WHOLE_BYTES
 
     @property
     def num_levels(self) -> int:
@@ -57,9 +62,18 @@ def size(tables: Tables) -> Size:
 
 
 def fill(run: Run, land: Land) -> None:
-    """Store the keys of clips that were kept before this table was there, if none are stored."""
-    if not run.tables.exists("copies") or run.made("copies").isEmpty() or not _rows(run).isEmpty():
+    """Store the keys of clips that were kept before this table was there, if none are stored.
+
+    A run looks at that once.
+    """
+    if run.tables.keys_filled:
         return
+    if run.tables.exists("copies") and _rows(run).isEmpty() and not run.made("copies").isEmpty():
+        _fill(run, land)
+    run.tables.keys_filled = True
+
+
+def _fill(run: Run, land: Land) -> None:
     params, number = run.settings.copies, F.row_number().over(Window.partitionBy("key").orderBy("clip_id"))
     kept = copy_groups.with_copies(run).where(~F.col("new") & F.col("copy_of").isNull())
     hashes = phash_lsh.numbers(F.col("phash")).alias("hashes")
@@ -78,7 +92,7 @@ def matching(run: Run, keys: DataFrame, size: Size, land: Land) -> DataFrame:
     columns of the parts that have some of them.
     """
     wanted = keys.select("key").distinct()
-    if size.num_bytes <= WHOLE_BYTES:
+    if size.is_small:
         return _rows(run).join(wanted, on="key", how="left_semi")
     wanted, num = landed(land, "wanted", wanted, rows=F.count("*"))
     if num["rows"] <= BROADCAST_ROWS:
@@ -112,7 +126,7 @@ def with_kept(run: Run, pairs: DataFrame) -> DataFrame:
 
 
 def add(run: Run, keys: DataFrame, num_rows: int) -> None:
-    """Store the keys of kept clips: `num_rows` stored rows of key, clip_id and hashes."""
+    """Store the keys of kept clips: rows of key, clip_id and hashes, `num_rows` at most."""
     if not num_rows:
         return
     level, num_rows = _level(run.tables, num_rows)
