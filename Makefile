@@ -52,10 +52,12 @@ SEEDS ?= 20
 chaos: $(VENV)/dev | java
 	REELMILL_CHAOS_SEEDS=$(SEEDS) $(BIN)/pytest -s -m chaos
 
-# Memory, open files, commits and times of a run of 100 waves, or as many as WAVES says.
+# Memory, open files, commits and times of a run of 100 waves of 20 videos, or as WAVES and VIDEOS say; from 50 waves on the second half
+# is warm.
 WAVES ?= 100
+VIDEOS ?= 20
 soak: $(VENV)/dev | java
-	REELMILL_SOAK_WAVES=$(WAVES) $(BIN)/pytest -s -m soak
+	REELMILL_SOAK_WAVES=$(WAVES) REELMILL_SOAK_VIDEOS=$(VIDEOS) $(BIN)/pytest -s -m soak
 
 test-nights: $(VENV)/dev | prepare
 	$(SIDE_BY_SIDE) -m nights
@@ -127,7 +129,7 @@ bench: $(VENV)/bench | prepare ffmpeg
 	$(call BENCH,runs ffmpeg probe stream_copy poison)
 
 # Beside NeMo Curator, Daft, Ray Data, rows of PNG frames and a pool of processes; then whole runs that grow. Installs the peers below
-# build/peers (1 GB); an hour and more.
+# build/peers (1 GB). It takes hours; 85 minutes with REELMILL_BENCH_ROUNDS=1, where each is timed once and not three times.
 bench-peers: $(VENV)/bench | java ffmpeg
 	$(call BENCH,nemo motion frames pool scaling)
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import sys
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import reduce
+from functools import cache, partial, reduce
 from itertools import takewhile
 from types import ModuleType
 from typing import Any
@@ -31,7 +33,7 @@ from jobs.lake.fingerprints import chain_fingerprint
 from jobs.lake.history import Counts, Work
 from jobs.lake.run import Run
 from jobs.queries import next_steps, reader
-from jobs.queries.ask import asker, needs_spark
+from jobs.queries.ask import Ask, asker, needs_spark
 from jobs.similarity import copy_groups
 from jobs.spark import session
 from schemas import for_threads
@@ -139,7 +141,8 @@ def run(run: Run, options: Options) -> Counts:
         if not (counts.num_in or tried.num_in) and run.last.summary:
             facts = json.loads(run.last.summary)
     history.flush(run)  # the views go by what it says
-    facts = facts or summary.facts(asker(run, at_once=True))
+    asked_now = cache(partial(asker, run, at_once=True))  # opens every table: both that ask share it
+    facts = facts or summary.facts(asked_now())
     _show(run, facts, counts.num_files)
     if run.late:
         log.info("deadline: %s; the next run goes on", _left(run, num_files_left))
@@ -150,7 +153,7 @@ def run(run: Run, options: Options) -> Counts:
             _note_rest(run, chain, started, facts, is_waiting=num_waiting > 0, untouched=untouched)
     history.flush(run)
     if run.settings.curate.report:
-        _write_report(run, is_changed=bool(counts + later) or (bool(tried) and not ended))
+        _write_report(run, asked_now, is_changed=bool(counts + later) or (bool(tried) and not ended))
     return counts + tried + later
 
 
@@ -162,7 +165,7 @@ def _show(run: Run, facts: dict[str, Any], num_files: int) -> None:
         terminal.write(next_steps.lines(run.command, facts, terminal.columns()))
 
 
-def _write_report(run: Run, *, is_changed: bool) -> None:
+def _write_report(run: Run, asked_now: Callable[[], Ask], *, is_changed: bool) -> None:
     """Write the page of the output where something has changed or there is none, and say where it is.
 
     Where only Spark could answer its queries, it is left to the job `report`. The run is done whatever comes of it.
@@ -171,8 +174,8 @@ def _write_report(run: Run, *, is_changed: bool) -> None:
         return
     try:
         if is_changed or not report.exists(run.output, run.settings.sources):
-            answers, options = asker(run, at_once=True), report.Options(output=run.output)
-            print(f"report: {report.write(answers, run.output, run.settings.sources, options)}", flush=True)
+            options = report.Options(output=run.output)
+            print(f"report: {report.write(asked_now(), run.output, run.settings.sources, options)}", flush=True)
     except CommandError as e:
         log.warning("report: not written: %s", e)
 
@@ -331,6 +334,7 @@ def _waves(run: Run, options: Options, left: Waves, stack: ExitStack) -> Counts:
                 later[-2].result()
             if run.late:
                 break
+            gc.collect()  # plans in cycles of Python's keep what they are made of in the JVM
             cut = reduce(Counts.__add__, (wave.run(run, step) for step in CUTTING), cut)
             if _copies(run) and "signals" in wave.part:
                 cut += _find_copies(run, options, wave)
