@@ -14,7 +14,7 @@ from tests.support.spent import Spent
 
 FILM_MIN = int(os.environ.get("REELMILL_BENCH_MINUTES", "120"))  # of the film, and how many videos of a minute
 CORES_MIN = int(os.environ.get("REELMILL_BENCH_CORES_MINUTES", "24"))  # videos of a minute
-NUM_WAVES = int(os.environ.get("REELMILL_BENCH_WAVES", "100"))  # of a minute each, beside a tenth as many waves
+NUM_WAVES = int(os.environ.get("REELMILL_BENCH_WAVES", "40"))  # of a minute each, beside a tenth as many waves
 AGAIN_CPU_S = 2500.0  # of the first run whose share the second one is
 TWO_CORES, FILM, AGAIN, WAVES = 1.8, 1.25, 0.02, 1.15
 

@@ -153,16 +153,19 @@ def median(results: Sequence[Spent]) -> Spent:
     )
 
 
-def compared(contenders: Mapping[str, Callable[[], Spent]], rounds: int) -> dict[str, Spent]:
+def compared(contenders: Mapping[str, Callable[[], Spent]], rounds: int, *, warm_up: bool = True) -> dict[str, Spent]:
     """The medians of contenders that ran in turn, after a check that all gave the same answer.
 
-    The check comes with a first round that is not timed.
+    The check is of the first round, which is not timed; without `warm_up`, for programs that are
+    started in each round, it is one of the rounds.
 
     Raises:
         AssertionError: two answers differ.
     """
-    answers = {name: work().answer for name, work in contenders.items()}
+    results = interleaved(contenders, 1)
+    answers = {name: result.answer for name, (result,) in results.items()}
     first, *others = answers
     for other in others:
         assert answers[other] == answers[first], f"{other} and {first} answer differently"
-    return {name: median(results) for name, results in interleaved(contenders, rounds).items()}
+    timed = interleaved(contenders, rounds if warm_up else rounds - 1)
+    return {name: median(timed[name] if warm_up else results[name] + timed[name]) for name in contenders}

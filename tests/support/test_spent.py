@@ -85,5 +85,12 @@ def test_answers_must_be_equal_before_anything_is_timed() -> None:
         spent.compared(calls, 1)
 
 
+@pytest.mark.parametrize(("warm_up", "median"), [(True, Spent(2, 2)), (False, Spent(3, 3))])
+def test_the_first_round_counts_where_each_is_started(warm_up: bool, median: Spent) -> None:
+    took = iter([9, 1, 3])
+    calls = {"a": lambda: Spent(seconds := next(took), seconds)}
+    assert spent.compared(calls, 2 if warm_up else 3, warm_up=warm_up) == {"a": median}
+
+
 def test_the_median_is_of_each_number_for_itself() -> None:
     assert spent.median([Spent(1, 9), Spent(2, 7, 50.0), Spent(9, 8)]) == Spent(2, 8, 50.0)
