@@ -277,7 +277,7 @@ def _all_are_new(run: Run, ingested: Counts) -> bool:
     """Whether none of the videos that were ingested replaces another, whose clips would no longer be current."""
     if ingested.num_updated:
         return False
-    if not run.last.versions:  # the first run
+    if not (run.last.versions and run.may_be_superseded):  # as in the first run
         return True
     videos, is_new = run.tables.read("videos"), F.col("run_id") == run.run_id
     new = videos.where(is_new).select("uri")

@@ -214,9 +214,10 @@ def _link(run: Run, model: Model, plan: Plan, land: Land, *, every: bool, some_u
     rows, num = landed(land, "links", _rows(run, by_vectors, new, copies, model, plan), rows=F.count("*"))
     if every:
         run.tables.replace("duplicates", rows)
+    elif run.is_only_writer:  # they have no link
+        run.tables.add("duplicates", rows)
     else:  # another run may have placed the same clips in a dedup run of its own
-        among = f"dedup_run = {plan.number}" if run.is_only_writer else f"version = {model.version}"
-        run.tables.append("duplicates", rows, among=among)
+        run.tables.append("duplicates", rows, among=f"version = {model.version}")
     return int(num["rows"])
 
 

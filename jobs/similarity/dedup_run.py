@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -64,9 +65,8 @@ def model(run: Run) -> Model:
         return Model(0, np.zeros((0, 0)))
     centroids = run.tables.read("centroids").where(F.col("fingerprint") == run.fingerprint("dedup"))
     place = F.rank().over(Window.partitionBy("fingerprint").orderBy(F.desc("version"))).alias("place")
-    newest = centroids.select("version", "cluster_id", "vector", place).where("place = 1").orderBy("cluster_id")
-    rows = newest.collect()
-    if rows:
+    newest = centroids.select("version", "cluster_id", "vector", place).where("place = 1")
+    if rows := sorted(newest.collect(), key=itemgetter("cluster_id")):
         return Model(rows[0]["version"], np.array([row["vector"] for row in rows]))
     # Links without centers: of nothing but vectors of zeros and copies.
     links = run.tables.read("duplicates").where(F.col("fingerprint") == run.fingerprint("dedup"))
