@@ -64,19 +64,33 @@ def spark() -> Iterator[SparkSession]:
 def curated(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An output with three kept clips of 60 frames: two of long.mp4, one of other.mkv.
 
-    A test that changes it works on a copy. Processes that share the tests share it.
+    A test that changes it works on a copy, whose tables name the media of this one. Processes that
+    share the tests share it.
     """
     own = tmp_path_factory.getbasetemp()
     shared = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "curated"
-    folder, output, made = shared / "videos", shared / "output", shared / "made"
-    folder.mkdir(parents=True, exist_ok=True)
+    made = shared / "made"
+    shared.mkdir(exist_ok=True)
     with lock(shared / "lock"):
         if not made.exists():
-            write_numbered(folder / "long.mp4", 120, cuts=(60,))
-            write_numbered(folder / "other.mkv", 60, codec="mpeg4", first=500)
-            overrides = [f"--set={option}" for option in CURATED]
-            assert cli.main(["curate", "--manifest", str(folder), "--output", str(output), *overrides]) == 0
+            _curate(shared)
             made.touch()
+    return shared / "output"
+
+
+@pytest.fixture(scope="session")
+def curated_apart(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, of this process alone, for tests that change its media for a while."""
+    return _curate(tmp_path_factory.mktemp("curated"))
+
+
+def _curate(folder: Path) -> Path:
+    videos, output = folder / "videos", folder / "output"
+    videos.mkdir()
+    write_numbered(videos / "long.mp4", 120, cuts=(60,))
+    write_numbered(videos / "other.mkv", 60, codec="mpeg4", first=500)
+    overrides = [f"--set={option}" for option in CURATED]
+    assert cli.main(["curate", "--manifest", str(videos), "--output", str(output), *overrides]) == 0
     return output
 
 

@@ -274,9 +274,9 @@ def test_a_model_without_rows_is_refused_and_those_there_are_named(
 
 @slow
 def test_a_clip_that_is_gone_is_a_failure_until_it_is_asked_for_again(
-    spark: SparkSession, output: Path, tmp_path: Path
+    spark: SparkSession, curated_apart: Path, tmp_path: Path
 ) -> None:
-    moved = Path(shutil.copytree(output, tmp_path / "moved"))
+    moved = Path(shutil.copytree(curated_apart, tmp_path / "moved"))
     clip_id, uri = min(clips(moved).items())
     aside = Path(uri).rename(tmp_path / "aside.mp4")
     try:
@@ -297,18 +297,21 @@ def test_a_clip_that_is_gone_is_a_failure_until_it_is_asked_for_again(
 
 
 @slow
-def test_a_clip_whose_file_was_another_one_is_tried_again_by_the_next_export(output: Path, tmp_path: Path) -> None:
+def test_a_clip_whose_file_was_another_one_is_tried_again_by_the_next_export(
+    curated_apart: Path, tmp_path: Path
+) -> None:
+    output = Path(shutil.copytree(curated_apart, tmp_path / "output"))
     clip_id, uri = min(clips(output).items())
     content = Path(uri).read_bytes()
     try:
         Path(uri).write_bytes(b"another file")
-        assert export(output, tmp_path, *SHARDS) == 0
-        assert release(tmp_path)["counts"]["num_failed"] == 1
+        assert export(output, tmp_path / "to", *SHARDS) == 0
+        assert release(tmp_path / "to")["counts"]["num_failed"] == 1
     finally:
         Path(uri).write_bytes(content)
-    assert export(output, tmp_path, *SHARDS) == 0
-    assert release(tmp_path)["counts"]["num_failed"] == 0
-    assert clip_id in {row["clip_id"] for row in index(tmp_path)}
+    assert export(output, tmp_path / "to", *SHARDS) == 0
+    assert release(tmp_path / "to")["counts"]["num_failed"] == 0
+    assert clip_id in {row["clip_id"] for row in index(tmp_path / "to")}
 
 
 def test_a_part_that_lacks_clips_is_written_again_where_that_may_help() -> None:

@@ -255,23 +255,24 @@ def test_where_frames_are_decoded_makes_other_folders_of_the_same_pictures(
 
 @pytest.mark.spark
 @pytest.mark.exports
-def test_an_unreadable_clip_is_a_failure_and_the_others_are_exported(output: Path, tmp_path: Path) -> None:
+def test_an_unreadable_clip_is_a_failure_and_the_others_are_exported(curated_apart: Path, tmp_path: Path) -> None:
+    output, to = Path(shutil.copytree(curated_apart, tmp_path / "output")), tmp_path / "to"
     broken = next(row for row in table(output, "clips") if row["num_frames"] == 60)
     content = Path(broken["uri"]).read_bytes()
     try:
         Path(broken["uri"]).write_bytes(b"no video")
-        assert export_frames(output, tmp_path, "export.what=clips", "export.frames.policy=last") == 0
-        assert len(list(tmp_path.iterdir())) == 2
+        assert export_frames(output, to, "export.what=clips", "export.frames.policy=last") == 0
+        assert len(list(to.iterdir())) == 2
         failed = [row for row in table(output, "failures") if row["stage"] == "export"]
         assert [(row["key"], row["code"], row["attempts"]) for row in failed] == [(broken["clip_id"], "UNSUPPORTED", 1)]
         # Not tried again by the same settings, until that is asked for.
-        assert export_frames(output, tmp_path, "export.what=clips", "export.frames.policy=last") == 0
+        assert export_frames(output, to, "export.what=clips", "export.frames.policy=last") == 0
         assert len([row for row in table(output, "failures") if row["stage"] == "export"]) == 1
     finally:
         Path(broken["uri"]).write_bytes(content)
     again = ["--retry-failed", "--set", "export.what=clips", "--set", "export.frames.policy=last"]
-    assert cli.main(["export", "--format", "frames", "--output", str(output), "--to", str(tmp_path), *again]) == 0
-    assert len(list(tmp_path.iterdir())) == 3
+    assert cli.main(["export", "--format", "frames", "--output", str(output), "--to", str(to), *again]) == 0
+    assert len(list(to.iterdir())) == 3
 
 
 @pytest.mark.spark
