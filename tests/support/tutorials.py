@@ -26,7 +26,8 @@ INDEX = FOLDER / "README.md"
 PAGES = sorted(page for page in FOLDER.glob("*.md") if page != INDEX)
 REWRITE = "run `python -m tests.support.tutorials`"
 ANSWER = re.compile(r"\A```text\n(.*?)```", flags=re.DOTALL)
-# What differs from run to run, and what stands for it when a page is compared: clocks, durations, ids, folders.
+# What differs from run to run, and what stands for it when a page is compared: clocks, durations, ids, folders, and
+# scores of encoded clips, since x264 chooses some algorithms by the processor (its option cpu-independent).
 VARYING = {
     re.compile(r"\b\d{8}T\d{6}-[0-9a-f]{6}\b"): "RUN",
     re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d UTC"): "TIME",
@@ -34,6 +35,8 @@ VARYING = {
     re.compile(r"\bin [\d.]+ s\b(, [\d.]+/s)?"): "in SECONDS",
     re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"): "ID",
     re.compile(r"(?<![\w.])/\S*/(?=(out|videos|reels)\b)"): "FOLDER/",
+    re.compile(r"\b0\.00\d{4,}\b"): "SCORE",
+    re.compile(r"^ *[▁-█][▁-█ ]*$", flags=re.MULTILINE): "BARS",
     re.compile(r"(?<=\.mp4),?\s+"): " ",  # a line ends after a long address, else a comma follows
 }
 CELL_TIMEOUT_S = 900
