@@ -214,10 +214,8 @@ def _link(run: Run, model: Model, plan: Plan, land: Land, *, every: bool, some_u
     rows, num = landed(land, "links", _rows(run, by_vectors, new, copies, model, plan), rows=F.count("*"))
     if every:
         run.tables.replace("duplicates", rows)
-    elif run.is_only_writer:  # they have no link
-        run.tables.add("duplicates", rows)
     else:  # another run may have placed the same clips in a dedup run of its own
-        run.tables.append("duplicates", rows, among=f"version = {model.version}")
+        run.tables.insert("duplicates", rows, num["rows"], among=f"version = {model.version}")
     return int(num["rows"])
 
 

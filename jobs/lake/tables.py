@@ -193,14 +193,14 @@ class Tables:
         """Change the columns that the rows have, where the table has their keys."""
         merged(name, self._merge(name, rows, [*declaration(name).key]).whenMatchedUpdate(set=_values(rows)))
 
-    def insert(self, name: str, rows: DataFrame, count: int) -> int:
+    def insert(self, name: str, rows: DataFrame, count: int, *, among: str | None = None) -> int:
         """Add rows, `count` of them, whose keys the table is known not to hold; how many were added.
 
         They are appended where no other run writes, so that what was known still holds. Elsewhere the
-        keys are looked up again in the same commit.
+        keys are looked up again in the same commit, as by `append`.
         """
         if not self.is_only_writer:
-            return self.append(name, rows)
+            return self.append(name, rows, among=among)
         self.add(name, rows)
         return count
 
