@@ -14,7 +14,7 @@ from jobs.config.errors import SettingsError
 from jobs.config.settings import Settings
 from jobs.flow import conditions, custom, custom_gates
 from jobs.flow.steps import step
-from jobs.lake import clock, custom_tables, history, scores
+from jobs.lake import clock, custom_tables, history, lookup, scores
 from jobs.lake.history import Counts, Work
 from jobs.lake.landing import landed
 from jobs.lake.run import Run
@@ -100,7 +100,10 @@ def _represented(run: Run) -> DataFrame:
         return none
     every = links if run.part is None else _links(run, run.tables.read("duplicates"))
     for _ in range(MAX_LINKS):
-        further = every.select(F.col("clip_id").alias("linked_to"), F.col("duplicate_of").alias("end"))
+        further = every
+        if run.part is not None:
+            further = lookup.of_clips(run, every, links.select(F.col("duplicate_of").alias("clip_id")))
+        further = further.toDF("linked_to", "end")
         if links.join(further, on=F.col("linked_to") == F.col("duplicate_of"), how="inner").isEmpty():
             return links
         ended = links.join(further, on=F.col("linked_to") == F.col("duplicate_of"), how="left")

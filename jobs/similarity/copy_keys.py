@@ -18,6 +18,7 @@ from pyspark.sql import functions as F
 
 from jobs.flow import conditions, score_gates
 from jobs.flow.gates import gated
+from jobs.lake import lookup
 from jobs.lake.landing import Land, landed
 from jobs.lake.run import Run, without_superseded
 from jobs.lake.tables import Tables
@@ -68,7 +69,7 @@ def fill(run: Run, land: Land) -> None:
     """
     if run.tables.keys_filled:
         return
-    if run.tables.exists("copies") and _rows(run).isEmpty() and not run.made("copies").isEmpty():
+    if run.tables.exists("copies") and not _rows(run).take(1) and not run.made("copies").isEmpty():
         _fill(run, land)
     run.tables.keys_filled = True
 
@@ -112,8 +113,8 @@ def with_kept(run: Run, pairs: DataFrame) -> DataFrame:
     """
     is_stored = F.col("copy_of").isNotNull()
     ids = pairs.where(is_stored).select(F.col("copy_of").alias("clip_id")).distinct()
-    rows = {name: run.made(name).join(ids, on="clip_id", how="left_semi") for name in ("copies", "clips", "signals")}
-    spans = without_superseded(run.made("spans").join(ids, on="clip_id", how="left_semi"), run.tables.read("videos"))
+    rows = {name: lookup.of_clips(run, run.made(name), ids) for name in ("copies", "clips", "signals")}
+    spans = without_superseded(lookup.of_clips(run, run.made("spans"), ids), run.tables.read("videos"))
     clips = gated(rows["clips"], rows["signals"], run.settings).join(spans, on="clip_id", how="left_semi")
     if where_gate(run.settings.filter):
         accepted = conditions.accepted(run, rows["clips"]).where("accepted")
