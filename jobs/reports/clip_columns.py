@@ -28,7 +28,11 @@ ORDER BY {order}
 LIMIT {limit}
 """
 ORDER = "verdicts.video_uri, verdicts.start_s, verdicts.clip_id"
-PREVIEWS = "SELECT clip_id, try_element_at(previews, 1).uri FROM current_signals WHERE {of_clips}"
+# Of clips that are current: `current_signals` would look at all spans to know that.
+PREVIEWS = """
+SELECT clip_id, try_element_at(previews, 1).uri FROM signals
+WHERE fingerprint = (SELECT max_by(fingerprint, started_at) FROM runs WHERE stage = 'analyze') AND {of_clips}
+"""
 # Ids are hashes, so that the least of them are a random sample, and the same one each time.
 LAST = "SELECT max(clip_id) FROM (SELECT clip_id FROM {verdicts} AS v ORDER BY clip_id LIMIT {limit}) AS least"
 
