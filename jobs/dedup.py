@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from importlib.util import find_spec
+from typing import NamedTuple
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -20,8 +21,9 @@ from jobs.lake.declared import struct_type
 from jobs.lake.history import Counts, Work
 from jobs.lake.landing import Land, landed
 from jobs.lake.run import Run
-from jobs.similarity import dedup_run, kmeans_fit, links
+from jobs.similarity import dedup_run, kmeans_fit, linked, links
 from jobs.similarity.dedup_run import Model, Plan
+from jobs.similarity.linked import Links, Vectors
 from jobs.spark import gpu_check, resources, session
 from schemas import TABLES
 from udfs.core.words import counted
@@ -30,6 +32,14 @@ from udfs.similarity import ranking
 log = logging.getLogger("reelmill")
 
 MANY = 10_000  # vectors
+
+
+class Stored(NamedTuple):
+    """What `assignments` holds once the vectors of the clips to link are there."""
+
+    new: DataFrame | None  # the rows of these clips; None: they have to be looked up
+    vectors: Vectors
+    num_earlier: int  # vectors of earlier dedup runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +73,7 @@ def run(run: Run, options: Options) -> Counts:
         plan = dedup_run.plan(run, model, land)
         if plan.num_vectors > MANY:  # for the first time
             stack.enter_context(session.compiled(run.spark))
+        run.last.linked = run.last.linked if plan.noted else None
         if not (plan or refit):
             return history.note_settings(run, "dedup")
         log.info(
@@ -71,22 +82,19 @@ def run(run: Run, options: Options) -> Counts:
             counted(plan.num_new_copies, "new copy", "new copies"),
         )
         stack.enter_context(session.skipping(run.spark))  # what follows reads some dedup runs, and some clusters
+        stack.enter_context(session.finely_paged(run.spark))  # and writes rows by cluster
         if plan.num_gone:
             plan = dedup_run.without_gone(run, model, plan, land)
-        relinks_all, num_stored = refit or not len(model.centers), 0
+        relinks_all, stored = refit or not len(model.centers), None
         if not relinks_all:
-            # Without a link, what a killed run assigned is not trusted: clips may be gone since.
-            _assign(run, model, plan, land, every=not plan.num_links)
-            relinks_all, num_stored = _outgrown(run, model, plan.number)
+            stored = _store_vectors(run, model, plan, land)
+            relinks_all = _outgrown(run, stored.vectors)
         if relinks_all:
             if plan.num_links:
                 plan = replace(plan, clips=land("clips", plan.clips))
             model = _fit(run, model, plan)
             _assign(run, model, plan, land, every=True)
-        # Stored vectors without a link by their vector represent no clip.
-        some_unlinked = plan.num_gone > 0 or num_stored != plan.num_vector_links
-        every = relinks_all or not plan.num_links
-        num_rows = _link(run, model, plan, land, every=every, some_unlinked=some_unlinked)
+        num_rows = _link(run, model, plan, land, None if relinks_all or not plan.num_links else stored)
     log.info("dedup: %s linked in %.1f s", counted(num_rows, "clip"), clock.seconds_since(started))
     history.note(run, "dedup", Work(started_at=started, num_in=num_rows, num_out=num_rows))
     return Counts(num_rows, num_rows)
@@ -114,20 +122,42 @@ def _fit(run: Run, model: Model, plan: Plan) -> Model:
     return Model(version, centers) if run.is_only_writer else dedup_run.model(run)
 
 
+def _store_vectors(run: Run, model: Model, plan: Plan, land: Land) -> Stored:
+    """Write the vectors of the clips to link that are not in `assignments` yet."""
+    if plan.noted and plan.num_links:
+        rows = _assignments(run, model, plan, plan.unlinked, 1)
+        new, sums = landed(land, "assigned", rows, **linked.sums_of_vectors(model.version))
+        run.tables.add("assignments", new)
+        return Stored(new, plan.noted.vectors.with_new(Vectors(**sums)), plan.noted.vectors.num_vectors)
+    # Without a link, what a killed run assigned is not trusted: clips may be gone since.
+    _assign(run, model, plan, land, every=not plan.num_links)
+    rows = dedup_run.rows_of_version(run, "assignments", model.version)
+    earlier = {"earlier": F.count_if(F.col("dedup_run") < plan.number)}
+    sums = linked.summed(rows, linked.sums_of_vectors(model.version) | earlier)
+    num_earlier = sums.pop("earlier")
+    return Stored(None, Vectors(**sums), num_earlier)
+
+
 def _assign(run: Run, model: Model, plan: Plan, land: Land, *, every: bool) -> None:
     """Write the vectors that are not in `assignments` yet; every vector for new centers."""
+    if every:
+        run.tables.replace("assignments", _assignments(run, model, plan, None, links.MIN_PARTS))
+        return
     stored = _perhaps_unlinked(run, dedup_run.rows_of_version(run, "assignments", model.version), plan)
     new = plan.unlinked.join(stored, on="clip_id", how="left_anti")
-    rows = links.assignments(_with_ranking(run, plan, None if every else new), model.centers, run.settings.dedup)
-    num_vectors = plan.num_vectors if every else plan.num_new_vectors
-    num_files = links.num_parts(num_vectors, model.centers, links.MIN_PARTS if every else 1)
-    rows = links.cluster_partitions(rows.withColumns(_stamp(run, model)), len(model.centers), num_files)
-    if every:
-        run.tables.replace("assignments", rows)
-    elif run.is_only_writer:
+    rows = _assignments(run, model, plan, new, 1)
+    if run.is_only_writer:
         run.tables.add("assignments", rows)
     else:
         run.tables.append("assignments", land("assigned", rows), among=f"version = {model.version}")
+
+
+def _assignments(run: Run, model: Model, plan: Plan, few: DataFrame | None, min_files: int) -> DataFrame:
+    """Rows of `assignments` of all or a few clips, by cluster."""
+    rows = links.assignments(_with_ranking(run, plan, few), model.centers, run.settings.dedup)
+    num_vectors = plan.num_vectors if few is None else plan.num_new_vectors
+    num_files = links.num_parts(num_vectors, model.centers, min_files)
+    return links.cluster_partitions(rows.withColumns(_stamp(run, model)), len(model.centers), num_files)
 
 
 def _vectors(run: Run, ids: DataFrame, *, few: bool = False) -> DataFrame:
@@ -167,24 +197,9 @@ def _with_ranking(run: Run, plan: Plan, few: DataFrame | None) -> DataFrame:
     return rows.withColumn("dedup_run", F.coalesce("dedup_run", F.lit(plan.number)))
 
 
-def _outgrown(run: Run, model: Model, number: int) -> tuple[bool, int]:
-    """Whether the centers no longer fit, and how many vectors earlier runs stored.
-
-    Centers fit until the number of vectors or their mean distance has grown too much.
-    """
-    old = F.col("dedup_run") <= model.version
-    distance = F.col("distance_to_centroid")
-    row = (
-        dedup_run.rows_of_version(run, "assignments", model.version)
-        .agg(
-            F.try_divide(F.count("*"), F.count_if(old)).alias("growth"),
-            (F.avg(distance) / F.greatest(F.avg(F.when(old, distance)), F.lit(1e-6))).alias("drift"),
-            F.count_if(F.col("dedup_run") < number).alias("stored"),
-        )
-        .first()
-    )
-    assert row is not None
-    growth, drift = row["growth"] or 1.0, row["drift"] or 1.0
+def _outgrown(run: Run, vectors: Vectors) -> bool:
+    """Whether the centers no longer fit: the number of vectors or their mean distance has grown too much."""
+    growth, drift = vectors.growth, vectors.drift
     outgrown = growth > run.settings.dedup.refit_growth or drift > run.settings.dedup.refit_drift
     if outgrown:
         log.info(
@@ -192,31 +207,38 @@ def _outgrown(run: Run, model: Model, number: int) -> tuple[bool, int]:
             growth,
             drift,
         )
-    return outgrown, row["stored"]
+    return outgrown
 
 
-def _link(run: Run, model: Model, plan: Plan, land: Land, *, every: bool, some_unlinked: bool) -> int:
-    """Link the clips that have no link yet, or every clip again; how many rows were written."""
+def _link(run: Run, model: Model, plan: Plan, land: Land, stored: Stored | None) -> int:
+    """Link the clips that have no link yet, or without `stored` every clip again; how many rows were written."""
     params, env = run.settings.dedup, run.env("dedup")
     assignments = dedup_run.rows_of_version(run, "assignments", model.version)
-    if every:
+    if stored is None:
         new, stored_neighbors = assignments, None
     else:
-        unlinked = _perhaps_unlinked(run, assignments, plan).join(plan.unlinked, on="clip_id", how="left_semi")
-        new = land("new", unlinked)
-        stored = assignments.where(F.col("dedup_run") < plan.number)
-        stored_neighbors = _stored_neighbors(run, model, new, stored, land, some_unlinked=some_unlinked)
-    num_vectors = plan.num_vectors if every else plan.num_new_vectors
-    num_tasks = 4 * resources.num_slots(run.spark.sparkContext, params.resources) if every else 1
+        new = land("new", _unlinked(run, assignments, plan)) if stored.new is None else stored.new
+        stored_neighbors = _stored_neighbors(run, model, plan, new, stored, land)
+    num_vectors = plan.num_vectors if stored is None else plan.num_new_vectors
+    num_tasks = 4 * resources.num_slots(run.spark.sparkContext, params.resources) if stored is None else 1
     parts = links.num_parts(num_vectors, model.centers, num_tasks)
     by_vectors = links.links(new, stored_neighbors, len(model.centers), parts, params, env)
-    copies = plan.clips.where(F.col("duplicate_of").isNotNull()) if every else plan.new_copies
-    rows, num = landed(land, "links", _rows(run, by_vectors, new, copies, model, plan), rows=F.count("*"))
-    if every:
+    copies = plan.clips.where(F.col("duplicate_of").isNotNull()) if stored is None else plan.new_copies
+    sums = {"rows": F.count("*"), "by_vector": F.count_if(F.col("method") != "phash")}
+    rows, num = landed(land, "links", _rows(run, by_vectors, new, copies, model, plan), **sums)
+    if stored is None:
         run.tables.replace("duplicates", rows)
     else:  # another run may have placed the same clips in a dedup run of its own
         run.tables.insert("duplicates", rows, num["rows"], among=f"version = {model.version}")
+        if run.part is not None:
+            num_links = plan.num_links + num["rows"], plan.num_vector_links + num["by_vector"]
+            linked.note(run, model.version, Links(*num_links, plan.number + 1), stored.vectors)
     return int(num["rows"])
+
+
+def _unlinked(run: Run, assignments: DataFrame, plan: Plan) -> DataFrame:
+    """The rows of `assignments` of the clips to link."""
+    return _perhaps_unlinked(run, assignments, plan).join(plan.unlinked, on="clip_id", how="left_semi")
 
 
 def _perhaps_unlinked(run: Run, assignments: DataFrame, plan: Plan) -> DataFrame:
@@ -228,17 +250,19 @@ def _perhaps_unlinked(run: Run, assignments: DataFrame, plan: Plan) -> DataFrame
     return assignments if run.part is None else assignments.where(F.col("dedup_run") == plan.number)
 
 
-def _stored_neighbors(
-    run: Run, model: Model, new: DataFrame, stored: DataFrame, land: Land, *, some_unlinked: bool
-) -> DataFrame:
+def _stored_neighbors(run: Run, model: Model, plan: Plan, new: DataFrame, stored: Stored, land: Land) -> DataFrame:
     """The nearest stored vectors of all new rows."""
+    assignments = dedup_run.rows_of_version(run, "assignments", model.version)
+    earlier = assignments.where(F.col("dedup_run") < plan.number)
     rows = dedup_run.rows_of_version(run, "duplicates", model.version)
-    duplicates = rows.where(dedup_run.is_duplicate(run)).select("clip_id", "similarity")
-    if some_unlinked:  # nor do those of copies by hashes, which were vectors while what they are copies of was not
+    duplicates = rows.where(dedup_run.is_duplicate(run)).select("clip_id", "cluster_id", "similarity")
+    # Stored vectors without a link by their vector represent no clip. Nor do those of copies by hashes, which were
+    # vectors while what they are copies of was not.
+    if plan.num_gone > 0 or stored.num_earlier != plan.num_vector_links:
         by_vector = rows.where(F.col("method") != "phash")
-        unlinked = stored.select("clip_id").join(by_vector, on="clip_id", how="left_anti")
+        unlinked = earlier.select("clip_id", "cluster_id").join(by_vector, on="clip_id", how="left_anti")
         duplicates = duplicates.unionByName(unlinked.withColumn("similarity", F.lit(1.0)))
-    neighbors = links.nearest_stored(new, stored, duplicates, run.settings.dedup, run.env("dedup"))
+    neighbors = links.nearest_stored(new, earlier, duplicates, run.settings.dedup, run.env("dedup"))
     pieces = [land(f"neighbors-{i}", piece) for i, piece in enumerate(neighbors)]
     return reduce(DataFrame.unionByName, pieces) if pieces else run.spark.createDataFrame([], links.STORED_NEIGHBORS)
 
@@ -251,7 +275,8 @@ def _rows(run: Run, by_vectors: DataFrame, new: DataFrame, copies: DataFrame, mo
     rows = by_vectors.select("*", semantic)
     for others in (zeros, by_hashes):
         rows = rows.unionByName(others, allowMissingColumns=True)
-    return rows.withColumns(_stamp(run, model)).select(*TABLES["duplicates"].schema.names)
+    rows = rows.withColumns(_stamp(run, model)).select(*TABLES["duplicates"].schema.names)
+    return rows.sortWithinPartitions("cluster_id")  # so that a later run reads those of some clusters
 
 
 def _stamp(run: Run, model: Model) -> dict[str, Column]:

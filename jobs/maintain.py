@@ -77,6 +77,8 @@ def run(run: Run, options: Options) -> Removed:
         return removed
     history.note(run, "maintain", Work(started_at=started, num_in=removed.num_rows))
     if is_at_rest:
+        if removed.num_rows:
+            run.last.linked = None  # vectors of superseded clips were counted
         rest.note_again(run)  # no row has gone that counts
     return removed
 

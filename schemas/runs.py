@@ -50,6 +50,11 @@ TABLE = table(
         pa.string(),
         "of curate, the run whose failures are tried again and are all that was left to do; NULL if nothing was",
     ),
+    column(
+        "linked",
+        pa.string(),
+        "of curate, counts of the rows of dedup in these versions of the tables, by which the next run goes, as JSON",
+    ),
     column("exported_to", pa.string(), "of export, the folder that it wrote to"),
     FINGERPRINT,
     RUN_ID,

@@ -39,6 +39,7 @@ class LastRun:
     until: datetime | None = None  # the latest time that any row has
     reduction: str | None = None  # filter.aesthetic_reduction of the last run of `filter`
     waiting_run_id: str | None = None  # whose failures are tried again: all that was left to do
+    linked: str | None = None  # counts of the rows of dedup, as JSON; None if they are not known
 
     @property
     def scored_by(self) -> str | None:
@@ -57,6 +58,10 @@ class LastRun:
         """
         then, now = self.versions or {}, versions(tables)
         return all(then.get(name) == now.get(name) for name in (then.keys() | now.keys()) - {*but})
+
+    def are_untouched(self, tables: Tables, names: Iterable[str]) -> bool:
+        """Whether these tables are as they were when a chain left nothing to do."""
+        return self.versions is not None and all(tables.version(name) == self.versions.get(name) for name in names)
 
     def left_nothing(self, tables: Tables, fingerprint: str) -> bool:
         """Whether the last chain, by these settings, left nothing to do, and no table has changed since.
@@ -79,7 +84,7 @@ def read(tables: Tables) -> LastRun:
     if not tables.exists("runs"):
         return LastRun()
     reduction = F.get_json_object("conf", "$.filter.aesthetic_reduction").alias("reduction")
-    row = F.struct("fingerprint", "tables", "summary", "scored_by", "ended_at", "waiting_run_id", reduction)
+    row = F.struct("fingerprint", "tables", "summary", "scored_by", "ended_at", "waiting_run_id", "linked", reduction)
     last = F.max_by(row, "started_at").alias("row")
     until = F.max(F.unix_micros(F.greatest("started_at", "ended_at"))).alias("until")
     found = tables.read("runs").groupBy("stage").agg(last, F.sum("num_out").alias("num_out"), until).collect()
@@ -99,6 +104,7 @@ def read(tables: Tables) -> LastRun:
         latest and datetime.fromtimestamp(latest / 1e6, UTC),
         rows["filter"]["reduction"] if "filter" in rows else None,
         chain and chain["waiting_run_id"],
+        chain and chain["linked"],
     )
 
 

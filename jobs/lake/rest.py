@@ -19,5 +19,5 @@ def note_again(run: Run) -> None:
     tables = {name: version for name, version in last_run.versions(run.tables).items() if name != "labels"}
     tables |= {name: version for name, version in (last.versions or {}).items() if name == "labels"}
     known = {"fingerprint": last.fingerprints[CHAIN], "summary": last.summary, "scored_by": last.scored_by}
-    known |= {"waiting_run_id": last.waiting_run_id}
+    known |= {"waiting_run_id": last.waiting_run_id, "linked": last.linked}
     history.note(run, CHAIN, Work(cpu_s=0.0), tables=tables, **known)

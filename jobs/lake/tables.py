@@ -70,9 +70,10 @@ class Tables:
         return not self.read("videos").groupBy("uri").count().where("count > 1").isEmpty()
 
     def forget(self) -> None:
-        """Forget what these say, after a commit to `failures` or `videos`."""
-        for name in ("failed", "any_superseded"):
-            self.__dict__.pop(name, None)
+        """Forget what these say, after rows were added to `failures` or `videos`."""
+        self.__dict__.pop("failed", None)
+        if not self.__dict__.get("any_superseded"):
+            self.__dict__.pop("any_superseded", None)
 
     def path(self, name: str) -> str:
         """Where a table lies, unless the catalog chose the place."""

@@ -13,7 +13,8 @@ from pyspark.sql import functions as F
 from jobs.flow import score_gates
 from jobs.lake.landing import Land
 from jobs.lake.run import Run
-from jobs.similarity import copy_groups, phash_lsh
+from jobs.similarity import copy_groups, linked, phash_lsh
+from jobs.similarity.linked import Linked, Links
 from udfs.similarity.kmeans import Floats, min_cosine
 
 
@@ -44,6 +45,7 @@ class Plan:
     num_links: int  # of earlier runs
     num_vector_links: int  # of these, by vectors
     number: int  # of the dedup run, from 1; that of a killed run is used again
+    noted: Linked | None = None  # of rows of earlier runs, among which is none of the clips to link
 
     @property
     def vector_ids(self) -> DataFrame:
@@ -104,23 +106,27 @@ def plan(run: Run, model: Model, land: Land) -> Plan:
 
 
 def _plan_of_part(run: Run, model: Model, land: Land) -> Plan:
+    noted = linked.noted(run, model.version)
     counts, vector = Observation(), F.col("duplicate_of").isNull()
     clips = _clips(run).observe(
         counts, F.count_if(vector).alias("num_new_vectors"), F.count_if(~vector).alias("num_new_copies")
     )
     changes = land("changes", clips.withColumns({"new": F.lit(True), "gone": F.lit(False)}))
-    sums = {"num_links": 0, "num_vector_links": 0, "number": max(1, model.version)}
-    if run.tables.exists("duplicates"):
-        links = rows_of_version(run, "duplicates", model.version).agg(
-            F.count("*").alias("num_links"),
-            F.count_if(F.col("method") != "phash").alias("num_vector_links"),
-            F.coalesce(F.max("dedup_run") + 1, F.lit(sums["number"])).alias("number"),
-        )
-        sums = links.collect()[0].asDict()
-    num_vectors = sums["num_vector_links"] + counts.get["num_new_vectors"]
+    links = noted.links if noted else _links(run, model)
+    num_vectors = links.num_vector_links + counts.get["num_new_vectors"]
     unlinked = changes.where("duplicate_of IS NULL").select("clip_id")
-    every = _clips(run.whole) if sums["num_links"] else changes
-    return Plan(every, changes, unlinked, num_vectors=num_vectors, num_gone=0, **counts.get, **sums)
+    every = _clips(run.whole) if links.num_links else changes
+    sums = {"num_vectors": num_vectors, "num_gone": 0, **counts.get, **links._asdict()}
+    return Plan(every, changes, unlinked, noted=noted, **sums)
+
+
+def _links(run: Run, model: Model) -> Links:
+    """What earlier runs stored, by a look at all of it."""
+    first = max(1, model.version)
+    if not run.tables.exists("duplicates"):
+        return Links(0, 0, first)
+    rows = rows_of_version(run, "duplicates", model.version)
+    return Links(**linked.summed(rows, linked.sums_of_links(first)))
 
 
 def without_gone(run: Run, model: Model, plan: Plan, land: Land) -> Plan:

@@ -100,21 +100,23 @@ def nearest_stored(
 ) -> Iterator[DataFrame]:
     """For the new rows, some at a time, clip_id and `stored_neighbors`: the nearest by last level.
 
-    `stored` are rows of `assignments`; only the files of clusters that new rows search are read.
-    `duplicates` (clip_id, similarity) are stored clips that do not represent every level; one of
-    similarity 1 represents none.
+    `stored` are rows of `assignments`; only the files and pages of clusters that new rows search are read.
+    `duplicates` (clip_id, cluster_id, similarity) are stored clips that do not represent every level; one
+    of similarity 1 represents none.
     """
-    hashed = duplicates.select(F.xxhash64("clip_id").alias("hash"), "similarity").toPandas().sort_values("hash")
-    hashes = hashed["hash"].to_numpy(np.int64)
-    levels = duplicate_levels_of(hashed["similarity"].to_numpy(float), params.levels)
     with_cluster = new.where(F.col("cluster_id").isNotNull())
     rows = iter(with_cluster.select("clip_id", "cluster_id", "probes", "vector").toLocalIterator())
     for first in rows:
         block = [first, *islice(rows, max(0, PASS_BYTES // len(first["vector"]) - 1))]
         rows_by_cluster = _rows_by_cluster(block)
         vectors = np.stack([np.frombuffer(row["vector"], np.float32) for row in block])
+        searched = _between(sorted(rows_by_cluster))
+        hashed = duplicates.where(searched).select(F.xxhash64("clip_id").alias("hash"), "similarity").toPandas()
+        hashed = hashed.sort_values("hash")
+        levels = duplicate_levels_of(hashed["similarity"].to_numpy(float), params.levels)
+        hashes = hashed["hash"].to_numpy(np.int64)
         queries = Queries([row["clip_id"] for row in block], vectors, rows_by_cluster, hashes, levels)
-        candidates = stored.where(_between(sorted(rows_by_cluster))).select(
+        candidates = stored.where(searched).select(
             "clip_id", F.xxhash64("clip_id").alias("hash"), "cluster_id", "vector"
         )
         work = partial(incremental.rows, queries=queries)

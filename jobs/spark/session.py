@@ -79,6 +79,7 @@ OPEN_FILES, LEAST_OPEN_FILES = 4096, 512  # of a process; a new JVM alone holds 
 # What LOCAL turns off and a job wants where few files of many count, or for many rows with much in them.
 FILES = {"spark.databricks.delta.stats.skipping": "true"}
 MANY_ROWS = 100_000
+PAGE_ROWS = 256
 ROWS = {
     "spark.sql.execution.arrow.maxRecordsPerBatch": "2048",
     "spark.sql.parquet.columnarReaderBatchSize": "512",  # of vectors of 3 KB: what a core's cache holds
@@ -162,6 +163,16 @@ def finding(spark: SparkSession, columns: Iterable[str]) -> Iterator[None]:
     """
     filters = {f"parquet.bloom.filter.enabled#{column}": "true" for column in columns}
     with _set(spark, filters | {"parquet.bloom.filter.adaptive.enabled": "true"}):
+        yield
+
+
+@contextmanager
+def finely_paged(spark: SparkSession) -> Iterator[None]:
+    """For a while, write Parquet files whose pages have few rows, so that a query for some of sorted rows reads these.
+
+    Else a page has up to 20,000 rows: of a night's vectors that is the whole file.
+    """
+    with _set(spark, {"parquet.page.row.count.limit": str(PAGE_ROWS)}):
         yield
 
 

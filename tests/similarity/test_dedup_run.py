@@ -24,7 +24,7 @@ from jobs.lake.declared import struct_type
 from jobs.lake.fingerprints import fingerprint
 from jobs.lake.history import Counts
 from jobs.lake.run import Run
-from jobs.similarity import dedup_run, links
+from jobs.similarity import dedup_run, linked, links
 from schemas import TABLES
 from tests.support.outputs import table, versions
 from tests.support.two_settings import add
@@ -114,7 +114,9 @@ def test_a_second_run_finds_copies_of_the_first_and_rewrites_nothing(
     read_of_first = {Path(uri).name for uri in read} & {Path(uri).name for uri in there["assignments"]}
     assert 0 < len(read_of_first) < 0.1 * len(there["assignments"])
     grown = [Run(spark, str(output), load([], [*SET, f"dedup.refit_growth={times}"])) for times in (2.0, 1.001)]
-    assert [dedup._outgrown(each, dedup_run.model(each), 3)[0] for each in grown] == [False, True]
+    rows = dedup_run.rows_of_version(grown[0], "assignments", 1)
+    sums = linked.Vectors(**linked.summed(rows, linked.sums_of_vectors(1)))
+    assert [dedup._outgrown(each, sums) for each in grown] == [False, True]
 
 
 @pytest.mark.nights

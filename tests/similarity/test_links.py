@@ -96,7 +96,7 @@ def test_what_is_stored_is_found_by_a_later_run(spark: SparkSession) -> None:
     before = links.assignments(old, centers, params).localCheckpoint()
     placed = links.links(before, None, 6, 2, params, ENV).localCheckpoint()
     assigned = links.assignments(new, centers, params).localCheckpoint()
-    (near,) = links.nearest_stored(assigned, before, placed.select("clip_id", "similarity"), params, ENV)
+    (near,) = links.nearest_stored(assigned, before, placed.select("clip_id", "cluster_id", "similarity"), params, ENV)
     found = links.links(assigned, near, 6, 2, params, ENV).toPandas().sort_values("clip_id", ignore_index=True)
     assert (found["similarity"].to_numpy(float) >= 0.99 - ROUNDING).all()
     stands = set(placed.where(f"similarity is null or similarity < {0.99 - ROUNDING}").toPandas()["clip_id"])
@@ -110,7 +110,7 @@ def test_a_run_is_compared_in_pieces_that_fit_into_memory(spark: SparkSession, m
     rows = clouds(8, 100)
     params = Params(probe_clusters=1)
     assigned = links.assignments(frame(spark, rows), rows[:2].astype(float), params).localCheckpoint()
-    fallen = spark.createDataFrame([], "clip_id string, similarity double")
+    fallen = spark.createDataFrame([], "clip_id string, cluster_id int, similarity double")
     pieces = list(links.nearest_stored(assigned, assigned, fallen, params, ENV))
     assert [piece.count() for piece in pieces] == [30, 30, 30, 10]
     first = pieces[0].orderBy("clip_id").first()
