@@ -4,7 +4,8 @@ Usage: python -m tests.bench.library OUTPUT CLIPS. Every row is one that a stage
 addresses, hashes and run ids: of RUNS runs, with a file and a commit per run and table. The videos
 are empty files. Of ten clips one is a copy of another; of a hundred, one was not cut, one has no signals and
 one no vector, and `failures` says why; of a hundred videos, two replaced an older one. A vector holds two numbers other
-than 0, so that ten million of them fit on a disk.
+than 0, so that ten million of them fit on a disk. Keys of copies are as many and lie as a run stores
+them, but are dice: a run takes an hour or more to store those of ten million clips.
 """
 
 from __future__ import annotations
@@ -27,11 +28,13 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
 from jobs.lake.tables import Tables
-from jobs.spark.session import connect
+from jobs.similarity import copy_keys, phash_lsh
+from jobs.spark.session import PAGE_ROWS, connect
 from schemas import TABLES
 from schemas.verdicts import FROM_SIGNALS
 from tests.bench import material
 from tests.support import spent
+from udfs.copies import Params
 
 RUNS = 100
 FITTED = 64  # the dedup run that fitted the centers; less than half of RUNS would have them fitted again
@@ -42,7 +45,9 @@ FILE_NS = 1_700_000_000 * 10**9  # when all files of videos were changed
 VERSION = f"0-{FILE_NS}"
 DIM, WEIGHTS = 256, (0.6, 0.8)  # of a vector
 ROWS_PER_CLUSTER = 4000
-STATS = ("run_id", "dedup_run", "cluster_id", "version", "fingerprint", "stage")  # columns with bounds in Delta's log
+STATS = ("run_id", "dedup_run", "cluster_id", "version", "fingerprint", "stage", "key")  # with bounds in Delta's log
+BY_CLUSTER = ("assignments", "duplicates")  # sorted, with small pages
+FRAMES = 4  # hashes of a clip
 
 # Which clips a table has, by `fate`: a number below 1000; 1000 for copies and their originals.
 CUT, MEASURED, EMBEDDED = "fate >= 10", "fate >= 20", "fate >= 30"
@@ -103,7 +108,7 @@ SELECT seed_duplicates.* REPLACE (id AS clip_id, {FITTED} AS version, {{number}}
   if(original IS NULL, (hash(id) % {{num_clusters}})::INT, NULL) AS cluster_id, original AS duplicate_of,
   if(original IS NULL, 'semantic', 'phash') AS method, if(original IS NULL, NULL, 1 - 1.0 / 64) AS similarity,
   if(original IS NULL, distance_to_centroid, NULL) AS distance_to_centroid, '{{run_id}}' AS run_id)
-FROM seed_duplicates {BY_CLIP} WHERE {EMBEDDED} AND old = ''""",
+FROM seed_duplicates {BY_CLIP} WHERE {EMBEDDED} AND old = '' ORDER BY cluster_id""",
     "verdicts": f"""
 SELECT seed_verdicts.* REPLACE (id AS clip_id, video AS video_id, '{{run_id}}' AS run_id, '{{run_id}}' AS cut_run_id,
   video_place AS video_uri, start_s + {MINUTE_S} * j AS start_s, end_s + {MINUTE_S} * j AS end_s,
@@ -197,6 +202,7 @@ def make(library: Library) -> Path:
     for number in range(RUNS):
         write_run(library, database, number)
     _append(library, "centroids", RUNS, _centroids(library))
+    write_keys(library)
     for folder in (library.output / "tables").iterdir():
         DeltaTable(folder).create_checkpoint()
     _make_files(library)
@@ -277,26 +283,67 @@ def _centroids(library: Library) -> pa.Table:
     return pa.Table.from_pylist(rows, TABLES["centroids"].schema)
 
 
+def write_keys(library: Library) -> None:
+    """Write the keys of all clips that are kept: the least level of the table that holds them, a file per part."""
+    folder = library.output / "tables"
+    copies = pq.read_table(folder / "copies", columns=["clip_id", "copy_of"])
+    ids = copies.filter(pc.is_null(copies.column("copy_of"))).column("clip_id").combine_chunks()
+    num_keys = len(ids) * phash_lsh.num_keys(Params(), FRAMES)
+    level = next(i for i in range(copy_keys.LAST_LEVEL + 1) if num_keys <= copy_keys.LEVEL_ROWS << 2 * i)
+    num_parts = 1 << copy_keys.LEVEL_BITS * level
+    [stamp] = library.seed["copies"].select(["fingerprint"]).slice(0, 1).to_pylist()
+    dice, adds = np.random.default_rng(0), []
+    for part in range(num_parts):
+        number = num_keys * (part + 1) // num_parts - num_keys * part // num_parts
+        keys = dice.integers(0, 2**64 // num_parts, number, np.uint64) + np.uint64(2**64 // num_parts * part)
+        hashes = dice.integers(-(2**63), 2**63, FRAMES * number)
+        table = pa.table(
+            {
+                "key": np.sort(keys.view(np.int64)),
+                "clip_id": ids.take(dice.integers(0, len(ids), number)),
+                "hashes": pa.ListArray.from_arrays(np.arange(0, FRAMES * number + 1, FRAMES, dtype=np.int32), hashes),
+                "fingerprint": pa.repeat(stamp["fingerprint"], number),
+                "run_id": pa.repeat(run_id(0), number),
+            }
+        )
+        path = Path("copy_keys", f"part={copy_keys.FIRST_PARTS[level] + part}", "part-00000.parquet")
+        adds.append(_added(library, path, table, part=str(copy_keys.FIRST_PARTS[level] + part)))
+    _commit(library, "copy_keys", adds)
+
+
 def _append(library: Library, name: str, number: int, rows: pa.Table) -> None:
     """Add the rows to a table, as one file and one commit in Delta's log."""
-    folder = library.output / "tables" / name
     schema = TABLES[name].schema
     columns = [rows.column(field.name).cast(field.type) for field in schema]
     table = pa.Table.from_arrays(columns, names=schema.names)
-    path = folder / f"part-{number:05}-{run_id(number)}.parquet"
-    pq.write_table(table, path, compression="zstd", compression_level=1, row_group_size=50_000)
-    version = 1 + max(int(file.stem) for file in (folder / "_delta_log").glob("*.json"))
-    add = {
-        "path": path.name,
-        "partitionValues": {},
-        "size": path.stat().st_size,
+    path = Path(name, f"part-{number:05}-{run_id(number)}.parquet")
+    _commit(library, name, [_added(library, path, table)])
+
+
+def _added(library: Library, path: Path, rows: pa.Table, **partition: str) -> dict[str, Any]:
+    """Write a file of a table, TABLE/FILE; returns what Delta's log says of it."""
+    place = library.output / "tables" / path
+    place.parent.mkdir(exist_ok=True)
+    page_rows = PAGE_ROWS if path.parts[0] in BY_CLUSTER else 20_000
+    pages = {"write_page_index": True, "max_rows_per_page": page_rows, "write_batch_size": min(page_rows, 1024)}
+    pq.write_table(rows, place, compression="zstd", compression_level=1, row_group_size=50_000, **pages)
+    return {
+        "path": str(path.relative_to(path.parts[0])),
+        "partitionValues": partition,
+        "size": place.stat().st_size,
         "modificationTime": FILE_NS // 10**6,
         "dataChange": True,
-        "stats": json.dumps(_stats(table)),
+        "stats": json.dumps(_stats(rows)),
     }
+
+
+def _commit(library: Library, name: str, adds: list[dict[str, Any]]) -> None:
+    """Add files to a table, as one commit in Delta's log."""
+    log = library.output / "tables" / name / "_delta_log"
+    version = 1 + max(int(file.stem) for file in log.glob("*.json"))
     info = {"timestamp": FILE_NS // 10**6, "operation": "WRITE", "operationParameters": {"mode": "Append"}}
-    lines = [json.dumps({"commitInfo": info}), json.dumps({"add": add})]
-    (folder / "_delta_log" / f"{version:020}.json").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    lines = [{"commitInfo": info}, *({"add": add} for add in adds)]
+    (log / f"{version:020}.json").write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
 
 
 def _stats(rows: pa.Table) -> dict[str, Any]:
