@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -48,16 +49,22 @@ def counted(run: Run) -> Linked:
     return Linked(run.fingerprint("dedup"), 1, links, vectors)
 
 
-@pytest.fixture
-def output(spark: SparkSession, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def nights(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An output with a first night of 60 clips, and a second one of 4."""
+    output = tmp_path_factory.mktemp("nights") / "output"
     vectors = unit(np.random.default_rng(1).normal(size=(64, 12)))
     vectors[5] = 0
-    night(spark, tmp_path, clip_ids(60), vectors[:60])
-    run, counts = night(spark, tmp_path, clip_ids(4, 60), vectors[60:])
+    night(spark, output, clip_ids(60), vectors[:60])
+    run, counts = night(spark, output, clip_ids(4, 60), vectors[60:])
     assert counts == Counts(4, 4)
     assert run.last.linked
-    return tmp_path
+    return output
+
+
+@pytest.fixture
+def output(nights: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(nights, tmp_path / "output"))
 
 
 def test_a_night_goes_by_what_the_last_one_noted(
