@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -25,6 +26,7 @@ from jobs.spark import session
 from schemas import TABLES
 
 LEAST_DAYS = 7  # as long as Delta lets readers and writers rely on the files of a table
+BY_CLUSTER = ("duplicates",)  # rows of each dedup run
 LAID_OUT = ("assignments",)  # by dedup: compaction would put all clusters into one file
 LARGE_BYTES, IDS = 16 << 20, ("clip_id", "video_id", "key")  # in a table of this size these are found by Bloom filters
 Rows = Callable[[str], DataFrame]  # a table's name -> rows of it
@@ -154,7 +156,8 @@ def _compacted(run: Run, name: str, *, dry_run: bool) -> Iterator[Step]:
         yield Step("files to merge", name, None, *detail)
     else:
         is_large = detail["sizeInBytes"] >= LARGE_BYTES
-        with session.finding(run.spark, IDS if is_large else ()):
+        finding = session.finding(run.spark, IDS if is_large else ())
+        with finding, session.finely_paged(run.spark) if name in BY_CLUSTER else nullcontext():
             done = (
                 table.optimize()
                 .executeCompaction()

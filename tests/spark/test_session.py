@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -35,6 +36,21 @@ def test_of_rows_in_small_pages_a_query_reads_some(spark: SparkSession, tmp_path
     found = spark.read.table(place).where("cluster_id = 500")
     assert found.count() == 10
     assert (num_read(found.select("vector")) <= 2 * PAGE_ROWS) is is_fine
+
+
+def test_small_pages_outlast_the_merging_of_files(spark: SparkSession, tmp_path: Path) -> None:
+    place, nights = f"delta.`{tmp_path}/links`", 3
+    by_cluster = spark.range(4000).select(
+        (F.col("id") / 10).cast("int").alias("cluster_id"), F.lit("x").alias("clip_id")
+    )
+    by_cluster.where("false").writeTo(place).using("delta").create()
+    with session.finely_paged(spark):
+        for _ in range(nights):
+            by_cluster.coalesce(1).writeTo(place).append()
+        DeltaTable.forName(spark, place).optimize().executeCompaction()
+    found = spark.read.table(place).where("cluster_id = 100")
+    assert (len(found.inputFiles()), found.count()) == (1, 10 * nights)
+    assert num_read(found.select("clip_id")) <= 2 * PAGE_ROWS * nights
 
 
 def num_read(rows: DataFrame) -> int:
