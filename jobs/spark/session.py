@@ -168,9 +168,9 @@ def finding(spark: SparkSession, columns: Iterable[str]) -> Iterator[None]:
 
 @contextmanager
 def finely_paged(spark: SparkSession) -> Iterator[None]:
-    """For a while, write Parquet files whose pages have few rows, so that a query for some of sorted rows reads these.
+    """For a while, write Parquet files with few rows per page: of rows in order, a query for some then reads few others.
 
-    Else a page has up to 20,000 rows: of a night's vectors that is the whole file.
+    By default a page has up to 20,000 rows, which may be all vectors of a night.
     """
     with _set(spark, {"parquet.page.row.count.limit": str(PAGE_ROWS)}):
         yield
