@@ -168,7 +168,7 @@ def finding(spark: SparkSession, columns: Iterable[str]) -> Iterator[None]:
 
 @contextmanager
 def finely_paged(spark: SparkSession) -> Iterator[None]:
-    """For a while, write Parquet files with few rows per page: of rows in order, a query for some then reads few others.
+    """For a while, write Parquet files with few rows per page: a query for some of sorted rows reads few others.
 
     By default a page has up to 20,000 rows, which may be all vectors of a night.
     """
