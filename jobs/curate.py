@@ -214,8 +214,8 @@ def _note_rest(
         return
     work = Work(started_at=started, cpu_s=0.0)
     run.last.scored = scores.scored(run)
-    known = {"summary": json.dumps(facts), "waiting_run_id": run.run_id if is_waiting else None}
-    known |= {"linked": run.last.linked}
+    waits_for = run.run_id if is_waiting else None
+    known = {"summary": json.dumps(facts), "waiting_run_id": waits_for, "linked": run.last.linked}
     history.note(run, last_run.CHAIN, work, fingerprint=chain, **known, **run.last.scored.as_columns())
 
 

@@ -73,7 +73,8 @@ def run(run: Run, options: Options) -> Counts:
         plan = dedup_run.plan(run, model, land)
         if plan.num_vectors > MANY:  # for the first time
             stack.enter_context(session.compiled(run.spark))
-        run.last.linked = run.last.linked if plan.noted else None
+        if plan or refit or not plan.noted:
+            run.last.linked = None  # until it is known what is stored then
         if not (plan or refit):
             return history.note_settings(run, "dedup")
         log.info(
@@ -124,7 +125,7 @@ def _fit(run: Run, model: Model, plan: Plan) -> Model:
 
 def _store_vectors(run: Run, model: Model, plan: Plan, land: Land) -> Stored:
     """Write the vectors of the clips to link that are not in `assignments` yet."""
-    if plan.noted and plan.num_links:
+    if plan.noted:
         rows = _assignments(run, model, plan, plan.unlinked, 1)
         new, sums = landed(land, "assigned", rows, **linked.sums_of_vectors(model.version))
         run.tables.add("assignments", new)

@@ -102,7 +102,7 @@ def _represented(run: Run) -> DataFrame:
     for _ in range(MAX_LINKS):
         further = every
         if run.part is not None:
-            further = lookup.of_clips(run, every, links.select(F.col("duplicate_of").alias("clip_id")))
+            [further] = lookup.of_clips(run, links.select(F.col("duplicate_of").alias("clip_id")), every)
         further = further.toDF("linked_to", "end")
         if links.join(further, on=F.col("linked_to") == F.col("duplicate_of"), how="inner").isEmpty():
             return links

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 
 from jobs.config.settings import Settings
 from jobs.flow import custom_gates, stage
-from jobs.lake import scores
+from jobs.lake import lookup, scores
 from jobs.lake.run import Run
 from udfs.filter import OF_SIGNALS, Gate, Params, aesthetic_gate, reasons_sql
 
@@ -49,7 +49,7 @@ def failing_verdicts(run: Run, clips: DataFrame) -> DataFrame | None:
     gates, params = _by_stage(run.settings), run.settings.filter
     if not gates:
         return None
-    rows = run.tables.read("verdicts").join(clips, on="clip_id", how="left_semi")
+    [rows] = lookup.of_clips(run, clips, run.tables.read("verdicts"))
     return _failing(_scored(rows, params), gates, params)
 
 

@@ -11,19 +11,23 @@ from jobs.spark import session
 FEW = 1000  # clips, which a query names one by one
 
 
-def of_clips(run: Run, rows: DataFrame, clips: DataFrame) -> DataFrame:
-    """The rows of these clips (both with a clip_id), kept once they were found.
+def of_clips(run: Run, clips: DataFrame, *tables: DataFrame) -> list[DataFrame]:
+    """The rows of these clips in each of the tables (all with a clip_id), kept once they were found.
 
     For few clips there is no join of all rows: only their ids are read or, where the rows have a `run_id`,
     ids alone, and then the files of the runs that made these rows.
     """
     ids = [row["clip_id"] for row in clips.select("clip_id").distinct().limit(FEW + 1).collect()]
     if len(ids) > FEW:
-        return rows.join(clips, on="clip_id", how="left_semi")
-    found = rows.where(F.col("clip_id").isin(ids))
+        return [rows.join(clips, on="clip_id", how="left_semi") for rows in tables]
+    return [_found(run, rows.where(F.col("clip_id").isin(ids))) for rows in tables]
+
+
+def _found(run: Run, rows: DataFrame) -> DataFrame:
+    """Rows that are few, as they were found."""
     with session.compiled(run.spark, run.last.num_verdicts):
         if "run_id" not in rows.columns:
-            return found.localCheckpoint()
-        run_ids = [row["run_id"] for row in found.select("run_id").distinct().collect()]
+            return rows.localCheckpoint()
+        run_ids = [row["run_id"] for row in rows.select("run_id").distinct().collect()]
     with session.skipping(run.spark):
-        return found.where(F.col("run_id").isin(run_ids)).localCheckpoint()
+        return rows.where(F.col("run_id").isin(run_ids)).localCheckpoint()

@@ -113,15 +113,16 @@ def with_kept(run: Run, pairs: DataFrame) -> DataFrame:
     """
     is_stored = F.col("copy_of").isNotNull()
     ids = pairs.where(is_stored).select(F.col("copy_of").alias("clip_id")).distinct()
-    rows = {name: lookup.of_clips(run, run.made(name), ids) for name in ("copies", "clips", "signals")}
-    spans = without_superseded(lookup.of_clips(run, run.made("spans"), ids), run.tables.read("videos"))
-    clips = gated(rows["clips"], rows["signals"], run.settings).join(spans, on="clip_id", how="left_semi")
+    made = (run.made("copies"), run.made("clips"), run.made("signals"), run.made("spans"))
+    copies, every, signals, spans = lookup.of_clips(run, ids, *made)
+    spans = without_superseded(spans, run.tables.read("videos"))
+    clips = gated(every, signals, run.settings).join(spans, on="clip_id", how="left_semi")
     if where_gate(run.settings.filter):
-        accepted = conditions.accepted(run, rows["clips"]).where("accepted")
+        accepted = conditions.accepted(run, every).where("accepted")
         clips = clips.join(accepted, on="clip_id", how="left_semi")
     if (failing := score_gates.failing_verdicts(run, ids)) is not None:
         clips = clips.join(failing, on="clip_id", how="left_anti")
-    kept = clips.join(rows["copies"].where(F.col("copy_of").isNull()), on="clip_id", how="left_semi")
+    kept = clips.join(copies.where(F.col("copy_of").isNull()), on="clip_id", how="left_semi")
     of_kept = pairs.where(is_stored).join(kept.select(F.col("clip_id").alias("copy_of")), on="copy_of", how="left_semi")
     return pairs.where(~is_stored).unionByName(of_kept)
 

@@ -289,9 +289,11 @@ def write_keys(library: Library) -> None:
     copies = pq.read_table(folder / "copies", columns=["clip_id", "copy_of"])
     ids = copies.filter(pc.is_null(copies.column("copy_of"))).column("clip_id").combine_chunks()
     num_keys = len(ids) * phash_lsh.num_keys(Params(), FRAMES)
-    level = next(i for i in range(copy_keys.LAST_LEVEL + 1) if num_keys <= copy_keys.LEVEL_ROWS << 2 * i)
+    level = next(
+        i for i in range(copy_keys.LAST_LEVEL + 1) if num_keys <= copy_keys.LEVEL_ROWS << copy_keys.LEVEL_BITS * i
+    )
     num_parts = 1 << copy_keys.LEVEL_BITS * level
-    [stamp] = library.seed["copies"].select(["fingerprint"]).slice(0, 1).to_pylist()
+    fingerprint = library.seed["copies"].column("fingerprint")[0]
     dice, adds = np.random.default_rng(0), []
     for part in range(num_parts):
         number = num_keys * (part + 1) // num_parts - num_keys * part // num_parts
@@ -302,12 +304,13 @@ def write_keys(library: Library) -> None:
                 "key": np.sort(keys.view(np.int64)),
                 "clip_id": ids.take(dice.integers(0, len(ids), number)),
                 "hashes": pa.ListArray.from_arrays(np.arange(0, FRAMES * number + 1, FRAMES, dtype=np.int32), hashes),
-                "fingerprint": pa.repeat(stamp["fingerprint"], number),
+                "fingerprint": pa.repeat(fingerprint, number),
                 "run_id": pa.repeat(run_id(0), number),
             }
         )
-        path = Path("copy_keys", f"part={copy_keys.FIRST_PARTS[level] + part}", "part-00000.parquet")
-        adds.append(_added(library, path, table, part=str(copy_keys.FIRST_PARTS[level] + part)))
+        place = copy_keys.FIRST_PARTS[level] + part
+        path = Path("copy_keys", f"part={place}", "part-00000.parquet")
+        adds.append(_added(library, path, table, part=str(place)))
     _commit(library, "copy_keys", adds)
 
 

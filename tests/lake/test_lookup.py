@@ -28,7 +28,8 @@ def test_rows_of_clips(
         (F.col("id") % 3).cast("string").alias("run_id"),
     )
     wanted = spark.createDataFrame([("3",), ("4",), ("4",), ("7",), ("99",)], "clip_id string")
-    found = lookup.of_clips(run, every.select(*columns), wanted)
+    [found] = lookup.of_clips(run, wanted, every.select(*columns))
     assert found.columns == [*columns]
     assert sorted(row["value"] for row in found.collect()) == [30, 40, 70]
-    assert lookup.of_clips(run, every.select(*columns), wanted.where("false")).collect() == []
+    [none] = lookup.of_clips(run, wanted.where("false"), every.select(*columns))
+    assert none.collect() == []
